@@ -1,0 +1,48 @@
+tasks = dict(
+    semseg=dict(type='SemanticSegmentation', classes='cityscapes_7', source='semseg7', loss_weight=1.0),
+    disparity=dict(type='DisparityEstimation', unit='raw', loss_weight=1.0))
+key_frame_interval = 5
+
+data_root = 'data/cityscapes'
+train_pipeline = [
+    dict(type='LoadFrames'),
+    dict(type='LoadMaps'),
+    dict(type='Resize', size=(256, 512)),
+    dict(type='RandomZoom', zooms=(1.0, 1.2, 1.5)),
+    dict(type='RandomFlip'),
+    dict(type='PackMultiTaskInputs')
+]
+test_pipeline = [
+    dict(type='LoadFrames'),
+    dict(type='LoadMaps'),
+    dict(type='Resize', size=(256, 512)),
+    dict(type='PackMultiTaskInputs')
+]
+
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=4,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='EpochDrawSampler', shuffle=True),
+    dataset=dict(
+        type='CityscapesVideo',
+        data_root=data_root,
+        split='train',
+        clip=dict(offsets='random', missing='error'),
+        pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    dataset=dict(
+        type='CityscapesVideo',
+        data_root=data_root,
+        split='val',
+        test_mode=True,
+        clip=dict(offsets='all', missing='error'),
+        pipeline=test_pipeline))
+test_dataloader = val_dataloader
+val_evaluator = dict(type='MultiTaskMetric', details=False)
+test_evaluator = dict(type='MultiTaskMetric')

@@ -1,0 +1,30 @@
+# Output stride 16; ImageNet weights as in data/weights/README.md.
+model = dict(
+    type='VideoMultiTaskSegmentor',
+    backbone=dict(
+        type='AlignedBackbone',
+        backbone=dict(
+            type='mmseg.ResNet',
+            depth=50,
+            style='caffe',
+            strides=(1, 2, 2, 1),
+            dilations=(1, 1, 1, 2),
+            out_indices=(3, ),
+            init_cfg=dict(type='Pretrained', checkpoint='data/weights/resnet50_caffe_imagenet.pth')),
+        in_channels=2048,
+        channels=128),
+    fast_backbone=dict(
+        type='AlignedBackbone',
+        backbone=dict(
+            type='mmseg.MobileNetV2',
+            strides=(1, 2, 2, 2, 1, 1, 1),
+            dilations=(1, 1, 1, 1, 1, 2, 2),
+            out_indices=(6, ),
+            init_cfg=dict(type='Pretrained', checkpoint='data/weights/mobilenet_v2_imagenet.pth')),
+        in_channels=320,
+        channels=128),
+    neck=dict(type='ILANeck', channels=128, attention_channels=32, window=5),
+    decode_head=dict(type='TaskConvHead', in_channels=128, channels=(128, 128)),
+    align_loss=dict(type='AdversarialAlignLoss', channels=128, hidden_channels=128),
+    key_frame_policy=dict(type='FixedInterval'))
+find_unused_parameters = True

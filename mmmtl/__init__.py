@@ -1,0 +1,8 @@
+"""mmmtl: multi-task dense prediction from images and video."""
+
+from mmmtl._environment import check_environment
+from mmmtl.version import __version__
+
+__all__ = ['__version__']
+
+check_environment()

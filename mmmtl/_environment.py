@@ -1,0 +1,80 @@
+"""The check that one, and only one, distribution provides each of mmengine, mmcv and mmseg."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from importlib import metadata
+from importlib.util import find_spec
+
+__all__: list[str] = []
+
+# What mmmtl runs on: the lines of requirements/mminstall.txt (a test compares them).
+REQUIRED = {
+    'mmengine': 'onedl-mmengine>=0.10.12,<0.11',
+    'mmcv': 'onedl-mmcv>=2.3.6,<2.4',
+    'mmseg': 'onedl-mmsegmentation>=1.4.2,<1.5',
+}
+
+# Every distribution that installs into each of these packages.
+OWNERS = {
+    'mmengine': ('mmengine', 'mmengine-lite', 'onedl-mmengine'),
+    'mmcv': ('mmcv', 'mmcv-full', 'mmcv-lite', 'onedl-mmcv'),
+    'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'),
+}
+
+
+def find_problem(distributions: Collection[str], importable: Collection[str]) -> str | None:
+    """Says what is wrong with the installed mm packages and which commands repair it.
+
+    Two distributions that own one package overwrite each other's files; neither pip nor an import notices.
+
+    Args:
+        distributions: names of the installed distributions, of those in `OWNERS`.
+        importable: names of the packages that Python finds, of the keys of `OWNERS`.
+
+    Returns:
+        The message for the user, None if all is well.
+    """
+    requirements = ' '.join(f'"{requirement}"' for requirement in REQUIRED.values())
+    installed = {package: [name for name in names if name in distributions] for package, names in OWNERS.items()}
+    shared = {package: names for package, names in installed.items() if len(names) > 1}
+    if shared:
+        facts = '; '.join(f'{package} belongs to {" and ".join(names)}' for package, names in shared.items())
+        # All of them go: removing one deletes files of the other, and the rest depends on the wrong family.
+        everything = ' '.join(name for names in installed.values() for name in names)
+        return (
+            f'Two distributions have installed the same package: {facts}. Each has overwritten files of the other, '
+            'so what runs is neither. Repair it with\n'
+            f'  pip uninstall -y {everything}\n'
+            f'  pip install --force-reinstall --no-deps {requirements}'
+        )
+    missing = [package for package in OWNERS if package not in importable]
+    if missing:
+        return (
+            f'mmmtl needs {", ".join(missing)}, which {"is" if len(missing) == 1 else "are"} not installed. '
+            'Install with `pip install -r requirements/mminstall.txt` or `mim install -r requirements/mminstall.txt` '
+            'in a clone of mmmtl, or anywhere with\n'
+            f'  pip install {requirements}'
+        )
+    return None
+
+
+def check_environment() -> None:
+    """Looks at what is installed here; imports none of it.
+
+    Raises:
+        ImportError: an mm package is missing or has two owners; the message holds the repair command.
+    """
+    distributions = [name for names in OWNERS.values() for name in names if _is_installed(name)]
+    importable = [package for package in OWNERS if find_spec(package) is not None]
+    problem = find_problem(distributions, importable)
+    if problem is not None:
+        raise ImportError(problem)
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,5 @@
+"""Programming interface for users of trained models."""
+
+from .inferencer import MultiTaskInferencer, VideoWriter, read_frames
+
+__all__ = ['MultiTaskInferencer', 'VideoWriter', 'read_frames']

@@ -1,0 +1,206 @@
+"""The base of every data set: labelled images, or labelled frames of videos with their clips."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.config import ConfigDict
+from mmengine.dataset import BaseDataset
+
+from mmmtl.tasks import build_tasks
+
+from .clip import Clip
+from .samplers import Draw
+
+
+class MultiTaskDataset(BaseDataset):
+    """Labelled images or, with `clip`, clips that end in a labelled frame.
+
+    A subclass says which frames are labelled (`load_frames`), where the picture of a frame is (`find_frame`), and how
+    its files are read (`read_image`, `read_map`); the rest is here. Readers deliver BGR uint8 pictures and maps in the
+    units of the design: labels 0 to C - 1 and 255, metres, pixels of disparity, unit vectors.
+
+    Items go to the pipeline with: `frames`, one reference per picture; `maps`, {source: reference}, a missing label
+    being a missing key; `tasks`; `read_image`, `read_map`; and `rng`, from which every transform draws. Clips also have
+    `offset`, `slots` (times relative to the current frame) and `valid_slots`.
+
+    Training needs the samplers of `mmmtl.datasets.samplers`: an index without a number (`Draw`) gives one item the same
+    augmentation in every epoch.
+
+    Args:
+        data_root: folder of the data set.
+        step: use every `step`-th labelled frame of each video.
+        clip: arguments of `Clip`; None for single images.
+        pipeline: transforms.
+        metainfo: holds `tasks`, put there by `resolve_tasks`; kept as plain dicts.
+        indices: use only the first so many items, or those listed.
+        test_mode: mmengine's flag; an item that cannot be loaded is an error with and without it.
+        lazy_init: do not read the file lists yet.
+
+    Raises:
+        ValueError: no tasks, no labelled frame, or a video that is shorter than a clip.
+        FileNotFoundError: a labelled frame or, where `clip.missing` is 'error', another frame of a clip is missing.
+    """
+
+    def __init__(
+        self,
+        data_root: str = '',
+        *,
+        step: int = 1,
+        clip: dict[str, Any] | None = None,
+        pipeline: Sequence[dict] = (),
+        metainfo: Mapping[str, Any] | None = None,
+        indices: int | Sequence[int] | None = None,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+    ) -> None:
+        # mmengine carries the metainfo on into checkpoints, where a ConfigDict bars the safe loader.
+        plain = ConfigDict(metainfo or {}).to_dict()
+        self.tasks = build_tasks(plain.get('tasks'), f'data set {type(self).__name__}')
+        if step < 1:
+            raise ValueError(f'step must be at least 1, not {step}')
+        self.step = step
+        self.clip = None if clip is None else Clip(**clip)
+        super().__init__(
+            data_root=str(data_root),
+            metainfo=plain,
+            pipeline=list(pipeline),
+            indices=indices,
+            test_mode=test_mode,
+            lazy_init=lazy_init,
+        )
+
+    @abstractmethod
+    def load_frames(self) -> list[dict[str, Any]]:
+        """The labelled frames: dicts of `video`, `time` (frame number) and `maps` ({source: reference})."""
+
+    @abstractmethod
+    def find_frame(self, video: str, time: int) -> Any | None:
+        """Reference of a frame's picture, or None where there is no such frame."""
+
+    @abstractmethod
+    def read_image(self, reference: Any) -> np.ndarray:
+        """The picture, (H, W, 3) uint8 BGR."""
+
+    @abstractmethod
+    def read_map(self, source: str, reference: Any) -> np.ndarray:
+        """A label map, (H, W) or (H, W, 3)."""
+
+    def video_length(self, video: str) -> int | None:
+        """Number of frames of a video, None where unknown."""
+        return None
+
+    def frame_name(self, video: str, time: int) -> str:
+        """Where the picture of a frame should be, for messages."""
+        return f'{self.data_root or type(self).__name__}: frame {time} of video {video!r}'
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """One item per labelled frame, or per labelled frame and offset."""
+        sources = {task.source for task in self.tasks.values()}
+        frames = []
+        labelled: Counter[str] = Counter()
+        for frame in self.load_frames():
+            maps = {source: ref for source, ref in frame['maps'].items() if source in sources}
+            if not maps:
+                continue
+            if labelled[frame['video']] % self.step == 0:
+                frames.append(dict(frame, maps=maps))
+            labelled[frame['video']] += 1
+        if not frames:
+            raise ValueError(
+                f'{type(self).__name__} found no frame with a label of {sorted(sources)} in {self.data_root!r}; check '
+                'data_root, split and the names of the tasks (or their `source`)'
+            )
+        frames = [frame for frame in frames if self._has_picture(frame)]
+        if self.clip is None:
+            return [dict(frame, frames=[self._picture(frame)]) for frame in frames]
+        if self.clip.still:
+            offsets = self._group(self.clip.possible_offsets)
+            return [dict(frame, frames=[self._picture(frame)], offsets=o) for frame in frames for o in offsets]
+        for video in sorted({frame['video'] for frame in frames}):
+            self._check_length(video, self.clip.length)
+        items = [dict(frame, offsets=o) for frame in frames for o in self._group(self._offsets(frame))]
+        if not items:
+            raise ValueError(
+                f"{self.data_root}: every clip lacks a frame, and clip.missing is 'skip'; set it to 'repeat', or lower "
+                'key_frame_interval'
+            )
+        return items
+
+    def prepare_data(self, idx: int) -> Any:
+        """The item through the pipeline, with a random generator that depends on seed and draw alone."""
+        results = self.get_data_info(int(idx))
+        draw = idx if isinstance(idx, Draw) else Draw(idx, number=results['sample_idx'])
+        rng = np.random.default_rng((draw.seed, draw.number))
+        results.update(rng=rng, tasks=self.tasks, read_image=self.read_image, read_map=self.read_map)
+        if self.clip is not None:
+            choices = results.pop('offsets')
+            offset = choices[int(rng.integers(len(choices)))] if len(choices) > 1 else choices[0]
+            slots = self.clip.slots(offset)
+            results.update(offset=offset, slots=slots, valid_slots=tuple(slot is not None for slot in slots))
+            if not self.clip.still:
+                results['frames'] = self._clip_frames(results, offset)
+        return self.pipeline(results)
+
+    def __getitem__(self, idx: int) -> Any:
+        if not self._fully_initialized:
+            self.full_init()
+        return self.prepare_data(idx)
+
+    def _has_picture(self, frame: dict[str, Any]) -> bool:
+        """Whether a labelled frame is used: it has a picture; to lack one is an error unless clips are skipped."""
+        if self._picture(frame) is not None:
+            return True
+        if self.clip is not None and self.clip.missing == 'skip':
+            return False
+        raise FileNotFoundError(
+            f'{self.frame_name(frame["video"], frame["time"])} is missing, but there is a label for it: '
+            f'{next(iter(frame["maps"].values()))}; add the frame or remove the label'
+        )
+
+    def _picture(self, frame: dict[str, Any]) -> Any | None:
+        return self.find_frame(frame['video'], frame['time'])
+
+    def _group(self, offsets: list[int]) -> list[list[int]]:
+        """For each item to be made of a labelled frame, the offsets to draw from."""
+        assert self.clip is not None
+        if self.clip.offsets == 'random':
+            return [offsets] if offsets else []
+        return [[offset] for offset in offsets]
+
+    def _offsets(self, frame: dict[str, Any]) -> list[int]:
+        """The offsets for which a labelled frame has a clip."""
+        assert self.clip is not None
+        return [o for o in self.clip.possible_offsets if self._clip_frames(frame, o) is not None]
+
+    def _clip_frames(self, frame: dict[str, Any], offset: int) -> list[Any] | None:
+        """References of the three pictures, None where one is missing and clips are skipped for it."""
+        assert self.clip is not None
+        video, now = frame['video'], frame['time']
+        references = []
+        for slot in self.clip.slots(offset):
+            # An empty slot holds the current frame; the model does not look at it.
+            wanted = now + (slot or 0)
+            times = range(wanted, now + 1) if self.clip.missing == 'repeat' else (wanted,)
+            found = next((ref for time in times if (ref := self.find_frame(video, time)) is not None), None)
+            if found is None:
+                if self.clip.missing == 'skip':
+                    return None
+                raise FileNotFoundError(
+                    f'{self.frame_name(video, wanted)} is missing; the clip of labelled frame {now} of video {video!r} '
+                    f"with offset {offset} needs it. Set clip.missing to 'repeat' or 'skip' to go on without."
+                )
+            references.append(found)
+        return references
+
+    def _check_length(self, video: str, needed: int) -> None:
+        length = self.video_length(video)
+        if length is not None and length < needed:
+            raise ValueError(
+                f'{self.data_root or type(self).__name__}: video {video!r} has {length} frames, a clip needs {needed}; '
+                'lower key_frame_interval (clip.interval) or leave out the video'
+            )

@@ -1,0 +1,61 @@
+"""The three frames of a clip, by frame arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Clip:
+    """How a video data set makes clips: last key frame, last non-key frame, current frame.
+
+    Args:
+        interval: K, every K-th frame is a key frame.
+        offsets: frames between the last key frame and the current one. 'all' makes an item of each 0 to K - 1 for every
+            labelled frame, a list of some makes those, 'random' draws one whenever a labelled frame is used.
+        missing: what happens where a frame of the clip does not exist: 'repeat' takes the next existing frame towards
+            the current one, 'skip' leaves out the clip, 'error' raises.
+        still: the data set has single pictures, not videos; the transform `StillToClip` makes the other frames.
+    """
+
+    interval: int = 5
+    offsets: Literal['all', 'random'] | Sequence[int] = 'random'
+    missing: Literal['repeat', 'skip', 'error'] = 'error'
+    still: bool = False
+
+    def __post_init__(self) -> None:
+        if self.interval < 1:
+            raise ValueError(f'key_frame_interval (clip.interval) must be at least 1, not {self.interval}')
+        if self.missing not in ('repeat', 'skip', 'error'):
+            raise ValueError(f"clip.missing must be 'repeat', 'skip' or 'error', not {self.missing!r}")
+        if isinstance(self.offsets, str) and self.offsets not in ('all', 'random'):
+            raise ValueError(f"clip.offsets must be 'all', 'random' or a list of numbers, not {self.offsets!r}")
+        offsets = self.possible_offsets
+        if not offsets or len(set(offsets)) != len(offsets):
+            raise ValueError(f'clip.offsets must name each offset once and at least one, not {offsets}')
+        if outside := [o for o in offsets if not 0 <= o < self.interval]:
+            raise ValueError(
+                f'clip.offsets {outside} are not in 0..{self.interval - 1} (key_frame_interval is {self.interval})'
+            )
+
+    @property
+    def possible_offsets(self) -> list[int]:
+        """Every offset that an item may have."""
+        return list(range(self.interval)) if isinstance(self.offsets, str) else [int(o) for o in self.offsets]
+
+    @property
+    def length(self) -> int:
+        """Frames from the oldest that any of the clips needs to the current one."""
+        return 1 - min(slot or 0 for offset in self.possible_offsets for slot in self.slots(offset))
+
+    def slots(self, offset: int) -> tuple[int | None, int | None, int]:
+        """Times of (last key frame, last non-key frame, current frame) relative to the current one.
+
+        None is an empty slot: a key frame reads no earlier key frame, and with an interval of 1 there are no others.
+        The frame before the first non-key frame of an interval is the key frame, so its last non-key frame is 2 back.
+        """
+        last_key = -offset if offset else None
+        last_non_key = None if self.interval == 1 else (-2 if offset == 1 else -1)
+        return last_key, last_non_key, 0

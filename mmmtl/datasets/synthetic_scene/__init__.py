@@ -1,0 +1,7 @@
+"""A seeded synthetic video world, ray-cast on demand: exact labels, depth, normals and poses without files."""
+
+from .layout import make_scene
+from .render import Frame, render
+from .scene import CLASSES, PALETTE, Scene
+
+__all__ = ['CLASSES', 'PALETTE', 'Frame', 'Scene', 'make_scene', 'render']

@@ -1,0 +1,22 @@
+"""Transforms of the pipeline; every random one draws from `results['rng']`, once for all frames and maps."""
+
+from .formatting import PackMultiTaskInputs, to_tensor
+from .geometric import GeometricTransform, RandomCrop, RandomFlip, RandomRotate, RandomZoom, Resize
+from .loading import LoadFrames, LoadMaps
+from .photometric import ColourJitter
+from .still_to_clip import StillToClip
+
+__all__ = [
+    'ColourJitter',
+    'GeometricTransform',
+    'LoadFrames',
+    'LoadMaps',
+    'PackMultiTaskInputs',
+    'RandomCrop',
+    'RandomFlip',
+    'RandomRotate',
+    'RandomZoom',
+    'Resize',
+    'StillToClip',
+    'to_tensor',
+]

@@ -1,0 +1,43 @@
+"""Packing an item for the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.structures import PixelData
+
+from mmmtl.registry import TRANSFORMS
+from mmmtl.structures import MultiTaskDataSample
+from mmmtl.tasks import Task
+
+META_KEYS = ('img_path', 'ori_shape', 'img_shape', 'video', 'time', 'offset', 'valid_slots', 'map_paths', 'sample_idx')
+
+
+@TRANSFORMS.register_module()
+class PackMultiTaskInputs(BaseTransform):
+    """Makes tensors: `inputs` (3, H, W) or for clips (T, 3, H, W) uint8 BGR, `data_samples` with a map per task.
+
+    Values of the maps are checked here, on the CPU, where an error can still name the file.
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """See the class."""
+        frames = np.stack(results['imgs']).transpose(0, 3, 1, 2)
+        inputs = torch.from_numpy(np.ascontiguousarray(frames))
+        gt = PixelData()
+        for name, array in results['gt_maps'].items():
+            task = results['tasks'][name]
+            task.check(array, results['map_paths'][name])
+            gt.set_field(to_tensor(array, task), name)
+        sample = MultiTaskDataSample(metainfo={key: results[key] for key in META_KEYS if key in results})
+        sample.gt = gt
+        return {'inputs': inputs[0] if len(inputs) == 1 else inputs, 'data_samples': sample}
+
+
+def to_tensor(array: np.ndarray, task: Task) -> torch.Tensor:
+    """A map (H, W) or (H, W, M) as a tensor (M, H, W) of the task's type."""
+    planes = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(planes)).to(task.dtype)

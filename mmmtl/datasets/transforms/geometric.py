@@ -1,0 +1,216 @@
+"""Geometric transforms: one draw for all frames and all maps, and the maps' values follow the camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmmtl.registry import TRANSFORMS
+from mmmtl.structures import CameraChange
+
+Size = tuple[int, int]
+
+
+def resize_image(image: np.ndarray, size: Size) -> np.ndarray:
+    """(H, W, 3) to `size` (height, width): area average when it shrinks, bilinear when it grows."""
+    shrinks = size[0] < image.shape[0] and size[1] < image.shape[1]
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def resize_map(array: np.ndarray, size: Size) -> np.ndarray:
+    """A label map to `size` by nearest neighbour (pixel centres), values untouched."""
+    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, array.shape, strict=False))
+    return array[rows][:, columns]
+
+
+def warp_image(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """The image moved by `matrix` (3, 3: old to new pixel, centres at integers), bilinear, mirrored at the border."""
+    size = image.shape[1::-1]
+    return cv2.warpPerspective(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def warp_map(array: np.ndarray, matrix: np.ndarray, fill: float) -> np.ndarray:
+    """A label map moved by `matrix`, nearest neighbour; what was outside is `fill`."""
+    # float32 holds every label exactly and is the one type that OpenCV warps for all our maps.
+    moved = cv2.warpPerspective(
+        array.astype(np.float32),
+        matrix,
+        array.shape[1::-1],
+        flags=cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(fill,) * 3,
+    )
+    return moved.astype(array.dtype)
+
+
+class GeometricTransform(BaseTransform):
+    """Base of the transforms that move pixels: applies functions to all frames and maps of `results`."""
+
+    def apply(
+        self,
+        results: dict[str, Any],
+        on_image: Callable[[np.ndarray], np.ndarray],
+        on_map: Callable[[np.ndarray, float], np.ndarray],
+        change: CameraChange | None = None,
+    ) -> dict[str, Any]:
+        """Move the pixels of every frame and map, then let each task adjust its values to `change`.
+
+        Args:
+            results: of the pipeline.
+            on_image: image -> image.
+            on_map: (map, fill) -> map.
+            change: what became of the camera; None leaves the values alone.
+
+        Raises:
+            ValueError: the maps no longer fit the pictures, after `Resize(maps=False)`.
+        """
+        size = results['imgs'][0].shape[:2]
+        for name, array in results['gt_maps'].items():
+            if array.shape[:2] != size:
+                raise ValueError(
+                    f'{type(self).__name__}: a map of task {name!r} has {array.shape[:2]} pixels, the picture {size}; '
+                    'Resize(maps=False) must be the last geometric transform'
+                )
+        results['imgs'] = [on_image(image) for image in results['imgs']]
+        for name, array in results['gt_maps'].items():
+            task = results['tasks'][name]
+            moved = on_map(array, task.fill)
+            results['gt_maps'][name] = moved if change is None else task.adjust(moved, change)
+        results['img_shape'] = results['imgs'][0].shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class Resize(GeometricTransform):
+    """Resize to a fixed size; no value of any map changes.
+
+    Args:
+        size: (height, width).
+        maps: also resize the maps; without (in test pipelines), predictions are scored at the labels' own size.
+    """
+
+    def __init__(self, size: Size, *, maps: bool = True) -> None:
+        self.size = (size[0], size[1])
+        self.maps = maps
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """See the class."""
+        return self.apply(
+            results,
+            lambda image: resize_image(image, self.size),
+            lambda array, fill: resize_map(array, self.size) if self.maps else array,
+        )
+
+
+@TRANSFORMS.register_module()
+class RandomZoom(GeometricTransform):
+    """A random crop, enlarged to the whole picture: the scene comes nearer.
+
+    Depth is divided by the zoom and disparity multiplied, as in MTAN's training (the intrinsics stay the same).
+
+    Args:
+        zooms: factors to choose from, each at least 1.
+    """
+
+    def __init__(self, zooms: Sequence[float] = (1.0, 1.2, 1.5)) -> None:
+        if min(zooms) < 1:
+            raise ValueError(f'zooms must be at least 1, not {tuple(zooms)}')
+        self.zooms = tuple(zooms)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """See the class."""
+        rng = results['rng']
+        zoom = self.zooms[int(rng.integers(len(self.zooms)))]
+        size = results['imgs'][0].shape[:2]
+        window = crop_window(rng, size, (round(size[0] / zoom), round(size[1] / zoom)))
+        return self.apply(
+            results,
+            lambda image: resize_image(np.ascontiguousarray(image[window]), size),
+            lambda array, fill: resize_map(np.ascontiguousarray(array[window]), size),
+            CameraChange(depth_ratio=1 / zoom),
+        )
+
+
+@TRANSFORMS.register_module()
+class RandomCrop(GeometricTransform):
+    """A random crop of a fixed size; no value of any map changes.
+
+    Args:
+        size: (height, width), at most the picture's.
+    """
+
+    def __init__(self, size: Size) -> None:
+        self.size = (size[0], size[1])
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """See the class."""
+        window = crop_window(results['rng'], results['imgs'][0].shape[:2], self.size)
+        return self.apply(results, lambda image: image[window], lambda array, fill: array[window])
+
+
+@TRANSFORMS.register_module()
+class RandomFlip(GeometricTransform):
+    """A horizontal mirror image; normals point the other way in x.
+
+    Args:
+        prob: probability.
+    """
+
+    def __init__(self, prob: float = 0.5) -> None:
+        self.prob = prob
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """See the class."""
+        if results['rng'].random() >= self.prob:
+            return results
+        change = CameraChange(linear=np.diag([-1.0, 1.0, 1.0]).astype(np.float32))
+        return self.apply(results, lambda image: image[:, ::-1], lambda array, fill: array[:, ::-1], change)
+
+
+@TRANSFORMS.register_module()
+class RandomRotate(GeometricTransform):
+    """A roll of the camera about its optical axis; normals turn, corners lose their labels.
+
+    Args:
+        max_angle: the angle is uniform in [-max_angle, max_angle] degrees, counter-clockwise for who looks at the
+            picture.
+        prob: probability.
+    """
+
+    def __init__(self, max_angle: float = 10.0, *, prob: float = 0.5) -> None:
+        self.max_angle = max_angle
+        self.prob = prob
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """See the class."""
+        rng = results['rng']
+        if rng.random() >= self.prob:
+            return results
+        angle = rng.uniform(-self.max_angle, self.max_angle)
+        height, width = results['imgs'][0].shape[:2]
+        matrix = np.eye(3)
+        matrix[:2] = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
+        linear = np.eye(3, dtype=np.float32)
+        linear[:2, :2] = matrix[:2, :2]
+        return self.apply(
+            results,
+            lambda image: warp_image(image, matrix),
+            lambda array, fill: warp_map(array, matrix, fill),
+            CameraChange(linear=linear),
+        )
+
+
+def crop_window(rng: np.random.Generator, size: Size, crop: Size) -> tuple[slice, slice]:
+    """A random window of `crop` inside `size`.
+
+    Raises:
+        ValueError: the crop is larger than the picture.
+    """
+    if crop[0] > size[0] or crop[1] > size[1]:
+        raise ValueError(f'crop {crop} (height, width) is larger than the picture {size}; resize first')
+    top, left = (int(rng.integers(s - c + 1)) for s, c in zip(size, crop, strict=True))
+    return slice(top, top + crop[0]), slice(left, left + crop[1])

@@ -1,0 +1,83 @@
+"""Loading the pictures and maps of an item through its data set's readers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmmtl.registry import TRANSFORMS
+from mmmtl.tasks import Task
+
+
+@TRANSFORMS.register_module()
+class LoadFrames(BaseTransform):
+    """Reads the pictures of an item: `imgs`, one (H, W, 3) uint8 BGR array for each of its `frames`.
+
+    Raises:
+        ValueError: a file is no readable image, or the frames of a clip have different sizes.
+        FileNotFoundError: a file is not there.
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """See the class."""
+        # Empty slots of a clip repeat the current frame, which is read once.
+        images = {ref: results['read_image'](ref) for ref in dict.fromkeys(results['frames'])}
+        results['imgs'] = [images[ref] for ref in results['frames']]
+        results['img_path'] = str(results['frames'][-1])
+        results['ori_shape'] = results['img_shape'] = results['imgs'][-1].shape[:2]
+        results['gt_maps'] = {}
+        for ref, image in images.items():
+            if image.shape[:2] != results['ori_shape']:
+                raise ValueError(
+                    f'{ref}: {image.shape[:2]} pixels, but the frame {results["img_path"]} of the same clip has '
+                    f'{results["ori_shape"]} (height, width); all frames of a video must have one size'
+                )
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadMaps(BaseTransform):
+    """Reads the label maps of an item: `gt_maps`, one array for each task that is labelled there.
+
+    Raises:
+        ValueError: a map is no map of its task, or has not the size of its picture.
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """See the class."""
+        results['map_paths'] = {}
+        for name, task in results['tasks'].items():
+            if (ref := results['maps'].get(task.source)) is None:
+                continue
+            array = task.convert(results['read_map'](task.source, ref))
+            check_kind(array, task, str(ref))
+            if array.shape[:2] != results['ori_shape']:
+                raise ValueError(
+                    f'{ref}: the map of task {name!r} has {array.shape[:2]} pixels, its picture {results["img_path"]} '
+                    f'has {results["ori_shape"]} (height, width); they must be equal'
+                )
+            results['gt_maps'][name] = array
+            results['map_paths'][name] = str(ref)
+        return results
+
+
+def check_kind(array: np.ndarray, task: Task, where: str) -> None:
+    """Refuse a map whose channels or type of numbers cannot be the task's.
+
+    Raises:
+        ValueError: `where` (a file name) and the fix stand in the message.
+    """
+    channels = 1 if array.ndim == 2 else array.shape[2]
+    if channels != task.map_channels:
+        raise ValueError(
+            f'{where}: {channels} channels, but a map of task {task.name!r} ({type(task).__name__}) has '
+            f'{task.map_channels}; write it as the data set documents (class numbers in one channel, no colours and no '
+            'palette), or name the right folder in `source` of the task'
+        )
+    if not task.dtype.is_floating_point and np.issubdtype(array.dtype, np.floating):
+        raise ValueError(
+            f'{where}: {array.dtype} values, but a map of task {task.name!r} ({type(task).__name__}) holds integers; '
+            'write labels as uint8, or name the right folder in `source` of the task'
+        )

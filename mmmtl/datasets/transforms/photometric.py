@@ -1,0 +1,53 @@
+"""Photometric transforms: one draw for all frames of a clip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmmtl.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class ColourJitter(BaseTransform):
+    """Random brightness, contrast, saturation and hue, the same for all frames of a clip.
+
+    Args:
+        brightness: factor uniform in [1 - brightness, 1 + brightness].
+        contrast: factor on the difference to the mean of the current frame, likewise.
+        saturation: factor on the difference to grey (the mean of the three colours), likewise.
+        hue: turn of the colours about the axis of greys, uniform in [-hue, hue] degrees; 120 takes red to green.
+    """
+
+    def __init__(
+        self, *, brightness: float = 0.3, contrast: float = 0.3, saturation: float = 0.3, hue: float = 10.0
+    ) -> None:
+        self.limits = np.array([brightness, contrast, saturation])
+        self.hue = hue
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """See the class."""
+        rng = results['rng']
+        brightness, contrast, saturation = rng.uniform(1 - self.limits, 1 + self.limits)
+        hue = rng.uniform(-self.hue, self.hue)
+        mean = results['imgs'][-1].mean()
+        colours = contrast * colour_matrix(saturation, hue)
+        affine = brightness * np.column_stack([colours, np.full(3, (1 - contrast) * mean)])
+        results['imgs'] = [recolour(image, affine) for image in results['imgs']]
+        return results
+
+
+def colour_matrix(saturation: float, hue: float) -> np.ndarray:
+    """(3, 3), BGR to BGR: turns the hue by `hue` degrees and multiplies the distance to grey by `saturation`."""
+    # In BGR, red to green is the negative turn about the diagonal.
+    turn = cv2.Rodrigues(np.full(3, -np.deg2rad(hue) / np.sqrt(3)))[0]
+    return saturation * turn + (1 - saturation) / 3
+
+
+def recolour(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """uint8 colours through an affine map (3, 4), rounded and clipped to 0..255."""
+    mapped = image.astype(np.float32) @ affine[:, :3].T.astype(np.float32) + affine[:, 3].astype(np.float32)
+    return mapped.clip(0, 255).round().astype(np.uint8)

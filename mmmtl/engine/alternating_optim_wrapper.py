@@ -1,0 +1,55 @@
+"""Two optimisers: one for the discriminator of an alignment loss, one for everything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
+from torch import nn
+
+from mmmtl.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class AlternatingOptimWrapperConstructor:
+    """Builds the optimisers of `AdversarialAlignLoss(mode='alternating')`.
+
+    `optim_wrapper=dict(constructor='AlternatingOptimWrapperConstructor', model=dict(type='OptimWrapper',
+    optimizer=...), discriminator=dict(type='OptimWrapper', optimizer=...))`.
+
+    Args:
+        optim_wrapper_cfg: configs of the two wrappers, `model` and `discriminator`.
+        paramwise_cfg: must be None.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None) -> None:
+        if paramwise_cfg is not None or set(optim_wrapper_cfg) != {'model', 'discriminator'}:
+            raise ValueError(
+                f"optim_wrapper needs the keys 'model' and 'discriminator' and no paramwise_cfg, not {optim_wrapper_cfg}"
+            )
+        self.configs = optim_wrapper_cfg
+
+    def __call__(self, model: nn.Module) -> OptimWrapperDict:
+        """The wrappers.
+
+        Raises:
+            ValueError: the model has no discriminator that is trained in turns, or is wrapped for several processes.
+        """
+        loss = getattr(model, 'align_loss', None)
+        if getattr(loss, 'mode', None) != 'alternating' or loss.discriminator is None:
+            raise ValueError(
+                "two optimisers need model.align_loss=dict(type='AdversarialAlignLoss', mode='alternating', ...) in a "
+                "single process; on several, use mode='grl' with one optimiser"
+            )
+        told_apart = list(loss.discriminator.parameters())
+        others = [p for p in model.parameters() if all(p is not q for q in told_apart)]
+        return OptimWrapperDict(
+            model=_build(self.configs['model'], others), discriminator=_build(self.configs['discriminator'], told_apart)
+        )
+
+
+def _build(cfg: dict[str, Any], parameters: list[nn.Parameter]) -> OptimWrapper:
+    cfg = dict(cfg)
+    optimizer = OPTIMIZERS.build({**cfg.pop('optimizer'), 'params': parameters})
+    return OPTIM_WRAPPERS.build({'type': 'OptimWrapper', **cfg, 'optimizer': optimizer})

@@ -1,0 +1,25 @@
+"""Random numbers of the model as a function of seed and iteration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmmtl.registry import HOOKS
+
+
+@HOOKS.register_module()
+class IterationSeedHook(Hook):
+    """Seeds torch before every training iteration, so that dropout after a resume is that of an uninterrupted run."""
+
+    priority = 'VERY_HIGH'
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed with (seed, iteration, rank)."""
+        seed = np.random.SeedSequence((runner.seed, runner.iter, get_rank())).generate_state(1, np.uint64)[0]
+        torch.manual_seed(int(seed))

@@ -1,0 +1,112 @@
+"""The one metric: it asks each task to measure, and sums over images, offsets and processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from mmengine.dist import get_world_size
+from mmengine.evaluator import BaseMetric
+from torch import Tensor
+
+from mmmtl.registry import METRICS
+from mmmtl.tasks import Task, build_tasks
+
+from .delta_m import delta_m
+
+Totals = dict[tuple[int | None, str], Tensor]
+"""Sums of `Task.measure` by (offset, task); offset None for images."""
+
+
+@METRICS.register_module()
+class MultiTaskMetric(BaseMetric):
+    """Metrics of all tasks, as `<task>/<metric>`.
+
+    For clips these are means over the offsets, as video papers report them; `offset_<k>/<task>/<metric>` is one of the
+    offsets, `pooled/<task>/<metric>` scores all samples together. Only sums are exchanged between processes, so the
+    result is the same for any number of them, if the sampler does not repeat samples (`round_up=False`).
+
+    Args:
+        details: also give the metrics of each offset, and pooled.
+        baseline: JSON file of metrics that `delta_m` compares with (a `metrics.json` of `tools/test.py`).
+    """
+
+    # mmengine warns of a metric without a prefix; ours are part of the keys.
+    default_prefix = ''
+
+    def __init__(self, *, details: bool = True, baseline: str | None = None) -> None:
+        super().__init__()
+        self.details = details
+        self.baseline = None if baseline is None else json.loads(Path(baseline).read_text())
+        self.tasks: dict[str, Task] = {}
+        self.totals: Totals = {}
+
+    @property
+    def dataset_meta(self) -> dict[str, Any] | None:
+        """Meta info of the data set; brings the tasks."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta: dict[str, Any]) -> None:
+        self._dataset_meta = meta
+        self.tasks = build_tasks(meta.get('tasks'), 'the metric')
+
+    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
+        """Measure a batch; tasks without a label in a sample are left out."""
+        for sample in data_samples:
+            for name, label in sample['gt'].items():
+                if name not in self.tasks:
+                    continue
+                key = (sample.get('offset'), name)
+                measured = self.tasks[name].measure(sample['pred'][name], label)
+                self.totals[key] = self.totals[key] + measured if key in self.totals else measured
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """The metrics of everything that was processed, by all processes."""
+        totals, self.totals = merge_totals(self.totals), {}
+        if not totals:
+            raise ValueError('nothing to evaluate: no sample had a label of any task')
+        return self.compute(totals)
+
+    def compute(self, totals: Totals) -> dict[str, float]:
+        """The metrics from sums."""
+        pooled: dict[str, Tensor] = {}
+        for (_, name), total in totals.items():
+            pooled[name] = pooled[name] + total if name in pooled else total
+        scores = {name: self.tasks[name].summarize(total) for name, total in pooled.items()}
+        metrics: dict[str, float] = {}
+        offsets = sorted({offset for offset, _ in totals if offset is not None})
+        if offsets:
+            for name, score in scores.items():
+                each = {o: self.tasks[name].summarize(totals[o, name]) for o in offsets if (o, name) in totals}
+                for metric, value in score.items():
+                    metrics[f'{name}/{metric}'] = sum(one[metric] for one in each.values()) / len(each)
+                    if self.details:
+                        metrics[f'pooled/{name}/{metric}'] = value
+                        metrics.update({f'offset_{o}/{name}/{metric}': one[metric] for o, one in each.items()})
+        else:
+            metrics = {f'{name}/{metric}': value for name, score in scores.items() for metric, value in score.items()}
+        if self.baseline is not None:
+            metrics['delta_m'] = delta_m(metrics, self.baseline, {name: self.tasks[name] for name in scores})
+        return metrics
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Unused: `evaluate` works on sums."""
+        raise AssertionError
+
+
+def merge_totals(totals: Totals) -> Totals:
+    """The sums of all processes, on every process and in the same order."""
+    if get_world_size() == 1:
+        return totals
+    gathered: list[Totals | None] = [None] * get_world_size()
+    torch.distributed.all_gather_object(gathered, totals)
+    merged: Totals = {}
+    for part in gathered:
+        for key, value in (part or {}).items():
+            merged[key] = merged[key] + value if key in merged else value
+    return merged

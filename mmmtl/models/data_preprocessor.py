@@ -1,0 +1,75 @@
+"""Batches: normalised, padded pictures and one padded label map per task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from mmmtl.registry import MODELS
+from mmmtl.tasks import Task
+
+
+@MODELS.register_module()
+class MultiTaskDataPreprocessor(BaseDataPreprocessor):
+    """uint8 BGR pictures or clips to a float32 RGB batch.
+
+    `inputs` becomes (N, 3, H, W), or (N, 3, 3, H, W) for clips of three frames: normalised with the mean and standard
+    deviation of ImageNet, then padded with 0 at the bottom and the right to the largest picture of the batch and a
+    multiple of `size_divisor`. Label maps stay as they are; a loss pads them with `pad` to the `padded_shape`.
+
+    Args:
+        tasks: given by the segmentor.
+        mean: of each channel, RGB.
+        std: of each channel, RGB.
+        size_divisor: height and width of the batch are multiples of it.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Mapping[str, Task],
+        mean: Sequence[float] = (123.675, 116.28, 103.53),
+        std: Sequence[float] = (58.395, 57.12, 57.375),
+        size_divisor: int = 1,
+    ) -> None:
+        super().__init__()
+        self.tasks = tasks
+        self.size_divisor = size_divisor
+        self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """The batch, see the class; `data_samples` get the `padded_shape` (H, W) of the batch."""
+        data = self.cast_data(data)
+        images = [(image.flip(-3).float() - self.mean) / self.std for image in data['inputs']]
+        height, width = (max(image.shape[axis] for image in images) for axis in (-2, -1))
+        size = (round_up(height, self.size_divisor), round_up(width, self.size_divisor))
+        data['inputs'] = torch.stack([pad(image, size, 0.0) for image in images])
+        for sample in data.get('data_samples') or []:
+            sample.set_metainfo({'padded_shape': size})
+        return data
+
+
+def round_up(number: int, divisor: int) -> int:
+    """The next multiple of `divisor`."""
+    return -(-number // divisor) * divisor
+
+
+def pad(tensor: Tensor, size: Sequence[int], value: float) -> Tensor:
+    """(..., H, W) padded at the bottom and the right to `size`.
+
+    Raises:
+        ValueError: it is larger than that already.
+    """
+    below, right = size[0] - tensor.shape[-2], size[1] - tensor.shape[-1]
+    if below < 0 or right < 0:
+        raise ValueError(
+            f'cannot pad {tuple(tensor.shape[-2:])} to {tuple(size)} (height, width); were the pictures resized and '
+            'their maps not (Resize(maps=False) in a training pipeline)?'
+        )
+    return F.pad(tensor, (0, right, 0, below), value=value)

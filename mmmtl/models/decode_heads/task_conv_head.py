@@ -1,0 +1,95 @@
+"""A plain decoder of three convolutions for each task, fed with one or several slots of features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule, build_norm_layer
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmmtl.registry import MODELS
+from mmmtl.tasks import Task
+
+Features = Sequence[Tensor | None] | Mapping[str, Sequence[Tensor | None]]
+
+
+class SlotConv(nn.Conv2d):
+    """A 3x3 convolution of concatenated slots, in which a slot may be missing.
+
+    The weight has one slice of input channels for each slot. A missing slot counts as zero, so its slice is left out.
+
+    Args:
+        in_channels: channels of one slot.
+        out_channels: channels of the result.
+        num_slots: S; the weight has S * in_channels input channels.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, num_slots: int) -> None:
+        super().__init__(num_slots * in_channels, out_channels, 3, padding=1, bias=False)
+        self.num_slots = num_slots
+
+    def forward(self, slots: Sequence[Tensor | None]) -> Tensor:
+        """(N, out_channels, H, W) of S slots (N, in_channels, H, W) or None."""
+        if len(slots) != self.num_slots:
+            raise ValueError(f'{len(slots)} slots of features for a convolution that was built for {self.num_slots}')
+        present = [slot for slot in slots if slot is not None]
+        weight = self.weight
+        if len(present) < len(slots):
+            slices = weight.chunk(self.num_slots, dim=1)
+            weight = torch.cat([part for part, slot in zip(slices, slots, strict=True) if slot is not None], dim=1)
+        return F.conv2d(torch.cat(present, dim=1), weight, padding=1)
+
+
+@MODELS.register_module()
+class TaskConvHead(BaseModule):
+    """For each task 3x3, 1x1 and 1x1 convolutions, the first over all slots.
+
+    MILA: "three convolution layers with kernel size of 3x3, 1x1, and 1x1, and feature size of 512 and 256 in between".
+    Batch norm and ReLU after the first two, and the concatenation of the slots, are ours; the latter fits the paper's
+    costs and its remark that its first row of table 3 is simple concatenation.
+
+    Args:
+        tasks: given by the segmentor.
+        in_channels: channels of one slot.
+        channels: of the two hidden layers.
+        num_slots: slots of each task: 1 for images, `neck.num_slots` for video (set by the segmentor).
+        norm_cfg: normalisation of the hidden layers.
+
+    Reference: MILA, section 4.1.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Mapping[str, Task],
+        in_channels: int,
+        channels: tuple[int, int] = (512, 256),
+        num_slots: int = 1,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.fuse = nn.ModuleDict({n: SlotConv(in_channels, channels[0], num_slots=num_slots) for n in tasks})
+        self.predict = nn.ModuleDict(
+            {
+                name: nn.Sequential(
+                    build_norm_layer(norm_cfg, channels[0])[1],
+                    nn.ReLU(inplace=True),
+                    ConvModule(channels[0], channels[1], 1, norm_cfg=norm_cfg),
+                    nn.Conv2d(channels[1], task.out_channels, 1),
+                )
+                for name, task in tasks.items()
+            }
+        )
+
+    def forward(self, features: Features) -> dict[str, Tensor]:
+        """{task: logits (N, task.out_channels, h, w)} of slots, shared by all tasks or {task: slots}."""
+        return {
+            name: predict(self.fuse[name](features[name] if isinstance(features, Mapping) else features))
+            for name, predict in self.predict.items()
+        }

@@ -1,0 +1,52 @@
+"""Squeeze-and-excitation per task: shared features become task-specific by a gate on each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmmtl.registry import MODELS
+from mmmtl.tasks import Task
+
+
+class SqueezeExcitation(nn.Module):
+    """Channels weighted by a gate that is computed from their global means.
+
+    Args:
+        channels: C.
+        reduction: the gate's hidden layer has C // reduction units (at least 1).
+
+    Reference: Hu et al., Squeeze-and-Excitation Networks, CVPR 2018, equations 2 to 4.
+    """
+
+    def __init__(self, channels: int, *, reduction: int = 16) -> None:
+        super().__init__()
+        hidden = max(channels // reduction, 1)
+        self.gate = nn.Sequential(
+            nn.Conv2d(channels, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, channels, 1), nn.Sigmoid()
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, H, W), gated."""
+        return features * self.gate(features.mean(dim=(2, 3), keepdim=True))
+
+
+@MODELS.register_module()
+class TaskSqueezeExcitation(BaseModule):
+    """Shared features, gated for each task: the neck of an image model, and the first step of `ILANeck`.
+
+    Args:
+        tasks: given by the segmentor.
+        channels: of the shared features.
+        reduction: see `SqueezeExcitation`.
+    """
+
+    def __init__(self, *, tasks: Mapping[str, Task], channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        self.excite = nn.ModuleDict({name: SqueezeExcitation(channels, reduction=reduction) for name in tasks})
+
+    def forward(self, features: Sequence[Tensor]) -> dict[str, tuple[Tensor, ...]]:
+        """{task: (map,)} of a tuple whose last map is gated."""
+        return {name: (gate(features[-1]),) for name, gate in self.excite.items()}

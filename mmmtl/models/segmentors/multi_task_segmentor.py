@@ -1,0 +1,148 @@
+"""The image model: one picture in, a map for every task out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmengine.structures import PixelData
+from torch import Tensor
+
+from mmmtl.models.data_preprocessor import pad
+from mmmtl.registry import MODELS
+from mmmtl.structures import MultiTaskDataSample
+from mmmtl.tasks import Task, build_tasks
+
+Samples = Sequence[MultiTaskDataSample]
+Size = Sequence[int]
+
+
+@MODELS.register_module()
+class MultiTaskSegmentor(BaseModel):
+    """Backbone, neck and decode head for any set of tasks.
+
+    Everything that concerns a task is asked of the task: out_channels, losses, decoding. The head may also return
+    preliminary predictions, as `preliminary.<i>.<task>`, which are supervised like the final ones.
+
+    Args:
+        tasks: configs of the tasks, put there by `resolve_tasks`.
+        backbone: pictures (N, 3, H, W) to a tuple of maps.
+        decode_head: maps to {task: logits}; is given `tasks`, and `num_slots` where the neck has it.
+        neck: maps to maps, or to {task: maps}; is given `tasks`.
+        data_preprocessor: config of `MultiTaskDataPreprocessor`; is given `tasks`.
+
+    Raises:
+        ValueError: built without tasks.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Mapping[str, Any] | None = None,
+        backbone: dict[str, Any],
+        decode_head: dict[str, Any],
+        neck: dict[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        tasks = build_tasks(tasks, f'model {type(self).__name__}')
+        super().__init__({'type': 'MultiTaskDataPreprocessor', **(data_preprocessor or {}), 'tasks': tasks}, init_cfg)
+        self.tasks = tasks
+        self.backbone = MODELS.build(backbone)
+        self.neck = None if neck is None else MODELS.build({**neck, 'tasks': tasks})
+        slots = {'num_slots': self.neck.num_slots} if hasattr(self.neck, 'num_slots') else {}
+        self.decode_head = MODELS.build({**decode_head, **slots, 'tasks': tasks})
+
+    def forward(self, inputs: Tensor, data_samples: Samples | None = None, mode: str = 'tensor') -> Any:
+        """mmengine's three modes.
+
+        Args:
+            inputs: as the data preprocessor gives them.
+            data_samples: of the batch.
+            mode: 'tensor' returns {task: logits}, the core that is profiled and exported; 'loss' the losses by name;
+                'predict' the samples with `pred`.
+
+        Raises:
+            FloatingPointError: a loss is not finite; training stops before it harms the weights.
+        """
+        if mode == 'tensor':
+            return self.logits(inputs, data_samples)
+        if mode == 'loss':
+            losses = self.loss(inputs, data_samples or [])
+            check_finite(losses, data_samples or [])
+            return losses
+        if mode == 'predict':
+            return self.predict(inputs, data_samples or [])
+        raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', not {mode!r}")
+
+    def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> dict[str, Tensor]:
+        """{task: logits at feature resolution} and preliminary predictions."""
+        features = self.backbone(inputs)
+        return self.decode_head(features if self.neck is None else self.neck(features))
+
+    def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
+        """`<task>.loss_<name>` and `preliminary.<i>.<task>.loss_<name>`, times the task's `loss_weight`."""
+        return self.task_losses(self.logits(inputs, data_samples), data_samples)
+
+    def predict(self, inputs: Tensor, data_samples: Samples) -> list[MultiTaskDataSample]:
+        """The samples with `pred`, each map at the size of its label, or else of the original picture."""
+        logits = self.logits(inputs, data_samples)
+        for row, sample in enumerate(data_samples):
+            labelled = sample.gt.shape if 'gt' in sample else None
+            sample.pred = self.decode({name: value[row] for name, value in logits.items()}, inputs.shape[-2:], sample.img_shape, labelled or sample.ori_shape)
+        return list(data_samples)
+
+    def decode(self, logits: Mapping[str, Tensor], padded: Size, shown: Size, wanted: Size) -> PixelData:
+        """Maps of one picture.
+
+        Args:
+            logits: {task: (C, h, w)}.
+            padded: (H, W) that the model saw, padding included.
+            shown: (H, W) of it without padding.
+            wanted: (H, W) of the maps.
+        """
+        maps = PixelData()
+        for name, task in self.tasks.items():
+            full = F.interpolate(logits[name][None].float(), tuple(padded), mode='bilinear')[..., : shown[0], : shown[1]]
+            if tuple(wanted) != tuple(shown):
+                full = F.interpolate(full, tuple(wanted), mode='bilinear')
+            maps.set_field(task.decode(full)[0], name)
+        return maps
+
+    def task_losses(self, logits: Mapping[str, Tensor], data_samples: Samples) -> dict[str, Tensor]:
+        """Losses of final and preliminary predictions; a task that no sample has gives a zero tied to the graph."""
+        losses = {}
+        for key, prediction in logits.items():
+            task = self.tasks[key.rpartition('.')[2]]
+            target = stack_targets(task, data_samples, prediction)
+            resized = F.interpolate(prediction.float(), target.shape[-2:], mode='bilinear')
+            for name, value in task.loss(resized, target).items():
+                losses[f'{key}.{name}'] = task.loss_weight * value
+        return losses
+
+
+def stack_targets(task: Task, samples: Samples, like: Tensor) -> Tensor:
+    """A task's labels (N, M, H, W) of a batch, padded; samples without one are all `fill`."""
+    labels = [sample.gt.get(task.name) for sample in samples]
+    size = samples[0].padded_shape if 'padded_shape' in samples[0] else samples[0].img_shape
+    blank = torch.full((task.map_channels, *size), task.fill, dtype=task.dtype, device=like.device)
+    return torch.stack([blank if label is None else pad(label, size, task.fill) for label in labels])
+
+
+def check_finite(losses: Mapping[str, Tensor], samples: Samples) -> None:
+    """Raise FloatingPointError naming what is not finite, and the pictures of the batch."""
+    names, values = zip(*losses.items(), strict=True)
+    # One transfer from the device for all losses.
+    finite = torch.isfinite(torch.stack([value.detach().float().mean() for value in values])).tolist()
+    if all(finite):
+        return
+    bad = [name for name, ok in zip(names, finite, strict=True) if not ok]
+    paths = [sample.get('img_path', '?') for sample in samples]
+    raise FloatingPointError(
+        f'{", ".join(bad)} is not finite; the batch was {paths}. Training stopped before the weights changed, and the '
+        'last checkpoint is untouched. Look at these labels (tools/analysis_tools/browse_dataset.py), lower the learning '
+        'rate, or resume from the last checkpoint with gradient clipping (optim_wrapper.clip_grad).'
+    )

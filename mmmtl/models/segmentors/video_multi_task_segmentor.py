@@ -1,0 +1,287 @@
+"""The video model: a slow network on key frames, a fast one on the others, and a neck that carries features between."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from torch import Tensor, nn
+
+from mmmtl.registry import MODELS
+from mmmtl.structures import Memory, StreamState
+
+from .multi_task_segmentor import MultiTaskSegmentor, Samples
+
+LAST_KEY, LAST_NON_KEY, CURRENT = range(3)
+
+
+@MODELS.register_module()
+class VideoMultiTaskSegmentor(MultiTaskSegmentor):
+    """MILA: `backbone` is the slow network, `fast_backbone` runs on non-key frames, `neck` propagates.
+
+    Trained and tested on clips (N, 3, 3, H, W) of the last key frame, the last non-key frame and the current frame;
+    `offset` 0 in the metainfo says that the current frame is the key frame, `valid_slots` which of the three exist.
+    On a video, `stream` gives the same predictions frame by frame, from a state that the caller keeps.
+
+    Args:
+        backbone: the slow network: pictures to a tuple, its last map (N, C, h, w) is used.
+        fast_backbone: the fast one, with the same C and stride (`AlignedBackbone`).
+        neck: see `ILANeck`.
+        align_loss: compares slow and fast features of the current frame; None leaves it out.
+        key_frame_policy: which frames of a stream are key frames.
+        kwargs: those of `MultiTaskSegmentor`.
+
+    Reference: MILA, section 3.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: dict[str, Any],
+        fast_backbone: dict[str, Any],
+        neck: dict[str, Any],
+        decode_head: dict[str, Any],
+        key_frame_policy: dict[str, Any],
+        align_loss: dict[str, Any] | None = None,
+        tasks: Mapping[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            tasks=tasks,
+            backbone=backbone,
+            neck=neck,
+            decode_head=decode_head,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+        )
+        self.fast_backbone = MODELS.build(fast_backbone)
+        self.align_loss = None if align_loss is None else MODELS.build(align_loss)
+        self.key_frame_policy = MODELS.build(key_frame_policy)
+
+    def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> dict[str, Tensor]:
+        """{task: logits of the current frames} of clips (N, 3, 3, H, W)."""
+        return self._clip(inputs, data_samples or [])[0]
+
+    def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
+        """Losses of the tasks, and `align.<name>` of the current frames that are not key frames."""
+        logits, fast_features = self._clip(inputs, data_samples)
+        losses = self.task_losses(logits, data_samples)
+        if self.align_loss is not None:
+            rows = [row for row, sample in enumerate(data_samples) if sample.offset]
+            slow_features = self._slow_without_gradient(inputs[rows, CURRENT]) if rows else fast_features
+            aligned = self.align_loss(slow_features, fast_features)
+            losses.update({f'align.{name}': value for name, value in aligned.items()})
+        return losses
+
+    def train_step(self, data: Any, optim_wrapper: OptimWrapper | OptimWrapperDict) -> dict[str, Tensor]:
+        """mmengine's step, or with two optimisers one of the model and one of the discriminator."""
+        if not isinstance(optim_wrapper, OptimWrapperDict):
+            return super().train_step(data, optim_wrapper)
+        with optim_wrapper['model'].optim_context(self):
+            data = self.data_preprocessor(data, True)
+            losses = self._run_forward(data, mode='loss')
+        told_apart = losses.pop('align.loss_discriminator')
+        total, log_vars = self.parse_losses(losses)
+        optim_wrapper['model'].update_params(total)
+        optim_wrapper['discriminator'].update_params(told_apart)
+        return {**log_vars, 'align.discriminator': told_apart.detach()}
+
+    def stream(self, frames: Tensor, state: StreamState | None = None) -> tuple[dict[str, Tensor], StreamState]:
+        """One frame of each of N streams.
+
+        Args:
+            frames: (N, 3, H, W), as the data preprocessor gives them.
+            state: of the frames before; None at the beginning.
+
+        Returns:
+            {task: maps (N, M, H, W)} and the state for the next frames.
+
+        Raises:
+            ValueError: the number of streams or the resolution is not that of the state.
+        """
+        logits, state = self.stream_logits(frames, state)
+        size = frames.shape[-2:]
+        rows = [self.decode({n: v[row] for n, v in logits.items()}, size, size, size) for row in range(len(frames))]
+        return {name: torch.stack([maps.get(name) for maps in rows]) for name in self.tasks}, state
+
+    def stream_logits(self, frames: Tensor, state: StreamState | None = None) -> tuple[dict[str, Tensor], StreamState]:
+        """`stream` before decoding: {task: (N, C, h, w)}."""
+        resolution = (frames.shape[-2], frames.shape[-1])
+        state = state or StreamState.new(len(frames))
+        if len(state) != len(frames):
+            raise ValueError(f'{len(frames)} frames for a state of {len(state)} streams')
+        if state.resolution not in (None, resolution):
+            raise ValueError(f'frames of {resolution} for a state of {state.resolution}; start a new state (None)')
+        is_key = self.key_frame_policy.is_key_frame(state) | ~state.has_key
+        features = self._encode(frames, is_key)
+        current = self.neck.remember(features, frames)
+        logits = self._decode_rows(
+            current,
+            state.key,
+            state.non_key,
+            is_key.tolist(),
+            state.has_key.tolist(),
+            state.has_non_key.tolist(),
+        )
+        return logits, StreamState(
+            has_key=state.has_key | is_key,
+            has_non_key=state.has_non_key | ~is_key,
+            frames=state.frames + 1,
+            key=_replace_rows(state.key, current, is_key),
+            non_key=_replace_rows(state.non_key, current, ~is_key),
+            resolution=resolution,
+        )
+
+    def _clip(self, clips: Tensor, samples: Samples) -> tuple[dict[str, Tensor], Tensor]:
+        """Logits of the current frames, and the fast features of those that are not key frames."""
+        is_key = [sample.offset == 0 for sample in samples]
+        neck = self.neck
+        has_key = [s.valid_slots[LAST_KEY] and neck.reads_key(k) for s, k in zip(samples, is_key, strict=True)]
+        has_non_key = [s.valid_slots[LAST_NON_KEY] and neck.reads_non_key(k) for s, k in zip(samples, is_key, strict=True)]
+        keys, non_keys = _rows(is_key), _rows([not k for k in is_key])
+        with_key, with_non_key = _rows(has_key), _rows(has_non_key)
+        slow, fast = self._encode_both(
+            torch.cat([clips[keys, CURRENT], clips[with_key, LAST_KEY]]),
+            torch.cat([clips[non_keys, CURRENT], clips[with_non_key, LAST_NON_KEY]]),
+        )
+        current_slow, last_key = slow[: len(keys)], slow[len(keys) :]
+        current_fast, last_non_key = fast[: len(non_keys)], fast[len(non_keys) :]
+
+        order = torch.tensor(keys + non_keys, device=clips.device).argsort()
+        current = neck.remember(torch.cat([current_slow, current_fast])[order], clips[:, CURRENT])
+        key = _spread(neck.remember(last_key, clips[with_key, LAST_KEY]), with_key, len(clips))
+        non_key = _spread(neck.remember(last_non_key, clips[with_non_key, LAST_NON_KEY]), with_non_key, len(clips))
+        decode = self._decode_batch if self.training else self._decode_rows
+        return decode(current, key, non_key, is_key, has_key, has_non_key), current_fast
+
+    def _decode_batch(
+        self,
+        current: Memory,
+        key: Memory,
+        non_key: Memory,
+        is_key: Sequence[bool],
+        has_key: Sequence[bool],
+        has_non_key: Sequence[bool],
+    ) -> dict[str, Tensor]:
+        """All rows at once, missing slots as zeros: what batch norm in training needs."""
+        slots = self.neck(current, key, non_key)
+        masks = [None, has_key, has_non_key]
+        return self.decode_head({task: _mask(maps, masks) for task, maps in slots.items()})
+
+    def _decode_rows(
+        self,
+        current: Memory,
+        key: Memory,
+        non_key: Memory,
+        is_key: Sequence[bool],
+        has_key: Sequence[bool],
+        has_non_key: Sequence[bool],
+    ) -> dict[str, Tensor]:
+        """Rows with the same slots together, missing slots skipped: the same numbers for less work."""
+        groups = defaultdict(list)
+        for row, kind in enumerate(is_key):
+            reads_key = has_key[row] and self.neck.reads_key(kind)
+            reads_non_key = has_non_key[row] and self.neck.reads_non_key(kind)
+            groups[reads_key, reads_non_key].append(row)
+        parts = []
+        for (reads_key, reads_non_key), rows in groups.items():
+            slots = self.neck(
+                _select(current, rows),
+                _select(key, rows) if reads_key else None,
+                _select(non_key, rows) if reads_non_key else None,
+            )
+            parts.append(self.decode_head(slots))
+        if len(parts) == 1:
+            return parts[0]
+        order = torch.tensor([row for rows in groups.values() for row in rows]).argsort()
+        return {name: torch.cat([part[name] for part in parts])[order.to(parts[0][name].device)] for name in parts[0]}
+
+    def _encode(self, frames: Tensor, is_key: Tensor) -> Tensor:
+        """Slow features of the key frames and fast ones of the others, in the order of the rows."""
+        keys, others = (mask.nonzero().flatten().to(frames.device) for mask in (is_key, ~is_key))
+        if not len(keys) or not len(others):
+            return self._fast(frames) if len(others) else self._slow(frames)
+        order = torch.cat([keys, others]).argsort()
+        return torch.cat([self._slow(frames[keys]), self._fast(frames[others])])[order]
+
+    def _encode_both(self, slow_frames: Tensor, fast_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Slow and fast features; either may have no rows, both not."""
+        # Batch norm refuses an empty batch in training.
+        slow = self._slow(slow_frames) if len(slow_frames) else None
+        fast = self._fast(fast_frames) if len(fast_frames) else None
+        if slow is None or fast is None:
+            some = fast if slow is None else slow
+            assert some is not None
+            slow, fast = (some[:0], some) if slow is None else (some, some[:0])
+        return slow, fast
+
+    def _slow(self, frames: Tensor) -> Tensor:
+        return self.backbone(frames)[-1]
+
+    def _fast(self, frames: Tensor) -> Tensor:
+        return self.fast_backbone(frames)[-1]
+
+    def _slow_without_gradient(self, frames: Tensor) -> Tensor:
+        """Slow features of frames that are not key frames; they must not count in the running statistics."""
+        with torch.no_grad(), frozen_statistics(self.backbone):
+            return self._slow(frames)
+
+
+@contextmanager
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch norm in eval mode inside the block."""
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()
+
+
+def _rows(flags: Sequence[bool]) -> list[int]:
+    return [row for row, flag in enumerate(flags) if flag]
+
+
+def _select(memory: Memory, rows: Sequence[int]) -> Memory:
+    """Some rows of a memory; all of them are not copied."""
+    if all(len(tensor) == len(rows) for tensor in memory.values()):
+        return memory
+    return {name: tensor[list(rows)] for name, tensor in memory.items()}
+
+
+def _spread(memory: Memory, rows: Sequence[int], count: int) -> Memory:
+    """A memory of some rows as one of all `count` rows, zero elsewhere."""
+    if len(rows) == count:
+        return memory
+    index = torch.tensor(rows, dtype=torch.int64)
+    return {n: t.new_zeros(count, *t.shape[1:]).index_copy(0, index.to(t.device), t) for n, t in memory.items()}
+
+
+def _replace_rows(old: Memory, new: Memory, mask: Tensor) -> Memory:
+    """`old` with the rows of `mask` taken from `new`."""
+    if mask.all():
+        return new
+    if not mask.any():
+        return old
+    merged = {}
+    for name, tensor in new.items():
+        rows = mask.to(tensor.device).view(-1, *[1] * (tensor.dim() - 1))
+        merged[name] = torch.where(rows, tensor, old[name] if name in old else torch.zeros_like(tensor))
+    return merged
+
+
+def _mask(maps: Sequence[Tensor | None], flags: Sequence[Sequence[bool] | None]) -> list[Tensor | None]:
+    """Slots with the rows that do not exist set to zero."""
+    masked: list[Tensor | None] = []
+    for slot, valid in zip(maps, flags, strict=False):
+        if slot is not None and valid is not None and not all(valid):
+            slot = slot * torch.tensor(valid, device=slot.device, dtype=slot.dtype).view(-1, 1, 1, 1)
+        masked.append(slot)
+    return masked

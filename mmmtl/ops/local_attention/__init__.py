@@ -1,0 +1,6 @@
+"""Local attention between two frames: the public function, its backends and their choice."""
+
+from .dispatch import available_backends
+from .functional import local_attention
+
+__all__ = ['available_backends', 'local_attention']

@@ -1,0 +1,67 @@
+"""What every backend of `mmmtl::local_attention` takes and returns."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+# N images, C channels of query and key, V channels of value, L side of the window, H W the map.
+
+
+class Backend(Protocol):
+    """A module that computes local attention and says when it cannot; `dispatch.py` lists them by name."""
+
+    def missing(self) -> str:
+        """Why this backend cannot run on this machine; empty if it can."""
+
+    def unsupported(self, query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
+        """Why this backend cannot run these tensors; empty if it can."""
+
+
+class Kernel(Backend, Protocol):
+    """A backend that runs inside the operator: a module with these four functions.
+
+    Taps are numbered row by row: tap (y + r) * L + (x + r) weighs the neighbour at (i + y, j + x), with r = L // 2.
+    Logits, softmax and sums are computed in `accumulation_dtype`, and what is returned is laid out as `empty_outputs`
+    and `empty_gradients` allocate it, because the compiler plans with exactly those strides.
+    """
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, *, window: int, scale: float, border: str
+    ) -> tuple[Tensor, Tensor]:
+        """Return the output (N, V, H, W) and the softmax weights (N, L*L, H, W), 0 where a neighbour takes no part."""
+
+    def backward(
+        self, grad: Tensor, query: Tensor, key: Tensor, value: Tensor, weights: Tensor, *, window: int, scale: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gradients of query, key and value, bit for bit the same in every run."""
+
+
+def accumulation_dtype(query: Tensor, key: Tensor, value: Tensor) -> torch.dtype:
+    """Float64 if any input is, else float32: half-precision logits of hundreds of channels overflow."""
+    widest = torch.promote_types(torch.promote_types(query.dtype, key.dtype), value.dtype)
+    return torch.promote_types(widest, torch.float32)
+
+
+def empty_outputs(query: Tensor, key: Tensor, value: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """Allocate output (laid out as `value`) and weights (N, L*L, H, W) (contiguous, accumulation dtype)."""
+    images, _, height, width = value.shape
+    weights = torch.empty(
+        (images, window * window, height, width),
+        dtype=accumulation_dtype(query, key, value),
+        device=value.device,
+    )
+    return torch.empty_like(value), weights
+
+
+def as_laid_out(out: Tensor, value: Tensor) -> Tensor:
+    """`out` in the memory format of `value`, for what is computed without `empty_outputs`."""
+    channels_last = value.is_contiguous(memory_format=torch.channels_last) and not value.is_contiguous()
+    return out.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+def empty_gradients(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Allocate the gradients, each laid out as its input."""
+    return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)

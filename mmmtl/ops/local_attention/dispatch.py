@@ -1,0 +1,58 @@
+"""Which backend of local attention runs: by name, by environment variable, or the best for the tensors."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+from . import mmcv_backend, torch_backend
+from .contract import Backend, Kernel
+
+ENVIRONMENT_VARIABLE = 'MMMTL_LOCAL_ATTENTION'
+
+# Those that run inside `mmmtl::local_attention`, best first: 'auto' takes the first that can run the tensors.
+KERNELS: dict[str, Kernel] = {'torch': torch_backend}
+_ALL: dict[str, Backend] = {**KERNELS, 'mmcv': mmcv_backend}
+
+
+def available_backends() -> tuple[str, ...]:
+    """Names of the local attention backends that this machine can run, whatever the tensors."""
+    return tuple(name for name, backend in _ALL.items() if not backend.missing())
+
+
+def choose_backend(backend: str, query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
+    """Return the name of the backend to run; `MMMTL_LOCAL_ATTENTION` stands in for 'auto'.
+
+    Raises:
+        ValueError: the backend is unknown, or cannot run on this machine or with these tensors.
+    """
+    origin = 'backend'
+    if backend == 'auto' and os.environ.get(ENVIRONMENT_VARIABLE):
+        origin, backend = ENVIRONMENT_VARIABLE, os.environ[ENVIRONMENT_VARIABLE]
+    if backend == 'auto':
+        return next(name for name, kernel in KERNELS.items() if not _refusal(kernel, query, key, value, window))
+    if backend not in _ALL:
+        raise ValueError(f'{origin}={backend!r} is no local attention backend; {_inventory()}')
+    refusal = _refusal(_ALL[backend], query, key, value, window)
+    if refusal:
+        raise ValueError(f'{origin}={backend!r} cannot run: {refusal}; {_inventory()}')
+    return backend
+
+
+@cache
+def log_choice(backend: str, device_type: str, dtype: torch.dtype) -> None:
+    """Say once per kind of tensor which backend runs."""
+    print_log(f'local attention on {device_type}, {dtype}: backend {backend!r}', logger='current')
+
+
+def _refusal(backend: Backend, query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
+    return backend.missing() or backend.unsupported(query, key, value, window)
+
+
+def _inventory() -> str:
+    reasons = ', '.join(f'{name} ({why})' for name, backend in _ALL.items() if (why := backend.missing()))
+    return f'available: {", ".join(available_backends())}' + (f'; not available: {reasons}' if reasons else '')

@@ -1,0 +1,58 @@
+"""Local attention from two operators of mmcv, correlation and CARAFE: CUDA only, to compare against.
+
+It bypasses `mmmtl::local_attention`: mmcv differentiates its functions itself, `torch.compile` breaks the graph at
+them, and their FLOPs are not counted.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+import torch
+from torch import Tensor
+
+from .contract import accumulation_dtype, as_laid_out
+
+
+def missing() -> str:
+    """Why this backend cannot run on this machine; empty if it can."""
+    if importlib.util.find_spec('mmcv') is None:
+        return 'mmcv is not installed'
+    if importlib.util.find_spec('mmcv._ext') is None:
+        return 'mmcv was built without its compiled operators'
+    return '' if torch.cuda.is_available() else 'there is no CUDA device'
+
+
+def unsupported(query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
+    """Why this backend cannot run these tensors; empty if it can."""
+    for tensor in (query, key, value):
+        if tensor.device.type != 'cuda':
+            return f'it needs CUDA tensors, not {tensor.device.type}'
+        if tensor.dtype not in (torch.float32, torch.float16):
+            return f'it needs float32 or float16, not {tensor.dtype}'
+    return ''
+
+
+def local_attention(query: Tensor, key: Tensor, value: Tensor, *, window: int, scale: float, border: str) -> Tensor:
+    """See `mmmtl.ops.local_attention`. Differentiable once."""
+    from mmcv.ops import Correlation, carafe  # imports the compiled operators, which many installations lack
+
+    # mmcv sums in the dtype of its input, and half-precision sums overflow; its kernels read NCHW.
+    dtype = accumulation_dtype(query, key, value)
+    sources = [tensor.to(dtype).contiguous() for tensor in (query, key, value)]
+    correlation = Correlation(kernel_size=1, max_displacement=window // 2)
+    logits = correlation(sources[0], sources[1]).flatten(1, 2) * scale
+    if border == 'mask':
+        logits = logits.masked_fill(_outside(window, logits.shape[2], logits.shape[3], logits.device), float('-inf'))
+    out = carafe(sources[2], logits.softmax(1), window, 1, 1)
+    return as_laid_out(out.to(value.dtype), value)
+
+
+def _outside(window: int, height: int, width: int, device: torch.device) -> Tensor:
+    """(L*L, H, W), True where the neighbour lies outside the image."""
+    offsets = torch.arange(window, device=device) - window // 2
+    rows = offsets[:, None] + torch.arange(height, device=device)
+    columns = offsets[:, None] + torch.arange(width, device=device)
+    rows_out = (rows < 0) | (rows >= height)
+    columns_out = (columns < 0) | (columns >= width)
+    return (rows_out[:, None, :, None] | columns_out[None, :, None, :]).flatten(0, 1)

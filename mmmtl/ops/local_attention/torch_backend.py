@@ -1,0 +1,152 @@
+"""Local attention in plain PyTorch: one pass per tap over bands of rows, for any device and any float dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .contract import empty_gradients, empty_outputs
+
+# A band is read once per tap. On a CPU it pays to keep it in the cache (measured on 1 MB of L2 per core); elsewhere
+# the launches cost more than the reads, and the bound only limits the memory of the products.
+_BAND_BYTES_CPU = 3 << 20
+_BAND_BYTES = 256 << 20
+
+Box = tuple[slice, slice, slice, slice]
+
+
+class _Tap(NamedTuple):
+    number: int
+    here: Box  # the pixels of the band that have this neighbour, counted from the band's first row
+    there: Box  # those neighbours, counted from the halo's first row
+
+
+class _Band(NamedTuple):
+    images: slice
+    top: int
+    bottom: int
+    halo_top: int
+    halo_bottom: int
+
+    @property
+    def box(self) -> Box:
+        return self.images, slice(None), slice(self.top, self.bottom), slice(None)
+
+    @property
+    def halo(self) -> Box:
+        return self.images, slice(None), slice(self.halo_top, self.halo_bottom), slice(None)
+
+    def taps(self, window: int, width: int, *, mirrored: bool = False) -> Iterator[_Tap]:
+        """Yield each tap with the pixels that have it; mirrored: with the pixels that are seen through it."""
+        radius = window // 2
+        for number in range(window * window):
+            y, x = number // window - radius, number % window - radius
+            if mirrored:
+                y, x = -y, -x
+            top, bottom = max(self.top, self.halo_top - y), min(self.bottom, self.halo_bottom - y)
+            left, right = max(0, -x), min(width, width - x)
+            if top < bottom and left < right:
+                yield _Tap(
+                    number,
+                    _box(top - self.top, bottom - self.top, left, right),
+                    _box(top + y - self.halo_top, bottom + y - self.halo_top, left + x, right + x),
+                )
+
+
+def missing() -> str:
+    """Nothing: it always runs."""
+    return ''
+
+
+def unsupported(query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
+    """Nothing: it runs all tensors."""
+    return ''
+
+
+def forward(
+    query: Tensor, key: Tensor, value: Tensor, *, window: int, scale: float, border: str
+) -> tuple[Tensor, Tensor]:
+    """See `contract.Kernel`."""
+    out, weights = empty_outputs(query, key, value, window)
+    dtype, width = weights.dtype, value.shape[-1]
+    for band in _bands(query, value, dtype, window):
+        # The scale goes on the query: a scale of 0 or less must not meet the -inf of the mask.
+        scaled_query = query[band.box].to(dtype) * scale
+        logits = torch.full_like(weights[band.box], float('-inf') if border == 'mask' else 0.0)
+        _dot(scaled_query, key[band.halo].to(dtype), band.taps(window, width), logits)
+        weights[band.box] = logits.softmax(1)
+
+        total = torch.zeros_like(out[band.box], dtype=dtype)
+        _weighted_sum(weights[band.box], value[band.halo].to(dtype), band.taps(window, width), total)
+        out[band.box] = total
+    return out, weights
+
+
+def backward(
+    grad: Tensor, query: Tensor, key: Tensor, value: Tensor, weights: Tensor, *, window: int, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See `contract.Kernel`. Each gradient is gathered by the pixel it belongs to: nothing is added atomically."""
+    grad_query, grad_key, grad_value = empty_gradients(query, key, value)
+    grad_logits = torch.empty_like(weights)
+    dtype, width = weights.dtype, value.shape[-1]
+
+    for band in _bands(query, value, dtype, window):
+        # Taps outside the image keep 0: with border='zero' their value is 0, with 'mask' their weight is.
+        grad_weights = torch.zeros_like(weights[band.box])
+        _dot(grad[band.box].to(dtype), value[band.halo].to(dtype), band.taps(window, width), grad_weights)
+        mean = (weights[band.box] * grad_weights).sum(1, keepdim=True)
+        grad_logits[band.box] = grad_weights.sub_(mean).mul_(weights[band.box]).mul_(scale)
+
+        total = torch.zeros_like(grad_query[band.box], dtype=dtype)
+        _weighted_sum(grad_logits[band.box], key[band.halo].to(dtype), band.taps(window, width), total)
+        grad_query[band.box] = total
+
+    for band in _bands(query, value, dtype, window):
+        for target, source, factors in ((grad_key, query, grad_logits), (grad_value, grad, weights)):
+            total = torch.zeros_like(target[band.box], dtype=dtype)
+            taps = band.taps(window, width, mirrored=True)
+            _weighted_sum(factors[band.halo], source[band.halo].to(dtype), taps, total, mirrored=True)
+            target[band.box] = total
+    return grad_query, grad_key, grad_value
+
+
+def _dot(here: Tensor, there: Tensor, taps: Iterator[_Tap], out: Tensor) -> None:
+    """Write to out[:, tap] the sum over channels of here * neighbour."""
+    product = torch.empty_like(here)  # one buffer for all taps stays in the cache
+    for tap in taps:
+        torch.mul(here[tap.here], there[tap.there], out=product[tap.here])
+        torch.sum(product[tap.here], 1, keepdim=True, out=_plane(out, tap.number)[tap.here])
+
+
+def _weighted_sum(
+    factors: Tensor, there: Tensor, taps: Iterator[_Tap], total: Tensor, *, mirrored: bool = False
+) -> None:
+    """Add to total, over all taps, factor * neighbour; mirrored: the factor is the neighbour's, not the pixel's own."""
+    for tap in taps:
+        factor = _plane(factors, tap.number)[tap.there if mirrored else tap.here]
+        total[tap.here].addcmul_(factor, there[tap.there])
+
+
+def _bands(query: Tensor, value: Tensor, dtype: torch.dtype, window: int) -> Iterator[_Band]:
+    """Cut the map into bands of rows; images that fit as a whole are taken several at a time."""
+    images, channels, height, width = query.shape
+    budget = _BAND_BYTES_CPU if query.device.type == 'cpu' else _BAND_BYTES
+    row_bytes = max(1, max(channels, value.shape[1]) * width * dtype.itemsize)
+    rows = max(1, min(height, budget // row_bytes))
+    together = max(1, budget // (row_bytes * rows)) if rows == height else 1
+    for first in range(0, images, together):
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            halo = max(0, top - window // 2), min(height, bottom + window // 2)
+            yield _Band(slice(first, first + together), top, bottom, *halo)
+
+
+def _box(top: int, bottom: int, left: int, right: int) -> Box:
+    return slice(None), slice(None), slice(top, bottom), slice(left, right)
+
+
+def _plane(planes: Tensor, number: int) -> Tensor:
+    return planes[:, number : number + 1]

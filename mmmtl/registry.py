@@ -1,0 +1,44 @@
+"""Registries of mmmtl: children of mmengine's, so that components of mmengine and mmseg are reachable by scope."""
+
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
+from mmengine.registry import Registry, root
+
+__all__ = [
+    'DATASETS',
+    'DATA_SAMPLERS',
+    'HOOKS',
+    'METRICS',
+    'MODELS',
+    'OPTIM_WRAPPER_CONSTRUCTORS',
+    'TASKS',
+    'TRANSFORMS',
+    'VISUALIZERS',
+]
+
+TASKS = Registry('task', parent=MMENGINE_TASK_UTILS, scope='mmmtl', locations=['mmmtl.tasks'])
+DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='mmmtl', locations=['mmmtl.datasets'])
+DATA_SAMPLERS = Registry('data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='mmmtl', locations=['mmmtl.datasets'])
+TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='mmmtl', locations=['mmmtl.datasets.transforms'])
+MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmmtl', locations=['mmmtl.models'])
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmmtl', locations=['mmmtl.engine'])
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
+    scope='mmmtl',
+    locations=['mmmtl.engine'],
+)
+METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmmtl', locations=['mmmtl.evaluation'])
+VISUALIZERS = Registry('visualizer', parent=MMENGINE_VISUALIZERS, scope='mmmtl', locations=['mmmtl.visualization'])
+
+# mmengine warns at every look-up in a tree that does not know the scope.
+for _root in list(vars(root).values()):
+    if isinstance(_root, Registry) and _root._search_child('mmmtl') is None:
+        Registry(_root.name, parent=_root, scope='mmmtl')

@@ -1,0 +1,19 @@
+"""Tasks: each kind of dense prediction with its loss, decoding, metrics and picture."""
+
+from .base import Task
+from .depth import DepthEstimation, DisparityEstimation
+from .normals import SurfaceNormals
+from .resolve import build_tasks, metric_direction, plain, resolve_tasks
+from .semantic_segmentation import SemanticSegmentation
+
+__all__ = [
+    'DepthEstimation',
+    'DisparityEstimation',
+    'SemanticSegmentation',
+    'SurfaceNormals',
+    'Task',
+    'build_tasks',
+    'metric_direction',
+    'plain',
+    'resolve_tasks',
+]

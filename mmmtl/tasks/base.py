@@ -1,0 +1,120 @@
+"""The task: everything that one kind of dense prediction needs, in one object."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmmtl.structures import CameraChange
+
+
+class Task(ABC):
+    """One dense prediction task: its map, loss, decoding, metrics and picture.
+
+    Model, pipeline, metric, visualiser and inferencer loop over tasks and know none by name. A new task is one new
+    file with one subclass, registered in `TASKS`.
+
+    Maps of the pipeline are NumPy arrays, (H, W) or (H, W, 3); inside the model they are tensors (N, M, H, W) with
+    M = `map_channels`.
+
+    Args:
+        name: key of the task in the config and of its maps in a data set, set by `resolve_tasks`.
+        source: key of its maps in the data set where that is not `name`.
+        loss_weight: factor of its losses.
+    """
+
+    out_channels: int
+    """Channels of the logits."""
+    map_channels: int = 1
+    """Channels of its map."""
+    dtype: torch.dtype = torch.float32
+    """Type of its map in the model."""
+    fill: float = 0.0
+    """Value of a pixel without label; maps are padded with it."""
+    higher_is_better: dict[str, bool]
+    """Its metrics and their directions."""
+    primary_metric: str
+    """The metric that stands for the task, in delta_m for one."""
+
+    def __init__(self, *, name: str, source: str | None = None, loss_weight: float = 1.0) -> None:
+        self.name = name
+        self.source = source or name
+        self.loss_weight = loss_weight
+
+    def convert(self, array: np.ndarray) -> np.ndarray:
+        """The map as this task wants it, from the units that data sets deliver (design: metres, pixels, labels)."""
+        return array
+
+    def check(self, array: np.ndarray, where: str) -> None:
+        """Refuse a map with values out of range.
+
+        Raises:
+            ValueError: the map has impossible values; `where` (a file name) stands in the message.
+        """
+
+    def adjust(self, array: np.ndarray, change: CameraChange) -> np.ndarray:
+        """The map's values after a change of camera; the pixels were moved before."""
+        return array
+
+    @abstractmethod
+    def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Losses by name (each starts with 'loss_'), before `loss_weight`.
+
+        Args:
+            logits: (N, out_channels, H, W).
+            target: (N, M, H, W); pixels without label hold `fill`. With none labelled the loss is a zero that is tied
+                to the graph.
+        """
+
+    @abstractmethod
+    def decode(self, logits: Tensor) -> Tensor:
+        """Predicted maps (N, M, H, W) of logits (N, out_channels, H, W)."""
+
+    @abstractmethod
+    def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """What one image adds to the score: a float64 vector.
+
+        Vectors of images, batches and processes add up, which makes every metric exact however the images are spread.
+
+        Args:
+            prediction: (M, H, W), as `decode` gives it.
+            target: (M, H, W).
+        """
+
+    @abstractmethod
+    def summarize(self, totals: Tensor) -> dict[str, float]:
+        """The metrics, one for each of `higher_is_better`, from summed vectors of `measure`."""
+
+    @abstractmethod
+    def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
+        """The trivial predictor: one value for every pixel, fitted to these maps, as a map of shape (M, 1, 1).
+
+        Raises:
+            ValueError: nothing is labelled in the maps.
+        """
+
+    @abstractmethod
+    def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
+        """A picture of the map: (H, W, 3) uint8 RGB.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, what the map belongs to.
+            array: (M, H, W), a predicted or labelled map.
+        """
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(name={self.name!r})'
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `values` where `mask`; zero, tied to the graph, where nothing is."""
+    return torch.where(mask, values, torch.zeros_like(values)).sum() / mask.sum().clamp(min=1)
+
+
+def nothing_labelled(task: Task) -> ValueError:
+    """The error of `Task.constant` for maps without a label."""
+    return ValueError(f'task {task.name!r}: the maps have no labelled pixel, so no constant can be fitted to them')

@@ -1,0 +1,98 @@
+"""Surface normals: L1 loss on unit vectors and angular errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmmtl.registry import TASKS
+from mmmtl.structures import CameraChange
+
+from .base import Task, masked_mean, nothing_labelled
+
+BINS_PER_DEGREE = 100
+THRESHOLDS = (11.25, 22.5, 30.0)
+
+
+@TASKS.register_module()
+class SurfaceNormals(Task):
+    """Surface normals. Map: (H, W, 3) float32 unit vectors in the camera frame, the zero vector = none.
+
+    Axes: x right, y down, z forward; normals point to the camera (a floor seen by a level camera is (0, -1, 0)).
+
+    Loss `loss_l1`: |n - g| of the normalised prediction, summed over x, y, z and averaged over the labelled pixels;
+    the divisor is the number of pixels, not of coordinates (a third of it would be the mean over both).
+
+    Metrics, over all labelled pixels of all images: angle to the label in degrees, `mean` and `median` (from a
+    histogram of 0.01 degrees, so exact to half of that), and `within_11.25`, `within_22.5`, `within_30`, in percent.
+    """
+
+    higher_is_better = {'mean': False, 'median': False, 'within_11.25': True, 'within_22.5': True, 'within_30': True}
+    primary_metric = 'mean'
+    out_channels = 3
+    map_channels = 3
+
+    def check(self, array: np.ndarray, where: str) -> None:
+        """Refuse vectors that are neither unit nor zero, and maps that are not (H, W, 3)."""
+        if array.ndim != 3 or array.shape[2] != 3:
+            raise ValueError(f'{where}: the map of task {self.name!r} has shape {array.shape}, not (H, W, 3)')
+        length = np.linalg.norm(array, axis=-1)
+        if not np.isfinite(length).all() or (np.abs(length - 1) > 0.01)[length > 0].any():
+            raise ValueError(
+                f'{where}: normals of task {self.name!r} must be unit vectors, or zero where there is none'
+            )
+
+    def adjust(self, array: np.ndarray, change: CameraChange) -> np.ndarray:
+        """Normals turn with the camera."""
+        return (array @ change.linear.T).astype(np.float32)
+
+    def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """`loss_l1`, see the class."""
+        difference = (self.decode(logits) - target).abs().sum(dim=1)
+        return {'loss_l1': masked_mean(difference, target.any(dim=1))}
+
+    def decode(self, logits: Tensor) -> Tensor:
+        """Unit vectors (N, 3, H, W)."""
+        return F.normalize(logits, dim=1, eps=1e-6)
+
+    def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Count, sum of the angles, counts below the thresholds, histogram of the angles."""
+        mask = target.any(dim=0)
+        p, g = prediction[:, mask].double(), target[:, mask].double()
+        p, g = F.normalize(p, dim=0), F.normalize(g, dim=0)
+        # Exact for every angle, where the arc cosine of a rounded product is not; 90 degrees where p is zero.
+        angle = torch.rad2deg(2 * torch.atan2((p - g).norm(dim=0), (p + g).norm(dim=0)))
+        bins = (angle * BINS_PER_DEGREE).long().clamp(max=180 * BINS_PER_DEGREE - 1)
+        histogram = torch.bincount(bins, minlength=180 * BINS_PER_DEGREE).double()
+        head = [mask.sum(), angle.sum(), *((angle < threshold).sum() for threshold in THRESHOLDS)]
+        return torch.cat([torch.stack([term.double() for term in head]), histogram]).cpu()
+
+    def summarize(self, totals: Tensor) -> dict[str, float]:
+        """The metrics of the class; NaN where nothing was labelled."""
+        count, total, *below = totals[:5].tolist()
+        if not count:
+            return dict.fromkeys(self.higher_is_better, float('nan'))
+        cumulative = totals[5:].cumsum(0)
+        lower, upper = (int(torch.searchsorted(cumulative, rank)) for rank in ((count - 1) // 2 + 1, count // 2 + 1))
+        median = ((lower + upper) / 2 + 0.5) / BINS_PER_DEGREE
+        within = {f'within_{t:g}': 100 * n / count for t, n in zip(THRESHOLDS, below, strict=True)}
+        return {'mean': total / count, 'median': median, **within}
+
+    def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
+        """The mean normal."""
+        total = np.zeros(3)
+        for normals in maps:
+            total += normals.reshape(-1, 3).sum(axis=0, dtype=np.float64)
+        length = np.linalg.norm(total)
+        if not length:
+            raise nothing_labelled(self)
+        return (total / length).astype(np.float32).reshape(3, 1, 1)
+
+    def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
+        """(n + 1) / 2 as colour (red x, green y, blue z), rounded to 8 bits; none is black."""
+        colours = np.where(array.any(axis=0), (array + 1) / 2, 0)
+        return (255 * colours).clip(0, 255).round().astype(np.uint8).transpose(1, 2, 0)

@@ -1,0 +1,156 @@
+"""Semantic segmentation: cross-entropy, mIoU and pixel accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmmtl.registry import TASKS
+
+from .base import Task, nothing_labelled
+from .classes import class_list
+
+IGNORE = 255
+
+
+@TASKS.register_module()
+class SemanticSegmentation(Task):
+    """One class per pixel. Map: (H, W) labels 0 to C - 1, 255 = ignore.
+
+    Loss `loss_ce`: cross-entropy, averaged over the labelled pixels (by their weight where `class_weights` is given).
+
+    Metrics, in percent: `mIoU`, the mean over scored classes of intersection / union, and `pixel_acc`. A class that
+    neither occurs nor is predicted is left out of the mean.
+
+    Args:
+        classes: name of a list in `mmmtl.tasks.classes` or the class names themselves.
+        palette: RGB colours of the classes; by default those of the named list, else evenly spread hues.
+        class_weights: weight of each class in the loss.
+        unscored: classes that take no part in the score: their pixels are ignored.
+        aggregation: 'dataset' scores one confusion matrix of all images; 'image' scores each image and averages, the
+            protocol of multi-task papers before 2021.
+    """
+
+    dtype = torch.int64
+    fill = IGNORE
+    higher_is_better = {'mIoU': True, 'pixel_acc': True}
+    primary_metric = 'mIoU'
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        classes: str | Sequence[str],
+        palette: Sequence[Sequence[int]] | None = None,
+        class_weights: Sequence[float] | None = None,
+        unscored: Sequence[str] = (),
+        aggregation: Literal['dataset', 'image'] = 'dataset',
+        source: str | None = None,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(name=name, source=source, loss_weight=loss_weight)
+        self.classes, self.palette = class_list(classes, palette)
+        self.out_channels = len(self.classes)
+        if self.out_channels > IGNORE:
+            raise ValueError(f'task {name!r}: {self.out_channels} classes are too many, label {IGNORE} means ignore')
+        if class_weights is not None and len(class_weights) != self.out_channels:
+            raise ValueError(f'task {name!r}: {len(class_weights)} class_weights for {self.out_channels} classes')
+        if class_weights is not None and not (min(class_weights) >= 0 and max(class_weights) < float('inf')):
+            raise ValueError(f'task {name!r}: class_weights must be finite and not negative, not {class_weights}')
+        if unknown := sorted(set(unscored) - set(self.classes)):
+            raise ValueError(f'task {name!r}: unscored classes {unknown} are not among its classes {self.classes}')
+        if set(unscored) == set(self.classes):
+            raise ValueError(f'task {name!r}: every class is unscored')
+        if aggregation not in ('dataset', 'image'):
+            raise ValueError(f"task {name!r}: aggregation must be 'dataset' or 'image', not {aggregation!r}")
+        self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.scored = torch.tensor([c not in unscored for c in self.classes])
+        self.aggregation = aggregation
+
+    def check(self, array: np.ndarray, where: str) -> None:
+        """Refuse labels other than 0 to C - 1 and 255, and maps with colour channels."""
+        if array.ndim != 2:
+            raise ValueError(
+                f'{where}: the map of task {self.name!r} has shape {array.shape}, not (H, W); its labels must be class '
+                'numbers, not colours'
+            )
+        found = np.unique(array)
+        wrong = found[((found < 0) | (found >= self.out_channels)) & (found != IGNORE)]
+        if len(wrong):
+            raise ValueError(
+                f'{where}: labels {wrong[:8].tolist()} of task {self.name!r} are not in 0..{self.out_channels - 1} '
+                f'(or 255 = ignore); check that `classes` of the task ({self.out_channels} names) is the list of this '
+                'data set, and that its labels are class numbers, not colours'
+            )
+
+    def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """`loss_ce`, see the class."""
+        labels = target.squeeze(1)
+        weight = None if self.class_weights is None else self.class_weights.to(logits)
+        total = F.cross_entropy(logits, labels, weight=weight, ignore_index=IGNORE, reduction='sum')
+        valid = labels != IGNORE
+        if weight is None:
+            return {'loss_ce': total / valid.sum().clamp(min=1)}
+        weights = torch.where(valid, weight[labels.where(valid, torch.zeros_like(labels))], torch.zeros_like(weight[0]))
+        return {'loss_ce': total / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)}
+
+    def decode(self, logits: Tensor) -> Tensor:
+        """The most likely class, (N, 1, H, W) int64."""
+        return logits.argmax(dim=1, keepdim=True)
+
+    def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The confusion matrix, or with `aggregation='image'` this image's metrics and a count."""
+        confusion = self._confusion(prediction, target)
+        if self.aggregation == 'dataset':
+            return confusion.flatten()
+        if not confusion.any():
+            return torch.zeros(3, dtype=torch.float64)
+        return torch.stack([*self._scores(confusion), torch.ones((), dtype=torch.float64)])
+
+    def summarize(self, totals: Tensor) -> dict[str, float]:
+        """`mIoU` and `pixel_acc` in percent; NaN where nothing was labelled."""
+        totals = totals.cpu()
+        if self.aggregation == 'dataset':
+            miou, accuracy = self._scores(totals.view(self.out_channels, self.out_channels))
+        else:
+            miou, accuracy = totals[:2] / totals[2]
+        return {'mIoU': 100 * float(miou), 'pixel_acc': 100 * float(accuracy)}
+
+    def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
+        """The majority of the scored classes."""
+        counts = np.zeros(self.out_channels, dtype=np.int64)
+        for labels in maps:
+            counts += np.bincount(labels.ravel(), minlength=IGNORE + 1)[: self.out_channels]
+        counts[~self.scored.numpy()] = 0
+        if not counts.any():
+            raise nothing_labelled(self)
+        return np.full((1, 1, 1), int(np.argmax(counts)), dtype=np.int64)
+
+    def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
+        """The classes' colours, blended with the image; ignored pixels show the image alone."""
+        labels = array[0]
+        colours = np.zeros((IGNORE + 1, 3), dtype=np.float32)
+        colours[: self.out_channels] = self.palette
+        opacity = np.where(labels == IGNORE, 0.0, 0.65)[..., None]
+        return (opacity * colours[labels] + (1 - opacity) * image).round().astype(np.uint8)
+
+    def _confusion(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """(C, C) float64, rows = label, columns = prediction, of the scored labels."""
+        labels, predicted = target.flatten().long(), prediction.flatten().long()
+        valid = labels != IGNORE
+        valid &= self.scored.to(labels.device)[labels.where(valid, torch.zeros_like(labels))]
+        index = labels[valid] * self.out_channels + predicted[valid]
+        counts = torch.bincount(index, minlength=self.out_channels**2)
+        return counts.view(self.out_channels, self.out_channels).double().cpu()
+
+    def _scores(self, confusion: Tensor) -> tuple[Tensor, Tensor]:
+        """(mIoU, pixel accuracy) in 0..1 of a confusion matrix."""
+        hits = confusion.diagonal()
+        union = confusion.sum(0) + confusion.sum(1) - hits
+        iou = hits / union
+        return iou[self.scored & (union > 0)].mean(), hits.sum() / confusion.sum()

@@ -1,0 +1,6 @@
+"""Visualisation: panels of all tasks."""
+
+from .multi_task_visualizer import MultiTaskVisualizer
+from .panels import grid, task_tiles
+
+__all__ = ['MultiTaskVisualizer', 'grid', 'task_tiles']

@@ -1,0 +1,68 @@
+"""One visualiser for all tasks: it asks each to draw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mmengine.structures import PixelData
+from mmengine.visualization import Visualizer
+
+from mmmtl.registry import VISUALIZERS
+from mmmtl.structures import MultiTaskDataSample
+from mmmtl.tasks import build_tasks
+
+from .panels import grid, task_tiles
+
+
+@VISUALIZERS.register_module()
+class MultiTaskVisualizer(Visualizer):
+    """mmengine's Visualizer, with a panel of all tasks.
+
+    The tasks come from the data set's metainfo, which the runner sets.
+    """
+
+    def __init__(self, name: str = 'visualizer', vis_backends: list[dict[str, Any]] | None = None, save_dir: str | None = None):
+        super().__init__(name, vis_backends=vis_backends, save_dir=save_dir)
+
+    def draw_sample(self, image: np.ndarray, sample: MultiTaskDataSample) -> np.ndarray:
+        """A row of labels and a row of predictions, each for every task, beside the picture.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            sample: has `gt`, `pred` or both.
+
+        Returns:
+            (H', W', 3) uint8 RGB.
+        """
+        tasks = build_tasks((self.dataset_meta or {}).get('tasks'), 'the visualiser')
+        rows = [
+            [('input', image), *task_tiles(image, _arrays(getattr(sample, field)), tasks, what)]
+            for field, what in (('gt', 'label'), ('pred', 'prediction'))
+            if field in sample and len(getattr(sample, field))
+        ]
+        return grid(rows)
+
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: MultiTaskDataSample | None = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: int = 0,
+        step: int = 0,
+    ) -> None:
+        """mmengine's interface: draw a sample and hand it to the backends."""
+        assert data_sample is not None
+        panel = self.draw_sample(image, data_sample)
+        if show:
+            self.show(panel, win_name=name, wait_time=wait_time)
+        self.add_image(name, panel, step=step)
+
+
+def _arrays(maps: PixelData) -> dict[str, np.ndarray]:
+    return {name: tensor.cpu().numpy() for name, tensor in maps.items()}
+
+

@@ -1,0 +1,55 @@
+"""Pictures side by side, with captions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+
+from mmmtl.tasks import Task
+
+Tile = tuple[str, np.ndarray]
+"""A caption and its picture, (H, W, 3) uint8 RGB."""
+
+
+def task_tiles(image: np.ndarray, maps: Mapping[str, np.ndarray], tasks: Mapping[str, Task], what: str) -> list[Tile]:
+    """A tile for each task: its map drawn, or black where it has none.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; resized to the maps where they differ.
+        maps: {task: (M, H, W)}.
+        tasks: by name.
+        what: is added to the captions.
+    """
+    tiles = []
+    for name, task in tasks.items():
+        if name in maps:
+            size = maps[name].shape[-2:]
+            picture = task.draw(cv2.resize(image, size[::-1]) if image.shape[:2] != size else image, maps[name])
+        else:
+            picture = np.zeros_like(image)
+        tiles.append((f'{name} {what}'.strip(), picture))
+    return tiles
+
+
+def grid(rows: Sequence[Sequence[Tile]], *, tile_height: int | None = None) -> np.ndarray:
+    """Rows of captioned tiles as one picture, (H, W, 3) uint8 RGB.
+
+    Args:
+        rows: may differ in length; short ones end in white.
+        tile_height: height of the pictures in it; by default that of the first.
+    """
+    height = tile_height or rows[0][0][1].shape[0]
+    strips = [np.concatenate([_captioned(caption, picture, height) for caption, picture in row], axis=1) for row in rows]
+    width = max(strip.shape[1] for strip in strips)
+    padding = [((0, 0), (0, width - strip.shape[1]), (0, 0)) for strip in strips]
+    return np.concatenate([np.pad(s, p, constant_values=255) for s, p in zip(strips, padding, strict=True)])
+
+
+def _captioned(caption: str, picture: np.ndarray, height: int) -> np.ndarray:
+    width = round(picture.shape[1] * height / picture.shape[0])
+    picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST)
+    bar = np.full((20, width, 3), 255, dtype=np.uint8)
+    cv2.putText(bar, caption, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (30, 30, 30), 1, cv2.LINE_AA)
+    return np.concatenate([bar, picture])

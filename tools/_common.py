@@ -1,0 +1,56 @@
+"""What the command lines share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """The config and its overrides."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override parts of the config, e.g. tasks.depth.loss_weight=2 key_frame_interval=10',
+    )
+    parser.add_argument('--tasks', help='use only these of the tasks of the config, e.g. semseg,depth')
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the tools that run a runner."""
+    add_config_arguments(parser)
+    parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<name of the config>)')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how several processes were started'
+    )
+    # torchrun sets the environment; some launchers pass the argument instead.
+    parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config with the overrides of the command line, not resolved yet."""
+    if not Path(args.config).is_file():
+        raise SystemExit(f'{args.config}: no such config file')
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.tasks:
+        cfg.use_tasks = args.tasks.split(',')
+    if hasattr(args, 'work_dir'):
+        cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    return cfg
+
+
+def set_launcher(cfg: Config, args: argparse.Namespace) -> None:
+    """How processes talk to each other."""
+    cfg.launcher = args.launcher
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if not torch.cuda.is_available():
+        cfg.env_cfg.dist_cfg.backend = 'gloo'

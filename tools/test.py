@@ -1,0 +1,53 @@
+"""Test a checkpoint: a table of every metric, a JSON file, pictures."""
+
+from __future__ import annotations
+
+import argparse
+
+from _common import add_common_arguments, load_config, set_launcher
+from mmengine.dist import is_main_process
+
+from mmmtl import __version__
+from mmmtl.engine import build_runner
+from mmmtl.evaluation import metrics_table, write_metrics
+from mmmtl.tasks import build_tasks
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common_arguments(parser)
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--out', metavar='metrics.json', help='write the metrics there')
+    parser.add_argument('--show-dir', help='write pictures of labels and predictions there')
+    parser.add_argument('--show-interval', type=int, default=10, help='samples from one picture to the next')
+    parser.add_argument(
+        '--offsets', help="frames since the last key frame to test at: 'all', or numbers such as 0,4 (default: the config's)"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    cfg.load_from = args.checkpoint
+    if args.show_dir:
+        cfg.default_hooks.visualization.update(draw=True, out_dir=args.show_dir, interval=args.show_interval)
+    if args.offsets:
+        clip = cfg.test_dataloader.dataset.get('clip')
+        if clip is None:
+            raise SystemExit(f'{args.config}: --offsets needs a data set of clips (test_dataloader.dataset.clip)')
+        clip.offsets = 'all' if args.offsets == 'all' else [int(offset) for offset in args.offsets.split(',')]
+    set_launcher(cfg, args)
+    runner = build_runner(cfg)
+    metrics = runner.test()
+    if not is_main_process():
+        return
+    print(metrics_table(metrics, build_tasks(runner.cfg.tasks, 'the config')))
+    if args.out:
+        meta = dict(config=args.config, checkpoint=args.checkpoint, mmmtl=__version__)
+        write_metrics(args.out, metrics, meta)
+        print(f'metrics: {args.out}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,53 @@
+"""Train a model from a config."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from _common import add_common_arguments, load_config, set_launcher
+
+from mmmtl.engine import build_runner, find_checkpoint
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common_arguments(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CKPT',
+        help='go on from a checkpoint, or without a name from the newest one in the work directory',
+    )
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
+    parser.add_argument('--auto-scale-lr', action='store_true', help="scale the learning rate to the run's batch size")
+    parser.add_argument('--no-validate', action='store_true', help='do not validate while training')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    if args.resume is not None:
+        checkpoint = find_checkpoint(cfg.work_dir) if args.resume == 'auto' else Path(args.resume)
+        if checkpoint is None:
+            print(f'{cfg.work_dir}: no checkpoint to resume from yet; starting anew')
+        else:
+            cfg.resume, cfg.load_from = True, str(checkpoint)
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise SystemExit(f'{args.config}: --auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config')
+        cfg.auto_scale_lr.enable = True
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        cfg.train_cfg.pop('val_interval', None)
+    set_launcher(cfg, args)
+    build_runner(cfg).train()
+
+
+if __name__ == '__main__':
+    main()
