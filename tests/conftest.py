@@ -1,4 +1,4 @@
-"""What every test shares: two threads, no window, and no `gpu` test where there is no GPU."""
+"""What every test shares: one thread, no window, and no `gpu` test where there is no GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ os.environ.setdefault('MPLBACKEND', 'Agg')  # before anything imports matplotlib
 
 import torch
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # more of them stall one another where cores are shared
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from _common import add_common_arguments, load_config, set_launcher
 from mmengine.dist import is_main_process
 
 from mmmtl import __version__
 from mmmtl.engine import build_runner
 from mmmtl.evaluation import metrics_table, write_metrics
 from mmmtl.tasks import build_tasks
+from mmmtl.utils.cli import add_common_arguments, load_config
+from mmmtl.utils.launch import set_launcher
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,7 +22,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-dir', help='write pictures of labels and predictions there')
     parser.add_argument('--show-interval', type=int, default=10, help='samples from one picture to the next')
     parser.add_argument(
-        '--offsets', help="frames since the last key frame to test at: 'all', or numbers such as 0,4 (default: the config's)"
+        '--offsets',
+        help="frames since the last key frame to test at: 'all', or numbers such as 0,4 (default: the config's)",
     )
     return parser.parse_args()
 
@@ -37,7 +39,7 @@ def main() -> None:
         if clip is None:
             raise SystemExit(f'{args.config}: --offsets needs a data set of clips (test_dataloader.dataset.clip)')
         clip.offsets = 'all' if args.offsets == 'all' else [int(offset) for offset in args.offsets.split(',')]
-    set_launcher(cfg, args)
+    set_launcher(cfg, args.launcher, args.local_rank)
     runner = build_runner(cfg)
     metrics = runner.test()
     if not is_main_process():

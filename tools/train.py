@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from _common import add_common_arguments, load_config, set_launcher
-
 from mmmtl.engine import build_runner, find_checkpoint
+from mmmtl.utils.cli import add_common_arguments, load_config
+from mmmtl.utils.launch import set_launcher
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,12 +40,14 @@ def main() -> None:
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise SystemExit(f'{args.config}: --auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config')
+            raise SystemExit(
+                f'{args.config}: --auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config'
+            )
         cfg.auto_scale_lr.enable = True
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.train_cfg.pop('val_interval', None)
-    set_launcher(cfg, args)
+    set_launcher(cfg, args.launcher, args.local_rank)
     build_runner(cfg).train()
 
 

@@ -1,6 +1,8 @@
 _base_ = [
-    '../_base_/models/multi-task_d101.py', '../_base_/datasets/cityscapes_video_256x512.py', '../_base_/schedules/adam_50e.py',
-    '../_base_/default_runtime.py'
+    '../_base_/models/multi-task_d101.py',
+    '../_base_/datasets/cityscapes_video_256x512.py',
+    '../_base_/schedules/adam_50e.py',
+    '../_base_/default_runtime.py',
 ]
 train_dataloader = dict(dataset=dict(clip=None))
 val_dataloader = dict(dataset=dict(clip=None))

@@ -1,6 +1,8 @@
 _base_ = [
-    '../_base_/models/multi-task_r50.py', '../_base_/datasets/camvid_360x480.py', '../_base_/schedules/adam_2k.py',
-    '../_base_/default_runtime.py'
+    '../_base_/models/multi-task_r50.py',
+    '../_base_/datasets/camvid_360x480.py',
+    '../_base_/schedules/adam_2k.py',
+    '../_base_/default_runtime.py',
 ]
 train_dataloader = dict(dataset=dict(clip=None))
 val_dataloader = dict(dataset=dict(clip=None))

@@ -1,4 +1,6 @@
 _base_ = [
-    '../_base_/models/mila_d101-d18.py', '../_base_/datasets/cityscapes_video_256x512.py', '../_base_/schedules/adam_50e.py',
-    '../_base_/default_runtime.py'
+    '../_base_/models/mila_d101-d18.py',
+    '../_base_/datasets/cityscapes_video_256x512.py',
+    '../_base_/schedules/adam_50e.py',
+    '../_base_/default_runtime.py',
 ]

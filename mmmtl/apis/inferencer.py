@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_state_dict
 from torch import Tensor
 
-from mmmtl.datasets.readers import read_picture
-from mmmtl.engine import check_components, check_tasks, load_from_local
+from mmmtl.datasets.readers import IMAGE_SUFFIXES, read_picture
+from mmmtl.datasets.transforms.geometric import resize_image
+from mmmtl.engine import check_components, check_tasks, check_weights, load_from_local, trained_tasks, weights_of
 from mmmtl.models import VideoMultiTaskSegmentor
 from mmmtl.registry import MODELS
 from mmmtl.structures import StreamState
@@ -35,6 +36,7 @@ class MultiTaskInferencer:
         size: (height, width) that pictures are resized to for the model; None keeps theirs. Maps have that size.
 
     Raises:
+        FileNotFoundError: no such config or checkpoint.
         ValueError: the checkpoint is of other tasks, unsafe, or does not fit the model.
 
     Examples:
@@ -60,10 +62,13 @@ class MultiTaskInferencer:
         self.model = MODELS.build(cfg.model).to(self.device)
         self.model.eval()
         if weights is not None:
-            checkpoint = load_from_local(str(weights), map_location='cpu')
-            if trained := checkpoint.get('meta', {}).get('dataset_meta', {}).get('tasks'):
+            checkpoint = load_from_local(weights, map_location='cpu')
+            if trained := trained_tasks(checkpoint):
                 check_tasks(cfg.model['tasks'], trained)
-            load_state_dict(self.model, checkpoint.get('state_dict', checkpoint), strict=False)
+            state_dict = weights_of(checkpoint)
+            check_weights(self.model, state_dict)
+            # A checkpoint may know more tasks than the config.
+            self.model.load_state_dict(state_dict, strict=False)
         self.tasks = self.model.tasks
 
     def __call__(self, images: str | Path | np.ndarray | Sequence[Any]) -> Maps | list[Maps]:
@@ -73,6 +78,10 @@ class MultiTaskInferencer:
 
         Args:
             images: a file name or a (H, W, 3) uint8 BGR array, or a sequence of them.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: no readable image, or an array of another kind.
         """
         if isinstance(images, (str, Path, np.ndarray)):
             return self._predict(self._load(images), None)[0]
@@ -82,13 +91,15 @@ class MultiTaskInferencer:
         """Frames and maps of a video, one by one, with no more delay than the model's.
 
         Args:
-            video: a file, a folder of frames, a URL, the number of a camera, or frames (H, W, 3) uint8 BGR.
+            video: a file, a folder of frames, a URL, the number of a camera, or frames (H, W, 3) uint8 BGR; all of one
+                size.
 
         Yields:
             The frame as the model saw it, (H, W, 3) uint8 BGR, and its maps {task: (M, H, W)}.
 
         Raises:
-            ValueError: the video cannot be opened.
+            FileNotFoundError: no such file.
+            ValueError: the video cannot be opened, holds no frame, or changes its size.
         """
         state = None
         for frame in read_frames(video):
@@ -103,7 +114,9 @@ class MultiTaskInferencer:
 
     def _load(self, image: str | Path | np.ndarray) -> np.ndarray:
         array = image if isinstance(image, np.ndarray) else read_picture(image)
-        return array if self.size is None else cv2.resize(array, self.size[::-1], interpolation=cv2.INTER_AREA)
+        if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+            raise ValueError(f'a picture must be (H, W, 3) uint8 BGR, not {array.shape} {array.dtype}')
+        return array if self.size is None else resize_image(array, self.size)
 
     @torch.inference_mode()
     def _predict(self, image: np.ndarray, state: StreamState | None) -> tuple[Maps, StreamState | None]:
@@ -119,21 +132,44 @@ class MultiTaskInferencer:
 
 
 def read_frames(video: str | Path | int | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Frames (H, W, 3) uint8 BGR of a video file, folder, URL, camera or iterable."""
+    """Frames (H, W, 3) uint8 BGR of a video file, folder (in the order of the numbers in its names), URL, or camera.
+
+    Frames themselves are passed on.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it cannot be opened, or holds no frame.
+    """
     if isinstance(video, (str, Path)) and Path(video).is_dir():
-        for path in sorted(Path(video).iterdir()):
+        paths = [path for path in Path(video).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+        if not paths:
+            raise ValueError(f'{video}: no frame in this folder; frames are files {", ".join(IMAGE_SUFFIXES)}')
+        for path in sorted(paths, key=_numbers_count):
             yield read_picture(path)
     elif isinstance(video, (str, Path, int)):
-        capture = cv2.VideoCapture(video if isinstance(video, int) else str(video))
-        if not capture.isOpened():
-            raise ValueError(f'{video}: cannot be opened as a video; is the path right, and does OpenCV know its codec?')
-        try:
-            while (read := capture.read())[0]:
-                yield read[1]
-        finally:
-            capture.release()
+        yield from _decode(video)
     else:
         yield from video
+
+
+def _decode(video: str | Path | int) -> Iterator[np.ndarray]:
+    if not isinstance(video, int) and '://' not in str(video) and not Path(video).is_file():
+        raise FileNotFoundError(f'{video}: no such video')
+    capture = cv2.VideoCapture(video if isinstance(video, int) else str(video))
+    try:
+        number = 0
+        while (read := capture.read())[0]:
+            number += 1
+            yield read[1]
+    finally:
+        capture.release()
+    if not number:
+        raise ValueError(f'{video}: cannot be opened as a video, or holds no frame; does OpenCV know its codec?')
+
+
+def _numbers_count(path: Path) -> list[tuple[int, str]]:
+    """Key by which frame_9 comes before frame_10."""
+    return [(int(part), '') if part.isdecimal() else (-1, part) for part in re.split(r'(\d+)', path.name)]
 
 
 class VideoWriter:
@@ -148,12 +184,24 @@ class VideoWriter:
         self.path = Path(path)
         self.fps = fps
         self._writer: cv2.VideoWriter | None = None
+        self._shape: tuple[int, ...] | None = None
 
     def __enter__(self) -> VideoWriter:
         return self
 
     def write(self, frame: np.ndarray) -> None:
-        """Add a frame (H, W, 3) uint8 RGB; all have the size of the first."""
+        """Add a frame (H, W, 3) uint8 RGB; an odd last row or column is cut off.
+
+        Raises:
+            ValueError: it is no such frame, has not the size of the first, or no video can be written there.
+        """
+        self._shape = self._shape or frame.shape
+        if frame.shape != self._shape or frame.shape[2:] != (3,) or frame.dtype != np.uint8:
+            # OpenCV would leave it out without a word.
+            raise ValueError(
+                f'{self.path}: frames must be (H, W, 3) uint8 and of the size of the first, not {frame.shape} '
+                f'{frame.dtype} after {self._shape}'
+            )
         if self._writer is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             codec = cv2.VideoWriter.fourcc(*'vp09')

@@ -120,10 +120,11 @@ class MultiTaskDataset(BaseDataset):
             return [dict(frame, frames=[self._picture(frame)]) for frame in frames]
         if self.clip.still:
             offsets = self._group(self.clip.possible_offsets)
-            return [dict(frame, frames=[self._picture(frame)], offsets=o) for frame in frames for o in offsets]
-        for video in sorted({frame['video'] for frame in frames}):
-            self._check_length(video, self.clip.length)
-        items = [dict(frame, offsets=o) for frame in frames for o in self._group(self._offsets(frame))]
+            items = [dict(frame, frames=[self._picture(frame)], offsets=o) for frame in frames for o in offsets]
+        else:
+            for video in sorted({frame['video'] for frame in frames}):
+                self._check_length(video, self.clip.length)
+            items = [dict(frame, offsets=o) for frame in frames for o in self._group(self._offsets(frame))]
         if not items:
             raise ValueError(
                 f"{self.data_root}: every clip lacks a frame, and clip.missing is 'skip'; set it to 'repeat', or lower "

@@ -55,8 +55,8 @@ class InfiniteDrawSampler(InfiniteSampler):
         self._position = num_samples
 
     def __iter__(self) -> Iterator[Draw]:
-        # mmengine's stream goes on where the last iterator stopped, and so does the number.
-        for index in super().__iter__():
+        # Not through super().__iter__(): closing that iterator would end the stream, which a second one goes on with.
+        for index in self.indices:
             number = self._position * self.world_size + self.rank
             self._position += 1
             yield Draw(index, number, self.seed)

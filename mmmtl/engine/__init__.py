@@ -3,17 +3,30 @@
 from .alternating_optim_wrapper import AlternatingOptimWrapperConstructor
 from .build import build_runner, check_components
 from .checkpoint import AtomicLocalBackend, find_checkpoint, load_from_local
-from .hooks import CheckpointGuardHook, IterationSeedHook, MultiTaskVisualizationHook, check_tasks
+from .hooks import (
+    CheckpointGuardHook,
+    EpochPositionHook,
+    IterationSeedHook,
+    MultiTaskVisualizationHook,
+    check_tasks,
+    check_weights,
+    trained_tasks,
+    weights_of,
+)
 
 __all__ = [
     'AlternatingOptimWrapperConstructor',
     'AtomicLocalBackend',
     'CheckpointGuardHook',
+    'EpochPositionHook',
     'IterationSeedHook',
     'MultiTaskVisualizationHook',
     'build_runner',
     'check_components',
     'check_tasks',
+    'check_weights',
     'find_checkpoint',
     'load_from_local',
+    'trained_tasks',
+    'weights_of',
 ]

@@ -26,7 +26,8 @@ class AlternatingOptimWrapperConstructor:
     def __init__(self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None) -> None:
         if paramwise_cfg is not None or set(optim_wrapper_cfg) != {'model', 'discriminator'}:
             raise ValueError(
-                f"optim_wrapper needs the keys 'model' and 'discriminator' and no paramwise_cfg, not {optim_wrapper_cfg}"
+                "AlternatingOptimWrapperConstructor takes an optim_wrapper with the keys 'model' and 'discriminator' "
+                f'and no other, not {sorted(optim_wrapper_cfg)} with paramwise_cfg={paramwise_cfg}'
             )
         self.configs = optim_wrapper_cfg
 
@@ -34,10 +35,10 @@ class AlternatingOptimWrapperConstructor:
         """The wrappers.
 
         Raises:
-            ValueError: the model has no discriminator that is trained in turns, or is wrapped for several processes.
+            ValueError: the model has no discriminator that is trained by itself, or is wrapped for several processes.
         """
         loss = getattr(model, 'align_loss', None)
-        if getattr(loss, 'mode', None) != 'alternating' or loss.discriminator is None:
+        if loss is None or getattr(loss, 'mode', None) != 'alternating' or loss.discriminator is None:
             raise ValueError(
                 "two optimisers need model.align_loss=dict(type='AdversarialAlignLoss', mode='alternating', ...) in a "
                 "single process; on several, use mode='grl' with one optimiser"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from importlib import import_module
 from typing import Any
 
 import mmengine.registry
@@ -11,17 +12,24 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS, DefaultScope, Registry
 from mmengine.runner import Runner
 
+from mmmtl.registry import TASKS
 from mmmtl.tasks import resolve_tasks
 
-from . import checkpoint  # noqa: F401  registers the loader
-from .hooks import CheckpointGuardHook, IterationSeedHook
+from .checkpoint import find_checkpoint
+from .hooks import CheckpointGuardHook, EpochPositionHook, IterationSeedHook
+
+HOOKS_OF_EVERY_RUN = (CheckpointGuardHook, EpochPositionHook, IterationSeedHook)
+
+NO_COMPONENTS = ('clip_grad',)
+"""Keys of dicts whose `type` names no component."""
 
 
 def build_runner(cfg: Config) -> Runner:
     """The runner of a config, with its tasks resolved.
 
-    Every run gets two hooks that no config can forget: checkpoints that load safely and are refused for other tasks,
-    and random numbers of the model that are a function of seed and iteration.
+    Every run gets hooks that no config can forget: checkpoints load safely and are refused by a model that they do not
+    fit, random numbers of the model are a function of seed and iteration, and an epoch goes on where it was broken off.
+    With `resume=True` and no `load_from`, training goes on from the newest checkpoint of `work_dir`, if there is one.
 
     Raises:
         KeyError: the config names a component that does not exist; nearest names stand in the message.
@@ -30,9 +38,13 @@ def build_runner(cfg: Config) -> Runner:
     cfg = resolve_tasks(cfg)
     cfg.setdefault('default_scope', 'mmmtl')
     check_components(cfg)
+    if cfg.get('resume') and not cfg.get('load_from'):
+        newest = find_checkpoint(cfg.work_dir)
+        cfg.resume, cfg.load_from = newest is not None, newest and str(newest)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
-    runner.register_hook(CheckpointGuardHook())
-    runner.register_hook(IterationSeedHook())
+    for hook in HOOKS_OF_EVERY_RUN:
+        if not any(isinstance(other, hook) for other in runner.hooks):
+            runner.register_hook(hook())
     return runner
 
 
@@ -47,12 +59,12 @@ def check_components(cfg: Config) -> None:
         for key, name in _types(cfg.to_dict()):
             if any(_knows(registry, name) for registry in registries):
                 continue
-            known = {item for registry in registries for item in _names(registry)}
-            near = get_close_matches(name.rpartition('.')[2], known, n=3)
+            near = _nearest(name)
             hint = f'did you mean {near}?' if near else 'no registered name is near.'
             raise KeyError(
-                f'{key}.type={name!r} is no registered component; {hint} A component of your own must be imported through '
-                "`custom_imports` of the config, one of another package named with its scope, as in 'mmseg.ResNet'."
+                f'{key}.type={name!r} is no registered component; {hint} A component of your own must be imported '
+                'through `custom_imports` of the config, one of another package named with its scope, as in '
+                "'mmseg.ResNet'."
             )
 
 
@@ -62,21 +74,24 @@ def _types(value: Any, key: str = 'cfg') -> Iterator[tuple[str, str]]:
         if isinstance(name := value.get('type'), str):
             yield key, name
         for child, item in value.items():
-            yield from _types(item, f'{key}.{child}')
+            if child not in NO_COMPONENTS:
+                yield from _types(item, f'{key}.{child}')
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
             yield from _types(item, f'{key}[{index}]')
 
 
+def _roots() -> Iterator[Registry]:
+    """mmengine's registry for each kind of component."""
+    return (root for root in vars(mmengine.registry).values() if isinstance(root, Registry))
+
+
 def _registries() -> Iterator[Registry]:
     """mmmtl's registry, or else mmengine's, for each kind of component."""
-    from mmmtl.registry import TASKS
-
     yield TASKS
-    for root in vars(mmengine.registry).values():
-        if isinstance(root, Registry):
-            child = root._search_child('mmmtl')
-            yield root if child is None else child
+    for root in _roots():
+        child = root._search_child('mmmtl')
+        yield root if child is None else child
 
 
 def _knows(registry: Registry, name: str) -> bool:
@@ -86,7 +101,13 @@ def _knows(registry: Registry, name: str) -> bool:
         return False
 
 
-def _names(registry: Registry | None) -> Iterator[str]:
-    while registry is not None:
-        yield from registry.module_dict
-        registry = registry.parent
+def _nearest(name: str) -> list[str]:
+    """The nearest names, as they would be written in a config: those of other packages with their scope."""
+    import_module('mmseg.models')  # which registers them
+    known = {}
+    for root in (TASKS, *_roots()):
+        for registry in (root, *root.children.values()):
+            prefix = '' if registry.scope in ('mmengine', 'mmmtl') else f'{registry.scope}.'
+            known.update({f'{prefix}{item}': item for item in registry.module_dict})
+    near = get_close_matches(name.rpartition('.')[2], sorted(set(known.values())), n=3)
+    return [written for item in near for written, plain in sorted(known.items()) if plain == item][:5]

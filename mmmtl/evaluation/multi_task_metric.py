@@ -77,22 +77,24 @@ class MultiTaskMetric(BaseMetric):
         pooled: dict[str, Tensor] = {}
         for (_, name), total in totals.items():
             pooled[name] = pooled[name] + total if name in pooled else total
-        scores = {name: self.tasks[name].summarize(total) for name, total in pooled.items()}
-        metrics: dict[str, float] = {}
-        offsets = sorted({offset for offset, _ in totals if offset is not None})
-        if offsets:
-            for name, score in scores.items():
-                each = {o: self.tasks[name].summarize(totals[o, name]) for o in offsets if (o, name) in totals}
-                for metric, value in score.items():
-                    metrics[f'{name}/{metric}'] = sum(one[metric] for one in each.values()) / len(each)
-                    if self.details:
-                        metrics[f'pooled/{name}/{metric}'] = value
-                        metrics.update({f'offset_{o}/{name}/{metric}': one[metric] for o, one in each.items()})
-        else:
-            metrics = {f'{name}/{metric}': value for name, score in scores.items() for metric, value in score.items()}
+        metrics = self._summarize(pooled)
+        if offsets := sorted({offset for offset, _ in totals if offset is not None}):
+            each = {
+                o: self._summarize({name: total for (at, name), total in totals.items() if at == o}) for o in offsets
+            }
+            details = {f'pooled/{key}': value for key, value in metrics.items()}
+            details |= {f'offset_{o}/{key}': value for o, scores in each.items() for key, value in scores.items()}
+            found = {key: [scores[key] for scores in each.values() if key in scores] for key in metrics}
+            metrics = {key: sum(values) / len(values) for key, values in found.items()}
+            metrics |= details if self.details else {}
         if self.baseline is not None:
-            metrics['delta_m'] = delta_m(metrics, self.baseline, {name: self.tasks[name] for name in scores})
+            metrics['delta_m'] = delta_m(metrics, self.baseline, {name: self.tasks[name] for name in pooled})
         return metrics
+
+    def _summarize(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        """`<task>/<metric>` from the sums of each task, in the order of the tasks."""
+        scores = {name: task.summarize(totals[name]) for name, task in self.tasks.items() if name in totals}
+        return {f'{name}/{metric}': value for name, score in scores.items() for metric, value in score.items()}
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Unused: `evaluate` works on sums."""

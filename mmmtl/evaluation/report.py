@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def metrics_table(
 
 
 def write_metrics(path: str | Path, metrics: Mapping[str, float], meta: Mapping[str, Any]) -> None:
-    """The metrics flat, and `meta`, as JSON."""
+    """The metrics flat, and `meta`, as JSON; `null` for one that nothing was labelled for, since JSON has no NaN."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**metrics, 'meta': dict(meta)}, indent=2) + '\n')
+    finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    path.write_text(json.dumps({**finite, 'meta': dict(meta)}, indent=2, allow_nan=False) + '\n')

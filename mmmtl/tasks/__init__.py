@@ -3,7 +3,7 @@
 from .base import Task
 from .depth import DepthEstimation, DisparityEstimation
 from .normals import SurfaceNormals
-from .resolve import build_tasks, metric_direction, plain, resolve_tasks
+from .resolve import build_tasks, metric_direction, resolve_tasks
 from .semantic_segmentation import SemanticSegmentation
 
 __all__ = [
@@ -14,6 +14,5 @@ __all__ = [
     'Task',
     'build_tasks',
     'metric_direction',
-    'plain',
     'resolve_tasks',
 ]

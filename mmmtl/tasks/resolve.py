@@ -54,7 +54,7 @@ def _build_task(name: str, cfg: Mapping[str, Any]) -> Task:
         )
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise ValueError(f'tasks.{name} must be a dict with the `type` of the task, not {cfg!r}')
-    cfg = plain(cfg)
+    cfg = _plain(cfg)
     if isinstance(kind := cfg['type'], str) and TASKS.get(kind) is None:
         near = get_close_matches(kind, TASKS.module_dict, n=3, cutoff=0.4)
         hint = f'did you mean {near}?' if near else f'there are {sorted(TASKS.module_dict)}.'
@@ -87,7 +87,7 @@ def resolve_tasks(cfg: Config) -> Config:
     cfg = copy.deepcopy(cfg)
     if (chosen := cfg.get('use_tasks')) is not None:
         cfg['tasks'] = _choose(cfg.get('tasks') or {}, chosen)
-    if not (declared := plain(cfg.get('tasks'))):
+    if not (declared := _plain(cfg.get('tasks'))):
         raise ValueError('the config declares no tasks; write tasks=dict(<name>=dict(type=...), ...) at its top')
     tasks = build_tasks(declared, 'the config')
     interval = cfg.get('key_frame_interval')
@@ -145,14 +145,10 @@ def _leaves(dataset: ConfigDict | None) -> Iterator[ConfigDict]:
         yield from _leaves(child)
 
 
-def plain(value: Any) -> Any:
-    """Nested plain dicts and lists, and names for classes, of a piece of a config.
-
-    mmengine makes a ConfigDict of every dict in a Config, so a data set passes its metainfo through this: what it holds
-    goes into checkpoints, which `weights_only=True` reads if they hold plain values alone.
-    """
+def _plain(value: Any) -> Any:
+    """Nested plain dicts and lists, and names for classes: what a checkpoint may hold to be read safely."""
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [_plain(item) for item in value]
     return value.__name__ if isinstance(value, type) else value

@@ -60,7 +60,7 @@ class SemanticSegmentation(Task):
             raise ValueError(f'task {name!r}: {self.out_channels} classes are too many, label {IGNORE} means ignore')
         if class_weights is not None and len(class_weights) != self.out_channels:
             raise ValueError(f'task {name!r}: {len(class_weights)} class_weights for {self.out_channels} classes')
-        if class_weights is not None and not (min(class_weights) >= 0 and max(class_weights) < float('inf')):
+        if class_weights is not None and not all(0 <= weight < float('inf') for weight in class_weights):
             raise ValueError(f'task {name!r}: class_weights must be finite and not negative, not {class_weights}')
         if unknown := sorted(set(unscored) - set(self.classes)):
             raise ValueError(f'task {name!r}: unscored classes {unknown} are not among its classes {self.classes}')

@@ -22,26 +22,32 @@ class MultiTaskVisualizer(Visualizer):
     The tasks come from the data set's metainfo, which the runner sets.
     """
 
-    def __init__(self, name: str = 'visualizer', vis_backends: list[dict[str, Any]] | None = None, save_dir: str | None = None):
+    def __init__(
+        self, name: str = 'visualizer', vis_backends: list[dict[str, Any]] | None = None, save_dir: str | None = None
+    ) -> None:
         super().__init__(name, vis_backends=vis_backends, save_dir=save_dir)
 
-    def draw_sample(self, image: np.ndarray, sample: MultiTaskDataSample) -> np.ndarray:
+    def draw_sample(
+        self, image: np.ndarray, sample: MultiTaskDataSample, *, draw_gt: bool = True, draw_pred: bool = True
+    ) -> np.ndarray:
         """A row of labels and a row of predictions, each for every task, beside the picture.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            sample: has `gt`, `pred` or both.
+            sample: has `gt`, `pred`, both, or neither; a row for each that has maps.
+            draw_gt: draw the labels.
+            draw_pred: draw the predictions.
 
         Returns:
             (H', W', 3) uint8 RGB.
         """
         tasks = build_tasks((self.dataset_meta or {}).get('tasks'), 'the visualiser')
         rows = [
-            [('input', image), *task_tiles(image, _arrays(getattr(sample, field)), tasks, what)]
-            for field, what in (('gt', 'label'), ('pred', 'prediction'))
-            if field in sample and len(getattr(sample, field))
+            [('input', image), *task_tiles(image, maps, tasks, what)]
+            for field, what, wanted in (('gt', 'label', draw_gt), ('pred', 'prediction', draw_pred))
+            if wanted and field in sample and (maps := _arrays(getattr(sample, field)))
         ]
-        return grid(rows)
+        return grid(rows or [[('input', image)]])
 
     def add_datasample(
         self,
@@ -56,7 +62,7 @@ class MultiTaskVisualizer(Visualizer):
     ) -> None:
         """mmengine's interface: draw a sample and hand it to the backends."""
         assert data_sample is not None
-        panel = self.draw_sample(image, data_sample)
+        panel = self.draw_sample(image, data_sample, draw_gt=draw_gt, draw_pred=draw_pred)
         if show:
             self.show(panel, win_name=name, wait_time=wait_time)
         self.add_image(name, panel, step=step)
@@ -64,5 +70,3 @@ class MultiTaskVisualizer(Visualizer):
 
 def _arrays(maps: PixelData) -> dict[str, np.ndarray]:
     return {name: tensor.cpu().numpy() for name, tensor in maps.items()}
-
-

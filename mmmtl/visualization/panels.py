@@ -12,6 +12,8 @@ from mmmtl.tasks import Task
 Tile = tuple[str, np.ndarray]
 """A caption and its picture, (H, W, 3) uint8 RGB."""
 
+CAPTION_HEIGHT, CAPTION_WIDTH = 20, 160
+
 
 def task_tiles(image: np.ndarray, maps: Mapping[str, np.ndarray], tasks: Mapping[str, Task], what: str) -> list[Tile]:
     """A tile for each task: its map drawn, or black where it has none.
@@ -38,10 +40,12 @@ def grid(rows: Sequence[Sequence[Tile]], *, tile_height: int | None = None) -> n
 
     Args:
         rows: may differ in length; short ones end in white.
-        tile_height: height of the pictures in it; by default that of the first.
+        tile_height: height of the pictures in it; by default that of the first, times the whole number that leaves its
+            caption room.
     """
-    height = tile_height or rows[0][0][1].shape[0]
-    strips = [np.concatenate([_captioned(caption, picture, height) for caption, picture in row], axis=1) for row in rows]
+    height, width = rows[0][0][1].shape[:2]
+    height = tile_height or height * -(-CAPTION_WIDTH // width)
+    strips = [np.concatenate([_captioned(*tile, height) for tile in row], axis=1) for row in rows]
     width = max(strip.shape[1] for strip in strips)
     padding = [((0, 0), (0, width - strip.shape[1]), (0, 0)) for strip in strips]
     return np.concatenate([np.pad(s, p, constant_values=255) for s, p in zip(strips, padding, strict=True)])
@@ -50,6 +54,6 @@ def grid(rows: Sequence[Sequence[Tile]], *, tile_height: int | None = None) -> n
 def _captioned(caption: str, picture: np.ndarray, height: int) -> np.ndarray:
     width = round(picture.shape[1] * height / picture.shape[0])
     picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST)
-    bar = np.full((20, width, 3), 255, dtype=np.uint8)
+    bar = np.full((CAPTION_HEIGHT, width, 3), 255, dtype=np.uint8)
     cv2.putText(bar, caption, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (30, 30, 30), 1, cv2.LINE_AA)
     return np.concatenate([bar, picture])

@@ -10,7 +10,7 @@ train_pipeline = [
     dict(type='RandomZoom', zooms=(1.0, 1.2, 1.5)),
     dict(type='RandomFlip'),
     dict(type='ColourJitter'),
-    dict(type='PackMultiTaskInputs')
+    dict(type='PackMultiTaskInputs'),
 ]
 test_pipeline = [dict(type='LoadFrames'), dict(type='LoadMaps'), dict(type='PackMultiTaskInputs')]
 
@@ -25,7 +25,9 @@ train_dataloader = dict(
         data_root=data_root,
         split='train',
         clip=dict(offsets='random', still=True),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=1,
     num_workers=2,
@@ -38,7 +40,9 @@ val_dataloader = dict(
         step=2,
         test_mode=True,
         clip=dict(offsets='all', missing='skip'),
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(type='MultiTaskMetric', details=False)
 test_evaluator = dict(type='MultiTaskMetric')

@@ -1,6 +1,7 @@
 tasks = dict(
     semseg=dict(type='SemanticSegmentation', classes='cityscapes_7', source='semseg7', loss_weight=1.0),
-    disparity=dict(type='DisparityEstimation', unit='raw', loss_weight=1.0))
+    disparity=dict(type='DisparityEstimation', unit='raw', loss_weight=1.0),
+)
 key_frame_interval = 5
 
 data_root = 'data/cityscapes'
@@ -10,13 +11,13 @@ train_pipeline = [
     dict(type='Resize', size=(256, 512)),
     dict(type='RandomZoom', zooms=(1.0, 1.2, 1.5)),
     dict(type='RandomFlip'),
-    dict(type='PackMultiTaskInputs')
+    dict(type='PackMultiTaskInputs'),
 ]
 test_pipeline = [
     dict(type='LoadFrames'),
     dict(type='LoadMaps'),
     dict(type='Resize', size=(256, 512)),
-    dict(type='PackMultiTaskInputs')
+    dict(type='PackMultiTaskInputs'),
 ]
 
 train_dataloader = dict(
@@ -30,7 +31,9 @@ train_dataloader = dict(
         data_root=data_root,
         split='train',
         clip=dict(offsets='random', missing='error'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=1,
     num_workers=4,
@@ -42,7 +45,9 @@ val_dataloader = dict(
         split='val',
         test_mode=True,
         clip=dict(offsets='all', missing='error'),
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(type='MultiTaskMetric', details=False)
 test_evaluator = dict(type='MultiTaskMetric')

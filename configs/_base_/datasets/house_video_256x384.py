@@ -1,7 +1,8 @@
 tasks = dict(
     semseg=dict(type='SemanticSegmentation', classes='house_13', loss_weight=1.0),
     depth=dict(type='DepthEstimation', max_depth=10.0, loss_weight=1.0),
-    normals=dict(type='SurfaceNormals', loss_weight=1.0))
+    normals=dict(type='SurfaceNormals', loss_weight=1.0),
+)
 key_frame_interval = 5
 
 data_root = 'data/house_video'
@@ -11,7 +12,7 @@ train_pipeline = [
     dict(type='RandomZoom', zooms=(1.0, 1.2, 1.5)),
     dict(type='RandomFlip'),
     dict(type='ColourJitter'),
-    dict(type='PackMultiTaskInputs')
+    dict(type='PackMultiTaskInputs'),
 ]
 test_pipeline = [dict(type='LoadFrames'), dict(type='LoadMaps'), dict(type='PackMultiTaskInputs')]
 
@@ -26,7 +27,9 @@ train_dataloader = dict(
         data_root=data_root,
         split='train',
         clip=dict(offsets='random', missing='skip'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=1,
     num_workers=2,
@@ -39,7 +42,9 @@ val_dataloader = dict(
         step=4,
         test_mode=True,
         clip=dict(offsets='all', missing='skip'),
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(type='MultiTaskMetric', details=False)
 test_evaluator = dict(type='MultiTaskMetric')

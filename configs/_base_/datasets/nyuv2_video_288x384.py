@@ -1,7 +1,8 @@
 tasks = dict(
     semseg=dict(type='SemanticSegmentation', classes='nyuv2_13', loss_weight=1.0),
     depth=dict(type='DepthEstimation', max_depth=10.0, loss_weight=1.0),
-    normals=dict(type='SurfaceNormals', loss_weight=1.0))
+    normals=dict(type='SurfaceNormals', loss_weight=1.0),
+)
 key_frame_interval = 5
 
 # Labelled frames of NYU Depth v2 with the raw frames before them, as a VideoFolder.
@@ -12,13 +13,13 @@ train_pipeline = [
     dict(type='Resize', size=(288, 384)),
     dict(type='RandomZoom', zooms=(1.0, 1.2, 1.5)),
     dict(type='RandomFlip'),
-    dict(type='PackMultiTaskInputs')
+    dict(type='PackMultiTaskInputs'),
 ]
 test_pipeline = [
     dict(type='LoadFrames'),
     dict(type='LoadMaps'),
     dict(type='Resize', size=(288, 384)),
-    dict(type='PackMultiTaskInputs')
+    dict(type='PackMultiTaskInputs'),
 ]
 
 train_dataloader = dict(
@@ -32,7 +33,9 @@ train_dataloader = dict(
         data_root=data_root,
         split='train',
         clip=dict(offsets='random', missing='repeat'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=1,
     num_workers=4,
@@ -44,7 +47,9 @@ val_dataloader = dict(
         split='test',
         test_mode=True,
         clip=dict(offsets='all', missing='repeat'),
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(type='MultiTaskMetric', details=False)
 test_evaluator = dict(type='MultiTaskMetric')

@@ -1,14 +1,15 @@
 tasks = dict(
     semseg=dict(type='SemanticSegmentation', classes='synthetic', loss_weight=1.0),
     depth=dict(type='DepthEstimation', max_depth=20.0, scale=4.0, loss_weight=0.3),
-    normals=dict(type='SurfaceNormals', loss_weight=1.0))
+    normals=dict(type='SurfaceNormals', loss_weight=1.0),
+)
 key_frame_interval = 5
 
 train_pipeline = [
     dict(type='LoadFrames'),
     dict(type='LoadMaps'),
     dict(type='RandomFlip'),
-    dict(type='PackMultiTaskInputs')
+    dict(type='PackMultiTaskInputs'),
 ]
 test_pipeline = [dict(type='LoadFrames'), dict(type='LoadMaps'), dict(type='PackMultiTaskInputs')]
 
@@ -24,7 +25,9 @@ train_dataloader = dict(
         step=3,
         size=(64, 128),
         clip=dict(offsets='random', missing='skip'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=10,
     num_workers=0,
@@ -38,7 +41,9 @@ val_dataloader = dict(
         size=(64, 128),
         test_mode=True,
         clip=dict(offsets='all', missing='skip'),
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(type='MultiTaskMetric', details=False)
 test_evaluator = dict(type='MultiTaskMetric')

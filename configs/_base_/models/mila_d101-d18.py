@@ -1,6 +1,12 @@
 # ResNets with output stride 8 and a 128-channel deep stem, which fit the costs of MILA's tables.
 dilated = dict(
-    type='mmseg.ResNet', deep_stem=True, stem_channels=128, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), out_indices=(3, ))
+    type='mmseg.ResNet',
+    deep_stem=True,
+    stem_channels=128,
+    strides=(1, 2, 1, 1),
+    dilations=(1, 1, 2, 4),
+    out_indices=(3,),
+)
 model = dict(
     type='VideoMultiTaskSegmentor',
     backbone=dict(type='AlignedBackbone', backbone=dict(depth=101, **dilated), in_channels=2048, channels=512),
@@ -8,6 +14,7 @@ model = dict(
     neck=dict(type='ILANeck', channels=512, attention_channels=32, window=5),
     decode_head=dict(type='TaskConvHead', in_channels=512, channels=(512, 256)),
     align_loss=dict(type='AdversarialAlignLoss', channels=512, alpha=1.0, beta=1.0),
-    key_frame_policy=dict(type='FixedInterval'))
+    key_frame_policy=dict(type='FixedInterval'),
+)
 # Whether a network runs depends on the offsets of a batch.
 find_unused_parameters = True

@@ -1,14 +1,16 @@
 # Two ResNet-18 of different widths with output stride 8: small enough to train on a CPU in minutes.
-stage = dict(
-    type='mmseg.ResNet', depth=18, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), out_indices=(3, ))
+stage = dict(type='mmseg.ResNet', depth=18, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), out_indices=(3,))
 model = dict(
     type='VideoMultiTaskSegmentor',
     backbone=dict(
-        type='AlignedBackbone', backbone=dict(stem_channels=32, base_channels=32, **stage), in_channels=256, channels=64),
+        type='AlignedBackbone', backbone=dict(stem_channels=32, base_channels=32, **stage), in_channels=256, channels=64
+    ),
     fast_backbone=dict(
-        type='AlignedBackbone', backbone=dict(stem_channels=8, base_channels=8, **stage), in_channels=64, channels=64),
+        type='AlignedBackbone', backbone=dict(stem_channels=8, base_channels=4, **stage), in_channels=32, channels=64
+    ),
     neck=dict(type='ILANeck', channels=64, attention_channels=16, window=5),
     decode_head=dict(type='TaskConvHead', in_channels=64, channels=(64, 64)),
     align_loss=dict(type='AdversarialAlignLoss', channels=64, hidden_channels=32, alpha=1.0, beta=0.1),
-    key_frame_policy=dict(type='FixedInterval'))
+    key_frame_policy=dict(type='FixedInterval'),
+)
 find_unused_parameters = True

@@ -9,7 +9,10 @@ model = dict(
             stem_channels=128,
             strides=(1, 2, 1, 1),
             dilations=(1, 1, 2, 4),
-            out_indices=(3, )),
+            out_indices=(3,),
+        ),
         in_channels=2048,
-        channels=512),
-    decode_head=dict(type='TaskConvHead', in_channels=512, channels=(512, 256)))
+        channels=512,
+    ),
+    decode_head=dict(type='TaskConvHead', in_channels=512, channels=(512, 256)),
+)

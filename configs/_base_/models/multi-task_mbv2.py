@@ -6,8 +6,11 @@ model = dict(
             type='mmseg.MobileNetV2',
             strides=(1, 2, 2, 2, 1, 1, 1),
             dilations=(1, 1, 1, 1, 1, 2, 2),
-            out_indices=(6, ),
-            init_cfg=dict(type='Pretrained', checkpoint='data/weights/mobilenet_v2_imagenet.pth')),
+            out_indices=(6,),
+            init_cfg=dict(type='Pretrained', checkpoint='data/weights/mobilenet_v2_imagenet.pth'),
+        ),
         in_channels=320,
-        channels=128),
-    decode_head=dict(type='TaskConvHead', in_channels=128, channels=(128, 128)))
+        channels=128,
+    ),
+    decode_head=dict(type='TaskConvHead', in_channels=128, channels=(128, 128)),
+)

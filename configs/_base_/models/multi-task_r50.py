@@ -8,8 +8,11 @@ model = dict(
             style='caffe',
             strides=(1, 2, 2, 1),
             dilations=(1, 1, 1, 2),
-            out_indices=(3, ),
-            init_cfg=dict(type='Pretrained', checkpoint='data/weights/resnet50_caffe_imagenet.pth')),
+            out_indices=(3,),
+            init_cfg=dict(type='Pretrained', checkpoint='data/weights/resnet50_caffe_imagenet.pth'),
+        ),
         in_channels=2048,
-        channels=128),
-    decode_head=dict(type='TaskConvHead', in_channels=128, channels=(128, 128)))
+        channels=128,
+    ),
+    decode_head=dict(type='TaskConvHead', in_channels=128, channels=(128, 128)),
+)

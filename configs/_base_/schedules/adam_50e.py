@@ -10,8 +10,8 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     # Two checkpoints are kept so that one is whole whenever a run is killed; `atomic_local` writes none in part.
-    checkpoint=dict(
-        type='CheckpointHook', interval=1, max_keep_ckpts=2, backend_args=dict(backend='atomic_local')),
+    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2, backend_args=dict(backend='atomic_local')),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='MultiTaskVisualizationHook', draw=False, interval=50))
+    visualization=dict(type='MultiTaskVisualizationHook', draw=False, interval=50),
+)
 log_processor = dict(by_epoch=True)

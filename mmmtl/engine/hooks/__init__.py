@@ -1,7 +1,17 @@
 """Hooks of the runner."""
 
-from .checkpoint_guard_hook import CheckpointGuardHook, check_tasks
+from .checkpoint_guard_hook import CheckpointGuardHook, check_tasks, check_weights, trained_tasks, weights_of
+from .epoch_position_hook import EpochPositionHook
 from .iteration_seed_hook import IterationSeedHook
 from .multi_task_visualization_hook import MultiTaskVisualizationHook
 
-__all__ = ['CheckpointGuardHook', 'IterationSeedHook', 'MultiTaskVisualizationHook', 'check_tasks']
+__all__ = [
+    'CheckpointGuardHook',
+    'EpochPositionHook',
+    'IterationSeedHook',
+    'MultiTaskVisualizationHook',
+    'check_tasks',
+    'check_weights',
+    'trained_tasks',
+    'weights_of',
+]

@@ -2,64 +2,82 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmmtl.registry import HOOKS
 from mmmtl.structures import MultiTaskDataSample
 
+Outputs = Sequence[MultiTaskDataSample] | None
+
 
 @HOOKS.register_module()
 class MultiTaskVisualizationHook(Hook):
-    """Draws every `interval`-th sample: the picture, then label and prediction of each task.
+    """Draws every `interval`-th sample, for clips of each offset: the picture, then labels and predictions of all tasks.
 
     Args:
         draw: draw at all; `tools/test.py --show-dir` sets it.
-        interval: samples from one picture to the next.
+        interval: samples, of one offset, from one picture to the next.
         out_dir: pictures go there as PNG, else to the visualiser's backends (work_dir/.../vis_data).
     """
 
     priority = 'NORMAL'
 
     def __init__(self, *, draw: bool = False, interval: int = 50, out_dir: str | None = None) -> None:
+        if interval < 1:
+            raise ValueError(f'interval must be at least 1, not {interval}')
         self.draw = draw
         self.interval = interval
         self.out_dir = out_dir
+        self._seen: Counter[int | None] = Counter()
 
-    def after_val_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[MultiTaskDataSample] | None = None
-    ) -> None:
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Count from 0."""
+        self._seen.clear()
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Count from 0."""
+        self._seen.clear()
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Outputs = None) -> None:
         """Draw validation samples."""
-        self._draw(runner, batch_idx, data_batch, outputs or [], 'val')
+        self._draw(runner, data_batch, outputs or [], 'val')
 
-    def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[MultiTaskDataSample] | None = None
-    ) -> None:
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Outputs = None) -> None:
         """Draw test samples."""
-        self._draw(runner, batch_idx, data_batch, outputs or [], 'test')
+        self._draw(runner, data_batch, outputs or [], 'test')
 
-    def _draw(
-        self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Sequence[MultiTaskDataSample], stage: str
-    ) -> None:
+    def _draw(self, runner: Runner, data_batch: Any, outputs: Sequence[MultiTaskDataSample], stage: str) -> None:
         if not self.draw:
             return
-        for row, sample in enumerate(outputs):
-            number = batch_idx * len(outputs) + row
+        rank, world_size = get_dist_info()
+        for pictures, sample in zip(data_batch['inputs'], outputs, strict=True):
+            offset = sample.get('offset')
+            # As the samplers deal the data set out to processes.
+            number = self._seen[offset] * world_size + rank
+            self._seen[offset] += 1
             if number % self.interval:
                 continue
-            frames = data_batch['inputs'][row].reshape(-1, *data_batch['inputs'][row].shape[-3:])
-            image = np.ascontiguousarray(frames[-1].flip(0).permute(1, 2, 0).cpu().numpy())
+            current = pictures.reshape(-1, *pictures.shape[-3:])[-1]
+            image = np.ascontiguousarray(current.flip(0).permute(1, 2, 0).cpu().numpy())
             panel = runner.visualizer.draw_sample(image, sample)
+            name = f'{number:06d}' if offset is None else f'{number:06d}_offset{offset}'
             if self.out_dir is None:
-                runner.visualizer.add_image(f'{stage}/{number:06d}', panel, step=runner.iter)
-                continue
-            offset = f'_offset{sample.offset}' if 'offset' in sample else ''
-            path = Path(self.out_dir) / f'{number:06d}{offset}.png'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), panel[..., ::-1])
+                # mmengine's local backend writes nothing, and says nothing, where a name has a folder.
+                runner.visualizer.add_image(f'{stage}_{name}', panel, step=runner.iter)
+            else:
+                _write(Path(self.out_dir) / f'{name}.png', panel)
+
+
+def _write(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), picture[..., ::-1]):
+        raise OSError(f'{path}: cannot be written')

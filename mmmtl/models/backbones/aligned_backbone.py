@@ -10,6 +10,8 @@ from torch import Tensor
 
 from mmmtl.registry import MODELS
 
+from .maps import as_maps
+
 
 @MODELS.register_module()
 class AlignedBackbone(BaseModule):
@@ -24,6 +26,9 @@ class AlignedBackbone(BaseModule):
         in_channels: channels of that map.
         channels: channels wanted.
         norm_cfg: normalisation of the alignment.
+
+    Raises:
+        ValueError: the map has not `in_channels` channels.
     """
 
     def __init__(
@@ -37,11 +42,16 @@ class AlignedBackbone(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.backbone = MODELS.build(backbone)
+        self.in_channels = in_channels
         self.alignment = None
         if in_channels != channels:
             self.alignment = ConvModule(in_channels, channels, 1, norm_cfg=norm_cfg or dict(type='BN'))
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
         """One map (N, channels, h, w) of pictures (N, 3, H, W)."""
-        features = self.backbone(images)[-1]
+        features = as_maps(self.backbone(images))[-1]
+        if features.shape[1] != self.in_channels:
+            raise ValueError(
+                f'{type(self.backbone).__name__} gives {features.shape[1]} channels, in_channels is {self.in_channels}'
+            )
         return (features if self.alignment is None else self.alignment(features),)

@@ -32,7 +32,7 @@ class SlotConv(nn.Conv2d):
         super().__init__(num_slots * in_channels, out_channels, 3, padding=1, bias=False)
         self.num_slots = num_slots
 
-    def forward(self, slots: Sequence[Tensor | None]) -> Tensor:
+    def forward(self, slots: Sequence[Tensor | None]) -> Tensor:  # type: ignore[override]
         """(N, out_channels, H, W) of S slots (N, in_channels, H, W) or None."""
         if len(slots) != self.num_slots:
             raise ValueError(f'{len(slots)} slots of features for a convolution that was built for {self.num_slots}')

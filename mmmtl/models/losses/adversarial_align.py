@@ -36,12 +36,13 @@ class AdversarialAlignLoss(BaseModule):
     D sees each position through 1x1 convolutions; strided ones would not fit small maps. It minimises the binary
     cross-entropy -log D(slow) - log(1 - D(fast)): equation 3 prints the opposite sign, which has no lower bound.
 
-    In mode 'grl' one optimiser moves everything: the fast features reach D through a reversed gradient times beta, so
-    one loss trains D and the fast network against it; the value that is logged is D's. In mode 'alternating' the fast
+    In mode 'grl' one optimiser moves everything: the features reach D through a reversed gradient times beta, so one
+    loss trains D and the fast network against it; the value that is logged is D's. In mode 'alternating' the fast
     network minimises -beta log D(fast), D its own loss, each with an optimiser of its own
     (`AlternatingOptimWrapperConstructor`).
 
-    The paper does not say whether the slow network gets a gradient; detached, only the fast one moves.
+    The paper does not say whether the slow network gets a gradient; detached, only the fast one moves. Otherwise the
+    slow one moves against D too, as equation 3 reads literally (in mode 'alternating' by -beta log(1 - D(slow))).
 
     Args:
         channels: of the features.
@@ -51,6 +52,9 @@ class AdversarialAlignLoss(BaseModule):
         mode: 'grl' or 'alternating'.
         detach_slow: slow features get no gradient.
         spectral: spectral normalisation of the discriminator.
+
+    Raises:
+        ValueError: an unknown mode or a negative weight.
 
     Reference: MILA, section 3.3, equation 3.
     """
@@ -70,6 +74,8 @@ class AdversarialAlignLoss(BaseModule):
         super().__init__(init_cfg)
         if mode not in ('grl', 'alternating'):
             raise ValueError(f"mode must be 'grl' or 'alternating', not {mode!r}")
+        if alpha < 0 or beta < 0:
+            raise ValueError(f'alpha and beta must not be negative, not {alpha} and {beta}')
         self.alpha = alpha
         self.beta = beta
         self.mode = mode
@@ -85,28 +91,46 @@ class AdversarialAlignLoss(BaseModule):
         """Losses of features (N, channels, h, w) of the same frames; with N = 0 zeros that are tied to the graph.
 
         Returns:
-            `loss_l1`, `loss_adversarial`, `discriminator_accuracy` (share of positions told right, logged only) and in
-            mode 'alternating' `loss_discriminator`, which belongs to the discriminator's optimiser alone.
+            `loss_l1`, `loss_adversarial`, in mode 'alternating' `loss_discriminator`, which belongs to the
+            discriminator's optimiser alone, and unless N = 0 `discriminator_accuracy`, the share of positions told
+            right, which is only logged.
+
+        Raises:
+            ValueError: the features differ in shape.
         """
+        if slow.shape != fast.shape:
+            raise ValueError(
+                f'slow features {tuple(slow.shape)} and fast ones {tuple(fast.shape)} cannot be compared; give both '
+                'networks the same channels (AlignedBackbone) and the same output stride'
+            )
         if self.detach_slow:
             slow = slow.detach()
         losses = {}
         if self.alpha:
-            losses['loss_l1'] = self.alpha * (slow - fast).abs().sum() / max(fast.numel(), 1)
+            losses['loss_l1'] = self.alpha * _mean((slow - fast).abs())
         if self.discriminator is None:
             return losses
         if self.mode == 'grl':
-            on_slow, on_fast = self.discriminator(slow), self.discriminator(reverse_gradient(fast, self.beta))
+            on_slow, on_fast = (self.discriminator(reverse_gradient(x, self.beta)) for x in (slow, fast))
             losses['loss_adversarial'] = _told_apart(on_slow, on_fast)
         else:
             on_slow, on_fast = self.discriminator(slow.detach()), self.discriminator(fast.detach())
             losses['loss_discriminator'] = _told_apart(on_slow, on_fast)
-            self.discriminator.requires_grad_(False)
-            losses['loss_adversarial'] = self.beta * _mean(F.softplus(-self.discriminator(fast)))
-            self.discriminator.requires_grad_(True)
-        right = (on_slow.detach() > 0).float().sum() + (on_fast.detach() < 0).float().sum()
-        losses['discriminator_accuracy'] = right / max(on_slow.numel() + on_fast.numel(), 1)
+            losses['loss_adversarial'] = self.beta * self._confusion(slow, fast)
+        if len(fast):
+            right = (on_slow > 0).float().mean() + (on_fast < 0).float().mean()
+            losses['discriminator_accuracy'] = right / 2
         return losses
+
+    def _confusion(self, slow: Tensor, fast: Tensor) -> Tensor:
+        """What the networks minimise against a discriminator that stays as it is."""
+        assert self.discriminator is not None
+        self.discriminator.requires_grad_(False)
+        loss = _mean(F.softplus(-self.discriminator(fast)))
+        if not self.detach_slow:
+            loss = loss + _mean(F.softplus(self.discriminator(slow)))
+        self.discriminator.requires_grad_(True)
+        return loss
 
 
 def _told_apart(on_slow: Tensor, on_fast: Tensor) -> Tensor:
@@ -115,5 +139,5 @@ def _told_apart(on_slow: Tensor, on_fast: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor) -> Tensor:
-    """The mean; zero for none."""
-    return values.sum() / max(values.numel(), 1)
+    """The mean, summed in float32 at least; zero for none."""
+    return values.sum(dtype=torch.promote_types(values.dtype, torch.float32)) / max(values.numel(), 1)

@@ -1,6 +1,7 @@
 """Necks: task-specific features, and their propagation between frames."""
 
 from .ila import ILANeck
+from .propagating_neck import PropagatingNeck
 from .squeeze_excitation import SqueezeExcitation, TaskSqueezeExcitation
 
-__all__ = ['ILANeck', 'SqueezeExcitation', 'TaskSqueezeExcitation']
+__all__ = ['ILANeck', 'PropagatingNeck', 'SqueezeExcitation', 'TaskSqueezeExcitation']

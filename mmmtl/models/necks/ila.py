@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -58,7 +58,7 @@ class ILANeck(BaseModule):
         scale: float = 1.0,
         border: Literal['mask', 'zero'] = 'mask',
         backend: str = 'auto',
-        init_cfg: dict | None = None,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.branch_of = {name: name if task_specific else SHARED for name in tasks}

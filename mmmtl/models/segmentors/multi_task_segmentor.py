@@ -11,6 +11,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor
 
+from mmmtl.models.backbones import as_maps
 from mmmtl.models.data_preprocessor import pad
 from mmmtl.registry import MODELS
 from mmmtl.structures import MultiTaskDataSample
@@ -49,11 +50,13 @@ class MultiTaskSegmentor(BaseModel):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         tasks = build_tasks(tasks, f'model {type(self).__name__}')
-        super().__init__({'type': 'MultiTaskDataPreprocessor', **(data_preprocessor or {}), 'tasks': tasks}, init_cfg)
+        preprocessor = {'type': 'MultiTaskDataPreprocessor', **(data_preprocessor or {}), 'tasks': tasks}
+        # mmengine would look its type up in the default scope, which need not be ours.
+        super().__init__(MODELS.build(preprocessor), init_cfg)
         self.tasks = tasks
         self.backbone = MODELS.build(backbone)
         self.neck = None if neck is None else MODELS.build({**neck, 'tasks': tasks})
-        slots = {'num_slots': self.neck.num_slots} if hasattr(self.neck, 'num_slots') else {}
+        slots = {} if self.neck is None or not hasattr(self.neck, 'num_slots') else {'num_slots': self.neck.num_slots}
         self.decode_head = MODELS.build({**decode_head, **slots, 'tasks': tasks})
 
     def forward(self, inputs: Tensor, data_samples: Samples | None = None, mode: str = 'tensor') -> Any:
@@ -67,20 +70,23 @@ class MultiTaskSegmentor(BaseModel):
 
         Raises:
             FloatingPointError: a loss is not finite; training stops before it harms the weights.
+            ValueError: an unknown mode, or no samples where they are needed.
         """
         if mode == 'tensor':
             return self.logits(inputs, data_samples)
-        if mode == 'loss':
-            losses = self.loss(inputs, data_samples or [])
-            check_finite(losses, data_samples or [])
-            return losses
+        if mode not in ('loss', 'predict'):
+            raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', not {mode!r}")
+        if not data_samples:
+            raise ValueError(f'mode {mode!r} needs the data_samples of the batch')
         if mode == 'predict':
-            return self.predict(inputs, data_samples or [])
-        raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', not {mode!r}")
+            return self.predict(inputs, data_samples)
+        losses = self.loss(inputs, data_samples)
+        check_finite(losses, data_samples)
+        return losses
 
     def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> dict[str, Tensor]:
         """{task: logits at feature resolution} and preliminary predictions."""
-        features = self.backbone(inputs)
+        features = as_maps(self.backbone(inputs))
         return self.decode_head(features if self.neck is None else self.neck(features))
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
@@ -92,7 +98,8 @@ class MultiTaskSegmentor(BaseModel):
         logits = self.logits(inputs, data_samples)
         for row, sample in enumerate(data_samples):
             labelled = sample.gt.shape if 'gt' in sample else None
-            sample.pred = self.decode({name: value[row] for name, value in logits.items()}, inputs.shape[-2:], sample.img_shape, labelled or sample.ori_shape)
+            own = {name: value[row] for name, value in logits.items()}
+            sample.pred = self.decode(own, inputs.shape[-2:], sample.img_shape, labelled or sample.ori_shape)
         return list(data_samples)
 
     def decode(self, logits: Mapping[str, Tensor], padded: Size, shown: Size, wanted: Size) -> PixelData:
@@ -106,7 +113,8 @@ class MultiTaskSegmentor(BaseModel):
         """
         maps = PixelData()
         for name, task in self.tasks.items():
-            full = F.interpolate(logits[name][None].float(), tuple(padded), mode='bilinear')[..., : shown[0], : shown[1]]
+            full = F.interpolate(logits[name][None].float(), tuple(padded), mode='bilinear')
+            full = full[..., : shown[0], : shown[1]]
             if tuple(wanted) != tuple(shown):
                 full = F.interpolate(full, tuple(wanted), mode='bilinear')
             maps.set_field(task.decode(full)[0], name)
@@ -117,19 +125,32 @@ class MultiTaskSegmentor(BaseModel):
         losses = {}
         for key, prediction in logits.items():
             task = self.tasks[key.rpartition('.')[2]]
-            target = stack_targets(task, data_samples, prediction)
+            target = stack_targets(task, data_samples, prediction.device)
             resized = F.interpolate(prediction.float(), target.shape[-2:], mode='bilinear')
             for name, value in task.loss(resized, target).items():
                 losses[f'{key}.{name}'] = task.loss_weight * value
         return losses
 
 
-def stack_targets(task: Task, samples: Samples, like: Tensor) -> Tensor:
-    """A task's labels (N, M, H, W) of a batch, padded; samples without one are all `fill`."""
-    labels = [sample.gt.get(task.name) for sample in samples]
-    size = samples[0].padded_shape if 'padded_shape' in samples[0] else samples[0].img_shape
-    blank = torch.full((task.map_channels, *size), task.fill, dtype=task.dtype, device=like.device)
-    return torch.stack([blank if label is None else pad(label, size, task.fill) for label in labels])
+def stack_targets(task: Task, samples: Samples, device: torch.device) -> Tensor:
+    """A task's labels (N, M, H, W) of a batch, padded; samples without one are all `fill`.
+
+    Raises:
+        ValueError: a label has not the size of its picture.
+    """
+    size = samples[0].get('padded_shape', samples[0].img_shape)
+    blank = torch.full((task.map_channels, *size), task.fill, dtype=task.dtype, device=device)
+    targets = []
+    for sample in samples:
+        label = sample.gt.get(task.name)
+        if label is not None and tuple(label.shape[-2:]) != tuple(sample.img_shape):
+            raise ValueError(
+                f'{sample.get("img_path", "?")}: the label of task {task.name!r} has {tuple(label.shape[-2:])} pixels, '
+                f'its picture {tuple(sample.img_shape)} (height, width); was the picture resized and its maps not '
+                '(Resize(maps=False) in a training pipeline)?'
+            )
+        targets.append(blank if label is None else pad(label, size, task.fill))
+    return torch.stack(targets)
 
 
 def check_finite(losses: Mapping[str, Tensor], samples: Samples) -> None:
@@ -143,6 +164,6 @@ def check_finite(losses: Mapping[str, Tensor], samples: Samples) -> None:
     paths = [sample.get('img_path', '?') for sample in samples]
     raise FloatingPointError(
         f'{", ".join(bad)} is not finite; the batch was {paths}. Training stopped before the weights changed, and the '
-        'last checkpoint is untouched. Look at these labels (tools/analysis_tools/browse_dataset.py), lower the learning '
-        'rate, or resume from the last checkpoint with gradient clipping (optim_wrapper.clip_grad).'
+        'last checkpoint is untouched. Look at these labels (tools/analysis_tools/browse_dataset.py), lower the '
+        'learning rate, or resume from the last checkpoint with gradient clipping (optim_wrapper.clip_grad).'
     )

@@ -11,9 +11,12 @@ import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
+from mmmtl.models.backbones import as_maps
+from mmmtl.models.necks import PropagatingNeck
 from mmmtl.registry import MODELS
 from mmmtl.structures import Memory, StreamState
 
+from .memory_rows import mask_slots, replace_rows, select_rows, spread_rows, true_rows
 from .multi_task_segmentor import MultiTaskSegmentor, Samples
 
 LAST_KEY, LAST_NON_KEY, CURRENT = range(3)
@@ -30,13 +33,19 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
     Args:
         backbone: the slow network: pictures to a tuple, its last map (N, C, h, w) is used.
         fast_backbone: the fast one, with the same C and stride (`AlignedBackbone`).
-        neck: see `ILANeck`.
-        align_loss: compares slow and fast features of the current frame; None leaves it out.
+        neck: a `PropagatingNeck`; is given `tasks`.
+        decode_head: see `MultiTaskSegmentor`, as `tasks` and `data_preprocessor`.
         key_frame_policy: which frames of a stream are key frames.
-        kwargs: those of `MultiTaskSegmentor`.
+        align_loss: compares slow and fast features of the current frame; None leaves it out. Its `detach_slow` says
+            whether the slow ones need a gradient.
+
+    Raises:
+        ValueError: built without tasks, or with a neck that cannot propagate.
 
     Reference: MILA, section 3.
     """
+
+    neck: PropagatingNeck
 
     def __init__(
         self,
@@ -59,12 +68,14 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )
+        if not isinstance(self.neck, PropagatingNeck):
+            raise ValueError(f'model.neck of a video model must propagate, as ILANeck does; {neck["type"]} does not')
         self.fast_backbone = MODELS.build(fast_backbone)
         self.align_loss = None if align_loss is None else MODELS.build(align_loss)
         self.key_frame_policy = MODELS.build(key_frame_policy)
 
     def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> dict[str, Tensor]:
-        """{task: logits of the current frames} of clips (N, 3, 3, H, W)."""
+        """{task: logits of the current frames} of clips (N, 3, 3, H, W), and preliminary predictions."""
         return self._clip(inputs, data_samples or [])[0]
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
@@ -73,7 +84,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         losses = self.task_losses(logits, data_samples)
         if self.align_loss is not None:
             rows = [row for row, sample in enumerate(data_samples) if sample.offset]
-            slow_features = self._slow_without_gradient(inputs[rows, CURRENT]) if rows else fast_features
+            slow_features = self._slow_to_align(inputs[rows, CURRENT]) if rows else fast_features
             aligned = self.align_loss(slow_features, fast_features)
             losses.update({f'align.{name}': value for name, value in aligned.items()})
         return losses
@@ -102,7 +113,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
             {task: maps (N, M, H, W)} and the state for the next frames.
 
         Raises:
-            ValueError: the number of streams or the resolution is not that of the state.
+            ValueError: these are no frames, or their number or resolution is not that of the state.
         """
         logits, state = self.stream_logits(frames, state)
         size = frames.shape[-2:]
@@ -111,8 +122,11 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
 
     def stream_logits(self, frames: Tensor, state: StreamState | None = None) -> tuple[dict[str, Tensor], StreamState]:
         """`stream` before decoding: {task: (N, C, h, w)}."""
+        if frames.dim() != 4 or not len(frames):
+            raise ValueError(f'frames must be (N, 3, H, W) with one of each stream, not {tuple(frames.shape)}')
         resolution = (frames.shape[-2], frames.shape[-1])
-        state = state or StreamState.new(len(frames))
+        if state is None:
+            state = StreamState.new(len(frames))
         if len(state) != len(frames):
             raise ValueError(f'{len(frames)} frames for a state of {len(state)} streams')
         if state.resolution not in (None, resolution):
@@ -132,19 +146,21 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
             has_key=state.has_key | is_key,
             has_non_key=state.has_non_key | ~is_key,
             frames=state.frames + 1,
-            key=_replace_rows(state.key, current, is_key),
-            non_key=_replace_rows(state.non_key, current, ~is_key),
+            key=replace_rows(state.key, current, is_key),
+            non_key=replace_rows(state.non_key, current, ~is_key),
             resolution=resolution,
         )
 
     def _clip(self, clips: Tensor, samples: Samples) -> tuple[dict[str, Tensor], Tensor]:
         """Logits of the current frames, and the fast features of those that are not key frames."""
-        is_key = [sample.offset == 0 for sample in samples]
+        check_clips(clips, samples)
         neck = self.neck
-        has_key = [s.valid_slots[LAST_KEY] and neck.reads_key(k) for s, k in zip(samples, is_key, strict=True)]
-        has_non_key = [s.valid_slots[LAST_NON_KEY] and neck.reads_non_key(k) for s, k in zip(samples, is_key, strict=True)]
-        keys, non_keys = _rows(is_key), _rows([not k for k in is_key])
-        with_key, with_non_key = _rows(has_key), _rows(has_non_key)
+        is_key = [sample.offset == 0 for sample in samples]
+        kinds = list(zip(samples, is_key, strict=True))
+        has_key = [sample.valid_slots[LAST_KEY] and neck.reads_key(kind) for sample, kind in kinds]
+        has_non_key = [sample.valid_slots[LAST_NON_KEY] and neck.reads_non_key(kind) for sample, kind in kinds]
+        keys, non_keys = true_rows(is_key), true_rows([not k for k in is_key])
+        with_key, with_non_key = true_rows(has_key), true_rows(has_non_key)
         slow, fast = self._encode_both(
             torch.cat([clips[keys, CURRENT], clips[with_key, LAST_KEY]]),
             torch.cat([clips[non_keys, CURRENT], clips[with_non_key, LAST_NON_KEY]]),
@@ -154,8 +170,8 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
 
         order = torch.tensor(keys + non_keys, device=clips.device).argsort()
         current = neck.remember(torch.cat([current_slow, current_fast])[order], clips[:, CURRENT])
-        key = _spread(neck.remember(last_key, clips[with_key, LAST_KEY]), with_key, len(clips))
-        non_key = _spread(neck.remember(last_non_key, clips[with_non_key, LAST_NON_KEY]), with_non_key, len(clips))
+        key = spread_rows(neck.remember(last_key, clips[with_key, LAST_KEY]), with_key, len(clips))
+        non_key = spread_rows(neck.remember(last_non_key, clips[with_non_key, LAST_NON_KEY]), with_non_key, len(clips))
         decode = self._decode_batch if self.training else self._decode_rows
         return decode(current, key, non_key, is_key, has_key, has_non_key), current_fast
 
@@ -170,8 +186,8 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
     ) -> dict[str, Tensor]:
         """All rows at once, missing slots as zeros: what batch norm in training needs."""
         slots = self.neck(current, key, non_key)
-        masks = [None, has_key, has_non_key]
-        return self.decode_head({task: _mask(maps, masks) for task, maps in slots.items()})
+        flags = (None, has_key, has_non_key)[: self.neck.num_slots]
+        return self.decode_head({task: mask_slots(maps, flags) for task, maps in slots.items()})
 
     def _decode_rows(
         self,
@@ -191,9 +207,9 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         parts = []
         for (reads_key, reads_non_key), rows in groups.items():
             slots = self.neck(
-                _select(current, rows),
-                _select(key, rows) if reads_key else None,
-                _select(non_key, rows) if reads_non_key else None,
+                select_rows(current, rows),
+                select_rows(key, rows) if reads_key else None,
+                select_rows(non_key, rows) if reads_non_key else None,
             )
             parts.append(self.decode_head(slots))
         if len(parts) == 1:
@@ -221,15 +237,32 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         return slow, fast
 
     def _slow(self, frames: Tensor) -> Tensor:
-        return self.backbone(frames)[-1]
+        return as_maps(self.backbone(frames))[-1]
 
     def _fast(self, frames: Tensor) -> Tensor:
-        return self.fast_backbone(frames)[-1]
+        return as_maps(self.fast_backbone(frames))[-1]
 
-    def _slow_without_gradient(self, frames: Tensor) -> Tensor:
+    def _slow_to_align(self, frames: Tensor) -> Tensor:
         """Slow features of frames that are not key frames; they must not count in the running statistics."""
-        with torch.no_grad(), frozen_statistics(self.backbone):
+        assert self.align_loss is not None
+        gradient = torch.is_grad_enabled() and not self.align_loss.detach_slow
+        with torch.set_grad_enabled(gradient), frozen_statistics(self.backbone):
             return self._slow(frames)
+
+
+def check_clips(clips: Tensor, samples: Samples) -> None:
+    """Refuse what is no batch of clips.
+
+    Raises:
+        ValueError: a wrong shape, or samples that do not say where their key frame is.
+    """
+    described = len(samples) == len(clips) and all('offset' in s and 'valid_slots' in s for s in samples)
+    if clips.dim() != 5 or clips.shape[1] != 3 or not described:
+        raise ValueError(
+            f'a video model takes clips (N, 3, 3, H, W) and their samples with `offset` and `valid_slots`, as a data '
+            f'set with clip=dict(...) makes them, not {tuple(clips.shape)} and {len(samples)} samples; for single '
+            'frames there is stream(frames, state)'
+        )
 
 
 @contextmanager
@@ -243,45 +276,3 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.train()
-
-
-def _rows(flags: Sequence[bool]) -> list[int]:
-    return [row for row, flag in enumerate(flags) if flag]
-
-
-def _select(memory: Memory, rows: Sequence[int]) -> Memory:
-    """Some rows of a memory; all of them are not copied."""
-    if all(len(tensor) == len(rows) for tensor in memory.values()):
-        return memory
-    return {name: tensor[list(rows)] for name, tensor in memory.items()}
-
-
-def _spread(memory: Memory, rows: Sequence[int], count: int) -> Memory:
-    """A memory of some rows as one of all `count` rows, zero elsewhere."""
-    if len(rows) == count:
-        return memory
-    index = torch.tensor(rows, dtype=torch.int64)
-    return {n: t.new_zeros(count, *t.shape[1:]).index_copy(0, index.to(t.device), t) for n, t in memory.items()}
-
-
-def _replace_rows(old: Memory, new: Memory, mask: Tensor) -> Memory:
-    """`old` with the rows of `mask` taken from `new`."""
-    if mask.all():
-        return new
-    if not mask.any():
-        return old
-    merged = {}
-    for name, tensor in new.items():
-        rows = mask.to(tensor.device).view(-1, *[1] * (tensor.dim() - 1))
-        merged[name] = torch.where(rows, tensor, old[name] if name in old else torch.zeros_like(tensor))
-    return merged
-
-
-def _mask(maps: Sequence[Tensor | None], flags: Sequence[Sequence[bool] | None]) -> list[Tensor | None]:
-    """Slots with the rows that do not exist set to zero."""
-    masked: list[Tensor | None] = []
-    for slot, valid in zip(maps, flags, strict=False):
-        if slot is not None and valid is not None and not all(valid):
-            slot = slot * torch.tensor(valid, device=slot.device, dtype=slot.dtype).view(-1, 1, 1, 1)
-        masked.append(slot)
-    return masked

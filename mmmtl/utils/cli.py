@@ -1,13 +1,13 @@
-"""What the command lines share."""
+"""What the command lines share: their arguments and the config that these make."""
 
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
-import torch
 from mmengine.config import Config, DictAction
+
+from .launch import LAUNCHERS
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,15 +27,29 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the tools that run a runner."""
     add_config_arguments(parser)
     parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<name of the config>)')
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how several processes were started'
-    )
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='how several processes were started')
     # torchrun sets the environment; some launchers pass the argument instead.
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
+def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the demos that run a `MultiTaskInferencer`."""
+    parser.add_argument('checkpoint', nargs='?', help='weights (default: untrained ones)')
+    parser.add_argument('--device', help="'cpu', 'cuda', ... (default: a GPU where there is one)")
+    add_shape_argument(parser, '--size', 'resize pictures to this height and width (default: leave them)')
+
+
+def add_shape_argument(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    """A height and a width."""
+    parser.add_argument(name, nargs=2, type=int, metavar=('H', 'W'), help=text)
+
+
 def load_config(args: argparse.Namespace) -> Config:
-    """The config with the overrides of the command line, not resolved yet."""
+    """The config with the overrides of the command line, not resolved yet.
+
+    Raises:
+        SystemExit: there is no such file.
+    """
     if not Path(args.config).is_file():
         raise SystemExit(f'{args.config}: no such config file')
     cfg = Config.fromfile(args.config)
@@ -46,11 +60,3 @@ def load_config(args: argparse.Namespace) -> Config:
     if hasattr(args, 'work_dir'):
         cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     return cfg
-
-
-def set_launcher(cfg: Config, args: argparse.Namespace) -> None:
-    """How processes talk to each other."""
-    cfg.launcher = args.launcher
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if not torch.cuda.is_available():
-        cfg.env_cfg.dist_cfg.backend = 'gloo'

@@ -1,0 +1,50 @@
+"""Predict every task of your own pictures and draw the maps side by side."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+from rich.progress import track
+
+from mmmtl.apis import MultiTaskInferencer
+from mmmtl.datasets.readers import IMAGE_SUFFIXES, read_picture
+from mmmtl.utils.cli import add_config_arguments, add_inferencer_arguments, load_config
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('image', help='picture, or a folder of pictures')
+    add_config_arguments(parser)
+    add_inferencer_arguments(parser)
+    parser.add_argument('--out-dir', required=True, metavar='DIR', help='write <name of the picture>.png there')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    paths = find_pictures(Path(args.image))
+    inferencer = MultiTaskInferencer(load_config(args), args.checkpoint, device=args.device, size=args.size)
+    folder = Path(args.out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in track(paths, 'pictures'):
+        picture = read_picture(path)
+        panel = inferencer.panel(picture, inferencer(picture))
+        if not cv2.imwrite(str(folder / f'{path.stem}.png'), panel[..., ::-1]):
+            raise SystemExit(f'{folder}: cannot write pictures there')
+    print(f'{len(paths)} pictures: {folder}')
+
+
+def find_pictures(path: Path) -> list[Path]:
+    """The picture, or those in a folder."""
+    if not path.is_dir():
+        return [path]
+    paths = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise SystemExit(f'{path}: no pictures in this folder ({", ".join(IMAGE_SUFFIXES)})')
+    return paths
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,160 @@
+"""The whole road on embedded data: train a tiny video model, test it at all offsets, and stream it over a video.
+
+Writes checkpoint, metrics.json, demo.mp4 and index.html to work_dirs/demo/. Runs on two CPU cores in a few minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+from rich.progress import track
+
+from mmmtl.apis import MultiTaskInferencer, VideoWriter
+from mmmtl.datasets.synthetic_scene import make_scene, render
+from mmmtl.datasets.synthetic_video import SEEDS
+from mmmtl.evaluation import metrics_table
+from mmmtl.tasks import Task
+from mmmtl.visualization import grid, task_tiles
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = {
+    'MILA': 'configs/mila/mila_tiny-k5_1xb8-demo_synthetic-64x128.py',
+    'fast only': 'configs/baselines/multi-task_tiny-fast_1xb8-demo_synthetic-64x128.py',
+}
+Metrics = dict[str, float]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs/demo', help='where everything goes')
+    parser.add_argument('--frames', type=int, default=80, help='length of the video')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    out: Path = args.out
+    start = time.perf_counter()
+    scores = {name: train_and_test(name, config, out / name.replace(' ', '-')) for name, config in CONFIGS.items()}
+    trivial = out / 'trivial' / 'metrics.json'
+    run('tools/analysis_tools/trivial_baseline.py', CONFIGS['MILA'], '--out', str(trivial))
+    scores['trivial'] = json.loads(trivial.read_text())
+
+    inferencer = MultiTaskInferencer(ROOT / CONFIGS['MILA'], out / 'checkpoint.pth', device='cpu', size=(64, 128))
+    speed = write_video(out / 'demo.mp4', inferencer, args.frames)
+    report = table(scores, inferencer.tasks)
+    print(
+        f'\nHeld-out synthetic videos; "trivial" is the majority class, the mean depth and the mean normal:\n{report}'
+    )
+    lines = verdict(scores, inferencer.tasks) + [f'{speed:.0f} frames/s streamed on this machine.']
+    print('\n'.join(lines))
+    write_page(out / 'index.html', report, lines)
+    print(f'\nDone in {time.perf_counter() - start:.0f} s. Look at {out / "index.html"}')
+
+
+def train_and_test(name: str, config: str, work_dir: Path) -> Metrics:
+    """What a user would type; MILA's results go to the top of the output folder."""
+    top = work_dir.parent if name == 'MILA' else work_dir
+    run('tools/train.py', config, '--work-dir', str(work_dir), '--no-validate')
+    newest = Path((work_dir / 'last_checkpoint').read_text())
+    checkpoint = top / 'checkpoint.pth'
+    checkpoint.write_bytes(newest.read_bytes())
+    run('tools/test.py', config, str(checkpoint), '--work-dir', str(work_dir), '--out', str(top / 'metrics.json'))
+    return json.loads((top / 'metrics.json').read_text())
+
+
+def run(*command: str) -> None:
+    """Run a tool, its log going to a file beside its results."""
+    print(f'$ python {" ".join(command)}', flush=True)
+    start = time.perf_counter()
+    log = ROOT / 'work_dirs' / 'demo.log'
+    log.parent.mkdir(exist_ok=True)
+    with log.open('a') as file:
+        done = subprocess.run([sys.executable, *command], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        sys.exit(f'{command[0]} failed; the end of {log}:\n{log.read_text()[-3000:]}')
+    print(f'  {time.perf_counter() - start:.0f} s', flush=True)
+
+
+def table(scores: dict[str, Metrics], tasks: dict[str, Task]) -> str:
+    """All metrics of MILA by offset, and the others beside them."""
+    mila = scores['MILA']
+    others = {'non-key frames': non_key(mila), 'fast only': scores['fast only'], 'trivial': scores['trivial']}
+    return metrics_table(mila, tasks, others)
+
+
+def non_key(metrics: Metrics) -> Metrics:
+    """Means over the offsets that are not key frames."""
+    groups: dict[str, list[float]] = {}
+    for key, value in metrics.items():
+        if key.startswith('offset_') and not key.startswith('offset_0/'):
+            groups.setdefault(key.partition('/')[2], []).append(value)
+    return {key: sum(values) / len(values) for key, values in groups.items()}
+
+
+def verdict(scores: dict[str, Metrics], tasks: dict[str, Task]) -> list[str]:
+    """Gains of each task's primary metric, in words."""
+    lines = []
+    on_non_key = non_key(scores['MILA'])
+    for name, task in tasks.items():
+        key = f'{name}/{task.primary_metric}'
+        sign = 1 if task.higher_is_better[task.primary_metric] else -1
+        trivial, fast = scores['trivial'][key], scores['fast only'][key]
+        lines.append(
+            f'{key}: {100 * sign * (scores["MILA"][key] - trivial) / trivial:+.0f} % against the trivial predictor, '
+            f'{100 * sign * (on_non_key[key] - fast) / fast:+.1f} % on non-key frames against the fast network alone.'
+        )
+    return lines
+
+
+def write_video(path: Path, inferencer: MultiTaskInferencer, length: int) -> float:
+    """Stream the model over two held-out videos, a room and a street; returns its frames per second."""
+    interval = Config.fromfile(ROOT / CONFIGS['MILA']).key_frame_interval
+    busy = 0.0
+    with VideoWriter(path, fps=12) as writer:
+        for scene in (make_scene(SEEDS['test']), make_scene(SEEDS['test'] + 1)):
+            frames = [render(scene, t, 256, 512).image for t in range(length // 2)]
+            stream = inferencer.stream(frames)
+            for number in track(range(len(frames)), 'streaming'):
+                start = time.perf_counter()
+                _, maps = next(stream)
+                busy += time.perf_counter() - start
+                image = np.ascontiguousarray(frames[number][..., ::-1])
+                small = cv2.resize(image, (128, 64), interpolation=cv2.INTER_AREA)
+                kind = 'key frame' if number % interval == 0 else f'key frame + {number % interval}'
+                tiles = [(f'input, {kind}', image), *task_tiles(small, maps, inferencer.tasks, '')]
+                writer.write(grid([tiles[:2], tiles[2:]], tile_height=200))
+    return 2 * (length // 2) / busy
+
+
+def write_page(path: Path, report: str, lines: list[str]) -> None:
+    """A page with the video and the table."""
+    items = ''.join(f'<li>{html.escape(line)}</li>' for line in lines)
+    path.write_text(f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>mmmtl demo</title>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#222}}
+video{{max-width:100%;border:1px solid #ccc}}pre{{overflow-x:auto;background:#f6f6f6;padding:1rem}}</style>
+<h1>mmmtl: one video model, three tasks</h1>
+<p>A tiny MILA, trained on synthetic videos on this machine: a slow network on every fifth frame, a fast one on the
+others, features propagated between them. Below it runs on videos that it was not trained on.</p>
+<video src="demo.mp4" controls autoplay loop muted></video>
+<h2>Metrics on held-out videos</h2>
+<p>Offset = frames since the last key frame. "trivial" is the majority class, the mean depth and the mean normal; "fast
+only" is the fast network, trained alone and run on every frame.</p>
+<pre>{html.escape(report)}</pre><ul>{items}</ul>
+<p>Files: <a href="metrics.json">metrics.json</a>, <a href="checkpoint.pth">checkpoint.pth</a>,
+<a href="demo.mp4">demo.mp4</a>.</p></html>
+""")
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,81 @@
+"""Going on in the middle of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch.utils.data import Sampler
+
+from mmmtl.registry import HOOKS
+
+
+@HOOKS.register_module()
+class EpochPositionHook(Hook):
+    """Resumes an epoch at the batch where its checkpoint was written (`CheckpointHook(by_epoch=False)`).
+
+    mmengine begins such an epoch anew, so that a resumed training would see its first batches twice. Loops by
+    iterations find their place themselves.
+    """
+
+    priority = 'HIGH'
+
+    def __init__(self) -> None:
+        self.skipped = 0
+        self.done = 0
+        self._sampler: Sampler | None = None
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Count."""
+        self.done = self.skipped + batch_idx + 1
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Note how many batches of the epoch are done."""
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            checkpoint['meta']['batches_of_epoch'] = [self.done, len(runner.train_dataloader)]
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Find the place.
+
+        Raises:
+            ValueError: an epoch had another number of batches.
+        """
+        if not runner._resume:
+            return
+        self.skipped, before = (checkpoint.get('meta') or {}).get('batches_of_epoch', (0, 0))
+        now = len(runner.train_dataloader)
+        if self.skipped and before != now:
+            raise ValueError(
+                f'the checkpoint was written after {self.skipped} of {before} batches of an epoch, which has {now} now'
+                '; resume with the data and the batch size of then, or from a checkpoint of the end of an epoch'
+            )
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Leave out what was done before the resume."""
+        if self.skipped:
+            loader = runner.train_dataloader
+            self._sampler = loader.batch_sampler.sampler
+            loader.batch_sampler.sampler = _Rest(self._sampler, self.skipped * loader.batch_sampler.batch_size)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """The next epoch is whole."""
+        if self._sampler is not None:
+            runner.train_dataloader.batch_sampler.sampler = self._sampler
+        self.skipped, self.done, self._sampler = 0, 0, None
+
+
+class _Rest(Sampler):
+    """What a sampler gives after its first `count` indices; its length stays, as that of an epoch does."""
+
+    def __init__(self, sampler: Sampler, count: int) -> None:
+        self.sampler = sampler
+        self.count = count
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(iter(self.sampler), self.count, None)
+
+    def __len__(self) -> int:
+        return len(self.sampler)  # type: ignore[arg-type]

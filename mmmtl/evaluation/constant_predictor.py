@@ -1,0 +1,51 @@
+"""The trivial predictors that a model must beat: one value for every pixel of every picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset
+from rich.progress import track
+from torch import Tensor
+
+from mmmtl.tasks import Task, build_tasks
+
+from .multi_task_metric import MultiTaskMetric
+
+
+def constant_predictor(train: BaseDataset, test: BaseDataset, *, max_samples: int = 200) -> dict[str, float]:
+    """Metrics of the best constants: majority class, mean depth, mean normal, ...
+
+    Args:
+        train: labelled samples that the constants are fitted on, as its pipeline gives them.
+        test: labelled samples that are scored.
+        max_samples: evenly spread samples of `train` that are used.
+
+    Returns:
+        `<task>/<metric>`, as `MultiTaskMetric` gives them.
+    """
+    tasks = build_tasks(train.metainfo.get('tasks'), 'the trivial predictor')
+    picked = np.unique(np.linspace(0, len(train) - 1, min(max_samples, len(train))).round().astype(int))
+    constants = fit_constants(
+        tasks, [dict(train[int(i)]['data_samples'].gt.items()) for i in track(picked.tolist(), 'fitting constants')]
+    )
+    metric = MultiTaskMetric()
+    metric.dataset_meta = test.metainfo
+    for index in track(range(len(test)), 'scoring constants'):
+        sample = test[index]['data_samples']
+        predictions = {name: constants[name].expand_as(label) for name, label in sample.gt.items()}
+        offset = {'offset': sample.offset} if 'offset' in sample else {}
+        metric.process(None, [{'gt': dict(sample.gt.items()), 'pred': predictions, **offset}])
+    return metric.evaluate(len(test))
+
+
+def fit_constants(tasks: Mapping[str, Task], labels: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """{task: (M, 1, 1)}, the best constant of each task for some labels {task: (M, H, W)}."""
+    labels = list(labels)
+    constants = {}
+    for name, task in tasks.items():
+        maps = [gt[name].permute(1, 2, 0).squeeze(-1).numpy() for gt in labels if name in gt]
+        constants[name] = torch.from_numpy(task.constant(maps))
+    return constants

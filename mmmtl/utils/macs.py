@@ -1,0 +1,50 @@
+"""Multiply-accumulates (MACs) of each module, of whatever is run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_macs(model: nn.Module, run: Callable[[], Any]) -> tuple[dict[str, int], dict[str, int]]:
+    """MACs of what `run` does with a model.
+
+    Returns:
+        {name of a module that ran: MACs of its own operations, without those of its children}; '' is the model itself
+        and what runs outside any module. And {operator: MACs}. Both sum to the same number.
+    """
+    own: dict[str, int] = defaultdict(int)
+    running = ['']
+    seen = 0
+
+    def charge() -> None:
+        nonlocal seen
+        own[running[-1]] += counter.get_total_flops() - seen
+        seen = counter.get_total_flops()
+
+    def enter(name: str) -> None:
+        charge()
+        running.append(name)
+
+    def leave() -> None:
+        charge()
+        running.pop()
+
+    handles = []
+    for name, module in model.named_modules():
+        handles.append(module.register_forward_pre_hook(lambda module, args, name=name: enter(name)))
+        handles.append(module.register_forward_hook(lambda module, args, output: leave()))
+    try:
+        with FlopCounterMode(display=False) as counter:
+            run()
+            charge()
+    finally:
+        for handle in handles:
+            handle.remove()
+    operators = counter.get_flop_counts().get('Global', {})
+    # The counter counts two operations for each multiply-accumulate.
+    return {n: flops // 2 for n, flops in own.items()}, {str(op): flops // 2 for op, flops in operators.items()}

@@ -1,0 +1,295 @@
+"""The base of the data sets: clips of frames that may be missing, randomness, wrappers, what reaches a checkpoint."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.dataset import ConcatDataset, RepeatDataset
+from torch.utils.data import DataLoader
+
+from mmmtl.datasets import Draw, InfiniteDrawSampler, MultiTaskDataset
+from mmmtl.tasks import resolve_tasks
+
+METAINFO = dict(tasks=dict(depth=dict(type='DepthEstimation', max_depth=100.0)))
+
+
+class Numbers(MultiTaskDataset):
+    """Videos in memory: {video: existing frames}; a frame's picture and depth hold its number."""
+
+    def __init__(self, videos: Mapping[str, Any], *, labelled: Any = None, length: int | None = None, **kwargs: Any):
+        self.videos, self.labelled, self.length = videos, labelled, length
+        super().__init__(**{'metainfo': METAINFO, **kwargs})
+
+    def load_frames(self) -> list[dict[str, Any]]:
+        return [
+            dict(video=video, time=time, maps={'depth': (video, time)})
+            for video, times in self.videos.items()
+            for time in (times if self.labelled is None else self.labelled)
+        ]
+
+    def find_frame(self, video: str, time: int) -> tuple[str, int] | None:
+        return (video, time) if time in self.videos[video] else None
+
+    def video_length(self, video: str) -> int | None:
+        return self.length
+
+    def read_image(self, reference: tuple[str, int]) -> np.ndarray:
+        return np.full((4, 6, 3), reference[1], dtype=np.uint8)
+
+    def read_map(self, source: str, reference: tuple[str, int]) -> np.ndarray:
+        return np.full((4, 6), 1 + reference[1], dtype=np.float32)
+
+
+def times(item: dict[str, Any]) -> list[int]:
+    return [time for _, time in item['frames']]
+
+
+def offsets_and_times(data: MultiTaskDataset) -> list[tuple[int, int, list[int]]]:
+    return [(item['time'], item['offset'], times(item)) for item in data]
+
+
+def draws_of(item: dict[str, Any]) -> list[float]:
+    return item['rng'].random(4).tolist()
+
+
+# Items
+
+
+def test_an_image_model_on_videos_sees_single_labelled_frames() -> None:
+    data = Numbers({'v': range(4)}, labelled=[1, 3])
+    assert [times(item) for item in data] == [[1], [3]]
+    item = data[1]
+    assert item['maps'] == {'depth': ('v', 3)} and item['sample_idx'] == 1 and list(item['tasks']) == ['depth']
+    assert not {'offset', 'slots', 'valid_slots'} & set(item)
+
+
+def test_all_offsets_of_every_frame() -> None:
+    data = Numbers({'v': range(9)}, labelled=[6, 8], clip=dict(interval=3, offsets='all'))
+    assert offsets_and_times(data) == [
+        (6, 0, [6, 5, 6]),
+        (6, 1, [5, 4, 6]),
+        (6, 2, [4, 5, 6]),
+        (8, 0, [8, 7, 8]),
+        (8, 1, [7, 6, 8]),
+        (8, 2, [6, 7, 8]),
+    ]
+    assert [data[i]['valid_slots'] for i in range(3)] == [(False, True, True), (True,) * 3, (True,) * 3]
+    assert [data[i]['slots'] for i in range(3)] == [(None, -1, 0), (-1, -2, 0), (-2, -1, 0)]
+
+
+@pytest.mark.parametrize(('offsets', 'count'), [('all', 10), ('random', 2), ([0, 3], 4), ([2], 2)])
+def test_number_of_items(offsets: Any, count: int) -> None:
+    assert len(Numbers({'v': range(9)}, labelled=[6, 8], clip=dict(interval=5, offsets=offsets))) == count
+    assert len(Numbers({'v': range(9)}, labelled=[6, 8], clip=dict(interval=5, offsets=offsets, still=True))) == count
+
+
+def test_random_offsets_come_from_the_draw_and_reach_all() -> None:
+    data = Numbers({'v': range(9)}, labelled=[8], clip=dict(interval=5))
+    offsets = [data[Draw(0, number)]['offset'] for number in range(60)]
+    assert set(offsets) == set(range(5))
+    assert offsets == [data[Draw(0, number)]['offset'] for number in range(60)]
+
+
+def test_a_still_has_one_picture_and_the_slots_of_its_offset() -> None:
+    data = Numbers({'v': [7]}, clip=dict(interval=5, offsets='all', still=True))
+    assert [(item['offset'], item['slots'], times(item)) for item in data][2:4] == [
+        (2, (-2, -1, 0), [7]),
+        (3, (-3, -1, 0), [7]),
+    ]
+
+
+def test_step_takes_every_so_manieth_labelled_frame_of_each_video() -> None:
+    data = Numbers({'a': range(5), 'b': range(3, 7)}, step=3)
+    assert [(item['video'], item['time']) for item in data] == [('a', 0), ('a', 3), ('b', 3), ('b', 6)]
+
+
+def test_indices_and_negative_indices() -> None:
+    data = Numbers({'v': range(6)}, indices=[4, 1])
+    assert [times(item) for item in data] == [[4], [1]]
+    assert times(Numbers({'v': range(6)}, indices=2)[-1]) == [1]
+    whole = Numbers({'v': range(6)})
+    assert times(whole[-1]) == [5] and draws_of(whole[-1]) == draws_of(whole[5])
+
+
+def test_lazy_init() -> None:
+    data = Numbers({'v': range(3)}, lazy_init=True)
+    assert not data._fully_initialized
+    assert times(data[2]) == [2] and len(data) == 3
+
+
+# Frames that are missing
+
+
+def test_missing_error_names_frame_clip_and_way_out() -> None:
+    videos = {'v': [0, 1, 2, 4, 5, 6]}
+    with pytest.raises(
+        FileNotFoundError, match=r"frame 3 of video 'v' is missing.*labelled frame 5.*offset 1.*'repeat'"
+    ):
+        Numbers(videos, labelled=[5], clip=dict(interval=3, offsets='all', missing='error'))
+    # Clips that do not need frame 3 are no error.
+    assert len(Numbers(videos, labelled=[5], clip=dict(interval=3, offsets=[0], missing='error'))) == 1
+
+
+def test_missing_skip_leaves_out_just_those_clips() -> None:
+    data = Numbers({'v': [0, 1, 2, 4, 5, 6]}, clip=dict(interval=3, offsets='all', missing='skip'))
+    assert offsets_and_times(data) == [
+        (1, 0, [1, 0, 1]),
+        (2, 0, [2, 1, 2]),
+        (2, 1, [1, 0, 2]),
+        (2, 2, [0, 1, 2]),
+        (5, 0, [5, 4, 5]),
+        (6, 0, [6, 5, 6]),
+        (6, 1, [5, 4, 6]),
+        (6, 2, [4, 5, 6]),
+    ]
+
+
+def test_missing_skip_with_random_offsets_draws_from_those_left() -> None:
+    data = Numbers({'v': [0, 1, 2, 4, 5, 6]}, labelled=[4, 5, 6], clip=dict(interval=3, missing='skip'))
+    # Frame 4 has no clip at all, frame 5 has that of offset 0.
+    assert [item['time'] for item in data] == [5, 6]
+    assert {data[Draw(0, number)]['offset'] for number in range(20)} == {0}
+    assert {data[Draw(1, number)]['offset'] for number in range(30)} == {0, 1, 2}
+
+
+def test_missing_repeat_takes_the_next_frame_towards_the_current_one() -> None:
+    data = Numbers({'v': [3, 5, 6]}, clip=dict(interval=5, offsets='all', missing='repeat'))
+    found = {(time, offset): clip for time, offset, clip in offsets_and_times(data)}
+    assert len(found) == 15
+    assert found[5, 1] == [5, 3, 5]  # 4 is missing, 3 is there
+    assert found[6, 2] == [5, 5, 6]  # 4 is missing: 5
+    assert found[6, 3] == [3, 5, 6]
+    assert found[6, 4] == [3, 5, 6]  # 2 is missing: 3
+    assert found[3, 4] == [3, 3, 3]  # nothing is before 3
+    assert data[3]['valid_slots'] == (True, True, True)
+
+
+@pytest.mark.parametrize('clip', [None, dict(missing='error'), dict(missing='repeat'), dict(still=True)])
+def test_a_label_without_its_frame_is_an_error(clip: dict | None) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"frame 9 of video 'v' is missing, but there is a label.*add the frame"
+    ):
+        Numbers({'v': range(8)}, labelled=[6, 9], clip=clip)
+
+
+def test_a_label_without_its_frame_is_skipped_with_its_clips() -> None:
+    assert [item['time'] for item in Numbers({'v': range(8)}, labelled=[6, 9], clip=dict(missing='skip'))] == [6]
+
+
+@pytest.mark.parametrize('missing', ['error', 'skip', 'repeat'])
+def test_a_clip_longer_than_the_video_is_an_error(missing: str) -> None:
+    with pytest.raises(ValueError, match=r"video 'v' has 4 frames, a clip needs 5; lower key_frame_interval"):
+        Numbers({'v': range(4)}, length=4, clip=dict(interval=5, missing=missing))
+    assert len(Numbers({'v': range(4)}, length=4, clip=dict(interval=4, missing='skip'))) == 3
+    # With an interval of 2 the clip of offset 1 reaches two frames back.
+    with pytest.raises(ValueError, match='2 frames, a clip needs 3'):
+        Numbers({'v': range(2)}, length=2, clip=dict(interval=2, missing=missing))
+    assert len(Numbers({'v': range(2)}, length=2, clip=dict(interval=5, offsets=[0], missing='skip'))) == 1
+
+
+def test_nothing_left_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"every clip lacks a frame.*'skip'.*'repeat'"):
+        Numbers({'v': [0, 10, 20]}, clip=dict(missing='skip'))
+    with pytest.raises(ValueError, match=r"found no frame with a label of \['depth'\].*check data_root, split"):
+        Numbers({'v': []})
+    with pytest.raises(ValueError, match=r"label of \['z'\]"):
+        Numbers({'v': [1]}, metainfo=dict(tasks=dict(depth=dict(type='DepthEstimation', max_depth=9.0, source='z'))))
+
+
+@pytest.mark.parametrize('metainfo', [None, {}, dict(tasks={})])
+def test_unresolved_names_the_call(metainfo: dict | None) -> None:
+    with pytest.raises(ValueError, match=r'data set Numbers was built without tasks.*resolve_tasks\(cfg\)'):
+        Numbers({'v': [1]}, metainfo=metainfo)
+
+
+def test_step_below_one() -> None:
+    with pytest.raises(ValueError, match='step must be at least 1, not 0'):
+        Numbers({'v': [1]}, step=0)
+
+
+# Randomness
+
+
+def test_randomness_is_a_function_of_seed_and_number() -> None:
+    data = Numbers({'v': range(6)})
+    first = draws_of(data[Draw(2, 7, 1)])
+    np.random.seed(0)  # noqa: NPY002
+    torch.manual_seed(0)
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    assert draws_of(data[Draw(2, 7, 1)]) == first
+    assert draws_of(data[Draw(5, 7, 1)]) == first  # of the draw, not of the item
+    others = [draws_of(data[draw]) for draw in (Draw(2, 8, 1), Draw(2, 7, 2), Draw(2, 1, 7), Draw(2, 0, 1))]
+    assert all(a != b for i, a in enumerate([first, *others]) for b in others[i:])
+    assert (np.random.get_state()[1] == before[0]).all()  # noqa: NPY002
+    assert (torch.get_rng_state() == before[1]).all()
+
+
+def test_without_a_draw_the_item_is_its_own_number() -> None:
+    data = Numbers({'v': range(6)})
+    assert draws_of(data[3]) == draws_of(data[3]) == draws_of(data[Draw(1, 3, 0)]) != draws_of(data[4])
+
+
+def test_draws_survive_wrappers() -> None:
+    data = Numbers({'v': range(4)})
+    repeated = RepeatDataset(data, times=3)
+    assert times(repeated[Draw(9, 50, 3)]) == [1]
+    assert draws_of(repeated[Draw(9, 50, 3)]) == draws_of(data[Draw(1, 50, 3)]) != draws_of(data[1])
+    both = ConcatDataset([Numbers({'w': range(5)}), data])
+    item = both[Draw(5 + 2, 70, 3)]
+    assert (item['video'], times(item)) == ('v', [2])
+    assert draws_of(item) == draws_of(data[Draw(2, 70, 3)])
+
+
+def test_workers_change_nothing() -> None:
+    pipeline = [dict(type='mmmtl.LoadFrames'), dict(type='mmmtl.LoadMaps'), dict(type='mmmtl.RandomZoom', zooms=[1, 2])]
+    pipeline += [dict(type='mmmtl.ColourJitter'), dict(type='mmmtl.PackMultiTaskInputs')]
+
+    def batches(workers: int) -> list[tuple[np.ndarray, int, np.ndarray]]:
+        data = Numbers({'v': range(9)}, labelled=[5, 6, 7], clip=dict(interval=3), pipeline=pipeline)
+        loader = DataLoader(
+            data,
+            sampler=InfiniteDrawSampler(data, seed=4),
+            batch_size=2,
+            collate_fn=list,
+            num_workers=workers,
+            multiprocessing_context='fork' if workers else None,
+        )
+        items = [item for _, batch in zip(range(6), loader, strict=False) for item in batch]
+        return [(i['inputs'].numpy(), i['data_samples'].offset, i['data_samples'].gt.depth.numpy()) for i in items]
+
+    alone, helped = batches(0), batches(2)
+    assert len(alone) == 12 and len({a.tobytes() for a, *_ in alone}) > 6
+    for (a, b, c), (x, y, z) in zip(alone, helped, strict=True):
+        assert np.array_equal(a, x) and b == y and np.array_equal(c, z)
+
+
+# Metainfo
+
+
+def is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return type(value) is dict and all(map(is_plain, value.values()))
+    return not isinstance(value, (list, tuple)) or all(map(is_plain, value))
+
+
+@pytest.mark.parametrize('kind', [dict, ConfigDict])
+def test_metainfo_is_plain_and_passes_the_safe_loader(kind: type) -> None:
+    metainfo = kind(tasks=ConfigDict(semseg=dict(type='SemanticSegmentation', classes=['a', 'b'], source='depth')))
+    data = Numbers({'v': [1]}, metainfo=metainfo)
+    assert is_plain(data.metainfo) and data.metainfo['tasks']['semseg']['classes'] == ['a', 'b']
+    file = io.BytesIO()
+    torch.save({'meta': {'dataset_meta': data.metainfo}}, file)
+    file.seek(0)
+    assert torch.load(file, weights_only=True)['meta']['dataset_meta'] == data.metainfo
+
+
+def test_metainfo_of_a_resolved_config_is_plain() -> None:
+    cfg = Config(dict(METAINFO, train_dataloader=dict(dataset=dict(type='Numbers'))))
+    metainfo = resolve_tasks(cfg).train_dataloader.dataset.metainfo
+    assert is_plain(Numbers({'v': [1]}, metainfo=metainfo).metainfo)

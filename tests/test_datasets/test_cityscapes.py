@@ -1,0 +1,100 @@
+"""Cityscapes: clips by frame number, both numberings, classes and disparity by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmmtl.datasets import CityscapesVideo
+
+TASKS = dict(
+    semseg=dict(type='SemanticSegmentation', classes='cityscapes_19'),
+    categories=dict(type='SemanticSegmentation', classes='cityscapes_7', source='semseg7'),
+    disparity=dict(type='DisparityEstimation'),
+    raw=dict(type='DisparityEstimation', unit='raw', source='disparity'),
+)
+LOAD = [dict(type='mmmtl.LoadFrames'), dict(type='mmmtl.LoadMaps')]
+
+# Label ids 0 to 33 and the two 255 of the fixture; 255 = ignored.
+CLASSES_19 = [255] * 7 + [0, 1, 255, 255, 2, 3, 4, 255, 255, 255, 5, 255, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+CLASSES_19 += [255, 255, 16, 17, 18, 255, 255]
+CLASSES_7 = [255] * 7 + [0] * 4 + [1] * 6 + [2] * 4 + [3] * 2 + [4] + [5] * 2 + [6] * 8 + [255, 255]
+
+
+def build(root: Path, **kwargs: Any) -> CityscapesVideo:
+    arguments = dict(split='train', pipeline=LOAD, metainfo=dict(tasks=TASKS))
+    return CityscapesVideo(root, **{**arguments, **kwargs})
+
+
+def test_both_numberings(cityscapes: Path) -> None:
+    data = build(cityscapes, clip=dict(interval=5, offsets='all'))
+    frames = [(item['video'], item['offset'], [image[0, 0, 0] for image in item['imgs']]) for item in data]
+    short, long = 'aachen_000000', 'aachen_000001'
+    assert frames == [
+        (short, 0, [19, 18, 19]),
+        (short, 1, [18, 17, 19]),
+        (short, 2, [17, 18, 19]),
+        (short, 3, [16, 18, 19]),
+        (short, 4, [15, 18, 19]),
+        (long, 0, [294 - 256, 293 - 256, 294 - 256]),
+        (long, 1, [293 - 256, 292 - 256, 294 - 256]),
+        (long, 2, [292 - 256, 293 - 256, 294 - 256]),
+        (long, 3, [291 - 256, 293 - 256, 294 - 256]),
+        (long, 4, [290 - 256, 293 - 256, 294 - 256]),
+    ]
+
+
+def test_classes(cityscapes: Path) -> None:
+    maps = build(cityscapes)[0]['gt_maps']
+    assert maps['semseg'].ravel().tolist() == CLASSES_19
+    assert maps['categories'].ravel().tolist() == CLASSES_7
+
+
+def test_class_lists_fit(cityscapes: Path) -> None:
+    # That the names stand in the order of the labels: id 7 is road and flat, id 26 car and vehicle.
+    data = build(cityscapes)
+    names, categories = data.tasks['semseg'].classes, data.tasks['categories'].classes
+    by_id = {7: ('road', 'flat'), 17: ('pole', 'object'), 21: ('vegetation', 'nature'), 23: ('sky', 'sky')}
+    by_id |= {
+        11: ('building', 'construction'),
+        24: ('person', 'human'),
+        26: ('car', 'vehicle'),
+        33: ('bicycle', 'vehicle'),
+    }
+    for label, expected in by_id.items():
+        assert (names[CLASSES_19[label]], categories[CLASSES_7[label]]) == expected
+
+
+def test_disparity(cityscapes: Path) -> None:
+    maps = build(cityscapes)[0]['gt_maps']
+    assert maps['disparity'].dtype == maps['raw'].dtype == np.float32
+    # (p - 1) / 256 pixels; p = 0 has none, and p = 1, 0 pixels, counts as none.
+    assert maps['disparity'][:, 0].tolist() == [0, 0, 1, 126]
+    assert np.allclose(maps['raw'][:, 0], [0, 0, 257 / 65535, 32257 / 65535], rtol=1e-6, atol=0)
+
+
+def test_a_label_without_disparity(cityscapes: Path) -> None:
+    next((cityscapes / 'disparity/train/aachen').glob('aachen_000001*')).unlink()
+    assert [sorted(item['gt_maps']) for item in build(cityscapes)] == [sorted(TASKS), ['categories', 'semseg']]
+    only = dict(raw=TASKS['raw'])
+    assert [item['video'] for item in build(cityscapes, metainfo=dict(tasks=only))] == ['aachen_000000']
+
+
+def test_a_missing_frame_is_named_by_its_file(cityscapes: Path) -> None:
+    name = 'leftImg8bit_sequence/train/aachen/aachen_000001_000292_leftImg8bit.png'
+    (cityscapes / name).unlink()
+    with pytest.raises(FileNotFoundError, match=rf'{name} is missing; the clip of labelled frame 294'):
+        build(cityscapes, clip=dict(interval=5, offsets='all'))
+    skipped = build(cityscapes, clip=dict(interval=5, offsets='all', missing='skip'))
+    assert [item['offset'] for item in skipped] == [0, 1, 2, 3, 4, 0, 3, 4]
+
+
+def test_single_frames_without_the_sequences(cityscapes: Path) -> None:
+    (cityscapes / 'leftImg8bit_sequence').rename(cityscapes / 'leftImg8bit')
+    assert [item['imgs'][0][0, 0, 0] for item in build(cityscapes)] == [19, 294 - 256]
+    with pytest.raises(FileNotFoundError, match='leftImg8bit_sequence/val'):
+        (cityscapes / 'gtFine/train').rename(cityscapes / 'gtFine/val')
+        build(cityscapes, split='val')

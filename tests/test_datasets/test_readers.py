@@ -1,0 +1,82 @@
+"""Reading files: what arrives, and errors that name the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mmmtl.datasets.readers import decode_normals, read_picture, read_raw
+
+
+@pytest.fixture
+def colours() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.webp', '.bmp'])
+def test_pictures_are_bgr(tmp_path: Path, write_image, colours: np.ndarray, suffix: str) -> None:
+    assert np.array_equal(read_picture(write_image(tmp_path / f'p{suffix}', colours)), colours)
+
+
+def test_jpeg(tmp_path: Path, write_image) -> None:
+    path = write_image(tmp_path / 'p.jpg', np.full((16, 16, 3), (200, 100, 50), dtype=np.uint8))
+    assert np.abs(read_picture(path).astype(int) - (200, 100, 50)).max() <= 3
+
+
+def test_a_grey_picture_becomes_three_channels(tmp_path: Path, write_image, colours: np.ndarray) -> None:
+    read = read_picture(write_image(tmp_path / 'p.png', colours[..., 0]))
+    assert read.shape == (16, 24, 3) and (read == colours[..., :1]).all()
+
+
+def test_raw_keeps_depth_and_turns_to_rgb(tmp_path: Path, write_image, colours: np.ndarray) -> None:
+    deep = np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000
+    raw = read_raw(write_image(tmp_path / 'd.png', deep))
+    assert raw.dtype == np.uint16 and np.array_equal(raw, deep)
+    assert np.array_equal(read_raw(write_image(tmp_path / 'c.png', colours)), colours[..., ::-1])
+    alpha = np.dstack([colours, np.full((16, 24), 9, dtype=np.uint8)])
+    assert np.array_equal(read_raw(write_image(tmp_path / 'a.png', alpha)), colours[..., ::-1])
+
+
+def test_normals_decode_to_unit_vectors() -> None:
+    rgb = np.array([[[255, 128, 128], [128, 0, 128], [0, 0, 0], [37, 218, 73]]], dtype=np.uint8)
+    decoded = decode_normals(rgb)
+    assert decoded.dtype == np.float32
+    # 128 is 1 / 255 above the middle.
+    first = np.array([1, 1 / 255, 1 / 255]) / np.linalg.norm([1, 1 / 255, 1 / 255])
+    assert np.allclose(decoded[0, 0], first, atol=1e-6)
+    assert np.allclose(decoded[0, 1], [1 / 255, -1, 1 / 255], atol=2e-5)
+    assert not decoded[0, 2].any()
+    last = np.array([37, 218, 73]) / 127.5 - 1
+    assert np.allclose(decoded[0, 3], last / np.linalg.norm(last), atol=1e-6)
+
+
+def test_normals_survive_the_file_format() -> None:
+    normals = np.random.default_rng(1).normal(size=(20, 20, 3))
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    decoded = decode_normals(((normals + 1) / 2 * 255).round().astype(np.uint8))
+    angle = np.rad2deg(np.arccos((decoded * normals).sum(-1).clip(-1, 1)))
+    assert angle.max() < 0.5 and np.abs(np.linalg.norm(decoded, axis=-1) - 1).max() < 1e-6
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp'])
+def test_a_truncated_file_is_named(tmp_path: Path, write_image, colours: np.ndarray, suffix: str) -> None:
+    path = write_image(tmp_path / f'cut{suffix}', cv2.resize(colours, (96, 64)))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=rf'cut\{suffix}: not a readable image \(\d+ bytes\); copy or convert'):
+        read_picture(path)
+
+
+@pytest.mark.parametrize('content', [b'', b'this is no image\n' * 10])
+def test_other_files_are_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / 'other.jpg'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf'other\.jpg: not a readable image \({len(content)} bytes\)'):
+        read_picture(path)
+
+
+def test_an_absent_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r'absent\.jpg: no such image; check data_root'):
+        read_picture(tmp_path / 'absent.jpg')

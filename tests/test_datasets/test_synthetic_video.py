@@ -1,0 +1,121 @@
+"""SyntheticVideo: splits, laziness, determinism, and what its sources hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mmmtl.datasets import Draw, SyntheticVideo, synthetic_scene, synthetic_video
+from mmmtl.tasks.classes import CLASSES
+
+TASKS = dict(
+    semseg=dict(type='SemanticSegmentation', classes='synthetic'),
+    depth=dict(type='DepthEstimation', max_depth=40.0),
+    normals=dict(type='SurfaceNormals'),
+)
+LOAD = [dict(type='mmmtl.LoadFrames'), dict(type='mmmtl.LoadMaps')]
+PACK = [*LOAD, dict(type='mmmtl.PackMultiTaskInputs')]
+
+
+def build(**kwargs: Any) -> SyntheticVideo:
+    arguments = dict(split='train', num_videos=2, length=6, size=(24, 40), pipeline=LOAD, metainfo=dict(tasks=TASKS))
+    return SyntheticVideo(**{**arguments, **kwargs})
+
+
+def test_the_class_list_is_that_of_the_scenes() -> None:
+    assert tuple(CLASSES['synthetic']) == tuple(synthetic_scene.CLASSES)
+    assert tuple(CLASSES['synthetic'].values()) == tuple(map(tuple, synthetic_scene.PALETTE))
+
+
+def test_splits_share_no_scene(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: dict[str, list[int]] = {}
+    original = synthetic_video.make_scene
+    for split in ('train', 'val', 'test'):
+        seeds[split] = []
+
+        def remember(seed: int, split: str = split) -> Any:
+            seeds[split].append(seed)
+            return original(seed)
+
+        monkeypatch.setattr(synthetic_video, 'make_scene', remember)
+        build(split=split, num_videos=3, length=1)
+    assert [len(set(found)) for found in seeds.values()] == [3, 3, 3]
+    assert len(set().union(*seeds.values())) == 9
+    pictures = [build(split=split, num_videos=1, length=1)[0]['imgs'][0] for split in seeds]
+    assert not any(np.array_equal(pictures[i], pictures[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+    with pytest.raises(ValueError, match=r"split must be one of \['test', 'train', 'val'\], not 'dev'"):
+        build(split='dev')
+
+
+def test_frames_are_rendered_when_asked_for_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered = []
+    original = synthetic_video.render
+
+    def count(scene: Any, time: int, *size: int) -> Any:
+        rendered.append(time)
+        return original(scene, time, *size)
+
+    monkeypatch.setattr(synthetic_video, 'render', count)
+    data = build()
+    assert not rendered and len(data) == 12
+    data[2], data[2], data[8]
+    assert rendered == [2, 2]  # of two videos
+
+
+def test_deterministic_and_safe_from_changes() -> None:
+    data, again = build(), build()
+    first = data[3]
+    second = again[3]
+    assert np.array_equal(first['imgs'][0], second['imgs'][0])
+    for name in TASKS:
+        assert np.array_equal(first['gt_maps'][name], second['gt_maps'][name])
+    kept = first['imgs'][0].copy(), first['gt_maps']['depth'].copy()
+    first['imgs'][0][:], first['gt_maps']['depth'][:] = 0, 0
+    assert np.array_equal(data[3]['imgs'][0], kept[0]) and np.array_equal(data[3]['gt_maps']['depth'], kept[1])
+
+
+def test_sources_are_the_frame() -> None:
+    item = build()[7]
+    frame = synthetic_scene.render(synthetic_scene.make_scene(1), 1, 24, 40)
+    assert np.array_equal(item['imgs'][0], frame.image)
+    assert all(np.array_equal(item['gt_maps'][name], getattr(frame, name)) for name in TASKS)
+    assert (item['img_path'], item['map_paths']['depth']) == ('train_0001/000001', 'train_0001/000001')
+
+
+def test_clips_and_step() -> None:
+    data = build(step=2, pipeline=PACK, clip=dict(interval=3, offsets='all', missing='skip'))
+    # Frames 0, 2 and 4 of two videos; frame 0 has no clip.
+    found = [(item['data_samples'].video, item['data_samples'].time, item['data_samples'].offset) for item in data]
+    assert found == [(f'train_000{v}', t, o) for v in range(2) for t in (2, 4) for o in range(3)]
+    alone = build()
+    for slot, time in enumerate((2, 3, 4)):
+        assert np.array_equal(data[5]['inputs'][slot].numpy().transpose(1, 2, 0), alone[time]['imgs'][0])
+    with pytest.raises(ValueError, match='6 frames, a clip needs 7'):
+        build(clip=dict(interval=7, missing='repeat'))
+
+
+@pytest.mark.parametrize('still', [True, False])
+def test_a_sample_is_a_function_of_its_draw(still: bool) -> None:
+    pipeline = [*LOAD, *([dict(type='mmmtl.StillToClip')] if still else []), dict(type='mmmtl.RandomRotate')]
+    pipeline += [
+        dict(type='mmmtl.RandomZoom'),
+        dict(type='mmmtl.RandomFlip'),
+        dict(type='mmmtl.RandomCrop', size=(16, 24)),
+    ]
+    pipeline += [dict(type='mmmtl.ColourJitter'), dict(type='mmmtl.PackMultiTaskInputs')]
+    data = build(pipeline=pipeline, num_videos=1, clip=dict(interval=3, missing='repeat', still=still))
+
+    def sample(draw: Draw) -> bytes:
+        np.random.seed(draw.number)  # noqa: NPY002
+        torch.manual_seed(draw.number)
+        item = data[draw]
+        maps = [item['data_samples'].gt.get(name).numpy().tobytes() for name in TASKS]
+        return b''.join([item['inputs'].numpy().tobytes(), *maps, bytes([item['data_samples'].offset])])
+
+    draws = [Draw(4, number, seed) for seed in (0, 1) for number in range(10)]
+    first = [sample(draw) for draw in draws]
+    assert [sample(draw) for draw in reversed(draws)] == first[::-1]
+    assert len(set(first)) == len(draws)

@@ -1,0 +1,150 @@
+"""Building a runner: what every run has, and what a config that cannot work is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+
+from mmmtl.engine import (
+    CheckpointGuardHook,
+    EpochPositionHook,
+    IterationSeedHook,
+    build_runner,
+    check_components,
+)
+from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
+
+MakeConfig = Callable[..., Config]
+
+
+@pytest.mark.parametrize(
+    ('name', 'model', 'loop'),
+    [
+        ('tiny_video', VideoMultiTaskSegmentor, IterBasedTrainLoop),
+        ('tiny_video_epochs', VideoMultiTaskSegmentor, EpochBasedTrainLoop),
+        ('tiny_image', MultiTaskSegmentor, IterBasedTrainLoop),
+    ],
+)
+def test_a_runner_is_built_resolved(make_config: MakeConfig, name: str, model: type, loop: type) -> None:
+    cfg = make_config(name)
+    runner = build_runner(cfg)
+
+    assert type(runner.model) is model
+    assert type(runner.train_loop) is loop
+    assert list(runner.model.tasks) == ['semseg', 'depth', 'normals']
+    assert runner.train_dataloader.dataset.metainfo['tasks'] == cfg.tasks.to_dict()
+    assert 'tasks' not in cfg.model, 'the config that was handed in is left alone'
+
+
+@pytest.mark.parametrize('hook', [CheckpointGuardHook, EpochPositionHook, IterationSeedHook])
+def test_every_run_has_the_hooks_that_guard_it(make_config: MakeConfig, hook: type) -> None:
+    without = build_runner(make_config())
+    with_hook = build_runner(make_config(custom_hooks=[dict(type=hook.__name__)]))
+
+    for runner in (without, with_hook):
+        assert [type(h) for h in runner.hooks].count(hook) == 1
+
+
+def test_options_of_the_command_line_reach_model_and_data(make_config: MakeConfig) -> None:
+    runner = build_runner(make_config(**{'tasks.depth.loss_weight': 3.0, 'key_frame_interval': 3}))
+
+    assert runner.model.tasks['depth'].loss_weight == 3.0
+    assert runner.train_dataloader.dataset.tasks['depth'].loss_weight == 3.0
+    assert runner.model.key_frame_policy.interval == 3
+    assert runner.val_dataloader.dataset.clip.interval == 3
+
+
+@pytest.mark.parametrize(
+    ('key', 'name', 'nearest'),
+    [
+        ('model.neck.type', 'ILANek', 'ILANeck'),
+        ('model.backbone.backbone.type', 'mmseg.ResNett', 'mmseg.ResNet'),
+        ('model.backbone.backbone.type', 'ResNet', 'mmseg.ResNet'),
+        ('train_dataloader.dataset.type', 'SyntheticVideos', 'SyntheticVideo'),
+        ('train_dataloader.sampler.type', 'InfinitDrawSampler', 'InfiniteDrawSampler'),
+        ('optim_wrapper.optimizer.type', 'Adamm', 'Adam'),
+        ('val_evaluator.type', 'MultitaskMetric', 'MultiTaskMetric'),
+        ('visualizer.type', 'MultiTaskVisualiser', 'MultiTaskVisualizer'),
+    ],
+)
+def test_an_unknown_component_is_refused_with_its_key_and_the_nearest_names(
+    make_config: MakeConfig, key: str, name: str, nearest: str
+) -> None:
+    with pytest.raises(KeyError) as error:
+        build_runner(make_config(**{key: name}))
+
+    assert f"cfg.{key}='{name}'" in str(error.value)
+    assert f"'{nearest}'" in str(error.value).partition('did you mean')[2].partition('?')[0]
+    assert 'custom_imports' in str(error.value)
+
+
+def test_an_unknown_component_in_a_list_is_named_by_its_place(make_config: MakeConfig) -> None:
+    cfg = make_config()
+    cfg.train_dataloader.dataset.pipeline[2].type = 'RandomFlipp'
+
+    with pytest.raises(
+        KeyError, match=r"cfg\.train_dataloader\.dataset\.pipeline\[2\]\.type='RandomFlipp'.*RandomFlip"
+    ):
+        build_runner(cfg)
+
+
+def test_a_type_that_names_no_component_is_let_pass(make_config: MakeConfig) -> None:
+    cfg = make_config(**{'optim_wrapper.clip_grad': dict(type='value', clip_value=0.5)})
+
+    check_components(cfg)
+    check_components(Config(dict(model=dict(type='torch.nn.Linear'))))
+
+
+@pytest.mark.parametrize(
+    ('options', 'error', 'words'),
+    [
+        ({'tasks.depth.type': 'DepthEstimaton'}, KeyError, "tasks.depth.*did you mean.*'DepthEstimation'"),
+        ({'tasks.depth.max_dept': 3}, TypeError, 'tasks.depth.*max_dept'),
+        ({'tasks': None}, ValueError, 'declares no tasks'),
+        ({'use_tasks': ['dept']}, ValueError, r"'dept'.*semseg.*depth.*normals"),
+        ({'default_hooks.checkpoint.save_best': 'depth/abs_er'}, ValueError, "'depth/abs_er'.*'depth/abs_err'"),
+        ({'default_hooks.checkpoint.save_best': ['delta_m', 'edge/ods']}, ValueError, "'edge/ods'"),
+    ],
+)
+def test_a_config_that_cannot_work_is_refused(
+    make_config: MakeConfig, options: dict, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=f'(?s){words}'):
+        build_runner(make_config(**options))
+
+
+@pytest.mark.parametrize(('metric', 'rule'), [('depth/abs_err', 'less'), ('semseg/mIoU', 'greater')])
+def test_the_best_checkpoint_follows_the_direction_of_its_metric(
+    make_config: MakeConfig, metric: str, rule: str
+) -> None:
+    runner = build_runner(make_config(**{'default_hooks.checkpoint.save_best': metric}))
+
+    (hook,) = (hook for hook in runner.hooks if type(hook).__name__ == 'CheckpointHook')
+    assert hook.rules == [rule]
+
+
+@pytest.mark.parametrize(('registry', 'part'), [(MODELS, 'model'), (DATASETS, 'train_dataloader.dataset')])
+def test_what_is_built_unresolved_names_the_call_that_is_missing(
+    make_config: MakeConfig, registry: object, part: str
+) -> None:
+    cfg = make_config()
+    init_default_scope('mmmtl')
+    for key in part.split('.'):
+        cfg = cfg[key]
+
+    with pytest.raises(ValueError, match=r'resolve_tasks\(cfg\).*build_runner\(cfg\)'):
+        registry.build(cfg)  # type: ignore[attr-defined]
+
+
+def test_resume_without_a_name_takes_the_newest_checkpoint(make_config: MakeConfig, tmp_path: Path) -> None:
+    (tmp_path / 'run').mkdir()
+    for number in (4, 12):
+        (tmp_path / 'run' / f'iter_{number}.pth').touch()
+
+    assert build_runner(make_config(resume=True))._load_from == str(tmp_path / 'run' / 'iter_12.pth')
+    assert not build_runner(make_config('tiny_video', 'empty', resume=True))._resume

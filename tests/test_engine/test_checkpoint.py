@@ -1,0 +1,411 @@
+"""Checkpoints: nothing in them runs, nothing of them is torn, and they are refused where they do not fit."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.fileio import get_file_backend
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
+from torch import nn
+
+from mmmtl.apis import MultiTaskInferencer
+from mmmtl.engine import build_runner, check_tasks, check_weights, find_checkpoint, load_from_local
+from mmmtl.engine.hooks.checkpoint_guard_hook import make_plain
+from mmmtl.registry import MODELS
+from mmmtl.tasks import resolve_tasks
+
+MakeConfig = Callable[..., Config]
+
+
+class Trap:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[Callable, tuple]:
+        return os.mkdir, (str(self.canary),)
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> Iterator[Path]:
+    """A checkpoint with a trap in it; whatever happens in the test, the trap must not have gone off."""
+    canary = tmp_path / 'canary'
+    path = tmp_path / 'foreign.pth'
+    contents = {'state_dict': {'weight': torch.zeros(1)}, 'meta': {'author': Trap(canary)}, 'message_hub': {}}
+    torch.save(contents, path)
+    yield path
+    assert not canary.exists(), 'the trap went off'
+    torch.load(path, weights_only=False)
+    assert canary.exists(), 'the trap would not have gone off for anybody'
+
+
+def last(runner: Runner) -> Path:
+    path = find_checkpoint(runner.work_dir)
+    assert path is not None and path.name == 'iter_4.pth'
+    return path
+
+
+def test_a_foreign_checkpoint_is_refused_by_our_loader(trap: Path) -> None:
+    with pytest.raises(ValueError, match=r'foreign\.pth: refused.*mkdir.*Nothing of it was run.*torch\.save'):
+        load_from_local(trap)
+
+
+@pytest.mark.parametrize('save', ['pickle', 'legacy'])
+def test_a_foreign_checkpoint_is_refused_in_every_format(trap: Path, tmp_path: Path, save: str) -> None:
+    path = tmp_path / f'{save}.pth'
+    contents = {'state_dict': Trap(tmp_path / 'canary')}
+    if save == 'pickle':
+        path.write_bytes(pickle.dumps(contents))
+    else:
+        torch.save(contents, path, _use_new_zipfile_serialization=False)
+
+    with pytest.raises(ValueError, match=rf'{save}\.pth: .*[nN]othing of it was run'):
+        load_from_local(path)
+
+
+@pytest.mark.parametrize('resume', [False, True])
+def test_a_foreign_checkpoint_is_refused_by_training(trap: Path, make_config: MakeConfig, resume: bool) -> None:
+    runner = build_runner(make_config(load_from=str(trap), resume=resume))
+
+    with pytest.raises(ValueError, match='refused'):
+        runner.train()
+
+
+def test_a_foreign_checkpoint_is_refused_by_testing(trap: Path, make_config: MakeConfig) -> None:
+    runner = build_runner(make_config(load_from=str(trap)))
+
+    with pytest.raises(ValueError, match='refused'):
+        runner.test()
+
+
+def test_a_foreign_checkpoint_is_refused_as_pretrained_weights(trap: Path, make_config: MakeConfig) -> None:
+    pretrained = {'model.backbone.backbone.init_cfg': dict(type='Pretrained', checkpoint=str(trap))}
+    cfg = resolve_tasks(make_config(**pretrained))
+    init_default_scope('mmmtl')
+    model = MODELS.build(cfg.model)
+
+    with pytest.raises(ValueError, match='refused'):
+        model.init_weights()
+
+
+def test_a_foreign_checkpoint_is_refused_by_the_inferencer(trap: Path, make_config: MakeConfig) -> None:
+    with pytest.raises(ValueError, match='refused'):
+        MultiTaskInferencer(make_config(), trap)
+
+
+def test_a_foreign_checkpoint_is_refused_from_the_internet(
+    trap: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=tmp_path))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f'http://127.0.0.1:{server.server_port}'
+    torch.save({'state_dict': {'weight': torch.ones(2)}}, tmp_path / 'ours.pth')
+    try:
+        with pytest.raises(ValueError, match='refused'):
+            CheckpointLoader.load_checkpoint(f'{url}/foreign.pth')
+        assert CheckpointLoader.load_checkpoint(f'{url}/ours.pth')['state_dict']['weight'].sum() == 2
+        with pytest.raises(ValueError, match='none.pth.*404'):
+            CheckpointLoader.load_checkpoint(f'{url}/none.pth')
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_config_in_a_checkpoint_is_not_run(trained: Runner, make_config: MakeConfig, tmp_path: Path) -> None:
+    # mmengine executes meta['config'] of a checkpoint when it resumes; a string passes `weights_only=True`.
+    checkpoint = torch.load(last(trained), weights_only=True)
+    checkpoint['meta']['config'] = f'import os\nos.mkdir({str(tmp_path / "canary")!r})\n'
+    torch.save(checkpoint, tmp_path / 'iter_4.pth')
+
+    build_runner(make_config(load_from=str(tmp_path / 'iter_4.pth'), resume=True, **{'train_cfg.max_iters': 4})).train()
+
+    assert not (tmp_path / 'canary').exists()
+
+
+@pytest.mark.parametrize('name', ['iter_4.pth', 'best_normals_mean_iter_4.pth'])
+def test_our_checkpoints_load_with_torch_alone(trained: Runner, name: str) -> None:
+    allowed = torch.serialization.get_safe_globals()  # parts of torch add some of theirs
+    torch.serialization.clear_safe_globals()
+    try:
+        checkpoint = torch.load(Path(trained.work_dir) / name, weights_only=True)
+    finally:
+        torch.serialization.add_safe_globals(allowed)
+
+    assert checkpoint['meta']['iter'] == 4
+    assert list(checkpoint['meta']['dataset_meta']['tasks']) == ['semseg', 'depth', 'normals']
+    assert checkpoint['state_dict'].keys() == trained.model.state_dict().keys()
+    assert len(checkpoint['message_hub']['log_scalars']['train/loss'][0]) == 4
+    if name == 'iter_4.pth':
+        assert checkpoint['optimizer']['state'] and checkpoint['param_schedulers'][0]['last_step'] == 4
+        assert isinstance(checkpoint['message_hub']['runtime_info']['best_score'], float)
+
+
+def test_resuming_restores_what_was_logged(trained: Runner, make_config: MakeConfig) -> None:
+    runner = build_runner(make_config(load_from=str(last(trained)), resume=True, **{'train_cfg.max_iters': 4}))
+    runner.train()
+
+    assert runner.iter == 4
+    for name, buffer in trained.message_hub.log_scalars.items():
+        if name.startswith('train/') and 'time' not in name:
+            history, counts = runner.message_hub.get_scalar(name).data
+            assert len(history) == 4
+            np.testing.assert_array_equal(history, buffer.data[0])
+            np.testing.assert_array_equal(counts, buffer.data[1])
+    assert runner.message_hub.get_info('best_score') == trained.message_hub.get_info('best_score')
+    assert runner.optim_wrapper.get_lr() == trained.optim_wrapper.get_lr()
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(runner.model.state_dict().values(), trained.model.state_dict().values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize('keep', [0.0, 0.5, 0.99])
+def test_a_file_that_was_cut_off_is_told_from_a_foreign_one(trained: Runner, tmp_path: Path, keep: float) -> None:
+    whole = last(trained).read_bytes()
+    path = tmp_path / 'cut.pth'
+    path.write_bytes(whole[: int(keep * len(whole))])
+
+    with pytest.raises(ValueError, match=r'cut\.pth: not a .*cut off'):
+        load_from_local(path)
+
+
+@pytest.mark.parametrize('contents', [b'<html>Not Found</html>', b'\x80\x04.', bytes(range(256))])
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, contents: bytes) -> None:
+    (tmp_path / 'page.pth').write_bytes(contents)
+
+    with pytest.raises(ValueError, match=r'page\.pth: not a '):
+        load_from_local(tmp_path / 'page.pth')
+
+
+def test_a_checkpoint_that_is_not_there_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r'nowhere/iter_1\.pth: no such checkpoint'):
+        load_from_local('nowhere/iter_1.pth')
+
+
+def test_a_tensor_is_no_checkpoint(tmp_path: Path) -> None:
+    torch.save(torch.zeros(1), tmp_path / 'tensor.pth')
+
+    with pytest.raises(ValueError, match='holds a Tensor, not a dict'):
+        load_from_local(tmp_path / 'tensor.pth')
+
+
+# Checkpoints of other tasks and models
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (
+            {'tasks.disparity': dict(type='DisparityEstimation')},
+            r"knows nothing of \['disparity'\].*--tasks semseg,depth",
+        ),
+        ({'tasks.semseg.classes': 'nyuv2_13'}, "task 'semseg'.*classes: .*'bed'.* here, .*'ground'.* there"),
+        ({'tasks.depth.scale': 1.0}, "task 'depth'.*scale: 1.0 here, 4.0 there"),
+    ],
+)
+def test_a_checkpoint_of_other_tasks_is_refused(
+    trained: Runner, make_config: MakeConfig, options: dict, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        build_runner(make_config(load_from=str(last(trained)), **options)).test()
+
+
+def test_a_task_of_another_kind_is_refused() -> None:
+    ours = {'depth': dict(type='DepthEstimation', max_depth=10.0)}
+    theirs = {'depth': dict(type='DisparityEstimation')}
+
+    with pytest.raises(ValueError, match="task 'depth'.*type: DepthEstimation here, DisparityEstimation there"):
+        check_tasks(ours, theirs)
+
+
+def test_what_leaves_the_meaning_of_outputs_alone_may_differ() -> None:
+    ours = {
+        'semseg': dict(type='SemanticSegmentation', classes=['a', 'b'], unscored=['a'], class_weights=[1.0, 2.0]),
+        'depth': dict(type='DepthEstimation', max_depth=10.0, loss_weight=3.0),
+    }
+    theirs = {
+        'semseg': dict(type='SemanticSegmentation', classes=['a', 'b'], loss_weight=0.5),
+        'depth': dict(type='DepthEstimation', max_depth=80.0, source='lidar'),
+        'edge': dict(type='AKindThatIsNotHere'),
+    }
+
+    check_tasks(ours, theirs)
+
+
+def test_some_of_the_tasks_of_a_checkpoint_can_be_tested(trained: Runner, make_config: MakeConfig) -> None:
+    metrics = build_runner(make_config(load_from=str(last(trained)), use_tasks=['depth'])).test()
+    of_all = build_runner(make_config('tiny_video', 'all', load_from=str(last(trained)))).test()
+
+    assert {key.split('/')[-2] for key in metrics if '/' in key} == {'depth'}
+    assert metrics['offset_3/depth/abs_err'] == pytest.approx(of_all['offset_3/depth/abs_err'])
+
+
+def test_a_checkpoint_of_another_model_is_refused(trained: Runner, make_config: MakeConfig) -> None:
+    # mmengine would warn, and test with the weights that the model began with.
+    with pytest.raises(ValueError, match='another model'):
+        build_runner(make_config('tiny_image', load_from=str(last(trained)))).test()
+    with pytest.raises(ValueError, match='another model'):
+        MultiTaskInferencer(make_config('tiny_image'), last(trained))
+
+
+def test_training_may_start_from_a_part_of_the_weights(trained: Runner, make_config: MakeConfig) -> None:
+    runner = build_runner(make_config('tiny_image', load_from=str(last(trained)), **{'train_cfg.max_iters': 0}))
+    runner.train()
+
+    name = 'backbone.backbone.conv1.weight'
+    assert torch.equal(runner.model.state_dict()[name], trained.model.state_dict()[name])
+
+
+def test_nothing_in_common_is_refused_even_as_a_start() -> None:
+    model = nn.Linear(2, 3)
+
+    check_weights(model, {'weight': torch.zeros(3, 2)}, partly=True)
+    with pytest.raises(ValueError, match='2 not, or in another shape'):
+        check_weights(model, {'weight': torch.zeros(2, 2)}, partly=True)
+    with pytest.raises(ValueError, match='of the 2 weights of this one it has 1 not'):
+        check_weights(model, {'weight': torch.zeros(3, 2)})
+
+
+def test_weights_alone_cannot_be_resumed_from(trained: Runner, make_config: MakeConfig, tmp_path: Path) -> None:
+    torch.save({'state_dict': trained.model.state_dict()}, tmp_path / 'weights.pth')
+
+    with pytest.raises(ValueError, match='cannot be resumed.*load_from'):
+        build_runner(make_config(load_from=str(tmp_path / 'weights.pth'), resume=True)).train()
+
+
+# Writing
+
+
+def test_a_crash_before_the_file_is_in_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / 'iter_2.pth'
+    backend = get_file_backend(str(path), backend_args=dict(backend='atomic_local'))
+    backend.put(b'old and whole', path)
+
+    def crash(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'replace', crash)
+        patch.setattr(Path, 'unlink', lambda *_, **__: None)  # a killed process does not tidy up
+        with pytest.raises(KeyboardInterrupt):
+            backend.put(b'new', path)
+
+    assert path.read_bytes() == b'old and whole'
+    assert find_checkpoint(tmp_path) == path, 'what the crash left is no checkpoint'
+    backend.put(b'new', path)
+    assert path.read_bytes() == b'new'
+    assert os.listdir(tmp_path) == ['iter_2.pth'], 'what the crash left is gone'
+
+
+def test_the_backend_writes_text_too(tmp_path: Path) -> None:
+    backend = get_file_backend(str(tmp_path), backend_args=dict(backend='atomic_local'))
+    backend.put_text('Straße', tmp_path / 'new' / 'notes.txt')
+
+    assert (tmp_path / 'new' / 'notes.txt').read_text(encoding='utf-8') == 'Straße'
+
+
+def test_weights_that_are_not_finite_are_not_saved(trained: Runner, make_config: MakeConfig, tmp_path: Path) -> None:
+    runner = build_runner(make_config(load_from=str(last(trained)), resume=True, **{'train_cfg.max_iters': 4}))
+    runner.train()
+    with torch.no_grad():
+        runner.model.backbone.backbone.conv1.weight[0] = float('nan')
+
+    with pytest.raises(FloatingPointError, match=r'1 weights.*backbone\.conv1\.weight'):
+        runner.save_checkpoint(str(tmp_path), 'iter_5.pth', by_epoch=False)
+
+    assert not (tmp_path / 'iter_5.pth').exists()
+
+
+def test_what_is_saved_is_made_plain() -> None:
+    tensor = torch.ones(2)
+    value = {'a': np.float64(0.5), 'b': [np.int64(3), (np.arange(2), 'x')], 'c': OrderedDict({np.int32(1): tensor})}
+
+    plain = make_plain(value, 'meta')
+
+    assert plain == {'a': 0.5, 'b': [3, ([0, 1], 'x')], 'c': {1: tensor}}
+    assert [type(plain['a']), type(plain['b'][0]), type(plain['c'])] == [float, int, dict]
+    with pytest.raises(ValueError, match=r'meta\.dataset_meta\.root of the checkpoint is a PosixPath'):
+        make_plain({'dataset_meta': {'root': Path('/')}}, 'meta')
+
+
+# Finding
+
+
+@pytest.mark.parametrize(
+    ('record', 'found'),
+    [
+        (None, 'iter_100.pth'),
+        ('', 'iter_100.pth'),
+        ('\n', 'iter_100.pth'),
+        ('/moved/away/iter_20.pth', 'iter_20.pth'),
+        ('/moved/away/iter_30.pth', 'iter_100.pth'),
+        ('iter_2', 'iter_100.pth'),
+    ],
+)
+def test_the_newest_checkpoint_is_found(tmp_path: Path, record: str | None, found: str) -> None:
+    for name in ('iter_100.pth', 'iter_20.pth', 'best_depth_rmse_iter_900.pth', '.iter_120.pth.tmp', 'weights.pth'):
+        (tmp_path / name).touch()
+    if record is not None:
+        (tmp_path / 'last_checkpoint').write_text(record)
+
+    assert find_checkpoint(tmp_path) == tmp_path / found
+
+
+def test_a_checkpoint_outside_the_work_directory_is_found(tmp_path: Path) -> None:
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'work').mkdir()
+    (tmp_path / 'out' / 'epoch_3.pth').touch()
+    (tmp_path / 'work' / 'last_checkpoint').write_text(str(tmp_path / 'out' / 'epoch_3.pth'))
+
+    assert find_checkpoint(tmp_path / 'work') == tmp_path / 'out' / 'epoch_3.pth'
+
+
+@pytest.mark.parametrize('name', ['empty', 'absent'])
+def test_there_may_be_no_checkpoint(tmp_path: Path, name: str) -> None:
+    (tmp_path / 'empty').mkdir()
+
+    assert find_checkpoint(tmp_path / name) is None
+
+
+def test_a_moved_work_directory_can_be_resumed(trained: Runner, make_config: MakeConfig, tmp_path: Path) -> None:
+    shutil.copytree(trained.work_dir, tmp_path / 'run')
+
+    runner = build_runner(make_config(resume=True, **{'train_cfg.max_iters': 4}))
+    runner.train()
+
+    assert runner._load_from == str(tmp_path / 'run' / 'iter_4.pth')
+    assert runner.iter == 4
+
+
+def test_mmengines_own_function_reads_our_checkpoints(trained: Runner, make_config: MakeConfig) -> None:
+    cfg = resolve_tasks(make_config())
+    init_default_scope('mmmtl')
+    model = MODELS.build(cfg.model)
+
+    load_checkpoint(model, str(last(trained)), strict=True)
+
+    name = 'neck.embed.depth.weight'
+    assert torch.equal(model.state_dict()[name], trained.model.state_dict()[name])

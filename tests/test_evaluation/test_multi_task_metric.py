@@ -1,0 +1,255 @@
+"""The metric of all tasks: numbers by hand, offsets, missing labels, and several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.structures import PixelData
+from torch import Tensor
+
+from mmmtl.evaluation import MultiTaskMetric, merge_totals
+from mmmtl.structures import MultiTaskDataSample
+
+ROOT = Path(__file__).resolve().parents[2]
+TASKS = {
+    'semseg': dict(type='SemanticSegmentation', classes=['wall', 'floor']),
+    'depth': dict(type='DepthEstimation', max_depth=10.0),
+}
+
+
+def make_metric(tasks: dict[str, Any] | None = None, **kwargs: Any) -> MultiTaskMetric:
+    metric = MultiTaskMetric(**kwargs)
+    metric.dataset_meta = {'tasks': tasks or TASKS}
+    return metric
+
+
+def labels(*values: int) -> Tensor:
+    return torch.tensor(values).view(1, 1, -1)
+
+
+def depths(*values: float) -> Tensor:
+    return torch.tensor(values).view(1, 1, -1)
+
+
+def sample(gt: dict[str, Tensor], pred: dict[str, Tensor], offset: int | None = None) -> dict[str, Any]:
+    return {'gt': gt, 'pred': pred} if offset is None else {'gt': gt, 'pred': pred, 'offset': offset}
+
+
+def test_images_are_scored_together() -> None:
+    metric = make_metric()
+
+    metric.process(
+        None,
+        [
+            sample(
+                {'semseg': labels(0, 0, 1, 255), 'depth': depths(2.0, 4.0, 0.0, 11.0)},
+                {'semseg': labels(0, 1, 1, 1), 'depth': depths(3.0, 4.0, 9.0, 9.0)},
+            ),
+            sample(
+                {'semseg': labels(1, 1), 'depth': depths(8.0, 1.0)},
+                {'semseg': labels(1, 0), 'depth': depths(4.0, 1.0)},
+            ),
+        ],
+    )
+    metrics = metric.evaluate(2)
+
+    # wall: 1 of 3 (1 hit, 1 missed, 1 too many), floor: 2 of 4.
+    assert metrics['semseg/mIoU'] == pytest.approx(100 * (1 / 3 + 2 / 4) / 2)
+    assert metrics['semseg/pixel_acc'] == pytest.approx(100 * 3 / 5)
+    # Errors 1, 0, 4, 0 at depths 2, 4, 8, 1; two pixels have no depth in range.
+    assert metrics['depth/abs_err'] == pytest.approx(5 / 4)
+    assert metrics['depth/rel_err'] == pytest.approx((1 / 2 + 4 / 8) / 4)
+    assert metrics['depth/rmse'] == pytest.approx((17 / 4) ** 0.5)
+    assert metrics['depth/delta1'] == 50.0 and metrics['depth/delta2'] == 75.0
+    assert all('offset' not in key and 'pooled' not in key for key in metrics)
+    assert [key.split('/')[0] for key in metrics] == ['semseg'] * 2 + ['depth'] * 7
+
+
+def clips() -> list[dict[str, Any]]:
+    """Offset 0: two clips, errors 1 and 3; offset 2: one clip of two pixels, errors 4 and 6."""
+    return [
+        sample({'depth': depths(2.0)}, {'depth': depths(3.0)}, 0),
+        sample({'depth': depths(4.0, 1.0)}, {'depth': depths(8.0, 7.0)}, 2),
+        sample({'depth': depths(2.0)}, {'depth': depths(5.0)}, 0),
+    ]
+
+
+def test_clips_are_scored_at_each_offset_on_their_mean_and_together() -> None:
+    metric = make_metric()
+    metric.process(None, clips())
+
+    metrics = metric.evaluate(3)
+
+    assert metrics['offset_0/depth/abs_err'] == 2.0
+    assert metrics['offset_2/depth/abs_err'] == 5.0
+    assert metrics['depth/abs_err'] == 3.5, 'the mean of the offsets, however many samples each has'
+    assert metrics['pooled/depth/abs_err'] == (1 + 3 + 4 + 6) / 4
+    assert metrics['pooled/depth/rmse'] == pytest.approx(((1 + 9 + 16 + 36) / 4) ** 0.5)
+    assert metrics['depth/rmse'] == pytest.approx((5**0.5 + 26**0.5) / 2)
+    assert list(metrics)[0] == 'depth/abs_err'
+
+
+def test_details_can_be_left_out() -> None:
+    metric = make_metric(details=False)
+    metric.process(None, clips())
+
+    metrics = metric.evaluate(3)
+
+    assert metrics['depth/abs_err'] == 3.5
+    assert {key.partition('/')[0] for key in metrics} == {'depth'}
+
+
+def test_samples_may_lack_labels() -> None:
+    metric = make_metric()
+    metric.process(None, [sample({'depth': depths(2.0)}, {'depth': depths(3.0), 'semseg': labels(1)})])
+    metric.process(None, [sample({}, {'depth': depths(3.0), 'semseg': labels(1)})])
+    metric.process(None, [sample({'depth': depths(2.0)}, {'depth': depths(5.0), 'semseg': labels(1)})])
+
+    metrics = metric.evaluate(3)
+
+    assert metrics['depth/abs_err'] == 2.0
+    assert not any(key.startswith('semseg') for key in metrics)
+
+
+def test_a_task_that_one_offset_lacks_is_the_mean_of_the_others() -> None:
+    metric = make_metric()
+    metric.process(None, clips())
+    metric.process(None, [sample({'semseg': labels(0, 1)}, {'semseg': labels(0, 0)}, 2)])
+
+    metrics = metric.evaluate(4)
+
+    assert metrics['semseg/pixel_acc'] == metrics['offset_2/semseg/pixel_acc'] == 50.0
+    assert 'offset_0/semseg/pixel_acc' not in metrics
+
+
+def test_labels_of_tasks_that_are_not_scored_are_let_pass() -> None:
+    metric = make_metric({'depth': TASKS['depth']})
+    metric.process(None, [sample({'depth': depths(2.0), 'semseg': labels(0)}, {'depth': depths(3.0)})])
+
+    assert {key.partition('/')[0] for key in metric.evaluate(1)} == {'depth'}
+
+
+def test_nothing_to_score_is_an_error() -> None:
+    with pytest.raises(ValueError, match='nothing to evaluate: no sample had a label of any task'):
+        make_metric().evaluate(0)
+
+
+def test_an_evaluation_starts_from_nothing() -> None:
+    metric = make_metric()
+    for error in (1.0, 3.0):
+        metric.process(None, [sample({'depth': depths(2.0)}, {'depth': depths(2.0 + error)})])
+        assert metric.evaluate(1)['depth/abs_err'] == error
+
+
+def test_a_metric_needs_tasks() -> None:
+    with pytest.raises(ValueError, match='the metric was built without tasks'):
+        MultiTaskMetric().dataset_meta = {}
+
+
+def test_a_baseline_gives_delta_m(tmp_path: Path) -> None:
+    path = tmp_path / 'metrics.json'
+    path.write_text(json.dumps({'depth/abs_err': 7.0, 'semseg/mIoU': 50.0, 'meta': {'config': 'x.py'}}))
+    metric = make_metric(baseline=str(path))
+    metric.process(None, clips())
+    metric.process(None, [sample({'semseg': labels(0, 1)}, {'semseg': labels(0, 1)}, 2)])
+
+    # Half the error, twice the mIoU.
+    assert metric.evaluate(4)['delta_m'] == pytest.approx((50 + 100) / 2)
+
+
+def test_it_serves_mmengines_evaluator() -> None:
+    evaluator = Evaluator(MultiTaskMetric())
+    evaluator.dataset_meta = {'tasks': TASKS}
+    data_sample = MultiTaskDataSample(metainfo={'offset': 1})
+    data_sample.gt, data_sample.pred = PixelData(depth=depths(2.0)), PixelData(depth=depths(3.0))
+
+    evaluator.process([data_sample])
+
+    assert evaluator.evaluate(1)['offset_1/depth/abs_err'] == 1.0
+
+
+def test_one_process_has_nothing_to_merge() -> None:
+    totals = {(None, 'depth'): torch.ones(2)}
+
+    assert merge_totals(totals) is totals
+
+
+# Several processes
+
+# The numbers are eighths, so that sums do not depend on their order; angles and logarithms are no such numbers.
+PROCESS = """
+import json, sys
+import torch
+from mmengine.dataset import DefaultSampler
+from mmmtl.evaluation import MultiTaskMetric
+
+torch.set_num_threads(1)
+rank, world_size, store, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+if world_size > 1:
+    torch.distributed.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=world_size)
+
+def maps(number):
+    rng = torch.Generator().manual_seed(number)
+    semseg = torch.randint(0, 4, (1, 6, 5), generator=rng)
+    semseg[semseg == 3] = 255
+    depth = 2.0 ** torch.randint(-2, 4, (1, 6, 5), generator=rng)
+    normals = torch.nn.functional.normalize(torch.randn(3, 6, 5, generator=rng), dim=0)
+    return {'semseg': semseg, 'depth': depth, 'normals': normals}
+
+def sample(number):
+    gt, pred = maps(number), maps(1000 + number)
+    pred['semseg'] = pred['semseg'].clamp(max=2)
+    pred['depth'] = pred['depth'] + gt['depth'].new_tensor(number % 5) / 8
+    if number % 3 == 0:
+        del gt['normals']
+    return {'gt': gt, 'pred': pred, 'offset': number % 2}
+
+metric = MultiTaskMetric()
+metric.dataset_meta = {'tasks': {
+    'semseg': dict(type='SemanticSegmentation', classes=['a', 'b', 'c']),
+    'depth': dict(type='DepthEstimation', max_depth=7.0),
+    'normals': dict(type='SurfaceNormals'),
+}}
+indices = list(DefaultSampler(range(7), shuffle=False, round_up=False))
+for start in range(0, len(indices), 2):
+    metric.process(None, [sample(number) for number in indices[start:start + 2]])
+json.dump({'seen': indices, 'metrics': metric.evaluate(7)}, open(out, 'w'))
+"""
+
+
+def test_two_processes_score_as_one_does(tmp_path: Path) -> None:
+    (tmp_path / 'process.py').write_text(PROCESS)
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore'}
+    outs = {(rank, size): tmp_path / f'{rank}_of_{size}.json' for rank, size in ((0, 1), (0, 2), (1, 2))}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(tmp_path / 'process.py'), str(rank), str(size), str(tmp_path / 'store'), str(out)],
+            env=environment,
+        )
+        for (rank, size), out in outs.items()
+    ]
+    try:
+        assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+
+    alone, first, second = (json.loads(out.read_text()) for out in outs.values())
+    assert [len(one['seen']) for one in (alone, first, second)] == [7, 4, 3], 'no sample is repeated'
+    assert first['metrics'] == second['metrics'], 'every process has the result'
+    assert alone['metrics'].keys() == first['metrics'].keys()
+    inexact = ('depth/rmse_log', 'normals/mean')
+    for name, value in alone['metrics'].items():
+        if name.endswith(inexact):
+            assert first['metrics'][name] == pytest.approx(value, rel=1e-14), name
+        else:
+            assert first['metrics'][name] == value, name
+    assert len(alone['metrics']) == 4 * (2 + 7 + 5)

@@ -1,0 +1,79 @@
+"""The table that is printed and the file that is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mmmtl.evaluation import metrics_table, write_metrics
+from mmmtl.tasks import build_tasks
+
+TASKS = build_tasks(
+    {
+        'semseg': dict(type='SemanticSegmentation', classes=['a', 'b']),
+        'disparity': dict(type='DisparityEstimation'),
+    },
+    'the test',
+)
+
+
+def rows(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip('|').split('|')] for line in table.splitlines() if line[0] == '|']
+
+
+def test_images_have_one_column() -> None:
+    table = metrics_table({'semseg/mIoU': 51.23456, 'disparity/abs_err': 0.0001234, 'data_time': 0.1}, TASKS)
+
+    assert rows(table) == [
+        ['metric', 'better', 'value'],
+        ['semseg/mIoU', 'higher', '51.23'],
+        ['disparity/abs_err', 'lower', '0.0001234'],
+    ]
+
+
+def test_clips_have_one_for_each_offset_and_others_stand_beside() -> None:
+    metrics = {
+        'semseg/mIoU': 50.0,
+        'pooled/semseg/mIoU': 49.0,
+        'offset_10/semseg/mIoU': 40.0,
+        'offset_2/semseg/mIoU': 60.0,
+        'offset_2/disparity/abs_err': 3.0,
+        'disparity/abs_err': 3.0,
+        'delta_m': -1.25,
+    }
+
+    table = metrics_table(metrics, TASKS, {'majority': {'semseg/mIoU': 12.5}, 'fast only': {'disparity/abs_err': 4.0}})
+
+    assert rows(table) == [
+        ['metric', 'better', 'mean of offsets', 'offset 2', 'offset 10', 'majority', 'fast only'],
+        ['semseg/mIoU', 'higher', '50', '60', '40', '12.5', ''],
+        ['disparity/abs_err', 'lower', '3', '3', '', '', '4'],
+        ['delta_m', 'higher', '-1.25', '', '', '', ''],
+    ]
+
+
+def test_the_file_holds_the_keys_flat_and_meta(tmp_path: Path) -> None:
+    path = tmp_path / 'new' / 'metrics.json'
+
+    write_metrics(path, {'semseg/mIoU': 50.25, 'offset_2/semseg/mIoU': 60.0}, {'config': 'a.py', 'checkpoint': 'b.pth'})
+
+    assert json.loads(path.read_text()) == {
+        'semseg/mIoU': 50.25,
+        'offset_2/semseg/mIoU': 60.0,
+        'meta': {'config': 'a.py', 'checkpoint': 'b.pth'},
+    }
+
+
+def test_the_file_is_json_even_without_a_number(tmp_path: Path) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f'{constant} is not JSON')
+
+    path = tmp_path / 'metrics.json'
+    write_metrics(path, {'semseg/mIoU': float('nan'), 'disparity/abs_err': float('inf')}, {})
+
+    metrics = json.loads(path.read_text(), parse_constant=refuse)
+    assert metrics == {'semseg/mIoU': None, 'disparity/abs_err': None, 'meta': {}}
+    assert rows(metrics_table(metrics, TASKS))[1:] == [
+        ['semseg/mIoU', 'higher', ''],
+        ['disparity/abs_err', 'lower', ''],
+    ]

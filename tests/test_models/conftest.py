@@ -1,0 +1,176 @@
+"""Tiny models of three tasks, their batches, and clips cut out of videos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from mmengine.structures import PixelData
+from torch import Tensor, nn
+
+from mmmtl.datasets.clip import Clip
+from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
+from mmmtl.registry import MODELS
+from mmmtl.structures import MultiTaskDataSample
+from mmmtl.tasks import build_tasks
+
+TASKS = dict(
+    semseg=dict(type='SemanticSegmentation', classes=['a', 'b', 'c', 'd']),
+    depth=dict(type='DepthEstimation', max_depth=10.0),
+    normals=dict(type='SurfaceNormals'),
+)
+CHANNELS = 8
+SIZE = (24, 32)
+
+
+class TinyNet(nn.Module):
+    """A backbone of two strided convolutions with batch norm: (N, 3, H, W) to one map of stride 4."""
+
+    def __init__(self, *, hidden: int, channels: int = CHANNELS) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, hidden, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU(),
+            nn.Conv2d(hidden, channels, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        assert len(images), 'a backbone was run on no pictures'
+        return (self.layers(images),)
+
+
+def scramble(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Random parameters and batch statistics: no norm is the identity, no bias is zero, no two tasks agree."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+            if not tensor.is_floating_point() or name.startswith('data_preprocessor'):
+                continue
+            noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64).to(tensor)
+            fan_in = max(tensor[0].numel(), 1) if tensor.dim() > 1 else 4
+            tensor.copy_(1 + 0.3 * noise.tanh() if name.endswith('running_var') else 2 * noise / fan_in**0.5)
+    return model
+
+
+def image_model(tasks: Mapping[str, Any] = TASKS, **changes: Any) -> MultiTaskSegmentor:
+    """An image model with squeeze-excitation, scrambled, float64, in eval mode."""
+    cfg: dict[str, Any] = dict(
+        type='MultiTaskSegmentor',
+        tasks=tasks,
+        backbone=dict(type=TinyNet, hidden=6),
+        neck=dict(type='TaskSqueezeExcitation', channels=CHANNELS, reduction=2),
+        decode_head=dict(type='TaskConvHead', in_channels=CHANNELS, channels=(10, 6)),
+    )
+    return scramble(MODELS.build({**cfg, **changes})).double().eval()
+
+
+def video_model(
+    tasks: Mapping[str, Any] = TASKS,
+    *,
+    interval: int = 5,
+    neck: Mapping[str, Any] | None = None,
+    align: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> VideoMultiTaskSegmentor:
+    """A MILA with an alignment loss, scrambled, float64, in eval mode."""
+    ila = dict(type='ILANeck', channels=CHANNELS, attention_channels=4, reduction=2)
+    cfg: dict[str, Any] = dict(
+        type='VideoMultiTaskSegmentor',
+        tasks=tasks,
+        backbone=dict(type=TinyNet, hidden=6),
+        fast_backbone=dict(type=TinyNet, hidden=4),
+        neck={**(ila if 'type' not in (neck or {}) else {}), **(neck or {})},
+        decode_head=dict(type='TaskConvHead', in_channels=CHANNELS, channels=(10, 6)),
+        align_loss={'type': 'AdversarialAlignLoss', 'channels': CHANNELS, 'hidden_channels': 5, **(align or {})},
+        key_frame_policy=dict(type='FixedInterval', interval=interval),
+    )
+    return scramble(MODELS.build({**cfg, **changes})).double().eval()
+
+
+def labels(size: Sequence[int] = SIZE, tasks: Sequence[str] = tuple(TASKS), seed: int = 0) -> PixelData:
+    """Random maps of some of the tasks."""
+    generator = torch.Generator().manual_seed(seed)
+    normals = torch.randn(3, *size, generator=generator)
+    maps = dict(
+        semseg=torch.randint(0, 4, (1, *size), generator=generator),
+        depth=torch.rand(1, *size, generator=generator) * 9 + 0.5,
+        normals=normals / normals.norm(dim=0),
+    )
+    return PixelData(**{name: maps[name] for name in tasks})
+
+
+def sample(*, size: Sequence[int] = SIZE, tasks: Sequence[str] = tuple(TASKS), seed: int = 0, **meta: Any) -> Any:
+    """A data sample with labels for `tasks`."""
+    metainfo = dict(img_path=f'{seed}.png', ori_shape=tuple(size), img_shape=tuple(size), **meta)
+    return MultiTaskDataSample(metainfo=metainfo, gt=labels(size, tasks, seed))
+
+
+def clip_samples(offsets: Sequence[int], valid_slots: Sequence[Sequence[bool]] | None = None, **kwargs: Any) -> Any:
+    """Data samples of clips; by default every slot that an offset has is valid."""
+    valid = valid_slots or [(offset > 0, True, True) for offset in offsets]
+    return [
+        sample(seed=row, offset=offset, valid_slots=tuple(slots), **kwargs)
+        for row, (offset, slots) in enumerate(zip(offsets, valid, strict=True))
+    ]
+
+
+def pixels(*shape: int, seed: int = 0) -> Tensor:
+    """Random float64 pictures."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def clips(count: int, seed: int = 0) -> Tensor:
+    """Random clips (count, 3, 3, H, W)."""
+    return pixels(count, 3, 3, *SIZE, seed=seed)
+
+
+def clip_at(video: Tensor, time: int, interval: int) -> tuple[Tensor, MultiTaskDataSample]:
+    """The clip of frame `time` of a video (T, 3, H, W) that begins with a key frame; missing frames are NaN."""
+    offset = time % interval
+    slots = Clip(interval=interval).slots(offset)
+    times = [None if slot is None or time + slot < 0 else time + slot for slot in slots]
+    frames = [torch.full_like(video[0], float('nan')) if t is None else video[t] for t in times]
+    valid = tuple(t is not None for t in times)
+    return torch.stack(frames), sample(size=video.shape[-2:], seed=time, offset=offset, valid_slots=valid)
+
+
+def assert_same(got: Mapping[str, Tensor], expected: Mapping[str, Tensor], **tolerance: float) -> None:
+    """Equal maps of equal names in equal order, and no NaN."""
+    assert list(got) == list(expected)
+    assert got
+    for name in got:
+        assert torch.isfinite(got[name]).all(), name
+        torch.testing.assert_close(got[name], expected[name], msg=lambda m, n=name: f'{n}: {m}', **tolerance)
+
+
+@pytest.fixture
+def tiny() -> SimpleNamespace:
+    """Builders of tiny models and batches, see the functions of this file."""
+    return SimpleNamespace(
+        CHANNELS=CHANNELS,
+        SIZE=SIZE,
+        TASKS={name: dict(cfg) for name, cfg in TASKS.items()},
+        TinyNet=TinyNet,
+        assert_same=assert_same,
+        clip_at=clip_at,
+        clip_samples=clip_samples,
+        clips=clips,
+        image_model=image_model,
+        labels=labels,
+        pixels=pixels,
+        sample=sample,
+        scramble=scramble,
+        tasks=build_tasks(TASKS, 'the test'),
+        video_model=video_model,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)

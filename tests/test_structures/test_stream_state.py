@@ -1,0 +1,169 @@
+"""The state of streams: rows are reset, chosen, moved, saved and loaded; flags stay on the CPU."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmmtl.structures import StreamState
+
+FLAGS = ('has_key', 'has_non_key', 'frames')
+
+
+def make_state() -> StreamState:
+    """Three streams; the value of every memory says its row."""
+    rows = torch.arange(3.0)
+    return StreamState(
+        has_key=torch.tensor([True, True, False]),
+        has_non_key=torch.tensor([True, False, False]),
+        frames=torch.tensor([7, 1, 0]),
+        key={'features': rows.view(3, 1, 1, 1).expand(3, 2, 4, 5).clone(), 'embedded': 10 + rows.view(3, 1)},
+        non_key={'features': 20 + rows.view(3, 1)},
+        resolution=(64, 128),
+    )
+
+
+def values(state: StreamState) -> dict[str, Any]:
+    """Everything as nested lists."""
+    memory = {f'{slot}.{name}': t.tolist() for slot in ('key', 'non_key') for name, t in getattr(state, slot).items()}
+    return {**{name: getattr(state, name).tolist() for name in FLAGS}, **memory, 'resolution': state.resolution}
+
+
+def test_new_streams_have_seen_nothing() -> None:
+    state = StreamState.new(2)
+
+    assert len(state) == 2
+    assert values(state) == dict(has_key=[False] * 2, has_non_key=[False] * 2, frames=[0, 0], resolution=None)
+    assert (state.has_key.dtype, state.has_non_key.dtype, state.frames.dtype) == (torch.bool, torch.bool, torch.int64)
+    assert state.key == state.non_key == {}
+    # The flags are tensors of their own.
+    assert state.has_key.data_ptr() != state.has_non_key.data_ptr()
+
+
+@pytest.mark.parametrize(
+    'rows', [[0, 2], (2, 0), torch.tensor([0, 2]), torch.tensor([True, False, True]), [True, False, True]]
+)
+def test_reset_forgets_those_rows_alone(rows: Any) -> None:
+    state = make_state()
+    before = values(state)
+    reset = state.reset(rows)
+
+    assert reset.has_key.tolist() == [False, True, False]
+    assert reset.has_non_key.tolist() == [False, False, False]
+    assert reset.frames.tolist() == [0, 1, 0]
+    # What was remembered of the others, and of the stream as a whole, goes on; the old state is as it was.
+    assert reset.key['features'][1].tolist() == state.key['features'][1].tolist()
+    assert reset.resolution == (64, 128)
+    assert values(state) == before
+
+
+@pytest.mark.parametrize('rows', [[], torch.tensor([False] * 3)])
+def test_reset_of_nothing_changes_nothing(rows: Any) -> None:
+    assert values(make_state().reset(rows)) == values(make_state())
+
+
+@pytest.mark.parametrize(
+    ('rows', 'expected'),
+    [
+        ([2, 0], [2, 0]),
+        ([1], [1]),
+        ([0, 0, 1, 2], [0, 0, 1, 2]),
+        (torch.tensor([2, 1]), [2, 1]),
+        (torch.tensor([True, False, True]), [0, 2]),
+        ([], []),
+    ],
+)
+def test_select_takes_rows_in_their_order(rows: Any, expected: list[int]) -> None:
+    state, chosen = make_state(), make_state().select(rows)
+
+    assert len(chosen) == len(expected)
+    for name in FLAGS:
+        assert getattr(chosen, name).tolist() == [getattr(state, name).tolist()[row] for row in expected]
+    assert chosen.key['features'].shape == (len(expected), 2, 4, 5)
+    assert chosen.key['features'][:, 0, 0, 0].tolist() == expected
+    assert chosen.key['embedded'][:, 0].tolist() == [10 + row for row in expected]
+    assert chosen.non_key['features'][:, 0].tolist() == [20 + row for row in expected]
+    assert chosen.resolution == (64, 128)
+
+
+def test_a_mask_is_for_all_streams() -> None:
+    with pytest.raises(ValueError, match=r'a mask of shape \(2,\) for 3 streams'):
+        make_state().reset(torch.tensor([True, False]))
+    with pytest.raises(IndexError):
+        make_state().select([3])
+
+
+def test_a_state_of_no_frames_can_be_selected_and_moved() -> None:
+    state = StreamState.new(3).select([1, 2]).to('meta')
+
+    assert len(state) == 2
+    assert state.frames.device.type == 'cpu'
+
+
+def test_moving_takes_the_memory_and_leaves_the_flags() -> None:
+    state = make_state().to('meta')
+
+    assert {t.device.type for memory in (state.key, state.non_key) for t in memory.values()} == {'meta'}
+    assert {getattr(state, name).device.type for name in FLAGS} == {'cpu'}
+    # Rows are chosen wherever the memory is.
+    assert state.select(torch.tensor([True, False, True])).key['features'].shape == (2, 2, 4, 5)
+    assert state.reset([0]).has_key.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize('make', [make_state, lambda: StreamState.new(2)], ids=['running', 'new'])
+def test_saved_and_loaded_safely(make: Any) -> None:
+    state, buffer = make(), io.BytesIO()
+    torch.save(state.state_dict(), buffer)
+    buffer.seek(0)
+    loaded = StreamState.from_state_dict(torch.load(buffer, weights_only=True))
+
+    assert values(loaded) == values(state)
+    assert [getattr(loaded, name).dtype for name in FLAGS] == [torch.bool, torch.bool, torch.int64]
+    assert loaded.resolution == state.resolution
+    assert type(loaded.resolution) is type(state.resolution)
+
+
+def test_flags_are_loaded_to_the_cpu() -> None:
+    class OnDevice(Tensor):
+        """A tensor that says where `cpu` is asked of it."""
+
+        asked = 0
+
+        def cpu(self) -> Tensor:
+            OnDevice.asked += 1
+            return self.as_subclass(Tensor)
+
+    state_dict = make_state().state_dict()
+    state_dict.update({name: state_dict[name].as_subclass(OnDevice) for name in FLAGS})
+    loaded = StreamState.from_state_dict(state_dict)
+
+    assert OnDevice.asked == 3
+    assert values(loaded) == values(make_state())
+
+
+@pytest.mark.gpu
+def test_flags_stay_on_the_cpu_with_a_gpu() -> None:
+    state, buffer = make_state().to('cuda'), io.BytesIO()
+    torch.save(state.state_dict(), buffer)
+    buffer.seek(0)
+    loaded = StreamState.from_state_dict(torch.load(buffer, weights_only=True, map_location='cuda'))
+
+    for some in (state, loaded, loaded.select(torch.tensor([2, 0, 1], device='cuda')).select([1, 2, 0])):
+        assert {getattr(some, name).device.type for name in FLAGS} == {'cpu'}
+        assert some.key['features'].is_cuda
+        assert values(some) == values(make_state())
+
+
+def test_states_are_objects_not_values() -> None:
+    # Tensors have no truth value: two states compare as objects, and may be keys of a dict.
+    state = make_state()
+
+    assert state == state
+    assert state != make_state()
+    assert {state: 1}[state] == 1
+    with pytest.raises(AttributeError):
+        state.frames = torch.zeros(3)  # type: ignore[misc]

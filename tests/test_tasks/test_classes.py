@@ -1,0 +1,74 @@
+"""Class lists: names, colours, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from mmseg.datasets import CityscapesDataset
+
+from mmmtl.datasets import synthetic_scene
+from mmmtl.tasks.classes import CLASSES, class_list
+
+
+def test_every_list_is_sound() -> None:
+    assert len(CLASSES) >= 5
+    for name, classes in CLASSES.items():
+        names, colours = class_list(name)
+        assert names == tuple(classes)
+        # Colours tell the classes apart in a picture.
+        assert len(set(colours)) == len(names), name
+        assert all(len(colour) == 3 and min(colour) >= 0 and max(colour) <= 255 for colour in colours), name
+        suffix = name.rpartition('_')[2]
+        assert not suffix.isdigit() or int(suffix) == len(names), name
+
+
+def test_cityscapes_is_that_of_mmseg() -> None:
+    names, colours = class_list('cityscapes_19')
+
+    assert list(names) == list(CityscapesDataset.METAINFO['classes'])
+    assert [list(colour) for colour in colours] == CityscapesDataset.METAINFO['palette']
+
+
+def test_synthetic_is_that_of_the_scenes() -> None:
+    assert class_list('synthetic') == (synthetic_scene.CLASSES, synthetic_scene.PALETTE)
+
+
+def test_names_without_colours_get_distinct_ones() -> None:
+    names, colours = class_list([f'class {i}' for i in range(40)])
+
+    assert names[39] == 'class 39'
+    assert len(set(colours)) == 40
+    assert class_list(['a', 'b', 'c', 'd'])[1] == ((242, 61, 61), (104, 166, 41), (61, 242, 242), (104, 41, 166))
+
+
+def test_a_palette_replaces_the_colours() -> None:
+    palette = [[i, 2 * i, 255] for i in range(13)]
+    names, colours = class_list('nyuv2_13', palette)
+
+    assert names == tuple(CLASSES['nyuv2_13'])
+    assert colours == tuple((i, 2 * i, 255) for i in range(13))
+
+
+def test_unknown_list_suggests_near_ones() -> None:
+    with pytest.raises(ValueError, match=r"unknown class list 'nyu_13'; did you mean \['nyuv2_13'.*as a list"):
+        class_list('nyu_13')
+    with pytest.raises(ValueError, match='cityscapes_19.*nyuv2_13'):
+        class_list('zzz')
+
+
+@pytest.mark.parametrize('classes', [[], ['a', 'b', 'a']])
+def test_classes_must_be_distinct_and_some(classes: list[str]) -> None:
+    with pytest.raises(ValueError, match='distinct and not empty'):
+        class_list(classes)
+
+
+@pytest.mark.parametrize(
+    ('palette', 'message'),
+    [
+        ([[0, 0, 0]], '1 colours in the palette for 2 classes'),
+        ([[0, 0, 0], [0, 0]], r'three numbers in 0\.\.255, not \[\[0, 0\]\]'),
+        ([[0, 0, 0], [0, 0, 256]], r'not \[\[0, 0, 256\]\]'),
+    ],
+)
+def test_impossible_palettes(palette: list[list[int]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        class_list(['a', 'b'], palette)

@@ -1,0 +1,235 @@
+"""Depth: loss, decoding, the usual errors by hand and against mmseg's, camera changes, and errors."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmseg.evaluation.metrics import DepthMetric
+from torch import Tensor
+
+from mmmtl.structures import CameraChange
+from mmmtl.tasks import DepthEstimation
+
+LN2 = math.log(2)
+
+
+def make_task(**kwargs: Any) -> DepthEstimation:
+    return DepthEstimation(**{'name': 'depth', 'max_depth': 10.0, **kwargs})
+
+
+def depth_map(*values: float) -> Tensor:
+    return torch.tensor([[values]], dtype=torch.float32)
+
+
+def random_maps(seed: int, size: tuple[int, int] = (9, 11)) -> tuple[Tensor, Tensor]:
+    """(prediction, target) in metres; some of the target has no measurement and some lies beyond 10 m."""
+    generator = torch.Generator().manual_seed(seed)
+    target = 0.5 + 11 * torch.rand(1, *size, generator=generator)
+    prediction = (target * torch.exp(0.4 * torch.randn(target.shape, generator=generator))).clamp(1e-3, 10)
+    target[torch.rand(target.shape, generator=generator) < 0.2] = 0
+    return prediction, target
+
+
+# ---------------------------------------------------------------- loss and decoding
+
+
+def test_loss_by_hand() -> None:
+    task = make_task(scale=2.0)
+    logits = depth_map(1.0, 3.0, 5.0, -1.0, 100.0)[None].requires_grad_()
+    target = depth_map(2.5, 5.0, 0.0, 10.0, 10.5)[None]  # the third is not measured, the last too far
+
+    loss = task.loss(logits, target)
+
+    assert list(loss) == ['loss_l1']
+    assert loss['loss_l1'].item() == pytest.approx((0.5 + 1.0 + 12.0) / 3)
+    (gradient,) = torch.autograd.grad(loss['loss_l1'], logits)
+    torch.testing.assert_close(gradient.flatten(), 2.0 / 3 * torch.tensor([-1.0, 1.0, 0.0, -1.0, 0.0]))
+
+
+def test_range_is_open_below_and_closed_above() -> None:
+    task = make_task(min_depth=0.5)
+    target = depth_map(0.0, 0.5, np.nextafter(np.float32(0.5), np.float32(1)), 10.0, np.nextafter(np.float32(10), 11))
+
+    assert task.valid(target).flatten().tolist() == [False, False, True, True, False]
+
+
+def test_loss_of_nothing_measured_is_zero_and_tied_to_the_graph() -> None:
+    logits = torch.randn(2, 1, 4, 5, requires_grad=True)
+    target = torch.zeros(2, 1, 4, 5)
+    target[1] = 12.0
+    loss = make_task().loss(logits, target)['loss_l1']
+
+    assert loss.item() == 0
+    loss.backward()
+    assert logits.grad is not None
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_decode_scales_and_clamps() -> None:
+    decoded = make_task(scale=4.0, min_depth=0.5).decode(depth_map(-3.0, 0.1, 1.25, 2.5, 99.0)[None])
+
+    assert decoded.dtype == torch.float32
+    assert decoded.flatten().tolist() == [0.5, 0.5, 5.0, 10.0, 10.0]
+
+
+# ---------------------------------------------------------------- metrics
+
+
+def test_metrics_by_hand() -> None:
+    task = make_task()
+    # Ratios 2, 1.25 (not below the first threshold), 1.5, 1; the last three pixels do not count.
+    prediction = depth_map(1.0, 5.0, 3.0, 8.0, 5.0, 10.0, 7.0)
+    target = depth_map(2.0, 4.0, 2.0, 8.0, 0.0, 10.5, 1e-3)
+
+    metrics = task.summarize(task.measure(prediction, target))
+
+    logs = [LN2, math.log(1.25), math.log(1.5), 0]
+    expected = {
+        'abs_err': (1 + 1 + 1 + 0) / 4,
+        'rel_err': (1 / 2 + 1 / 4 + 1 / 2 + 0) / 4,
+        'rmse': math.sqrt(3 / 4),
+        'rmse_log': math.sqrt(sum(x * x for x in logs) / 4),
+        'delta1': 25.0,
+        'delta2': 75.0,
+        'delta3': 75.0,
+    }
+    assert list(metrics) == list(expected)
+    assert metrics == pytest.approx(expected, rel=1e-12)
+
+
+def test_deltas_are_strict_percentages() -> None:
+    task = make_task()
+    # 1.25, 1.5625 and 1.953125 are exact in binary: none is below its own threshold.
+    metrics = task.summarize(task.measure(depth_map(1.25, 1.5625, 1.953125, 1.0), depth_map(1.0, 1.0, 1.0, 1.0)))
+
+    assert [metrics[f'delta{i}'] for i in (1, 2, 3)] == [25.0, 50.0, 75.0]
+
+
+def test_metrics_are_those_of_mmseg() -> None:
+    task = make_task()
+    totals, prediction, target = torch.zeros(8, dtype=torch.float64), [], []
+    for seed in range(5):
+        p, g = random_maps(seed, (7 + seed, 20))
+        totals += task.measure(p, g)
+        keep = (g > 1e-3) & (g <= 10)
+        prediction.append(p[keep].double())
+        target.append(g[keep].double())
+    theirs = DepthMetric._calc_all_metrics(torch.cat(target), torch.cat(prediction))
+
+    ours = task.summarize(totals)
+    assert ours['rel_err'] == pytest.approx(theirs['abs_rel'], rel=1e-12)
+    assert ours['rmse'] == pytest.approx(theirs['rmse'], rel=1e-12)
+    assert ours['rmse_log'] == pytest.approx(theirs['rmse_log'], rel=1e-12)
+    for i in (1, 2, 3):
+        assert ours[f'delta{i}'] == pytest.approx(100 * theirs[f'd{i}'], rel=1e-6)  # mmseg divides in float32
+    error = (torch.cat(prediction) - torch.cat(target)).abs().mean().item()
+    assert ours['abs_err'] == pytest.approx(error, rel=1e-12)
+
+
+def test_images_add_up_to_their_concatenation() -> None:
+    task = make_task()
+    pairs = [random_maps(seed) for seed in range(4)]
+    together = task.measure(*(torch.cat(maps, dim=-1) for maps in zip(*pairs, strict=True)))
+
+    torch.testing.assert_close(sum(task.measure(*pair) for pair in pairs), together, rtol=1e-13, atol=0)
+
+
+def test_pixels_count_alike_in_every_image() -> None:
+    task = make_task()
+    totals = task.measure(depth_map(3.0), depth_map(2.0)) + task.measure(depth_map(*[5.0] * 3), depth_map(*[5.0] * 3))
+
+    assert task.summarize(totals)['abs_err'] == 0.25
+
+
+def test_nothing_measured_scores_nan() -> None:
+    task = make_task()
+    metrics = task.summarize(task.measure(depth_map(1.0, 2.0), depth_map(0.0, 11.0)))
+
+    assert set(metrics) == set(task.higher_is_better)
+    assert all(math.isnan(value) for value in metrics.values())
+
+
+# ---------------------------------------------------------------- maps
+
+
+def test_adjust_multiplies_by_the_ratio() -> None:
+    array = np.array([[0.0, 2.0], [4.0, 6.0]], dtype=np.float32)
+    adjusted = make_task().adjust(array, CameraChange(depth_ratio=1 / 1.25))
+
+    assert adjusted.dtype == np.float32
+    np.testing.assert_allclose(adjusted, [[0.0, 1.6], [3.2, 4.8]], rtol=1e-6)
+    np.testing.assert_array_equal(array, [[0.0, 2.0], [4.0, 6.0]])
+
+
+def test_adjust_takes_a_ratio_per_pixel() -> None:
+    array = np.array([[0.0, 2.0], [4.0, 6.0]], dtype=np.float32)
+    adjusted = make_task().adjust(array, CameraChange(depth_ratio=np.array([[3.0, 0.5], [1.0, 2.0]])))
+
+    assert adjusted.dtype == np.float32
+    np.testing.assert_array_equal(adjusted, [[0.0, 1.0], [4.0, 12.0]])
+
+
+def test_a_mirror_and_a_roll_leave_depth_alone() -> None:
+    array = np.array([[0.0, 2.5]], dtype=np.float32)
+    np.testing.assert_array_equal(make_task().adjust(array, CameraChange(linear=np.diag([-1.0, 1, 1]))), array)
+
+
+@pytest.mark.parametrize('value', [-0.5, np.nan, np.inf])
+def test_check_refuses_impossible_depths(value: float) -> None:
+    with pytest.raises(ValueError, match=r"d/000001\.png: depth of task 'depth' must be finite and >= 0 \(0 = none\)"):
+        make_task().check(np.array([[1.0, value]], dtype=np.float32), 'd/000001.png')
+
+
+def test_check_refuses_millimetres() -> None:
+    with pytest.raises(ValueError, match=r'd\.png: .* far beyond max_depth=10\.0 m \(nearest 850\.0\).*in metres'):
+        make_task().check(np.array([[0.0, 850.0], [4200.0, 3100.0]], dtype=np.float32), 'd.png')
+
+
+@pytest.mark.parametrize('values', [[0.0, 0.0], [0.0, 12.0], [655.0, 3.0], [99.0, 60.0]])
+def test_check_accepts_far_and_unmeasured_pixels(values: list[float]) -> None:
+    # A crop may show nothing within the range; that is no reason to stop a training run.
+    make_task().check(np.array([values], dtype=np.float32), 'd.png')
+
+
+def test_constant_is_the_mean_of_all_pixels() -> None:
+    maps = [np.array([[1.0, 0.0, 11.0]], dtype=np.float32), np.array([[4.0], [4.0], [7.0]], dtype=np.float32)]
+    constant = make_task().constant(iter(maps))
+
+    assert constant.dtype == np.float32
+    assert constant.tolist() == [[[4.0]]]
+
+
+@pytest.mark.parametrize('maps', [[], [np.zeros((2, 2), dtype=np.float32)]], ids=['no map', 'no depth'])
+def test_constant_needs_a_measurement(maps: list[np.ndarray]) -> None:
+    with pytest.raises(ValueError, match="task 'depth': the maps have no labelled pixel"):
+        make_task().constant(maps)
+
+
+def test_draw_shows_near_bright_and_none_black() -> None:
+    image = np.zeros((1, 5, 3), dtype=np.uint8)
+    picture = make_task().draw(image, np.array([[[0.0, 0.1, 2.5, 10.0, 40.0]]], dtype=np.float32))
+
+    # sqrt(2.5 / 10) is half of the scale: level 127 of 255. Beyond the range is as dark as its end.
+    scale = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[None], cv2.COLORMAP_MAGMA)[0, :, ::-1]
+    assert picture.dtype == np.uint8
+    np.testing.assert_array_equal(picture[0], [[0, 0, 0], scale[229], scale[127], scale[0], scale[0]])
+    assert picture.astype(int).sum(axis=-1)[0].tolist()[1:] == sorted(picture.astype(int).sum(axis=-1)[0, 1:])[::-1]
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(max_depth=0.0), "task 'depth': depths need 0 < min_depth < max_depth, not 0.001 and 0.0"),
+        (dict(min_depth=0.0), 'not 0.0 and 10.0'),
+        (dict(min_depth=10.0), 'not 10.0 and 10.0'),
+        (dict(scale=0.0), 'scale must be positive, not 0.0'),
+    ],
+)
+def test_impossible_arguments(kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_task(**kwargs)

@@ -1,0 +1,48 @@
+"""Running command lines: inside this process where that says as much as a process of its own."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# The demo's model on two small videos: an iteration takes a fraction of a second.
+TINY_CONFIG = ROOT / 'configs' / 'mila' / 'mila_tiny-k5_1xb8-demo_synthetic-64x128.py'
+TINY_OPTIONS = [
+    'train_cfg.max_iters=2',
+    'train_cfg.val_interval=2',
+    'default_hooks.checkpoint.interval=2',
+    'train_dataloader.batch_size=2',
+    'test_dataloader.batch_size=2',
+    *(f'{split}_dataloader.dataset.num_videos={videos}' for split, videos in (('train', 2), ('val', 1), ('test', 1))),
+    *(f'{split}_dataloader.dataset.size=(32,64)' for split in ('train', 'val', 'test')),
+]
+
+
+@pytest.fixture
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture
+def tiny() -> tuple[str, list[str]]:
+    """The path of a config, and what makes it tiny as `--cfg-options`."""
+    return str(TINY_CONFIG), list(TINY_OPTIONS)
+
+
+@pytest.fixture
+def run_tool(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a script as a command line does, in this process, and returns what it printed."""
+
+    def run(script: str, *arguments: object) -> str:
+        monkeypatch.setattr(sys, 'argv', [script, *map(str, arguments)])
+        runpy.run_path(str(ROOT / script), run_name='__main__')
+        return capsys.readouterr().out
+
+    return run

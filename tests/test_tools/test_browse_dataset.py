@@ -1,0 +1,97 @@
+"""browse_dataset.py: the samples of a training run, drawn."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmengine.structures import PixelData
+
+from mmmtl.structures import MultiTaskDataSample
+from mmmtl.tasks import build_tasks, resolve_tasks
+from mmmtl.visualization import grid
+
+TOOL = 'tools/analysis_tools/browse_dataset.py'
+BAR = 20
+"""Height of a caption."""
+TILE = ('', np.zeros((32, 64, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def tool(root: Path) -> SimpleNamespace:
+    return SimpleNamespace(**runpy.run_path(str(root / TOOL)))
+
+
+def test_samples_are_those_of_a_training_run(tool: SimpleNamespace, tiny: tuple[str, list[str]]) -> None:
+    cfg = Config.fromfile(tiny[0])
+    cfg.merge_from_dict({key: DictAction._parse_iterable(value) for key, value in (o.split('=') for o in tiny[1])})
+    cfg = resolve_tasks(cfg)
+    init_default_scope('mmmtl')
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=7)
+    batch = next(iter(loader))
+    dataset, order = tool.draw_samples(cfg.train_dataloader, 7)
+    for row, image in enumerate(batch['inputs']):
+        item = dataset[next(order)]
+        assert torch.equal(item['inputs'], image)
+        assert item['data_samples'].offset == batch['data_samples'][row].offset
+        assert torch.equal(item['data_samples'].gt.depth, batch['data_samples'][row].gt.depth)
+
+
+def test_pictures_of_clips(run_tool: Callable[..., str], tiny: tuple[str, list[str]], tmp_path: Path) -> None:
+    folder = tmp_path / 'new' / 'pictures'
+    printed = run_tool(TOOL, tiny[0], '--number', 3, '--output-dir', folder, '--cfg-options', *tiny[1])
+    assert f'3 pictures: {folder}' in printed
+    names = sorted(path.name for path in folder.iterdir())
+    assert [name[:11] for name in names] == ['train_0000_', 'train_0001_', 'train_0002_']
+    for name in names:
+        # Three frames above three tasks.
+        assert cv2.imread(str(folder / name)).shape == grid(2 * [3 * [TILE]]).shape
+
+
+def test_pictures_of_single_images(run_tool: Callable[..., str], tiny: tuple[str, list[str]], tmp_path: Path) -> None:
+    options = [*tiny[1], 'val_dataloader.dataset.clip=None']
+    arguments = ('--split', 'val', '--number', 1000, '--tasks', 'depth', '--output-dir', tmp_path)
+    assert '4 pictures' in run_tool(TOOL, tiny[0], *arguments, '--cfg-options', *options)
+    shapes = {cv2.imread(str(path)).shape for path in tmp_path.iterdir()}
+    assert shapes == {grid([[TILE, TILE]]).shape}
+
+
+def test_empty_slots_are_grey_and_frames_have_their_colours(tool: SimpleNamespace) -> None:
+    tasks = build_tasks({'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}, 'the test')
+    frames = np.zeros((3, 3, 24, 200), dtype=np.uint8)
+    frames[:, 0] = np.array([50, 100, 150])[:, None, None]  # blue comes first
+    sample = MultiTaskDataSample(metainfo=dict(offset=0, valid_slots=(False, True, True)), gt=PixelData())
+    panel = tool.sample_panel(frames, sample, tasks, 5)
+    assert panel.shape == (2 * (24 + BAR), 600, 3)
+    tiles = panel[BAR : BAR + 24].reshape(24, 3, 200, 3)
+    assert (tiles[:, 0] == 128).all()
+    assert (tiles[:, 1] == (0, 0, 100)).all()
+    assert (tiles[:, 2] == (0, 0, 150)).all()
+    # The second row is the unlabelled task, black, and white beside it.
+    labels = panel[-24:]
+    assert (labels[:, :200] == 0).all()
+    assert (labels[:, 200:] == 255).all()
+
+
+def test_bad_number(run_tool: Callable[..., str], tiny: tuple[str, list[str]]) -> None:
+    with pytest.raises(SystemExit, match='--number must be at least 1, not 0'):
+        run_tool(TOOL, tiny[0], '--number', 0)
+
+
+def test_config_without_the_split(run_tool: Callable[..., str], tiny: tuple[str, list[str]]) -> None:
+    with pytest.raises(SystemExit, match='it has no test_dataloader'):
+        run_tool(TOOL, tiny[0], '--split', 'test', '--cfg-options', 'test_dataloader=None')
+
+
+def test_no_window_without_a_display(run_tool: Callable[..., str], tiny: tuple[str, list[str]]) -> None:
+    with pytest.raises(SystemExit, match='no display here; write pictures with --output-dir'):
+        run_tool(TOOL, tiny[0], '--show', '--number', 1)

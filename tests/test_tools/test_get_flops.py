@@ -1,0 +1,58 @@
+"""get_flops.py: the costs of the paper's models, the table, the file and where the size comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TOOL = 'tools/analysis_tools/get_flops.py'
+
+# GMAC with everything counted: key frame, other frame, average over K = 5 (../shared/reference/video_mtl.md, 1.5).
+PAPER = {
+    'mila_d101-d18-k5_1xb4-50e_cityscapes-256x512.py': (114.8, 58.1, 69.4),
+    'mila_d101-d18-k5_1xb4-50e_nyuv2-288x384.py': (105.6, 61.7, 70.5),
+}
+
+
+@pytest.mark.parametrize('config', PAPER)
+def test_costs_of_the_paper(run_tool: Callable[..., str], root: Path, tmp_path: Path, config: str) -> None:
+    file = tmp_path / 'new' / 'cost.json'
+    printed = run_tool(TOOL, root / 'configs' / 'mila' / config, '--json', file)
+    cost = json.loads(file.read_text())
+    counted = [cost['macs'][kind] / 1e9 for kind in ('key', 'non_key', 'average')]
+    assert counted == pytest.approx(PAPER[config], rel=0.01)
+    (total,) = (line for line in printed.splitlines() if line.startswith('| total'))
+    assert [float(cell) for cell in total.split('|')[3:6]] == pytest.approx(counted, abs=5e-4)
+    assert 'align_loss (training only)' in printed
+    assert f'{file}' in printed
+
+
+def test_the_size_can_be_said(run_tool: Callable[..., str], root: Path, tmp_path: Path) -> None:
+    config = root / 'configs' / 'baselines' / 'multi-task_d101_1xb4-50e_cityscapes-256x512.py'
+    macs = {}
+    for height, width in ((256, 512), (128, 256)):
+        run_tool(TOOL, config, '--shape', height, width, '--json', tmp_path / 'c.json', '--tasks', 'disparity')
+        cost = json.loads((tmp_path / 'c.json').read_text())
+        assert cost['shape'] == [height, width]
+        assert {part['task'] for part in cost['parts']} == {'', 'disparity'}
+        macs[height] = cost['macs']['image']
+    assert macs[256] == 4 * macs[128]
+
+
+def test_no_size_is_an_error_that_names_the_flag(run_tool: Callable[..., str], tiny: tuple[str, list[str]]) -> None:
+    with pytest.raises(SystemExit, match=r'synthetic-64x128\.py: .*--shape H W'):
+        run_tool(TOOL, tiny[0])
+
+
+def test_no_weight_file_is_needed(run_tool: Callable[..., str], root: Path) -> None:
+    config = root / 'configs' / 'baselines' / 'multi-task_r50_1xb4-2k_house-256x384.py'
+    missing = 'model.backbone.backbone.init_cfg.checkpoint=/nowhere/weights.pth'
+    assert 'total' in run_tool(TOOL, config, '--shape', 64, 96, '--cfg-options', missing)
+
+
+def test_missing_config(run_tool: Callable[..., str]) -> None:
+    with pytest.raises(SystemExit, match=r'nothing\.py: no such config file'):
+        run_tool(TOOL, 'nothing.py')

@@ -1,0 +1,89 @@
+"""The visualiser, which asks every task to draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmengine.visualization import Visualizer
+
+from mmmtl.registry import VISUALIZERS
+from mmmtl.structures import MultiTaskDataSample
+from mmmtl.visualization import MultiTaskVisualizer
+
+TASKS = {
+    'semseg': dict(type='SemanticSegmentation', classes=['a', 'b'], palette=[[200, 0, 0], [0, 100, 0]]),
+    'depth': dict(type='DepthEstimation', max_depth=4.0),
+}
+HEIGHT, WIDTH = 10, 160
+IMAGE = np.full((HEIGHT, WIDTH, 3), 100, dtype=np.uint8)
+
+
+@pytest.fixture
+def visualizer(tmp_path: Path) -> Visualizer:
+    visualizer = MultiTaskVisualizer('test', [dict(type='LocalVisBackend')], str(tmp_path))
+    visualizer.dataset_meta = {'tasks': TASKS}
+    return visualizer
+
+
+def tile(panel: np.ndarray, row: int, column: int) -> np.ndarray:
+    top = row * (20 + HEIGHT) + 20
+    return panel[top : top + HEIGHT, column * WIDTH : (column + 1) * WIDTH]
+
+
+def make_sample(gt: bool = True, pred: bool = True) -> MultiTaskDataSample:
+    sample = MultiTaskDataSample()
+    if gt:
+        sample.gt = PixelData(semseg=torch.zeros(1, HEIGHT, WIDTH, dtype=torch.int64))
+    if pred:
+        sample.pred = PixelData(
+            semseg=torch.ones(1, HEIGHT, WIDTH, dtype=torch.int64), depth=torch.full((1, HEIGHT, WIDTH), 4.0)
+        )
+    return sample
+
+
+def test_labels_stand_above_predictions(visualizer: MultiTaskVisualizer) -> None:
+    panel = visualizer.draw_sample(IMAGE, make_sample())
+
+    assert panel.shape == (2 * (20 + HEIGHT), 3 * WIDTH, 3)
+    assert (tile(panel, 0, 0) == 100).all() and (tile(panel, 1, 0) == 100).all()
+    assert (tile(panel, 0, 1) == (165, 35, 35)).all(), 'the first class'
+    assert (tile(panel, 0, 2) == 0).all(), 'depth has no label'
+    assert (tile(panel, 1, 1) == (35, 100, 35)).all(), 'the second class'
+    farthest = cv2.applyColorMap(np.zeros((1, 1), np.uint8), cv2.COLORMAP_MAGMA)[0, 0, ::-1]
+    assert (tile(panel, 1, 2) == farthest).all()
+
+
+@pytest.mark.parametrize(('gt', 'pred'), [(True, False), (False, True), (False, False)])
+def test_a_row_without_maps_is_left_out(visualizer: MultiTaskVisualizer, gt: bool, pred: bool) -> None:
+    panel = visualizer.draw_sample(IMAGE, make_sample(gt, pred))
+
+    assert panel.shape == (20 + HEIGHT, WIDTH * (3 if gt or pred else 1), 3)
+    assert (visualizer.draw_sample(IMAGE, make_sample(), draw_gt=gt, draw_pred=pred) == panel).all()
+
+
+def test_an_image_whose_labels_are_all_missing_has_no_row_for_them(visualizer: MultiTaskVisualizer) -> None:
+    sample = make_sample()
+    sample.gt = PixelData()
+
+    assert len(visualizer.draw_sample(IMAGE, sample)) == 20 + HEIGHT
+
+
+def test_it_hands_samples_to_its_backends(visualizer: MultiTaskVisualizer, tmp_path: Path) -> None:
+    visualizer.add_datasample('val_000007', IMAGE, make_sample(), draw_gt=False, step=3)
+
+    (path,) = tmp_path.rglob('*.png')
+    written = cv2.imread(str(path))[..., ::-1]
+    assert path.name == 'val_000007_3.png'
+    assert (written == visualizer.draw_sample(IMAGE, make_sample(), draw_gt=False)).all()
+
+
+def test_it_is_built_from_a_config_and_needs_tasks(tmp_path: Path) -> None:
+    visualizer = VISUALIZERS.build(dict(type='MultiTaskVisualizer', name='unresolved', save_dir=str(tmp_path)))
+
+    with pytest.raises(ValueError, match='the visualiser was built without tasks.*resolve_tasks'):
+        visualizer.draw_sample(IMAGE, make_sample())

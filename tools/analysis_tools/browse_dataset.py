@@ -1,0 +1,114 @@
+"""What a model is trained or tested on: a picture of each sample after the pipeline, with the labels of every task.
+
+Samples of a training set come in the order, and with the augmentation, of the first ones of a training run. A clip is
+shown as a strip of its three frames; slots that are empty are grey.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import matplotlib.pyplot as plt
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.visualization import Visualizer
+from rich.progress import track
+
+from mmmtl.datasets import Clip
+from mmmtl.engine import check_components
+from mmmtl.registry import DATA_SAMPLERS, DATASETS
+from mmmtl.structures import MultiTaskDataSample
+from mmmtl.tasks import Task, build_tasks, resolve_tasks
+from mmmtl.utils.cli import add_config_arguments, load_config
+from mmmtl.visualization import grid, task_tiles
+
+GREY = 128
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config_arguments(parser)
+    parser.add_argument('--split', choices=['train', 'val', 'test'], default='train', help='which data loader (train)')
+    parser.add_argument('--number', type=int, default=20, metavar='N', help='how many samples (20)')
+    parser.add_argument('--output-dir', metavar='DIR', help='write PNG pictures there (default: work_dirs/browse)')
+    parser.add_argument('--show', action='store_true', help='show them in a window; space goes on')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if args.number < 1:
+        raise SystemExit(f'--number must be at least 1, not {args.number}')
+    cfg = resolve_tasks(load_config(args))
+    init_default_scope(cfg.get('default_scope', 'mmmtl'))
+    loader = cfg.get(f'{args.split}_dataloader')
+    if not loader:
+        raise SystemExit(f'{args.config}: it has no {args.split}_dataloader; choose another --split')
+    check_components(Config(dict(loader=loader)))
+    tasks = build_tasks(cfg.tasks, 'the config')
+    # Without either flag pictures are written; with --show alone they are not.
+    folder = Path(args.output_dir or 'work_dirs/browse') if args.output_dir or not args.show else None
+    window = open_window() if args.show else None
+    dataset, order = draw_samples(loader, cfg.get('randomness', {}).get('seed') or 0)
+    number = min(args.number, len(dataset))
+    for position, index in enumerate(track(itertools.islice(order, number), args.split, total=number)):
+        item = dataset[index]
+        sample = item['data_samples']
+        panel = sample_panel(item['inputs'].numpy(), sample, tasks, cfg.get('key_frame_interval', 5))
+        name = f'{args.split}_{position:04d}_{sample.video}_{sample.time:06d}'.replace('/', '-')
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not cv2.imwrite(str(folder / f'{name}.png'), panel[..., ::-1]):
+                raise SystemExit(f'{folder}: cannot write pictures there')
+        if window is not None:
+            window.show(panel, win_name=name)
+    if folder is not None:
+        print(f'{number} pictures: {folder}')
+
+
+def open_window() -> Visualizer:
+    """A window; without a display mmengine would wait for one for ever."""
+    if plt.get_backend().lower() == 'agg':
+        raise SystemExit('--show: there is no display here; write pictures with --output-dir DIR instead')
+    return Visualizer()
+
+
+def draw_samples(loader: Mapping[str, Any], seed: int) -> tuple[Any, Iterator[int]]:
+    """The data set, and the indices in the order in which a run would use them, numbered for the augmentation."""
+    dataset = DATASETS.build(loader['dataset'])
+    sampler = DATA_SAMPLERS.build({'seed': seed, **loader['sampler'], 'dataset': dataset})
+    return dataset, iter(sampler)
+
+
+def sample_panel(
+    inputs: np.ndarray, sample: MultiTaskDataSample, tasks: Mapping[str, Task], interval: int
+) -> np.ndarray:
+    """Labels of every task beside the picture, or below the frames of the clip: (H, W, 3) uint8 RGB.
+
+    Args:
+        inputs: (3, H, W) or (3, 3, H, W) uint8 BGR.
+        sample: has `gt`.
+        tasks: by name.
+        interval: of the key frames.
+    """
+    frames = [np.ascontiguousarray(frame[::-1].transpose(1, 2, 0)) for frame in inputs.reshape(-1, *inputs.shape[-3:])]
+    labels = task_tiles(frames[-1], {name: m.numpy() for name, m in sample.gt.items()}, tasks, 'label')
+    if 'offset' not in sample:
+        return grid([[('input', frames[-1]), *labels]])
+    strip = []
+    names = ('last key', 'last non-key', 'current')
+    times = Clip(interval=interval).slots(sample.offset)
+    for name, time, valid, frame in zip(names, times, sample.valid_slots, frames, strict=True):
+        caption = name if not time else f'{name} t{time}'
+        strip.append((caption, frame) if valid else (f'{name}: none', np.full_like(frame, GREY)))
+    return grid([strip, labels])
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,41 @@
+"""Score the trivial predictors (majority class, mean depth, mean normal, ...) on the test data of a config."""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.registry import init_default_scope
+
+from mmmtl import __version__
+from mmmtl.evaluation import constant_predictor, metrics_table, write_metrics
+from mmmtl.registry import DATASETS
+from mmmtl.tasks import build_tasks, resolve_tasks
+from mmmtl.utils.cli import add_config_arguments, load_config
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_config_arguments(parser)
+    parser.add_argument('--samples', type=int, default=200, help='training samples that the constants are fitted on')
+    parser.add_argument('--out', metavar='metrics.json', help='write the metrics there')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    for loader in (cfg.train_dataloader, cfg.test_dataloader):
+        # A constant does not care which frames came before; every labelled frame is scored once.
+        loader.dataset.clip = None
+    cfg = resolve_tasks(cfg)
+    init_default_scope(cfg.get('default_scope', 'mmmtl'))
+    train, test = (DATASETS.build(loader.dataset) for loader in (cfg.train_dataloader, cfg.test_dataloader))
+    metrics = constant_predictor(train, test, max_samples=args.samples)
+    print('\n' + metrics_table(metrics, build_tasks(cfg.tasks, 'the config')))
+    if args.out:
+        write_metrics(args.out, metrics, dict(config=args.config, predictor='constant', mmmtl=__version__))
+        print(f'metrics: {args.out}')
+
+
+if __name__ == '__main__':
+    main()

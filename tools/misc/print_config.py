@@ -1,0 +1,27 @@
+"""The config that a run would use: base files, overrides and tasks resolved."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmmtl.tasks import resolve_tasks
+from mmmtl.utils.cli import add_config_arguments, load_config
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_config_arguments(parser)
+    parser.add_argument('--save-path', metavar='FILE.py', help='also write it there; the file is a config itself')
+    args = parser.parse_args()
+    if args.save_path and Path(args.save_path).suffix not in ('.py', '.json', '.yml', '.yaml'):
+        raise SystemExit(f'--save-path {args.save_path}: must end in .py, .json, .yml or .yaml')
+    cfg = resolve_tasks(load_config(args))
+    print(cfg.pretty_text)
+    if args.save_path:
+        Path(args.save_path).parent.mkdir(parents=True, exist_ok=True)
+        cfg.dump(args.save_path)
+
+
+if __name__ == '__main__':
+    main()
