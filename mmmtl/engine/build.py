@@ -20,6 +20,9 @@ from .hooks import CheckpointGuardHook, EpochPositionHook, IterationSeedHook
 
 HOOKS_OF_EVERY_RUN = (CheckpointGuardHook, EpochPositionHook, IterationSeedHook)
 
+NUMBERED_SAMPLERS = {'DefaultSampler': 'EpochDrawSampler', 'InfiniteSampler': 'InfiniteDrawSampler'}
+"""For each sampler of mmengine the one that training needs in its place."""
+
 NO_COMPONENTS = ('clip_grad',)
 """Keys of dicts whose `type` names no component."""
 
@@ -33,11 +36,12 @@ def build_runner(cfg: Config) -> Runner:
 
     Raises:
         KeyError: the config names a component that does not exist; nearest names stand in the message.
-        ValueError: no tasks, or an unknown metric in `save_best`.
+        ValueError: no tasks, an unknown metric in `save_best`, or a training sampler that does not number its draws.
     """
     cfg = resolve_tasks(cfg)
     cfg.setdefault('default_scope', 'mmmtl')
     check_components(cfg)
+    check_sampler(cfg)
     if cfg.get('resume') and not cfg.get('load_from'):
         newest = find_checkpoint(cfg.work_dir)
         cfg.resume, cfg.load_from = newest is not None, newest and str(newest)
@@ -66,6 +70,20 @@ def check_components(cfg: Config) -> None:
                 'through `custom_imports` of the config, one of another package named with its scope, as in '
                 "'mmseg.ResNet'."
             )
+
+
+def check_sampler(cfg: Config) -> None:
+    """Refuse mmengine's own samplers for training: every epoch would repeat the same augmentations.
+
+    Raises:
+        ValueError: names the sampler to use.
+    """
+    sampler = (cfg.get('train_dataloader') or {}).get('sampler') or {}
+    if (name := sampler.get('type')) in NUMBERED_SAMPLERS:
+        raise ValueError(
+            f'train_dataloader.sampler.type={name!r} does not number its draws, on which the augmentations depend; use '
+            f'{NUMBERED_SAMPLERS[name]!r}'
+        )
 
 
 def _types(value: Any, key: str = 'cfg') -> Iterator[tuple[str, str]]:

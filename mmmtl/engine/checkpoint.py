@@ -37,7 +37,13 @@ def load_from_local(filename: str | Path, map_location: Any = None) -> dict[str,
 
 
 def load_plain(file: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-    """A checkpoint from a file, or from a buffer; takes the place of mmengine's `_safe_torch_load`."""
+    """A checkpoint from a file or a buffer; takes the place of mmengine's `_safe_torch_load`.
+
+    Args:
+        file: path or buffer.
+        map_location: as of `torch.load`.
+        weights_only: is always True; the argument is that of the function which this one replaces.
+    """
     with _errors_of(file):
         return _without_code(torch.load(file, map_location=map_location, weights_only=True))
 

@@ -43,9 +43,9 @@ class StreamState:
     def new(cls, num_streams: int) -> StreamState:
         """The state of `num_streams` streams before their first frame."""
         return cls(
-            has_key=torch.zeros(num_streams, dtype=torch.bool),
-            has_non_key=torch.zeros(num_streams, dtype=torch.bool),
-            frames=torch.zeros(num_streams, dtype=torch.int64),
+            has_key=torch.zeros(num_streams, dtype=torch.bool, device='cpu'),
+            has_non_key=torch.zeros(num_streams, dtype=torch.bool, device='cpu'),
+            frames=torch.zeros(num_streams, dtype=torch.int64, device='cpu'),
         )
 
     def __len__(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +45,10 @@ class Task(ABC):
         self.name = name
         self.source = source or name
         self.loss_weight = loss_weight
+
+    def definition(self) -> dict[str, Any]:
+        """What decides the meaning of the logits: a checkpoint is refused by a task of another definition."""
+        return {'type': type(self).__name__, 'out_channels': self.out_channels}
 
     def convert(self, array: np.ndarray) -> np.ndarray:
         """The map as this task wants it, from the units that data sets deliver (design: metres, pixels, labels)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -62,6 +62,10 @@ class DepthEstimation(Task):
         self.min_depth = min_depth
         self.max_depth = max_depth
         self.scale = scale
+
+    def definition(self) -> dict[str, Any]:
+        """The unit of the logits."""
+        return {**super().definition(), 'scale': self.scale}
 
     def check(self, array: np.ndarray, where: str) -> None:
         """Refuse negative and non-finite depths, and maps that lie wholly beyond 10 * `max_depth` (wrong unit).
@@ -157,6 +161,10 @@ class DisparityEstimation(Task):
         self.unit = unit
         self.scale = scale
         self.max_disparity = max_disparity or (128.0 if unit == 'pixel' else 0.5)
+
+    def definition(self) -> dict[str, Any]:
+        """The unit of the logits."""
+        return {**super().definition(), 'scale': self.scale, 'unit': self.unit}
 
     def convert(self, array: np.ndarray) -> np.ndarray:
         """Pixels to `unit`."""

@@ -75,7 +75,8 @@ def resolve_tasks(cfg: Config) -> Config:
     - `model.tasks` and the `metainfo.tasks` of every data set (through wrappers) become `tasks`;
     - `key_frame_interval`, where there is one, becomes the `interval` of the model's key-frame policy and of every
       data set's clips;
-    - the checkpoint hook's `rule` follows the direction of the metric, or metrics, in `save_best`.
+    - the checkpoint hook's `rule` follows the direction of the metric, or metrics, in `save_best`; 'auto' is the primary
+      metric of the first task.
 
     What stood there is overwritten, so that `--cfg-options tasks.depth.loss_weight=2` reaches everything. Calling it
     twice changes nothing.
@@ -101,7 +102,10 @@ def resolve_tasks(cfg: Config) -> Config:
             if interval is not None and dataset.get('clip') is not None:
                 dataset['clip']['interval'] = interval
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    if (best := checkpoint.get('save_best')) not in (None, 'auto'):
+    if checkpoint.get('save_best') == 'auto':
+        first = next(iter(tasks.values()))
+        checkpoint['save_best'] = f'{first.name}/{first.primary_metric}'
+    if (best := checkpoint.get('save_best')) is not None:
         keys = [best] if isinstance(best, str) else best
         rules = ['greater' if metric_direction(key, tasks) else 'less' for key in keys]
         checkpoint['rule'] = rules[0] if isinstance(best, str) else rules

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -71,6 +71,10 @@ class SemanticSegmentation(Task):
         self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.scored = torch.tensor([c not in unscored for c in self.classes])
         self.aggregation = aggregation
+
+    def definition(self) -> dict[str, Any]:
+        """The classes, in their order."""
+        return {**super().definition(), 'classes': self.classes}
 
     def check(self, array: np.ndarray, where: str) -> None:
         """Refuse labels other than 0 to C - 1 and 255, and maps with colour channels."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-import yapf.yapflib.yapf_api
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -19,17 +17,6 @@ CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 MakeConfig = Callable[..., Config]
 
 _numbers = itertools.count()
-
-
-@pytest.fixture(autouse=True, scope='session')
-def _quick() -> Iterator[None]:
-    """One thread, since two wait for each other for longer than a picture of 32x64 takes; configs are not beautified."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(yapf.yapflib.yapf_api, 'FormatCode', lambda text, **_: (text, True))
-        yield
-    torch.set_num_threads(threads)
 
 
 def tiny_config(work_dir: Path, name: str, options: dict[str, Any]) -> Config:

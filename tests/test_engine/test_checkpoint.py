@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import signal
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -349,6 +350,8 @@ def test_what_is_saved_is_made_plain() -> None:
     assert [type(plain['a']), type(plain['b'][0]), type(plain['c'])] == [float, int, dict]
     with pytest.raises(ValueError, match=r'meta\.dataset_meta\.root of the checkpoint is a PosixPath'):
         make_plain({'dataset_meta': {'root': Path('/')}}, 'meta')
+    with pytest.raises(ValueError, match=r'meta\.signal of the checkpoint is a Signals'):
+        make_plain({'signal': signal.SIGKILL}, 'meta')  # an int, and a class of its own
 
 
 # Finding

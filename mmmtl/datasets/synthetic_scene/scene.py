@@ -38,7 +38,7 @@ class Texture:
 
 @dataclass(frozen=True)
 class Motion:
-    """A swing to and fro along a horizontal direction, with a bounce and a turn.
+    """A swing back and forth along a horizontal direction, with a bounce and a turn.
 
     `direction` (x, z) is a unit vector, `amplitude` and `bounce` are metres, `rate` is rad per frame, `phase` rad,
     `turn` the rotation about the vertical in rad per frame.

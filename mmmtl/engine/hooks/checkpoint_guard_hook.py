@@ -14,23 +14,10 @@ from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 
 from mmmtl.registry import HOOKS
-from mmmtl.tasks import Task, build_tasks
+from mmmtl.tasks import build_tasks
 
-NOT_COMPARED = (
-    'aggregation',
-    'class_weights',
-    'loss_weight',
-    'max_depth',
-    'max_disparity',
-    'min_depth',
-    'palette',
-    'scored',
-    'source',
-)
-"""Attributes of a task that leave the meaning of the model's outputs alone."""
-
-PLAIN = (Tensor, str, bytes, int, float, complex, torch.dtype, type(None))
-"""What `weights_only=True` loads, apart from dicts, lists and tuples of it."""
+PLAIN = (str, bytes, bool, int, float, complex, torch.dtype, type(None))
+"""What `weights_only=True` loads, beside tensors, and dicts, lists and tuples of it; none of their subclasses."""
 
 
 @HOOKS.register_module()
@@ -50,7 +37,8 @@ class CheckpointGuardHook(Hook):
             FloatingPointError: weights are not finite; the checkpoints that are there stay.
             ValueError: something else than tensors and plain values is to be saved.
         """
-        if bad := [name for name, tensor in checkpoint['state_dict'].items() if not tensor.isfinite().all()]:
+        tensors = {name: value for name, value in checkpoint['state_dict'].items() if isinstance(value, Tensor)}
+        if bad := [name for name, value in tensors.items() if not value.isfinite().all()]:
             raise FloatingPointError(
                 f'{len(bad)} weights are not finite ({_some(bad)}), so no checkpoint was written; the last good one is '
                 'untouched. Lower the learning rate, or resume from that one with gradient clipping '
@@ -109,7 +97,7 @@ def check_tasks(wanted: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
     # Of its other tasks, the kinds may not be known here.
     theirs = build_tasks({name: trained[name] for name in ours}, 'the checkpoint')
     for name, task in ours.items():
-        mine, other = _definition(task), _definition(theirs[name])
+        mine, other = task.definition(), theirs[name].definition()
         if differing := [key for key in mine if mine[key] != other.get(key)]:
             details = ', '.join(f'{key}: {_short(mine[key])} here, {_short(other.get(key))} there' for key in differing)
             raise ValueError(f'task {name!r} of the checkpoint is not that of this config ({details})')
@@ -154,19 +142,12 @@ def make_plain(value: Any, name: str) -> Any:
         return items if isinstance(value, list) else tuple(items)
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
-    if not isinstance(value, PLAIN):
+    if not isinstance(value, Tensor) and type(value) not in PLAIN:
         raise ValueError(
             f'{name} of the checkpoint is a {type(value).__name__}, which could not be loaded safely; only tensors, '
             'numbers, strings, and lists and dicts of them can be stored'
         )
     return value
-
-
-def _definition(task: Task) -> dict[str, Any]:
-    """What decides the meaning of a task's outputs."""
-    public = {key: value for key, value in vars(task).items() if key not in NOT_COMPARED}
-    plain = {key: value.tolist() if isinstance(value, (Tensor, np.ndarray)) else value for key, value in public.items()}
-    return {'type': type(task).__name__, **plain}
 
 
 def _some(names: Sequence[str]) -> str:

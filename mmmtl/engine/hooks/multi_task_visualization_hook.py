@@ -21,7 +21,7 @@ Outputs = Sequence[MultiTaskDataSample] | None
 
 @HOOKS.register_module()
 class MultiTaskVisualizationHook(Hook):
-    """Draws every `interval`-th sample, for clips of each offset: the picture, then labels and predictions of all tasks.
+    """Draws every `interval`-th sample, of each offset for clips: picture, labels and predictions of all tasks.
 
     Args:
         draw: draw at all; `tools/test.py --show-dir` sets it.

@@ -9,13 +9,13 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from . import mmcv_backend, torch_backend
+from . import cpu_backend, mmcv_backend, torch_backend, triton_backend
 from .contract import Backend, Kernel
 
 ENVIRONMENT_VARIABLE = 'MMMTL_LOCAL_ATTENTION'
 
 # Those that run inside `mmmtl::local_attention`, best first: 'auto' takes the first that can run the tensors.
-KERNELS: dict[str, Kernel] = {'torch': torch_backend}
+KERNELS: dict[str, Kernel] = {'triton': triton_backend, 'cpu': cpu_backend, 'torch': torch_backend}
 _ALL: dict[str, Backend] = {**KERNELS, 'mmcv': mmcv_backend}
 
 

@@ -1,0 +1,205 @@
+"""Local attention on the CPU in C++ with OpenMP, compiled once for the machine's kind and kept in a cache."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import importlib.util
+import logging
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+from .contract import empty_gradients, empty_outputs
+
+# Set to 1, this backend is neither compiled nor used.
+DISABLE_VARIABLE = 'MMMTL_NO_CPU_EXTENSION'
+
+_SOURCES = Path(__file__).parent / 'csrc'
+_INTERFACE = 1  # mmmtl_local_attention_interface() in csrc
+# No -ffast-math: masked logits are infinite, and linked in it changes the rounding of the whole process.
+_COMPILER_FLAGS = ['-O3', '-fopenmp', '-ffp-contract=fast', '-Wno-psabi']
+_LINKER_FLAGS = ['-fopenmp', '-Wl,--as-needed']
+_DTYPES = {torch.float64: 0, torch.float32: 1, torch.bfloat16: 2, torch.float16: 3}
+_INSTRUCTION_SETS = {'AVX2': 1, 'AVX512': 2}
+
+
+def instruction_set() -> str:
+    """Return 'AVX512', 'AVX2' or 'generic'; `ATEN_CPU_CAPABILITY` lowers it for PyTorch and for this backend."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    return capability if capability in _INSTRUCTION_SETS else 'generic'
+
+
+@torch.compiler.assume_constant_result
+def missing() -> str:
+    """Why this backend cannot run on this machine; empty if it can. The first call may compile it."""
+    return _library_or_reason()[1]
+
+
+def unsupported(query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
+    """Why this backend cannot run these tensors; empty if it can."""
+    for tensor in (query, key, value):
+        if tensor.device.type != 'cpu':
+            return f'it needs CPU tensors, not {tensor.device.type}'
+        if tensor.dtype not in _DTYPES:
+            return f'it needs float64, float32, bfloat16 or float16, not {tensor.dtype}'
+    return ''
+
+
+def forward(
+    query: Tensor, key: Tensor, value: Tensor, *, window: int, scale: float, border: str
+) -> tuple[Tensor, Tensor]:
+    """See `contract.Kernel`."""
+    out, weights = empty_outputs(query, key, value, window)
+    arguments = _problem(query, weights, value.shape[1], window, border == 'zero')
+    for tensor in (query, key, value, out):
+        arguments += _described(tensor)
+    _run('forward', [*arguments, weights.data_ptr()], scale, weights)
+    return out, weights
+
+
+def backward(
+    grad: Tensor, query: Tensor, key: Tensor, value: Tensor, weights: Tensor, *, window: int, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See `contract.Kernel`."""
+    gradients = empty_gradients(query, key, value)
+    weights = weights.contiguous()  # a no-op on what `forward` returned
+    grad_logits = torch.empty_like(weights)
+    arguments = _problem(query, weights, value.shape[1], window, False)
+    for tensor in (grad, query, key, value, *gradients):
+        arguments += _described(tensor)
+    _run('backward', [*arguments, weights.data_ptr(), grad_logits.data_ptr()], scale, weights)
+    return gradients
+
+
+def _problem(query: Tensor, weights: Tensor, depth: int, window: int, zero_border: bool) -> list[int]:
+    """Return struct Problem of csrc/tensors.h."""
+    images, channels, height, width = query.shape
+    in_double = weights.dtype == torch.float64
+    return [images, height, width, channels, depth, window, zero_border, in_double, torch.get_num_threads()]
+
+
+def _described(tensor: Tensor) -> tuple[int, ...]:
+    """Return struct Tensor of csrc/tensors.h."""
+    return tensor.data_ptr(), *tensor.stride(), _DTYPES[tensor.dtype]
+
+
+def _run(name: str, arguments: list[int], scale: float, weights: Tensor) -> None:
+    library, reason = _library_or_reason()
+    if library is None:
+        raise RuntimeError(f"local attention: backend 'cpu' cannot run: {reason}")
+    if weights.numel() == 0:
+        return
+    function = getattr(library, f'mmmtl_local_attention_{name}')
+    function((ctypes.c_int64 * len(arguments))(*arguments), ctypes.c_double(scale), _INSTRUCTION_SETS.get(_capability(), 0))
+
+
+_capability = cache(instruction_set)
+
+
+# --- building ----------------------------------------------------------------------------------------------------
+
+
+@cache
+def _library_or_reason() -> tuple[ctypes.CDLL | None, str]:
+    """Load the library that came with the installation, or the one in the cache, or compile it."""
+    if os.environ.get(DISABLE_VARIABLE, '0') not in ('', '0'):
+        return None, f'{DISABLE_VARIABLE} is set'
+    try:
+        return _installed() or _from_cache(), ''
+    except (OSError, RuntimeError) as error:
+        reason = _first_line(error)
+    print_log(
+        f"local attention: backend 'cpu' cannot run: {reason}; the slower 'torch' stands in for it", 'current',
+        logging.WARNING,
+    )
+    return None, reason
+
+
+def _installed() -> ctypes.CDLL | None:
+    """Load what `MMMTL_BUILD_EXTENSIONS=1 pip install` compiled."""
+    spec = importlib.util.find_spec('mmmtl.ops.local_attention._cpu')
+    if spec is None or spec.origin is None:
+        return None
+    library = ctypes.CDLL(spec.origin)
+    return library if library.mmmtl_local_attention_interface() == _INTERFACE else None
+
+
+def _from_cache() -> ctypes.CDLL:
+    if os.name != 'posix':
+        raise RuntimeError('it is compiled with GCC or Clang, on Linux and macOS only')
+    from torch.utils import cpp_extension  # slow to import
+
+    name = f'mmmtl_local_attention_{_digest()}'
+    directory = Path(cpp_extension._get_build_directory(name, verbose=False))
+    library, finished = directory / f'{name}.so', directory / 'finished'
+    if not finished.exists():
+        with _locked(directory / 'mmmtl.lock'):
+            if not finished.exists():
+                _compile(name, directory)
+                finished.touch()
+    return ctypes.CDLL(str(library))
+
+
+def _compile(name: str, directory: Path) -> None:
+    from torch.utils import cpp_extension
+
+    compiler = cpp_extension.get_cxx_compiler()
+    with _tools_of_this_python():
+        for tool, hint in ((compiler, 'install g++ or clang++'), ('ninja', 'pip install ninja')):
+            if shutil.which(tool) is None:
+                raise RuntimeError(f'{tool} is not installed, which compiles it ({hint})')
+        print_log(f'local attention: compiling the CPU backend in {directory} (once, about 20 s)', 'current')
+        # All our processes hold our lock here: PyTorch's, if there, is from one that was killed, and would block us.
+        (directory / 'lock').unlink(missing_ok=True)
+        cpp_extension.load(
+            name,
+            [str(path) for path in sorted(_SOURCES.glob('*.cpp'))],
+            extra_cflags=_COMPILER_FLAGS,
+            extra_ldflags=_LINKER_FLAGS,
+            build_directory=str(directory),
+            is_python_module=False,
+        )
+
+
+def _digest() -> str:
+    """Return what tells apart all that must not share a library."""
+    digest = hashlib.sha256(repr((_COMPILER_FLAGS, _LINKER_FLAGS, platform.machine(), sys.platform)).encode())
+    for path in sorted(_SOURCES.iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that the system takes back when the process ends, however it ends."""
+    import fcntl
+
+    with path.open('w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _tools_of_this_python() -> Iterator[None]:
+    """Find `ninja` beside the interpreter, also where its environment is not activated."""
+    before = os.environ.get('PATH', '')
+    os.environ['PATH'] = f'{before}{os.pathsep}{Path(sys.executable).parent}'
+    try:
+        yield
+    finally:
+        os.environ['PATH'] = before
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0] if len(lines[0]) < 200 else lines[0][:200] + ' ...'

@@ -1,0 +1,58 @@
+"""A decode head whose tasks share all but their last layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmcv.cnn import ConvModule, build_norm_layer
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmmtl.models.decode_heads import SlotConv
+from mmmtl.models.decode_heads.task_conv_head import Features
+from mmmtl.registry import MODELS
+from mmmtl.tasks import Task
+
+
+@MODELS.register_module()
+class SharedTrunkHead(BaseModule):
+    """`TaskConvHead` with one trunk for all tasks: a 3x3 and a 1x1 convolution, then a 1x1 convolution for each task.
+
+    Args:
+        tasks: given by the segmentor.
+        in_channels: channels of one slot.
+        channels: of the two layers of the trunk.
+        num_slots: slots of each task: 1 for images, `neck.num_slots` for video (set by the segmentor).
+        norm_cfg: normalisation of the trunk.
+        init_cfg: mmengine's initialisation.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Mapping[str, Task],
+        in_channels: int,
+        channels: tuple[int, int] = (64, 64),
+        num_slots: int = 1,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.fuse = SlotConv(in_channels, channels[0], num_slots=num_slots)
+        self.trunk = nn.Sequential(
+            build_norm_layer(norm_cfg, channels[0])[1],
+            nn.ReLU(inplace=True),
+            ConvModule(channels[0], channels[1], 1, norm_cfg=norm_cfg),
+        )
+        self.predict = nn.ModuleDict(
+            {name: nn.Conv2d(channels[1], task.out_channels, 1) for name, task in tasks.items()}
+        )
+
+    def forward(self, features: Features) -> dict[str, Tensor]:
+        """{task: logits (N, task.out_channels, h, w)} of slots, shared by all tasks or {task: slots}."""
+        return {
+            name: predict(self.trunk(self.fuse(features[name] if isinstance(features, Mapping) else features)))
+            for name, predict in self.predict.items()
+        }
