@@ -51,8 +51,8 @@ $(RUNTIME): requirements/runtime.txt requirements/mminstall.txt $(SOURCES)
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(TOOLS): requirements/tests.txt $(SOURCES) $(RUNTIME)
+$(TOOLS): requirements/tests.txt requirements/optional.txt $(SOURCES) $(RUNTIME)
 	@echo 'Installing the test tools into .venv ...'
 	@rm -f $@
-	@$(PIP) -r requirements/tests.txt
+	@$(PIP) -r requirements/tests.txt -r requirements/optional.txt
 	@touch $@

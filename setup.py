@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
@@ -60,6 +60,26 @@ def add_mim_extension(package_dir: Path, *, link: bool) -> None:
             shutil.copy2(source, target)
 
 
+def list_extensions() -> list[Extension]:
+    """Lists what `MMMTL_BUILD_EXTENSIONS=1 pip install ...` compiles; otherwise that happens on first use.
+
+    Local attention on the CPU needs a compiler, but neither Python nor PyTorch: it is loaded with ctypes.
+    """
+    if os.environ.get('MMMTL_BUILD_EXTENSIONS', '0') in ('', '0'):
+        return []
+    folder = 'mmmtl/ops/local_attention/csrc'
+    return [
+        Extension(
+            'mmmtl.ops.local_attention._cpu',
+            sources=[f'{folder}/{path.name}' for path in sorted((ROOT / folder).glob('*.cpp'))],
+            depends=[f'{folder}/{path.name}' for path in sorted((ROOT / folder).glob('*.h'))],
+            extra_compile_args=['-std=c++20', '-O3', '-fopenmp', '-ffp-contract=fast', '-Wno-psabi'],
+            extra_link_args=['-fopenmp'],
+            language='c++',
+        )
+    ]
+
+
 class BuildWithMim(build_py):
     """Adds `.mim` where the package is built; OpenMMLab looks for `develop` in argv, which modern pip never passes."""
 
@@ -105,6 +125,7 @@ if __name__ == '__main__':
             'tests': parse_requirements('tests'),
             'docs': parse_requirements('docs'),
         },
+        ext_modules=list_extensions(),
         cmdclass={'build_py': BuildWithMim},
         zip_safe=False,
     )

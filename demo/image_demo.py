@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     paths = find_pictures(Path(args.image))
-    inferencer = MultiTaskInferencer(load_config(args), args.checkpoint, device=args.device, size=args.size)
+    inferencer = MultiTaskInferencer(load_config(args), args.checkpoint, device=args.device, size=args.size or 'config')
     folder = Path(args.out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     for path in track(paths, 'pictures'):

@@ -8,15 +8,17 @@ from __future__ import annotations
 import argparse
 import html
 import json
+import re
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 import cv2
 import numpy as np
 from mmengine.config import Config
-from rich.progress import track
+from rich.progress import Progress, track
 
 from mmmtl.apis import MultiTaskInferencer, VideoWriter
 from mmmtl.datasets.synthetic_scene import make_scene, render
@@ -42,14 +44,16 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    out: Path = args.out
+    out: Path = args.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    (out / 'demo.log').unlink(missing_ok=True)
     start = time.perf_counter()
-    scores = {name: train_and_test(name, config, out / name.replace(' ', '-')) for name, config in CONFIGS.items()}
+    scores = {name: train_and_test(out, name, config) for name, config in CONFIGS.items()}
     trivial = out / 'trivial' / 'metrics.json'
-    run('tools/analysis_tools/trivial_baseline.py', CONFIGS['MILA'], '--out', str(trivial))
+    run(out, 'tools/analysis_tools/trivial_baseline.py', CONFIGS['MILA'], '--out', str(trivial))
     scores['trivial'] = json.loads(trivial.read_text())
 
-    inferencer = MultiTaskInferencer(ROOT / CONFIGS['MILA'], out / 'checkpoint.pth', device='cpu', size=(64, 128))
+    inferencer = MultiTaskInferencer(ROOT / CONFIGS['MILA'], out / 'checkpoint.pth', device='cpu')
     speed = write_video(out / 'demo.mp4', inferencer, args.frames)
     report = table(scores, inferencer.tasks)
     print(
@@ -61,27 +65,40 @@ def main() -> None:
     print(f'\nDone in {time.perf_counter() - start:.0f} s. Look at {out / "index.html"}')
 
 
-def train_and_test(name: str, config: str, work_dir: Path) -> Metrics:
+def train_and_test(out: Path, name: str, config: str) -> Metrics:
     """What a user would type; MILA's results go to the top of the output folder."""
-    top = work_dir.parent if name == 'MILA' else work_dir
-    run('tools/train.py', config, '--work-dir', str(work_dir), '--no-validate')
+    work_dir = out / name.replace(' ', '-')
+    top = out if name == 'MILA' else work_dir
+    run(out, 'tools/train.py', config, '--work-dir', str(work_dir), '--no-validate')
     newest = Path((work_dir / 'last_checkpoint').read_text())
     checkpoint = top / 'checkpoint.pth'
     checkpoint.write_bytes(newest.read_bytes())
-    run('tools/test.py', config, str(checkpoint), '--work-dir', str(work_dir), '--out', str(top / 'metrics.json'))
+    run(out, 'tools/test.py', config, str(checkpoint), '--work-dir', str(work_dir), '--out', str(top / 'metrics.json'))
     return json.loads((top / 'metrics.json').read_text())
 
 
-def run(*command: str) -> None:
-    """Run a tool, its log going to a file beside its results."""
+def run(out: Path, *command: str) -> None:
+    """Run a tool with a progress bar; its log goes to the output folder."""
     print(f'$ python {" ".join(command)}', flush=True)
     start = time.perf_counter()
-    log = ROOT / 'work_dirs' / 'demo.log'
-    log.parent.mkdir(exist_ok=True)
-    with log.open('a') as file:
-        done = subprocess.run([sys.executable, *command], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False)
-    if done.returncode:
-        sys.exit(f'{command[0]} failed; the end of {log}:\n{log.read_text()[-3000:]}')
+    log = out / 'demo.log'
+    tail: deque[str] = deque(maxlen=30)
+    with (
+        log.open('a') as file,
+        Progress(transient=True) as progress,
+        subprocess.Popen(
+            [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process,
+    ):
+        bar = progress.add_task(Path(command[0]).stem, total=None)
+        assert process.stdout is not None
+        for line in process.stdout:
+            file.write(line)
+            tail.append(line)
+            if match := re.search(r'Iter\(\w+\) *\[ *(\d+)/(\d+)\]', line):
+                progress.update(bar, completed=int(match[1]), total=int(match[2]))
+    if process.returncode:
+        sys.exit(f'{command[0]} failed; the end of {log}:\n{"".join(tail)}')
     print(f'  {time.perf_counter() - start:.0f} s', flush=True)
 
 

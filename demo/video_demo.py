@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     video, frames, fps = open_video(args.video)
-    inferencer = MultiTaskInferencer(load_config(args), args.checkpoint, device=args.device, size=args.size)
+    inferencer = MultiTaskInferencer(load_config(args), args.checkpoint, device=args.device, size=args.size or 'config')
     clock = Clock(inferencer)
     total = min(frames or np.inf, args.max_frames or np.inf)
     source = clock.start(itertools.islice(read_frames(video), args.max_frames))

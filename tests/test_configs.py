@@ -53,9 +53,9 @@ def every_dict(value: Any) -> Iterator[dict]:
 
 
 def test_the_sweep_finds_the_configs() -> None:
-    assert len(FOUND) == 21, FOUND
-    assert len(BASES) == 16, BASES
-    assert {name.partition('/')[0] for name in FOUND} == {'baselines', 'mila'}
+    assert len(FOUND) == 27, FOUND
+    assert len(BASES) == 19, BASES
+    assert {name.partition('/')[0] for name in FOUND} == {'baselines', 'mila', 'sca'}
 
 
 @pytest.mark.parametrize('name', FOUND)
@@ -78,8 +78,9 @@ def test_its_name_says_what_it_is(name: str) -> None:
             assert loader.dataset.clip.interval == int(match['interval']) == cfg.model.key_frame_policy.interval
     sizes = [part['size'] for part in every_dict(cfg.train_dataloader.dataset.to_dict()) if 'size' in part]
     assert set(map(tuple, sizes)) <= {(int(match['height']), int(match['width']))}
-    for part in re.findall(r'd101|r50|mbv2', match['model']):
+    for part in re.findall(r'd101|r50|mbv2|hrnet18', match['model']):
         kinds = {'d101': ('mmseg.ResNet', 101), 'r50': ('mmseg.ResNet', 50), 'mbv2': ('mmseg.MobileNetV2', None)}
+        kinds['hrnet18'] = ('mmseg.HRNet', None)
         assert kinds[part] in [(d.get('type'), d.get('depth')) for d in every_dict(cfg.model.to_dict())]
     single = re.fullmatch(r'single-task-(\w+)', match['method'])
     assert (len(cfg.tasks) == 1) == bool(single or 'camvid' in name)
@@ -139,6 +140,8 @@ def test_its_model_learns_one_step(name: str, tmp_path: Path) -> None:
 
     expected = {f'{task}.loss_{"ce" if task == "semseg" else "l1"}' for task in cfg.get('use_tasks') or cfg.tasks}
     expected |= {'align.loss_l1', 'align.loss_adversarial'} if is_video else set()
+    scales = len(cfg.model.decode_head.in_channels) if cfg.model.decode_head.type == 'SCAHead' else 0
+    expected |= {f'preliminary.{i}.{key}' for i in range(scales) for key in expected}
     assert {key for key in losses if 'loss' in key} == expected
     assert total.isfinite()
     lacking = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.isfinite().all()]

@@ -9,7 +9,7 @@ from mmengine.dist import is_main_process
 from mmmtl import __version__
 from mmmtl.engine import build_runner
 from mmmtl.evaluation import metrics_table, write_metrics
-from mmmtl.tasks import build_tasks
+from mmmtl.tasks import build_tasks, dataset_configs
 from mmmtl.utils.cli import add_common_arguments, load_config
 from mmmtl.utils.launch import set_launcher
 
@@ -23,9 +23,18 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-interval', type=int, default=10, help='samples from one picture to the next')
     parser.add_argument(
         '--offsets',
+        type=offsets,
         help="frames since the last key frame to test at: 'all', or numbers such as 0,4 (default: the config's)",
     )
     return parser.parse_args()
+
+
+def offsets(text: str) -> str | list[int]:
+    """The argument of --offsets."""
+    try:
+        return text if text == 'all' else [int(number) for number in text.split(',')]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be 'all' or numbers such as 0,4, not {text!r}") from None
 
 
 def main() -> None:
@@ -35,10 +44,11 @@ def main() -> None:
     if args.show_dir:
         cfg.default_hooks.visualization.update(draw=True, out_dir=args.show_dir, interval=args.show_interval)
     if args.offsets:
-        clip = cfg.test_dataloader.dataset.get('clip')
-        if clip is None:
-            raise SystemExit(f'{args.config}: --offsets needs a data set of clips (test_dataloader.dataset.clip)')
-        clip.offsets = 'all' if args.offsets == 'all' else [int(offset) for offset in args.offsets.split(',')]
+        clips = [dataset.get('clip') for dataset in dataset_configs(cfg.test_dataloader.dataset)]
+        if not all(clips):
+            raise SystemExit(f'{args.config}: --offsets needs data sets of clips (test_dataloader.dataset.clip)')
+        for clip in clips:
+            clip.offsets = args.offsets
     set_launcher(cfg, args.launcher, args.local_rank)
     runner = build_runner(cfg)
     metrics = runner.test()

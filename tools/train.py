@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import torch
+
 from mmmtl.engine import build_runner, find_checkpoint
 from mmmtl.utils.cli import add_common_arguments, load_config
 from mmmtl.utils.launch import set_launcher
@@ -36,8 +38,14 @@ def main() -> None:
         else:
             cfg.resume, cfg.load_from = True, str(checkpoint)
     if args.amp:
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        if not torch.cuda.is_available():
+            raise SystemExit('--amp needs a GPU, and there is none here')
+        # With a constructor there are several optimisers, by name.
+        named = 'constructor' in cfg.optim_wrapper and 'optimizer' not in cfg.optim_wrapper
+        wrappers = [v for v in cfg.optim_wrapper.values() if isinstance(v, dict)] if named else [cfg.optim_wrapper]
+        for wrapper in wrappers:
+            wrapper.type = 'AmpOptimWrapper'
+            wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise SystemExit(

@@ -1,5 +1,6 @@
 """Programming interface for users of trained models."""
 
-from .inferencer import MultiTaskInferencer, VideoWriter, read_frames
+from .inferencer import MultiTaskInferencer
+from .video import VideoWriter, read_frames
 
 __all__ = ['MultiTaskInferencer', 'VideoWriter', 'read_frames']

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from mmmtl.datasets.readers import IMAGE_SUFFIXES, read_picture
+from mmmtl.datasets.readers import read_picture
 from mmmtl.datasets.transforms.geometric import resize_image
 from mmmtl.engine import check_components, check_tasks, check_weights, load_from_local, trained_tasks, weights_of
 from mmmtl.models import VideoMultiTaskSegmentor
 from mmmtl.registry import MODELS
 from mmmtl.structures import StreamState
 from mmmtl.tasks import resolve_tasks
+from mmmtl.utils.input_size import input_size
 from mmmtl.visualization import grid, task_tiles
+
+from .video import read_frames
 
 Maps = dict[str, np.ndarray]
 
@@ -33,7 +34,8 @@ class MultiTaskInferencer:
         config: a config file or Config.
         weights: a checkpoint; None keeps the initial weights.
         device: 'cpu', 'cuda', ...; by default CUDA where there is one.
-        size: (height, width) that pictures are resized to for the model; None keeps theirs. Maps have that size.
+        size: (height, width) that pictures are resized to for the model, and that maps have; by default that of the
+            config's test pipeline, if it has one. None keeps that of the pictures.
 
     Raises:
         FileNotFoundError: no such config or checkpoint.
@@ -51,14 +53,14 @@ class MultiTaskInferencer:
         weights: str | Path | None = None,
         *,
         device: str | None = None,
-        size: tuple[int, int] | None = None,
+        size: tuple[int, int] | Literal['config'] | None = 'config',
     ) -> None:
         cfg = config if isinstance(config, Config) else Config.fromfile(config)
         cfg = resolve_tasks(cfg)
         init_default_scope(cfg.get('default_scope', 'mmmtl'))
         check_components(Config(dict(model=cfg.model)))
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        self.size = size
+        self.size = input_size(cfg) if size == 'config' else size
         self.model = MODELS.build(cfg.model).to(self.device)
         self.model.eval()
         if weights is not None:
@@ -129,87 +131,3 @@ class MultiTaskInferencer:
             logits = self.model(inputs)
         maps = self.model.decode({name: value[0] for name, value in logits.items()}, inputs.shape[-2:], size, size)
         return {name: maps.get(name).cpu().numpy() for name in self.tasks}, state
-
-
-def read_frames(video: str | Path | int | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Frames (H, W, 3) uint8 BGR of a video file, folder (in the order of the numbers in its names), URL, or camera.
-
-    Frames themselves are passed on.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it cannot be opened, or holds no frame.
-    """
-    if isinstance(video, (str, Path)) and Path(video).is_dir():
-        paths = [path for path in Path(video).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-        if not paths:
-            raise ValueError(f'{video}: no frame in this folder; frames are files {", ".join(IMAGE_SUFFIXES)}')
-        for path in sorted(paths, key=_numbers_count):
-            yield read_picture(path)
-    elif isinstance(video, (str, Path, int)):
-        yield from _decode(video)
-    else:
-        yield from video
-
-
-def _decode(video: str | Path | int) -> Iterator[np.ndarray]:
-    if not isinstance(video, int) and '://' not in str(video) and not Path(video).is_file():
-        raise FileNotFoundError(f'{video}: no such video')
-    capture = cv2.VideoCapture(video if isinstance(video, int) else str(video))
-    try:
-        number = 0
-        while (read := capture.read())[0]:
-            number += 1
-            yield read[1]
-    finally:
-        capture.release()
-    if not number:
-        raise ValueError(f'{video}: cannot be opened as a video, or holds no frame; does OpenCV know its codec?')
-
-
-def _numbers_count(path: Path) -> list[tuple[int, str]]:
-    """Key by which frame_9 comes before frame_10."""
-    return [(int(part), '') if part.isdecimal() else (-1, part) for part in re.split(r'(\d+)', path.name)]
-
-
-class VideoWriter:
-    """An mp4 file (VP9, which browsers play), frame by frame; use it in a `with` block.
-
-    Args:
-        path: of the file.
-        fps: frames per second.
-    """
-
-    def __init__(self, path: str | Path, fps: float) -> None:
-        self.path = Path(path)
-        self.fps = fps
-        self._writer: cv2.VideoWriter | None = None
-        self._shape: tuple[int, ...] | None = None
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def write(self, frame: np.ndarray) -> None:
-        """Add a frame (H, W, 3) uint8 RGB; an odd last row or column is cut off.
-
-        Raises:
-            ValueError: it is no such frame, has not the size of the first, or no video can be written there.
-        """
-        self._shape = self._shape or frame.shape
-        if frame.shape != self._shape or frame.shape[2:] != (3,) or frame.dtype != np.uint8:
-            # OpenCV would leave it out without a word.
-            raise ValueError(
-                f'{self.path}: frames must be (H, W, 3) uint8 and of the size of the first, not {frame.shape} '
-                f'{frame.dtype} after {self._shape}'
-            )
-        if self._writer is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            codec = cv2.VideoWriter.fourcc(*'vp09')
-            self._writer = cv2.VideoWriter(str(self.path), codec, self.fps, frame.shape[1::-1])
-            if not self._writer.isOpened():
-                raise ValueError(f'{self.path}: OpenCV cannot write VP9 video there')
-        self._writer.write(np.ascontiguousarray(frame[..., ::-1]))
-
-    def __exit__(self, *exception: object) -> None:
-        if self._writer is not None:
-            self._writer.release()

@@ -5,6 +5,7 @@ from .base import MultiTaskDataset
 from .camvid import CamVid
 from .cityscapes import CityscapesVideo
 from .clip import Clip
+from .nyuv2 import NYUv2
 from .samplers import Draw, EpochDrawSampler, InfiniteDrawSampler
 from .synthetic_video import SyntheticVideo
 from .video_folder import VideoFolder
@@ -17,6 +18,7 @@ __all__ = [
     'EpochDrawSampler',
     'InfiniteDrawSampler',
     'MultiTaskDataset',
+    'NYUv2',
     'SyntheticVideo',
     'VideoFolder',
     'transforms',

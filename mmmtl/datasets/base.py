@@ -21,8 +21,8 @@ class MultiTaskDataset(BaseDataset):
     """Labelled images or, with `clip`, clips that end in a labelled frame.
 
     A subclass says which frames are labelled (`load_frames`), where the picture of a frame is (`find_frame`), and how
-    its files are read (`read_image`, `read_map`); the rest is here. Readers deliver BGR uint8 pictures and maps in the
-    units of the design: labels 0 to C - 1 and 255, metres, pixels of disparity, unit vectors.
+    its files are read (`read_image`, `read_map`); the rest is here. Readers deliver BGR uint8 pictures, and
+    maps of labels (0 to C - 1, 255 = ignore), metres or pixels of disparity (0 = none), or unit vectors (zero = none).
 
     Items go to the pipeline with: `frames`, one reference per picture; `maps`, {source: reference}, a missing label
     being a missing key; `tasks`; `read_image`, `read_map`; and `rng`, from which every transform draws. Clips also have
@@ -118,13 +118,19 @@ class MultiTaskDataset(BaseDataset):
         frames = [frame for frame in frames if self._has_picture(frame)]
         if self.clip is None:
             return [dict(frame, frames=[self._picture(frame)]) for frame in frames]
-        if self.clip.still:
-            offsets = self._group(self.clip.possible_offsets)
-            items = [dict(frame, frames=[self._picture(frame)], offsets=o) for frame in frames for o in offsets]
+        if not self.clip.still:
+            if self.clip.missing == 'error':
+                for video in sorted({frame['video'] for frame in frames}):
+                    self._check_length(video, self.clip.length)
+            frames = [frame for frame in frames if self._has_clips(frame)]
+        if self.clip.single:
+            items = [dict(frame, frames=[self._picture(frame)]) for frame in frames]
         else:
-            for video in sorted({frame['video'] for frame in frames}):
-                self._check_length(video, self.clip.length)
-            items = [dict(frame, offsets=o) for frame in frames for o in self._group(self._offsets(frame))]
+            items = [
+                dict(frame, frames=[self._picture(frame)], offsets=offsets)
+                for frame in frames
+                for offsets in self._groups_of_offsets()
+            ]
         if not items:
             raise ValueError(
                 f"{self.data_root}: every clip lacks a frame, and clip.missing is 'skip'; set it to 'repeat', or lower "
@@ -138,11 +144,14 @@ class MultiTaskDataset(BaseDataset):
         draw = idx if isinstance(idx, Draw) else Draw(idx, number=results['sample_idx'])
         rng = np.random.default_rng((draw.seed, draw.number))
         results.update(rng=rng, tasks=self.tasks, read_image=self.read_image, read_map=self.read_map)
-        if self.clip is not None:
+        if self.clip is not None and not self.clip.single:
             choices = results.pop('offsets')
             offset = choices[int(rng.integers(len(choices)))] if len(choices) > 1 else choices[0]
             slots = self.clip.slots(offset)
-            results.update(offset=offset, slots=slots, valid_slots=tuple(slot is not None for slot in slots))
+            valid = [slot is not None for slot in slots]
+            if self.clip.no_history:
+                valid[1] &= bool(rng.random() >= self.clip.no_history)
+            results.update(offset=offset, slots=slots, valid_slots=tuple(valid))
             if not self.clip.still:
                 results['frames'] = self._clip_frames(results, offset)
         return self.pipeline(results)
@@ -166,17 +175,16 @@ class MultiTaskDataset(BaseDataset):
     def _picture(self, frame: dict[str, Any]) -> Any | None:
         return self.find_frame(frame['video'], frame['time'])
 
-    def _group(self, offsets: list[int]) -> list[list[int]]:
+    def _groups_of_offsets(self) -> list[list[int]]:
         """For each item to be made of a labelled frame, the offsets to draw from."""
         assert self.clip is not None
-        if self.clip.offsets == 'random':
-            return [offsets] if offsets else []
-        return [[offset] for offset in offsets]
+        offsets = self.clip.possible_offsets
+        return [offsets] if self.clip.offsets == 'random' else [[offset] for offset in offsets]
 
-    def _offsets(self, frame: dict[str, Any]) -> list[int]:
-        """The offsets for which a labelled frame has a clip."""
+    def _has_clips(self, frame: dict[str, Any]) -> bool:
+        """Whether a labelled frame has a clip at every offset."""
         assert self.clip is not None
-        return [o for o in self.clip.possible_offsets if self._clip_frames(frame, o) is not None]
+        return all(self._clip_frames(frame, offset) is not None for offset in self.clip.possible_offsets)
 
     def _clip_frames(self, frame: dict[str, Any], offset: int) -> list[Any] | None:
         """References of the three pictures, None where one is missing and clips are skipped for it."""

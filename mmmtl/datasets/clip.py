@@ -16,14 +16,20 @@ class Clip:
         offsets: frames between the last key frame and the current one. 'all' makes an item of each 0 to K - 1 for every
             labelled frame, a list of some makes those, 'random' draws one whenever a labelled frame is used.
         missing: what happens where a frame of the clip does not exist: 'repeat' takes the next existing frame towards
-            the current one, 'skip' leaves out the clip, 'error' raises.
+            the current one, 'skip' leaves out the labelled frame, at all offsets alike, so that these are scored on the
+            same frames, 'error' raises.
         still: the data set has single pictures, not videos; the transform `StillToClip` makes the other frames.
+        single: give the current frame alone, once, to an image model; the labelled frames are those of the clips.
+        no_history: probability that the last non-key frame is left out, as it is at the beginning of a video; for
+            training, which else would never see that.
     """
 
     interval: int = 5
     offsets: Literal['all', 'random'] | Sequence[int] = 'random'
     missing: Literal['repeat', 'skip', 'error'] = 'error'
     still: bool = False
+    single: bool = False
+    no_history: float = 0.0
 
     def __post_init__(self) -> None:
         if self.interval < 1:
@@ -32,6 +38,8 @@ class Clip:
             raise ValueError(f"clip.missing must be 'repeat', 'skip' or 'error', not {self.missing!r}")
         if isinstance(self.offsets, str) and self.offsets not in ('all', 'random'):
             raise ValueError(f"clip.offsets must be 'all', 'random' or a list of numbers, not {self.offsets!r}")
+        if not 0 <= self.no_history < 1:
+            raise ValueError(f'clip.no_history is a probability below 1, not {self.no_history}')
         offsets = self.possible_offsets
         if not offsets or len(set(offsets)) != len(offsets):
             raise ValueError(f'clip.offsets must name each offset once and at least one, not {offsets}')

@@ -25,12 +25,17 @@ class FrameReference(NamedTuple):
         return f'{self.video}/{self.time:06d}'
 
 
+BYTES_PER_PIXEL = 21
+KEPT_BYTES = 1 << 30
+"""Rendered frames are kept up to about so much memory per process."""
+
+
 @DATASETS.register_module()
 class SyntheticVideo(MultiTaskDataset):
     """Rooms and streets of boxes, spheres and cylinders, seen by a moving camera: no files, exact labels.
 
     Sources: `semseg` (`classes='synthetic'`), `depth` (metres, none in the sky) and `normals`. Every frame is labelled.
-    Frames are rendered when they are first asked for and kept, at about 25 bytes a pixel.
+    Frames are rendered when they are first asked for and kept, up to 1 GiB.
 
     Args:
         split: 'train', 'val' or 'test': different scenes.
@@ -78,6 +83,9 @@ class SyntheticVideo(MultiTaskDataset):
         return getattr(self._render(reference), source).copy()
 
     def _render(self, reference: FrameReference) -> Frame:
-        if reference not in self._rendered:
-            self._rendered[reference] = render(self._scenes[reference.video], reference.time, *self.size)
-        return self._rendered[reference]
+        if reference in self._rendered:
+            return self._rendered[reference]
+        frame = render(self._scenes[reference.video], reference.time, *self.size)
+        if len(self._rendered) * frame.semseg.size * BYTES_PER_PIXEL < KEPT_BYTES:
+            self._rendered[reference] = frame
+        return frame

@@ -42,6 +42,9 @@ def build_runner(cfg: Config) -> Runner:
     cfg.setdefault('default_scope', 'mmmtl')
     check_components(cfg)
     check_sampler(cfg)
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(loader) and not cfg[loader].get('num_workers'):
+            cfg[loader].pop('persistent_workers', None)  # torch refuses it without workers
     if cfg.get('resume') and not cfg.get('load_from'):
         newest = find_checkpoint(cfg.work_dir)
         cfg.resume, cfg.load_from = newest is not None, newest and str(newest)

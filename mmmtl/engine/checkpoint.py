@@ -32,7 +32,9 @@ def load_from_local(filename: str | Path, map_location: Any = None) -> dict[str,
     """
     path = Path(filename).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such checkpoint')
+        raise FileNotFoundError(
+            f'{path}: no such checkpoint; put it there, or set init_cfg=None in the config to start from random weights'
+        )
     return load_plain(path, map_location)
 
 

@@ -1,6 +1,6 @@
 """Models: preprocessor, backbones, necks, heads, losses and the segmentors that join them."""
 
-from . import backbones, decode_heads, losses, necks
+from . import backbones, decode_heads, layers, losses, necks
 from .data_preprocessor import MultiTaskDataPreprocessor
 from .segmentors import MultiTaskSegmentor, VideoMultiTaskSegmentor
 
@@ -10,6 +10,7 @@ __all__ = [
     'VideoMultiTaskSegmentor',
     'backbones',
     'decode_heads',
+    'layers',
     'losses',
     'necks',
 ]

@@ -3,7 +3,7 @@
 from .base import Task
 from .depth import DepthEstimation, DisparityEstimation
 from .normals import SurfaceNormals
-from .resolve import build_tasks, metric_direction, resolve_tasks
+from .resolve import build_tasks, dataset_configs, metric_direction, resolve_tasks
 from .semantic_segmentation import SemanticSegmentation
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     'SurfaceNormals',
     'Task',
     'build_tasks',
+    'dataset_configs',
     'metric_direction',
     'resolve_tasks',
 ]

@@ -51,7 +51,7 @@ class Task(ABC):
         return {'type': type(self).__name__, 'out_channels': self.out_channels}
 
     def convert(self, array: np.ndarray) -> np.ndarray:
-        """The map as this task wants it, from the units that data sets deliver (design: metres, pixels, labels)."""
+        """The map as this task wants it, from what data sets deliver (labels, metres, pixels of disparity)."""
         return array
 
     def check(self, array: np.ndarray, where: str) -> None:

@@ -75,8 +75,8 @@ def resolve_tasks(cfg: Config) -> Config:
     - `model.tasks` and the `metainfo.tasks` of every data set (through wrappers) become `tasks`;
     - `key_frame_interval`, where there is one, becomes the `interval` of the model's key-frame policy and of every
       data set's clips;
-    - the checkpoint hook's `rule` follows the direction of the metric, or metrics, in `save_best`; 'auto' is the primary
-      metric of the first task.
+    - the checkpoint hook's `rule` follows the direction of the metric, or metrics, in `save_best`; 'auto' becomes the
+      primary metric of the first task.
 
     What stood there is overwritten, so that `--cfg-options tasks.depth.loss_weight=2` reaches everything. Calling it
     twice changes nothing.
@@ -97,7 +97,7 @@ def resolve_tasks(cfg: Config) -> Config:
         if interval is not None and cfg.model.get('key_frame_policy') is not None:
             cfg.model.key_frame_policy['interval'] = interval
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        for dataset in _leaves((cfg.get(loader) or {}).get('dataset')):
+        for dataset in dataset_configs((cfg.get(loader) or {}).get('dataset')):
             dataset['metainfo'] = {**(dataset.get('metainfo') or {}), 'tasks': declared}
             if interval is not None and dataset.get('clip') is not None:
                 dataset['clip']['interval'] = interval
@@ -134,11 +134,13 @@ def metric_direction(key: str, tasks: Mapping[str, Task]) -> bool:
 def _choose(tasks: Mapping[str, Any], names: str | Sequence[str]) -> dict[str, Any]:
     names = [names] if isinstance(names, str) else names  # --cfg-options use_tasks=depth
     if unknown := [name for name in names if name not in tasks]:
-        raise ValueError(f'use_tasks (--tasks) names {unknown}, but the config declares {list(tasks)}')
+        near = [match for name in unknown for match in get_close_matches(name, tasks, n=1)]
+        hint = f'; did you mean {near}?' if near else ''
+        raise ValueError(f'use_tasks (--tasks) names {unknown}, but the config declares {list(tasks)}{hint}')
     return {name: tasks[name] for name in names}
 
 
-def _leaves(dataset: ConfigDict | None) -> Iterator[ConfigDict]:
+def dataset_configs(dataset: ConfigDict | None) -> Iterator[ConfigDict]:
     """The configs of the data sets inside any nesting of wrappers."""
     if dataset is None:
         return
@@ -146,7 +148,7 @@ def _leaves(dataset: ConfigDict | None) -> Iterator[ConfigDict]:
     if not inner:
         yield dataset
     for child in inner:
-        yield from _leaves(child)
+        yield from dataset_configs(child)
 
 
 def _plain(value: Any) -> Any:

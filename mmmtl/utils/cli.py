@@ -36,7 +36,7 @@ def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the demos that run a `MultiTaskInferencer`."""
     parser.add_argument('checkpoint', nargs='?', help='weights (default: untrained ones)')
     parser.add_argument('--device', help="'cpu', 'cuda', ... (default: a GPU where there is one)")
-    add_shape_argument(parser, '--size', 'resize pictures to this height and width (default: leave them)')
+    add_shape_argument(parser, '--size', 'height and width for the model (default: of Resize in the test pipeline)')
 
 
 def add_shape_argument(parser: argparse.ArgumentParser, name: str, text: str) -> None:

@@ -32,7 +32,8 @@ class Cost:
     """Cost of a part of a model; the parts of a `ModelCost` do not overlap.
 
     Args:
-        component: child of the model: backbone, fast_backbone, neck, decode_head, ...
+        component: child of the model: backbone, fast_backbone, neck, decode_head, ...; of a child that lists
+            `cost_parts`, these: decode_head.heads, ...
         task: what of it serves one task alone; '' is what no task has for itself (attention counts here).
         params: parameters.
         macs: multiply-accumulates by kind of frame: 'image', or 'key' and 'non_key'.
@@ -68,8 +69,8 @@ class ModelCost:
         return list(self.operators)
 
     def total(self, component: str | None = None) -> Cost:
-        """Sum over a component, or over everything that runs at inference."""
-        parts = [p for p in self.parts if (p.at_inference if component is None else p.component == component)]
+        """Sum over a component and its parts, or over everything that runs at inference."""
+        parts = [p for p in self.parts if (p.at_inference if component is None else _is_in(p.component, component))]
         macs = {kind: sum(part.macs[kind] for part in parts) for kind in self.kinds}
         params = sum(part.params for part in parts)
         return Cost(component or 'total', '', params, macs, any(part.at_inference for part in parts))
@@ -196,17 +197,18 @@ def _policy(model: VideoMultiTaskSegmentor, policy: _Always) -> Iterator[None]:
 def _parts(model: MultiTaskSegmentor, own: Mapping[str, Mapping[str, int]]) -> Iterator[Cost]:
     """The MACs of modules, and their parameters, gathered by component and task."""
     by_task = {f'{name}.{key}': key for name, m in model.named_modules() if isinstance(m, nn.ModuleDict) for key in m}
+    split = {name: tuple(getattr(child, 'cost_parts', ())) for name, child in model.named_children()}
     params: dict[tuple[str, str], int] = defaultdict(int)
     macs: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys(own, 0))
     for name, parameter in model.named_parameters():
-        params[_place(name.rpartition('.')[0], by_task, model.tasks)] += parameter.numel()
+        params[_place(name.rpartition('.')[0], split, by_task, model.tasks)] += parameter.numel()
     for kind, counts in own.items():
         for name, count in counts.items():
-            macs[_place(name, by_task, model.tasks)][kind] += count
+            macs[_place(name, split, by_task, model.tasks)][kind] += count
     used = {component for component, _ in macs}
     # The networks first, side by side.
     children = sorted((name for name, _ in model.named_children()), key=lambda name: not name.endswith('backbone'))
-    order = ['', *children]
+    order = ['', *(place for name in children for place in (name, *(f'{name}.{part}' for part in split[name])))]
     tasks = [*model.tasks, '']
     places = sorted({*params, *macs}, key=lambda place: (order.index(place[0]), tasks.index(place[1])))
     for component, task in places:
@@ -215,11 +217,18 @@ def _parts(model: MultiTaskSegmentor, own: Mapping[str, Mapping[str, int]]) -> I
             yield Cost(component or 'model', task, params[place], macs[place], component in used)
 
 
-def _place(module: str, by_task: Mapping[str, str], tasks: Collection[str]) -> tuple[str, str]:
+def _is_in(component: str, whole: str) -> bool:
+    return component == whole or component.startswith(f'{whole}.')
+
+
+def _place(
+    module: str, split: Mapping[str, Collection[str]], by_task: Mapping[str, str], tasks: Collection[str]
+) -> tuple[str, str]:
     """The component that a module belongs to, and the outermost task of whose entry in a ModuleDict it is part."""
     steps = module.split('.')
     paths = ('.'.join(steps[: end + 1]) for end in range(1, len(steps)))
-    return steps[0], next((key for path in paths if (key := by_task.get(path, '')) in tasks), '')
+    component = '.'.join(steps[:2]) if len(steps) > 1 and steps[1] in split.get(steps[0], ()) else steps[0]
+    return component, next((key for path in paths if (key := by_task.get(path, '')) in tasks), '')
 
 
 def _without(value: Any, keys: Collection[str]) -> Any:

@@ -148,3 +148,11 @@ def test_resume_without_a_name_takes_the_newest_checkpoint(make_config: MakeConf
 
     assert build_runner(make_config(resume=True))._load_from == str(tmp_path / 'run' / 'iter_12.pth')
     assert not build_runner(make_config('tiny_video', 'empty', resume=True))._resume
+
+
+@pytest.mark.parametrize(
+    ('name', 'instead'), [('DefaultSampler', 'EpochDrawSampler'), ('InfiniteSampler', 'InfiniteDrawSampler')]
+)
+def test_a_sampler_that_does_not_number_its_draws_is_refused(make_config: MakeConfig, name: str, instead: str) -> None:
+    with pytest.raises(ValueError, match=f'train_dataloader.sampler.type={name!r} does not number.*{instead}'):
+        build_runner(make_config(**{'train_dataloader.sampler.type': name}))

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 INSTALLED = importlib.util.find_spec('triton') is not None
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 3e-2}
+STACK_LIMIT = {'bfloat16': 0, 'float16': 64, 'float32': 0}  # bytes per thread
 WINDOWS = [3, 5, 7, 9, 15]
 BORDERS = ['mask', 'zero']
 LAYOUTS = ['contiguous', 'channels_last', 'strided']
@@ -95,20 +96,20 @@ def test_in_interpreter(which):
 @pytest.mark.parametrize('border', BORDERS)
 @pytest.mark.parametrize('name', LAYOUTS[:2])
 def test_interpreted_equals_float64(window, border, name):
-    check(draw(1, 5, 3, 5, 9, name=name), window, border, 1e-5)
+    check(draw(1, 5, 3, 5, 6, name=name), window, border, 1e-5)
 
 
 @in_interpreter
 @pytest.mark.parametrize('window', WINDOWS)
 @pytest.mark.parametrize(('border', 'name'), [('mask', 'contiguous'), ('zero', 'channels_last')])
 def test_interpreted_tiles_of_large_maps_equal_float64(large_map_tiles, window, border, name):
-    check(draw(1, 5, 3, 5, 9, name=name), window, border, 1e-5)
+    check(draw(1, 5, 3, 5, 6, name=name), window, border, 1e-5)
 
 
 @in_interpreter
 @pytest.mark.parametrize('window', WINDOWS)
 def test_interpreted_half_precision_is_close_to_float64(window):
-    check(draw(1, 5, 3, 5, 9, torch.float16), window, 'mask', 5e-3)
+    check(draw(1, 5, 3, 5, 6, torch.float16), window, 'mask', 5e-3)
 
 
 @in_interpreter
@@ -131,11 +132,11 @@ def test_interpreted_mixed_dtypes():
 @in_interpreter
 def test_interpreted_half_precision_does_not_overflow():
     query, key, value, grad = draw(1, 4, 8, 5, 6, torch.float16)
-    # grad . value reaches a million, the largest float16 is 65504; the query brings the gradient of key back in range.
-    tensors = [query / 1024, key / 1024, value * 256, grad * 256]
+    # The gradients of the logits exceed the largest float16, 65504; query and key bring theirs back in range.
+    tensors = [query / 1024, key / 1024, value * 2048, grad * 2048]
     got = run(triton_backend, *tensors, 3, 'mask')
     expected = run(torch_backend, *(x.double() for x in tensors), 3, 'mask')
-    assert expected[2].abs().max() > 100
+    assert expected[2].abs().max() > 9 * 65504 * tensors[1].abs().max()
     for a, b in zip(got, expected, strict=True):
         assert (a.double() - b).abs().max() < 5e-3 * b.abs().max()
     signs = (torch.arange(20).view(1, 1, 4, 5) % 3 - 1) * 100.0  # logits of 1e4
@@ -199,7 +200,7 @@ def assert_affordable(costs) -> None:
     for cost in found:
         print(*cost)
         assert cost.shared <= offline().SHARED_LIMIT[cost.arch], cost
-        assert cost.dtype == 'float32' or cost.stack == 0, cost  # registers that spill lie on the stack
+        assert cost.stack <= STACK_LIMIT[cost.dtype], cost  # registers that spill lie on the stack
 
 
 @needs_triton
@@ -229,6 +230,9 @@ def test_says_why_it_cannot_run(monkeypatch):
     monkeypatch.setattr(triton_backend, '_INSTALLED', False)
     assert triton_backend.missing() == 'triton is not installed'
     monkeypatch.setattr(triton_backend, '_INSTALLED', True)
+    monkeypatch.setattr(triton_backend, '_TOO_OLD', True)
+    assert triton_backend.missing() == 'triton is older than 3.4'
+    monkeypatch.setattr(triton_backend, '_TOO_OLD', False)
     monkeypatch.setattr(triton_backend.torch.cuda, 'is_available', lambda: False)
     monkeypatch.delenv('TRITON_INTERPRET', raising=False)
     assert triton_backend.missing() == 'there is no NVIDIA GPU'
@@ -255,20 +259,29 @@ def test_is_preferred_on_cuda(monkeypatch):
         assert dispatch.choose_backend('auto', on_gpu, on_gpu, on_gpu, window) == expected
 
 
-def test_importing_the_operators_does_not_import_triton():
-    code = 'import sys, mmmtl.ops; print("triton" in sys.modules)'
+def test_the_operators_import_without_triton():
+    code = """
+import sys
+sys.modules['triton'] = None
+import torch
+from mmmtl.ops import local_attention
+local_attention(*torch.ones(3, 1, 2, 3, 4))
+print(*(name for name in sys.modules if name.endswith('triton_kernels')))
+"""
     environment = {k: v for k, v in os.environ.items() if k != 'TRITON_INTERPRET'}
     result = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert result.stdout.strip() == 'False', result.stderr
+    assert result.returncode == 0, result.stderr
+    assert 'triton_kernels' not in result.stdout
 
 
 @pytest.mark.parametrize('pixels', [1, 10**6])
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float32])
 def test_every_window_has_a_tile(dtype, pixels):
     for window in range(1, 16, 2):
-        tile = triton_backend.choose_tile(window, dtype, pixels)
-        assert tile == triton_backend.choose_tile(window, dtype, pixels)
-        assert (tile.rows + window - 1) * (tile.columns + window - 1) <= 512
+        for kernel in ('forward', 'backward_query', 'backward_key_value'):
+            tile = triton_backend.choose_tile(kernel, window, dtype, pixels)
+            assert tile == triton_backend.choose_tile(kernel, window, dtype, pixels)
+            assert (tile.rows + window - 1) * (tile.columns + window - 1) <= 512
 
 
 @pytest.mark.parametrize('precision', ['highest', 'high'])

@@ -159,10 +159,15 @@ def test_save_best_goes_the_way_of_the_metric(key: str | list[str], rule: str | 
     assert resolve_tasks(make_config(default_hooks=hooks)).default_hooks.checkpoint.rule == rule
 
 
-@pytest.mark.parametrize('hooks', [None, {}, dict(checkpoint=None), dict(checkpoint=dict(save_best='auto'))])
+@pytest.mark.parametrize('hooks', [None, {}, dict(checkpoint=None)])
 def test_without_save_best_no_rule(hooks: dict[str, Any] | None) -> None:
     cfg = resolve_tasks(make_config(default_hooks=hooks))
     assert 'rule' not in ((cfg.default_hooks or {}).get('checkpoint') or {})
+
+
+def test_automatic_save_best_is_the_primary_metric_of_the_first_task() -> None:
+    cfg = resolve_tasks(make_config(default_hooks=dict(checkpoint=dict(save_best='auto'))))
+    assert (cfg.default_hooks.checkpoint.save_best, cfg.default_hooks.checkpoint.rule) == ('semseg/mIoU', 'greater')
 
 
 def test_parts_may_be_absent() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 TOOL = 'tools/analysis_tools/get_flops.py'
 
-# GMAC with everything counted: key frame, other frame, average over K = 5 (../shared/reference/video_mtl.md, 1.5).
+# GMAC with everything counted: key frame, other frame, average over K = 5 (configs/mila/README.md, Costs).
 PAPER = {
     'mila_d101-d18-k5_1xb4-50e_cityscapes-256x512.py': (114.8, 58.1, 69.4),
     'mila_d101-d18-k5_1xb4-50e_nyuv2-288x384.py': (105.6, 61.7, 70.5),
@@ -42,9 +42,9 @@ def test_the_size_can_be_said(run_tool: Callable[..., str], root: Path, tmp_path
     assert macs[256] == 4 * macs[128]
 
 
-def test_no_size_is_an_error_that_names_the_flag(run_tool: Callable[..., str], tiny: tuple[str, list[str]]) -> None:
-    with pytest.raises(SystemExit, match=r'synthetic-64x128\.py: .*--shape H W'):
-        run_tool(TOOL, tiny[0])
+def test_no_size_is_an_error_that_names_the_flag(run_tool: Callable[..., str], root: Path) -> None:
+    with pytest.raises(SystemExit, match=r'tiny_video\.py: .*--shape H W'):
+        run_tool(TOOL, root / 'tests' / 'configs' / 'tiny_video.py')
 
 
 def test_no_weight_file_is_needed(run_tool: Callable[..., str], root: Path) -> None:

@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 from mmmtl import __version__
 from mmmtl.evaluation import constant_predictor, metrics_table, write_metrics
 from mmmtl.registry import DATASETS
-from mmmtl.tasks import build_tasks, resolve_tasks
+from mmmtl.tasks import build_tasks, dataset_configs, resolve_tasks
 from mmmtl.utils.cli import add_config_arguments, load_config
 
 
@@ -24,10 +24,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
-    for loader in (cfg.train_dataloader, cfg.test_dataloader):
-        # A constant does not care which frames came before; every labelled frame is scored once.
-        loader.dataset.clip = None
     cfg = resolve_tasks(cfg)
+    for loader in (cfg.train_dataloader, cfg.test_dataloader):
+        for dataset in dataset_configs(loader.dataset):
+            # A constant does not care which frames came before; every labelled frame is scored once.
+            if dataset.get('clip') is not None:
+                dataset.clip.single = True
     init_default_scope(cfg.get('default_scope', 'mmmtl'))
     train, test = (DATASETS.build(loader.dataset) for loader in (cfg.train_dataloader, cfg.test_dataloader))
     metrics = constant_predictor(train, test, max_samples=args.samples)

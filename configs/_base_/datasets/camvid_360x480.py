@@ -6,13 +6,19 @@ data_root = 'data/camvid_480x360'
 train_pipeline = [
     dict(type='LoadFrames'),
     dict(type='LoadMaps'),
+    dict(type='Resize', size=(360, 480)),
     dict(type='StillToClip', fov=50.0, max_speed=1.0, max_turn=3.0),
     dict(type='RandomZoom', zooms=(1.0, 1.2, 1.5)),
     dict(type='RandomFlip'),
     dict(type='ColourJitter'),
     dict(type='PackMultiTaskInputs'),
 ]
-test_pipeline = [dict(type='LoadFrames'), dict(type='LoadMaps'), dict(type='PackMultiTaskInputs')]
+test_pipeline = [
+    dict(type='LoadFrames'),
+    dict(type='LoadMaps'),
+    dict(type='Resize', size=(360, 480)),
+    dict(type='PackMultiTaskInputs'),
+]
 
 train_dataloader = dict(
     batch_size=4,
@@ -24,7 +30,7 @@ train_dataloader = dict(
         type='CamVid',
         data_root=data_root,
         split='train',
-        clip=dict(offsets='random', still=True),
+        clip=dict(offsets='random', still=True, no_history=0.1),
         pipeline=train_pipeline,
     ),
 )

@@ -9,12 +9,18 @@ data_root = 'data/house_video'
 train_pipeline = [
     dict(type='LoadFrames'),
     dict(type='LoadMaps'),
+    dict(type='Resize', size=(256, 384)),
     dict(type='RandomZoom', zooms=(1.0, 1.2, 1.5)),
     dict(type='RandomFlip'),
     dict(type='ColourJitter'),
     dict(type='PackMultiTaskInputs'),
 ]
-test_pipeline = [dict(type='LoadFrames'), dict(type='LoadMaps'), dict(type='PackMultiTaskInputs')]
+test_pipeline = [
+    dict(type='LoadFrames'),
+    dict(type='LoadMaps'),
+    dict(type='Resize', size=(256, 384)),
+    dict(type='PackMultiTaskInputs'),
+]
 
 train_dataloader = dict(
     batch_size=4,
@@ -26,7 +32,7 @@ train_dataloader = dict(
         type='VideoFolder',
         data_root=data_root,
         split='train',
-        clip=dict(offsets='random', missing='skip'),
+        clip=dict(offsets='random', missing='skip', no_history=0.1),
         pipeline=train_pipeline,
     ),
 )

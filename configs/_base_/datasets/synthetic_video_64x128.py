@@ -11,7 +11,12 @@ train_pipeline = [
     dict(type='RandomFlip'),
     dict(type='PackMultiTaskInputs'),
 ]
-test_pipeline = [dict(type='LoadFrames'), dict(type='LoadMaps'), dict(type='PackMultiTaskInputs')]
+test_pipeline = [
+    dict(type='LoadFrames'),
+    dict(type='LoadMaps'),
+    dict(type='Resize', size=(64, 128)),
+    dict(type='PackMultiTaskInputs'),
+]
 
 train_dataloader = dict(
     batch_size=8,
@@ -24,7 +29,7 @@ train_dataloader = dict(
         length=20,
         step=3,
         size=(64, 128),
-        clip=dict(offsets='random', missing='skip'),
+        clip=dict(offsets='random', missing='skip', no_history=0.1),
         pipeline=train_pipeline,
     ),
 )

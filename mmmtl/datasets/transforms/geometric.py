@@ -17,6 +17,8 @@ Size = tuple[int, int]
 
 def resize_image(image: np.ndarray, size: Size) -> np.ndarray:
     """(H, W, 3) to `size` (height, width): area average when it shrinks, bilinear when it grows."""
+    if image.shape[:2] == size:
+        return image
     shrinks = size[0] < image.shape[0] and size[1] < image.shape[1]
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 

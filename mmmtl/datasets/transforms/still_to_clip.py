@@ -39,7 +39,7 @@ class StillToClip(GeometricTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """See the class."""
-        if 'slots' not in results or len(results['imgs']) != 1:
+        if len(results['imgs']) != 1:
             raise ValueError(
                 f'{results.get("img_path")}: StillToClip makes clips of single pictures; give the data set '
                 'clip=dict(still=True, ...)'
@@ -47,7 +47,7 @@ class StillToClip(GeometricTransform):
         (still,) = results['imgs']
         size = still.shape[:2]
         camera = intrinsics(size, self.fov)
-        rotations = self.path(results['rng'], [slot or 0 for slot in results['slots']])
+        rotations = self.path(results['rng'], [slot or 0 for slot in results.get('slots', (0,))])
         matrices = [camera @ turn @ np.linalg.inv(camera) for turn in rotations]
 
         # Maps belong to the current frame, which is the last.

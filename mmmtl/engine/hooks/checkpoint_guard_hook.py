@@ -120,8 +120,8 @@ def check_weights(model: nn.Module, weights: Mapping[str, Any], *, partly: bool 
     unfit = [name for name, value in wanted.items() if getattr(weights.get(name), 'shape', None) != value.shape]
     if unfit and not (partly and len(unfit) < len(wanted)):
         raise ValueError(
-            f'the checkpoint is of another model: of the {len(wanted)} weights of this one it has {len(unfit)} not, or '
-            f'in another shape ({_some(unfit)}); use it with the config that it was trained with'
+            f'the checkpoint is of another model: of the {len(wanted)} weights of this one it lacks {len(unfit)}, or '
+            f'has them in another shape ({_some(unfit)}); use it with the config that it was trained with'
         )
 
 

@@ -1,5 +1,7 @@
 """Decode heads: features to the logits of every task."""
 
+from .sca import CSAM, CTAM, FPMA, Aggregation, TaskHead
+from .sca_head import SCAHead
 from .task_conv_head import SlotConv, TaskConvHead
 
-__all__ = ['SlotConv', 'TaskConvHead']
+__all__ = ['CSAM', 'CTAM', 'FPMA', 'Aggregation', 'SCAHead', 'SlotConv', 'TaskConvHead', 'TaskHead']

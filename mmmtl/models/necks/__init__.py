@@ -2,6 +2,7 @@
 
 from .ila import ILANeck
 from .propagating_neck import PropagatingNeck
+from .self_attention import SelfAttentionNeck
 from .squeeze_excitation import SqueezeExcitation, TaskSqueezeExcitation
 
-__all__ = ['ILANeck', 'PropagatingNeck', 'SqueezeExcitation', 'TaskSqueezeExcitation']
+__all__ = ['ILANeck', 'PropagatingNeck', 'SelfAttentionNeck', 'SqueezeExcitation', 'TaskSqueezeExcitation']

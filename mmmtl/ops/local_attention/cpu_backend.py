@@ -10,6 +10,7 @@ import logging
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -100,10 +101,8 @@ def _run(name: str, arguments: list[int], scale: float, weights: Tensor) -> None
     if weights.numel() == 0:
         return
     function = getattr(library, f'mmmtl_local_attention_{name}')
-    function((ctypes.c_int64 * len(arguments))(*arguments), ctypes.c_double(scale), _INSTRUCTION_SETS.get(_capability(), 0))
-
-
-_capability = cache(instruction_set)
+    packed = (ctypes.c_int64 * len(arguments))(*arguments)
+    function(packed, ctypes.c_double(scale), _INSTRUCTION_SETS.get(instruction_set(), 0))
 
 
 # --- building ----------------------------------------------------------------------------------------------------
@@ -116,10 +115,11 @@ def _library_or_reason() -> tuple[ctypes.CDLL | None, str]:
         return None, f'{DISABLE_VARIABLE} is set'
     try:
         return _installed() or _from_cache(), ''
-    except (OSError, RuntimeError) as error:
-        reason = _first_line(error)
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        reason = _summary(error)
     print_log(
-        f"local attention: backend 'cpu' cannot run: {reason}; the slower 'torch' stands in for it", 'current',
+        f"local attention: backend 'cpu' cannot run: {reason}; the slower 'torch' stands in for it",
+        'current',
         logging.WARNING,
     )
     return None, reason
@@ -137,10 +137,12 @@ def _installed() -> ctypes.CDLL | None:
 def _from_cache() -> ctypes.CDLL:
     if os.name != 'posix':
         raise RuntimeError('it is compiled with GCC or Clang, on Linux and macOS only')
-    from torch.utils import cpp_extension  # slow to import
+    from torch.utils import cpp_extension
 
     name = f'mmmtl_local_attention_{_digest()}'
-    directory = Path(cpp_extension._get_build_directory(name, verbose=False))
+    root = os.environ.get('TORCH_EXTENSIONS_DIR') or cpp_extension.get_default_build_root()
+    directory = Path(root) / name
+    directory.mkdir(parents=True, exist_ok=True)
     library, finished = directory / f'{name}.so', directory / 'finished'
     if not finished.exists():
         with _locked(directory / 'mmmtl.lock'):
@@ -200,6 +202,8 @@ def _tools_of_this_python() -> Iterator[None]:
         os.environ['PATH'] = before
 
 
-def _first_line(error: Exception) -> str:
+def _summary(error: Exception) -> str:
+    """Return the line of a compiler's output that says most."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0] if len(lines[0]) < 200 else lines[0][:200] + ' ...'
+    line = next((line for line in lines[1:] if 'error' in line), lines[0])
+    return line if len(line) < 200 else f'{line[:200]} ...'

@@ -34,7 +34,10 @@ def choose_backend(backend: str, query: Tensor, key: Tensor, value: Tensor, wind
     if backend == 'auto' and os.environ.get(ENVIRONMENT_VARIABLE):
         origin, backend = ENVIRONMENT_VARIABLE, os.environ[ENVIRONMENT_VARIABLE]
     if backend == 'auto':
-        return next(name for name, kernel in KERNELS.items() if not _refusal(kernel, query, key, value, window))
+        # The tensors first: only a backend that they suit is worth compiling.
+        tensors = query, key, value, window
+        able = (name for name, kernel in KERNELS.items() if not (kernel.unsupported(*tensors) or kernel.missing()))
+        return next(able)
     if backend not in _ALL:
         raise ValueError(f'{origin}={backend!r} is no local attention backend; {_inventory()}')
     refusal = _refusal(_ALL[backend], query, key, value, window)

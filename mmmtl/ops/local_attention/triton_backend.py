@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from .contract import empty_gradients, empty_outputs
 
-_INSTALLED = importlib.util.find_spec('triton') is not None
+_SPEC = importlib.util.find_spec('triton')
+_INSTALLED = _SPEC is not None
+_TOO_OLD = _SPEC is not None and not Path(_SPEC.origin or '').with_name('knobs.py').exists()  # which 3.4 brought
 _INT32_MAX = 2**31 - 1
 
 
@@ -33,18 +36,20 @@ class Tile(NamedTuple):
     strip: int = 0
 
 
-# By the largest window that a tile serves. Chosen so that no bfloat16 kernel spills registers on compute capability
-# 8.0 and 9.0 (`benchmarks/triton_offline.py` prints it); a small map is cut into more programs, to fill the GPU.
+# By the largest window that a tile serves. Chosen so that no kernel spills registers (float16: 40 bytes at most) on
+# compute capability 8.0 and 9.0 with the Triton of `requirements/constraints.txt`, as `benchmarks/triton_offline.py`
+# prints; not yet tuned on a GPU. A small map is cut into more programs, to fill the GPU.
 _TILES: dict[tuple[str, str], dict[int, Tile]] = {
     ('half', 'large'): {
         3: Tile(8, 8, 64, 8, 3),
         5: Tile(4, 12, 64, 8, 3),
+        7: Tile(8, 8, 32, 8, 3),
         9: Tile(8, 8, 32, 8, 3),
-        15: Tile(4, 8, 32, 8, 2),
+        15: Tile(4, 8, 32, 8, 3),
     },
     ('half', 'small'): {
-        7: Tile(4, 4, 64, 4, 3),
-        9: Tile(4, 4, 64, 8, 3),
+        7: Tile(4, 4, 64, 8, 3),
+        9: Tile(4, 4, 32, 8, 3),
         15: Tile(4, 4, 64, 8, 2),
     },
     ('float', 'large'): {
@@ -58,6 +63,11 @@ _TILES: dict[tuple[str, str], dict[int, Tile]] = {
         9: Tile(4, 4, 32, 8, 2),
         15: Tile(4, 4, 16, 8, 2, strip=64),
     },
+}
+# Where the kernel with most values in registers, the gradient of the queries, needs another one.
+_TILES_BACKWARD_QUERY: dict[tuple[str, str], dict[int, Tile]] = {
+    ('half', 'large'): {9: Tile(8, 8, 32, 16, 3), 15: Tile(4, 4, 32, 8, 2)},
+    ('float', 'large'): {15: Tile(4, 4, 16, 8, 2, strip=64)},
 }
 _LARGEST_WINDOW = max(_TILES['half', 'large'])
 _SMALL_MAP = 8192  # pixels of all images; 171 programs with the tile for large maps and window 5
@@ -81,6 +91,8 @@ def missing() -> str:
     """Why this backend cannot run on this machine; empty if it can."""
     if not _INSTALLED:
         return 'triton is not installed'
+    if _TOO_OLD:
+        return 'triton is older than 3.4'
     if _interpreted():
         return ''
     return '' if torch.cuda.is_available() and torch.version.hip is None else 'there is no NVIDIA GPU'
@@ -132,7 +144,7 @@ def plan_forward(
     arguments = dict(
         **tensors, weights=weights, **_strides(tensors), **_sizes(query, value), scale=scale, MASK=border == 'mask'
     )
-    return _launch(triton_kernels.forward_kernel, arguments, window)
+    return _launch(triton_kernels.forward_kernel, 'forward', arguments, window)
 
 
 def plan_backward(
@@ -153,27 +165,32 @@ def plan_backward(
     sizes = _sizes(query, value)
     tensors = dict(grad=grad, key=key, value=value, grad_query=grad_query)
     arguments = dict(**tensors, weights=weights, grad_logits=grad_logits, **_strides(tensors), **sizes, scale=scale)
-    first = _launch(triton_kernels.backward_query_kernel, arguments, window)
+    first = _launch(triton_kernels.backward_query_kernel, 'backward_query', arguments, window)
     tensors = dict(grad=grad, query=query, grad_key=grad_key, grad_value=grad_value)
     arguments = dict(**tensors, weights=weights, grad_logits=grad_logits, **_strides(tensors), **sizes)
-    second = _launch(triton_kernels.backward_key_value_kernel, arguments, window, 2)
+    second = _launch(triton_kernels.backward_key_value_kernel, 'backward_key_value', arguments, window, 2)
     return [first, second]
 
 
-def choose_tile(window: int, dtype: torch.dtype, pixels: int) -> Tile:
+def choose_tile(kernel: str, window: int, dtype: torch.dtype, pixels: int) -> Tile:
     """Return the tile for maps of so many pixels in all images together: the same for the same arguments, always."""
-    tiles = _TILES['float' if dtype == torch.float32 else 'half', 'small' if pixels <= _SMALL_MAP else 'large']
+    kind = 'float' if dtype == torch.float32 else 'half', 'small' if pixels <= _SMALL_MAP else 'large'
+    tiles = dict(_TILES[kind])
+    if kernel == 'backward_query':
+        tiles.update(_TILES_BACKWARD_QUERY.get(kind, {}))
     return tiles[min(largest for largest in tiles if largest >= window)]
 
 
-def _launch(kernel: Any, arguments: dict[str, Any], window: int, parts: int = 1) -> Launch:
+def _launch(kernel: Any, name: str, arguments: dict[str, Any], window: int, parts: int = 1) -> Launch:
     import triton.language as tl
 
     tensors = [x for x in arguments.values() if isinstance(x, Tensor)]
     features = [x for x in tensors if x is not arguments['weights'] and x is not arguments.get('grad_logits')]
     dtype = features[0].dtype if len({x.dtype for x in features}) == 1 else torch.float32
     images, _, height, width = features[0].shape
-    tile = choose_tile(window, dtype, images * height * width)
+    tile = choose_tile(name, window, dtype, images * height * width)
+    # The kernels reach a weight by way of offsets up to 16 times its own.
+    largest_offset = max(16 * _extent(arguments['weights']), *(_extent(x) for x in features))
     arguments = dict(
         **arguments,
         WINDOW=window,
@@ -183,7 +200,7 @@ def _launch(kernel: Any, arguments: dict[str, Any], window: int, parts: int = 1)
         STRIP=tile.strip,
         DTYPE=getattr(tl, str(dtype).removeprefix('torch.')),
         PRECISION='tf32' if _allows_tf32() else 'tf32x3',
-        INDEX=tl.int32 if max(_extent(x) for x in tensors) <= _INT32_MAX // 16 else tl.int64,
+        INDEX=tl.int32 if largest_offset <= _INT32_MAX else tl.int64,
     )
     tiles = images * -(-height // tile.rows) * -(-width // tile.columns)
     return Launch(kernel, (tiles, parts), arguments, dict(num_warps=tile.warps, num_stages=tile.stages))

@@ -23,7 +23,8 @@ DECLARE(avx512)
 inline void expect_writes(const Tensor& tensor, const Problem& p, int64_t channels) {
 #if defined(MADV_HUGEPAGE)
   const uintptr_t huge = 2 << 20, start = reinterpret_cast<uintptr_t>(tensor.data);
-  const uintptr_t size = p.images * channels * p.height * p.width * (tensor.dtype == kFloat64 ? 8 : tensor.dtype == kFloat32 ? 4 : 2);
+  const uintptr_t element = tensor.dtype == kFloat64 ? 8 : tensor.dtype == kFloat32 ? 4 : 2;
+  const uintptr_t size = p.images * channels * p.height * p.width * element;
   const uintptr_t first = (start + huge - 1) / huge * huge, last = (start + size) / huge * huge;
   if (size >= 4 * huge) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
 #else

@@ -93,12 +93,15 @@ INLINE void dots(const T* here, int64_t here_step, const T* there, int64_t there
     const int64_t now = (taps - done + parts - 1) / parts;
     const T* first = there + done * there_step;
     T* to = out + done * out_step;
+    const auto part = [&](auto width) {
+      dot<T, std::min(kTaps, width())>(here, here_step, first, there_step, channels, to, out_step);
+    };
     switch (now) {
-      case 5: dot<T, kTaps < 5 ? kTaps : 5>(here, here_step, first, there_step, channels, to, out_step); break;
-      case 4: dot<T, kTaps < 4 ? kTaps : 4>(here, here_step, first, there_step, channels, to, out_step); break;
-      case 3: dot<T, kTaps < 3 ? kTaps : 3>(here, here_step, first, there_step, channels, to, out_step); break;
-      case 2: dot<T, 2>(here, here_step, first, there_step, channels, to, out_step); break;
-      default: dot<T, 1>(here, here_step, first, there_step, channels, to, out_step);
+      case 5: part(std::integral_constant<int, 5>{}); break;
+      case 4: part(std::integral_constant<int, 4>{}); break;
+      case 3: part(std::integral_constant<int, 3>{}); break;
+      case 2: part(std::integral_constant<int, 2>{}); break;
+      default: part(std::integral_constant<int, 1>{});
     }
     done += now;
   }

@@ -36,7 +36,7 @@ struct Plan {
             std::min((run + 1) * rows, p.height)};
   }
 
-  static constexpr int64_t kRingBytes = 512 << 10;  // about half of a core's L2
+  static constexpr int64_t kRingBytes = 384 << 10;  // about half of a core's L2
   static constexpr int64_t kLeastColumns = 16;
 };
 
@@ -100,7 +100,7 @@ template <class T> struct Worker {
 
   // to[t][x] = here . neighbour t of `there`; `outside` where that lies outside the map. The ring must hold `there`.
   void dot_row(const Tensor& here, int64_t channels, int64_t y, T factor, T outside, T* to) {
-    const T* mine = getenv("NOIP") ? nullptr : pixels == padded ? in_place<T>(here, strip.image, y, strip.x0, channels) : nullptr;
+    const T* mine = pixels == padded ? in_place<T>(here, strip.image, y, strip.x0, channels) : nullptr;
     int64_t mine_step = here.column;
     if (!mine) {
       read_row(here, strip.image, y, strip.x0, strip.x0 + padded, p.width, channels, row, step);
@@ -136,11 +136,14 @@ template <class T> struct Worker {
         for (size_t i = 0; i < rows.size(); ++i) at[i] = rows[i] ? rows[i] + x * step + c : nullptr;
         T* to = target + x * target_step + c;
         const int64_t count = direct ? std::min<int64_t>(kQueries, pixels - x) : kQueries;
+        const auto sum = [&](auto vectors) {
+          weighted_sum<T, vectors>(factors + x, factor_step, at.data(), step, p.window, to, target_step, count);
+        };
         switch ((channels - c + kLanes<T> - 1) / kLanes<T>) {
-          case 1: weighted_sum<T, 1>(factors + x, factor_step, at.data(), step, p.window, to, target_step, count); break;
-          case 2: weighted_sum<T, 2>(factors + x, factor_step, at.data(), step, p.window, to, target_step, count); break;
-          case 3: weighted_sum<T, kVectors < 3 ? kVectors : 3>(factors + x, factor_step, at.data(), step, p.window, to, target_step, count); break;
-          default: weighted_sum<T, kVectors>(factors + x, factor_step, at.data(), step, p.window, to, target_step, count);
+          case 1: sum(std::integral_constant<int, 1>{}); break;
+          case 2: sum(std::integral_constant<int, 2>{}); break;
+          case 3: sum(std::integral_constant<int, std::min(kVectors, 3)>{}); break;
+          default: sum(std::integral_constant<int, kVectors>{});
         }
       }
     if (!direct) write_row(out, strip.image, y, strip.x0, pixels, channels, row, step);
@@ -191,8 +194,10 @@ template <class T> struct Worker {
       const T* weight = factors + x;
       Vec<T> mean{};
       for (int64_t t = 0; t < taps; ++t) mean += load(weight + t * factor_step) * load(line + t * factor_step);
-      for (int64_t t = 0; t < taps; ++t)
-        store(line + t * factor_step, load(weight + t * factor_step) * (load(line + t * factor_step) - mean) * splat(scale));
+      for (int64_t t = 0; t < taps; ++t) {
+        const Vec<T> centred = load(line + t * factor_step) - mean;
+        store(line + t * factor_step, load(weight + t * factor_step) * centred * splat(scale));
+      }
     }
   }
 

@@ -5,7 +5,8 @@ INLINE float widen(float x) { return x; }
 INLINE double widen(double x) { return x; }
 INLINE float widen(BFloat16 x) { return float_of(static_cast<uint32_t>(x.bits) << 16); }
 INLINE float widen(Float16 x) {
-  const uint32_t sign = static_cast<uint32_t>(x.bits & 0x8000) << 16, rest = static_cast<uint32_t>(x.bits & 0x7fff) << 13;
+  const uint32_t sign = static_cast<uint32_t>(x.bits & 0x8000) << 16;
+  const uint32_t rest = static_cast<uint32_t>(x.bits & 0x7fff) << 13;
   const float normal = float_of(rest + ((rest >= 0x0f800000 ? 255 - 31 : 127 - 15) << 23));  // 31 is inf or NaN
   const float subnormal = float_of(rest + (113 << 23)) - float_of(113 << 23);
   return float_of(sign | bits_of(rest < 0x00800000 ? subnormal : normal));
@@ -58,7 +59,8 @@ NOINLINE void read_row(const Tensor& from, int64_t image, int64_t y, int64_t x0,
     } else {
       for (int64_t c0 = 0; c0 < channels; c0 += kTile)
         for (int64_t x = 0; x < pixels; ++x)
-          for (int64_t c = c0; c < std::min(c0 + kTile, channels); ++c) to[x * step + c] = widen(source[c * sc + x * sx]);
+          for (int64_t c = c0; c < std::min(c0 + kTile, channels); ++c)
+            to[x * step + c] = widen(source[c * sc + x * sx]);
     }
   });
   if (step > channels)

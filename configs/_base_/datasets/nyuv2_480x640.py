@@ -1,0 +1,49 @@
+# Images of NYU Depth v2 with 40 classes and depth, scored in the usual window. No train label has class `otherprop`.
+tasks = dict(
+    semseg=dict(type='SemanticSegmentation', classes='nyuv2_40', unscored=['otherprop'], loss_weight=1.0),
+    depth=dict(type='DepthEstimation', max_depth=10.0, loss_weight=1.0),
+)
+
+data_root = 'data/nyuv2_384x288'
+train_pipeline = [
+    dict(type='LoadFrames'),
+    dict(type='LoadMaps'),
+    dict(type='Resize', size=(480, 640)),
+    dict(type='RandomZoom', zooms=(1.0, 1.2, 1.5)),
+    dict(type='RandomFlip'),
+    dict(type='PackMultiTaskInputs'),
+]
+# Predictions are scored at the size of the labels.
+test_pipeline = [
+    dict(type='LoadFrames'),
+    dict(type='LoadMaps'),
+    dict(type='Resize', size=(480, 640), maps=False),
+    dict(type='PackMultiTaskInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=10,
+    num_workers=4,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='EpochDrawSampler', shuffle=True),
+    dataset=dict(type='NYUv2', data_root=data_root, split='train', clip=None, pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    dataset=dict(
+        type='NYUv2',
+        data_root=data_root,
+        split='test',
+        evaluation_window=True,
+        test_mode=True,
+        clip=None,
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='MultiTaskMetric', details=False)
+test_evaluator = dict(type='MultiTaskMetric')

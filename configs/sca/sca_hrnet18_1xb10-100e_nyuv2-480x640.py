@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/sca_hrnet18.py',
+    '../_base_/datasets/nyuv2_480x640.py',
+    '../_base_/schedules/adam_100e.py',
+    '../_base_/default_runtime.py',
+]

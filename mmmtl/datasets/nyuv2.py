@@ -1,0 +1,95 @@
+"""NYU Depth v2, the labelled images, in the 384x288 pack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmmtl.registry import DATASETS
+
+from .base import MultiTaskDataset
+from .readers import read_picture, read_raw
+
+IGNORE = 255
+FOLDERS = dict(semseg='lab40', semseg13='lab40', depth='depth8')
+EVALUATION_WINDOW = (slice(27, 283), slice(25, 361))
+"""Rows 45:471 and columns 41:601 of 480x640, the usual ones, at 288x384."""
+TO_13 = (11, 4, 5, 0, 3, 8, 9, 11, 12, 5, 7, 5, 12, 9, 5, 12, 5, 6, 6, 4, 6, 2, 1, 5, 10, *(6,) * 6, 5, *(6,) * 6, 5, 6)
+"""The class in `nyuv2_13` of each class of `nyuv2_40`."""
+
+
+@DATASETS.register_module()
+class NYUv2(MultiTaskDataset):
+    """NYU Depth v2: 795 train and 654 test images of indoor scenes, with semantic labels and depth.
+
+    ```
+    rgb/{number}.webp       384x288
+    lab40/{number}.png      uint8, 0 to 39, 255 = ignore
+    depth8/{number}.png     uint8 v, metres = (v + 0.5) / 25.5
+    train.txt, test.txt     numbers, 0001 to 1449
+    ```
+
+    Sources: `semseg` (`classes='nyuv2_40'`), `semseg13` (`classes='nyuv2_13'`), `depth`. Class 39, `otherprop`, occurs
+    in the test labels alone: leave it out of the score with `unscored=['otherprop']`.
+
+    About 8 pixels (at 480x640) of the border are white, their depth is made up: scores are usually taken inside.
+
+    Args:
+        data_root: the folder.
+        split: 'train' or 'test', the official parts.
+        evaluation_window: only rows 27:283, columns 25:361 are labelled.
+
+    Raises:
+        FileNotFoundError: no list of the split.
+    """
+
+    def __init__(self, data_root: str, *, split: str, evaluation_window: bool = False, **kwargs: Any) -> None:
+        self.split = split
+        self.evaluation_window = evaluation_window
+        super().__init__(data_root, **kwargs)
+
+    def load_frames(self) -> list[dict[str, Any]]:
+        """Each image of the split: a video of one frame."""
+        root = Path(self.data_root)
+        names = root / f'{self.split}.txt'
+        if not names.is_file():
+            raise FileNotFoundError(f"{names}: no such list; check data_root, and that split is 'train' or 'test'")
+        frames = []
+        for name in names.read_text().split():
+            files = {source: root / folder / f'{name}.png' for source, folder in FOLDERS.items()}
+            maps = {source: file for source, file in files.items() if file.exists()}
+            frames.append(dict(video=name, time=0, maps=maps))
+        return frames
+
+    def find_frame(self, video: str, time: int) -> Path | None:
+        """The image's file."""
+        path = Path(self.data_root) / 'rgb' / f'{video}.webp'
+        return path if time == 0 and path.exists() else None
+
+    def frame_name(self, video: str, time: int) -> str:
+        """The file."""
+        return str(Path(self.data_root) / 'rgb' / f'{video}.webp')
+
+    def read_image(self, reference: Path) -> np.ndarray:
+        """An image."""
+        return read_picture(reference)
+
+    def read_map(self, source: str, reference: Path) -> np.ndarray:
+        """A label map, see the class."""
+        raw = read_raw(reference)
+        if source == 'depth':
+            return self._windowed((raw.astype(np.float32) + 0.5) / 25.5, 0)
+        if source == 'semseg13':
+            table = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
+            table[: len(TO_13)] = TO_13
+            raw = table[raw]
+        return self._windowed(raw, IGNORE)
+
+    def _windowed(self, array: np.ndarray, fill: float) -> np.ndarray:
+        if not self.evaluation_window:
+            return array
+        inside = np.full_like(array, fill)
+        inside[EVALUATION_WINDOW] = array[EVALUATION_WINDOW]
+        return inside

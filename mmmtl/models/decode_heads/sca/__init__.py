@@ -1,0 +1,9 @@
+"""The parts of SCA-MTL's decoder."""
+
+from .aggregation import Aggregation
+from .csam import CSAM
+from .ctam import CTAM
+from .fpma import FPMA, task_mask
+from .task_head import TaskHead
+
+__all__ = ['CSAM', 'CTAM', 'FPMA', 'Aggregation', 'TaskHead', 'task_mask']

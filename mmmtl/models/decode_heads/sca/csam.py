@@ -1,0 +1,79 @@
+"""CSAM: what the features of a task find in its own features at coarser scales."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, cast, get_args
+
+import torch
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmmtl.models.layers import CrossAttention
+from mmmtl.registry import MODELS
+
+Source = Literal['refined', 'ctam']
+
+
+@MODELS.register_module()
+class CSAM(BaseModule):
+    """Cross scale attention module of one task: concat over coarser scales l of [F_k, CA(F_k, conv(F_l))].
+
+    The coarsest features pass. A source is not upsampled: attention takes maps of any size, and so upsamples it "with
+    the guidance of the fine features". Its convolution (1x1 and norm, as in the code) brings it to the target's width.
+    All sources of a target share one cross-attention, as in the code; the paper does not say.
+
+    Args:
+        channels: of the features of each scale, finest first.
+        source: 'refined' takes what this module has made of the coarser scales, coarsest first: "the task-augmented
+            features are then progressively refined", and the coarsest is "initialized" with the output of the CTAM.
+            'ctam' takes that output at every scale, as the code does.
+        query_convs: of the cross-attentions: 1 in the paper, 2 in the code.
+        norm_cfg: normalisation.
+
+    Attributes:
+        out_channels: of the results, finest first: 2 * C_k for each coarser scale, C_K for the coarsest.
+
+    Raises:
+        ValueError: an unknown `source`.
+
+    Reference: SCA-MTL, section 2.2, equation 4.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: Sequence[int],
+        source: Source = 'refined',
+        query_convs: int = 1,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if source not in get_args(Source):
+            raise ValueError(f'source must be one of {get_args(Source)}, not {source!r}')
+        self.source = source
+        norm_cfg = norm_cfg or dict(type='BN')
+        coarser = len(channels) - 1
+        self.out_channels = (*(2 * c * (coarser - k) for k, c in enumerate(channels[:-1])), channels[-1])
+        widths = self.out_channels if source == 'refined' else channels
+        self.project = nn.ModuleList(
+            nn.ModuleList(ConvModule(width, c, 1, norm_cfg=norm_cfg, act_cfg=None) for width in widths[k + 1 :])
+            for k, c in enumerate(channels[:-1])
+        )
+        self.attend = nn.ModuleList(
+            CrossAttention(c, query_convs=query_convs, norm_cfg=norm_cfg) for c in channels[:-1]
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Maps (N, out_channels[k], h_k, w_k) of maps (N, channels[k], h_k, w_k), finest first."""
+        refined = list(features)
+        for k in reversed(range(len(features) - 1)):
+            target = features[k]
+            coarser = (refined if self.source == 'refined' else features)[k + 1 :]
+            projections = cast(nn.ModuleList, self.project[k])
+            sources = [project(map_) for project, map_ in zip(projections, coarser, strict=True)]
+            found = self.attend[k](target, sources)
+            refined[k] = torch.cat([part for ca in found for part in (target, ca)], dim=1)
+        return refined

@@ -1,0 +1,139 @@
+"""SCA-MTL's decoder: attention across tasks at each scale, then across scales for each task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, cast
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmmtl.registry import MODELS
+from mmmtl.tasks import Task
+
+from .sca.aggregation import Aggregation, resize
+from .sca.task_head import Entry, TaskHead
+
+
+@MODELS.register_module()
+class SCAHead(BaseModule):
+    """Task heads, CTAM and FPMA scale by scale from coarse to fine, then CSAM and aggregation for each task.
+
+    At each scale, heads turn the shared features into those of each task, with a preliminary prediction; CTAM adds what
+    the other tasks know; FPMA takes the result to the next finer scale. Then, for each task, CSAM adds what its coarser
+    scales know, and the scales are aggregated to the final prediction.
+
+    FPMA, CTAM and CSAM are configs, so that others can take their place, and None leaves one out (table 5): without
+    FPMA a scale knows nothing of the coarser ones, without CTAM or CSAM features pass.
+
+    The defaults, here and in these parts, follow the paper's text and figure; where it is silent, its code
+    (configs/sca/README.md lists each difference).
+
+    Args:
+        tasks: given by the segmentor.
+        in_channels: of the shared maps, finest first.
+        fpma: config of what takes {task: map} of a scale to the finer one, built with `tasks` and `channels`.
+        ctam: config of what exchanges {task: map} at a scale, built likewise.
+        csam: config of what exchanges the maps of one task, built with the `channels` of all scales.
+        fpma_entry: where what FPMA brings enters a task head, see `TaskHead`: 'output' is figure 1, 'input' the code.
+        head_blocks: residual blocks of a task head.
+        hidden_channels: of the final prediction, see `Aggregation`: None is the paper, 'input' the code.
+        upsample_first: see `Aggregation`; costs, but not results, depend on it.
+        norm_cfg: normalisation, of the parts too.
+
+    Reference: SCA-MTL, section 2 and figure 1.
+    """
+
+    cost_parts: ClassVar[tuple[str, ...]] = ('heads', 'fpma', 'ctam', 'csam', 'aggregation')
+    """Children that tools count for themselves."""
+
+    def __init__(
+        self,
+        *,
+        tasks: Mapping[str, Task],
+        in_channels: Sequence[int],
+        fpma: dict[str, Any] | None,
+        ctam: dict[str, Any] | None,
+        csam: dict[str, Any] | None,
+        fpma_entry: Entry = 'output',
+        head_blocks: int = 2,
+        hidden_channels: int | Literal['input'] | None = None,
+        upsample_first: bool = False,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        norm = dict(norm_cfg=norm_cfg or dict(type='BN'))
+        widths = list(in_channels)
+        # What comes from the coarser scale is as wide as that scale.
+        coarse = [*widths[1:], 0] if fpma else [0] * len(widths)
+        self.heads = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    name: TaskHead(
+                        width,
+                        task.out_channels,
+                        coarse_channels=coarser,
+                        entry=fpma_entry,
+                        num_blocks=head_blocks,
+                        **norm,
+                    )
+                    for name, task in tasks.items()
+                }
+            )
+            for width, coarser in zip(widths, coarse, strict=True)
+        )
+        shared = {**norm, 'tasks': list(tasks)}
+        self.ctam = nn.ModuleList(_build(ctam, channels=width, **shared) for width in (widths if ctam else []))
+        self.fpma = nn.ModuleList(_build(fpma, channels=width, **shared) for width in (widths[1:] if fpma else []))
+        self.csam = nn.ModuleDict({name: _build(csam, channels=widths, **norm) for name in (tasks if csam else [])})
+        self.aggregation = nn.ModuleDict(
+            {
+                name: Aggregation(
+                    cast(Sequence[int], self.csam[name].out_channels) if csam else widths,
+                    task.out_channels,
+                    hidden_channels=hidden_channels,
+                    upsample_first=upsample_first,
+                    **norm,
+                )
+                for name, task in tasks.items()
+            }
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Logits (N, task.out_channels, h, w) of every task, of any size of maps.
+
+        In training also the preliminary predictions, `preliminary.<i>.<task>` with i = 0 for the finest scale. In eval
+        mode they are not computed: nothing but their losses depends on them.
+
+        Args:
+            features: maps (N, in_channels[i], h_i, w_i) shared by all tasks, finest first.
+
+        Raises:
+            ValueError: another number of maps than `in_channels`.
+        """
+        if len(features) != len(self.heads):
+            raise ValueError(f'{len(features)} maps for a head that was built for {len(self.heads)} (in_channels)')
+        preliminary: dict[str, Tensor] = {}
+        coarse: dict[str, Tensor] = {}
+        scales: list[dict[str, Tensor]] = []
+        for i in reversed(range(len(features))):
+            size = features[i].shape[-2:]
+            heads = cast(dict[str, TaskHead], self.heads[i])
+            own = {
+                name: head(features[i], resize(coarse[name], size) if coarse else None) for name, head in heads.items()
+            }
+            if self.training:
+                preliminary |= {f'preliminary.{i}.{name}': head.predict(own[name]) for name, head in heads.items()}
+            own = self.ctam[i](own) if len(self.ctam) else own
+            coarse = self.fpma[i - 1](own) if len(self.fpma) and i else {}
+            scales.insert(0, own)
+        logits = {}
+        for name, aggregate in self.aggregation.items():
+            maps = [scale[name] for scale in scales]
+            logits[name] = aggregate(self.csam[name](maps) if len(self.csam) else maps)
+        return logits | preliminary
+
+
+def _build(cfg: dict[str, Any] | None, **given: Any) -> nn.Module:
+    return MODELS.build({**given, **(cfg or {})})

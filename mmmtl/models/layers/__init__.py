@@ -1,0 +1,19 @@
+"""Building blocks that necks and heads share."""
+
+from .basic_block import BasicBlock
+from .cross_attention import CrossAttention
+from .linear_attention import linear_attention
+from .swin_stage import SwinBlock, SwinStage
+from .window_attention import Padding, WindowAttention, window_attention, window_mask
+
+__all__ = [
+    'BasicBlock',
+    'CrossAttention',
+    'Padding',
+    'SwinBlock',
+    'SwinStage',
+    'WindowAttention',
+    'linear_attention',
+    'window_attention',
+    'window_mask',
+]

@@ -1,0 +1,59 @@
+"""Cross-attention of one map to others, in linear form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmcv.cnn import ConvModule
+from torch import Tensor, nn
+
+from .linear_attention import linear_attention
+
+
+class CrossAttention(nn.Module):
+    """CA of SCA-MTL's cross attention module (CAM): what a target map finds in source maps.
+
+    Query and key are 1x1 convolution, norm, softplus (so not negative), the value 1x1 convolution, norm, ReLU, all as
+    wide as the maps, with one head. The concatenation with the target, which makes it the CAM, is left to the caller.
+
+    Args:
+        channels: C of target and source, d_k and d_v.
+        query_convs: 1x1 convolutions that make the query, and as many the key. The paper has 1, its code 2: norm and
+            ReLU between them.
+        norm_cfg: normalisation.
+
+    Raises:
+        ValueError: `query_convs` is not positive.
+
+    Reference: SCA-MTL, section 2.2, equations 1 and 2, after ATRC (Bruggemann et al., ICCV 2021).
+    """
+
+    def __init__(self, channels: int, *, query_convs: int = 1, norm_cfg: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        if query_convs < 1:
+            raise ValueError(f'query_convs must be at least 1, not {query_convs}')
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.query = _non_negative(channels, query_convs, norm_cfg)
+        self.key = _non_negative(channels, query_convs, norm_cfg)
+        self.value = ConvModule(channels, channels, 1, norm_cfg=norm_cfg)
+
+    def forward(self, target: Tensor, sources: Sequence[Tensor]) -> list[Tensor]:
+        """One map (N, C, H, W) for each source.
+
+        Args:
+            target: (N, C, H, W).
+            sources: maps (N, C, h, w), of any size.
+        """
+        query = self.query(target).flatten(2)
+        return [
+            linear_attention(query, self.key(source).flatten(2), self.value(source).flatten(2)).unflatten(
+                2, target.shape[2:]
+            )
+            for source in sources
+        ]
+
+
+def _non_negative(channels: int, convs: int, norm_cfg: dict[str, Any]) -> nn.Sequential:
+    hidden = [ConvModule(channels, channels, 1, norm_cfg=norm_cfg) for _ in range(convs - 1)]
+    return nn.Sequential(*hidden, ConvModule(channels, channels, 1, norm_cfg=norm_cfg, act_cfg=None), nn.Softplus())

@@ -1,0 +1,44 @@
+"""Attention whose weights are products of non-negative features: linear in the number of places."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+EPS = 1e-12
+
+# Shape letters: N batch, D channels of query and key, V channels of the value, L places of the target, S of the source.
+
+
+def linear_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Mean of the source's values, weighted by the product of query and key.
+
+    out[:, :, b] = sum_a (query[:, :, b] . key[:, :, a]) value[:, :, a] / sum_a (query[:, :, b] . key[:, :, a])
+
+    The products with all places a are summed before a query is seen (V K^T, then its product with the query), so that
+    no L x S matrix arises. Sums and quotient are computed in float32 at least, also under autocast: over thousands of
+    places both overflow in float16 and lose their digits in bfloat16.
+
+    Args:
+        query: (N, D, L), not negative.
+        key: (N, D, S), not negative.
+        value: (N, V, S).
+
+    Returns:
+        (N, V, L), dtype of `value`; zero where the weights of a place sum to zero.
+
+    Reference: SCA-MTL, equation 2; Katharopoulos et al., Transformers are RNNs, ICML 2020, equation 5.
+    """
+    dtype = torch.promote_types(value.dtype, torch.float32)
+    with _full_precision(value.device.type):
+        q, k, v = query.to(dtype), key.to(dtype), value.to(dtype)
+        summed = torch.bmm(v, k.transpose(1, 2))  # (N, V, D)
+        normaliser = torch.bmm(k.sum(dim=2).unsqueeze(1), q)  # (N, 1, L)
+        return (torch.bmm(summed, q) / normaliser.clamp(min=EPS)).to(value.dtype)
+
+
+def _full_precision(device: str) -> AbstractContextManager[object]:
+    """No autocast, on the devices that have it (the meta device has not)."""
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()

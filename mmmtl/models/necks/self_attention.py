@@ -1,0 +1,65 @@
+"""SCA-MTL's self-attention beside the convolutional features of every scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmmtl.models.layers import Padding, SwinStage
+from mmmtl.registry import MODELS
+from mmmtl.tasks import Task
+
+
+@MODELS.register_module()
+class SelfAttentionNeck(BaseModule):
+    """Each map, and Swin attention of it before it: twice the channels, shared by all tasks.
+
+    "To preserve the local details of the convolutional feature maps while capturing long range dependencies, we employ
+    the attention module of swin transformer [...] applied twice on each scale": once in windows, once in shifted ones.
+
+    The heads (6) and the window (7) are the code's; the paper does not give them.
+
+    Args:
+        tasks: given by the segmentor; the maps are shared, so they change nothing.
+        channels: of each map of the backbone.
+        depth: how often attention is applied.
+        num_heads: of each attention; every width must be a multiple of it.
+        window: side of a window.
+        padding: of maps that are no multiple of the window: 'mask' lets it take no part, with 'zero' it does, as in the
+            code (it is Swin's for dense prediction). The paper does not say.
+        drop_path: probability that a sample skips the last attention in training, rising linearly from 0 at the first.
+            The paper has none, its code 0.2.
+
+    Raises:
+        ValueError: another number of maps than `channels`.
+
+    Reference: SCA-MTL, section 2.1 ('ATT' in figure 1).
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Mapping[str, Task],
+        channels: Sequence[int],
+        depth: int = 2,
+        num_heads: int = 6,
+        window: int = 7,
+        padding: Padding = 'mask',
+        drop_path: float = 0.0,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.stages = nn.ModuleList(
+            SwinStage(width, depth=depth, num_heads=num_heads, window=window, padding=padding, drop_path=drop_path)
+            for width in channels
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Maps (N, 2 * C, h, w), attention first, of maps (N, C, h, w)."""
+        if len(features) != len(self.stages):
+            raise ValueError(f'{len(features)} maps for a neck that was built for {len(self.stages)}')
+        return tuple(torch.cat([stage(f), f], dim=1) for stage, f in zip(self.stages, features, strict=True))

@@ -1,0 +1,119 @@
+"""SCA-MTL's configs: where the readings differ, what each costs, and the whole model at an odd size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmmtl.models.decode_heads import SCAHead
+from mmmtl.registry import MODELS
+from mmmtl.tasks import resolve_tasks
+from mmmtl.utils import build_on_meta, cost_table, count_cost
+
+CONFIGS = Path(__file__).parents[2] / 'configs' / 'sca'
+NAME = '{}_hrnet18_1xb10-100e_nyuv2-480x640.py'
+
+
+def config(name: str) -> Config:
+    return Config.fromfile(CONFIGS / NAME.format(name))
+
+
+def leaves(value: Any, path: str = '') -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in leaves(item, f'{path}.{key}').items()}
+    return {path.removeprefix('.'): value}
+
+
+def difference(old: Config, new: Config) -> dict[str, Any]:
+    old, new = (leaves({k: v for k, v in cfg.to_dict().items() if k in ('model', 'tasks')}) for cfg in (old, new))
+    missing = object()
+    return {key: new.get(key) for key in old.keys() | new.keys() if old.get(key, missing) != new.get(key, missing)}
+
+
+def test_the_readings_differ_where_documented() -> None:
+    released = difference(config('sca'), config('sca-released'))
+    assert released == {
+        'tasks.semseg.loss_weight': 1.44,
+        'tasks.depth.loss_weight': 1.15,
+        'model.neck.padding': 'zero',
+        'model.neck.drop_path': 0.2,
+        'model.decode_head.fpma.mask_axis': 'adjacent',
+        'model.decode_head.fpma.padding': 'zero',
+        'model.decode_head.ctam.fusion': 'basic_block',
+        'model.decode_head.ctam.shared_fusion': True,
+        'model.decode_head.ctam.query_convs': 2,
+        'model.decode_head.csam.source': 'ctam',
+        'model.decode_head.csam.query_convs': 2,
+        'model.decode_head.fpma_entry': 'input',
+        'model.decode_head.hidden_channels': 'input',
+        'model.decode_head.upsample_first': True,
+    }
+    table = (CONFIGS / 'README.md').read_text()
+    for key in released:
+        assert f'`{key.rpartition(".")[2]}' in table, key
+
+
+def test_what_the_released_model_costs() -> None:
+    """../shared/reference/image_mtl.md, section 1.5: 25.76 M parameters, 78.63 GMAC at 480 x 640 with two tasks."""
+    cost = count_cost(build_on_meta(config('sca-released')), (480, 640))
+    total = cost.total()
+    assert total.params / 1e6 == pytest.approx(25.76, abs=0.005)
+    assert total.macs['image'] / 1e9 == pytest.approx(78.63, rel=0.005)
+    millions = {name: cost.total(f'decode_head.{name}').params / 1e6 for name in SCAHead.cost_parts}
+    millions['head'] = millions.pop('csam') + millions.pop('aggregation')
+    millions |= {name: cost.total(name).params / 1e6 for name in ('backbone', 'neck')}
+    reference = dict(neck=0.26, fpma=5.38, heads=9.11, ctam=4.31, head=2.84, backbone=3.86)
+    assert millions == pytest.approx(reference, abs=0.005)
+    for name in SCAHead.cost_parts:
+        assert f'| decode_head.{name} ' in cost_table(cost)
+    assert cost.total('decode_head').params == total.params - sum(cost.total(n).params for n in ('backbone', 'neck'))
+    assert cost.total('backbone').macs['image'] / 1e9 == pytest.approx(9.76, abs=0.005)
+    # The rest: one query serves all sources of a CSAM (2 tasks, 2 convolutions, spared 2 and 1 times), and
+    # preliminary predictions (41 channels) are not computed.
+    places = {c: 19200 // 4**i for i, c in enumerate((36, 72, 144, 288))}
+    spared = 2 * 2 * (2 * 36**2 * places[36] + 72**2 * places[72]) + sum(41 * c * n for c, n in places.items())
+    assert (total.macs['image'] + spared) / 1e9 == pytest.approx(78.63, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ('name', 'params', 'gmac'),
+    [
+        ('sca', 19.12, 23.83),
+        ('sca-released-baseline', 6.02, 14.56),
+        ('sca-released-no-csam-ctam-fpma', 12.69, 28.96),
+        ('sca-released-no-csam-ctam', 19.22, 36.21),
+        ('sca-released-no-csam', 23.53, 43.38),
+    ],
+)
+def test_what_the_others_cost(name: str, params: float, gmac: float) -> None:
+    total = count_cost(build_on_meta(config(name)), (480, 640)).total()
+    assert total.params / 1e6 == pytest.approx(params, abs=0.006)
+    assert total.macs['image'] / 1e9 == pytest.approx(gmac, abs=0.006)
+
+
+def test_the_cheap_order_saves_what_is_said() -> None:
+    cfg = config('sca-released')
+    cfg.model.decode_head.upsample_first = False
+    cost = count_cost(build_on_meta(cfg), (480, 640)).total()
+    assert cost.params / 1e6 == pytest.approx(25.76, abs=0.005)
+    assert cost.macs['image'] / 1e9 == pytest.approx(46.37, abs=0.005)
+
+
+@pytest.mark.parametrize('name', ['sca', 'sca-released'])
+def test_the_whole_model_at_an_odd_size(tiny, name: str) -> None:
+    cfg = resolve_tasks(config(name))
+    model = MODELS.build(cfg.model).train()
+    sample = tiny.sample(size=(61, 83), tasks=('semseg', 'depth'))
+    losses = model(torch.randn(2, 3, 61, 83), [sample, sample], mode='loss')
+    tasks = dict(semseg='loss_ce', depth='loss_l1')
+    prefixes = ['', *(f'preliminary.{i}.' for i in range(4))]
+    assert set(losses) == {f'{prefix}{task}.{loss}' for prefix in prefixes for task, loss in tasks.items()}
+    sum(losses.values()).backward()
+    assert not [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    with torch.no_grad():
+        (predicted,) = model.eval()(torch.randn(1, 3, 61, 83), [sample], mode='predict')
+    assert predicted.pred.semseg.shape == predicted.pred.depth.shape == (1, 61, 83)
