@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS
+from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS, init_default_scope
 from mmengine.structures import PixelData
 from torch import Tensor
 
+from mmmtl.datasets import SyntheticVideo
 from mmmtl.engine import build_runner
 from mmmtl.models import VideoMultiTaskSegmentor
 from mmmtl.registry import DATA_SAMPLERS, DATASETS
@@ -73,7 +74,10 @@ def test_its_name_says_what_it_is(name: str) -> None:
     is_video = cfg.model.type == 'VideoMultiTaskSegmentor'
     assert is_video == name.startswith('mila/') == (match['interval'] is not None)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        assert (loader.dataset.clip is not None) == is_video
+        clip = loader.dataset.clip
+        assert (clip is None) == name.startswith('sca/'), 'these have images, the others videos'
+        if clip is not None:
+            assert clip.get('single', False) != is_video
         if is_video:
             assert loader.dataset.clip.interval == int(match['interval']) == cfg.model.key_frame_policy.interval
     sizes = [part['size'] for part in every_dict(cfg.train_dataloader.dataset.to_dict()) if 'size' in part]
@@ -86,6 +90,63 @@ def test_its_name_says_what_it_is(name: str) -> None:
     assert (len(cfg.tasks) == 1) == bool(single or 'camvid' in name)
     if single:
         assert list(cfg.tasks) == [single[1]]
+
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def video_config(baseline: str) -> str:
+    """The MILA of a baseline: of the same data and schedule, of the variants the one without a suffix."""
+    schedule_and_data = Path(baseline).stem.split('xb', 1)[1]
+    (found,) = [name for name in FOUND if name.startswith('mila/mila_') and name.endswith(f'{schedule_and_data}.py')]
+    return found
+
+
+def labelled_frames(dataset: dict[str, Any]) -> tuple[list[int], int] | str:
+    """The numbers of the labelled frames used, and how many items, of a video of 12 frames; or the error."""
+    kept = {key: dataset[key] for key in ('clip', 'step') if key in dataset}
+    metainfo = dict(tasks=dict(normals=dict(type='SurfaceNormals')))
+    try:
+        data = SyntheticVideo(split='val', num_videos=1, length=12, size=(8, 8), metainfo=metainfo, **kept)
+    except FileNotFoundError as error:
+        return str(error).partition('; ')[0]
+    return sorted({data.get_data_info(i)['time'] for i in range(len(data))}), len(data)
+
+
+@pytest.mark.parametrize('loader', LOADERS)
+@pytest.mark.parametrize('name', [name for name in FOUND if name.startswith('baselines/')])
+def test_a_baseline_sees_the_labelled_frames_of_the_video_model(name: str, loader: str) -> None:
+    baseline = resolve_tasks(Config.fromfile(ROOT / name))[loader].dataset.to_dict()
+    video = resolve_tasks(Config.fromfile(ROOT / video_config(name)))[loader].dataset.to_dict()
+    clip, clips = baseline['clip'], video['clip']
+
+    assert clip['single'] and 'single' not in clips
+    ignored = ('single', 'offsets')
+    assert {k: v for k, v in clip.items() if k not in ignored} == {k: v for k, v in clips.items() if k not in ignored}
+    different = ('clip', 'metainfo')  # of a single task
+    assert {k: v for k, v in baseline.items() if k not in different} == {
+        k: v for k, v in video.items() if k not in different
+    }
+    # The clip of offset 4 needs the four frames before.
+    found, expected = labelled_frames(baseline), labelled_frames(video)
+    if clips.get('still') or clips['missing'] != 'error':
+        first = 4 if clips.get('missing') == 'skip' else 0
+        frames = [time for time in range(0, 12, video.get('step', 1)) if time >= first]
+        assert found == (frames, len(frames))
+        assert expected == (frames, len(frames) * (1 if loader == 'train_dataloader' else 5))
+    else:
+        assert found == expected == "SyntheticVideo: frame -1 of video 'val_0000' is missing"
+
+
+@pytest.mark.parametrize('name', FOUND)
+def test_clips_are_made_of_stills_and_of_nothing_else(name: str) -> None:
+    cfg = resolve_tasks(Config.fromfile(ROOT / name))
+    for loader in LOADERS:
+        dataset = cfg[loader].dataset
+        makes = 'StillToClip' in [transform.type for transform in dataset.pipeline]
+        assert makes == bool(dataset.clip and dataset.clip.get('still')) == ('camvid' in name and loader == LOADERS[0])
+        # Leaving out what a clip has is for training.
+        assert loader == LOADERS[0] or not (dataset.clip and dataset.clip.get('no_history'))
 
 
 @pytest.mark.parametrize('name', FOUND + BASES)
@@ -151,6 +212,7 @@ def test_its_model_learns_one_step(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize('name', FOUND)
 def test_its_other_parts_can_be_built(name: str) -> None:
     cfg = resolve_tasks(Config.fromfile(ROOT / name))
+    init_default_scope(cfg.default_scope)
     parameters = [torch.nn.Parameter(torch.zeros(1))]
 
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):

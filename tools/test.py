@@ -45,7 +45,7 @@ def main() -> None:
         cfg.default_hooks.visualization.update(draw=True, out_dir=args.show_dir, interval=args.show_interval)
     if args.offsets:
         clips = [dataset.get('clip') for dataset in dataset_configs(cfg.test_dataloader.dataset)]
-        if not all(clips):
+        if not all(clip and not clip.get('single') for clip in clips):
             raise SystemExit(f'{args.config}: --offsets needs data sets of clips (test_dataloader.dataset.clip)')
         for clip in clips:
             clip.offsets = args.offsets

@@ -47,7 +47,7 @@ def main() -> None:
             wrapper.type = 'AmpOptimWrapper'
             wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
-        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise SystemExit(
                 f'{args.config}: --auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config'
             )

@@ -86,6 +86,7 @@ class SyntheticVideo(MultiTaskDataset):
         if reference in self._rendered:
             return self._rendered[reference]
         frame = render(self._scenes[reference.video], reference.time, *self.size)
-        if len(self._rendered) * frame.semseg.size * BYTES_PER_PIXEL < KEPT_BYTES:
-            self._rendered[reference] = frame
+        if self._rendered and len(self._rendered) * frame.semseg.size * BYTES_PER_PIXEL >= KEPT_BYTES:
+            self._rendered.popitem()  # room for this one: its picture and maps are asked for one after another
+        self._rendered[reference] = frame
         return frame

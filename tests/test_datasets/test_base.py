@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from mmmtl.datasets import Draw, InfiniteDrawSampler, MultiTaskDataset
 from mmmtl.tasks import resolve_tasks
 
+PACK = [dict(type=f'mmmtl.{name}') for name in ('LoadFrames', 'LoadMaps', 'PackMultiTaskInputs')]
 METAINFO = dict(tasks=dict(depth=dict(type='DepthEstimation', max_depth=100.0)))
 
 
@@ -136,26 +137,135 @@ def test_missing_error_names_frame_clip_and_way_out() -> None:
     assert len(Numbers(videos, labelled=[5], clip=dict(interval=3, offsets=[0], missing='error'))) == 1
 
 
-def test_missing_skip_leaves_out_just_those_clips() -> None:
+def test_missing_skip_leaves_out_a_frame_at_all_offsets_alike() -> None:
     data = Numbers({'v': [0, 1, 2, 4, 5, 6]}, clip=dict(interval=3, offsets='all', missing='skip'))
+    # Frames 1 and 5 have the clip of offset 0 alone, 0 and 4 have none.
     assert offsets_and_times(data) == [
-        (1, 0, [1, 0, 1]),
         (2, 0, [2, 1, 2]),
         (2, 1, [1, 0, 2]),
         (2, 2, [0, 1, 2]),
-        (5, 0, [5, 4, 5]),
         (6, 0, [6, 5, 6]),
         (6, 1, [5, 4, 6]),
         (6, 2, [4, 5, 6]),
     ]
 
 
-def test_missing_skip_with_random_offsets_draws_from_those_left() -> None:
+@pytest.mark.parametrize(
+    ('offsets', 'expected'),
+    [([0], [1, 2, 5, 6, 7]), ([1], [2, 6, 7]), ([2, 0], [2, 6, 7]), ([3], [5, 7]), ('all', [7]), ('random', [7])],
+)
+def test_missing_skip_asks_for_the_possible_offsets_only(offsets: Any, expected: list[int]) -> None:
+    # Offset 0 needs the frame before, 1 and 2 the two before, 3 the one before and the third.
+    videos = {'v': [0, 1, 2, 4, 5, 6, 7]}
+    data = Numbers(videos, clip=dict(interval=4, offsets=offsets, missing='skip'))
+    assert sorted({item['time'] for item in data}) == expected
+    per_frame = 1 if offsets == 'random' else len(data.clip.possible_offsets)
+    assert len(data) == per_frame * len(expected)
+
+
+def test_missing_skip_with_random_offsets_draws_from_all() -> None:
     data = Numbers({'v': [0, 1, 2, 4, 5, 6]}, labelled=[4, 5, 6], clip=dict(interval=3, missing='skip'))
-    # Frame 4 has no clip at all, frame 5 has that of offset 0.
-    assert [item['time'] for item in data] == [5, 6]
-    assert {data[Draw(0, number)]['offset'] for number in range(20)} == {0}
-    assert {data[Draw(1, number)]['offset'] for number in range(30)} == {0, 1, 2}
+    assert len(data) == 1 and data[0]['time'] == 6
+    assert {data[Draw(0, number)]['offset'] for number in range(30)} == {0, 1, 2}
+
+
+# The current frame alone
+
+
+CLIPS = [
+    dict(interval=3, offsets='all', missing='skip'),
+    dict(interval=3, offsets='random', missing='skip', no_history=0.5),
+    dict(interval=3, offsets=[0], missing='skip'),
+    dict(interval=3, offsets='all', missing='repeat'),
+    dict(interval=3, offsets='random', still=True),
+]
+FRAMES = [[2, 6], [2, 6], [1, 2, 5, 6], None, None]
+
+
+@pytest.mark.parametrize(('clip', 'expected'), [*zip(CLIPS, FRAMES, strict=True)])
+def test_single_gives_the_labelled_frames_of_the_clips_once(clip: dict, expected: list[int] | None) -> None:
+    videos = {'v': [0, 1, 2, 4, 5, 6]}
+    single = Numbers(videos, clip=dict(clip, single=True))
+    found = [item['time'] for item in single]
+    assert found == (expected or videos['v'])
+    assert [times(item) for item in single] == [[time] for time in found]
+    assert sorted({item['time'] for item in Numbers(videos, clip=clip)}) == found
+    for item in single:
+        assert not {'offset', 'offsets', 'slots', 'valid_slots'} & set(item)
+        assert item['maps'] == {'depth': ('v', item['time'])}
+
+
+def test_single_draws_nothing_for_the_clip() -> None:
+    videos = {'v': range(6)}
+    single = Numbers(videos, labelled=[5], clip=dict(no_history=0.5, single=True))
+    assert draws_of(single[Draw(0, 7, 1)]) == draws_of(Numbers(videos, labelled=[5])[Draw(0, 7, 1)])
+
+
+def test_single_refuses_a_missing_frame_as_clips_do() -> None:
+    with pytest.raises(FileNotFoundError, match=r"frame 3 of video 'v' is missing; the clip of labelled frame 4"):
+        Numbers({'v': [0, 1, 2, 4]}, labelled=[4], clip=dict(interval=3, missing='error', single=True))
+
+
+def test_single_reaches_the_sample_of_an_image_model() -> None:
+    data = Numbers({'v': range(4)}, labelled=[3], pipeline=PACK, clip=dict(interval=3, single=True))
+    item = data[0]
+    assert item['inputs'].shape == (3, 4, 6) and (item['inputs'] == 3).all()
+    assert not {'offset', 'slots', 'valid_slots'} & set(item['data_samples'].metainfo_keys())
+
+
+# The beginning of a video
+
+
+def test_no_history_drops_the_last_non_key_frame_in_so_many_draws() -> None:
+    data = Numbers({'v': range(9)}, labelled=[8], clip=dict(interval=5, no_history=0.25))
+    items = [data[Draw(0, number)] for number in range(800)]
+    dropped = sum(not item['valid_slots'][1] for item in items)
+    assert abs(dropped - 200) < 4 * (800 * 0.25 * 0.75) ** 0.5  # four standard deviations, 49
+    for item in items:
+        # Nothing else changes: an item without history has its slots and frames, as any other.
+        assert item['valid_slots'][::2] == (item['offset'] != 0, True)
+        assert item['slots'] == data.clip.slots(item['offset']) and len(times(item)) == 3
+    assert {item['offset'] for item in items if not item['valid_slots'][1]} == set(range(5))
+
+
+def test_no_history_follows_the_draw() -> None:
+    data = Numbers({'v': range(9)}, labelled=[7, 8], clip=dict(interval=5, no_history=0.5))
+    found = [data[Draw(0, number, 3)]['valid_slots'] for number in range(40)]
+    np.random.seed(0)  # noqa: NPY002
+    assert [data[Draw(0, number, 3)]['valid_slots'] for number in range(40)] == found
+    assert [data[Draw(0, number, 4)]['valid_slots'] for number in range(40)] != found
+
+
+def test_no_history_compares_one_number_of_the_draw_with_it() -> None:
+    data = Numbers({'v': range(9)}, labelled=[8], clip=dict(interval=5, offsets=[2], no_history=0.3))
+    for number in range(30):
+        first = np.random.default_rng((5, number)).random()
+        assert data[Draw(0, number, 5)]['valid_slots'] == (True, first >= 0.3, True)
+
+
+@pytest.mark.parametrize('offsets', ['random', [2]])
+def test_without_no_history_nothing_is_drawn_for_it(offsets: Any) -> None:
+    data = Numbers({'v': range(9)}, labelled=[8], clip=dict(interval=3, offsets=offsets))
+    rng = np.random.default_rng((5, 1))
+    if offsets == 'random':
+        rng.integers(3)
+    item = data[Draw(0, 1, 5)]
+    assert item['valid_slots'][1:] == (True, True)
+    assert draws_of(item) == rng.random(4).tolist()
+
+
+def test_no_history_of_an_interval_of_one() -> None:
+    # There is no non-key frame to leave out.
+    data = Numbers({'v': range(3)}, clip=dict(interval=1, no_history=0.5))
+    assert {item['valid_slots'] for item in data} == {(False, False, True)}
+
+
+def test_no_history_of_stills() -> None:
+    data = Numbers({'v': [7]}, clip=dict(interval=5, still=True, no_history=0.5))
+    assert {data[Draw(0, number)]['valid_slots'][1] for number in range(20)} == {True, False}
+
+
+# Other ways with missing frames
 
 
 def test_missing_repeat_takes_the_next_frame_towards_the_current_one() -> None:
@@ -182,14 +292,30 @@ def test_a_label_without_its_frame_is_skipped_with_its_clips() -> None:
     assert [item['time'] for item in Numbers({'v': range(8)}, labelled=[6, 9], clip=dict(missing='skip'))] == [6]
 
 
-@pytest.mark.parametrize('missing', ['error', 'skip', 'repeat'])
-def test_a_clip_longer_than_the_video_is_an_error(missing: str) -> None:
+@pytest.mark.parametrize('single', [False, True])
+def test_a_clip_longer_than_the_video_is_an_error(single: bool) -> None:
     with pytest.raises(ValueError, match=r"video 'v' has 4 frames, a clip needs 5; lower key_frame_interval"):
-        Numbers({'v': range(4)}, length=4, clip=dict(interval=5, missing=missing))
-    assert len(Numbers({'v': range(4)}, length=4, clip=dict(interval=4, missing='skip'))) == 3
+        Numbers({'v': range(4)}, length=4, clip=dict(interval=5, single=single))
     # With an interval of 2 the clip of offset 1 reaches two frames back.
     with pytest.raises(ValueError, match='2 frames, a clip needs 3'):
-        Numbers({'v': range(2)}, length=2, clip=dict(interval=2, missing=missing))
+        Numbers({'v': range(2)}, length=2, clip=dict(interval=2, single=single))
+    assert len(Numbers({'v': range(5)}, labelled=[4], length=5, clip=dict(interval=5, single=single))) == 1
+
+
+def test_a_video_shorter_than_a_clip_is_skipped_or_repeated() -> None:
+    class OfTwoLengths(Numbers):
+        def video_length(self, video: str) -> int:
+            return len(self.videos[video])
+
+    videos = {'short': range(4), 'long': range(6)}
+    skipped = OfTwoLengths(videos, clip=dict(interval=5, missing='skip'))
+    assert [(item['video'], item['time']) for item in skipped] == [('long', 4), ('long', 5)]
+    repeated = OfTwoLengths(videos, clip=dict(interval=5, offsets=[4], missing='repeat'))
+    assert [times(item) for item in repeated][:4] == [[0, 0, 0], [0, 0, 1], [0, 1, 2], [0, 2, 3]]
+    assert len(repeated) == 10
+    with pytest.raises(ValueError, match=r"video 'short' has 4 frames, a clip needs 5"):
+        OfTwoLengths(videos, clip=dict(interval=5, missing='error'))
+    assert len(Numbers({'v': range(4)}, length=4, clip=dict(interval=4, missing='skip'))) == 1
     assert len(Numbers({'v': range(2)}, length=2, clip=dict(interval=5, offsets=[0], missing='skip'))) == 1
 
 

@@ -62,6 +62,8 @@ def test_offsets() -> None:
         (dict(interval=3, offsets=[1, 3]), r'clip\.offsets \[3\] are not in 0\.\.2'),
         (dict(offsets=[]), r'clip\.offsets.*at least one'),
         (dict(offsets=[1, 1]), r'clip\.offsets.*once'),
+        (dict(no_history=1), r'clip\.no_history.*below 1, not 1'),
+        (dict(no_history=-0.1), r'clip\.no_history.*not -0\.1'),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict, message: str) -> None:

@@ -65,6 +65,32 @@ def test_frames_are_rendered_when_asked_for_and_kept(monkeypatch: pytest.MonkeyP
     assert rendered == [2, 2]  # of two videos
 
 
+# The last one makes room for the next: the second time 0 is there, 1 takes the place of 2, and 2 that of 1.
+@pytest.mark.parametrize(('kept', 'expected'), [(3, [0, 1, 2]), (2, [0, 1, 2, 1, 2]), (0, [0, 1, 2, 0, 1, 2])])
+def test_frames_are_kept_up_to_so_much_memory(monkeypatch: pytest.MonkeyPatch, kept: int, expected: list[int]) -> None:
+    rendered = []
+    original = synthetic_video.render
+
+    def count(scene: Any, time: int, *size: int) -> Any:
+        rendered.append(time)
+        return original(scene, time, *size)
+
+    monkeypatch.setattr(synthetic_video, 'render', count)
+    # 3 bytes of the picture, 1 of labels, 4 of depth, 12 of normals, 1 of what moves, for 24 x 40 pixels.
+    monkeypatch.setattr(synthetic_video, 'KEPT_BYTES', kept * 24 * 40 * 21)
+    data = build()
+    first = [data[i]['imgs'][0] for i in range(3)]
+    again = [data[i]['imgs'][0] for i in range(3)]
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert len(data._rendered) == max(kept, 1) and rendered == expected
+
+
+def test_a_pixel_of_a_frame_has_so_many_bytes() -> None:
+    frame = synthetic_scene.render(synthetic_scene.make_scene(0), 0, 24, 40)
+    arrays = (frame.image, frame.semseg, frame.depth, frame.normals, frame.moving)
+    assert sum(array.nbytes for array in arrays) == synthetic_video.BYTES_PER_PIXEL * 24 * 40
+
+
 def test_deterministic_and_safe_from_changes() -> None:
     data, again = build(), build()
     first = data[3]
@@ -94,7 +120,8 @@ def test_clips_and_step() -> None:
     for slot, time in enumerate((2, 3, 4)):
         assert np.array_equal(data[5]['inputs'][slot].numpy().transpose(1, 2, 0), alone[time]['imgs'][0])
     with pytest.raises(ValueError, match='6 frames, a clip needs 7'):
-        build(clip=dict(interval=7, missing='repeat'))
+        build(clip=dict(interval=7))
+    assert len(build(clip=dict(interval=7, missing='repeat'))) == 12
 
 
 @pytest.mark.parametrize('still', [True, False])

@@ -122,12 +122,15 @@ def test_a_missing_frame(build, video_folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r'frames/one/-?\d+\.\* is missing; the clip of labelled frame'):
         build(clip=dict(interval=3, offsets='all'))
     counted = [(item['video'], item['time']) for item in build(clip=dict(interval=3, missing='skip'))]
-    assert counted == [*(('one', t) for t in (1, 4, 5)), *(('two', t) for t in (1, 2, 3, 4))]
+    # Every labelled frame with the two before it.
+    assert counted == [('one', 5), ('two', 2), ('two', 3), ('two', 4)]
 
 
 def test_a_clip_longer_than_the_video(build) -> None:
     with pytest.raises(ValueError, match=r"video 'two' has 5 frames, a clip needs 6; lower key_frame_interval"):
-        build(clip=dict(interval=6, missing='repeat'))
+        build(clip=dict(interval=6, missing='error'))
+    assert len(build(clip=dict(interval=6, missing='repeat'))) == 11
+    assert [(item['video'], item['time']) for item in build(clip=dict(interval=6, missing='skip'))] == [('one', 5)]
 
 
 def test_an_unreadable_frame(build, video_folder: Path) -> None:
@@ -198,6 +201,6 @@ def test_house_video(tasks: dict[str, Any], split: str, videos: int, frames: int
     clips = VideoFolder(
         HOUSE, split=split, pipeline=PACK, clip=dict(offsets='all', missing='skip'), metainfo=dict(tasks=tasks)
     )
-    # Of each video's frames, 1 lacks a clip of offset 0, and 2, 2, 3 and 4 those of offsets 1 to 4.
-    assert len(clips) == 5 * frames - 12 * videos
+    # The first four frames of each video lack a clip of offset 4.
+    assert len(clips) == 5 * (frames - 4 * videos)
     assert json.loads((HOUSE / 'videos.json').read_text())[clips.get_data_info(0)['video']]['split'] == split

@@ -156,3 +156,29 @@ def test_resume_without_a_name_takes_the_newest_checkpoint(make_config: MakeConf
 def test_a_sampler_that_does_not_number_its_draws_is_refused(make_config: MakeConfig, name: str, instead: str) -> None:
     with pytest.raises(ValueError, match=f'train_dataloader.sampler.type={name!r} does not number.*{instead}'):
         build_runner(make_config(**{'train_dataloader.sampler.type': name}))
+
+
+@pytest.mark.parametrize('without', [{'num_workers': 0}, {}])
+def test_without_workers_none_persist(make_config: MakeConfig, without: dict) -> None:
+    cfg = make_config()
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        del loader['num_workers']
+        loader.update(persistent_workers=True, **without)
+    runner = build_runner(cfg)
+
+    for loader in (runner.train_dataloader, runner.val_dataloader, runner.test_dataloader):
+        assert (loader.num_workers, loader.persistent_workers) == (0, False)
+    assert cfg.train_dataloader.persistent_workers, 'the config that was handed in is left alone'
+
+
+def test_workers_persist_where_asked_for(make_config: MakeConfig) -> None:
+    changes = {'train_dataloader.num_workers': 1, 'train_dataloader.persistent_workers': True}
+    loader = build_runner(make_config(**changes)).train_dataloader
+
+    assert (loader.num_workers, loader.persistent_workers) == (1, True)
+
+
+def test_a_run_without_validation_is_built(make_config: MakeConfig) -> None:
+    cfg = make_config(val_cfg=None, val_dataloader=None, val_evaluator=None)
+
+    assert build_runner(cfg)._val_dataloader is None

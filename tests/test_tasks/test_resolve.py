@@ -13,7 +13,14 @@ from mmengine.config import Config
 
 from mmmtl.datasets import SyntheticVideo
 from mmmtl.registry import TASKS
-from mmmtl.tasks import DepthEstimation, SemanticSegmentation, build_tasks, metric_direction, resolve_tasks
+from mmmtl.tasks import (
+    DepthEstimation,
+    SemanticSegmentation,
+    build_tasks,
+    dataset_configs,
+    metric_direction,
+    resolve_tasks,
+)
 from mmmtl.tasks.resolve import _plain
 
 TASK_CONFIGS = dict(
@@ -191,6 +198,43 @@ def test_use_tasks_leaves_only_those(chosen: list[str] | str) -> None:
 def test_use_tasks_names_only_declared_ones() -> None:
     with pytest.raises(ValueError, match=r"\['normals'\], but the config declares \['semseg', 'depth'\]"):
         resolve_tasks(make_config(use_tasks=['normals', 'depth']))
+
+
+@pytest.mark.parametrize(
+    ('chosen', 'hint'),
+    [
+        (['dept'], r"; did you mean \['depth'\]\?"),
+        ('semsg', r"; did you mean \['semseg'\]\?"),
+        (['semsge', 'depth', 'dpeth'], r"; did you mean \['semseg', 'depth'\]\?"),
+        (['normals'], ''),  # nothing is near
+        (['dept', 'normals'], r"; did you mean \['depth'\]\?"),
+    ],
+)
+def test_use_tasks_suggests_the_nearest(chosen: list[str] | str, hint: str) -> None:
+    with pytest.raises(ValueError, match=rf"the config declares \['semseg', 'depth'\]{hint}$"):
+        resolve_tasks(make_config(use_tasks=chosen))
+
+
+def test_use_tasks_of_no_tasks() -> None:
+    with pytest.raises(ValueError, match=r"names \['depth'\], but the config declares \[\]$"):
+        resolve_tasks(make_config(tasks=None, use_tasks=['depth']))
+
+
+def test_data_sets_are_found_in_any_nesting_and_in_order() -> None:
+    cfg = make_config()
+    found = list(dataset_configs(cfg.train_dataloader.dataset))
+
+    assert len(found) == 3
+    assert all(a is b for a, b in zip(found, data_sets(cfg), strict=False)), 'themselves, to be changed in place'
+    (alone,) = dataset_configs(cfg.val_dataloader.dataset)
+    assert alone is cfg.val_dataloader.dataset
+    assert list(dataset_configs(None)) == []
+
+
+def test_a_clip_of_one_frame_has_the_interval_of_the_clips() -> None:
+    cfg = make_config()
+    cfg.val_dataloader.dataset.clip.single = True
+    assert resolve_tasks(cfg).val_dataloader.dataset.clip == dict(offsets='all', single=True, interval=7)
 
 
 def test_a_class_becomes_its_name() -> None:

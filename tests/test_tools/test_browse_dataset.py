@@ -57,12 +57,17 @@ def test_pictures_of_clips(run_tool: Callable[..., str], tiny: tuple[str, list[s
         assert cv2.imread(str(folder / name)).shape == grid(2 * [3 * [TILE]]).shape
 
 
-def test_pictures_of_single_images(run_tool: Callable[..., str], tiny: tuple[str, list[str]], tmp_path: Path) -> None:
-    options = [*tiny[1], 'val_dataloader.dataset.clip=None']
+@pytest.mark.parametrize(('clip', 'number'), [('clip=None', 4), ('clip.single=True', 3)])
+def test_pictures_of_single_images(
+    run_tool: Callable[..., str], tiny: tuple[str, list[str]], tmp_path: Path, clip: str, number: int
+) -> None:
+    # Frames 0, 5, 10 and 15, and of clips all but the first.
+    options = [*tiny[1], f'val_dataloader.dataset.{clip}']
     arguments = ('--split', 'val', '--number', 1000, '--tasks', 'depth', '--output-dir', tmp_path)
-    assert '4 pictures' in run_tool(TOOL, tiny[0], *arguments, '--cfg-options', *options)
+    assert f'{number} pictures' in run_tool(TOOL, tiny[0], *arguments, '--cfg-options', *options)
     shapes = {cv2.imread(str(path)).shape for path in tmp_path.iterdir()}
-    assert shapes == {grid([[TILE, TILE]]).shape}
+    large = ('', np.zeros((64, 128, 3), dtype=np.uint8))  # the test pipeline resizes
+    assert shapes == {grid([[large, large]]).shape}
 
 
 def test_empty_slots_are_grey_and_frames_have_their_colours(tool: SimpleNamespace) -> None:
@@ -80,6 +85,45 @@ def test_empty_slots_are_grey_and_frames_have_their_colours(tool: SimpleNamespac
     labels = panel[-24:]
     assert (labels[:, :200] == 0).all()
     assert (labels[:, 200:] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'interval'),
+    [
+        (dict(clip=dict(interval=3)), 3),
+        (dict(clip=dict(offsets='all')), 5),
+        (dict(clip=None), 5),
+        (dict(dataset=dict(datasets=[dict(clip=dict(interval=1)), dict(), dict(clip=dict(interval=7))])), 7),
+    ],
+)
+def test_the_interval_is_that_of_the_data_set(tool: SimpleNamespace, dataset: dict, interval: int) -> None:
+    assert tool.clip_interval(Config(dict(dataset=dataset)).dataset) == interval
+
+
+def test_captions_name_the_times_of_the_clips(
+    run_tool: Callable[..., str],
+    tiny: tuple[str, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    captions = []
+    original = cv2.putText
+
+    def remember(picture: np.ndarray, text: str, *arguments: object) -> np.ndarray:
+        captions.append(text)
+        return original(picture, text, *arguments)
+
+    monkeypatch.setattr(cv2, 'putText', remember)
+    # The data set has an interval of its own where the config declares none for all.
+    dataset = 'test_dataloader.dataset'
+    options = ['key_frame_interval=None', 'model.key_frame_policy.interval=3', f'{dataset}.clip.interval=3']
+    arguments = ('--split', 'test', '--number', 3, '--tasks', 'depth', '--output-dir', tmp_path)
+    run_tool(TOOL, tiny[0], *arguments, '--cfg-options', *tiny[1], *options)
+    assert [text for text in captions if 'depth' not in text] == [
+        *('last key: none', 'last non-key t-1', 'current'),
+        *('last key t-1', 'last non-key t-2', 'current'),
+        *('last key t-2', 'last non-key t-1', 'current'),
+    ]
 
 
 def test_bad_number(run_tool: Callable[..., str], tiny: tuple[str, list[str]]) -> None:

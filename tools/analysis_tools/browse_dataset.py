@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 from rich.progress import track
@@ -24,7 +24,7 @@ from mmmtl.datasets import Clip
 from mmmtl.engine import check_components
 from mmmtl.registry import DATA_SAMPLERS, DATASETS
 from mmmtl.structures import MultiTaskDataSample
-from mmmtl.tasks import Task, build_tasks, resolve_tasks
+from mmmtl.tasks import Task, build_tasks, dataset_configs, resolve_tasks
 from mmmtl.utils.cli import add_config_arguments, load_config
 from mmmtl.visualization import grid, task_tiles
 
@@ -55,12 +55,13 @@ def main() -> None:
     # Without either flag pictures are written; with --show alone they are not.
     folder = Path(args.output_dir or 'work_dirs/browse') if args.output_dir or not args.show else None
     window = open_window() if args.show else None
+    interval = clip_interval(loader.dataset)
     dataset, order = draw_samples(loader, cfg.get('randomness', {}).get('seed') or 0)
     number = min(args.number, len(dataset))
     for position, index in enumerate(track(itertools.islice(order, number), args.split, total=number)):
         item = dataset[index]
         sample = item['data_samples']
-        panel = sample_panel(item['inputs'].numpy(), sample, tasks, cfg.get('key_frame_interval', 5))
+        panel = sample_panel(item['inputs'].numpy(), sample, tasks, interval)
         name = f'{args.split}_{position:04d}_{sample.video}_{sample.time:06d}'.replace('/', '-')
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +87,15 @@ def draw_samples(loader: Mapping[str, Any], seed: int) -> tuple[Any, Iterator[in
     return dataset, iter(sampler)
 
 
+def clip_interval(dataset: ConfigDict) -> int:
+    """The interval of the key frames of a resolved data set, or the largest of those in its wrappers.
+
+    All intervals give a clip of the same offset the same times, but 1, whose last non-key frame is an empty slot.
+    """
+    clips = [inner.get('clip') for inner in dataset_configs(dataset)]
+    return max((Clip(**clip).interval for clip in clips if clip is not None), default=Clip.interval)
+
+
 def sample_panel(
     inputs: np.ndarray, sample: MultiTaskDataSample, tasks: Mapping[str, Task], interval: int
 ) -> np.ndarray:
@@ -95,7 +105,7 @@ def sample_panel(
         inputs: (3, H, W) or (3, 3, H, W) uint8 BGR.
         sample: has `gt`.
         tasks: by name.
-        interval: of the key frames.
+        interval: of the key frames of a clip.
     """
     frames = [np.ascontiguousarray(frame[::-1].transpose(1, 2, 0)) for frame in inputs.reshape(-1, *inputs.shape[-3:])]
     labels = task_tiles(frames[-1], {name: m.numpy() for name, m in sample.gt.items()}, tasks, 'label')

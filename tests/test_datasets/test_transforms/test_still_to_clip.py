@@ -177,8 +177,21 @@ def test_the_draw_decides(make_clip) -> None:
     assert not np.array_equal(first['imgs'][2], other['imgs'][2])
 
 
+def test_without_slots_it_makes_the_current_frame_alone(make_clip, make_results, scripted, still: np.ndarray) -> None:
+    turn, speed, acceleration = np.array([1.0, 2.0, 0.5]), np.array([0.5, -1.0, 0.25]), np.array([0.1, 0.2, 0.0])
+    results = make_results([still], render(np.eye(3)), rng=scripted(turn, speed, acceleration), tasks=TASKS)
+    results = StillToClip(fov=FOV)(results)
+    (image,) = results['imgs']
+    assert np.array_equal(image, warp_image(still, pixel_map(rotation(*turn))))
+    # What a video model sees and learns from as its current frame.
+    clip = make_clip(scripted(turn, speed, acceleration))
+    assert np.array_equal(image, clip['imgs'][2])
+    for name, array in clip['gt_maps'].items():
+        assert np.array_equal(results['gt_maps'][name], array)
+
+
 @pytest.mark.parametrize('extra', [{}, dict(slots=(-2, -1, 0))])
 def test_needs_a_still(make_results, still: np.ndarray, extra: dict) -> None:
-    results = make_results([still] * (3 if extra else 1), {}, **extra)
+    results = make_results([still] * 3, {}, **extra)
     with pytest.raises(ValueError, match=r'frame\.png: StillToClip .* clip=dict\(still=True'):
         StillToClip()(results)

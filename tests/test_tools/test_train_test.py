@@ -1,0 +1,253 @@
+"""train.py and test.py: what each option of the command line changes, on runs of one or two iterations."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+
+import mmmtl.engine
+from mmmtl.engine import build_runner
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+VIDEO, IMAGE = CONFIGS / 'tiny_video.py', CONFIGS / 'tiny_image.py'
+RUN = {'train_cfg.max_iters': 2, 'train_dataloader.dataset.num_videos': 1, 'log_level': 'WARNING'}
+
+_numbers = itertools.count()
+
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without a GPU')
+
+
+def options(**more: Any) -> list[str]:
+    """--cfg-options of a short run; mmengine finds the parts of a run again by its name."""
+    return [f'{key}={value}' for key, value in {**RUN, 'experiment_name': f'tools_{next(_numbers)}', **more}.items()]
+
+
+@pytest.fixture
+def train(
+    run_tool: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[dict[str, float]]]:
+    """Trains, and returns what was logged: a dict for each iteration and for each validation."""
+    monkeypatch.setenv('LOCAL_RANK', '0')  # the tool would leave it behind
+
+    def run(*arguments: object, config: Path = VIDEO, **more: Any) -> list[dict[str, float]]:
+        folder = tmp_path / f'run_{next(_numbers)}'
+        run_tool('tools/train.py', config, '--work-dir', folder, *arguments, '--cfg-options', *options(**more))
+        (log,) = folder.glob('*/vis_data/scalars.json')
+        return [json.loads(line) for line in log.read_text().splitlines()]
+
+    return run
+
+
+@pytest.fixture
+def configured(run_tool: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
+    """The config that train.py hands to the runner, on a machine that seems to have a GPU."""
+    monkeypatch.setenv('LOCAL_RANK', '0')
+
+    def run(*arguments: object) -> Config:
+        found: list[Config] = []
+
+        class Runner:
+            def __init__(self, cfg: Config) -> None:
+                found.append(cfg)
+
+            def train(self) -> None:
+                pass
+
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.cuda, 'is_available', lambda: True)
+            patch.setattr(mmmtl.engine, 'build_runner', Runner)
+            run_tool('tools/train.py', *arguments)
+        return found[0]
+
+    return run
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a model that has learnt for one iteration."""
+    cfg = Config.fromfile(VIDEO)
+    changes = {'train_cfg.max_iters': 1, 'default_hooks.checkpoint.interval': 1}
+    cfg.merge_from_dict({**RUN, **changes, 'experiment_name': f'tools_{next(_numbers)}'})
+    cfg.work_dir = str(tmp_path_factory.mktemp('checkpoint'))
+    build_runner(cfg).train()
+    return Path(cfg.work_dir) / 'iter_1.pth'
+
+
+@pytest.fixture
+def test_tool(
+    run_tool: Callable[..., str], checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, float]]:
+    """Tests the checkpoint, and returns the metrics."""
+    monkeypatch.setenv('LOCAL_RANK', '0')
+
+    def run(*arguments: object, config: Path = VIDEO) -> dict[str, float]:
+        out = tmp_path / 'metrics.json'
+        common = ('--work-dir', tmp_path / 'test', '--out', out, '--cfg-options', *options())
+        printed = run_tool('tools/test.py', config, checkpoint, *arguments, *common)
+        assert f'metrics: {out}' in printed
+        metrics = json.loads(out.read_text())
+        assert metrics.pop('meta')['checkpoint'] == str(checkpoint)
+        return metrics
+
+    return run
+
+
+def offsets_of(metrics: dict[str, float]) -> list[str]:
+    return sorted({key.partition('/')[0] for key in metrics if key.startswith('offset_')})
+
+
+# ---------------------------------------------------------------- train.py
+
+
+def test_no_validate_needs_no_validation_data(train: Callable[..., Any]) -> None:
+    every_iteration = {'train_cfg.val_interval': 1}
+    validated = train(**every_iteration)
+    assert ['depth/abs_err' in entry for entry in validated] == [False, True, False, True]
+    without = train('--no-validate', **every_iteration)
+    assert ['loss' in entry for entry in without] == [True, True]
+
+    lacking = {**every_iteration, 'val_dataloader.dataset.num_videos': 0}
+    assert len(train('--no-validate', **lacking)) == 2
+    with pytest.raises(ValueError, match='SyntheticVideo found no frame with a label'):
+        train(**lacking)
+
+
+def test_no_validate_with_save_best(train: Callable[..., Any]) -> None:
+    assert len(train('--no-validate', **{'default_hooks.checkpoint.save_best': 'auto'})) == 2
+
+
+@pytest.mark.parametrize('value', [None, '{}', 'None'])
+def test_auto_scale_lr_needs_a_base(train: Callable[..., Any], value: str | None) -> None:
+    with pytest.raises(SystemExit, match=r'tiny_video\.py: --auto-scale-lr needs auto_scale_lr=dict\(base_batch_size='):
+        train('--auto-scale-lr', **({} if value is None else {'auto_scale_lr': value}))
+
+
+def test_auto_scale_lr_scales(train: Callable[..., Any]) -> None:
+    base = {'auto_scale_lr.base_batch_size': 8}
+    # 2e-3 for a batch of 8; the batch here is 2. The schedule falls to 0 in 11 steps, with the power 0.9.
+    expected = [5e-4, 5e-4 * (10 / 11) ** 0.9]
+    assert [entry['lr'] for entry in train('--auto-scale-lr', '--no-validate', **base)] == pytest.approx(expected)
+    asked = train('--no-validate', **base)
+    assert [entry['lr'] for entry in asked] == pytest.approx([4 * lr for lr in expected]), 'only when asked for'
+
+
+@no_gpu
+def test_amp_without_a_gpu(train: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match='--amp needs a GPU, and there is none here'):
+        train('--amp')
+    assert not list(tmp_path.iterdir()), 'nothing was started'
+
+
+def test_amp_changes_the_optimizer_wrapper(configured: Callable[..., Config]) -> None:
+    wrapper = configured(VIDEO, '--amp').optim_wrapper
+    assert (wrapper.type, wrapper.loss_scale, wrapper.optimizer.lr) == ('AmpOptimWrapper', 'dynamic', 2e-3)
+    kept = configured(VIDEO, '--amp', '--cfg-options', 'optim_wrapper.loss_scale=512.0').optim_wrapper
+    assert kept.loss_scale == 512.0
+    assert configured(VIDEO).optim_wrapper.type == 'OptimWrapper'
+
+
+def test_amp_changes_each_of_several_optimizers(configured: Callable[..., Config], tmp_path: Path) -> None:
+    config = tmp_path / 'two.py'
+    config.write_text(
+        f'_base_ = {str(VIDEO)!r}\n'
+        "one = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))\n"
+        "optim_wrapper = dict(_delete_=True, constructor='Mine', first=one, second=dict(one, loss_scale=8.0))\n"
+    )
+    wrapper = configured(config, '--amp').optim_wrapper
+    assert set(wrapper) == {'constructor', 'first', 'second'}
+    assert (wrapper.first.type, wrapper.first.loss_scale) == ('AmpOptimWrapper', 'dynamic')
+    assert (wrapper.second.type, wrapper.second.loss_scale) == ('AmpOptimWrapper', 8.0)
+
+
+@pytest.mark.gpu
+def test_amp_on_a_gpu(train: Callable[..., Any]) -> None:
+    assert [entry['iter'] for entry in train('--amp', '--no-validate')] == [1, 2]
+
+
+@pytest.mark.parametrize(('names', 'near'), [('semsg,depth', 'semseg'), ('dept', 'depth'), ('normal', 'normals')])
+def test_a_wrong_task_suggests_the_nearest(train: Callable[..., Any], names: str, near: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"config declares \['semseg', 'depth', 'normals'\]; did you mean \['{near}'\]"
+    ):
+        train('--tasks', names)
+
+
+def test_tasks_leaves_only_those(train: Callable[..., Any]) -> None:
+    entry = train('--tasks', 'depth,normals', '--no-validate')[0]
+    assert {'depth.loss_l1', 'normals.loss_l1'} < set(entry)
+    assert 'semseg.loss_ce' not in entry
+
+
+def test_persistent_workers_without_workers(train: Callable[..., Any]) -> None:
+    persistent = {f'{split}_dataloader.persistent_workers': True for split in ('train', 'val', 'test')}
+    assert len(train(**persistent, **{'train_cfg.val_interval': 2})) == 3
+
+
+def test_resume_without_a_checkpoint_starts_anew(
+    run_tool: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    printed = run_tool(
+        'tools/train.py', VIDEO, '--work-dir', tmp_path, '--resume', '--no-validate', '--cfg-options', *options()
+    )
+    assert f'{tmp_path}: no checkpoint to resume from yet; starting anew' in printed
+
+
+# ---------------------------------------------------------------- test.py
+
+
+def test_offsets_choose_what_is_scored(test_tool: Callable[..., dict[str, float]]) -> None:
+    everything = test_tool('--offsets', 'all')
+    assert offsets_of(everything) == [f'offset_{o}' for o in range(5)]
+    assert test_tool() == everything, 'so it stands in the config'
+    two = test_tool('--offsets', '0,4')
+    assert offsets_of(two) == ['offset_0', 'offset_4']
+    for name in ('semseg/mIoU', 'depth/abs_err', 'normals/mean'):
+        values = [everything[f'offset_{o}/{name}'] for o in range(5)]
+        assert everything[name] == pytest.approx(sum(values) / 5)
+        # The same labelled frames, those with four frames before them.
+        # Other batches sum in another order.
+        assert [two[f'offset_{o}/{name}'] for o in (0, 4)] == pytest.approx([values[0], values[4]], rel=1e-5)
+        assert two[name] == pytest.approx((values[0] + values[4]) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize('text', ['x', '0,', '0;4', '1.5', ''])
+def test_offsets_that_are_no_numbers(
+    test_tool: Callable[..., Any], capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    with pytest.raises(SystemExit) as error:
+        test_tool('--offsets', text)
+    assert error.value.code == 2
+    assert f"argument --offsets: must be 'all' or numbers such as 0,4, not {text!r}" in capsys.readouterr().err
+
+
+def test_offsets_beyond_the_interval(test_tool: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r'clip\.offsets \[5\] are not in 0\.\.4 \(key_frame_interval is 5\)'):
+        test_tool('--offsets', '0,5')
+
+
+def test_offsets_need_clips(test_tool: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r'tiny_image\.py: --offsets needs data sets of clips'):
+        test_tool('--offsets', '0', config=IMAGE)
+    config = tmp_path / 'single.py'
+    config.write_text(f'_base_ = {str(VIDEO)!r}\ntest_dataloader = dict(dataset=dict(clip=dict(single=True)))\n')
+    with pytest.raises(SystemExit, match=r'single\.py: --offsets needs data sets of clips'):
+        test_tool('--offsets', '0', config=config)
+
+
+def test_offsets_reach_every_data_set_of_a_wrapper(test_tool: Callable[..., Any], tmp_path: Path) -> None:
+    cfg = Config.fromfile(VIDEO)
+    part = cfg.test_dataloader.dataset.to_dict()
+    other = dict(type='RepeatDataset', times=2, dataset=dict(part, split='test'))
+    cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=[part, other])
+    config = tmp_path / 'both.py'
+    cfg.dump(config)
+    assert offsets_of(test_tool(config=config)) == [f'offset_{o}' for o in range(5)]
+    assert offsets_of(test_tool('--offsets', '2', config=config)) == ['offset_2']
