@@ -150,17 +150,13 @@ def test_missing_skip_leaves_out_a_frame_at_all_offsets_alike() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ('offsets', 'expected'),
-    [([0], [1, 2, 5, 6, 7]), ([1], [2, 6, 7]), ([2, 0], [2, 6, 7]), ([3], [5, 7]), ('all', [7]), ('random', [7])],
-)
-def test_missing_skip_asks_for_the_possible_offsets_only(offsets: Any, expected: list[int]) -> None:
+@pytest.mark.parametrize('offsets', [[0], [1], [2, 0], [3], 'all', 'random'])
+def test_missing_skip_leaves_the_same_frames_whichever_offsets_are_asked_for(offsets: Any) -> None:
     # Offset 0 needs the frame before, 1 and 2 the two before, 3 the one before and the third.
     videos = {'v': [0, 1, 2, 4, 5, 6, 7]}
     data = Numbers(videos, clip=dict(interval=4, offsets=offsets, missing='skip'))
-    assert sorted({item['time'] for item in data}) == expected
-    per_frame = 1 if offsets == 'random' else len(data.clip.possible_offsets)
-    assert len(data) == per_frame * len(expected)
+    assert {item['time'] for item in data} == {7}
+    assert len(data) == (1 if offsets == 'random' else len(data.clip.possible_offsets))
 
 
 def test_missing_skip_with_random_offsets_draws_from_all() -> None:
@@ -179,7 +175,7 @@ CLIPS = [
     dict(interval=3, offsets='all', missing='repeat'),
     dict(interval=3, offsets='random', still=True),
 ]
-FRAMES = [[2, 6], [2, 6], [1, 2, 5, 6], None, None]
+FRAMES = [[2, 6], [2, 6], [2, 6], None, None]
 
 
 @pytest.mark.parametrize(('clip', 'expected'), [*zip(CLIPS, FRAMES, strict=True)])
@@ -316,7 +312,7 @@ def test_a_video_shorter_than_a_clip_is_skipped_or_repeated() -> None:
     with pytest.raises(ValueError, match=r"video 'short' has 4 frames, a clip needs 5"):
         OfTwoLengths(videos, clip=dict(interval=5, missing='error'))
     assert len(Numbers({'v': range(4)}, length=4, clip=dict(interval=4, missing='skip'))) == 1
-    assert len(Numbers({'v': range(2)}, length=2, clip=dict(interval=5, offsets=[0], missing='skip'))) == 1
+    assert len(Numbers({'v': range(5)}, length=5, clip=dict(interval=5, offsets=[0], missing='skip'))) == 1
 
 
 def test_nothing_left_is_an_error() -> None:

@@ -426,7 +426,7 @@ def test_value_errors_of_device_and_dtype():
 def test_unusable_backend_says_why(monkeypatch):
     monkeypatch.setattr(mmcv_backend, 'missing', lambda: 'there is no CUDA device')
     assert 'mmcv' not in available_backends()
-    message = "backend='mmcv' cannot run: there is no CUDA device; available: .*torch.*; not available: .*mmcv .there is"
+    message = "backend='mmcv' cannot run: there is no CUDA device; available: .*torch.*; not available: .*mmcv .there"
     with pytest.raises(ValueError, match=message):
         local_attention(*inputs(), backend='mmcv')
     monkeypatch.setattr(mmcv_backend, 'missing', lambda: '')
