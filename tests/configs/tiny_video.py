@@ -26,7 +26,7 @@ model = dict(
     key_frame_policy=dict(type='FixedInterval'),
 )
 
-data = dict(type='SyntheticVideo', length=12, step=3, size=(32, 64))
+data = dict(type='SyntheticVideo', length=15, step=3, size=(32, 64))
 train_dataloader = dict(
     batch_size=2,
     num_workers=0,

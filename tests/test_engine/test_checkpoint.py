@@ -282,9 +282,9 @@ def test_nothing_in_common_is_refused_even_as_a_start() -> None:
     model = nn.Linear(2, 3)
 
     check_weights(model, {'weight': torch.zeros(3, 2)}, partly=True)
-    with pytest.raises(ValueError, match='2 not, or in another shape'):
+    with pytest.raises(ValueError, match='it lacks 2, or has them in another shape'):
         check_weights(model, {'weight': torch.zeros(2, 2)}, partly=True)
-    with pytest.raises(ValueError, match='of the 2 weights of this one it has 1 not'):
+    with pytest.raises(ValueError, match='of the 2 weights of this one it lacks 1'):
         check_weights(model, {'weight': torch.zeros(3, 2)})
 
 

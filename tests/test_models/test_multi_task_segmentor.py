@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
@@ -406,9 +407,8 @@ def test_without_a_neck_all_tasks_share_the_backbone_s_maps(tiny):
     tiny.assert_same(no_grad_logits(model, images), model.decode_head(model.backbone(images)))
 
 
-def test_it_needs_no_default_scope(tiny):
-    from mmengine.registry import DefaultScope
-
+def test_it_needs_no_default_scope(tiny, monkeypatch):
+    monkeypatch.setattr(DefaultScope, '_instance_dict', {})
     assert DefaultScope.get_current_instance() is None
     model = tiny.image_model()
     assert type(model.data_preprocessor).__name__ == 'MultiTaskDataPreprocessor'

@@ -75,9 +75,9 @@ def check(metrics: dict[str, float], wanted: dict[str, float]) -> None:
     assert {name: metrics[name] for name in wanted} == pytest.approx(wanted, rel=1e-5)
 
 
-# Of 12 frames every third is labelled: 0, 3, 6 and 9, the last two of which have the four frames before them.
-TRAIN = ('train', 4, (6, 9))
-TEST = ('val', 1, (6, 9))
+# Of 15 frames every third is labelled: 0, 3, 6, 9 and 12, the last three of which have the four frames before them.
+TRAIN = ('train', 4, (6, 9, 12))
+TEST = ('val', 1, (6, 9, 12))
 
 
 def test_of_a_video_model(run_on: RunOn) -> None:
@@ -91,14 +91,14 @@ def test_of_a_video_model(run_on: RunOn) -> None:
 def test_of_a_frame_per_labelled_frame_without_clips(run_on: RunOn) -> None:
     cfg = Config.fromfile(VIDEO)
     cfg.train_dataloader.dataset.clip = cfg.test_dataloader.dataset.clip = None
-    every = (0, 3, 6, 9)
+    every = (0, 3, 6, 9, 12)
     check(run_on(cfg)[0], expected(frames_of('train', 4, every), frames_of('val', 1, every)))
 
 
 def test_the_interval_of_the_config_counts(run_on: RunOn) -> None:
     # With an interval of 3 frame 3 has its two frames before it.
     metrics, _ = run_on(VIDEO, '--cfg-options', 'key_frame_interval=3')
-    check(metrics, expected(frames_of('train', 4, (3, 6, 9)), frames_of('val', 1, (3, 6, 9))))
+    check(metrics, expected(frames_of('train', 4, (3, 6, 9, 12)), frames_of('val', 1, (3, 6, 9, 12))))
 
 
 def test_of_stills(run_on: RunOn) -> None:
@@ -107,7 +107,7 @@ def test_of_stills(run_on: RunOn) -> None:
     dataset.clip = dict(offsets='random', still=True, no_history=0.1)
     dataset.pipeline.insert(2, dict(type='StillToClip', max_speed=1.0, max_turn=0.0))  # the current frame stands still
     metrics, _ = run_on(cfg)
-    check(metrics, expected(frames_of('train', 4, (0, 3, 6, 9)), frames_of(*TEST)))
+    check(metrics, expected(frames_of('train', 4, (0, 3, 6, 9, 12)), frames_of(*TEST)))
 
 
 def test_of_wrapped_data_sets(run_on: RunOn) -> None:
@@ -117,10 +117,10 @@ def test_of_wrapped_data_sets(run_on: RunOn) -> None:
     other = dict(test, split='test', num_videos=2, clip=dict(offsets='all', missing='repeat'))
     cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=[test, other])
     metrics, _ = run_on(cfg)
-    check(metrics, expected(frames_of(*TRAIN), [*frames_of(*TEST), *frames_of('test', 2, (0, 3, 6, 9))]))
+    check(metrics, expected(frames_of(*TRAIN), [*frames_of(*TEST), *frames_of('test', 2, (0, 3, 6, 9, 12))]))
 
 
 def test_samples_limits_what_is_fitted(run_on: RunOn) -> None:
-    # Of the 8 labelled frames the first and the last.
-    train: Any = [*frames_of('train', 1, (6,)), frames_of('train', 4, (9,))[-1]]
+    # Of the 12 labelled frames the first and the last.
+    train: Any = [*frames_of('train', 1, (6,)), frames_of('train', 4, (12,))[-1]]
     check(run_on(VIDEO, '--samples', 2)[0], expected(train, frames_of(*TEST)))
