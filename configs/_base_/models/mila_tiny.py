@@ -6,7 +6,7 @@ model = dict(
         type='AlignedBackbone', backbone=dict(stem_channels=32, base_channels=32, **stage), in_channels=256, channels=64
     ),
     fast_backbone=dict(
-        type='AlignedBackbone', backbone=dict(stem_channels=8, base_channels=4, **stage), in_channels=32, channels=64
+        type='AlignedBackbone', backbone=dict(stem_channels=4, base_channels=2, **stage), in_channels=16, channels=64
     ),
     neck=dict(type='ILANeck', channels=64, attention_channels=16, window=5),
     decode_head=dict(type='TaskConvHead', in_channels=64, channels=(64, 64)),
