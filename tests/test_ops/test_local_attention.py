@@ -528,3 +528,32 @@ def test_mmcv_backend_on_cuda(border, dtype):
     weight = torch.randn_like(out)
     got, wanted = (torch.autograd.grad(x, tensors, weight) for x in (out, expected))
     assert_all_close(got, wanted, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize('border', ['mask', 'zero'])
+@pytest.mark.parametrize(('size', 'window'), [((5, 7), 3), ((2, 9), 5), ((1, 1), 7)])
+def test_the_traceable_form_equals_the_operator(border, size, window):
+    torch.manual_seed(0)
+    query, key = torch.randn(2, 2, 3, *size, dtype=torch.float64)
+    value = torch.randn(2, 4, *size, dtype=torch.float64)
+    settings = dict(window=window, scale=0.7, border=border)
+    expected = local_attention(query, key, value, backend='torch', **settings)
+    torch.testing.assert_close(torch_backend.traceable(query, key, value, **settings), expected)
+
+
+def test_an_onnx_graph_has_plain_operators_and_open_sizes(tmp_path):
+    pytest.importorskip('onnxscript')
+    onnxruntime = pytest.importorskip('onnxruntime')
+
+    class Attention(torch.nn.Module):
+        def forward(self, query, key, value):
+            return local_attention(query, key, value, window=5)
+
+    maps = [torch.randn(1, 3, 8, 10), torch.randn(1, 3, 8, 10), torch.randn(1, 4, 8, 10)]
+    free = {2: torch.export.Dim('height', min=2), 3: torch.export.Dim('width', min=2)}
+    file = tmp_path / 'attention.onnx'
+    torch.onnx.export(Attention(), tuple(maps), file, dynamo=True, dynamic_shapes=(free, free, free))
+    session = onnxruntime.InferenceSession(file)
+    other = [torch.randn(1, 3, 6, 7), torch.randn(1, 3, 6, 7), torch.randn(1, 4, 6, 7)]
+    feed = {node.name: tensor.numpy() for node, tensor in zip(session.get_inputs(), other, strict=True)}
+    torch.testing.assert_close(torch.from_numpy(session.run(None, feed)[0]), local_attention(*other, window=5))

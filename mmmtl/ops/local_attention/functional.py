@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import mmcv_backend, op  # noqa: F401  (op registers torch.ops.mmmtl.local_attention)
+from . import mmcv_backend, op, torch_backend  # noqa: F401  (op registers torch.ops.mmmtl.local_attention)
 from .contract import as_laid_out
 from .dispatch import choose_backend, log_choice
 
@@ -58,6 +58,8 @@ def local_attention(
     query, key, value = _autocast(query, key, value)
     if isinstance(window, str):
         return _global_attention(query, key, value, scale)
+    if torch.onnx.is_in_onnx_export():
+        return torch_backend.traceable(query, key, value, window=window, scale=scale, border=border)
     name = choose_backend(backend, query, key, value, window)
     if name == 'mmcv':
         log_choice(name, value.device.type, value.dtype)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .contract import empty_gradients, empty_outputs
@@ -83,6 +84,33 @@ def forward(
         _weighted_sum(weights[band.box], value[band.halo].to(dtype), band.taps(window, width), total)
         out[band.box] = total
     return out, weights
+
+
+def traceable(query: Tensor, key: Tensor, value: Tensor, *, window: int, scale: float, border: str) -> Tensor:
+    """The output of `forward` by slices of padded maps alone: what exporters that know no custom operator can write.
+
+    Sizes may be symbolic. The L * L logits of each pixel are in memory, not its neighbours' features.
+    """
+    height, width = query.shape[-2:]
+    dtype = torch.float64 if torch.float64 in (query.dtype, key.dtype, value.dtype) else torch.float32
+    margin = (window // 2,) * 4
+
+    def neighbours(tensor: Tensor) -> Iterator[Tensor]:
+        padded = F.pad(tensor, margin)
+        for tap in range(window * window):
+            y, x = divmod(tap, window)
+            yield padded[..., y : y + height, x : x + width]
+
+    query = query.to(dtype) * scale
+    logits = torch.cat([(query * k).sum(1, keepdim=True) for k in neighbours(key.to(dtype))], dim=1)
+    if border == 'mask':
+        inside = torch.cat(list(neighbours(torch.ones_like(query[:, :1]))), dim=1)
+        logits = logits.masked_fill(inside == 0, float('-inf'))
+    weights = logits.softmax(1)
+    total = torch.zeros_like(value, dtype=dtype)
+    for tap, v in enumerate(neighbours(value.to(dtype))):
+        total = total + weights[:, tap : tap + 1] * v
+    return total.to(value.dtype)
 
 
 def backward(
