@@ -15,7 +15,6 @@ import time
 from collections import deque
 from pathlib import Path
 
-import cv2
 import numpy as np
 from mmengine.config import Config
 from rich.progress import Progress, track
@@ -143,12 +142,11 @@ def write_video(path: Path, inferencer: MultiTaskInferencer, length: int) -> flo
             stream = inferencer.stream(frames)
             for number in track(range(len(frames)), 'streaming'):
                 start = time.perf_counter()
-                _, maps = next(stream)
+                seen, maps = next(stream)
                 busy += time.perf_counter() - start
                 image = np.ascontiguousarray(frames[number][..., ::-1])
-                small = cv2.resize(image, (128, 64), interpolation=cv2.INTER_AREA)
                 kind = 'key frame' if number % interval == 0 else f'key frame + {number % interval}'
-                tiles = [(f'input, {kind}', image), *task_tiles(small, maps, inferencer.tasks, '')]
+                tiles = [(f'input, {kind}', image), *task_tiles(seen[..., ::-1], maps, inferencer.tasks, '')]
                 writer.write(grid([tiles[:2], tiles[2:]], tile_height=200))
     return 2 * (length // 2) / busy
 

@@ -17,20 +17,8 @@ if [ $# -lt 4 ]; then echo "$usage" >&2; exit 2; fi
 partition=$1 job_name=$2 config=$3 checkpoint=$4
 shift 4
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$tools/slurm_resources.bash"
 
-gpus=${GPUS:-8}
-if [ "$gpus" -gt 0 ]; then
-  gpus_per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
-  resources=(--ntasks "$gpus" --ntasks-per-node "$gpus_per_node" --gres "gpu:$gpus_per_node")
-else
-  resources=(--ntasks "${NTASKS:-1}")
-fi
-cpus=${CPUS_PER_TASK:-5}
-# As many threads as cores were asked for, not as the node has.
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$cpus}
-# Two jobs may share a node, so not always the same port.
-export MASTER_PORT=${MASTER_PORT:-$((20000 + RANDOM % 20000))}
-export PYTHONPATH="$(dirname "$tools")${PYTHONPATH:+:$PYTHONPATH}"
 # SRUN_ARGS is several words.
 # shellcheck disable=SC2086
 exec srun --partition "$partition" --job-name "$job_name" "${resources[@]}" --cpus-per-task "$cpus" \

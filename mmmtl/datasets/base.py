@@ -115,28 +115,22 @@ class MultiTaskDataset(BaseDataset):
                 f'{type(self).__name__} found no frame with a label of {sorted(sources)} in {self.data_root!r}; check '
                 'data_root, split and the names of the tasks (or their `source`)'
             )
-        frames = [frame for frame in frames if self._has_picture(frame)]
+        frames = [dict(frame, frames=[found]) for frame in frames if (found := self._picture(frame)) is not None]
         if self.clip is None:
-            return [dict(frame, frames=[self._picture(frame)]) for frame in frames]
+            return frames
         if not self.clip.still:
             if self.clip.missing == 'error':
                 for video in sorted({frame['video'] for frame in frames}):
                     self._check_length(video, self.clip.length)
             frames = [frame for frame in frames if self._has_clips(frame)]
-        if self.clip.single:
-            items = [dict(frame, frames=[self._picture(frame)]) for frame in frames]
-        else:
-            items = [
-                dict(frame, frames=[self._picture(frame)], offsets=offsets)
-                for frame in frames
-                for offsets in self._groups_of_offsets()
-            ]
-        if not items:
+        if not frames:
             raise ValueError(
                 f"{self.data_root}: every clip lacks a frame, and clip.missing is 'skip'; set it to 'repeat', or lower "
                 'key_frame_interval'
             )
-        return items
+        if self.clip.single:
+            return frames
+        return [dict(frame, offsets=offsets) for frame in frames for offsets in self._groups_of_offsets()]
 
     def prepare_data(self, idx: int) -> Any:
         """The item through the pipeline, with a random generator that depends on seed and draw alone."""
@@ -161,19 +155,15 @@ class MultiTaskDataset(BaseDataset):
             self.full_init()
         return self.prepare_data(idx)
 
-    def _has_picture(self, frame: dict[str, Any]) -> bool:
-        """Whether a labelled frame is used: it has a picture; to lack one is an error unless clips are skipped."""
-        if self._picture(frame) is not None:
-            return True
-        if self.clip is not None and self.clip.missing == 'skip':
-            return False
+    def _picture(self, frame: dict[str, Any]) -> Any | None:
+        """Reference of a labelled frame's picture; to lack one is an error, or None where clips are skipped for it."""
+        found = self.find_frame(frame['video'], frame['time'])
+        if found is not None or (self.clip is not None and self.clip.missing == 'skip'):
+            return found
         raise FileNotFoundError(
             f'{self.frame_name(frame["video"], frame["time"])} is missing, but there is a label for it: '
             f'{next(iter(frame["maps"].values()))}; add the frame or remove the label'
         )
-
-    def _picture(self, frame: dict[str, Any]) -> Any | None:
-        return self.find_frame(frame['video'], frame['time'])
 
     def _groups_of_offsets(self) -> list[list[int]]:
         """For each item to be made of a labelled frame, the offsets to draw from."""
