@@ -26,6 +26,11 @@ class Task(ABC):
         name: key of the task in the config and of its maps in a data set, set by `resolve_tasks`.
         source: key of its maps in the data set where that is not `name`.
         loss_weight: factor of its losses.
+        primary_metric: the metric that stands for the task, where that is not the usual one: papers that report depth
+            by RMSE take delta_m of it too.
+
+    Raises:
+        ValueError: the task has no metric of that name.
     """
 
     out_channels: int
@@ -41,10 +46,19 @@ class Task(ABC):
     primary_metric: str
     """The metric that stands for the task, in delta_m for one."""
 
-    def __init__(self, *, name: str, source: str | None = None, loss_weight: float = 1.0) -> None:
+    def __init__(
+        self, *, name: str, source: str | None = None, loss_weight: float = 1.0, primary_metric: str | None = None
+    ) -> None:
         self.name = name
         self.source = source or name
         self.loss_weight = loss_weight
+        if primary_metric is not None:
+            if primary_metric not in self.higher_is_better:
+                raise ValueError(
+                    f'task {name!r}: primary_metric must be one of {sorted(self.higher_is_better)}, not '
+                    f'{primary_metric!r}'
+                )
+            self.primary_metric = primary_metric
 
     def definition(self) -> dict[str, Any]:
         """What decides the meaning of the logits: a checkpoint is refused by a task of another definition."""

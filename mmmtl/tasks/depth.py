@@ -53,8 +53,9 @@ class DepthEstimation(Task):
         scale: float = 1.0,
         source: str | None = None,
         loss_weight: float = 1.0,
+        primary_metric: str | None = None,
     ) -> None:
-        super().__init__(name=name, source=source, loss_weight=loss_weight)
+        super().__init__(name=name, source=source, loss_weight=loss_weight, primary_metric=primary_metric)
         if not 0 < min_depth < max_depth:
             raise ValueError(f'task {name!r}: depths need 0 < min_depth < max_depth, not {min_depth} and {max_depth}')
         if scale <= 0:
@@ -152,8 +153,9 @@ class DisparityEstimation(Task):
         max_disparity: float | None = None,
         source: str | None = None,
         loss_weight: float = 1.0,
+        primary_metric: str | None = None,
     ) -> None:
-        super().__init__(name=name, source=source, loss_weight=loss_weight)
+        super().__init__(name=name, source=source, loss_weight=loss_weight, primary_metric=primary_metric)
         if unit not in ('pixel', 'raw'):
             raise ValueError(f"task {name!r}: unit must be 'pixel' or 'raw', not {unit!r}")
         if scale <= 0:

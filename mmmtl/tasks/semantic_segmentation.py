@@ -52,8 +52,9 @@ class SemanticSegmentation(Task):
         aggregation: Literal['dataset', 'image'] = 'dataset',
         source: str | None = None,
         loss_weight: float = 1.0,
+        primary_metric: str | None = None,
     ) -> None:
-        super().__init__(name=name, source=source, loss_weight=loss_weight)
+        super().__init__(name=name, source=source, loss_weight=loss_weight, primary_metric=primary_metric)
         self.classes, self.palette = class_list(classes, palette)
         self.out_channels = len(self.classes)
         if self.out_channels > IGNORE:

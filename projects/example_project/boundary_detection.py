@@ -29,9 +29,10 @@ class BoundaryDetection(Task):
 
     Args:
         name: given by `resolve_tasks`.
-        source: key of the semantic maps in the data set.
         pos_weight: how many times a boundary pixel counts in the loss; there are few of them.
+        source: key of the semantic maps in the data set.
         loss_weight: factor of the loss.
+        primary_metric: 'f1' by default.
     """
 
     out_channels = 1
@@ -40,9 +41,15 @@ class BoundaryDetection(Task):
     primary_metric = 'f1'
 
     def __init__(
-        self, *, name: str, source: str | None = None, pos_weight: float = 4.0, loss_weight: float = 1.0
+        self,
+        *,
+        name: str,
+        pos_weight: float = 4.0,
+        source: str | None = None,
+        loss_weight: float = 1.0,
+        primary_metric: str | None = None,
     ) -> None:
-        super().__init__(name=name, source=source, loss_weight=loss_weight)
+        super().__init__(name=name, source=source, loss_weight=loss_weight, primary_metric=primary_metric)
         if pos_weight <= 0:
             raise ValueError(f'task {name!r}: pos_weight must be positive, not {pos_weight}')
         self.pos_weight = pos_weight

@@ -83,6 +83,16 @@ def test_it_takes_source_and_loss_weight(task: Task) -> None:
     assert (other.name, other.source, other.loss_weight) == ('a', 'elsewhere', 0.25)
 
 
+def test_another_metric_can_stand_for_it(task: Task) -> None:
+    kind = type(task).__name__
+    *_, last = task.higher_is_better
+    config = {'type': kind, **REQUIRED.get(kind, {}), 'primary_metric': last}
+
+    assert build_tasks({'a': config}, 'the test')['a'].primary_metric == last
+    with pytest.raises(ValueError, match="task 'a': primary_metric must be one of .*, not 'nonsense'"):
+        build_tasks({'a': {**config, 'primary_metric': 'nonsense'}}, 'the test')
+
+
 def test_decoded_maps(task: Task) -> None:
     decoded = task.decode(random_logits(task, 0))
 

@@ -2,5 +2,6 @@
 
 from .aligned_backbone import AlignedBackbone
 from .maps import as_maps
+from .task_backbone import TaskBackbone
 
-__all__ = ['AlignedBackbone', 'as_maps']
+__all__ = ['AlignedBackbone', 'TaskBackbone', 'as_maps']

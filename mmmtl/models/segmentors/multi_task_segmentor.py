@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmmtl.models.backbones import as_maps
+from mmmtl.models.backbones import TaskBackbone, as_maps
 from mmmtl.models.data_preprocessor import pad
 from mmmtl.registry import MODELS
 from mmmtl.structures import MultiTaskDataSample
@@ -30,8 +30,9 @@ class MultiTaskSegmentor(BaseModel):
 
     Args:
         tasks: configs of the tasks, put there by `resolve_tasks`.
-        backbone: pictures (N, 3, H, W) to a tuple of maps.
-        decode_head: maps to {task: logits}; is given `tasks`, and `num_slots` where the neck has it.
+        backbone: pictures (N, 3, H, W) to a tuple of maps; or a `TaskBackbone`, which is given `tasks`, to
+            {task: maps}.
+        decode_head: maps, or {task: maps}, to {task: logits}; is given `tasks`, and `num_slots` where the neck has it.
         neck: maps to maps, or to {task: maps}; is given `tasks`.
         data_preprocessor: config of `MultiTaskDataPreprocessor`; is given `tasks`.
 
@@ -54,7 +55,7 @@ class MultiTaskSegmentor(BaseModel):
         # mmengine would look its type up in the default scope, which need not be ours.
         super().__init__(MODELS.build(preprocessor), init_cfg)
         self.tasks = tasks
-        self.backbone = MODELS.build(backbone)
+        self.backbone = build_backbone(backbone, tasks)
         self.neck = None if neck is None else MODELS.build({**neck, 'tasks': tasks})
         slots = {} if self.neck is None or not hasattr(self.neck, 'num_slots') else {'num_slots': self.neck.num_slots}
         self.decode_head = MODELS.build({**decode_head, **slots, 'tasks': tasks})
@@ -86,7 +87,8 @@ class MultiTaskSegmentor(BaseModel):
 
     def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> dict[str, Tensor]:
         """{task: logits at feature resolution} and preliminary predictions."""
-        features = as_maps(self.backbone(inputs))
+        output = self.backbone(inputs)
+        features = output if isinstance(output, Mapping) else as_maps(output)
         return self.decode_head(features if self.neck is None else self.neck(features))
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
@@ -130,6 +132,13 @@ class MultiTaskSegmentor(BaseModel):
             for name, value in task.loss(resized, target).items():
                 losses[f'{key}.{name}'] = task.loss_weight * value
         return losses
+
+
+def build_backbone(cfg: dict[str, Any], tasks: Mapping[str, Task]) -> nn.Module:
+    """The backbone of a config; one with features for every task is given `tasks`."""
+    kind = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+    per_task = isinstance(kind, type) and issubclass(kind, TaskBackbone)
+    return MODELS.build({**cfg, 'tasks': tasks} if per_task else cfg)
 
 
 def stack_targets(task: Task, samples: Samples, device: torch.device) -> Tensor:

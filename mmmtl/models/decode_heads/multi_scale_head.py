@@ -1,0 +1,78 @@
+"""A plain decoder for maps of several scales: each task aggregates them to its prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmmtl.registry import MODELS
+from mmmtl.tasks import Task
+
+from .sca.aggregation import Aggregation
+
+Features = Sequence[Tensor] | Mapping[str, Sequence[Tensor]]
+
+
+@MODELS.register_module()
+class MultiScaleHead(BaseModule):
+    """For each task: all scales at the size of the finest, 1x1 convolution, norm, ReLU, 1x1 convolution.
+
+    It is HRNet's own decoder for segmentation, once for each task: that of the single-task and multi-task baselines,
+    and what other methods put behind their features.
+
+    Args:
+        tasks: given by the segmentor.
+        in_channels: of the maps, finest first.
+        hidden_channels: of the hidden layer, see `Aggregation`; by default all scales together, as in HRNet.
+        upsample_first: see `Aggregation`; costs, but not results, depend on it.
+        norm_cfg: normalisation of the hidden layer.
+
+    Reference: Sun et al., High-Resolution Representations for Labeling Pixels and Regions, arXiv 1904.04514, section 3.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Mapping[str, Task],
+        in_channels: Sequence[int],
+        hidden_channels: int | Literal['input'] | None = 'input',
+        upsample_first: bool = False,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.in_channels = list(in_channels)
+        self.aggregation = nn.ModuleDict(
+            {
+                name: Aggregation(
+                    in_channels,
+                    task.out_channels,
+                    hidden_channels=hidden_channels,
+                    upsample_first=upsample_first,
+                    norm_cfg=norm_cfg,
+                )
+                for name, task in tasks.items()
+            }
+        )
+
+    def forward(self, features: Features) -> dict[str, Tensor]:
+        """Logits (N, task.out_channels, h, w) of every task, in the size of the finest map.
+
+        Args:
+            features: maps (N, in_channels[i], h_i, w_i), finest first, shared by all tasks or {task: maps}.
+
+        Raises:
+            ValueError: another number of maps, or other channels, than `in_channels`.
+        """
+        logits = {}
+        for name, aggregate in self.aggregation.items():
+            maps = features[name] if isinstance(features, Mapping) else features
+            if (found := [m.shape[1] for m in maps]) != self.in_channels:
+                raise ValueError(
+                    f'maps of {found} channels for a head that was built for in_channels={self.in_channels}'
+                )
+            logits[name] = aggregate(maps)
+        return logits

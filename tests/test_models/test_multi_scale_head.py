@@ -1,0 +1,47 @@
+"""The decoder of maps of several scales."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmmtl.models.decode_heads import MultiScaleHead
+from mmmtl.registry import MODELS
+
+CHANNELS = (4, 6)
+
+
+def head(tiny, **changes) -> MultiScaleHead:
+    cfg = dict(type='MultiScaleHead', tasks=tiny.tasks, in_channels=CHANNELS)
+    return tiny.scramble(MODELS.build({**cfg, **changes})).double().eval()
+
+
+def pyramid(tiny, seed=0):
+    return [tiny.pixels(2, 4, 5, 7, seed=seed), tiny.pixels(2, 6, 3, 4, seed=seed + 1)]
+
+
+@pytest.mark.parametrize('upsample_first', [False, True])
+def test_the_layers_by_hand(tiny, upsample_first):
+    decoder, maps = head(tiny, upsample_first=upsample_first), pyramid(tiny)
+    joined = torch.cat([maps[0], F.interpolate(maps[1], (5, 7), mode='bilinear')], dim=1)
+    for name, logits in decoder(maps).items():
+        part = decoder.aggregation[name]
+        norm, _, last = part.predict
+        hidden = F.batch_norm(part.conv(joined), norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        assert part.conv.weight.shape == (10, 10, 1, 1)
+        torch.testing.assert_close(logits, last(hidden.relu()))
+
+
+def test_tasks_may_have_maps_of_their_own(tiny):
+    decoder = head(tiny)
+    maps = {name: pyramid(tiny, seed=2 * i) for i, name in enumerate(tiny.tasks)}
+    found = decoder(maps)
+    for name, own in maps.items():
+        torch.testing.assert_close(found[name], decoder(own)[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('wrong', [slice(0, 1), slice(None, None, -1)])
+def test_other_maps_are_refused(tiny, wrong):
+    with pytest.raises(ValueError, match=r'head that was built for in_channels=\[4, 6\]'):
+        head(tiny)(pyramid(tiny)[wrong])
