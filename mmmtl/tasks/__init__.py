@@ -2,13 +2,17 @@
 
 from .base import Task
 from .depth import DepthEstimation, DisparityEstimation
+from .edges import EdgeDetection
 from .normals import SurfaceNormals
 from .resolve import build_tasks, dataset_configs, metric_direction, resolve_tasks
+from .saliency import SaliencyDetection
 from .semantic_segmentation import SemanticSegmentation
 
 __all__ = [
     'DepthEstimation',
     'DisparityEstimation',
+    'EdgeDetection',
+    'SaliencyDetection',
     'SemanticSegmentation',
     'SurfaceNormals',
     'Task',

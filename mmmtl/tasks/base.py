@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmmtl.structures import CameraChange
+
+IGNORE = 255
 
 
 class Task(ABC):
@@ -41,6 +44,8 @@ class Task(ABC):
     """Type of its map in the model."""
     fill: float = 0.0
     """Value of a pixel without label; maps are padded with it."""
+    num_levels: int = 2
+    """Classes of `discretize`."""
     higher_is_better: dict[str, bool]
     """Its metrics and their directions."""
     primary_metric: str
@@ -88,6 +93,40 @@ class Task(ABC):
             target: (N, M, H, W); pixels without label hold `fill`. With none labelled the loss is a zero that is tied
                 to the graph.
         """
+
+    def discretize(self, target: Tensor) -> Tensor:
+        """The map as classes, (N, 1, H, W) int64 in 0..num_levels - 1, 255 = ignore.
+
+        Methods that describe a picture by its regions need a label space of every task. The default is that of a
+        binary map: whether a pixel is above one half.
+
+        Args:
+            target: (N, M, H, W); pixels without label hold `fill`.
+        """
+        return (target > 0.5).long().masked_fill(target == self.fill, IGNORE)
+
+    def level_loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """`loss_ce`, before `loss_weight`: cross-entropy with `discretize(target)`, averaged over the labelled pixels.
+
+        Args:
+            logits: (N, num_levels, H, W).
+            target: (N, M, H, W), see `loss`.
+        """
+        levels = self.discretize(target).squeeze(1)
+        total = F.cross_entropy(logits, levels, ignore_index=IGNORE, reduction='sum')
+        return {'loss_ce': total / (levels != IGNORE).sum().clamp(min=1)}
+
+    def imitate(self, student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
+        """The loss of a student's logits against a teacher's, before `loss_weight`.
+
+        By default the teacher's prediction takes the place of the label. Tasks of classes compare probabilities.
+
+        Args:
+            student: (N, out_channels, H, W).
+            teacher: (N, out_channels, H, W), without gradient.
+            temperature: softens probabilities; other predictions have none.
+        """
+        return torch.stack(list(self.loss(student, self.decode(teacher)).values())).sum()
 
     @abstractmethod
     def decode(self, logits: Tensor) -> Tensor:

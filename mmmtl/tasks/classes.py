@@ -8,6 +8,32 @@ from difflib import get_close_matches
 
 Colour = tuple[int, int, int]
 
+
+def _hue(index: int, count: int) -> Colour:
+    """One of `count` evenly spread hues; brightness alternates so that neighbours differ."""
+    r, g, b = colorsys.hsv_to_rgb(index / count, 0.75, 0.95 if index % 2 == 0 else 0.65)
+    return round(255 * r), round(255 * g), round(255 * b)
+
+
+# Without official colours; the names are those of the data set's label_num_dic_final.json.
+VSPW_NAMES = (
+    'wall', 'ceiling', 'door', 'stair', 'ladder', 'escalator', 'Playground_slide', 'handrail_or_fence', 'window',
+    'rail', 'goal', 'pillar', 'pole', 'floor', 'ground', 'grass', 'sand', 'athletic_field', 'road', 'path',
+    'crosswalk', 'building', 'house', 'bridge', 'tower', 'windmill', 'well_or_well_lid', 'other_construction',
+    'sky', 'mountain', 'stone', 'wood', 'ice', 'snowfield', 'grandstand', 'sea', 'river', 'lake', 'waterfall',
+    'water', 'billboard_or_Bulletin_Board', 'sculpture', 'pipeline', 'flag', 'parasol_or_umbrella',
+    'cushion_or_carpet', 'tent', 'roadblock', 'car', 'bus', 'truck', 'bicycle', 'motorcycle', 'wheeled_machine',
+    'ship_or_boat', 'raft', 'airplane', 'tyre', 'traffic_light', 'lamp', 'person', 'cat', 'dog', 'horse', 'cattle',
+    'other_animal', 'tree', 'flower', 'other_plant', 'toy', 'ball_net', 'backboard', 'skateboard', 'bat', 'ball',
+    'cupboard_or_showcase_or_storage_rack', 'box', 'traveling_case_or_trolley_case', 'basket', 'bag_or_package',
+    'trash_can', 'cage', 'plate', 'tub_or_bowl_or_pot', 'bottle_or_cup', 'barrel', 'fishbowl', 'bed', 'pillow',
+    'table_or_desk', 'chair_or_seat', 'bench', 'sofa', 'shelf', 'bathtub', 'gun', 'commode', 'roaster',
+    'other_machine', 'refrigerator', 'washing_machine', 'Microwave_oven', 'fan', 'curtain', 'textiles', 'clothes',
+    'painting_or_poster', 'mirror', 'flower_pot_or_vase', 'clock', 'book', 'tool', 'blackboard', 'tissue',
+    'screen_or_television', 'computer', 'printer', 'Mobile_phone', 'keyboard', 'other_electronic_product', 'fruit',
+    'food', 'instrument', 'train',
+)  # fmt: skip
+
 CLASSES: dict[str, dict[str, Colour]] = {
     'camvid_11': {
         'sky': (128, 128, 128),
@@ -67,6 +93,15 @@ CLASSES: dict[str, dict[str, Colour]] = {
         'appliance': (112, 128, 144),
         'object': (82, 84, 163),
     },
+    'human_parts_7': {
+        'background': (0, 0, 0),
+        'head': (128, 0, 0),
+        'torso': (0, 128, 0),
+        'upper arm': (128, 128, 0),
+        'lower arm': (0, 0, 128),
+        'upper leg': (128, 0, 128),
+        'lower leg': (0, 128, 128),
+    },
     'nyuv2_13': {
         'bed': (255, 187, 120),
         'books': (148, 103, 189),
@@ -124,6 +159,50 @@ CLASSES: dict[str, dict[str, Colour]] = {
         'otherfurniture': (128, 128, 192),
         'otherprop': (64, 0, 64),
     },
+    'pascal_21': {
+        'background': (0, 0, 0),
+        'aeroplane': (128, 0, 0),
+        'bicycle': (0, 128, 0),
+        'bird': (128, 128, 0),
+        'boat': (0, 0, 128),
+        'bottle': (128, 0, 128),
+        'bus': (0, 128, 128),
+        'car': (128, 128, 128),
+        'cat': (64, 0, 0),
+        'chair': (192, 0, 0),
+        'cow': (64, 128, 0),
+        'diningtable': (192, 128, 0),
+        'dog': (64, 0, 128),
+        'horse': (192, 0, 128),
+        'motorbike': (64, 128, 128),
+        'person': (192, 128, 128),
+        'pottedplant': (0, 64, 0),
+        'sheep': (128, 64, 0),
+        'sofa': (0, 192, 0),
+        'train': (128, 192, 0),
+        'tvmonitor': (0, 64, 128),
+    },
+    'semantickitti_19': {
+        'car': (100, 150, 245),
+        'bicycle': (100, 230, 245),
+        'motorcycle': (30, 60, 150),
+        'truck': (80, 30, 180),
+        'other-vehicle': (0, 0, 255),
+        'person': (255, 30, 30),
+        'bicyclist': (255, 40, 200),
+        'motorcyclist': (150, 30, 90),
+        'road': (255, 0, 255),
+        'parking': (255, 150, 255),
+        'sidewalk': (75, 0, 75),
+        'other-ground': (175, 0, 75),
+        'building': (255, 200, 0),
+        'fence': (255, 120, 50),
+        'vegetation': (0, 175, 0),
+        'trunk': (135, 60, 0),
+        'terrain': (150, 240, 80),
+        'pole': (255, 240, 150),
+        'traffic-sign': (255, 0, 0),
+    },
     'synthetic': {
         'ground': (128, 64, 128),
         'wall': (70, 70, 70),
@@ -133,6 +212,23 @@ CLASSES: dict[str, dict[str, Colour]] = {
         'ball': (220, 20, 60),
         'pillar': (250, 170, 30),
     },
+    'vkitti_14': {
+        'Terrain': (210, 0, 200),
+        'Sky': (90, 200, 255),
+        'Tree': (0, 199, 0),
+        'Vegetation': (90, 240, 0),
+        'Building': (140, 140, 140),
+        'Road': (100, 60, 100),
+        'GuardRail': (250, 100, 255),
+        'TrafficSign': (255, 255, 0),
+        'TrafficLight': (200, 200, 0),
+        'Pole': (255, 130, 0),
+        'Misc': (80, 80, 80),
+        'Truck': (160, 60, 60),
+        'Car': (255, 127, 80),
+        'Van': (0, 139, 139),
+    },
+    'vspw_124': {name: _hue(i, len(VSPW_NAMES)) for i, name in enumerate(VSPW_NAMES)},
 }
 """Names and RGB colours, in the order of the labels."""
 
@@ -165,9 +261,3 @@ def class_list(
             raise ValueError(f'colours of a palette are three numbers in 0..255, not {wrong[:3]}')
         colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
     return names, colours
-
-
-def _hue(index: int, count: int) -> Colour:
-    """One of `count` evenly spread hues; brightness alternates so that neighbours differ."""
-    r, g, b = colorsys.hsv_to_rgb(index / count, 0.75, 0.95 if index % 2 == 0 else 0.65)
-    return round(255 * r), round(255 * g), round(255 * b)

@@ -13,8 +13,9 @@ from torch import Tensor
 from mmmtl.registry import TASKS
 from mmmtl.structures import CameraChange
 
-from .base import Task, masked_mean, nothing_labelled
+from .base import IGNORE, Task, masked_mean, nothing_labelled
 from .colour import colourize
+from .levels import log_levels
 
 
 @TASKS.register_module()
@@ -26,10 +27,14 @@ class DepthEstimation(Task):
     Metrics, over the same pixels of all images: `abs_err` and `rmse` in metres, `rel_err` (|d - g| / g), `rmse_log`
     (natural logarithm) and `delta1..3`, the percentage with max(d / g, g / d) < 1.25, 1.25^2, 1.25^3.
 
+    Its 40 levels are intervals of equal length in the logarithm.
+
     Args:
         min_depth: nearest depth that is learnt, predicted and scored, in metres.
         max_depth: farthest.
         scale: metres per unit of the logits, positive; about the mean depth lets a fresh network start near it.
+        level_range: depths from and to which the levels reach, in metres; nearer and farther ones fall into the first
+            and the last. By default 0.07 * `max_depth` and `max_depth`: for 10 metres, the 0.7 and 10 of ATRC.
     """
 
     higher_is_better = {
@@ -43,6 +48,7 @@ class DepthEstimation(Task):
     }
     primary_metric = 'abs_err'
     out_channels = 1
+    num_levels = 40
 
     def __init__(
         self,
@@ -51,6 +57,7 @@ class DepthEstimation(Task):
         max_depth: float,
         min_depth: float = 1e-3,
         scale: float = 1.0,
+        level_range: tuple[float, float] | None = None,
         source: str | None = None,
         loss_weight: float = 1.0,
         primary_metric: str | None = None,
@@ -63,6 +70,9 @@ class DepthEstimation(Task):
         self.min_depth = min_depth
         self.max_depth = max_depth
         self.scale = scale
+        self.nearest, self.farthest = level_range or (0.07 * max_depth, max_depth)
+        if not 0 < self.nearest < self.farthest:
+            raise ValueError(f'task {name!r}: level_range needs 0 < nearest < farthest, not {level_range}')
 
     def definition(self) -> dict[str, Any]:
         """The unit of the logits."""
@@ -89,6 +99,11 @@ class DepthEstimation(Task):
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """`loss_l1`, see the class."""
         return {'loss_l1': masked_mean((self.scale * logits - target).abs(), self.valid(target))}
+
+    def discretize(self, target: Tensor) -> Tensor:
+        """The interval of the depth, see the class; what the loss leaves out is ignored."""
+        levels = log_levels(target, self.nearest, self.farthest, self.num_levels)
+        return levels.masked_fill(~self.valid(target), IGNORE)
 
     def decode(self, logits: Tensor) -> Tensor:
         """Metres within the task's range, (N, 1, H, W)."""
@@ -134,15 +149,19 @@ class DisparityEstimation(Task):
     Loss `loss_l1`: |scale * logits - disparity|, averaged over the pixels that have one. Metrics: `abs_err` in `unit`
     and `rel_err`; MILA's table 2 prints 100 * abs_err of the raw value.
 
+    Its 40 levels are intervals of equal length in the logarithm, from 1 / 64 of `max_disparity` to `max_disparity`.
+
     Args:
         unit: 'pixel' or 'raw'.
         scale: units of disparity per unit of the logits, positive.
-        max_disparity: end of the colour scale in `unit`; by default 128 pixels, or the raw 0.5 (nearly the same).
+        max_disparity: end of the colour scale and of the levels, in `unit`; by default 128 pixels, or the raw 0.5
+            (nearly the same).
     """
 
     higher_is_better = {'abs_err': False, 'rel_err': False}
     primary_metric = 'abs_err'
     out_channels = 1
+    num_levels = 40
 
     def __init__(
         self,
@@ -186,6 +205,11 @@ class DisparityEstimation(Task):
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """`loss_l1`, see the class."""
         return {'loss_l1': masked_mean((self.scale * logits - target).abs(), target > 0)}
+
+    def discretize(self, target: Tensor) -> Tensor:
+        """The interval of the disparity, see the class."""
+        levels = log_levels(target, self.max_disparity / 64, self.max_disparity, self.num_levels)
+        return levels.masked_fill(target <= 0, IGNORE)
 
     def decode(self, logits: Tensor) -> Tensor:
         """Disparity >= 0, (N, 1, H, W)."""

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from mmmtl.registry import TASKS
 
-from .base import Task, nothing_labelled
+from .base import IGNORE, Task, nothing_labelled
 from .classes import class_list
-
-IGNORE = 255
+from .imitation import imitate_classes
 
 
 @TASKS.register_module()
@@ -56,7 +55,7 @@ class SemanticSegmentation(Task):
     ) -> None:
         super().__init__(name=name, source=source, loss_weight=loss_weight, primary_metric=primary_metric)
         self.classes, self.palette = class_list(classes, palette)
-        self.out_channels = len(self.classes)
+        self.out_channels = self.num_levels = len(self.classes)
         if self.out_channels > IGNORE:
             raise ValueError(f'task {name!r}: {self.out_channels} classes are too many, label {IGNORE} means ignore')
         if class_weights is not None and len(class_weights) != self.out_channels:
@@ -103,6 +102,14 @@ class SemanticSegmentation(Task):
             return {'loss_ce': total / valid.sum().clamp(min=1)}
         weights = torch.where(valid, weight[labels.where(valid, torch.zeros_like(labels))], torch.zeros_like(weight[0]))
         return {'loss_ce': total / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)}
+
+    def discretize(self, target: Tensor) -> Tensor:
+        """The classes themselves."""
+        return target
+
+    def imitate(self, student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
+        """The divergence of the class probabilities, see `imitate_classes`."""
+        return imitate_classes(student, teacher, temperature)
 
     def decode(self, logits: Tensor) -> Tensor:
         """The most likely class, (N, 1, H, W) int64."""

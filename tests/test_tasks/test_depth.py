@@ -77,6 +77,29 @@ def test_decode_scales_and_clamps() -> None:
     assert decoded.flatten().tolist() == [0.5, 0.5, 5.0, 10.0, 10.0]
 
 
+# ---------------------------------------------------------------- levels
+
+
+def test_levels_are_those_of_atrc_by_hand() -> None:
+    """floor(40 log(d / 0.7) / log(10 / 0.7)), the ends included, nothing beyond the range."""
+    task = make_task()
+    depths = [0.0, 0.1, 0.69, 0.71, 1.0, 2.65, 5.0, 9.34, 9.36, 10.0, 10.5]
+    levels = task.discretize(depth_map(*depths)[None])
+
+    assert levels.flatten().tolist() == [255, 0, 0, 0, 5, 20, 29, 38, 39, 39, 255]
+    by_formula = [min(max(math.floor(40 * math.log(d / 0.7) / math.log(10 / 0.7)), 0), 39) for d in depths[1:-1]]
+    assert levels.flatten().tolist()[1:-1] == by_formula
+
+
+def test_levels_of_another_range() -> None:
+    task = make_task(level_range=(2.0, 2.0 * 2**40))
+    # One octave each; a level includes where it begins.
+    levels = task.discretize(depth_map(1.0, 2.0, 3.99, 4.0, 8.0, 10.0)[None])
+
+    assert task.num_levels == 40
+    assert levels.flatten().tolist() == [0, 0, 0, 1, 2, 2]
+
+
 # ---------------------------------------------------------------- metrics
 
 
@@ -228,6 +251,8 @@ def test_draw_shows_near_bright_and_none_black() -> None:
         (dict(min_depth=0.0), 'not 0.0 and 10.0'),
         (dict(min_depth=10.0), 'not 10.0 and 10.0'),
         (dict(scale=0.0), 'scale must be positive, not 0.0'),
+        (dict(level_range=(5.0, 5.0)), r"task 'depth': level_range needs 0 < nearest < farthest, not \(5.0, 5.0\)"),
+        (dict(level_range=(0.0, 5.0)), r'not \(0.0, 5.0\)'),
     ],
 )
 def test_impossible_arguments(kwargs: dict[str, Any], message: str) -> None:

@@ -152,6 +152,12 @@ def test_check_refuses_impossible_disparities(value: float) -> None:
     make_task().check(np.array([[0.0, 300.0]], dtype=np.float32), 'd.png')
 
 
+def test_levels_by_hand() -> None:
+    # 40 intervals over 6 octaves, 2 to 128 pixels: 1 octave is 6 2/3 of them.
+    target = torch.tensor([[[[0.0, 1.0, 2.0, 4.1, 16.1, 127.0, 200.0]]]])
+    assert make_task().discretize(target).flatten().tolist() == [255, 0, 0, 6, 20, 39, 39]
+
+
 def test_constant_is_the_mean_of_all_pixels() -> None:
     maps = [np.array([[1.0, 0.0]], dtype=np.float32), np.array([[4.0], [4.0], [7.0]], dtype=np.float32)]
     constant = make_task().constant(iter(maps))

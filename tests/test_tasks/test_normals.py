@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmmtl.structures import CameraChange
 from mmmtl.tasks import SurfaceNormals, normals
+from mmmtl.tasks.levels import half_sphere
 
 
 def make_task(**kwargs: Any) -> SurfaceNormals:
@@ -268,3 +269,37 @@ def test_draw_shows_the_stored_colours() -> None:
     # round((n + 1) / 2 * 255), halves to even: 127.5 gives 128.
     assert picture.dtype == np.uint8
     assert picture.tolist() == [[[128, 128, 0], [204, 25, 128], [0, 0, 0]]]
+
+
+# ---------------------------------------------------------------- levels
+
+
+def test_directions_are_spread_evenly_over_the_visible_half_sphere() -> None:
+    directions = half_sphere(40).double()
+
+    torch.testing.assert_close(directions.norm(dim=1), torch.ones(40).double(), rtol=1e-6, atol=0)
+    assert (directions[:, 2] < 0).all()
+    torch.testing.assert_close(directions.mean(0), torch.tensor([0, 0, -0.5]).double(), rtol=0, atol=0.02)
+    angles = torch.rad2deg(torch.acos((directions @ directions.T).clamp(-1, 1))).fill_diagonal_(180)
+    # A cap of 1 / 40 of the half sphere has a radius of 12.8 degrees.
+    nearest = angles.min(0).values
+    assert nearest.min() > 15 and nearest.max() < 30
+    golden = math.pi * (3 - math.sqrt(5))
+    z = -1.5 / 40
+    radius = math.sqrt(1 - z * z)
+    second = torch.tensor([radius * math.cos(golden), radius * math.sin(golden), z]).double()
+    torch.testing.assert_close(directions[1], second, rtol=0, atol=1e-6)
+
+
+def test_levels_are_the_nearest_directions() -> None:
+    task = make_task()
+    directions = half_sphere(40)
+    own = directions.T[None, :, None]
+    assert task.discretize(own).flatten().tolist() == list(range(40))
+
+    target = torch.stack([random_maps(seed)[1] for seed in range(2)])
+    levels = task.discretize(target)
+    for n, i, j in ((0, 0, 0), (0, 3, 5), (1, 8, 10), (1, 4, 4)):
+        distance = (directions - target[n, :, i, j]).norm(dim=1)
+        assert levels[n, 0, i, j] == (distance.argmin() if target[n, :, i, j].any() else 255)
+    assert torch.equal(levels == 255, ~target.any(dim=1, keepdim=True))

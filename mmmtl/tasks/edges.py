@@ -1,0 +1,151 @@
+"""Edge detection: balanced cross-entropy and the F measure of one-to-one matched boundaries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmmtl.registry import TASKS
+
+from .balanced_bce import balanced_bce
+from .base import IGNORE, Task, nothing_labelled
+from .boundary_matching import count_pairs, reachable_pixels
+from .edge_nms import edge_nms
+from .imitation import imitate_binary
+from .thinning import thin
+
+
+@TASKS.register_module()
+class EdgeDetection(Task):
+    """Edges of objects and surfaces. Map: (H, W) float32, 1 = edge, 0 = none, between them soft, 255 = ignore.
+
+    Loss `loss_bce`: cross-entropy, the edge with weight `pos_weight` and the rest with 1 - `pos_weight`, averaged over
+    the labelled pixels; a soft label s counts as s of an edge and 1 - s of none.
+
+    Metrics, in percent, as SEISM has them. Per image, the predicted probabilities go through non-maximum suppression;
+    for each threshold, what reaches it is thinned and matched one to one with the thinned label (> 0.5), each pixel
+    with one at most `max_distance` away. With m pairs of p predicted and l labelled pixels, precision is m / p, recall
+    m / l and F = 2 m / (p + l).
+
+    - `odsF`, the optimal data set scale: counts added up over the images, F at the best threshold.
+    - `oisF`, the optimal image scale: the same, with the best threshold of each image (the lowest of equals).
+
+    Pixels to be ignored are left out after thinning, in prediction and label.
+
+    Args:
+        pos_weight: 0.95 is usual for PASCAL-Context (ASTMT, MTI-Net), 0.8 for NYUD (ATRC).
+        max_distance: as a part of the image's diagonal; 0.0075 for PASCAL-Context, 0.011 for NYUD.
+        thresholds: how many, evenly spread inside 0 to 1; the time of `measure` grows with it.
+        nms: suppress what is not the ridge of an edge before thresholds are applied.
+
+    Reference: Pont-Tuset and Marques, Supervised evaluation of image segmentation and object proposal techniques,
+    PAMI 38(7), 2016 (SEISM). docs/edge_metric.md has the steps and every deviation.
+    """
+
+    out_channels = 1
+    fill = IGNORE
+    higher_is_better = {'odsF': True, 'oisF': True}
+    primary_metric = 'odsF'
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        pos_weight: float = 0.95,
+        max_distance: float = 0.0075,
+        thresholds: int = 99,
+        nms: bool = True,
+        source: str | None = None,
+        loss_weight: float = 1.0,
+        primary_metric: str | None = None,
+    ) -> None:
+        super().__init__(name=name, source=source, loss_weight=loss_weight, primary_metric=primary_metric)
+        if not 0 < pos_weight < 1:
+            raise ValueError(f'task {name!r}: pos_weight must be between 0 and 1, not {pos_weight}')
+        if not 0 <= max_distance < 1:
+            raise ValueError(
+                f'task {name!r}: max_distance is a part of the diagonal, such as 0.0075, not {max_distance}'
+            )
+        if thresholds < 1:
+            raise ValueError(f'task {name!r}: thresholds is their number, at least 1, not {thresholds}')
+        self.pos_weight = pos_weight
+        self.max_distance = max_distance
+        self.thresholds = np.arange(1, thresholds + 1) / (thresholds + 1)
+        self.nms = nms
+
+    def check(self, array: np.ndarray, where: str) -> None:
+        """Refuse maps that are not (H, W), or with values other than 0 to 1 and 255."""
+        if array.ndim != 2 or not (((array >= 0) & (array <= 1)) | (array == IGNORE)).all():
+            raise ValueError(
+                f'{where}: a map of task {self.name!r} must be (H, W) with edges as 0 to 1, and 255 where unlabelled'
+            )
+
+    def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """`loss_bce`, see the class."""
+        return {'loss_bce': balanced_bce(logits, target, target != IGNORE, self.pos_weight)}
+
+    def imitate(self, student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
+        """The divergence of the probabilities, see `imitate_binary`."""
+        return imitate_binary(student, teacher, temperature)
+
+    def decode(self, logits: Tensor) -> Tensor:
+        """Probabilities of an edge, (N, 1, H, W)."""
+        return logits.sigmoid()
+
+    def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """1, and the counts of labels; of pairs and predictions at the best threshold, and then at each threshold."""
+        strength, edge = prediction[0].double().cpu().numpy(), target[0].cpu().numpy()
+        labelled = edge != IGNORE
+        if not labelled.any():
+            return torch.zeros(4 + 2 * len(self.thresholds), dtype=torch.float64)
+        label = thin((edge > 0.5) & labelled)
+        pairs, predicted = self._counts(edge_nms(strength) if self.nms else strength, label, labelled)
+        best = np.argmax(f_measure(pairs, predicted, label.sum()))
+        counts = [1, label.sum(), pairs[best], predicted[best], *pairs, *predicted]
+        return torch.tensor(counts, dtype=torch.float64)
+
+    def _counts(self, strength: np.ndarray, label: np.ndarray, labelled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How many pairs and predicted pixels there are at each threshold."""
+        sizes = [np.count_nonzero(strength >= threshold) for threshold in self.thresholds]
+        # Thresholds that as many pixels reach are reached by the same ones.
+        _, first, same = np.unique(sizes, return_index=True, return_inverse=True)
+        masks = [thin(strength >= threshold) & labelled for threshold in self.thresholds[first]]
+        found = np.logical_or.reduce(masks)
+        reachable = reachable_pixels(found, label, self.max_distance * np.hypot(*label.shape))
+        near = np.diff(reachable.indptr) > 0
+        reachable, (rows, columns) = reachable[near], np.argwhere(found)[near].T
+        pairs = np.array([count_pairs(reachable[mask[rows, columns]]) for mask in masks])
+        return pairs[same], np.array([mask.sum() for mask in masks])[same]
+
+    def summarize(self, totals: Tensor) -> dict[str, float]:
+        """The metrics of the class; NaN where nothing was labelled."""
+        images, labels, best_pairs, best_predicted, *counts = totals.numpy()
+        if not images:
+            return dict.fromkeys(self.higher_is_better, float('nan'))
+        pairs, predicted = np.split(np.array(counts), 2)
+        data_set, image = f_measure(pairs, predicted, labels).max(), f_measure(best_pairs, best_predicted, labels)
+        return {'odsF': 100 * float(data_set), 'oisF': 100 * float(image)}
+
+    def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
+        """The share of edges."""
+        total, count = 0.0, 0
+        for edge in maps:
+            labelled = edge != IGNORE
+            total += float(edge[labelled].sum(dtype=np.float64))
+            count += int(labelled.sum())
+        if not count:
+            raise nothing_labelled(self)
+        return np.full((1, 1, 1), total / count, dtype=np.float32)
+
+    def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
+        """Dark edges on white; pixels to be ignored show the image."""
+        edge = array[0][..., None]
+        return np.where(edge == IGNORE, image, 255 * (1 - edge.clip(0, 1))).round().astype(np.uint8)
+
+
+def f_measure(pairs: np.ndarray, predicted: np.ndarray, labels: float) -> np.ndarray:
+    """2 m / (p + l), the harmonic mean of m / p and m / l; 0 where nothing is predicted and nothing labelled."""
+    return 2 * pairs / np.maximum(predicted + labels, 1)
