@@ -3,23 +3,39 @@
 from . import transforms
 from .base import MultiTaskDataset
 from .camvid import CamVid
-from .cityscapes import CityscapesVideo
+from .cityscapes import Cityscapes
 from .clip import Clip
+from .dvps import CityscapesDVPS, SemKITTIDVPS
+from .kitti_step import KITTISTEP
+from .mtan import MTANCityscapes, MTANNYUv2
+from .nyud import NYUD
 from .nyuv2 import NYUv2
+from .pascal_context import PASCALContext
 from .samplers import Draw, EpochDrawSampler, InfiniteDrawSampler
 from .synthetic_video import SyntheticVideo
 from .video_folder import VideoFolder
+from .virtual_kitti2 import VirtualKITTI2
+from .vspw import VSPW
 
 __all__ = [
     'CamVid',
-    'CityscapesVideo',
+    'Cityscapes',
+    'CityscapesDVPS',
     'Clip',
     'Draw',
     'EpochDrawSampler',
     'InfiniteDrawSampler',
+    'KITTISTEP',
+    'MTANCityscapes',
+    'MTANNYUv2',
     'MultiTaskDataset',
+    'NYUD',
     'NYUv2',
+    'PASCALContext',
+    'SemKITTIDVPS',
     'SyntheticVideo',
+    'VSPW',
     'VideoFolder',
+    'VirtualKITTI2',
     'transforms',
 ]

@@ -10,10 +10,10 @@ import numpy as np
 from mmmtl.registry import DATASETS
 
 from .base import MultiTaskDataset
-from .readers import read_picture, read_raw
+from .readers import decode_normals, read_picture, read_raw
 
 IGNORE = 255
-FOLDERS = dict(semseg='lab40', semseg13='lab40', depth='depth8')
+FOLDERS = dict(semseg='lab40', semseg13='lab40', depth='depth8', normals='normals')
 EVALUATION_WINDOW = (slice(27, 283), slice(25, 361))
 """Rows 45:471 and columns 41:601 of 480x640, the usual ones, at 288x384."""
 TO_13 = (11, 4, 5, 0, 3, 8, 9, 11, 12, 5, 7, 5, 12, 9, 5, 12, 5, 6, 6, 4, 6, 2, 1, 5, 10, *(6,) * 6, 5, *(6,) * 6, 5, 6)
@@ -22,17 +22,19 @@ TO_13 = (11, 4, 5, 0, 3, 8, 9, 11, 12, 5, 7, 5, 12, 9, 5, 12, 5, 6, 6, 4, 6, 2, 
 
 @DATASETS.register_module()
 class NYUv2(MultiTaskDataset):
-    """NYU Depth v2: 795 train and 654 test images of indoor scenes, with semantic labels and depth.
+    """NYU Depth v2: 795 train and 654 test images of indoor scenes, with semantic labels, depth and normals.
 
     ```
     rgb/{number}.webp       384x288
     lab40/{number}.png      uint8, 0 to 39, 255 = ignore
     depth8/{number}.png     uint8 v, metres = (v + 0.5) / 25.5
+    normals/{number}.png    uint8 RGB, v = round((n + 1) / 2 * 255)
     train.txt, test.txt     numbers, 0001 to 1449
     ```
 
-    Sources: `semseg` (`classes='nyuv2_40'`), `semseg13` (`classes='nyuv2_13'`), `depth`. Class 39, `otherprop`, occurs
-    in the test labels alone: leave it out of the score with `unscored=['otherprop']`.
+    Sources: `semseg` (`classes='nyuv2_40'`), `semseg13` (`classes='nyuv2_13'`), `depth` and `normals`. Class 39,
+    `otherprop`, occurs in the test labels alone: leave it out of the score with `unscored=['otherprop']`. The normals
+    are pseudo ground truth, derived from the depth by the pack's `derive_normals.py`: say so beside their scores.
 
     About 8 pixels (at 480x640) of the border are white, their depth is made up: scores are usually taken inside.
 
@@ -42,7 +44,7 @@ class NYUv2(MultiTaskDataset):
         evaluation_window: only rows 27:283, columns 25:361 are labelled.
 
     Raises:
-        FileNotFoundError: no list of the split.
+        FileNotFoundError: no list of the split, or a task wants the normals and they were not derived.
     """
 
     def __init__(self, data_root: str, *, split: str, evaluation_window: bool = False, **kwargs: Any) -> None:
@@ -56,6 +58,11 @@ class NYUv2(MultiTaskDataset):
         names = root / f'{self.split}.txt'
         if not names.is_file():
             raise FileNotFoundError(f"{names}: no such list; check data_root, and that split is 'train' or 'test'")
+        if not (root / 'normals').is_dir() and 'normals' in {task.source for task in self.tasks.values()}:
+            raise FileNotFoundError(
+                f'{root / "normals"}: no such folder; run `python derive_normals.py --root . --out normals` in {root}, '
+                'or leave out the task that has these normals'
+            )
         frames = []
         for name in names.read_text().split():
             files = {source: root / folder / f'{name}.png' for source, folder in FOLDERS.items()}
@@ -79,13 +86,11 @@ class NYUv2(MultiTaskDataset):
     def read_map(self, source: str, reference: Path) -> np.ndarray:
         """A label map, see the class."""
         raw = read_raw(reference)
+        if source == 'normals':
+            return self._windowed(decode_normals(raw), 0)
         if source == 'depth':
             return self._windowed((raw.astype(np.float32) + 0.5) / 25.5, 0)
-        if source == 'semseg13':
-            table = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
-            table[: len(TO_13)] = TO_13
-            raw = table[raw]
-        return self._windowed(raw, IGNORE)
+        return self._windowed(classes_13(raw) if source == 'semseg13' else raw, IGNORE)
 
     def _windowed(self, array: np.ndarray, fill: float) -> np.ndarray:
         if not self.evaluation_window:
@@ -93,3 +98,10 @@ class NYUv2(MultiTaskDataset):
         inside = np.full_like(array, fill)
         inside[EVALUATION_WINDOW] = array[EVALUATION_WINDOW]
         return inside
+
+
+def classes_13(labels: np.ndarray) -> np.ndarray:
+    """Labels of `nyuv2_13` for labels of `nyuv2_40`, (H, W) uint8; what is no class of these is ignored."""
+    table = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
+    table[: len(TO_13)] = TO_13
+    return table[labels]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 
-from mmmtl.datasets import CityscapesVideo
+from mmmtl.datasets import Cityscapes
+from mmmtl.registry import DATASETS
+from mmmtl.tasks import resolve_tasks
 
+BASE = Path(__file__).parents[2] / 'configs/_base_/datasets/cityscapes_512x1024.py'
 TASKS = dict(
     semseg=dict(type='SemanticSegmentation', classes='cityscapes_19'),
     categories=dict(type='SemanticSegmentation', classes='cityscapes_7', source='semseg7'),
@@ -24,9 +29,9 @@ CLASSES_19 += [255, 255, 16, 17, 18, 255, 255]
 CLASSES_7 = [255] * 7 + [0] * 4 + [1] * 6 + [2] * 4 + [3] * 2 + [4] + [5] * 2 + [6] * 8 + [255, 255]
 
 
-def build(root: Path, **kwargs: Any) -> CityscapesVideo:
+def build(root: Path, **kwargs: Any) -> Cityscapes:
     arguments = dict(split='train', pipeline=LOAD, metainfo=dict(tasks=TASKS))
-    return CityscapesVideo(root, **{**arguments, **kwargs})
+    return Cityscapes(root, **{**arguments, **kwargs})
 
 
 def test_both_numberings(cityscapes: Path) -> None:
@@ -76,6 +81,34 @@ def test_disparity(cityscapes: Path) -> None:
     assert np.allclose(maps['raw'][:, 0], [0, 0, 257 / 65535, 32257 / 65535], rtol=1e-6, atol=0)
 
 
+def write_camera(root: Path, video: str, time: int, text: str) -> None:
+    path = root / f'camera/train/aachen/{video}_{time:06d}_camera.json'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_depth(cityscapes: Path) -> None:
+    write_camera(
+        cityscapes, 'aachen_000000', 19, json.dumps({'extrinsic': {'baseline': 0.2}, 'intrinsic': {'fx': 2260.0}})
+    )
+    tasks = dict(TASKS, depth=dict(type='DepthEstimation', max_depth=500.0))
+    first, second = build(cityscapes, metainfo=dict(tasks=tasks))
+    # 0.2 m * 2260 pixels / 1 and 126 pixels; none of p = 0 and of p = 1, which is infinitely far.
+    assert np.allclose(first['gt_maps']['depth'][:, 4], [0, 0, 452, 452 / 126], rtol=1e-6, atol=0)
+    assert first['gt_maps']['depth'].dtype == np.float32
+    assert second['gt_maps'].keys() == TASKS.keys(), 'it has no camera file'
+
+
+@pytest.mark.parametrize(
+    'text', ['{', '[]', '{"extrinsic": {"baseline": 0.2}}', '{"extrinsic": {"baseline": 0}, "intrinsic": {"fx": 1}}']
+)
+def test_a_bad_camera_file_is_named(cityscapes: Path, text: str) -> None:
+    write_camera(cityscapes, 'aachen_000000', 19, text)
+    data = build(cityscapes, metainfo=dict(tasks=dict(depth=dict(type='DepthEstimation', max_depth=500.0))))
+    with pytest.raises(ValueError, match=r'aachen_000000_000019_camera\.json: .*; get the file again'):
+        data[0]
+
+
 def test_a_label_without_disparity(cityscapes: Path) -> None:
     next((cityscapes / 'disparity/train/aachen').glob('aachen_000001*')).unlink()
     assert [sorted(item['gt_maps']) for item in build(cityscapes)] == [sorted(TASKS), ['categories', 'semseg']]
@@ -96,6 +129,29 @@ def test_a_missing_frame_is_named_by_its_file(cityscapes: Path) -> None:
 def test_single_frames_without_the_sequences(cityscapes: Path) -> None:
     (cityscapes / 'leftImg8bit_sequence').rename(cityscapes / 'leftImg8bit')
     assert [item['imgs'][0][0, 0, 0] for item in build(cityscapes)] == [19, 294 - 256]
-    with pytest.raises(FileNotFoundError, match='leftImg8bit_sequence/val'):
+    with pytest.raises(FileNotFoundError, match='leftImg8bit/val'):
         (cityscapes / 'gtFine/train').rename(cityscapes / 'gtFine/val')
         build(cityscapes, split='val')
+
+
+def test_seven_classes_and_depth_of_stills(cityscapes: Path, tmp_path: Path) -> None:
+    (cityscapes / 'leftImg8bit_sequence').rename(cityscapes / 'leftImg8bit')
+    for video, time in (('aachen_000000', 19), ('aachen_000001', 294)):
+        camera = json.dumps({'extrinsic': {'baseline': 0.2}, 'intrinsic': {'fx': 2260.0}})
+        write_camera(cityscapes, video, time, camera)
+    child = tmp_path / 'child.py'
+    child.write_text(
+        f"""_base_ = {str(BASE)!r}
+tasks = dict(
+    semseg=dict(classes='cityscapes_7', source='semseg7'), depth=dict(type='DepthEstimation', max_depth=500.0)
+)
+use_tasks = ['semseg', 'depth']
+"""
+    )
+    cfg = resolve_tasks(Config.fromfile(child))
+    data = DATASETS.build({**cfg.train_dataloader.dataset, 'data_root': str(cityscapes), '_scope_': 'mmmtl'})
+    gt = data[0]['data_samples'].gt
+    assert data[0]['inputs'].shape == (3, 512, 1024) and sorted(gt.keys()) == ['depth', 'semseg']
+    assert gt.semseg[gt.semseg != 255].max() <= 6
+    # A zoom divides the depth of 452 m / 126.
+    assert min(abs(gt.depth.unique()[1] * zoom - 452 / 126) for zoom in (1, 1.2, 1.5)) < 1e-4

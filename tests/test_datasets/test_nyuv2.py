@@ -76,6 +76,27 @@ def test_what_is_missing(nyuv2: Path) -> None:
         build(nyuv2)
 
 
+def test_derived_normals(nyuv2: Path, write_image) -> None:
+    tasks = dict(TASKS, normals=dict(type='SurfaceNormals'))
+    with pytest.raises(FileNotFoundError, match=r'normals: no such folder; run `python derive_normals\.py --root'):
+        build(nyuv2, 'test', metainfo=dict(tasks=tasks))
+    # BGR: a floor in front of the left half, a wall in front of the right one.
+    colours = np.full((288, 384, 3), (127, 0, 128), np.uint8)
+    colours[:, 192:] = (0, 128, 127)
+    write_image(nyuv2 / 'normals/0002.png', colours)
+    whole, window = (
+        build(nyuv2, 'test', metainfo=dict(tasks=tasks), evaluation_window=w)[0]['data_samples'].gt.normals
+        for w in (False, True)
+    )
+    for columns, normal in ((slice(0, 192), (0, -1, 0)), (slice(192, 384), (0, 0, -1))):
+        expected = torch.tensor(normal).view(3, 1, 1).float().expand(3, 288, 192)
+        torch.testing.assert_close(whole[:, :, columns], expected, atol=0.005, rtol=0)
+    assert torch.equal(window[:, 27:283, 25:361], whole[:, 27:283, 25:361])
+    assert not window[:, :27].any() and not window[:, :, 361:].any()
+    # The train images have none: a label that is left out.
+    assert 'normals' not in build(nyuv2, metainfo=dict(tasks=tasks))[0]['data_samples'].gt
+
+
 @pytest.mark.data
 @pytest.mark.skipif(not REAL.exists(), reason='data/nyuv2_384x288 is not there')
 def test_real_nyuv2() -> None:

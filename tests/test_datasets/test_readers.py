@@ -41,14 +41,14 @@ def test_raw_keeps_depth_and_turns_to_rgb(tmp_path: Path, write_image, colours: 
 
 
 def test_normals_decode_to_unit_vectors() -> None:
-    rgb = np.array([[[255, 128, 128], [128, 0, 128], [0, 0, 0], [37, 218, 73]]], dtype=np.uint8)
+    rgb = np.array([[[255, 128, 128], [128, 0, 128], [0, 0, 0], [37, 218, 73], [127, 128, 127]]], dtype=np.uint8)
     decoded = decode_normals(rgb)
     assert decoded.dtype == np.float32
     # 128 is 1 / 255 above the middle.
     first = np.array([1, 1 / 255, 1 / 255]) / np.linalg.norm([1, 1 / 255, 1 / 255])
     assert np.allclose(decoded[0, 0], first, atol=1e-6)
     assert np.allclose(decoded[0, 1], [1 / 255, -1, 1 / 255], atol=2e-5)
-    assert not decoded[0, 2].any()
+    assert not decoded[0, [2, 4]].any()
     last = np.array([37, 218, 73]) / 127.5 - 1
     assert np.allclose(decoded[0, 3], last / np.linalg.norm(last), atol=1e-6)
 

@@ -27,7 +27,7 @@ train_dataloader = dict(
     drop_last=True,
     sampler=dict(type='EpochDrawSampler', shuffle=True),
     dataset=dict(
-        type='CityscapesVideo',
+        type='Cityscapes',
         data_root=data_root,
         split='train',
         clip=dict(offsets='random', missing='error'),
@@ -40,7 +40,7 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
-        type='CityscapesVideo',
+        type='Cityscapes',
         data_root=data_root,
         split='val',
         test_mode=True,

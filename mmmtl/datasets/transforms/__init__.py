@@ -1,7 +1,7 @@
 """Transforms of the pipeline; every random one draws from `results['rng']`, once for all frames and maps."""
 
 from .formatting import PackMultiTaskInputs, to_tensor
-from .geometric import GeometricTransform, RandomCrop, RandomFlip, RandomRotate, RandomZoom, Resize
+from .geometric import GeometricTransform, RandomCrop, RandomFlip, RandomRotate, RandomScale, RandomZoom, Resize
 from .loading import LoadFrames, LoadMaps
 from .photometric import ColourJitter
 from .still_to_clip import StillToClip
@@ -15,6 +15,7 @@ __all__ = [
     'RandomCrop',
     'RandomFlip',
     'RandomRotate',
+    'RandomScale',
     'RandomZoom',
     'Resize',
     'StillToClip',

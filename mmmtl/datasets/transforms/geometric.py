@@ -206,6 +206,36 @@ class RandomRotate(GeometricTransform):
         )
 
 
+@TRANSFORMS.register_module()
+class RandomScale(GeometricTransform):
+    """Enlarges or shrinks the picture about its middle and keeps its size: the scene comes nearer or moves away.
+
+    Depth is divided by the factor and disparity multiplied, as by `RandomZoom`. The margin of a shrunk picture is
+    mirrored and has no labels.
+
+    Args:
+        scales: (lowest, highest) factor, drawn uniformly.
+    """
+
+    def __init__(self, scales: tuple[float, float] = (0.75, 1.25)) -> None:
+        if not 0 < scales[0] <= scales[1]:
+            raise ValueError(f'scales must be (lowest, highest), both positive, not {tuple(scales)}')
+        self.scales = tuple(scales)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """See the class."""
+        scale = results['rng'].uniform(*self.scales)
+        height, width = results['imgs'][0].shape[:2]
+        matrix = np.diag([scale, scale, 1.0])
+        matrix[:2, 2] = (1 - scale) * (width - 1) / 2, (1 - scale) * (height - 1) / 2
+        return self.apply(
+            results,
+            lambda image: warp_image(image, matrix),
+            lambda array, fill: warp_map(array, matrix, fill),
+            CameraChange(depth_ratio=1 / scale),
+        )
+
+
 def crop_window(rng: np.random.Generator, size: Size, crop: Size) -> tuple[slice, slice]:
     """A random window of `crop` inside `size`.
 

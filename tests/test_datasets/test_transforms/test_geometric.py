@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmmtl.datasets.transforms import RandomCrop, RandomFlip, RandomRotate, RandomZoom, Resize
+from mmmtl.datasets.transforms import RandomCrop, RandomFlip, RandomRotate, RandomScale, RandomZoom, Resize
 from mmmtl.datasets.transforms.geometric import crop_window, resize_map
 
 TASKS = dict(
@@ -132,6 +132,50 @@ def test_rotation_is_a_rolled_camera(make_results, scripted, angle: float) -> No
     picture = results['imgs'][0][..., 0]
     clear = inside & (cv2.erode(expected_label, np.ones((5, 5))) == cv2.dilate(expected_label, np.ones((5, 5))))
     assert np.array_equal(picture[clear], 100 * expected_label[clear]) and clear.mean() > 0.5
+
+
+# Scale
+
+
+def test_scale_enlarges_about_the_middle(item, scripted) -> None:
+    results = RandomScale()(item(5, 5, scripted(2.0)))
+    k = numbers(5, 5)
+    # Rows and columns 1 to 3 of the old picture at every second place of the new one.
+    assert np.array_equal(results['gt_maps']['semseg'][::2, ::2], k[1:4, 1:4])
+    assert np.array_equal(results['imgs'][1][::2, ::2, 0], k[1:4, 1:4] + 100)
+    assert np.allclose(results['gt_maps']['depth'][::2, ::2], (1 + k[1:4, 1:4]) / 2)
+    assert np.allclose(results['gt_maps']['disparity'][::2, ::2], (2 + k[1:4, 1:4]) * 2)
+    assert np.allclose(results['gt_maps']['normals'], unit(0.6, 0.2, -1))
+    assert results['img_shape'] == (5, 5)
+
+
+def test_scale_shrinks_about_the_middle(item, scripted) -> None:
+    results = RandomScale()(item(9, 9, scripted(0.5)))
+    k = numbers(9, 9)
+    inside = np.zeros((9, 9), dtype=bool)
+    inside[2:7, 2:7] = True
+    maps = results['gt_maps']
+    assert np.array_equal(maps['semseg'][inside].reshape(5, 5), k[::2, ::2])
+    assert np.allclose(maps['depth'][inside].reshape(5, 5), (1 + k[::2, ::2]) * 2)
+    # The margin has no labels, the picture is mirrored there.
+    assert (maps['semseg'][~inside] == 255).all() and not maps['depth'][~inside].any()
+    assert not maps['normals'][~inside].any()
+    assert np.array_equal(results['imgs'][0][1, 2:7, 0], k[2, ::2]) and np.array_equal(
+        results['imgs'][0][2:7, 7, 0], k[::2, 6]
+    )
+
+
+def test_a_scale_of_one_changes_nothing(item, scripted) -> None:
+    before = item(4, 6, None)
+    results = RandomScale(scales=(1.0, 1.0))(item(4, 6, scripted(1.0)))
+    assert all(np.array_equal(results['gt_maps'][name], array) for name, array in before['gt_maps'].items())
+    assert np.array_equal(results['imgs'][0], before['imgs'][0])
+
+
+@pytest.mark.parametrize('scales', [(0.0, 1.0), (1.5, 1.0)])
+def test_impossible_scales_are_refused(scales) -> None:
+    with pytest.raises(ValueError, match=r'scales must be \(lowest, highest\), both positive'):
+        RandomScale(scales=scales)
 
 
 # Zoom

@@ -1,0 +1,43 @@
+# Stills of Cityscapes with 19 classes and disparity; sources `semseg7` (7 classes) and `depth` (metres) are there too.
+tasks = dict(
+    semseg=dict(type='SemanticSegmentation', classes='cityscapes_19', loss_weight=1.0),
+    disparity=dict(type='DisparityEstimation', unit='raw', loss_weight=1.0),
+)
+
+data_root = 'data/cityscapes'
+train_pipeline = [
+    dict(type='LoadFrames'),
+    dict(type='LoadMaps'),
+    dict(type='Resize', size=(512, 1024)),
+    dict(type='RandomZoom', zooms=(1.0, 1.2, 1.5)),
+    dict(type='RandomFlip'),
+    dict(type='PackMultiTaskInputs'),
+]
+# Predictions are scored at the size of the labels.
+test_pipeline = [
+    dict(type='LoadFrames'),
+    dict(type='LoadMaps'),
+    dict(type='Resize', size=(512, 1024), maps=False),
+    dict(type='PackMultiTaskInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='EpochDrawSampler', shuffle=True),
+    dataset=dict(type='Cityscapes', data_root=data_root, split='train', clip=None, pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    dataset=dict(
+        type='Cityscapes', data_root=data_root, split='val', test_mode=True, clip=None, pipeline=test_pipeline
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='MultiTaskMetric', details=False)
+test_evaluator = dict(type='MultiTaskMetric')

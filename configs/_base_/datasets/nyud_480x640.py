@@ -1,0 +1,46 @@
+# NYU Depth v2 as `NYUD_MT` or `NYUDv2`: the four tasks of the papers and their weights since MTI-Net; two of them are
+# used by default, choose others with `use_tasks`.
+tasks = dict(
+    semseg=dict(type='SemanticSegmentation', classes='nyuv2_40', loss_weight=1.0),
+    depth=dict(type='DepthEstimation', max_depth=10.0, primary_metric='rmse', loss_weight=1.0),
+    # 10 for a mean over x, y and z; our loss sums them, see docs/datasets.md.
+    normals=dict(type='SurfaceNormals', loss_weight=10 / 3),
+    edge=dict(type='EdgeDetection', pos_weight=0.8, max_distance=0.011, loss_weight=50.0),
+)
+use_tasks = ['semseg', 'depth']
+
+data_root = 'data/nyud'
+train_pipeline = [
+    dict(type='LoadFrames'),
+    dict(type='LoadMaps'),
+    dict(type='Resize', size=(480, 640)),
+    dict(type='RandomZoom', zooms=(1.0, 1.2, 1.5)),
+    dict(type='RandomFlip'),
+    dict(type='PackMultiTaskInputs'),
+]
+# Predictions are scored at the size of the labels.
+test_pipeline = [
+    dict(type='LoadFrames'),
+    dict(type='LoadMaps'),
+    dict(type='Resize', size=(480, 640), maps=False),
+    dict(type='PackMultiTaskInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=10,
+    num_workers=4,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='EpochDrawSampler', shuffle=True),
+    dataset=dict(type='NYUD', data_root=data_root, split='train', clip=None, pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    dataset=dict(type='NYUD', data_root=data_root, split='val', test_mode=True, clip=None, pipeline=test_pipeline),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='MultiTaskMetric', details=False)
+test_evaluator = dict(type='MultiTaskMetric')

@@ -1,0 +1,155 @@
+"""NYU Depth v2 and Cityscapes as NumPy files, in the form that MTAN's authors published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mmmtl.registry import DATASETS
+
+from .base import MultiTaskDataset
+from .cityscapes import decode_disparity, decode_labels
+from .readers import as_map, check_signs, files_by_stem, read_npy, read_picture, read_raw, to_labels, unit_normals
+
+
+class NumberedFolders(MultiTaskDataset):
+    """Numbered files in one folder per kind: `{split}/{folder}/{number}`, pictures in `image`.
+
+    Args:
+        data_root: the folder.
+        split: 'train' or 'val'.
+
+    Raises:
+        ValueError: two files of one number, or a file of another form.
+    """
+
+    folders: ClassVar[dict[str, tuple[str, ...]]]
+    """Where the maps of a source are: the first of these folders that has the file."""
+
+    def __init__(self, data_root: str, *, split: str, **kwargs: Any) -> None:
+        self.split = split
+        self._images: dict[str, Path] = {}
+        super().__init__(data_root, **kwargs)
+
+    def load_frames(self) -> list[dict[str, Any]]:
+        """Each image of the split: a video of one frame."""
+        root = Path(self.data_root) / self.split
+        names = {folder for folders in self.folders.values() for folder in folders}
+        files = {folder: files_by_stem(root / folder) for folder in sorted(names)}
+        self._images = files_by_stem(root / 'image')
+        frames = []
+        for number in sorted(set().union(self._images, *files.values()), key=lambda name: (len(name), name)):
+            maps = {
+                source: next(files[folder][number] for folder in folders if number in files[folder])
+                for source, folders in self.folders.items()
+                if any(number in files[folder] for folder in folders)
+            }
+            frames.append(dict(video=number, time=0, maps=maps))
+        return frames
+
+    def find_frame(self, video: str, time: int) -> Path | None:
+        """The image's file."""
+        return self._images.get(video) if time == 0 else None
+
+    def frame_name(self, video: str, time: int) -> str:
+        """The file, of any suffix."""
+        return str(Path(self.data_root) / self.split / 'image' / f'{video}.*')
+
+    def read_image(self, reference: Path) -> np.ndarray:
+        """An image, from RGB between 0 and 1 where it is a NumPy file."""
+        if reference.suffix != '.npy':
+            return read_picture(reference)
+        rgb = as_map(read_npy(reference), reference, channels=3)
+        if not np.issubdtype(rgb.dtype, np.floating) or not (rgb.min() >= -1e-3 and rgb.max() <= 1 + 1e-3):
+            raise ValueError(
+                f'{reference}: {rgb.dtype} from {rgb.min()} to {rgb.max()} is no picture of floats between 0 and 1; '
+                'divide it by 255'
+            )
+        return np.ascontiguousarray((255 * rgb[..., ::-1]).round().clip(0, 255).astype(np.uint8))
+
+
+@DATASETS.register_module()
+class MTANNYUv2(NumberedFolders):
+    """NYU Depth v2 in MTAN's form: 795 train and 654 val images of 288x384 pixels.
+
+    ```
+    {train,val}/image/{i}.npy     (H, W, 3) RGB from 0 to 1
+    {train,val}/label/{i}.npy     (H, W), -1 = void, 0 to 12
+    {train,val}/depth/{i}.npy     (H, W, 1) metres, 0 = none
+    {train,val}/normal/{i}.npy    (H, W, 3), the zero vector = none
+    ```
+
+    Sources: `semseg` (`classes='nyuv2_13'`), `depth` and `normals`.
+
+    Args:
+        data_root: the folder.
+        split: 'train' or 'val'.
+        normal_signs: factors 1 or -1 that turn the stored x, y, z into those of the package (x right, y down, z
+            forward); `tools/dataset_converters/mtan.py` finds them from the depth.
+
+    Raises:
+        ValueError: two files of one number, a file of another form, or wrong `normal_signs`.
+    """
+
+    folders = dict(semseg=('label',), depth=('depth',), normals=('normal',))
+
+    def __init__(
+        self, data_root: str, *, split: str, normal_signs: tuple[int, int, int] = (1, 1, 1), **kwargs: Any
+    ) -> None:
+        self.normal_signs = check_signs(normal_signs)
+        super().__init__(data_root, split=split, **kwargs)
+
+    def read_map(self, source: str, reference: Path) -> np.ndarray:
+        """A label map, see the class."""
+        array = as_map(read_npy(reference), reference, channels=3 if source == 'normals' else 1)
+        if source == 'normals':
+            return unit_normals(array) * np.array(self.normal_signs, dtype=np.float32)
+        if source == 'depth':
+            return array.astype(np.float32)
+        return to_labels(array, reference, lowest=-1, highest=12)
+
+
+@DATASETS.register_module()
+class MTANCityscapes(NumberedFolders):
+    """Cityscapes in MTAN's form, or in Auto-lambda's: 2975 train and 500 val stills, 128x256 or 256x512 pixels.
+
+    ```
+    {train,val}/image/{i}.npy       (H, W, 3) RGB from 0 to 1; or .png
+    {train,val}/label_2/{i}.npy     (H, W), -1 = void, 0 and 1
+    {train,val}/label_7/{i}.npy     -1 to 6; LibMTL has it as `label`
+    {train,val}/label_19/{i}.npy    -1 to 18
+    {train,val}/seg/{i}.png         label ids, for 7 and 19 classes
+    {train,val}/depth/{i}.npy       (H, W, 1) p / 65535 of the official disparity file, 0 = none; or p, as uint16 .png
+    ```
+
+    Sources: `semseg` (`classes='cityscapes_19'`), `semseg7` (`classes='cityscapes_7'`), `semseg2` and `disparity`. What
+    is called depth there is inverse: it comes as pixels of disparity at the full width of 2048, as that of
+    `Cityscapes`; `DisparityEstimation(unit='raw')` learns and scores the stored p / 65535. That this is the unit is
+    inferred from the largest value, 32257 / 65535 = 0.4922.
+
+    Raises:
+        ValueError: two files of one number, or a file of another form.
+    """
+
+    folders = dict(
+        semseg=('label_19', 'seg'), semseg7=('label_7', 'label', 'seg'), semseg2=('label_2',), disparity=('depth',)
+    )
+
+    def read_map(self, source: str, reference: Path) -> np.ndarray:
+        """A label map, see the class."""
+        if reference.suffix == '.png':
+            raw = as_map(read_raw(reference), reference, channels=1)
+            if source == 'disparity':
+                return decode_disparity(raw)
+            return decode_labels(raw, categories=source == 'semseg7')
+        array = as_map(read_npy(reference), reference, channels=1)
+        if source != 'disparity':
+            return to_labels(array, reference, lowest=-1, highest=dict(semseg=18, semseg7=6, semseg2=1)[source])
+        if not (array.min() >= 0 and array.max() <= 1):
+            raise ValueError(
+                f'{reference}: {array.min()} to {array.max()} is no disparity p / 65535; with other units use a '
+                'VideoFolder'
+            )
+        return np.maximum(decode_disparity(65535 * array.astype(np.float32)), 0)

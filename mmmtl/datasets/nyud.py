@@ -1,0 +1,119 @@
+"""NYU Depth v2 with four tasks, as multi-task papers since ASTMT store it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmmtl.registry import DATASETS
+
+from .base import MultiTaskDataset
+from .nyuv2 import classes_13
+from .readers import (
+    as_map,
+    check_signs,
+    decode_normals,
+    files_by_stem,
+    read_mat,
+    read_npy,
+    read_picture,
+    read_raw,
+    to_labels,
+    unit_normals,
+)
+
+IMAGES = ('.jpg', '.jpeg', '.png')
+READABLE = dict(
+    images=IMAGES,
+    segmentation=('.png', '.mat'),
+    depth=('.npy', '.mat'),
+    normals=('.npy', *IMAGES),
+    edge=('.npy', *IMAGES),
+)
+FOLDERS = dict(semseg='segmentation', semseg13='segmentation', depth='depth', normals='normals', edge='edge')
+
+
+@DATASETS.register_module()
+class NYUD(MultiTaskDataset):
+    """NYU Depth v2: 795 train and 654 val images of indoor scenes; the layouts `NYUD_MT`, `NYUDv2` and that of ASTMT.
+
+    ```
+    gt_sets/{train,val}.txt     names, one per line
+    images/{name}               .jpg or .png, of any size
+    segmentation/{name}         0 = void, 1 to 40: .png, or .mat (variable `segmentation`)
+    depth/{name}                metres, 0 = none: .npy, or .mat (variable `depth`)
+    normals/{name}              vectors, zero = none: .npy, or RGB of .png or .jpg, v = (n + 1) / 2 * 255, grey = none
+    edge/{name}                 0 to 1: .npy, or .png or .jpg / 255
+    ```
+
+    How a file is read depends on its suffix, so the folders may be of different origin. A label that is not there is
+    left out.
+
+    Sources: `semseg` (`classes='nyuv2_40'`), `semseg13` (`classes='nyuv2_13'`), `depth`, `normals` and `edge`.
+
+    Args:
+        data_root: the folder.
+        split: 'train' or 'val'.
+        normal_signs: factors 1 or -1 that turn the stored x, y, z into those of the package (x right, y down, z
+            forward). Copies differ and do not say it; `tools/dataset_converters/nyud.py` finds it from the depth.
+
+    Raises:
+        FileNotFoundError: no list of the split.
+        ValueError: two files of one name in a folder, a suffix or a form other than these, wrong `normal_signs`.
+    """
+
+    def __init__(
+        self, data_root: str, *, split: str, normal_signs: tuple[int, int, int] = (1, 1, 1), **kwargs: Any
+    ) -> None:
+        self.split = split
+        self.normal_signs = check_signs(normal_signs)
+        self._images: dict[str, Path] = {}
+        super().__init__(data_root, **kwargs)
+
+    def load_frames(self) -> list[dict[str, Any]]:
+        """Each image of the split: a video of one frame."""
+        root = Path(self.data_root)
+        names = root / 'gt_sets' / f'{self.split}.txt'
+        if not names.is_file():
+            raise FileNotFoundError(f"{names}: no such list; check data_root, and that split is 'train' or 'val'")
+        files = {folder: files_by_stem(root / folder) for folder in READABLE}
+        self._images = files['images']
+        frames = []
+        for name in names.read_text().split():
+            for folder, suffixes in READABLE.items():
+                if (path := files[folder].get(name)) is not None and path.suffix.lower() not in suffixes:
+                    raise ValueError(f'{path}: not one of {", ".join(suffixes)}; convert the file or remove it')
+            maps = {source: files[folder][name] for source, folder in FOLDERS.items() if name in files[folder]}
+            frames.append(dict(video=name, time=0, maps=maps))
+        return frames
+
+    def find_frame(self, video: str, time: int) -> Path | None:
+        """The image's file."""
+        return self._images.get(video) if time == 0 else None
+
+    def frame_name(self, video: str, time: int) -> str:
+        """The file, of any suffix."""
+        return str(Path(self.data_root) / 'images' / f'{video}.*')
+
+    def read_image(self, reference: Path) -> np.ndarray:
+        """An image."""
+        return read_picture(reference)
+
+    def read_map(self, source: str, reference: Path) -> np.ndarray:
+        """A label map, see the class."""
+        folder = FOLDERS[source]
+        suffix = reference.suffix.lower()
+        if suffix in IMAGES:
+            array = read_raw(reference)
+        else:
+            array = read_npy(reference) if suffix == '.npy' else read_mat(reference, folder)
+        array = as_map(array, reference, channels=3 if folder == 'normals' else 1)
+        if folder == 'normals':
+            normals = decode_normals(array) if suffix in IMAGES else unit_normals(array)
+            return normals * np.array(self.normal_signs, dtype=np.float32)
+        if folder == 'segmentation':
+            labels = to_labels(array, reference, lowest=0, highest=40)
+            return classes_13(labels) if source == 'semseg13' else labels
+        return array.astype(np.float32) / (255 if folder == 'edge' and suffix in IMAGES else 1)

@@ -1,0 +1,186 @@
+"""Virtual KITTI 2: rendered drives with exact labels, depth and motion for every frame."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mmmtl.registry import DATASETS
+from mmmtl.tasks.classes import CLASSES
+
+from .base import MultiTaskDataset
+from .readers import labels_of_colours, read_picture, read_raw
+
+SCENES = ('Scene01', 'Scene02', 'Scene06', 'Scene18', 'Scene20')
+VARIANTS = (
+    'clone', 'fog', 'morning', 'overcast', 'rain', 'sunset',
+    '15-deg-left', '15-deg-right', '30-deg-left', '30-deg-right',
+)  # fmt: skip
+SOURCES = dict(semseg='classSegmentation', depth='depth')
+UNDEFINED = (0, 0, 0)
+NO_DEPTH = 65535
+COLOURS = {colour: label for label, colour in enumerate(CLASSES['vkitti_14'].values())} | {UNDEFINED: 255}
+
+
+@DATASETS.register_module()
+class VirtualKITTI2(MultiTaskDataset):
+    """Virtual KITTI 2 (2.0.3): five scenes, each in ten variants of weather and view, 1242x375, all frames labelled.
+
+    ```
+    {scene}/{variant}/frames/rgb/Camera_{c}/rgb_{t:05d}.jpg
+    {scene}/{variant}/frames/depth/Camera_{c}/depth_{t:05d}.png                   uint16 centimetres, 65535 = none
+    {scene}/{variant}/frames/classSegmentation/Camera_{c}/classgt_{t:05d}.png     RGB, the colours of `vkitti_14`
+    {scene}/{variant}/frames/forwardFlow/Camera_{c}/flow_{t:05d}.png              optional, see `read_flow`
+    ```
+
+    Copies write the folders in other cases (classsegmentation): upper and lower case are the same here.
+
+    Sources: `semseg` (`classes='vkitti_14'`, undefined is ignored) and `depth` (metres along the optical axis; none at
+    and beyond 655.35 m, as in the sky; nearer limits are the task's `max_depth`). A video is one variant seen by one
+    camera, named scene/variant/Camera_c.
+
+    There is no official split. A scene is in one part with all its variants, which show the same drive.
+
+    Args:
+        data_root: the folder.
+        split: 'train' or 'test', all scenes but `test_scenes` or just these; None takes all.
+        test_scenes: the scenes of the test part.
+        variants: of `VARIANTS`; None takes all that are there.
+        cameras: 0 (left), 1 (right) or both.
+
+    Raises:
+        ValueError: an unknown split, scene, variant or camera, or a colour that is no class.
+        FileNotFoundError: a scene or variant that was asked for is not there.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        *,
+        split: str | None,
+        test_scenes: Sequence[str] = ('Scene20',),
+        variants: Sequence[str] | None = None,
+        cameras: Sequence[int] = (0,),
+        **kwargs: Any,
+    ) -> None:
+        if split not in ('train', 'test', None):
+            raise ValueError(f"split must be 'train', 'test' or None, not {split!r}")
+        for name, chosen, known in (
+            ('test_scenes', test_scenes, SCENES),
+            ('variants', VARIANTS if variants is None else variants, VARIANTS),
+            ('cameras', cameras, (0, 1)),
+        ):
+            if isinstance(chosen, str) or not chosen or not set(chosen) <= set(known):
+                raise ValueError(f'{name} must be some of {list(known)}, not {chosen!r}')
+        self.scenes = [scene for scene in SCENES if split is None or (scene in test_scenes) == (split == 'test')]
+        self.variants = variants
+        self.cameras = tuple(cameras)
+        self._files: dict[tuple[str, str], dict[int, Path]] = {}
+        super().__init__(data_root, **kwargs)
+
+    def load_frames(self) -> list[dict[str, Any]]:
+        """Every frame with a label, video by video."""
+        frames = []
+        for video in self._videos():
+            labels = {source: self._numbered(video, folder) for source, folder in SOURCES.items()}
+            for time in sorted(set().union(*labels.values())):
+                maps = {source: files[time] for source, files in labels.items() if time in files}
+                frames.append(dict(video=video, time=time, maps=maps))
+        return frames
+
+    def find_frame(self, video: str, time: int) -> Path | None:
+        """The frame's file."""
+        return self._numbered(video, 'rgb').get(time)
+
+    def frame_name(self, video: str, time: int) -> str:
+        """The file."""
+        variant, _, camera = video.rpartition('/')
+        return str(Path(self.data_root) / variant / 'frames' / 'rgb' / camera / f'rgb_{time:05d}.jpg')
+
+    def video_length(self, video: str) -> int:
+        """Number of frame files."""
+        return len(self._numbered(video, 'rgb'))
+
+    def read_image(self, reference: Path) -> np.ndarray:
+        """A frame."""
+        return read_picture(reference)
+
+    def read_map(self, source: str, reference: Path) -> np.ndarray:
+        """Labels or metres."""
+        raw = read_raw(reference)
+        if source == 'semseg':
+            return labels_of_colours(raw, COLOURS, reference)
+        if raw.dtype != np.uint16 or raw.ndim != 2:
+            raise ValueError(
+                f'{reference}: {raw.dtype} of shape {raw.shape} is no depth in centimetres (one channel of uint16); '
+                'get the file again'
+            )
+        return np.where(raw == NO_DEPTH, 0, raw.astype(np.float32) / 100).astype(np.float32)
+
+    def read_flow(self, video: str, time: int) -> tuple[np.ndarray, np.ndarray]:
+        """The exact motion from a frame to the next, for metrics over time.
+
+        What is seen at pixel (x, y) of frame `time` is at (x, y) + flow[y, x] in frame `time` + 1.
+
+        Args:
+            video: a video's name.
+            time: number of the frame.
+
+        Returns:
+            The motion, (H, W, 2) float32 pixels (x to the right, y down), 0 where there is none; and where there is
+            one, (H, W) bool: not in the sky.
+
+        Raises:
+            FileNotFoundError: there is no such file, as for the last frame of a video.
+            ValueError: the file is not as the data set stores it.
+
+        Reference: the data set's documentation: B > 0 is valid, R and G are (f / (size - 1) + 1) / 2 * 65535.
+        """
+        if (path := self._numbered(video, 'forwardFlow').get(time)) is None:
+            raise FileNotFoundError(
+                f'{self.data_root}: no forwardFlow of frame {time} of video {video!r}; unpack '
+                'vkitti_2.0.3_forwardFlow.tar, and note that the last frame of a video has none'
+            )
+        bgr = read_picture(path, cv2.IMREAD_UNCHANGED)
+        if bgr.dtype != np.uint16 or bgr.ndim != 3:
+            raise ValueError(f'{path}: {bgr.dtype} of shape {bgr.shape} is no motion (three channels of uint16)')
+        valid = bgr[..., 0] > 0
+        extent = np.array([bgr.shape[1] - 1, bgr.shape[0] - 1], dtype=np.float32)
+        flow = (bgr[..., :0:-1].astype(np.float32) * (2 / 65535) - 1) * extent
+        return np.where(valid[..., None], flow, 0).astype(np.float32), valid
+
+    def _videos(self) -> list[str]:
+        root = Path(self.data_root)
+        present = [scene for scene in self.scenes if (root / scene).is_dir()]
+        if not present:
+            raise FileNotFoundError(f'{root}: has none of {self.scenes}; unpack the archives there, or check data_root')
+        videos = []
+        for scene in present:
+            for variant in VARIANTS if self.variants is None else self.variants:
+                if (root / scene / variant).is_dir():
+                    videos += [f'{scene}/{variant}/Camera_{camera}' for camera in self.cameras]
+                elif self.variants is not None:
+                    raise FileNotFoundError(f'{root / scene / variant}: no such folder; leave it out of `variants`')
+        return videos
+
+    def _numbered(self, video: str, kind: str) -> dict[int, Path]:
+        """{number: file} of a video's pictures or maps of a kind; none where the folder is absent."""
+        if (files := self._files.get((video, kind))) is None:
+            variant, _, camera = video.rpartition('/')
+            folder = _same_name(Path(self.data_root) / variant / 'frames', kind)
+            folder = None if folder is None else _same_name(folder, camera)
+            found = [] if folder is None else sorted(folder.iterdir())
+            matches = [(re.fullmatch(r'[a-z]+_(\d{5})\.(jpg|png)', path.name), path) for path in found]
+            files = self._files[video, kind] = {int(match[1]): path for match, path in matches if match is not None}
+        return files
+
+
+def _same_name(parent: Path, name: str) -> Path | None:
+    """The folder in another that has a name in any case."""
+    found = [path for path in parent.iterdir() if path.name.lower() == name.lower()] if parent.is_dir() else []
+    return found[0] if found else None

@@ -1,0 +1,76 @@
+"""Which way the axes of stored normals point, found by comparing them with the depth of the same images."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from mmmtl.datasets import MultiTaskDataset
+
+FX_PER_WIDTH = 519 / 640
+"""The focal length of NYU Depth v2's camera."""
+DOUBTFUL = 30.0
+
+
+class NormalSigns(NamedTuple):
+    """Factors of x, y, z that turn stored normals into those of the depth, and the median angle that is left."""
+
+    signs: tuple[int, int, int]
+    angle: float
+
+
+def find_normal_signs(dataset: MultiTaskDataset, *, samples: int = 20) -> NormalSigns | None:
+    """The signs that fit the depth of some images best; None where no image has both depth and normals.
+
+    Args:
+        dataset: with the sources `depth` (metres) and `normals` (as stored) of NYU Depth v2.
+        samples: number of images, evenly spread.
+    """
+    stored, derived = [], []
+    for index in np.unique(np.linspace(0, len(dataset) - 1, samples).astype(int)):
+        maps = dataset.get_data_info(int(index))['maps']
+        if {'depth', 'normals'} <= set(maps):
+            normals = dataset.read_map('normals', maps['normals'])
+            truth = normals_of_depth(dataset.read_map('depth', maps['depth']))
+            both = normals.any(axis=-1) & truth.any(axis=-1)
+            stored.append(normals[both])
+            derived.append(truth[both])
+    if not sum(map(len, stored)):
+        return None
+    ours, truth = np.concatenate(stored), np.concatenate(derived)
+    signs = np.where((ours * truth).sum(axis=0) < 0, -1, 1)
+    angles = np.rad2deg(np.arccos((ours * signs * truth).sum(axis=-1).clip(-1, 1)))
+    x, y, z = signs.tolist()
+    return NormalSigns((x, y, z), float(np.median(angles)))
+
+
+def report_signs(found: NormalSigns | None) -> str:
+    """One line for the user."""
+    if found is None:
+        return 'normals: no image has both depth and normals, so their axes were not checked'
+    if found.angle > DOUBTFUL:
+        return f'normals: do not fit the depth with any signs (median angle {found.angle:.0f} degrees); look at them'
+    fit = f'fit the depth (median angle {found.angle:.1f} degrees)'
+    if found.signs == (1, 1, 1):
+        return f'normals: {fit} as they are'
+    return f'normals: {fit} with other signs: set normal_signs={found.signs} in the data set'
+
+
+def normals_of_depth(depth: np.ndarray) -> np.ndarray:
+    """Rough unit normals (H, W, 3) of a depth map (H, W) in metres, to the camera; zero where depth is near none.
+
+    Axes: x right, y down, z forward.
+    """
+    height, width = depth.shape
+    smooth = cv2.GaussianBlur(depth, (0, 0), width / 100)
+    focal = FX_PER_WIDTH * width
+    columns, rows = np.meshgrid(np.arange(width) - (width - 1) / 2, np.arange(height) - (height - 1) / 2)
+    points = np.stack([columns * smooth / focal, rows * smooth / focal, smooth], axis=-1)
+    down, right = np.gradient(points, axis=(0, 1))
+    normals = np.cross(down, right)
+    length = np.linalg.norm(normals, axis=-1)
+    margin = cv2.erode((depth > 0).astype(np.uint8), np.ones((width // 16 + 1,) * 2), borderValue=0)
+    known = (margin > 0) & (length > 0)
+    return np.where(known[..., None], normals / np.where(known, length, 1)[..., None], 0).astype(np.float32)

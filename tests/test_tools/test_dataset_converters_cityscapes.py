@@ -1,0 +1,76 @@
+"""cityscapes.py: official archives into one folder, and the counts of its splits."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmmtl.datasets import Cityscapes
+
+TOOL = 'tools/dataset_converters/cityscapes.py'
+SPLITS = dict(train=2975, val=500, test=1525)
+
+
+def write_zip(path: Path, folder: str, suffix: str, counts: dict[str, int] = SPLITS) -> Path:
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.writestr('README', 'about the data')
+        for split, number in counts.items():
+            for index in range(number):
+                archive.writestr(f'{folder}/{split}/ulm/ulm_{index:06d}_000019_{suffix}', b'')
+    return path
+
+
+@pytest.mark.slow
+def test_complete_archives(run_tool: Callable[..., str], tmp_path: Path) -> None:
+    archives = [
+        write_zip(tmp_path / 'gtFine.zip', 'gtFine', 'gtFine_labelIds.png'),
+        write_zip(tmp_path / 'leftImg8bit.zip', 'leftImg8bit', 'leftImg8bit.png', dict(SPLITS, val=499)),
+    ]
+    out = tmp_path / 'out'
+    with pytest.raises(ValueError, match=r'out: not the complete data set \(leftImg8bit/val: 499, expected 500\); get'):
+        run_tool(TOOL, *archives, '--out', out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['gtFine.zip', 'leftImg8bit.zip']
+    write_zip(archives[1], 'leftImg8bit', 'leftImg8bit.png')
+    assert f'{out}: complete' in run_tool(TOOL, *archives, '--out', out)
+    assert len(json.loads((out / 'manifest.json').read_text())['files']) == 1 + 2 * 5000
+
+
+def test_what_was_unpacked_is_read(run_tool: Callable[..., str], tmp_path: Path) -> None:
+    counts = dict(train=3, val=2)
+    archives = [
+        write_zip(tmp_path / 'gtFine.zip', 'gtFine', 'gtFine_labelIds.png', counts),
+        write_zip(tmp_path / 'leftImg8bit.zip', 'leftImg8bit', 'leftImg8bit.png', counts),
+    ]
+    out = tmp_path / 'out'
+    with pytest.raises(
+        ValueError, match=r'out: not .*\(leftImg8bit/train: 3, expected 2975; .*gtFine/test: 0, expected'
+    ):
+        run_tool(TOOL, *archives, '--out', out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['gtFine.zip', 'leftImg8bit.zip']
+    assert f'{out}: complete' in run_tool(TOOL, *archives, '--out', out, '--allow-partial')
+    manifest = json.loads((out / 'manifest.json').read_text())
+    assert manifest['counts'] == {
+        f'{folder}/{split}': counts.get(split, 0) for folder in ('leftImg8bit', 'gtFine') for split in SPLITS
+    }
+    assert [source['name'] for source in manifest['sources']] == ['gtFine.zip', 'leftImg8bit.zip']
+    tasks = dict(semseg=dict(type='SemanticSegmentation', classes='cityscapes_19'))
+    assert len(Cityscapes(out, split='val', metainfo=dict(tasks=tasks))) == 2
+    with pytest.raises(FileExistsError, match='already there'):
+        run_tool(TOOL, *archives, '--out', out)
+
+
+def test_parts(run_tool: Callable[..., str], tmp_path: Path) -> None:
+    sequence = write_zip(tmp_path / 's.zip', 'leftImg8bit_sequence', 'leftImg8bit.png', dict(val=2))
+    out = tmp_path / 'out'
+    with pytest.raises(ValueError, match=r'gtFine/val: 0, expected 500; .*leftImg8bit_sequence/val: 2, expected 15000'):
+        run_tool(TOOL, sequence, '--out', out)
+    run_tool(TOOL, sequence, '--out', out, '--allow-partial')
+    run_tool(TOOL, out, '--allow-partial')
+    with pytest.raises(SystemExit, match='archives need --out'):
+        run_tool(TOOL, sequence)
+    with pytest.raises(ValueError, match=r'no leftImg8bit, gtFine, .* in it; give official archives'):
+        run_tool(TOOL, write_zip(tmp_path / 'x.zip', 'x', 'x', dict(val=1)), '--out', tmp_path / 'x', '--allow-partial')

@@ -1,0 +1,148 @@
+"""Make or check PASCAL-Context in the layout `PASCAL_MT`, which the data set `PASCALContext` reads.
+
+From the archive of ASTMT and MTI-Net, or that of InvPT; or only check a folder that is already there:
+    python tools/dataset_converters/pascal_context.py PASCAL_MT.tgz --out data/pascal_context
+    python tools/dataset_converters/pascal_context.py data/pascal_context
+From the originals, which have no saliency, no normals, and semantic labels of PASCAL-Context alone:
+    python tools/dataset_converters/pascal_context.py VOCtrainval_03-May-2010.tar --context <PASCAL-Context archive> \
+        --parts <PASCAL-Part archive> --out data/pascal_context
+It adds the lists in ImageSets/Parts where there are none: they say which images show people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.progress import track
+
+from mmmtl.datasets.pascal_labels import VOC_OF_CONTEXT
+from mmmtl.datasets.pascal_part import read_objects
+from mmmtl.datasets.readers import files_by_stem, read_mat
+from mmmtl.utils.manifest import check_counts, checked_folder, extract, whole_folder, write_manifest
+
+SPLITS = dict(train=4998, val=5105)
+FOLDERS = dict(
+    images=('JPEGImages',),
+    semseg=('semseg/VOC12', 'semseg/pascal-context'),
+    human_parts=('human_parts',),
+    saliency=('sal_distill',),
+    normals=('normals_distill',),
+    labels=('pascal-context/trainval',),
+    edge=('edge',),
+)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', type=Path, help='an archive, a folder to check, or the archive of VOC 2010')
+    parser.add_argument('--out', type=Path, help='the new data set; not for a folder')
+    parser.add_argument('--context', type=Path, help='with VOC 2010: annotations of PASCAL-Context, {name}.mat')
+    parser.add_argument('--parts', type=Path, help='with VOC 2010: annotations of PASCAL-Part, {name}.mat')
+    parser.add_argument('--allow-partial', action='store_true', help='accept another number of images than 4998 / 5105')
+    return parser.parse_args()
+
+
+def convert(args: argparse.Namespace, root: Path) -> None:
+    """Write pictures, lists and labels of VOC 2010, PASCAL-Context and PASCAL-Part."""
+    unpacked = {name: root.with_name(f'{root.name}.{name}') for name in ('voc', 'context', 'parts')}
+    for folder, archive in zip(unpacked.values(), (args.source, args.context, args.parts), strict=True):
+        extract(archive, folder)
+    found = {name: {path.stem: path for path in unpacked[name].rglob('*.mat')} for name in ('context', 'parts')}
+    voc = next((path.parent for path in unpacked['voc'].rglob('JPEGImages')), None)
+    if voc is None:
+        raise FileNotFoundError(f'{args.source}: has no JPEGImages inside; check that it is the archive of VOC 2010')
+    for folder in (
+        'ImageSets/Context',
+        'JPEGImages',
+        'semseg/pascal-context',
+        'pascal-context/trainval',
+        'human_parts',
+    ):
+        (root / folder).mkdir(parents=True)
+    for split in SPLITS:
+        names = [name for name in (voc / f'ImageSets/Main/{split}.txt').read_text().split() if name in found['context']]
+        (root / f'ImageSets/Context/{split}.txt').write_text(''.join(f'{name}\n' for name in names))
+        for name in track(names, description=f'Converting {split}', transient=True):
+            shutil.copyfile(voc / f'JPEGImages/{name}.jpg', root / f'JPEGImages/{name}.jpg')
+            shutil.copyfile(found['context'][name], root / f'pascal-context/trainval/{name}.mat')
+            if name in found['parts']:
+                shutil.copyfile(found['parts'][name], root / f'human_parts/{name}.mat')
+            labels = to_voc(read_mat(found['context'][name], 'LabelMap'))
+            cv2.imwrite(str(root / f'semseg/pascal-context/{name}.png'), labels)
+
+
+def to_voc(labels: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 classes of `pascal_21` of the labels of PASCAL-Context; what is none of the 20 is background."""
+    table = np.zeros(max(int(labels.max()), *VOC_OF_CONTEXT) + 1, dtype=np.uint8)
+    table[list(VOC_OF_CONTEXT)] = list(VOC_OF_CONTEXT.values())
+    return table[labels]
+
+
+def names_of(root: Path, split: str) -> list[str]:
+    """The images of a split."""
+    return (root / 'ImageSets' / 'Context' / f'{split}.txt').read_text().split()
+
+
+def list_parts(root: Path) -> None:
+    """Write the classes of the objects of every image, -1 for an empty one, where no list of them is there."""
+    for split in SPLITS:
+        path = root / 'ImageSets' / 'Parts' / f'{split}.txt'
+        if path.exists() or not (root / 'human_parts').is_dir():
+            continue
+        files = files_by_stem(root / 'human_parts')
+        classes = {
+            name: [kind if mask.any() else -1 for kind, mask, _ in read_objects(files[name])]
+            for name in track(names_of(root, split), description=f'Looking for people in {split}', transient=True)
+            if name in files
+        }
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(classes, indent=1) + '\n')
+
+
+def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
+    """How many names, images and labels of each kind there are, and how many there must be."""
+    files = {
+        kind: set[str]().union(*(files_by_stem(root / folder) for folder in folders))
+        for kind, folders in FOLDERS.items()
+        if kind == 'images' or any((root / folder).is_dir() for folder in folders)
+    }
+    counts: dict[str, int] = {}
+    expected: dict[str, int] = {}
+    for split, number in SPLITS.items():
+        names = set(names_of(root, split))
+        found = {split: len(names)} | {f'{kind}/{split}': len(names & stems) for kind, stems in files.items()}
+        counts |= found
+        expected |= dict.fromkeys(found, number)
+    return counts, expected
+
+
+def finish(root: Path, args: argparse.Namespace, sources: list[Path]) -> None:
+    """Count, check, list the people and write the manifest."""
+    counts, expected = count(root)
+    if not args.allow_partial:
+        check_counts(counts, expected, where=args.source)
+    list_parts(root)
+    write_manifest(root, dataset='pascal_context', counts=counts, sources=sources)
+
+
+def main() -> None:
+    args = parse_args()
+    if args.context is None and args.parts is None:
+        with checked_folder(args.source, args.out, marker='ImageSets') as root:
+            finish(root, args, [args.source])
+    elif None in (args.context, args.parts, args.out):
+        raise SystemExit('the archive of VOC 2010 needs --context, --parts and --out')
+    else:
+        with whole_folder(args.out) as root:
+            convert(args, root)
+            finish(root, args, [args.source, args.context, args.parts])
+    print(f'{args.out or args.source}: complete, see manifest.json')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,63 @@
+"""Unpack or check VSPW in its 480p form, for the data set `VSPW`.
+
+From the archive, or only check a folder that is already there:
+    python tools/dataset_converters/vspw.py VSPW_480p.tar --out data/vspw
+    python tools/dataset_converters/vspw.py data/vspw
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmmtl.datasets.vspw import numbered_files
+from mmmtl.utils.manifest import check_counts, checked_folder, write_manifest
+
+VIDEOS = dict(train=2806, val=343, test=387)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', type=Path, help='an archive, or a folder to check')
+    parser.add_argument('--out', type=Path, help='the new data set; not for a folder')
+    parser.add_argument('--allow-partial', action='store_true', help='accept another number of videos')
+    return parser.parse_args()
+
+
+def count(root: Path) -> tuple[dict[str, int], list[Path]]:
+    """How many videos that have frames, frames and masks each split has; and the files that are empty."""
+    counts: dict[str, int] = {}
+    empty: list[Path] = []
+    for split in VIDEOS:
+        names = root / f'{split}.txt'
+        videos = names.read_text().split() if names.is_file() else []
+        counts |= {split: 0, f'{split}/origin': 0, f'{split}/mask': 0}
+        for video in videos:
+            files = {
+                folder: list(numbered_files(root / 'data' / video, folder).values()) for folder in ('origin', 'mask')
+            }
+            counts[split] += bool(files['origin'])
+            for folder, paths in files.items():
+                counts[f'{split}/{folder}'] += len(paths)
+                empty += [path for path in paths if not path.stat().st_size]
+    return counts, empty
+
+
+def main() -> None:
+    args = parse_args()
+    with checked_folder(args.source, args.out, marker='train.txt') as root:
+        counts, empty = count(root)
+        if not args.allow_partial:
+            check_counts(counts, VIDEOS, where=args.source)
+        write_manifest(root, dataset='vspw', counts=counts, sources=[args.source])
+        # The official archive has some.
+        if empty:
+            videos = sorted({path.parents[1].name for path in empty})
+            print(
+                f'{len(empty)} files are empty and will be left out, in {len(videos)} videos: {", ".join(videos[:5])}'
+            )
+    print(f'{args.out or args.source}: complete, see manifest.json')
+
+
+if __name__ == '__main__':
+    main()
