@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS, init_default_scope
 from mmengine.structures import PixelData
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from mmmtl.datasets import SyntheticVideo
 from mmmtl.engine import build_runner
-from mmmtl.models import VideoMultiTaskSegmentor
+from mmmtl.models import DistillationSegmentor, VideoMultiTaskSegmentor
 from mmmtl.registry import DATA_SAMPLERS, DATASETS
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks import Task, resolve_tasks
@@ -46,6 +47,13 @@ def levels(path: Path) -> int:
     return 1 + max(map(levels, bases_of(path)), default=-1)
 
 
+def has_clips(path: Path) -> bool:
+    """Whether the data set that a config starts from has clips of videos, or else images."""
+    if path.parent.name == 'datasets':
+        return '_video_' in path.stem or path.stem.startswith('camvid')
+    return any(map(has_clips, bases_of(path)))
+
+
 def every_dict(value: Any) -> Iterator[dict]:
     if isinstance(value, dict):
         yield value
@@ -53,10 +61,14 @@ def every_dict(value: Any) -> Iterator[dict]:
         yield from every_dict(child)
 
 
-def test_the_sweep_finds_the_configs() -> None:
-    assert len(FOUND) == 27, FOUND
-    assert len(BASES) == 19, BASES
-    assert {name.partition('/')[0] for name in FOUND} == {'baselines', 'mila', 'sca'}
+def test_the_sweep_finds_the_configs_that_are_listed() -> None:
+    index = yaml.safe_load((ROOT.parent / 'model-index.yml').read_text())['Import']
+    models = [model for file in index for model in yaml.safe_load((ROOT.parent / file).read_text())['Models']]
+    listed = sorted(model['Config'].removeprefix('configs/') for model in models)
+
+    assert FOUND and BASES
+    assert listed == FOUND
+    assert [model['Name'] for model in models] == [Path(model['Config']).stem for model in models]
 
 
 @pytest.mark.parametrize('name', FOUND)
@@ -75,16 +87,16 @@ def test_its_name_says_what_it_is(name: str) -> None:
     assert is_video == name.startswith('mila/') == (match['interval'] is not None)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         clip = loader.dataset.clip
-        assert (clip is None) == name.startswith('sca/'), 'these have images, the others videos'
+        assert (clip is None) != has_clips(ROOT / name)
         if clip is not None:
             assert clip.get('single', False) != is_video
         if is_video:
             assert loader.dataset.clip.interval == int(match['interval']) == cfg.model.key_frame_policy.interval
     sizes = [part['size'] for part in every_dict(cfg.train_dataloader.dataset.to_dict()) if 'size' in part]
     assert set(map(tuple, sizes)) <= {(int(match['height']), int(match['width']))}
-    for part in re.findall(r'd101|r50|mbv2|hrnet18', match['model']):
+    for part in re.findall(r'd101|r50|mbv2|hrnet18|segnet', match['model']):
         kinds = {'d101': ('mmseg.ResNet', 101), 'r50': ('mmseg.ResNet', 50), 'mbv2': ('mmseg.MobileNetV2', None)}
-        kinds['hrnet18'] = ('mmseg.HRNet', None)
+        kinds |= {'hrnet18': ('mmseg.HRNet', None), 'segnet': ('SegNet', None)}
         assert kinds[part] in [(d.get('type'), d.get('depth')) for d in every_dict(cfg.model.to_dict())]
     single = re.fullmatch(r'single-task-(\w+)', match['method'])
     assert (len(cfg.tasks) == 1) == bool(single or 'camvid' in name)
@@ -96,7 +108,7 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def video_config(baseline: str) -> str:
-    """The MILA of a baseline: of the same data and schedule, of the variants the one without a suffix."""
+    """The MILA of an image model: of the same data and schedule, of the variants the one without a suffix."""
     schedule_and_data = Path(baseline).stem.split('xb', 1)[1]
     (found,) = [name for name in FOUND if name.startswith('mila/mila_') and name.endswith(f'{schedule_and_data}.py')]
     return found
@@ -114,8 +126,8 @@ def labelled_frames(dataset: dict[str, Any]) -> tuple[list[int], int] | str:
 
 
 @pytest.mark.parametrize('loader', LOADERS)
-@pytest.mark.parametrize('name', [name for name in FOUND if name.startswith('baselines/')])
-def test_a_baseline_sees_the_labelled_frames_of_the_video_model(name: str, loader: str) -> None:
+@pytest.mark.parametrize('name', [name for name in FOUND if has_clips(ROOT / name) and not name.startswith('mila/')])
+def test_a_rival_sees_the_labelled_frames_of_the_video_model(name: str, loader: str) -> None:
     baseline = resolve_tasks(Config.fromfile(ROOT / name))[loader].dataset.to_dict()
     video = resolve_tasks(Config.fromfile(ROOT / video_config(name)))[loader].dataset.to_dict()
     clip, clips = baseline['clip'], video['clip']
@@ -193,16 +205,22 @@ def test_its_model_learns_one_step(name: str, tmp_path: Path) -> None:
     cfg.env_cfg.dist_cfg.backend = 'gloo'
     model = build_runner(cfg).model
     is_video = isinstance(model, VideoMultiTaskSegmentor)
+    is_student = isinstance(model, DistillationSegmentor)
+    if is_student:
+        model.set_teacher(model.new_teacher())  # whose checkpoint is read when training begins
 
     model.train()
     losses = model(**model.data_preprocessor(make_batch(model.tasks, is_video), True), mode='loss')
     total, _ = model.parse_losses(losses)
     total.backward()
 
-    expected = {f'{task}.loss_{"ce" if task == "semseg" else "l1"}' for task in cfg.get('use_tasks') or cfg.tasks}
+    kinds = {'SemanticSegmentation': 'ce', 'SaliencyDetection': 'bce', 'EdgeDetection': 'bce'}
+    expected = {f'{name}.loss_{kinds.get(type(task).__name__, "l1")}' for name, task in model.tasks.items()}
     expected |= {'align.loss_l1', 'align.loss_adversarial'} if is_video else set()
-    scales = len(cfg.model.decode_head.in_channels) if cfg.model.decode_head.type == 'SCAHead' else 0
+    scales = dict(SCAHead=4, PADNetHead=1).get(cfg.model.decode_head.type, 0)
     expected |= {f'preliminary.{i}.{key}' for i in range(scales) for key in expected}
+    expected |= {f'distill.{t}.loss_{kind}' for t in model.tasks for kind in ('feature', 'prediction') if is_student}
+    expected |= {f'levels.{task}.loss_ce' for task in model.tasks if '-label' in name}
     assert {key for key in losses if 'loss' in key} == expected
     assert total.isfinite()
     lacking = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.isfinite().all()]

@@ -8,7 +8,7 @@ from mmengine.dist import is_main_process
 
 from mmmtl import __version__
 from mmmtl.engine import build_runner
-from mmmtl.evaluation import metrics_table, write_metrics
+from mmmtl.evaluation import MultiTaskMetric, delta_m_meta, metrics_table, write_metrics
 from mmmtl.tasks import build_tasks, dataset_configs
 from mmmtl.utils.cli import add_common_arguments, load_config
 from mmmtl.utils.launch import set_launcher
@@ -54,9 +54,16 @@ def main() -> None:
     metrics = runner.test()
     if not is_main_process():
         return
-    print(metrics_table(metrics, build_tasks(runner.cfg.tasks, 'the config')))
+    tasks = build_tasks(runner.cfg.tasks, 'the config')
+    meta = dict(config=args.config, checkpoint=args.checkpoint, mmmtl=__version__)
+    others = {}
+    for metric in runner.test_loop.evaluator.metrics:
+        if isinstance(metric, MultiTaskMetric) and metric.baseline is not None:
+            others[f'baseline: {metric.baseline.name}'] = metric.baseline.metrics
+            measured = {name: task for name, task in tasks.items() if f'{name}/{task.primary_metric}' in metrics}
+            meta['delta_m'] = delta_m_meta(metric.baseline.name, measured)
+    print(metrics_table(metrics, tasks, others))
     if args.out:
-        meta = dict(config=args.config, checkpoint=args.checkpoint, mmmtl=__version__)
         write_metrics(args.out, metrics, meta)
         print(f'metrics: {args.out}')
 

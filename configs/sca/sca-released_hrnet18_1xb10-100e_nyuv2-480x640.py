@@ -1,10 +1,5 @@
 # What the released code does where the paper says something else or nothing: see README.md.
-_base_ = [
-    '../_base_/models/sca_hrnet18.py',
-    '../_base_/datasets/nyuv2_480x640.py',
-    '../_base_/schedules/adam_100e.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = './sca_hrnet18_1xb10-100e_nyuv2-480x640.py'
 tasks = dict(semseg=dict(loss_weight=1.44), depth=dict(loss_weight=1.15))
 model = dict(
     neck=dict(padding='zero', drop_path=0.2),

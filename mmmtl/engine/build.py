@@ -16,9 +16,9 @@ from mmmtl.registry import TASKS
 from mmmtl.tasks import resolve_tasks
 
 from .checkpoint import find_checkpoint
-from .hooks import CheckpointGuardHook, EpochPositionHook, IterationSeedHook
+from .hooks import CheckpointGuardHook, EpochPositionHook, IterationSeedHook, TeacherHook
 
-HOOKS_OF_EVERY_RUN = (CheckpointGuardHook, EpochPositionHook, IterationSeedHook)
+HOOKS_OF_EVERY_RUN = (CheckpointGuardHook, EpochPositionHook, IterationSeedHook, TeacherHook)
 
 NUMBERED_SAMPLERS = {'DefaultSampler': 'EpochDrawSampler', 'InfiniteSampler': 'InfiniteDrawSampler'}
 """For each sampler of mmengine the one that training needs in its place."""
@@ -31,7 +31,8 @@ def build_runner(cfg: Config) -> Runner:
     """The runner of a config, with its tasks resolved.
 
     Every run gets hooks that no config can forget: checkpoints load safely and are refused by a model that they do not
-    fit, random numbers of the model are a function of seed and iteration, and an epoch goes on where it was broken off.
+    fit, random numbers of the model are a function of seed and iteration, an epoch goes on where it was broken off, and
+    a student gets its teacher.
     With `resume=True` and no `load_from`, training goes on from the newest checkpoint of `work_dir`, if there is one.
 
     Raises:

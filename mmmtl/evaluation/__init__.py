@@ -1,16 +1,26 @@
 """Evaluation: the metric that asks the tasks, delta_m, and reports."""
 
+from .baseline import Baseline, load_baseline, read_metrics
 from .constant_predictor import constant_predictor, fit_constants
-from .delta_m import delta_m
+from .delta_m import delta_m, delta_m_meta
 from .multi_task_metric import MultiTaskMetric, merge_totals
-from .report import metrics_table, write_metrics
+from .published import PUBLISHED, PublishedTable
+from .report import compare, comparison_table, metrics_table, write_metrics
 
 __all__ = [
+    'PUBLISHED',
+    'Baseline',
     'MultiTaskMetric',
+    'PublishedTable',
+    'compare',
+    'comparison_table',
     'constant_predictor',
     'delta_m',
+    'delta_m_meta',
     'fit_constants',
+    'load_baseline',
     'merge_totals',
     'metrics_table',
+    'read_metrics',
     'write_metrics',
 ]

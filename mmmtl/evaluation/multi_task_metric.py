@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ from torch import Tensor
 from mmmtl.registry import METRICS
 from mmmtl.tasks import Task, build_tasks
 
+from .baseline import load_baseline
 from .delta_m import delta_m
 
 Totals = dict[tuple[int | None, str], Tensor]
@@ -32,16 +31,17 @@ class MultiTaskMetric(BaseMetric):
 
     Args:
         details: also give the metrics of each offset, and pooled.
-        baseline: JSON file of metrics that `delta_m` compares with (a `metrics.json` of `tools/test.py`).
+        baseline: what `delta_m` compares with: a `metrics.json` of `tools/test.py`, several of them (one for each
+            single-task model), or the name of a published table, see `load_baseline`.
     """
 
     # mmengine warns of a metric without a prefix; ours are part of the keys.
     default_prefix = ''
 
-    def __init__(self, *, details: bool = True, baseline: str | None = None) -> None:
+    def __init__(self, *, details: bool = True, baseline: str | Sequence[str] | None = None) -> None:
         super().__init__()
         self.details = details
-        self.baseline = None if baseline is None else json.loads(Path(baseline).read_text())
+        self.baseline = None if baseline is None else load_baseline(baseline)
         self.tasks: dict[str, Task] = {}
         self.totals: Totals = {}
 
@@ -88,7 +88,7 @@ class MultiTaskMetric(BaseMetric):
             metrics = {key: sum(values) / len(values) for key, values in found.items()}
             metrics |= details if self.details else {}
         if self.baseline is not None:
-            metrics['delta_m'] = delta_m(metrics, self.baseline, {name: self.tasks[name] for name in pooled})
+            metrics['delta_m'] = delta_m(metrics, self.baseline.metrics, {name: self.tasks[name] for name in pooled})
         return metrics
 
     def _summarize(self, totals: dict[str, Tensor]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Metrics as a table and as a file."""
+"""Metrics as tables and as a file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from prettytable import PrettyTable
+from prettytable import PrettyTable, TableStyle
 
 from mmmtl.tasks import Task
+
+from .baseline import Baseline
+from .delta_m import delta_m, primary_metrics
 
 
 def metrics_table(
@@ -39,6 +42,44 @@ def metrics_table(
             table.add_row([key, 'higher' if up else 'lower', *('' if v is None else f'{v:.4g}' for v in values)])
     if 'delta_m' in metrics:
         table.add_row(['delta_m', 'higher', f'{metrics["delta_m"]:.4g}', *[''] * (len(mean) - 1 + len(others))])
+    return str(table)
+
+
+def compare(
+    methods: Mapping[str, Mapping[str, float]], baseline: Baseline, tasks: Mapping[str, Task]
+) -> dict[str, dict[str, float]]:
+    """{method: its primary metrics and `delta_m`}, the baseline first.
+
+    Args:
+        methods: {method: `<task>/<metric>`}.
+        baseline: what `delta_m` compares with.
+        tasks: by name.
+
+    Raises:
+        ValueError: a primary metric is missing; names the method.
+    """
+    rows = {}
+    for method, metrics in {baseline.name: baseline.metrics, **methods}.items():
+        try:
+            gain = delta_m(metrics, baseline.metrics, tasks)
+        except ValueError as error:
+            raise ValueError(f'{method}: {error}') from None
+        rows[method] = {**{key: metrics[key] for key in primary_metrics(tasks)}, 'delta_m': gain}
+    return rows
+
+
+def comparison_table(
+    rows: Mapping[str, Mapping[str, float]], tasks: Mapping[str, Task], *, markdown: bool = False
+) -> str:
+    """What `compare` gives, as text: a row for each method; arrows say which direction is better."""
+    arrows = {key: '↑' if up else '↓' for key, up in primary_metrics(tasks).items()}
+    table = PrettyTable(['method', *(f'{key} {arrow}' for key, arrow in arrows.items()), 'delta_m ↑'])
+    table.align = 'r'
+    table.align['method'] = 'l'
+    if markdown:
+        table.set_style(TableStyle.MARKDOWN)
+    for method, row in rows.items():
+        table.add_row([method, *(f'{row[key]:.4g}' for key in arrows), f'{row["delta_m"]:+.2f}'])
     return str(table)
 
 

@@ -1,15 +1,17 @@
-"""Models: preprocessor, backbones, necks, heads, losses and the segmentors that join them."""
+"""Models: preprocessor, backbones, optical flow, necks, heads, losses and the segmentors that join them."""
 
-from . import backbones, decode_heads, layers, losses, necks
+from . import backbones, decode_heads, flow, layers, losses, necks
 from .data_preprocessor import MultiTaskDataPreprocessor
-from .segmentors import MultiTaskSegmentor, VideoMultiTaskSegmentor
+from .segmentors import DistillationSegmentor, MultiTaskSegmentor, VideoMultiTaskSegmentor
 
 __all__ = [
+    'DistillationSegmentor',
     'MultiTaskDataPreprocessor',
     'MultiTaskSegmentor',
     'VideoMultiTaskSegmentor',
     'backbones',
     'decode_heads',
+    'flow',
     'layers',
     'losses',
     'necks',

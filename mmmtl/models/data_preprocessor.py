@@ -13,6 +13,9 @@ from torch import Tensor
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
 
 @MODELS.register_module()
 class MultiTaskDataPreprocessor(BaseDataPreprocessor):
@@ -33,8 +36,8 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
         self,
         *,
         tasks: Mapping[str, Task],
-        mean: Sequence[float] = (123.675, 116.28, 103.53),
-        std: Sequence[float] = (58.395, 57.12, 57.375),
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
         size_divisor: int = 1,
     ) -> None:
         super().__init__()

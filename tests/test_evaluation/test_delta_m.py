@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmmtl.evaluation import delta_m
+from mmmtl.evaluation import delta_m, delta_m_meta
 from mmmtl.tasks import build_tasks
 
 TASKS = build_tasks(
@@ -43,3 +43,24 @@ def test_one_task_counts_alone() -> None:
 def test_a_baseline_without_a_metric_is_refused(value: float | None) -> None:
     with pytest.raises(ValueError, match=r"no \(or a zero\) 'depth/abs_err'; it has \['depth/abs_err', 'depth/delta1'"):
         delta_m(BASELINE, {**BASELINE, 'depth/abs_err': value}, TASKS)  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize('value', [None, 'absent'])
+def test_a_model_without_a_metric_is_refused(value: str | None) -> None:
+    metrics = {**BASELINE, 'depth/abs_err': None}
+    if value == 'absent':
+        metrics.pop('depth/abs_err')
+    with pytest.raises(ValueError, match="the model has no 'depth/abs_err'; it has .*tasks.depth.primary_metric=rmse"):
+        delta_m(metrics, BASELINE, TASKS)  # type: ignore[arg-type]
+
+
+def test_another_metric_may_stand_for_a_task() -> None:
+    tasks = build_tasks({'depth': dict(type='DepthEstimation', max_depth=10.0, primary_metric='delta1')}, 'the test')
+
+    assert delta_m({'depth/delta1': 88.0}, BASELINE, tasks) == pytest.approx(10)
+    assert delta_m_meta('a.json', {**TASKS, **tasks}) == {
+        'baseline': 'a.json',
+        'better': 'higher',
+        'unit': 'percent',
+        'metrics': {'semseg/mIoU': 'higher', 'depth/delta1': 'higher', 'normals/mean': 'lower'},
+    }

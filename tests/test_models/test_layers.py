@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmmtl.models.layers import (
     BasicBlock,
+    Bottleneck,
     CrossAttention,
     SwinBlock,
     SwinStage,
@@ -248,3 +249,15 @@ def test_residual_block(tiny, widths: tuple[int, int]) -> None:
     skip = x if widths[0] == widths[1] else block.shortcut.norm(F.conv2d(x, block.shortcut.conv.weight))
     torch.testing.assert_close(block(x), (block.conv2.norm(y) + skip).relu())
     assert isinstance(block.shortcut, nn.Identity) == (widths[0] == widths[1])
+
+
+@pytest.mark.parametrize('widths', [(8, 8), (6, 8)])
+def test_bottleneck(tiny, widths: tuple[int, int]) -> None:
+    block = tiny.scramble(Bottleneck(*widths)).double().eval()
+    x = tiny.pixels(N, widths[0], 5, 6)
+    first, second, third = block.layers
+    y = first.norm(F.conv2d(x, first.conv.weight)).relu()
+    y = third.norm(F.conv2d(second.norm(F.conv2d(y, second.conv.weight, padding=1)).relu(), third.conv.weight))
+    skip = x if widths[0] == widths[1] else block.shortcut.norm(F.conv2d(x, block.shortcut.conv.weight))
+    torch.testing.assert_close(block(x), (y + skip).relu())
+    assert second.conv.weight.shape == (2, 2, 3, 3), 'a quarter as wide'

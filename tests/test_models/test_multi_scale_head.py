@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 
 from mmmtl.models.decode_heads import MultiScaleHead
 from mmmtl.registry import MODELS
+from mmmtl.utils import build_on_meta, count_cost
 
 CHANNELS = (4, 6)
 
@@ -45,3 +49,14 @@ def test_tasks_may_have_maps_of_their_own(tiny):
 def test_other_maps_are_refused(tiny, wrong):
     with pytest.raises(ValueError, match=r'head that was built for in_channels=\[4, 6\]'):
         head(tiny)(pyramid(tiny)[wrong])
+
+
+@pytest.mark.parametrize(
+    ('method', 'params', 'gmac'),
+    [('multi-task', 4.02, 12.77), ('single-task-semseg', 3.945, 11.37), ('single-task-depth', 3.935, 11.16)],
+)
+def test_what_the_baselines_on_hrnet_cost(method: str, params: float, gmac: float) -> None:
+    path = Path(__file__).parents[2] / 'configs' / 'baselines' / f'{method}_hrnet18_1xb10-100e_nyuv2-480x640.py'
+    total = count_cost(build_on_meta(Config.fromfile(path)), (480, 640)).total()
+    assert total.params / 1e6 == pytest.approx(params, abs=0.005)
+    assert total.macs['image'] / 1e9 == pytest.approx(gmac, abs=0.006)

@@ -15,6 +15,7 @@ from mmmtl.tasks import resolve_tasks
 from mmmtl.utils import build_on_meta, cost_table, count_cost
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'sca'
+MTI_NET = '../mti_net/mti-net'
 NAME = '{}_hrnet18_1xb10-100e_nyuv2-480x640.py'
 
 
@@ -57,6 +58,23 @@ def test_the_readings_differ_where_documented() -> None:
         assert f'`{key.rpartition(".")[2]}' in table, key
 
 
+def test_every_row_of_table_5_adds_one_module() -> None:
+    names = (MTI_NET, 'mti-net-attention', 'mti-net-attention-fpma', 'mti-net-attention-fpma-ctam', 'sca-released')
+    rows = [config(name) for name in names]
+    attention, fpma, ctam, csam = (difference(*pair) for pair in zip(rows, rows[1:], strict=False))
+    head = 'model.decode_head'
+    assert attention.pop('tasks.semseg.loss_weight') == 1.44 and attention.pop('tasks.depth.loss_weight') == 1.15
+    assert attention.pop(f'{head}.in_channels') == (36, 72, 144, 288)
+    assert {key.rpartition('.')[0] for key in attention} == {'model.neck'}
+    assert fpma == {f'{head}.fpma.type': 'FPMA', f'{head}.fpma.padding': 'zero'}
+    assert ctam.pop(f'{head}.fpma_source') == 'augmented' and ctam[f'{head}.ctam.type'] == 'CTAM'
+    assert {key.rpartition('.')[0] for key in ctam} == {f'{head}.ctam'}
+    assert csam.pop(f'{head}.fpma_source') is None, 'the default'
+    # Where the previous row has none, and this one the released CSAM.
+    assert csam.pop(f'{head}.csam') is None
+    assert {key.rpartition('.')[0] for key in csam} == {f'{head}.csam'}
+
+
 def test_what_the_released_model_costs() -> None:
     """../shared/reference/image_mtl.md, section 1.5: 25.76 M parameters, 78.63 GMAC at 480 x 640 with two tasks."""
     cost = count_cost(build_on_meta(config('sca-released')), (480, 640))
@@ -83,16 +101,30 @@ def test_what_the_released_model_costs() -> None:
     ('name', 'params', 'gmac'),
     [
         ('sca', 19.12, 23.83),
-        ('sca-released-baseline', 6.02, 14.56),
-        ('sca-released-no-csam-ctam-fpma', 12.69, 28.96),
-        ('sca-released-no-csam-ctam', 19.22, 36.21),
-        ('sca-released-no-csam', 23.53, 43.38),
+        ('sca-student', 6.64, 12.39),
+        ('mti-net-attention', 22.93, 39.17),
+        ('mti-net-attention-fpma', 23.18, 39.79),
+        ('mti-net-attention-fpma-ctam', 23.53, 43.38),
     ],
 )
 def test_what_the_others_cost(name: str, params: float, gmac: float) -> None:
     total = count_cost(build_on_meta(config(name)), (480, 640)).total()
     assert total.params / 1e6 == pytest.approx(params, abs=0.006)
     assert total.macs['image'] / 1e9 == pytest.approx(gmac, abs=0.006)
+
+
+def test_the_teacher_is_the_paper_and_the_student_lighter() -> None:
+    model = config('sca-student').model
+    assert model.teacher.model == config('sca').model
+    assert model.teacher.checkpoint == f'work_dirs/{Path(NAME.format("sca")).stem}/epoch_100.pth'
+    different = difference(Config(dict(model=model.teacher.model)), Config(dict(model={**model, 'teacher': None})))
+    assert {key for key in different if not key.startswith('model.neck')} == {
+        'model.type',
+        'model.decode_head.in_channels',
+        'model.decode_head.head_blocks',
+        'model.teacher',
+        'model.distillation.type',
+    }
 
 
 def test_the_cheap_order_saves_what_is_said() -> None:

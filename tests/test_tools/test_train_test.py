@@ -203,6 +203,35 @@ def test_resume_without_a_checkpoint_starts_anew(
 # ---------------------------------------------------------------- test.py
 
 
+def test_a_baseline_stands_beside_and_says_what_delta_m_is_of(
+    run_tool: Callable[..., str], checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    paths = {name: tmp_path / f'{name}.json' for name in ('semseg', 'depth', 'out')}
+    paths['semseg'].write_text(json.dumps({'semseg/mIoU': 12.5}))
+    paths['depth'].write_text(json.dumps({'depth/abs_err': 0.25, 'depth/rmse': 0.5}))
+    baseline = f'test_evaluator.baseline={paths["semseg"]},{paths["depth"]}'
+    arguments = ('--work-dir', tmp_path / 'test', '--out', paths['out'], '--tasks', 'semseg,depth')
+    more = (baseline, 'tasks.depth.primary_metric=rmse')
+
+    printed = run_tool('tools/test.py', VIDEO, checkpoint, *arguments, '--cfg-options', *options(), *more)
+
+    metrics = json.loads(paths['out'].read_text())
+    gains = (metrics['semseg/mIoU'] - 12.5) / 12.5, (0.5 - metrics['depth/rmse']) / 0.5
+    assert metrics['delta_m'] == pytest.approx(50 * sum(gains))
+    name = f'{paths["semseg"]} + {paths["depth"]}'
+    assert metrics['meta']['delta_m'] == {
+        'baseline': name,
+        'better': 'higher',
+        'unit': 'percent',
+        'metrics': {'semseg/mIoU': 'higher', 'depth/rmse': 'lower'},
+    }
+    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in printed.splitlines() if line[:1] == '|']
+    assert rows[0][-1] == f'baseline: {name}'
+    beside = {row[0]: row[-1] for row in rows}
+    assert [beside[key] for key in ('semseg/mIoU', 'depth/rmse', 'depth/delta1')] == ['12.5', '0.5', '']
+
+
 def test_offsets_choose_what_is_scored(test_tool: Callable[..., dict[str, float]]) -> None:
     everything = test_tool('--offsets', 'all')
     assert offsets_of(everything) == [f'offset_{o}' for o in range(5)]

@@ -4,12 +4,14 @@ from .checkpoint_guard_hook import CheckpointGuardHook, check_tasks, check_weigh
 from .epoch_position_hook import EpochPositionHook
 from .iteration_seed_hook import IterationSeedHook
 from .multi_task_visualization_hook import MultiTaskVisualizationHook
+from .teacher_hook import TeacherHook
 
 __all__ = [
     'CheckpointGuardHook',
     'EpochPositionHook',
     'IterationSeedHook',
     'MultiTaskVisualizationHook',
+    'TeacherHook',
     'check_tasks',
     'check_weights',
     'trained_tasks',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmcv.cnn import ConvModule
@@ -11,6 +12,7 @@ from torch import Tensor
 from mmmtl.registry import MODELS
 
 from .maps import as_maps
+from .stages import Staged, staged
 
 
 @MODELS.register_module()
@@ -49,7 +51,16 @@ class AlignedBackbone(BaseModule):
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
         """One map (N, channels, h, w) of pictures (N, 3, H, W)."""
-        features = as_maps(self.backbone(images))[-1]
+        return self.align(as_maps(self.backbone(images)))
+
+    def staged(self) -> Staged:
+        """The stages of the backbone, for one pass; the alignment follows them."""
+        inner = staged(self.backbone)
+        return Staged(inner.stages, lambda maps: self.align(inner.outputs(maps)))
+
+    def align(self, maps: Sequence[Tensor]) -> tuple[Tensor]:
+        """The last map, at the wanted width."""
+        features = maps[-1]
         if features.shape[1] != self.in_channels:
             raise ValueError(
                 f'{type(self.backbone).__name__} gives {features.shape[1]} channels, in_channels is {self.in_channels}'

@@ -1,8 +1,28 @@
 """Decode heads: features to the logits of every task."""
 
+from .atrc_head import ATRCHead
+from .distillation import SpatialAttentionDistillation
+from .fpm import FPM
 from .multi_scale_head import MultiScaleHead
+from .pad_net_head import PADNetHead
 from .sca import CSAM, CTAM, FPMA, Aggregation, TaskHead
 from .sca_head import SCAHead
 from .task_conv_head import SlotConv, TaskConvHead
+from .two_step_head import TwoStepHead
 
-__all__ = ['CSAM', 'CTAM', 'FPMA', 'Aggregation', 'MultiScaleHead', 'SCAHead', 'SlotConv', 'TaskConvHead', 'TaskHead']
+__all__ = [
+    'CSAM',
+    'CTAM',
+    'FPM',
+    'FPMA',
+    'ATRCHead',
+    'Aggregation',
+    'MultiScaleHead',
+    'PADNetHead',
+    'SCAHead',
+    'SlotConv',
+    'SpatialAttentionDistillation',
+    'TaskConvHead',
+    'TaskHead',
+    'TwoStepHead',
+]

@@ -67,12 +67,23 @@ class MultiScaleHead(BaseModule):
         Raises:
             ValueError: another number of maps, or other channels, than `in_channels`.
         """
-        logits = {}
-        for name, aggregate in self.aggregation.items():
-            maps = features[name] if isinstance(features, Mapping) else features
+        return self.task_logits(self.task_features(features)[0])
+
+    @property
+    def feature_channels(self) -> Sequence[int]:
+        """`in_channels`, see `TwoStepHead`."""
+        return self.in_channels
+
+    def task_features(self, features: Features) -> tuple[dict[str, Sequence[Tensor]], dict[str, Tensor]]:
+        """The maps as they came, for each task; there are no preliminary predictions."""
+        own = {name: features[name] if isinstance(features, Mapping) else features for name in self.aggregation}
+        for maps in own.values():
             if (found := [m.shape[1] for m in maps]) != self.in_channels:
                 raise ValueError(
                     f'maps of {found} channels for a head that was built for in_channels={self.in_channels}'
                 )
-            logits[name] = aggregate(maps)
-        return logits
+        return own, {}
+
+    def task_logits(self, maps: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+        """{task: (N, task.out_channels, h, w)} of the maps of each task."""
+        return {name: aggregate(maps[name]) for name, aggregate in self.aggregation.items()}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast, get_args
 
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, ModuleDict, ModuleList
 from torch import Tensor, nn
 
 from mmmtl.registry import MODELS
@@ -13,6 +13,8 @@ from mmmtl.tasks import Task
 
 from .sca.aggregation import Aggregation, resize
 from .sca.task_head import Entry, TaskHead
+
+Propagated = Literal['augmented', 'initial']
 
 
 @MODELS.register_module()
@@ -23,8 +25,9 @@ class SCAHead(BaseModule):
     the other tasks know; FPMA takes the result to the next finer scale. Then, for each task, CSAM adds what its coarser
     scales know, and the scales are aggregated to the final prediction.
 
-    FPMA, CTAM and CSAM are configs, so that others can take their place, and None leaves one out (table 5): without
-    FPMA a scale knows nothing of the coarser ones, without CTAM or CSAM features pass.
+    FPMA, CTAM and CSAM are configs, so that others can take their place, and None leaves one out: without FPMA a scale
+    knows nothing of the coarser ones, without CTAM or CSAM features pass. MTI-Net, which SCA-MTL extends, is this head
+    with `FPM`, `SpatialAttentionDistillation` and no CSAM (configs/mti_net).
 
     The defaults, here and in these parts, follow the paper's text and figure; where it is silent, its code
     (configs/sca/README.md lists each difference).
@@ -35,13 +38,18 @@ class SCAHead(BaseModule):
         fpma: config of what takes {task: map} of a scale to the finer one, built with `tasks` and `channels`.
         ctam: config of what exchanges {task: map} at a scale, built likewise.
         csam: config of what exchanges the maps of one task, built with the `channels` of all scales.
+        fpma_source: what FPMA takes: 'augmented' what CTAM has made of the features, 'initial' those of the task heads,
+            as MTI-Net does.
         fpma_entry: where what FPMA brings enters a task head, see `TaskHead`: 'output' is figure 1, 'input' the code.
         head_blocks: residual blocks of a task head.
         hidden_channels: of the final prediction, see `Aggregation`: None is the paper, 'input' the code.
         upsample_first: see `Aggregation`; costs, but not results, depend on it.
         norm_cfg: normalisation, of the parts too.
 
-    Reference: SCA-MTL, section 2 and figure 1.
+    Raises:
+        ValueError: an unknown `fpma_source`.
+
+    Reference: SCA-MTL, section 2 and figure 1; Vandenhende et al., MTI-Net, ECCV 2020, section 3.
     """
 
     cost_parts: ClassVar[tuple[str, ...]] = ('heads', 'fpma', 'ctam', 'csam', 'aggregation')
@@ -55,6 +63,7 @@ class SCAHead(BaseModule):
         fpma: dict[str, Any] | None,
         ctam: dict[str, Any] | None,
         csam: dict[str, Any] | None,
+        fpma_source: Propagated = 'augmented',
         fpma_entry: Entry = 'output',
         head_blocks: int = 2,
         hidden_channels: int | Literal['input'] | None = None,
@@ -63,12 +72,15 @@ class SCAHead(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        if fpma_source not in get_args(Propagated):
+            raise ValueError(f'fpma_source must be one of {get_args(Propagated)}, not {fpma_source!r}')
+        self.fpma_source = fpma_source
         norm = dict(norm_cfg=norm_cfg or dict(type='BN'))
         widths = list(in_channels)
         # What comes from the coarser scale is as wide as that scale.
         coarse = [*widths[1:], 0] if fpma else [0] * len(widths)
-        self.heads = nn.ModuleList(
-            nn.ModuleDict(
+        self.heads = ModuleList(
+            ModuleDict(
                 {
                     name: TaskHead(
                         width,
@@ -83,11 +95,12 @@ class SCAHead(BaseModule):
             )
             for width, coarser in zip(widths, coarse, strict=True)
         )
+        # mmengine's containers, since torch's would keep `init_weights` from the parts.
         shared = {**norm, 'tasks': list(tasks)}
-        self.ctam = nn.ModuleList(_build(ctam, channels=width, **shared) for width in (widths if ctam else []))
-        self.fpma = nn.ModuleList(_build(fpma, channels=width, **shared) for width in (widths[1:] if fpma else []))
-        self.csam = nn.ModuleDict({name: _build(csam, channels=widths, **norm) for name in (tasks if csam else [])})
-        self.aggregation = nn.ModuleDict(
+        self.ctam = ModuleList(_build(ctam, channels=width, **shared) for width in (widths if ctam else []))
+        self.fpma = ModuleList(_build(fpma, channels=width, **shared) for width in (widths[1:] if fpma else []))
+        self.csam = ModuleDict({name: _build(csam, channels=widths, **norm) for name in (tasks if csam else [])})
+        self.aggregation = ModuleDict(
             {
                 name: Aggregation(
                     cast(Sequence[int], self.csam[name].out_channels) if csam else widths,
@@ -112,6 +125,16 @@ class SCAHead(BaseModule):
         Raises:
             ValueError: another number of maps than `in_channels`.
         """
+        maps, preliminary = self.task_features(features)
+        return self.task_logits(maps) | preliminary
+
+    @property
+    def feature_channels(self) -> Sequence[int]:
+        """Of the maps that a task is predicted from, see `TwoStepHead`."""
+        return cast(Aggregation, next(iter(self.aggregation.values()))).channels
+
+    def task_features(self, features: Sequence[Tensor]) -> tuple[dict[str, Sequence[Tensor]], dict[str, Tensor]]:
+        """{task: maps of all scales} as CSAM leaves them, and the preliminary predictions."""
         if len(features) != len(self.heads):
             raise ValueError(f'{len(features)} maps for a head that was built for {len(self.heads)} (in_channels)')
         preliminary: dict[str, Tensor] = {}
@@ -125,14 +148,16 @@ class SCAHead(BaseModule):
             }
             if self.training:
                 preliminary |= {f'preliminary.{i}.{name}': head.predict(own[name]) for name, head in heads.items()}
-            own = self.ctam[i](own) if len(self.ctam) else own
-            coarse = self.fpma[i - 1](own) if len(self.fpma) and i else {}
-            scales.insert(0, own)
-        logits = {}
-        for name, aggregate in self.aggregation.items():
-            maps = [scale[name] for scale in scales]
-            logits[name] = aggregate(self.csam[name](maps) if len(self.csam) else maps)
-        return logits | preliminary
+            augmented = self.ctam[i](own) if len(self.ctam) else own
+            propagated = augmented if self.fpma_source == 'augmented' else own
+            coarse = self.fpma[i - 1](propagated) if len(self.fpma) and i else {}
+            scales.insert(0, augmented)
+        maps: dict[str, Sequence[Tensor]] = {name: [scale[name] for scale in scales] for name in self.aggregation}
+        return {name: self.csam[name](own) for name, own in maps.items()} if len(self.csam) else maps, preliminary
+
+    def task_logits(self, maps: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+        """{task: (N, task.out_channels, h, w)} of the maps of each task."""
+        return {name: aggregate(maps[name]) for name, aggregate in self.aggregation.items()}
 
 
 def _build(cfg: dict[str, Any] | None, **given: Any) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -74,6 +74,7 @@ class TaskConvHead(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         norm_cfg = norm_cfg or dict(type='BN')
+        self.feature_channels = channels[1:]
         self.fuse = nn.ModuleDict({n: SlotConv(in_channels, channels[0], num_slots=num_slots) for n in tasks})
         self.predict = nn.ModuleDict(
             {
@@ -89,7 +90,16 @@ class TaskConvHead(BaseModule):
 
     def forward(self, features: Features) -> dict[str, Tensor]:
         """{task: logits (N, task.out_channels, h, w)} of slots, shared by all tasks or {task: slots}."""
-        return {
-            name: predict(self.fuse[name](features[name] if isinstance(features, Mapping) else features))
-            for name, predict in self.predict.items()
-        }
+        return self.task_logits(self.task_features(features)[0])
+
+    def task_features(self, features: Features) -> tuple[dict[str, Sequence[Tensor]], dict[str, Tensor]]:
+        """{task: the second hidden layer}, see `TwoStepHead`; there are no preliminary predictions."""
+        maps: dict[str, Sequence[Tensor]] = {}
+        for name, predict in self.predict.items():
+            slots = features[name] if isinstance(features, Mapping) else features
+            maps[name] = (cast(nn.Sequential, predict)[:-1](self.fuse[name](slots)),)
+        return maps, {}
+
+    def task_logits(self, maps: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+        """{task: (N, task.out_channels, h, w)} of the maps of each task."""
+        return {name: cast(nn.Sequential, predict)[-1](*maps[name]) for name, predict in self.predict.items()}

@@ -1,6 +1,7 @@
 """Building blocks that necks and heads share."""
 
 from .basic_block import BasicBlock
+from .bottleneck import Bottleneck
 from .cross_attention import CrossAttention
 from .linear_attention import linear_attention
 from .swin_stage import SwinBlock, SwinStage
@@ -8,6 +9,7 @@ from .window_attention import Padding, WindowAttention, window_attention, window
 
 __all__ = [
     'BasicBlock',
+    'Bottleneck',
     'CrossAttention',
     'Padding',
     'SwinBlock',

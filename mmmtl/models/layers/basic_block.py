@@ -31,4 +31,4 @@ class BasicBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, out_channels, H, W), not negative, of (N, in_channels, H, W)."""
-        return F.relu(self.conv2(self.conv1(features)) + self.shortcut(features))
+        return F.relu(self.conv2(self.conv1(features)) + self.shortcut(features), inplace=True)

@@ -32,13 +32,13 @@ def linear_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Reference: SCA-MTL, equation 2; Katharopoulos et al., Transformers are RNNs, ICML 2020, equation 5.
     """
     dtype = torch.promote_types(value.dtype, torch.float32)
-    with _full_precision(value.device.type):
+    with full_precision(value.device.type):
         q, k, v = query.to(dtype), key.to(dtype), value.to(dtype)
         summed = torch.bmm(v, k.transpose(1, 2))  # (N, V, D)
         normaliser = torch.bmm(k.sum(dim=2).unsqueeze(1), q)  # (N, 1, L)
         return (torch.bmm(summed, q) / normaliser.clamp(min=EPS)).to(value.dtype)
 
 
-def _full_precision(device: str) -> AbstractContextManager[object]:
+def full_precision(device: str) -> AbstractContextManager[object]:
     """No autocast, on the devices that have it (the meta device has not)."""
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()

@@ -85,10 +85,12 @@ def window_attention(qkv: Tensor, bias: Tensor, *, window: int, shift: int = 0) 
         qkv = qkv.roll((-shifts[0], -shifts[1]), dims=(1, 2))
     heads = to_windows(qkv, window).unflatten(-1, (3, len(bias), -1))
     query, key, value = heads.permute(3, 0, 1, 4, 2, 5).unbind(0)  # (N, G, A, P, D)
-    logits = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5 + bias
+    # In place, since the logits are by far the largest tensor here; what is added needs no mask in the backward pass.
+    logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+    logits += bias
     mask = window_mask((height, width), padded, window, shifts, qkv.device)
     if mask is not None:
-        logits = logits.masked_fill(~mask[:, None], float('-inf'))
+        logits += torch.zeros_like(mask, dtype=logits.dtype).masked_fill(~mask, float('-inf'))[:, None]
     attended = logits.softmax(dim=-1).to(value.dtype) @ value
     maps = from_windows(attended.transpose(2, 3).flatten(3), padded)
     if any(shifts):

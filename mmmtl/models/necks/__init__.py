@@ -1,8 +1,23 @@
 """Necks: task-specific features, and their propagation between frames."""
 
+from .concat import ConcatNeck, NoPropagationNeck
+from .flow_warp import FlowWarpNeck
 from .ila import ILANeck
 from .propagating_neck import PropagatingNeck
 from .self_attention import SelfAttentionNeck
 from .squeeze_excitation import SqueezeExcitation, TaskSqueezeExcitation
+from .svc import SVCNeck
+from .task_memory_neck import TaskMemoryNeck
 
-__all__ = ['ILANeck', 'PropagatingNeck', 'SelfAttentionNeck', 'SqueezeExcitation', 'TaskSqueezeExcitation']
+__all__ = [
+    'ConcatNeck',
+    'FlowWarpNeck',
+    'ILANeck',
+    'NoPropagationNeck',
+    'PropagatingNeck',
+    'SVCNeck',
+    'SelfAttentionNeck',
+    'SqueezeExcitation',
+    'TaskMemoryNeck',
+    'TaskSqueezeExcitation',
+]

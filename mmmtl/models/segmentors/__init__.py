@@ -1,7 +1,14 @@
 """Segmentors: the whole models, for images and for video."""
 
+from .distillation_segmentor import DistillationSegmentor
 from .key_frame_policy import FixedInterval, KeyFramePolicy
 from .multi_task_segmentor import MultiTaskSegmentor
 from .video_multi_task_segmentor import VideoMultiTaskSegmentor
 
-__all__ = ['FixedInterval', 'KeyFramePolicy', 'MultiTaskSegmentor', 'VideoMultiTaskSegmentor']
+__all__ = [
+    'DistillationSegmentor',
+    'FixedInterval',
+    'KeyFramePolicy',
+    'MultiTaskSegmentor',
+    'VideoMultiTaskSegmentor',
+]

@@ -26,7 +26,8 @@ class MultiTaskSegmentor(BaseModel):
     """Backbone, neck and decode head for any set of tasks.
 
     Everything that concerns a task is asked of the task: out_channels, losses, decoding. The head may also return
-    preliminary predictions, as `preliminary.<i>.<task>`, which are supervised like the final ones.
+    preliminary predictions, as `preliminary.<i>.<task>`, which are supervised like the final ones, and predictions of a
+    task's levels (`Task.discretize`), as `levels.<task>`, which are supervised with cross-entropy.
 
     Args:
         tasks: configs of the tasks, put there by `resolve_tasks`.
@@ -87,9 +88,13 @@ class MultiTaskSegmentor(BaseModel):
 
     def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> dict[str, Tensor]:
         """{task: logits at feature resolution} and preliminary predictions."""
+        return self.decode_head(self.features(inputs))
+
+    def features(self, inputs: Tensor) -> Any:
+        """What the head is given: maps, or {task: maps}."""
         output = self.backbone(inputs)
-        features = output if isinstance(output, Mapping) else as_maps(output)
-        return self.decode_head(features if self.neck is None else self.neck(features))
+        maps = output if isinstance(output, Mapping) else as_maps(output)
+        return maps if self.neck is None else self.neck(maps)
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
         """`<task>.loss_<name>` and `preliminary.<i>.<task>.loss_<name>`, times the task's `loss_weight`."""
@@ -123,13 +128,14 @@ class MultiTaskSegmentor(BaseModel):
         return maps
 
     def task_losses(self, logits: Mapping[str, Tensor], data_samples: Samples) -> dict[str, Tensor]:
-        """Losses of final and preliminary predictions; a task that no sample has gives a zero tied to the graph."""
+        """Losses of every prediction of a task; one that no sample has gives zeros tied to the graph."""
         losses = {}
         for key, prediction in logits.items():
             task = self.tasks[key.rpartition('.')[2]]
             target = stack_targets(task, data_samples, prediction.device)
             resized = F.interpolate(prediction.float(), target.shape[-2:], mode='bilinear')
-            for name, value in task.loss(resized, target).items():
+            loss = task.level_loss if key.startswith('levels.') else task.loss
+            for name, value in loss(resized, target).items():
                 losses[f'{key}.{name}'] = task.loss_weight * value
         return losses
 

@@ -3,7 +3,7 @@
 from .aggregation import Aggregation
 from .csam import CSAM
 from .ctam import CTAM
-from .fpma import FPMA, task_mask
+from .fpma import FPMA
 from .task_head import TaskHead
 
-__all__ = ['CSAM', 'CTAM', 'FPMA', 'Aggregation', 'TaskHead', 'task_mask']
+__all__ = ['CSAM', 'CTAM', 'FPMA', 'Aggregation', 'TaskHead']

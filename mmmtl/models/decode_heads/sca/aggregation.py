@@ -60,7 +60,7 @@ class Aggregation(BaseModule):
         # The bias, which upsampling does not change, once.
         total = F.conv2d(features[0], weights[0], self.conv.bias)
         for map_, weight in zip(features[1:], weights[1:], strict=True):
-            total = total + resize(F.conv2d(map_, weight), size)
+            total += resize(F.conv2d(map_, weight), size)
         return self.predict(total)
 
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from mmmtl.models.layers import BasicBlock
 
+from .aggregation import resize
+
 Entry = Literal['output', 'input']
 
 
@@ -68,10 +70,12 @@ class TaskHead(BaseModule):
 
         Args:
             shared: (N, C, h, w).
-            coarse: (N, coarse_channels, h, w), or None at the coarsest scale.
+            coarse: maps (N, coarse_channels, h', w') of any size, upsampled here, or None at the coarsest scale.
         """
         if coarse is None:
             return self.blocks(shared)
+        size = shared.shape[-2:]
         if self.merge is None:
-            return self.blocks(torch.cat([shared, coarse], dim=1))
-        return self.blocks(shared) + self.merge(coarse)
+            return self.blocks(torch.cat([shared, resize(coarse, size)], dim=1))
+        # A 1x1 convolution costs less before upsampling, and gives the same; the statistics of the norm would differ.
+        return self.blocks(shared) + self.merge.norm(resize(self.merge.conv(coarse), size))

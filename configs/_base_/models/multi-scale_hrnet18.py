@@ -1,4 +1,4 @@
-# SCA-MTL as its paper describes it, on the HRNet of its code: HRNet-W18-small-v2.
+# Maps at strides 4 to 32 of HRNet-W18-small-v2, the "HRNet-18" of multi-task papers.
 widths = (18, 36, 72, 144)
 model = dict(
     type='MultiTaskSegmentor',
@@ -12,12 +12,5 @@ model = dict(
         ),
         norm_cfg=dict(type='BN', momentum=0.01),
     ),
-    neck=dict(type='SelfAttentionNeck', channels=widths),
-    decode_head=dict(
-        type='SCAHead',
-        in_channels=(36, 72, 144, 288),
-        fpma=dict(type='FPMA'),
-        ctam=dict(type='CTAM'),
-        csam=dict(type='CSAM'),
-    ),
+    decode_head=dict(type='MultiScaleHead', in_channels=widths),
 )

@@ -1,0 +1,10 @@
+# Maps at strides 4 to 32; ImageNet weights as in data/weights/README.md.
+model = dict(
+    type='MultiTaskSegmentor',
+    backbone=dict(
+        type='mmseg.MobileNetV2',
+        out_indices=(1, 2, 4, 6),
+        init_cfg=dict(type='Pretrained', checkpoint='data/weights/mobilenet_v2_imagenet.pth'),
+    ),
+    decode_head=dict(type='MultiScaleHead', in_channels=(24, 32, 96, 320)),
+)

@@ -1,0 +1,8 @@
+# With the recipe of the other methods, for a comparison of the models alone.
+_base_ = [
+    '../_base_/models/multi-scale_hrnet18.py',
+    '../_base_/datasets/nyuv2_480x640.py',
+    '../_base_/schedules/adam_100e.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(decode_head=dict(type='ATRCHead'))

@@ -1,0 +1,9 @@
+_base_ = [
+    '../_base_/models/multi-task_segnet.py',
+    '../_base_/datasets/nyuv2_video_288x384.py',
+    '../_base_/schedules/adam_50e.py',
+    '../_base_/default_runtime.py',
+]
+train_dataloader = dict(dataset=dict(clip=dict(single=True)))
+val_dataloader = dict(dataset=dict(clip=dict(single=True)))
+test_dataloader = val_dataloader

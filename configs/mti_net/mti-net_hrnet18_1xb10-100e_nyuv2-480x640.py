@@ -1,0 +1,20 @@
+# MTI-Net as its code has it; SCA-MTL's head, which extends it, with MTI-Net's modules.
+_base_ = [
+    '../_base_/models/multi-scale_hrnet18.py',
+    '../_base_/datasets/nyuv2_480x640.py',
+    '../_base_/schedules/adam_100e.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    decode_head=dict(
+        type='SCAHead',
+        fpma=dict(type='FPM', mask_axis='adjacent'),
+        ctam=dict(type='SpatialAttentionDistillation'),
+        csam=None,
+        fpma_source='initial',
+        fpma_entry='input',
+        hidden_channels='input',
+        # False gives the same predictions with 2.4 of 17 GMAC less.
+        upsample_first=True,
+    ),
+)

@@ -1,0 +1,168 @@
+"""MTAN: tasks attend to the features of one shared network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Literal, cast
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from torch import Tensor, nn
+
+from mmmtl.models.layers import Bottleneck
+from mmmtl.registry import MODELS
+from mmmtl.tasks import Task
+
+from .stages import Maps, Stage, same, staged
+from .task_backbone import TaskBackbone
+
+Refine = Literal['conv', 'bottleneck']
+
+
+class Passage(nn.Module):
+    """Takes attended features of one stage to the size and width of the next: the f of the paper, for all tasks.
+
+    Features are refined before they are pooled, and after they are upsampled; between an encoder and its decoder both.
+
+    Args:
+        in_channels: of the stage before.
+        out_channels: of the next stage.
+        pools: whether the stage before ends with a pooling that the next one undoes.
+        unpools: whether the next stage begins with an unpooling.
+        refine: a 3x3 convolution with norm and ReLU, or a residual bottleneck.
+        norm_cfg: normalisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        pools: bool,
+        unpools: bool,
+        refine: Refine,
+        norm_cfg: dict[str, Any],
+    ) -> None:
+        super().__init__()
+
+        def block(width: int) -> nn.Module:
+            if refine == 'conv':
+                return ConvModule(in_channels, width, 3, padding=1, norm_cfg=norm_cfg)
+            return Bottleneck(in_channels, width, norm_cfg=norm_cfg)
+
+        self.before = None if unpools and not pools else block(in_channels if unpools else out_channels)
+        self.after = block(out_channels) if unpools else None
+
+    def forward(self, attended: Tensor, size: Sequence[int]) -> Tensor:
+        """(N, out_channels, *size) of (N, in_channels, h, w)."""
+        if self.before is not None:
+            attended = self.before(attended)
+            # Strides of 2 and poolings round up, here and in the network.
+            if self.after is not None or attended.shape[-2:] != tuple(size):
+                attended = F.max_pool2d(attended, 2, ceil_mode=True)
+        if self.after is not None:
+            attended = self.after(F.interpolate(attended, tuple(size), mode='bilinear'))
+        return attended
+
+
+@MODELS.register_module()
+class MTANBackbone(TaskBackbone):
+    """One network, and for every task and stage a mask on the features of its last block.
+
+    With u the maps before the last block of a stage and s those behind it, the attended features of task t are
+    a_t = mask_t([u, f(a_t of the stage before)]) * s. The mask is two 1x1 convolutions with norm, ReLU between and a
+    sigmoid at the end; f is shared by the tasks. The attended features of the last stage are the task's features.
+
+    On SegNet this is figure 2 of the paper, encoder and decoder, and its code; only is upsampling that of all models
+    here (align_corners=False). On a ResNet, `reduction=4` and `refine='bottleneck'` are the authors' DeepLab variant.
+    For HRNet nothing is published: here every map of a stage has masks of its own, a new map gets its f from the map
+    that it came from. What follows the stages (the 1x1 convolution of `AlignedBackbone`) is shared by the tasks.
+
+    Args:
+        tasks: given by the segmentor.
+        backbone: config of a backbone whose stages are known, see `staged`.
+        reduction: the hidden layer of a mask has 1 / reduction of the channels of its map.
+        refine: f is a 3x3 convolution with norm and ReLU ('conv'), or a residual bottleneck.
+        norm_cfg: normalisation of masks and f.
+
+    Raises:
+        ValueError: the stages of the backbone are not known, or `refine` is neither.
+
+    Reference: Liu et al., End-to-End Multi-Task Learning with Attention, CVPR 2019, section 3 and figure 2.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Mapping[str, Task],
+        backbone: dict[str, Any],
+        reduction: int = 1,
+        refine: Refine = 'conv',
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if refine not in ('conv', 'bottleneck'):
+            raise ValueError(f"refine must be 'conv' or 'bottleneck', not {refine!r}")
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.backbone = MODELS.build(backbone)
+        stages = staged(self.backbone).stages
+
+        def passage(before: Stage, stage: Stage, branch: int) -> Passage:
+            return Passage(
+                before.channels[min(branch, len(before.channels) - 1)],
+                stage.channels[branch],
+                pools=before.pool is not None,
+                unpools=stage.unpools,
+                refine=refine,
+                norm_cfg=norm_cfg,
+            )
+
+        def mask(index: int, branch: int) -> nn.Module:
+            stage = stages[index]
+            width = stage.channels[branch]
+            hidden = max(width // reduction, 1)
+            return nn.Sequential(
+                ConvModule(stage.first_channels[branch] + (width if index else 0), hidden, 1, norm_cfg=norm_cfg),
+                ConvModule(hidden, width, 1, norm_cfg=norm_cfg, act_cfg=dict(type='Sigmoid')),
+            )
+
+        # Of the second stage and those behind it.
+        self.passages = nn.ModuleList(
+            nn.ModuleList(passage(before, stage, branch) for branch in range(len(stage.channels)))
+            for before, stage in pairwise(stages)
+        )
+        self.masks = nn.ModuleDict(
+            {
+                name: nn.ModuleList(
+                    nn.ModuleList(mask(i, branch) for branch in range(len(stage.channels)))
+                    for i, stage in enumerate(stages)
+                )
+                for name in tasks
+            }
+        )
+
+    def forward(self, images: Tensor) -> dict[str, Maps]:
+        """{task: attended maps}, those that the network returns, of pictures (N, 3, H, W)."""
+        view = staged(self.backbone)
+        shared: Maps = (images,)
+        attended: dict[str, list[Maps]] = {name: [] for name in self.masks}
+        for i, stage in enumerate(view.stages):
+            first = stage.first(shared)
+            last = stage.last(first)
+            for name, masks in self.masks.items():
+                seen = first if i == 0 else self._join(i, first, attended[name][-1])
+                own = cast(list[nn.ModuleList], masks)[i]
+                attended[name].append(tuple(mask(x) * s for mask, x, s in zip(own, seen, last, strict=True)))
+            shared = (stage.pool or same)(last)
+        return {name: view.outputs(maps) for name, maps in attended.items()}
+
+    def _join(self, index: int, first: Maps, before: Maps) -> Maps:
+        """What the masks of a stage see: its maps before the last block, and the attended ones of the stage before."""
+        passages = cast(nn.ModuleList, self.passages[index - 1])
+        return tuple(
+            torch.cat([u, passage(before[min(branch, len(before) - 1)], u.shape[-2:])], dim=1)
+            for branch, (u, passage) in enumerate(zip(first, passages, strict=False))
+        )

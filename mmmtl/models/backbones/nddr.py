@@ -1,0 +1,89 @@
+"""NDDR-CNN: every task reduces the concatenated features of all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from mmcv.cnn import build_norm_layer
+from torch import Tensor, nn
+
+from mmmtl.registry import MODELS
+from mmmtl.tasks import Task
+
+from .soft_sharing import SoftSharingBackbone, initial_share
+
+Convs = Mapping[str, nn.Conv2d]
+
+
+class NDDRUnit(nn.Module):
+    """For every task a 1x1 convolution of the concatenated maps of all, norm and ReLU.
+
+    The convolution is written as the sum of one for each source, which is the same; each begins as a multiple of the
+    identity.
+
+    Args:
+        tasks: their names.
+        channels: of the maps.
+        alpha: the initial multiple for the task itself; the others share the rest.
+        norm_cfg: normalisation.
+    """
+
+    def __init__(self, tasks: Sequence[str], channels: int, *, alpha: float, norm_cfg: dict[str, Any]) -> None:
+        super().__init__()
+        self.reduce = nn.ModuleDict(
+            {
+                target: nn.ModuleDict({source: nn.Conv2d(channels, channels, 1, bias=False) for source in tasks})
+                for target in tasks
+            }
+        )
+        self.norm = nn.ModuleDict({target: build_norm_layer(norm_cfg, channels)[1] for target in tasks})
+        for target, convs in self.reduce.items():
+            for source, conv in cast(Convs, convs).items():
+                nn.init.dirac_(conv.weight)
+                with torch.no_grad():
+                    conv.weight *= initial_share(source == target, len(tasks), alpha)
+
+    def forward(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """{task: (N, C, h, w)}, not negative, of {task: (N, C, h, w)}."""
+        return {
+            target: self.norm[target](reduce(add, (conv(maps[s]) for s, conv in cast(Convs, convs).items()))).relu()
+            for target, convs in self.reduce.items()
+        }
+
+
+@MODELS.register_module()
+class NDDRBackbone(SoftSharingBackbone):
+    """A network for every task, whose features are fused by neural discriminative dimensionality reduction.
+
+    The paper has it after the pooling layers of a VGG-16, and in a ResNet after each stage.
+
+    Args:
+        tasks, backbone, pretrained: see `SoftSharingBackbone`.
+        alpha: initial weight of the task itself, the paper's 0.9; the others share the rest (its 0.1).
+        norm_cfg: normalisation after the reduction; momentum 0.05 is that of the released code.
+
+    Reference: Gao et al., NDDR-CNN: Layerwise Feature Fusing in Multi-Task CNNs, CVPR 2019, section 3.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Mapping[str, Task],
+        backbone: dict[str, Any],
+        alpha: float = 0.9,
+        norm_cfg: dict[str, Any] | None = None,
+        pretrained: Mapping[str, str | Path] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        self.alpha = alpha
+        self.norm_cfg = norm_cfg or dict(type='BN', momentum=0.05)
+        super().__init__(tasks=tasks, backbone=backbone, pretrained=pretrained, init_cfg=init_cfg)
+
+    def build_unit(self, tasks: list[str], channels: int) -> nn.Module:
+        """An NDDR layer."""
+        return NDDRUnit(tasks, channels, alpha=self.alpha, norm_cfg=self.norm_cfg)

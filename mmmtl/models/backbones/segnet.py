@@ -1,0 +1,86 @@
+"""SegNet: an encoder and a decoder that puts maxima back where they were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmmtl.registry import MODELS
+
+from .stages import Maps, Stage, Staged, chain, on_map
+
+
+@MODELS.register_module()
+class SegNet(BaseModule):
+    """VGG-16 with batch norm, without its linear layers, and its mirror image: one map as large as the picture.
+
+    Each stage of the encoder ends with 2x2 max pooling, each of the decoder begins with unpooling to the places of
+    these maxima. A stage of the decoder narrows in its first convolution, as in MTAN's SegNet; the original narrows in
+    the last. Odd sides are rounded up, and restored by the decoder.
+
+    Args:
+        channels: of the stages of the encoder; the decoder ends with as many as the first has.
+        depths: convolutions of each stage, of the encoder and of its counterpart alike.
+        norm_cfg: normalisation after every convolution.
+
+    Raises:
+        ValueError: `channels` and `depths` differ in number, or a depth is less than 1.
+
+    Reference: Badrinarayanan et al., SegNet, TPAMI 2017, section 3; MTAN, figure 2.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: Sequence[int] = (64, 128, 256, 512, 512),
+        depths: Sequence[int] = (2, 2, 3, 3, 3),
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if len(channels) != len(depths) or min(depths) < 1:
+            raise ValueError(f'channels={channels} and depths={depths}: one width and one depth (>= 1) for each stage')
+        norm_cfg = norm_cfg or dict(type='BN')
+
+        def convolutions(in_channels: int, out_channels: int, depth: int) -> nn.Sequential:
+            widths = [in_channels] + [out_channels] * (depth - 1)
+            return nn.Sequential(*(ConvModule(w, out_channels, 3, padding=1, norm_cfg=norm_cfg) for w in widths))
+
+        before = [3, *channels[:-1]]
+        self.encoder = nn.ModuleList(map(convolutions, before, channels, depths))
+        # The deepest first.
+        after = [channels[0], *channels[:-1]]
+        self.decoder = nn.ModuleList(map(convolutions, channels[::-1], after[::-1], depths[::-1]))
+
+    def forward(self, images: Tensor) -> Maps:
+        """One map (N, channels[0], H, W) of pictures (N, 3, H, W)."""
+        return self.staged()(images)
+
+    def staged(self) -> Staged:
+        """The stages of the encoder, then those of the decoder, for one pass."""
+        maxima: list[tuple[Tensor, tuple[int, int]]] = []
+
+        def pool(maps: Maps) -> Maps:
+            (features,) = maps
+            pooled, places = F.max_pool2d_with_indices(features, (2, 2), ceil_mode=True)
+            maxima.append((places, (features.shape[-2], features.shape[-1])))
+            return (pooled,)
+
+        def unpool(maps: Maps) -> Maps:
+            places, size = maxima.pop()
+            return (F.max_unpool2d(maps[0], places, (2, 2), output_size=size),)
+
+        stages = []
+        for blocks in cast(list[nn.Sequential], self.encoder):
+            first, *rest = cast(list[ConvModule], blocks)
+            width = (first.out_channels,)
+            stages.append(Stage(on_map(first), chain(*map(on_map, rest)), width, width, pool=pool))
+        for blocks in cast(list[nn.Sequential], self.decoder):
+            first = cast(ConvModule, blocks[0])
+            stages.append(Stage(unpool, on_map(blocks), (first.in_channels,), (first.out_channels,), unpools=True))
+        return Staged(tuple(stages), lambda maps: maps[-1])

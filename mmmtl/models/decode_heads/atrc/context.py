@@ -1,0 +1,167 @@
+"""Contexts of ATRC: what the features of a target task gather from those of a source task."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from mmcv.cnn import ConvModule
+from torch import Tensor, nn
+
+from mmmtl.models.layers import linear_attention
+from mmmtl.models.layers.linear_attention import full_precision
+from mmmtl.ops import local_attention
+
+# Shape letters: N batch, C channels of the features, D of the attention, H W the map, K regions (levels of a task).
+
+
+class Context(nn.Module):
+    """Projections of an attention: query of the target, key and value of the source.
+
+    Query and key are two 1x1 convolutions, the value one, each with norm and ReLU; Xavier's weights.
+
+    Args:
+        in_channels: C.
+        channels: D of query, key and value.
+        norm_cfg: normalisation.
+
+    Reference: ATRC, section 3.2; the layers are those of its code.
+    """
+
+    def __init__(self, in_channels: int, channels: int, *, norm_cfg: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        norm_cfg = norm_cfg or dict(type='BN')
+
+        def project(convs: int) -> nn.Sequential:
+            widths = [in_channels] + [channels] * convs
+            layers = [ConvModule(a, b, 1, norm_cfg=norm_cfg) for a, b in zip(widths, widths[1:], strict=False)]
+            return nn.Sequential(*layers)
+
+        self.query, self.key, self.value = project(2), project(2), project(1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight)
+
+    def forward(
+        self,
+        target: Tensor,
+        source: Tensor,
+        target_levels: Tensor | None = None,
+        source_levels: Tensor | None = None,
+    ) -> Tensor:
+        """(N, D, H, W).
+
+        Args:
+            target: (N, C, H, W), features of the target task.
+            source: (N, C, H, W), of the source task.
+            target_levels: (N, K, H, W), logits of the levels of the target task, where a context needs them.
+            source_levels: of the source task; its K may differ.
+        """
+        raise NotImplementedError
+
+
+class GlobalContext(Context):
+    """Attention over all pixels, in linear form; query and key end in a softplus, not a ReLU, so none is zero."""
+
+    def __init__(self, in_channels: int, channels: int, *, norm_cfg: dict[str, Any] | None = None) -> None:
+        super().__init__(in_channels, channels, norm_cfg=norm_cfg)
+        for projection in (self.query, self.key):
+            projection[-1].activate = nn.Softplus()
+
+    def forward(
+        self,
+        target: Tensor,
+        source: Tensor,
+        target_levels: Tensor | None = None,
+        source_levels: Tensor | None = None,
+    ) -> Tensor:
+        """See `Context`; the levels have no effect."""
+        query, key, value = (map_.flatten(2) for map_ in (self.query(target), self.key(source), self.value(source)))
+        return linear_attention(query, key, value).unflatten(2, target.shape[2:])
+
+
+class LocalContext(Context):
+    """Softmax attention of each pixel over a 9x9 window, with logits divided by sqrt(D).
+
+    Neighbours outside the map take part with logit 0 and value 0, as in ATRC's code; the paper does not say.
+    """
+
+    window = 9
+
+    def forward(
+        self,
+        target: Tensor,
+        source: Tensor,
+        target_levels: Tensor | None = None,
+        source_levels: Tensor | None = None,
+    ) -> Tensor:
+        """See `Context`; the levels have no effect."""
+        query, key, value = self.query(target), self.key(source), self.value(source)
+        scale = query.shape[1] ** -0.5
+        return local_attention(query, key, value, window=self.window, scale=scale, border='zero')
+
+
+class LabelContext(Context):
+    """Softmax attention of each pixel over regions of the source, with logits divided by sqrt(D).
+
+    The regions are those of the levels of a task: T-label context takes the target's, S-label context the source's.
+
+    Args:
+        labels: whose levels, 'target' or 'source'.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        labels: Literal['target', 'source'],
+        norm_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(in_channels, channels, norm_cfg=norm_cfg)
+        self.labels = labels
+
+    def forward(
+        self,
+        target: Tensor,
+        source: Tensor,
+        target_levels: Tensor | None = None,
+        source_levels: Tensor | None = None,
+    ) -> Tensor:
+        """See `Context`."""
+        levels = target_levels if self.labels == 'target' else source_levels
+        assert levels is not None, f'{self.labels} levels are missing'
+        regions = region_descriptors(source, levels).unsqueeze(3)
+        query, key, value = (map_.flatten(2) for map_ in (self.query(target), self.key(regions), self.value(regions)))
+        weights = torch.bmm(query.transpose(1, 2) * query.shape[1] ** -0.5, key).softmax(dim=2)  # (N, H * W, K)
+        return torch.bmm(value, weights.to(value.dtype).transpose(1, 2)).unflatten(2, target.shape[2:])
+
+
+def region_descriptors(features: Tensor, levels: Tensor) -> Tensor:
+    """Mean features of each region, weighted by how much each pixel belongs to it: (N, C, K), dtype of `features`.
+
+    out[:, c, k] = sum_p softmax_p(levels[:, k, p]) features[:, c, p]
+
+    Softmax (over the pixels) and sum are float32 at least, also under autocast: thousands of small weights lose their
+    digits in less.
+
+    Args:
+        features: (N, C, H, W).
+        levels: (N, K, H, W), logits.
+
+    Reference: Yuan et al., Object-Contextual Representations for Semantic Segmentation, ECCV 2020, section 3.2.
+    """
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    with full_precision(features.device.type):
+        weights = levels.to(dtype).flatten(2).softmax(dim=2)
+        return torch.bmm(features.to(dtype).flatten(2), weights.transpose(1, 2)).to(features.dtype)
+
+
+def build_context(kind: str, in_channels: int, channels: int, *, norm_cfg: dict[str, Any] | None = None) -> Context:
+    """The context of a type of `CONTEXTS` other than 'none'."""
+    if kind == 'global':
+        return GlobalContext(in_channels, channels, norm_cfg=norm_cfg)
+    if kind == 'local':
+        return LocalContext(in_channels, channels, norm_cfg=norm_cfg)
+    labels: Literal['target', 'source'] = 'target' if kind == 'target_label' else 'source'
+    return LabelContext(in_channels, channels, labels=labels, norm_cfg=norm_cfg)

@@ -1,0 +1,51 @@
+"""How the contexts of a task enter its features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmcv.cnn import ConvModule
+from torch import Tensor, nn
+
+
+class ContextFusion(nn.Module):
+    """relu(norm(conv([F, norm(conv(contexts))]))) with 1x1 convolutions, then dropout of whole channels.
+
+    The norm of the contexts begins with weight zero: at first they have no effect. Without contexts F passes through
+    the outer convolution alone.
+
+    Args:
+        channels: C of the task's features F and of the result.
+        context_channels: D of each context.
+        num_contexts: how many there are.
+        dropout: probability to drop a channel.
+        norm_cfg: normalisation.
+
+    Reference: ATRC, figure 2; the layers are those of its code.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        context_channels: int,
+        *,
+        num_contexts: int,
+        dropout: float = 0.05,
+        norm_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.project = None
+        if num_contexts:
+            self.project = ConvModule(num_contexts * context_channels, channels, 1, norm_cfg=norm_cfg, act_cfg=None)
+            nn.init.zeros_(self.project.norm.weight)
+        self.merge = ConvModule((2 if num_contexts else 1) * channels, channels, 1, norm_cfg=norm_cfg)
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, features: Tensor, contexts: Sequence[Tensor]) -> Tensor:
+        """(N, C, H, W) of F (N, C, H, W) and contexts (N, D, H, W)."""
+        if self.project is not None:
+            features = torch.cat([features, self.project(torch.cat([*contexts], dim=1))], dim=1)
+        return self.dropout(self.merge(features))

@@ -1,0 +1,69 @@
+"""Multi-modal distillation by spatial attention: each task adds the gated features of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, cast
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmmtl.registry import MODELS
+
+
+class SpatialAttention(nn.Module):
+    """sigmoid(conv3x3(x)) * conv3x3(x): what a task passes on, and where.
+
+    Args:
+        channels: of the input and of the result.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gate = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.message = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, h, w) of (N, C, h, w)."""
+        return self.gate(features).sigmoid() * self.message(features)
+
+
+@MODELS.register_module()
+class SpatialAttentionDistillation(BaseModule):
+    """F_i + sum over j != i of sigmoid(W_ij F_j) * (V_ij F_j).
+
+    Each ordered pair of tasks has convolutions of its own. With one task its features pass.
+
+    Args:
+        tasks: their names.
+        channels: C of the features of each task.
+        norm_cfg: given to every module that exchanges features; here is nothing to normalise.
+
+    Reference: Xu et al., PAD-Net, CVPR 2018, section 3.4, distillation module C; in the form, and with the gate made of
+    the source, of Vandenhende et al., MTI-Net, ECCV 2020, section 3.2.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Collection[str],
+        channels: int,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.attend = nn.ModuleDict(
+            {
+                target: nn.ModuleDict({source: SpatialAttention(channels) for source in tasks if source != target})
+                for target in tasks
+            }
+        )
+
+    def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """{task: (N, C, h, w)} of {task: (N, C, h, w)}."""
+        distilled = {}
+        for target, pairs in self.attend.items():
+            distilled[target] = features[target]
+            for source, attend in cast(nn.ModuleDict, pairs).items():
+                distilled[target] = distilled[target] + attend(features[source])
+        return distilled

@@ -1,0 +1,78 @@
+"""OpenCV's DIS optical flow: no weights, on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmmtl.models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
+from mmmtl.registry import MODELS
+
+from .base import FlowEstimator
+
+LUMA = (0.299, 0.587, 0.114)
+PRESETS = dict(
+    ultrafast=cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+    fast=cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    medium=cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+)
+SMALLEST = 12
+
+
+@MODELS.register_module()
+class DISFlow(FlowEstimator):
+    """Dense inverse search on grey pictures of full resolution: what warps before there are weights for a network.
+
+    It has no parameters and passes no gradient. Each row is computed on the CPU, so on a GPU every frame waits for the
+    pictures to come down and the flow to go up. Its work is not counted as MACs.
+
+    Args:
+        preset: OpenCV's, from fast to exact: 'ultrafast', 'fast', 'medium'.
+
+    Raises:
+        ValueError: an unknown preset, or pictures of less than 12 pixels.
+
+    Reference: Kroeger et al., Fast Optical Flow using Dense Inverse Search, ECCV 2016.
+    """
+
+    def __init__(
+        self, *, preset: Literal['ultrafast', 'fast', 'medium'] = 'medium', init_cfg: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(init_cfg)
+        if preset not in PRESETS:
+            raise ValueError(f'preset must be one of {list(PRESETS)}, not {preset!r}')
+        self.preset = PRESETS[preset]
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """(N, 1, H, W) uint8: the pictures without normalisation, grey."""
+        colours = images.float() * images.new_tensor(IMAGENET_STD, dtype=torch.float32).view(3, 1, 1)
+        colours = colours + images.new_tensor(IMAGENET_MEAN, dtype=torch.float32).view(3, 1, 1)
+        grey = (colours * images.new_tensor(LUMA, dtype=torch.float32).view(3, 1, 1)).sum(dim=1, keepdim=True)
+        return grey.round().clamp(0, 255).to(torch.uint8)
+
+    def forward(self, current: Tensor, source: Tensor) -> Tensor:
+        """See `FlowEstimator`; (N, 2, H, W) float32."""
+        if max(current.shape[-2:]) < SMALLEST:
+            raise ValueError(f'DISFlow needs pictures of {SMALLEST} pixels at least, not {tuple(current.shape[-2:])}')
+        flow: Tensor = torch.ops.mmmtl.dis_flow(current, source, self.preset)
+        return flow
+
+
+# An operator, so that a model on the meta device and a compiled one know its shape.
+@torch.library.custom_op(
+    'mmmtl::dis_flow', mutates_args=(), schema='(Tensor current, Tensor source, int preset) -> Tensor'
+)
+def _dis_flow(current: Tensor, source: Tensor, preset: int) -> Tensor:
+    estimator: Any = cv2.DISOpticalFlow.create(preset)
+    pairs = zip(*(pictures[:, 0].cpu().numpy() for pictures in (current, source)), strict=True)
+    flows = [estimator.calc(first, second, None) for first, second in pairs]
+    return torch.from_numpy(np.ascontiguousarray(np.stack(flows).transpose(0, 3, 1, 2))).to(current.device)
+
+
+@_dis_flow.register_fake
+def _(current: Tensor, source: Tensor, preset: int) -> Tensor:
+    return current.new_empty((len(current), 2, *current.shape[2:]), dtype=torch.float32)

@@ -1,0 +1,121 @@
+"""The loss of a student that imitates a teacher, task by task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmmtl.registry import MODELS
+from mmmtl.tasks import Task
+
+
+@MODELS.register_module()
+class DistillationLoss(BaseModule):
+    """For each task: 1 - cosine of the features, and what the task says of the predictions (`Task.imitate`).
+
+    Features are the maps that a task's final prediction is computed from. A learnt 1x1 convolution takes each of the
+    student's to the channels of the teacher's, bilinear resizing to its size; the cosine of the two vectors of a place
+    is averaged over places and maps, so neither the length of features nor the number of maps matters.
+
+    Predictions count with the task's `loss_weight`, as its own losses do; features have no unit, so they do not.
+
+    Args:
+        tasks: given by the segmentor.
+        student_channels: of the maps of a task, finest first; given by the segmentor.
+        teacher_channels: likewise.
+        feature_weight: of the features; 0 leaves them, and the convolutions, out.
+        prediction_weight: of the predictions; 0 leaves them out.
+        temperature: of the class probabilities that are imitated.
+
+    Raises:
+        ValueError: the two have not as many maps, or a weight or the temperature cannot be.
+
+    Reference: Romero et al., FitNets, ICLR 2015, for the projected features; see also `mmmtl.tasks.imitation`.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Mapping[str, Task],
+        student_channels: Sequence[int],
+        teacher_channels: Sequence[int],
+        feature_weight: float = 1.0,
+        prediction_weight: float = 1.0,
+        temperature: float = 1.0,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if min(feature_weight, prediction_weight) < 0 or not max(feature_weight, prediction_weight):
+            raise ValueError(
+                'feature_weight and prediction_weight must not be negative, and one of them positive, not '
+                f'{feature_weight} and {prediction_weight}'
+            )
+        if temperature <= 0:
+            raise ValueError(f'temperature must be positive, not {temperature}')
+        if feature_weight and len(student_channels) != len(teacher_channels):
+            raise ValueError(
+                f'each task of the student has {len(student_channels)} maps of features (channels '
+                f'{list(student_channels)}), of the teacher {len(teacher_channels)} ({list(teacher_channels)}); give '
+                'both heads of one kind, or set feature_weight=0'
+            )
+        self.tasks = tasks
+        self.feature_weight = feature_weight
+        self.prediction_weight = prediction_weight
+        self.temperature = temperature
+        self.project = nn.ModuleDict(
+            {
+                name: nn.ModuleList(
+                    nn.Conv2d(own, other, 1) for own, other in zip(student_channels, teacher_channels, strict=True)
+                )
+                for name in (tasks if feature_weight else ())
+            }
+        )
+
+    def forward(
+        self,
+        student_features: Mapping[str, Sequence[Tensor]],
+        student_logits: Mapping[str, Tensor],
+        teacher_features: Mapping[str, Sequence[Tensor]],
+        teacher_logits: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """`<task>.loss_feature` in 0..2 and `<task>.loss_prediction`, times their weights.
+
+        Args:
+            student_features: {task: maps (N, student_channels[i], h_i, w_i)}.
+            student_logits: {task: (N, task.out_channels, h, w)}.
+            teacher_features: {task: maps (N, teacher_channels[i], h'_i, w'_i)}, without gradient.
+            teacher_logits: {task: (N, task.out_channels, h', w')}, without gradient.
+        """
+        losses = {}
+        for name, task in self.tasks.items():
+            if self.feature_weight:
+                triples = zip(
+                    cast(nn.ModuleList, self.project[name]), student_features[name], teacher_features[name], strict=True
+                )
+                distances = [_distance(_resize(project(own), other), other) for project, own, other in triples]
+                losses[f'{name}.loss_feature'] = self.feature_weight * torch.stack(distances).mean()
+            if self.prediction_weight:
+                own, other = student_logits[name], teacher_logits[name]
+                own, other = _at_least_float(_resize(own, other)), _at_least_float(other)
+                imitated = task.imitate(own, other, temperature=self.temperature)
+                losses[f'{name}.loss_prediction'] = self.prediction_weight * task.loss_weight * imitated
+        return losses
+
+
+def _distance(own: Tensor, other: Tensor) -> Tensor:
+    return 1 - F.cosine_similarity(_at_least_float(own), _at_least_float(other), dim=1).mean()
+
+
+def _resize(own: Tensor, other: Tensor) -> Tensor:
+    size = other.shape[-2:]
+    return own if own.shape[-2:] == size else F.interpolate(own, size, mode='bilinear')
+
+
+def _at_least_float(values: Tensor) -> Tensor:
+    """In float32 at least."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

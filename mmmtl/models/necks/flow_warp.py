@@ -1,0 +1,79 @@
+"""Features of earlier frames, warped to the current one along an optical flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from mmmtl.models.flow import FlowEstimator
+from mmmtl.ops import resize_flow, warp
+from mmmtl.ops.warp import Border
+from mmmtl.registry import MODELS
+from mmmtl.structures import Memory
+from mmmtl.tasks import Task
+
+from .task_memory_neck import TaskMemoryNeck
+
+PICTURE = 'picture'
+
+
+@MODELS.register_module()
+class FlowWarpNeck(TaskMemoryNeck):
+    """Features of each task, beside those of the last key frame, warped to where they have moved.
+
+    The flow goes from the current frame to the remembered one, between whose pictures it is estimated, once for all
+    tasks; it is brought to the resolution of the features.
+
+    In Accel the reference branch warps from frame to frame, and scores are fused, not features. Here each frame warps
+    straight from the key frame and the decoder fuses, as with `ILANeck`, so that both compare.
+
+    Args:
+        tasks: given by the segmentor.
+        channels: C of the shared features.
+        flow: config of a `FlowEstimator`: `DISFlow`, which needs no weights, or the papers' `FlowNetS`.
+        border: what comes from outside the image, see `warp`.
+        multi_frame: also warp from the last non-key frame, to key frames too.
+        task_specific: an own SE for each task; otherwise all tasks share one.
+        reduction: of the SE blocks; None leaves them out.
+
+    Reference: Jain et al., Accel: A Corrective Fusion Network for Efficient Semantic Segmentation on Video, CVPR 2019;
+        MILA, section 4.4.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Mapping[str, Task],
+        channels: int,
+        flow: dict[str, Any],
+        border: Border = 'zeros',
+        multi_frame: bool = False,
+        task_specific: bool = False,
+        reduction: int | None = 16,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            tasks=tasks,
+            channels=channels,
+            sources=2 if multi_frame else 1,
+            task_specific=task_specific,
+            reduction=reduction,
+            init_cfg=init_cfg,
+        )
+        self.flow: FlowEstimator = MODELS.build(flow)
+        self.border = border
+
+    def remember(self, features: Tensor, images: Tensor) -> Memory:
+        """Beside the features, `picture`: what the flow needs of the frames."""
+        return {**super().remember(features, images), PICTURE: self.flow.prepare(images)}
+
+    def propagate(self, current: Memory, source: Memory) -> dict[str, Tensor]:
+        """See `TaskMemoryNeck`."""
+        flow = self.flow(current[PICTURE], source[PICTURE])
+        maps = {branch: source[f'{branch}.features'] for branch in self.excite}
+        return {
+            branch: warp(features, resize_flow(flow, (features.shape[-2], features.shape[-1])), border=self.border)
+            for branch, features in maps.items()
+        }

@@ -1,0 +1,103 @@
+"""What all propagating necks share: features of each task, which are remembered, and the slots made of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmmtl.structures import Memory
+from mmmtl.tasks import Task
+
+from .squeeze_excitation import SqueezeExcitation
+
+SHARED = 'shared'
+
+
+class TaskMemoryNeck(BaseModule):
+    """Features of each task, beside those that come to them from earlier frames.
+
+    The slots of a task are (itself, from the last key frame, from the last non-key frame), as many as there are
+    `sources`. How features come from a frame is what a subclass says in `propagate`, and what else it needs of that
+    frame in `remember`.
+
+    A branch is a set of parameters and features: one of each task, or one that all tasks share.
+
+    Args:
+        tasks: given by the segmentor.
+        channels: C of the shared features.
+        sources: 0: nothing is propagated. 1: from the last key frame to non-key frames. 2: from the last non-key frame
+            too, and this to key frames as well.
+        task_specific: a branch for each task.
+        reduction: of the SE block of each branch; None leaves these out.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Mapping[str, Task],
+        channels: int,
+        sources: Literal[0, 1, 2],
+        task_specific: bool,
+        reduction: int | None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.sources = sources
+        self.branch_of = {name: name if task_specific else SHARED for name in tasks}
+        self.excite = nn.ModuleDict(
+            {
+                branch: nn.Identity() if reduction is None else SqueezeExcitation(channels, reduction=reduction)
+                for branch in dict.fromkeys(self.branch_of.values())
+            }
+        )
+
+    @property
+    def num_slots(self) -> int:
+        """Slots of each task, empty ones included."""
+        return 1 + self.sources
+
+    def reads_key(self, is_key_frame: bool) -> bool:
+        """Whether such a frame receives features of the last key frame."""
+        return self.sources > 0 and not is_key_frame
+
+    def reads_non_key(self, is_key_frame: bool) -> bool:
+        """Whether such a frame receives features of the last non-key frame."""
+        return self.sources == 2
+
+    def remember(self, features: Tensor, images: Tensor) -> Memory:
+        """What later frames need of this one, and this one's own part of the slots.
+
+        Args:
+            features: (N, C, h, w), of the slow or the fast network.
+            images: (N, 3, H, W), the frames.
+
+        Returns:
+            `<branch>.features` (N, C, h, w), and what a subclass adds.
+        """
+        return {f'{branch}.features': excite(features) for branch, excite in self.excite.items()}
+
+    @abstractmethod
+    def propagate(self, current: Memory, source: Memory) -> dict[str, Tensor]:
+        """{branch: features (N, C, h, w)} that come to the current frames from their source frames."""
+
+    def forward(
+        self, current: Memory, key: Memory | None, non_key: Memory | None
+    ) -> dict[str, tuple[Tensor | None, ...]]:
+        """{task: slots}, each (N, C, h, w) or None.
+
+        Args:
+            current: of the frames to predict.
+            key: of their last key frames, None leaves the slot empty.
+            non_key: of their last non-key frames, likewise.
+        """
+        sources = (key, non_key)[: self.sources]
+        carried = [None if source is None else self.propagate(current, source) for source in sources]
+        slots = {
+            branch: (current[f'{branch}.features'], *(None if maps is None else maps[branch] for maps in carried))
+            for branch in self.excite
+        }
+        return {task: slots[branch] for task, branch in self.branch_of.items()}

@@ -1,0 +1,366 @@
+"""ATRC's head: each context against sums written out, genotypes, permutations of tasks, gradients, refusals."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmmtl.models.decode_heads import ATRCHead
+from mmmtl.models.decode_heads.atrc import (
+    CONTEXTS,
+    ContextFusion,
+    build_context,
+    genotype,
+    label_tasks,
+    read_genotype,
+    region_descriptors,
+)
+from mmmtl.registry import MODELS
+
+WIDTHS = (12, 24, 36)
+SIZES = ((7, 9), (4, 5), (2, 3))
+TASKS = ('semseg', 'depth', 'normals')
+KINDS = CONTEXTS[1:]
+MIXED = dict(
+    semseg=dict(semseg='global', depth='target_label', normals='none'),
+    depth=dict(semseg='source_label', depth='local', normals='global'),
+    normals=dict(semseg='none', depth='none', normals='none'),
+)
+
+
+def head(tiny, names: Sequence[str] = TASKS, contexts: Any = 'global', **changes: Any) -> ATRCHead:
+    tasks = {name: tiny.tasks[name] for name in names}
+    cfg = dict(type='ATRCHead', tasks=tasks, in_channels=WIDTHS, contexts=contexts, **changes)
+    return tiny.scramble(MODELS.build(cfg)).double().eval()
+
+
+def maps(tiny, n: int = 2, sizes=SIZES) -> list[Tensor]:
+    return [tiny.pixels(n, c, *size, seed=i) for i, (c, size) in enumerate(zip(WIDTHS, sizes, strict=True))]
+
+
+def context(tiny, kind: str, channels: int = 3):
+    return tiny.scramble(build_context(kind, 6, channels)).double().eval()
+
+
+def inputs(tiny, size=(5, 6)) -> dict[str, Tensor]:
+    """Features and levels, of 3 and 4 classes, of target and source."""
+    shapes = dict(target=6, source=6, target_levels=3, source_levels=4)
+    return {name: tiny.pixels(2, c, *size, seed=i) for i, (name, c) in enumerate(shapes.items())}
+
+
+# ---------------------------------------------------------------- contexts
+
+
+def projected(projection, x: Tensor, softplus: bool = False) -> Tensor:
+    """1x1 convolution, norm, ReLU (or softplus) of each layer, written out."""
+    for i, layer in enumerate(projection):
+        x = torch.einsum('oc,nchw->nohw', layer.conv.weight[..., 0, 0], x)
+        norm = layer.norm
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        x = (x - norm.running_mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None]
+        x = (1 + x.exp()).log() if softplus and i == len(projection) - 1 else x.clamp(min=0)
+    return x
+
+
+def test_global_context_is_normalised_products_of_all_pixels(tiny) -> None:
+    module, given = context(tiny, 'global'), inputs(tiny)
+    query, key = projected(module.query, given['target'], True), projected(module.key, given['source'], True)
+    value = projected(module.value, given['source'])
+    weights = torch.einsum('ndij,ndxy->nijxy', query, key)
+    expected = torch.einsum('nijxy,nvxy->nvij', weights, value) / weights.sum((3, 4)).unsqueeze(1)
+    torch.testing.assert_close(module(**given), expected)
+    assert len(module.query) == len(module.key) == 2 and len(module.value) == 1
+
+
+def test_local_context_is_a_loop_over_the_window(tiny) -> None:
+    module, given = context(tiny, 'local'), inputs(tiny, (7, 11))
+    query, key = projected(module.query, given['target']), projected(module.key, given['source'])
+    value = projected(module.value, given['source'])
+    expected = torch.zeros_like(value)
+    for i in range(7):
+        for j in range(11):
+            logits, values = [], []
+            for y in range(i - 4, i + 5):
+                for x in range(j - 4, j + 5):
+                    inside = 0 <= y < 7 and 0 <= x < 11
+                    product = (query[:, :, i, j] * key[:, :, y, x]).sum(1) if inside else torch.zeros(2).double()
+                    logits.append(product / math.sqrt(3))
+                    values.append(value[:, :, y, x] if inside else torch.zeros(2, 3).double())
+            weights = torch.stack(logits, dim=1).softmax(1)
+            expected[:, :, i, j] = torch.einsum('nk,nkv->nv', weights, torch.stack(values, dim=1))
+    torch.testing.assert_close(module(**given), expected)
+
+
+@pytest.mark.parametrize('labels', ['target', 'source'])
+def test_label_context_is_attention_to_regions(tiny, labels: str) -> None:
+    module, given = context(tiny, f'{labels}_label'), inputs(tiny)
+    levels = given[f'{labels}_levels']
+    regions = []
+    for k in range(levels.shape[1]):
+        share = levels[:, k].exp() / levels[:, k].exp().sum((1, 2), keepdim=True)
+        regions.append((given['source'] * share[:, None]).sum((2, 3)))
+    descriptors = torch.stack(regions, dim=2)[..., None]  # (N, C, K, 1)
+    query = projected(module.query, given['target'])
+    key, value = (projected(p, descriptors)[..., 0] for p in (module.key, module.value))
+    weights = (torch.einsum('ndij,ndk->nijk', query, key) / math.sqrt(3)).softmax(3)
+    torch.testing.assert_close(module(**given), torch.einsum('nijk,nvk->nvij', weights, value))
+
+
+def test_region_descriptors_by_hand() -> None:
+    features = torch.tensor([[[[1.0, 2.0, 4.0]], [[0.0, 10.0, 30.0]]]], dtype=torch.float64)
+    big = 50.0
+    levels = torch.tensor([[[[0.0, 0.0, 0.0]], [[big, 0.0, big]], [[math.log(2), 0.0, 0.0]]]], dtype=torch.float64)
+    # The mean; the mean of the first and the last pixel; weights 1/2, 1/4, 1/4.
+    expected = [[7 / 3, 2.5, 2.0], [40 / 3, 15.0, 10.0]]
+    torch.testing.assert_close(region_descriptors(features, levels)[0], torch.tensor(expected, dtype=torch.float64))
+
+
+def test_region_descriptors_keep_their_digits_under_autocast(tiny) -> None:
+    features, levels = tiny.pixels(1, 2, 150, 150) + 100, tiny.pixels(1, 3, 150, 150, seed=1)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        got = region_descriptors(features.float(), levels.float())
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got.double(), region_descriptors(features, levels), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_gradients_of_contexts(tiny, kind: str) -> None:
+    module = context(tiny, kind, channels=2)
+    given = {name: value[:, :, :3, :3].requires_grad_() for name, value in inputs(tiny).items()}
+    needed = [given['target'], given['source'], given['target_levels'], given['source_levels']]
+    assert torch.autograd.gradcheck(lambda *tensors: module(*tensors), needed)
+
+
+def test_a_context_begins_with_xavier() -> None:
+    weight = build_context('local', 64, 32).query[0].conv.weight
+    bound = (6 / (64 + 32)) ** 0.5
+    assert 0.98 * bound < weight.abs().max() <= bound
+
+
+def test_fusion_by_hand(tiny) -> None:
+    module = tiny.scramble(ContextFusion(4, 3, num_contexts=2)).double().eval()
+    features, found = tiny.pixels(2, 4, 5, 6), [tiny.pixels(2, 3, 5, 6, seed=i) for i in (1, 2)]
+    gathered = module.project.norm(
+        torch.einsum('oc,nchw->nohw', module.project.conv.weight[..., 0, 0], torch.cat(found, 1))
+    )
+    merged = torch.einsum('oc,nchw->nohw', module.merge.conv.weight[..., 0, 0], torch.cat([features, gathered], 1))
+    torch.testing.assert_close(module(features, found), module.merge.norm(merged).relu())
+    alone = tiny.scramble(ContextFusion(4, 3, num_contexts=0)).double().eval()
+    torch.testing.assert_close(alone(features, []), alone.merge(features))
+
+
+# ---------------------------------------------------------------- the head
+
+
+def test_the_road_through_the_head(tiny) -> None:
+    decoder, features = head(tiny, contexts=MIXED), maps(tiny)
+    shared = torch.cat([features[0], *(F.interpolate(f, SIZES[0], mode='bilinear') for f in features[1:])], dim=1)
+    own = {name: decoder.heads[name](shared) for name in TASKS}
+    levels = {name: decoder.levels[name](shared) for name in ('semseg',)}
+    assert list(decoder.levels) == ['semseg']
+    found = dict(
+        semseg=[
+            decoder.contexts['semseg']['semseg'](own['semseg'], own['semseg']),
+            decoder.contexts['semseg']['depth'](own['semseg'], own['depth'], levels['semseg']),
+        ],
+        depth=[
+            decoder.contexts['depth']['semseg'](own['depth'], own['semseg'], None, levels['semseg']),
+            decoder.contexts['depth']['depth'](own['depth'], own['depth']),
+            decoder.contexts['depth']['normals'](own['depth'], own['normals']),
+        ],
+        normals=[],
+    )
+    out = decoder(features)
+    assert list(out) == list(TASKS)
+    for name, value in out.items():
+        torch.testing.assert_close(value, decoder.predict[name](decoder.fusion[name](own[name], found[name])))
+    assert decoder.heads['depth'].conv.weight.shape == (18, 72, 3, 3)  # a quarter of 12 + 24 + 36
+    assert decoder.contexts['depth']['depth'].value[0].conv.weight.shape == (9, 18, 1, 1)
+
+
+def test_levels_in_training_alone_and_only_where_needed(tiny) -> None:
+    features = maps(tiny)
+    shapes = dict(semseg=4, depth=1, normals=3)
+    finest = {name: (2, c, *SIZES[0]) for name, c in shapes.items()}
+    levels = dict(semseg=4, depth=40, normals=40)
+    for contexts, needed in (
+        ('local', []),
+        (MIXED, ['semseg']),
+        ('target_label', TASKS),
+        ('source_label', TASKS),
+    ):
+        decoder = head(tiny, contexts=contexts)
+        assert {name: tuple(value.shape) for name, value in decoder(features).items()} == finest
+        extra = {f'levels.{name}': (2, levels[name], *SIZES[0]) for name in needed}
+        assert {k: tuple(v.shape) for k, v in decoder.train()(features).items()} == {**finest, **extra}
+
+
+def test_levels_do_not_teach_the_shared_maps(tiny) -> None:
+    decoder = head(tiny, contexts='target_label').train()
+    features = [f.requires_grad_() for f in maps(tiny)]
+    out = decoder(features)
+    for name in TASKS:
+        grads = torch.autograd.grad(out[f'levels.{name}'].sum(), features, allow_unused=True, retain_graph=True)
+        assert all(grad is None for grad in grads)
+        assert all(grad.any() for grad in torch.autograd.grad(out[name].square().sum(), features, retain_graph=True))
+
+
+@pytest.mark.parametrize('names', [('depth',), ('depth', 'semseg'), TASKS], ids=len)
+@pytest.mark.parametrize('kind', [*CONTEXTS, 'mixed'])
+def test_every_parameter_learns(tiny, kind: str, names: Sequence[str]) -> None:
+    decoder = head(tiny, names, MIXED if kind == 'mixed' else kind).train()
+    out = decoder(maps(tiny))
+    assert {key.rpartition('.')[2] for key in out} == set(names)
+    sum(value.square().mean() for value in out.values()).backward()
+    grads = {name: p.grad for name, p in decoder.named_parameters()}
+    assert not [name for name, grad in grads.items() if grad is None or not grad.isfinite().all()]
+    assert not [name for name, grad in grads.items() if name.endswith('conv.weight') and not grad.any()]
+
+
+@pytest.mark.parametrize('kind', [*KINDS, 'mixed'])
+@pytest.mark.parametrize('new', [('depth', 'semseg'), ('normals', 'semseg', 'depth')], ids='-'.join)
+def test_tasks_permuted_are_outputs_permuted(tiny, kind: str, new: Sequence[str]) -> None:
+    old = [name for name in TASKS if name in new]
+    contexts = MIXED if kind == 'mixed' else kind
+    decoder, other = head(tiny, old, contexts), head(tiny, new, contexts)
+    state = dict(decoder.state_dict())
+    for target in old:
+        # Contexts are concatenated in the order of the tasks.
+        before, after = ([s for s in names if s in decoder.contexts[target]] for names in (old, new))
+        if before:
+            blocks = state[key := f'fusion.{target}.project.conv.weight'].chunk(len(before), dim=1)
+            state[key] = torch.cat([blocks[before.index(source)] for source in after], dim=1)
+    other.load_state_dict(state)
+    expected, got = decoder(maps(tiny)), other(maps(tiny))
+    assert list(got) == list(new)
+    for name in new:
+        torch.testing.assert_close(got[name], expected[name])
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_batch_is_its_rows(tiny, kind: str) -> None:
+    decoder, features = head(tiny, contexts=kind), maps(tiny)
+    rows = [decoder([f[i : i + 1] for f in features]) for i in range(2)]
+    for name, value in decoder(features).items():
+        torch.testing.assert_close(value, torch.cat([row[name] for row in rows]))
+
+
+def test_contexts_begin_without_effect(tiny) -> None:
+    """The norm of the projected contexts has weight zero, also after `init_weights`."""
+    decoder = MODELS.build(
+        dict(type='ATRCHead', tasks={n: tiny.tasks[n] for n in TASKS}, in_channels=WIDTHS, contexts='global')
+    )
+    decoder.init_weights()
+    features = [f.float() for f in maps(tiny)]
+    before = decoder.eval()(features)
+    tiny.scramble(decoder.contexts)
+    tiny.assert_same(decoder(features), before)
+    for fusion in decoder.fusion.values():
+        torch.nn.init.ones_(fusion.project.norm.weight)
+    assert all((value - before[name]).abs().max() > 1e-3 for name, value in decoder(features).items())
+
+
+def test_bfloat16_autocast_stays_near(tiny) -> None:
+    for kind in KINDS:
+        decoder, features = head(tiny, contexts=kind).float(), [f.float() for f in maps(tiny)]
+        expected = decoder(features)
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            got = decoder(features)
+        for name, value in got.items():
+            assert (value.float() - expected[name]).norm() < 0.1 * expected[name].norm()
+
+
+def test_the_whole_model_at_an_odd_size(tiny) -> None:
+    model = tiny.image_model(
+        backbone=dict(type=tiny.TinyNet, hidden=6),
+        neck=None,
+        decode_head=dict(type='ATRCHead', in_channels=(tiny.CHANNELS,), contexts='target_label', channels=6),
+    ).train()
+    samples = [tiny.sample(size=(61, 83), seed=seed) for seed in range(2)]
+    pictures = tiny.pixels(2, 3, 61, 83)
+    losses = model(pictures, samples, mode='loss')
+    finals = ['semseg.loss_ce', 'depth.loss_l1', 'normals.loss_l1']
+    assert list(losses) == [*finals, *(f'levels.{name}.loss_ce' for name in TASKS)]
+    sum(losses.values()).backward()
+    assert not [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    with torch.no_grad():
+        (predicted,) = model.eval()(pictures[:1], samples[:1], mode='predict')
+    assert predicted.pred.semseg.shape == predicted.pred.depth.shape == (1, 61, 83)
+
+
+# ---------------------------------------------------------------- genotypes
+
+
+def test_codes_and_names() -> None:
+    assert {name: code for code, name in enumerate(CONTEXTS)} == dict(
+        none=0, local=2, target_label=3, source_label=4, **{'global': 1}
+    )
+    codes = {t: {s: CONTEXTS.index(kind) for s, kind in row.items()} for t, row in MIXED.items()}
+    assert read_genotype(codes, TASKS) == read_genotype(MIXED, TASKS) == MIXED
+    assert read_genotype('local', ['a', 'b']) == {t: dict(a='local', b='local') for t in 'ab'}
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_genotype_files(tiny, tmp_path: Path, wrapped: bool) -> None:
+    codes = {t: {s: CONTEXTS.index(kind) for s, kind in row.items()} for t, row in MIXED.items()}
+    path = tmp_path / 'genotype.json'
+    path.write_text(json.dumps({'data': codes, 'step': 40000} if wrapped else codes))
+    assert read_genotype(str(path), TASKS) == MIXED
+    expected, got = head(tiny, contexts=MIXED), head(tiny, contexts=str(path))
+    tiny.assert_same(got(maps(tiny)), expected(maps(tiny)))
+
+
+def test_pairs_with_other_tasks_are_left_out() -> None:
+    assert doctest.testmod(genotype) == (0, 1)
+    assert read_genotype(MIXED, ['depth', 'semseg']) == dict(
+        depth=dict(depth='local', semseg='source_label'), semseg=dict(depth='target_label', semseg='global')
+    )
+
+
+def test_whose_levels_are_needed() -> None:
+    assert label_tasks(MIXED) == ['semseg']
+    assert label_tasks(read_genotype('global', 'ab')) == []
+    assert label_tasks(read_genotype('target_label', 'ab')) == ['a', 'b']
+    assert label_tasks(read_genotype('source_label', 'ab')) == ['a', 'b']
+    assert label_tasks(dict(a=dict(a='none', b='source_label'), b=dict(a='none', b='none'))) == ['b']
+    assert label_tasks(dict(a=dict(a='none', b='target_label'), b=dict(a='none', b='none'))) == ['a']
+
+
+def test_what_is_no_genotype(tiny, tmp_path: Path) -> None:
+    known = r"there are 'none' \(0\), 'global' \(1\), 'local' \(2\), 'target_label' \(3\), 'source_label' \(4\)"
+    pairs = {t: dict.fromkeys('ab', 1) for t in 'ab'}
+    for wrong, message in (
+        ('best', f"contexts: 'best' is no type of context; {known}"),
+        ({**pairs, 'b': {'a': 5, 'b': 0}}, f'contexts: b <- a: 5 is no type of context; {known}'),
+        ({**pairs, 'b': {'a': True, 'b': 0}}, 'b <- a: True is no type'),
+        ({**pairs, 'b': {'a': ['local'], 'b': 0}}, r"b <- a: \['local'\] is no type"),
+        ({'a': {'a': 1}}, r'missing \(target <- source\): a <- b, b <- a, b <- b'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_genotype(wrong, 'ab')
+    with pytest.raises(FileNotFoundError):
+        read_genotype(str(tmp_path / 'none.json'), 'ab')
+    path = tmp_path / 'list.json'
+    for text in ('[1, 2]', '{"data": 1}', '{"a": 1}'):
+        path.write_text(text)
+        with pytest.raises(ValueError, match='list.json is no genotype: it must hold {target: {source: type}}'):
+            read_genotype(str(path), 'ab')
+    path.write_text('{"a": {"a": 1, "b": 9}, "b": {"a": 1, "b": 1}}')
+    with pytest.raises(ValueError, match='list.json: a <- b: 9 is no type'):
+        read_genotype(str(path), 'ab')
+
+
+def test_what_the_head_refuses(tiny) -> None:
+    with pytest.raises(ValueError, match='2 maps for a head that was built for 3'):
+        head(tiny)(maps(tiny)[:2])
+    with pytest.raises(ValueError, match="'all' is no type of context"):
+        head(tiny, contexts='all')

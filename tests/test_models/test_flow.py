@@ -1,0 +1,131 @@
+"""Optical flow: FlowNet-S's layers and costs, and DIS on pictures that moved by a known way."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mmmtl.models.data_preprocessor import MultiTaskDataPreprocessor
+from mmmtl.models.flow import DISFlow, FlowNetS
+from mmmtl.utils import count_macs
+
+LAYERS = (nn.Conv2d, nn.ConvTranspose2d)
+
+
+# --- FlowNet-S ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def paper_s_net() -> FlowNetS:
+    with torch.device('meta'):
+        return FlowNetS()
+
+
+def test_layers_of_the_paper(paper_s_net: FlowNetS) -> None:
+    layers = [layer for layer in paper_s_net.modules() if isinstance(layer, LAYERS)]
+    assert len(layers) == 23
+    down = [layer for layer in paper_s_net.stages.modules() if isinstance(layer, nn.Conv2d)]
+    assert [layer.out_channels for layer in down] == [64, 128, 256, 256, 512, 512, 512, 512, 1024, 1024]
+    assert [layer.kernel_size[0] for layer in down] == [7, 5, 5, 3, 3, 3, 3, 3, 3, 3]
+    assert [layer.in_channels for layer in paper_s_net.predict] == [1024, 1026, 770, 386, 194]
+    assert sum(parameter.numel() for parameter in paper_s_net.parameters()) == pytest.approx(38.7e6, abs=0.05e6)
+
+
+def test_the_cost_that_mila_prints(paper_s_net: FlowNetS) -> None:
+    """71.2 GFLOPs at 1024x2048 counts a deconvolution at its outputs, as thop does; each input is used once: 42.1."""
+    at_outputs = 0
+
+    def count(layer: nn.Module, _: object, output: Tensor) -> None:
+        nonlocal at_outputs
+        at_outputs += output.numel() * layer.in_channels * layer.kernel_size[0] ** 2
+
+    handles = [layer.register_forward_hook(count) for layer in paper_s_net.modules() if isinstance(layer, LAYERS)]
+    picture = paper_s_net.prepare(torch.empty(1, 3, 1024, 2048, device='meta'))
+    assert picture.shape == (1, 3, 512, 1024)
+    own, _ = count_macs(paper_s_net, lambda: paper_s_net(picture, picture))
+    for handle in handles:
+        handle.remove()
+    assert at_outputs == pytest.approx(71.18e9, abs=0.005e9)
+    assert sum(own.values()) == pytest.approx(42.10e9, abs=0.005e9)
+
+
+@pytest.mark.parametrize('size', [(64, 128), (33, 47), (6, 5)])
+def test_any_size_gives_a_flow_of_an_eighth(size: tuple[int, int]) -> None:
+    net = FlowNetS(base_channels=2)
+    pictures = net.prepare(torch.rand(2, 3, *size))
+    assert net(pictures, pictures).shape == (2, 2, *(-(-side // 8) for side in size))
+    assert len(net.prepare(torch.rand(0, 3, *size))) == 0
+
+
+def test_flows_begin_close_to_zero() -> None:
+    net = FlowNetS(base_channels=8)
+    net.init_weights()
+    first, second = (net.prepare(torch.randn(1, 3, 64, 96)) for _ in range(2))
+    flow = net(first, second)
+    assert 0 < flow.abs().max() < 0.5
+    assert not torch.equal(flow, net(second, first)), 'from the one to the other'
+
+
+# --- DIS ---------------------------------------------------------------------------------------------------------
+
+
+def scene(seed: int, size: int = 120) -> np.ndarray:
+    """A picture (size, size, 3) of smooth texture, uint8 BGR."""
+    noise = np.random.default_rng(seed).random((size, size, 3)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2)
+    return cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+
+
+def normalised(*pictures: np.ndarray) -> Tensor:
+    inputs = [torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))) for picture in pictures]
+    return MultiTaskDataPreprocessor(tasks={})(dict(inputs=inputs))['inputs']
+
+
+def test_grey_pictures_are_opencv_s() -> None:
+    pictures = scene(0), scene(1)
+    prepared = DISFlow().prepare(normalised(*pictures))
+    assert prepared.dtype == torch.uint8
+    for grey, picture in zip(prepared[:, 0].numpy(), pictures, strict=True):
+        assert np.abs(grey.astype(int) - cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)).max() <= 1
+
+
+@pytest.mark.parametrize('preset', ['ultrafast', 'fast', 'medium'])
+@pytest.mark.parametrize(('x', 'y'), [(0, 0), (3, 0), (-4, 5)])
+def test_a_translation_is_found(preset: str, x: int, y: int) -> None:
+    """What is at p now was at p + (x, y) before; each row has its own scene."""
+    scenes = scene(0), scene(1)
+    now = normalised(*(s[10:106, 10:106] for s in scenes))
+    before = normalised(*(s[10 - y : 106 - y, 10 - x : 106 - x] for s in scenes))
+    dis = DISFlow(preset=preset)
+    flow = dis(dis.prepare(now), dis.prepare(before))
+    assert flow.shape == (2, 2, 96, 96)
+    assert flow.dtype == torch.float32
+    error = (flow - torch.tensor([x, y]).view(2, 1, 1))[..., 12:-12, 12:-12].norm(dim=1)
+    assert error.mean() < 0.3
+
+
+def test_rows_do_not_touch_one_another() -> None:
+    dis = DISFlow()
+    first, second = (dis.prepare(normalised(scene(i), scene(i + 1), scene(i + 2))) for i in (0, 7))
+    together = dis(first, second)
+    for row in range(3):
+        assert torch.equal(together[row : row + 1], dis(first[row : row + 1], second[row : row + 1]))
+
+
+def test_it_has_a_shape_where_there_are_no_values() -> None:
+    picture = torch.empty(2, 1, 24, 32, dtype=torch.uint8, device='meta')
+    flow = DISFlow()(picture, picture)
+    assert (flow.device.type, flow.dtype, flow.shape) == ('meta', torch.float32, (2, 2, 24, 32))
+    real = torch.zeros(2, 1, 24, 32, dtype=torch.uint8)
+    torch.library.opcheck(torch.ops.mmmtl.dis_flow, (real, real, 1))
+
+
+def test_errors() -> None:
+    with pytest.raises(ValueError, match=r"preset must be one of \['ultrafast', 'fast', 'medium'\], not 'slow'"):
+        DISFlow(preset='slow')
+    small = torch.zeros(1, 1, 8, 11, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r'needs pictures of 12 pixels at least, not \(8, 11\)'):
+        DISFlow()(small, small)

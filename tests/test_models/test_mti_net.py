@@ -1,0 +1,184 @@
+"""MTI-Net, which is SCA-MTL's head with other modules: propagation by hand, order of the modules, model and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from torch import Tensor
+
+from mmmtl.models.decode_heads import FPM, SCAHead
+from mmmtl.models.decode_heads.fpm import task_mask
+from mmmtl.registry import MODELS
+from mmmtl.tasks import resolve_tasks
+from mmmtl.utils import build_on_meta, count_cost
+
+WIDTHS = (8, 12, 16)
+SIZES = ((7, 9), (4, 5), (2, 3))
+NAMES = ('semseg', 'depth', 'normals')
+CONFIG = Path(__file__).parents[2] / 'configs' / 'mti_net' / 'mti-net_hrnet18_1xb10-100e_nyuv2-480x640.py'
+
+
+def head(tiny, names: Sequence[str] = NAMES, **changes: Any) -> SCAHead:
+    cfg = Config.fromfile(CONFIG).model.decode_head.to_dict()
+    cfg |= dict(tasks={name: tiny.tasks[name] for name in names}, in_channels=WIDTHS)
+    cfg['fpma']['reduction'] = 2
+    return tiny.scramble(MODELS.build({**cfg, **changes})).double().eval()
+
+
+def maps(tiny, n: int = 2) -> list[Tensor]:
+    return [tiny.pixels(n, c, *size, seed=c) for c, size in zip(WIDTHS, SIZES, strict=True)]
+
+
+# FPM
+
+
+def test_fpm_by_hand() -> None:
+    """Two tasks of one channel; of the mask's layers all are zero but the last bias, which prefers b three to one."""
+    module = FPM(tasks=['a', 'b'], channels=1, reduction=1).eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+        module.stage[2].bias.copy_(torch.tensor([0.0, 3.0]).log1p())  # ln 1, ln 4
+        # The residual block: its shortcut sums the tasks, everything else is off.
+        module.fuse.shortcut.conv.weight.fill_(1)
+        module.fuse.shortcut.bn.weight.fill_((1 + module.fuse.shortcut.bn.eps) ** 0.5)
+    out = module({'a': torch.full((1, 1, 2, 2), 5.0), 'b': torch.full((1, 1, 2, 2), 10.0)})
+    # 1/5 * 5 + 4/5 * 10 = 9, gated by sigmoid(0) = 1/2.
+    torch.testing.assert_close(out['a'], torch.full((1, 1, 2, 2), 5 + 4.5))
+    torch.testing.assert_close(out['b'], torch.full((1, 1, 2, 2), 10 + 4.5))
+
+
+@pytest.mark.parametrize('axis', ['task', 'adjacent'])
+def test_the_layers_of_fpm(tiny, axis) -> None:
+    module = tiny.scramble(FPM(tasks=['a', 'b'], channels=8, mask_axis=axis)).double().eval()
+    features = {name: tiny.pixels(2, 8, 5, 6, seed=i) for i, name in enumerate('ab')}
+    out = module({'b': features['b'], 'a': features['a']})
+    stacked = torch.cat([features['a'], features['b']], dim=1)
+    first, second, last = module.stage
+    scores = last(second(first(stacked)))
+    shared = module.fuse(task_mask(scores, 2, axis) * stacked)
+    for name in 'ab':
+        gate = module.excite[name].gate(shared.mean((2, 3), keepdim=True))
+        torch.testing.assert_close(out[name], shared * gate + features[name])
+    assert first.conv1.conv.weight.shape == (4, 16, 3, 3) and second.conv1.conv.weight.shape == (4, 4, 3, 3)
+
+
+def test_fpm_of_one_task_has_no_mask(tiny) -> None:
+    module = tiny.scramble(FPM(tasks=['a'], channels=4)).double().eval()
+    features = {'a': tiny.pixels(2, 4, 5, 6)}
+    assert module.stage is None
+    shared = module.fuse(features['a'])
+    torch.testing.assert_close(module(features)['a'], module.excite['a'](shared) + features['a'])
+
+
+# The head
+
+
+@pytest.mark.parametrize('source', ['initial', 'augmented'])
+def test_the_road_through_the_head(tiny, source: str) -> None:
+    """Coarse to fine: task heads, of whose features FPM takes those before distillation; then aggregation."""
+    decoder, features = head(tiny, fpma_source=source), maps(tiny)
+    coarse: dict[str, Tensor] = {}
+    distilled: dict[int, dict[str, Tensor]] = {}
+    for i in (2, 1, 0):
+        own = {}
+        for name, part in decoder.heads[i].items():
+            enters = [F.interpolate(coarse[name], SIZES[i], mode='bilinear')] if coarse else []
+            own[name] = part.blocks(torch.cat([features[i], *enters], dim=1))
+        distilled[i] = decoder.ctam[i](own)
+        coarse = decoder.fpma[i - 1](own if source == 'initial' else distilled[i]) if i else {}
+    for name, logits in decoder(features).items():
+        scales = [F.interpolate(distilled[i][name], SIZES[0], mode='bilinear') for i in range(3)]
+        part = decoder.aggregation[name]
+        assert part.conv.weight.shape == (36, 36, 1, 1)
+        torch.testing.assert_close(logits, part.predict(part.conv(torch.cat(scales, dim=1))))
+
+
+def test_what_propagates_matters_only_with_distillation(tiny) -> None:
+    initial, augmented = (head(tiny, ('depth', 'semseg'), fpma_source=source) for source in ('initial', 'augmented'))
+    assert (initial(maps(tiny))['depth'] - augmented(maps(tiny))['depth']).abs().max() > 1e-3
+    initial, augmented = (head(tiny, ctam=None, fpma_source=source) for source in ('initial', 'augmented'))
+    tiny.assert_same(initial(maps(tiny)), augmented(maps(tiny)), rtol=0, atol=0)
+    with pytest.raises(ValueError, match=r"fpma_source must be one of \('augmented', 'initial'\), not 'ctam'"):
+        head(tiny, fpma_source='ctam')
+
+
+def permuted_state(decoder: SCAHead, old: Sequence[str], new: Sequence[str]) -> dict[str, Tensor]:
+    """The weights of a head for the tasks in another order: FPM sees their channels in that order."""
+    state = dict(decoder.state_dict())
+    for i, width in enumerate(WIDTHS[1:]):
+        order = torch.cat([old.index(name) * width + torch.arange(width) for name in new])
+        for part in ('stage.0.conv1.conv', 'stage.0.shortcut.conv', 'fuse.conv1.conv', 'fuse.shortcut.conv'):
+            state[f'fpma.{i}.{part}.weight'] = state[f'fpma.{i}.{part}.weight'][:, order]
+        for kind in ('weight', 'bias'):
+            state[f'fpma.{i}.stage.2.{kind}'] = state[f'fpma.{i}.stage.2.{kind}'][order]
+    return state
+
+
+@pytest.mark.parametrize('new', [('depth', 'semseg'), ('normals', 'semseg', 'depth')])
+def test_tasks_permuted_are_outputs_permuted(tiny, new: Sequence[str]) -> None:
+    old = [name for name in NAMES if name in new]
+    axis = dict(fpma=dict(type='FPM', mask_axis='task'))
+    decoder, other = head(tiny, old, **axis), head(tiny, new, **axis)
+    other.load_state_dict(permuted_state(decoder, old, new))
+    expected, got = decoder(maps(tiny)), other(maps(tiny))
+    assert list(got) == list(new)
+    for name in new:
+        torch.testing.assert_close(got[name], expected[name])
+
+
+@pytest.mark.parametrize('names', [('depth',), ('semseg', 'depth'), NAMES], ids=len)
+def test_every_parameter_learns(tiny, names: Sequence[str]) -> None:
+    decoder = head(tiny, names).train()
+    out = decoder(maps(tiny))
+    assert set(out) == {f'{prefix}{n}' for prefix in ('', *(f'preliminary.{i}.' for i in range(3))) for n in names}
+    sum(value.square().mean() for value in out.values()).backward()
+    grads = {name: parameter.grad for name, parameter in decoder.named_parameters()}
+    assert not [name for name, grad in grads.items() if grad is None or not grad.isfinite().all()]
+    # A bias before a norm moves nothing.
+    silent = {name for name, grad in grads.items() if not grad.any()}
+    assert silent <= {f'aggregation.{name}.conv.bias' for name in names}
+
+
+def test_a_batch_is_its_rows(tiny) -> None:
+    decoder, features = head(tiny), maps(tiny)
+    rows = [decoder([f[i : i + 1] for f in features]) for i in range(2)]
+    for name, value in decoder(features).items():
+        torch.testing.assert_close(value, torch.cat([row[name] for row in rows]))
+
+
+# The config
+
+
+def test_what_it_costs() -> None:
+    """As the released code costs: 8.58 M parameters and 17.14 GMAC at 480 x 640 with two tasks."""
+    cost = count_cost(build_on_meta(Config.fromfile(CONFIG)), (480, 640))
+    total = cost.total()
+    assert total.params / 1e6 == pytest.approx(8.58, abs=0.005)
+    # Preliminary predictions (41 channels at all scales), which are computed in training alone.
+    places = {c: 19200 // 4**i for i, c in enumerate((18, 36, 72, 144))}
+    preliminary = sum(41 * c * n for c, n in places.items())
+    assert (total.macs['image'] + preliminary) / 1e9 == pytest.approx(17.14, abs=0.005)
+    cheap = Config.fromfile(CONFIG)
+    cheap.model.decode_head.upsample_first = False
+    assert count_cost(build_on_meta(cheap), (480, 640)).total().macs['image'] / 1e9 == pytest.approx(14.67, abs=0.005)
+
+
+def test_the_whole_model_at_an_odd_size(tiny) -> None:
+    model = MODELS.build(resolve_tasks(Config.fromfile(CONFIG)).model).train()
+    sample = tiny.sample(size=(61, 83), tasks=('semseg', 'depth'))
+    losses = model(torch.randn(2, 3, 61, 83), [sample, sample], mode='loss')
+    tasks = dict(semseg='loss_ce', depth='loss_l1')
+    prefixes = ['', *(f'preliminary.{i}.' for i in range(4))]
+    assert set(losses) == {f'{prefix}{task}.{loss}' for prefix in prefixes for task, loss in tasks.items()}
+    sum(losses.values()).backward()
+    assert not [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    with torch.no_grad():
+        (predicted,) = model.eval()(torch.randn(1, 3, 61, 83), [sample], mode='predict')
+    assert predicted.pred.semseg.shape == predicted.pred.depth.shape == (1, 61, 83)

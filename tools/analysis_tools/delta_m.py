@@ -1,0 +1,87 @@
+"""Compare methods by delta_m, their mean relative gain over a baseline: a table of the tasks' primary metrics.
+
+The config says which tasks there are, which metric stands for each and which direction is better:
+
+    python tools/analysis_tools/delta_m.py CONFIG sca=work_dirs/sca/metrics.json other/metrics.json sca_table1 \\
+        --baseline semseg/metrics.json depth/metrics.json --cfg-options tasks.depth.primary_metric=rmse
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmmtl import __version__
+from mmmtl.evaluation import PUBLISHED, Baseline, compare, comparison_table, delta_m_meta, load_baseline, read_metrics
+from mmmtl.tasks import build_tasks, resolve_tasks
+from mmmtl.utils.cli import add_config_arguments, load_config
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config_arguments(parser)
+    parser.add_argument(
+        'methods',
+        nargs='*',
+        metavar='[NAME=]METRICS',
+        help=f'metrics.json of a method, or a published table with all its methods: {", ".join(PUBLISHED)}',
+    )
+    parser.add_argument(
+        '--baseline',
+        nargs='+',
+        required=True,
+        metavar='METRICS',
+        help='metrics.json, several of them (one for each single-task model), or the name of a published table',
+    )
+    parser.add_argument('--out', metavar='FILE', help='write the table there, as .md or .json')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if args.out and Path(args.out).suffix not in ('.md', '.json'):
+        raise SystemExit(f'--out must end in .md or .json, not {args.out!r}')
+    tasks = build_tasks(resolve_tasks(load_config(args)).tasks, 'the config')
+    try:
+        baseline = load_baseline(args.baseline)
+        rows = compare(read_methods(args.methods, baseline), baseline, tasks)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    print(comparison_table(rows, tasks))
+    if not args.out:
+        return
+    path = Path(args.out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == '.md':
+        text = comparison_table(rows, tasks, markdown=True)
+    else:
+        meta = dict(config=args.config, mmmtl=__version__, delta_m=delta_m_meta(baseline.name, tasks))
+        text = json.dumps({'methods': rows, 'meta': meta}, indent=2)
+    path.write_text(text + '\n', encoding='utf-8')
+    print(f'written: {path}')
+
+
+def read_methods(arguments: Sequence[str], baseline: Baseline) -> dict[str, dict[str, float]]:
+    """{method: metrics} of the command line; of a published table what is not the baseline itself.
+
+    Raises:
+        ValueError: a file is missing or holds no metrics, or two methods have one name.
+    """
+    methods: dict[str, dict[str, float]] = {}
+    for argument in arguments:
+        name, _, path = argument.rpartition('=')
+        if table := PUBLISHED.get(argument):
+            found = {f'{argument}: {method}': table.metrics(method) for method in table.rows}
+            found = {method: metrics for method, metrics in found.items() if metrics != baseline.metrics}
+        else:
+            found = {name or path: read_metrics(path)}
+        if twice := sorted(found.keys() & methods.keys() | found.keys() & {baseline.name}):
+            raise ValueError(f'{twice[0]!r} names two methods, or the baseline too; name each as NAME={path}')
+        methods |= found
+    return methods
+
+
+if __name__ == '__main__':
+    main()
