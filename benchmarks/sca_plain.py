@@ -140,6 +140,17 @@ class Swin(nn.Module):
         return self.norm(self.blocks(x)).permute(0, 3, 1, 2).contiguous()
 
 
+class Neck(nn.Module):
+    """Each map, and attention of it before it."""
+
+    def __init__(self, channels: Sequence[int], **kwargs: int | bool) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(Swin(c, depth=2, **kwargs) for c in channels)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        return [torch.cat([stage(x), x], dim=1) for stage, x in zip(self.stages, features, strict=True)]
+
+
 class CTAM(nn.Module):
     """Equation 3: one turn for each ordered pair of tasks."""
 
@@ -305,21 +316,11 @@ class PlainSCA(nn.Module):
         super().__init__()
         released = model.decode_head.get('fpma_entry') == 'input'
         self.backbone = MODELS.build(model.backbone)
-        heads = model.neck.get('num_heads', 6)
-        self.neck = nn.ModuleDict(
-            {
-                'stages': nn.ModuleList(
-                    Swin(c, depth=2, heads=heads, mask_padding=not released) for c in model.neck.channels
-                )
-            }
-        )
+        self.neck = Neck(model.neck.channels, heads=model.neck.get('num_heads', 6), mask_padding=not released)
         self.decode_head = Decoder(tasks, model.decode_head.in_channels, released=released)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        features = []
-        for stage, x in zip(self.neck['stages'], self.backbone(images), strict=True):
-            features.append(torch.cat([stage(x), x], dim=1))
-        return self.decode_head(features)
+        return self.decode_head(self.neck(self.backbone(images)))
 
     def load(self, ours: MultiTaskSegmentor) -> None:
         """Take the weights of ours."""

@@ -335,6 +335,13 @@ def test_whose_levels_are_needed() -> None:
     assert label_tasks(dict(a=dict(a='none', b='target_label'), b=dict(a='none', b='none'))) == ['a']
 
 
+def test_a_genotype_file_that_is_no_json(tmp_path: Path) -> None:
+    path = tmp_path / 'genotype.json'
+    path.write_text('{"semseg": ')
+    with pytest.raises(ValueError, match=r'genotype\.json is no genotype: not JSON'):
+        read_genotype(str(path), TASKS)
+
+
 def test_what_is_no_genotype(tiny, tmp_path: Path) -> None:
     known = r"there are 'none' \(0\), 'global' \(1\), 'local' \(2\), 'target_label' \(3\), 'source_label' \(4\)"
     pairs = {t: dict.fromkeys('ab', 1) for t in 'ab'}

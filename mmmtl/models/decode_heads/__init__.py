@@ -1,11 +1,12 @@
 """Decode heads: features to the logits of every task."""
 
+from .aggregation import Aggregation
 from .atrc_head import ATRCHead
 from .distillation import SpatialAttentionDistillation
 from .fpm import FPM
 from .multi_scale_head import MultiScaleHead
 from .pad_net_head import PADNetHead
-from .sca import CSAM, CTAM, FPMA, Aggregation, TaskHead
+from .sca import CSAM, CTAM, FPMA, TaskHead
 from .sca_head import SCAHead
 from .task_conv_head import SlotConv, TaskConvHead
 from .two_step_head import TwoStepHead

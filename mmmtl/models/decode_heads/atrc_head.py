@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
+from .aggregation import resize
 from .atrc.context import build_context
 from .atrc.fusion import ContextFusion
 from .atrc.genotype import label_tasks, read_genotype
-from .sca.aggregation import resize
 
 
 @MODELS.register_module()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
-from .sca.aggregation import Aggregation
+from .aggregation import Aggregation
 
 Features = Sequence[Tensor] | Mapping[str, Sequence[Tensor]]
 

@@ -13,7 +13,7 @@ from mmmtl.models.layers import Bottleneck
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
-from .sca.aggregation import Aggregation
+from .aggregation import Aggregation
 
 
 @MODELS.register_module()

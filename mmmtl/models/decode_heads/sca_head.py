@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
-from .sca.aggregation import Aggregation, resize
+from .aggregation import Aggregation
 from .sca.task_head import Entry, TaskHead
 
 Propagated = Literal['augmented', 'initial']
@@ -141,11 +141,8 @@ class SCAHead(BaseModule):
         coarse: dict[str, Tensor] = {}
         scales: list[dict[str, Tensor]] = []
         for i in reversed(range(len(features))):
-            size = features[i].shape[-2:]
             heads = cast(dict[str, TaskHead], self.heads[i])
-            own = {
-                name: head(features[i], resize(coarse[name], size) if coarse else None) for name, head in heads.items()
-            }
+            own = {name: head(features[i], coarse.get(name)) for name, head in heads.items()}
             if self.training:
                 preliminary |= {f'preliminary.{i}.{name}': head.predict(own[name]) for name, head in heads.items()}
             augmented = self.ctam[i](own) if len(self.ctam) else own

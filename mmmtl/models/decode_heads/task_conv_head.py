@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmcv.cnn import ConvModule, build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
@@ -41,7 +42,7 @@ class SlotConv(nn.Conv2d):
         if len(present) < len(slots):
             slices = weight.chunk(self.num_slots, dim=1)
             weight = torch.cat([part for part, slot in zip(slices, slots, strict=True) if slot is not None], dim=1)
-        return F.conv2d(torch.cat(present, dim=1), weight, padding=1)
+        return F.conv2d(torch.cat(present, dim=1), weight, self.bias, padding=1)
 
 
 @MODELS.register_module()
@@ -103,3 +104,11 @@ class TaskConvHead(BaseModule):
     def task_logits(self, maps: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
         """{task: (N, task.out_channels, h, w)} of the maps of each task."""
         return {name: cast(nn.Sequential, predict)[-1](*maps[name]) for name, predict in self.predict.items()}
+
+    def fold_norm(self) -> None:
+        """The batch norm behind the convolution of the slots becomes part of it, in eval mode."""
+        for name, predict in self.predict.items():
+            layers = cast(nn.Sequential, predict)
+            if isinstance(layers[0], nn.modules.batchnorm._BatchNorm):
+                self.fuse[name] = fuse_conv_bn_eval(cast(SlotConv, self.fuse[name]), layers[0])
+                layers[0] = nn.Identity()

@@ -52,7 +52,10 @@ def label_tasks(genotype: Genotype) -> list[str]:
 
 
 def _read(path: str) -> Mapping[str, Mapping[str, str | int]]:
-    found: Any = json.loads(Path(path).read_text())
+    try:
+        found: Any = json.loads(Path(path).read_text())
+    except ValueError as error:
+        raise ValueError(f'{path} is no genotype: not JSON ({error})') from None
     found = found.get('data', found) if isinstance(found, dict) else found
     if not isinstance(found, dict) or not all(isinstance(row, dict) for row in found.values()):
         raise ValueError(f'{path} is no genotype: it must hold {{target: {{source: type}}}}')

@@ -1,9 +1,8 @@
 """The parts of SCA-MTL's decoder."""
 
-from .aggregation import Aggregation
 from .csam import CSAM
 from .ctam import CTAM
 from .fpma import FPMA
 from .task_head import TaskHead
 
-__all__ = ['CSAM', 'CTAM', 'FPMA', 'Aggregation', 'TaskHead']
+__all__ = ['CSAM', 'CTAM', 'FPMA', 'TaskHead']

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 class Aggregation(BaseModule):
     """A 1x1 convolution of the scales, upsampled to the finest and concatenated.
 
+    It ends the decoders of SCA-MTL and MTI-Net, and with a hidden layer it is HRNet's own.
+
     A 1x1 convolution and bilinear upsampling can change places without changing the result. By default the scales are
     convolved first, at their own sizes: of 22.4 GMAC that the code's hidden layer costs for a task at 480 x 640, 16
     are saved.
