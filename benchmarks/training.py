@@ -101,7 +101,7 @@ def run(table: Table, row: Row, seed: int, args: argparse.Namespace) -> Record:
         checkpoint = work_dir / f'iter_{args.iterations}.pth'
         call(args, work_dir, 'tools/train.py', *common, '--work-dir', str(work_dir), '--cfg-options', *options)
         tested = work_dir / 'metrics.json'
-        offsets = ['--offsets', table.offsets] if table.offsets and 'mila' in row.config else []
+        offsets = ['--offsets', table.offsets] if table.offsets and '-k5_' in row.config else []
         call(
             args,
             work_dir,
@@ -159,6 +159,8 @@ def write(path: Path, records: Sequence[Record]) -> None:
 
 def print_tables(table: Table, records: Sequence[Record]) -> None:
     """A table for each recipe, and the orders that the seeds support."""
+    if not records:
+        print('nothing was trained yet')
     recipes = defaultdict(list)
     for record in records:
         recipes[tuple(record[key] for key in ('device', 'iterations', 'batch', 'bf16'))].append(record)

@@ -26,14 +26,24 @@ def delta_m(metrics: Mapping[str, float], baseline: Mapping[str, float], tasks: 
     Reference: Maninis et al., Attentive Single-Tasking of Multiple Tasks, CVPR 2019, section 4; the sign is that of
         Vandenhende et al., MTI-Net, ECCV 2020.
     """
+    check_baseline(baseline, tasks)
     gains = []
     for key, up in primary_metrics(tasks).items():
-        if not baseline.get(key):
-            raise _lacks('the baseline has no (or a zero)', key, baseline)
         if metrics.get(key) is None:
             raise _lacks('the model has no', key, metrics)
         gains.append((metrics[key] - baseline[key]) / baseline[key] * (1 if up else -1))
     return 100 * sum(gains) / len(gains)
+
+
+def check_baseline(baseline: Mapping[str, float], tasks: Mapping[str, Task]) -> None:
+    """Whether `delta_m` of these tasks can be taken over a baseline.
+
+    Raises:
+        ValueError: it lacks a primary metric, or has a zero.
+    """
+    for key in primary_metrics(tasks):
+        if not baseline.get(key):
+            raise _lacks('the baseline has no (or a zero)', key, baseline)
 
 
 def primary_metrics(tasks: Mapping[str, Task]) -> dict[str, bool]:

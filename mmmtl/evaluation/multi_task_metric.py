@@ -15,7 +15,7 @@ from mmmtl.registry import METRICS
 from mmmtl.tasks import Task, build_tasks
 
 from .baseline import load_baseline
-from .delta_m import delta_m
+from .delta_m import check_baseline, delta_m
 
 Totals = dict[tuple[int | None, str], Tensor]
 """Sums of `Task.measure` by (offset, task); offset None for images."""
@@ -32,7 +32,8 @@ class MultiTaskMetric(BaseMetric):
     Args:
         details: also give the metrics of each offset, and pooled.
         baseline: what `delta_m` compares with: a `metrics.json` of `tools/test.py`, several of them (one for each
-            single-task model), or the name of a published table, see `load_baseline`.
+            single-task model), or the name of a published table, see `load_baseline`. It must have the primary metric
+            of every task, which is checked before anything runs.
     """
 
     # mmengine warns of a metric without a prefix; ours are part of the keys.
@@ -54,6 +55,8 @@ class MultiTaskMetric(BaseMetric):
     def dataset_meta(self, meta: dict[str, Any]) -> None:
         self._dataset_meta = meta
         self.tasks = build_tasks(meta.get('tasks'), 'the metric')
+        if self.baseline is not None:
+            check_baseline(self.baseline.metrics, self.tasks)
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Measure a batch; tasks without a label in a sample are left out."""

@@ -11,7 +11,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from tempfile import TemporaryDirectory
@@ -134,6 +134,8 @@ def checked_folder(source: Path, out: Path | None, *, marker: str) -> Iterator[P
         FileNotFoundError: there is no `source`, or nothing named `marker` in it.
         ValueError: an archive without `out`, or a folder with it.
     """
+    if not source.exists():
+        raise FileNotFoundError(f'{source}: no such folder or archive')
     if source.is_dir():
         if out is not None:
             raise ValueError(f'{source}: a folder is checked where it is; leave out --out')
@@ -151,6 +153,39 @@ def checked_folder(source: Path, out: Path | None, *, marker: str) -> Iterator[P
             raise FileNotFoundError(f'{source}: has no {marker} inside; check that it is the right archive')
         root.rmdir()
         found.rename(root)
+        yield root
+
+
+@contextmanager
+def joined_folder(
+    sources: Sequence[Path], out: Path | None, *, arrange: Callable[[Path, Path], None] | None = None
+) -> Iterator[Path]:
+    """Like `checked_folder`, of a data set that comes as several archives, unpacked over each other.
+
+    Args:
+        sources: one folder, or zip and tar files.
+        out: where the archives go; None for a folder.
+        arrange: takes what was unpacked (first) to its places in the data set (second); None where it has them.
+
+    Raises:
+        FileNotFoundError: one of `sources` is not there.
+        ValueError: archives without `out`, or a folder with it.
+    """
+    if missing := [str(source) for source in sources if not source.exists()]:
+        raise FileNotFoundError(f'{", ".join(missing)}: no such folder or archive')
+    if out is None:
+        if len(sources) > 1 or not sources[0].is_dir():
+            raise ValueError(f'{sources[0]}: archives need --out; without it, give one folder to check')
+        yield sources[0]
+        return
+    if folders := [str(source) for source in sources if source.is_dir()]:
+        raise ValueError(f'{", ".join(folders)}: a folder is checked where it is; leave out --out')
+    with whole_folder(out) as root:
+        unpacked = root if arrange is None else root.with_name(f'{root.name}.unpacked')
+        for source in sources:
+            extract(source, unpacked)
+        if arrange is not None:
+            arrange(unpacked, root)
         yield root
 
 

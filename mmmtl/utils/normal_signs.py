@@ -1,4 +1,4 @@
-"""Which way the axes of stored normals point, found by comparing them with the depth of the same images."""
+"""Which way the axes of stored normals point: by the depth of the same images, or by what a camera can see."""
 
 from __future__ import annotations
 
@@ -56,6 +56,24 @@ def report_signs(found: NormalSigns | None) -> str:
     if found.signs == (1, 1, 1):
         return f'normals: {fit} as they are'
     return f'normals: {fit} with other signs: set normal_signs={found.signs} in the data set'
+
+
+def report_facing(normals: np.ndarray) -> str:
+    """One line for the user, where there is no depth: whether stored normals point to the camera (z < 0).
+
+    All surfaces that a camera sees do, but for a few near the border of a wide picture.
+
+    Args:
+        normals: (..., 3), as stored, zero = none.
+    """
+    z = normals[normals.any(axis=-1)][:, 2]
+    if not len(z):
+        return 'normals: there are none to check'
+    away = np.count_nonzero(z > 0) / len(z)
+    if away > 0.5:
+        share = f'{100 * away:.0f} % of them point away from the camera'
+        return f'normals: {share}, which cannot see those: set normal_signs=(1, 1, -1) in the data set'
+    return f'normals: {100 * (1 - away):.0f} % of them point to the camera; the signs of x and y were not checked'
 
 
 def normals_of_depth(depth: np.ndarray) -> np.ndarray:

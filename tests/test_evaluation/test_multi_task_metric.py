@@ -97,6 +97,39 @@ def test_clips_are_scored_at_each_offset_on_their_mean_and_together() -> None:
     assert list(metrics)[0] == 'depth/abs_err'
 
 
+def test_mIoU_of_each_image_at_each_offset() -> None:
+    """Both protocols of mIoU, at offset 0 with two images, at offset 1 with one, the mean of the two, and pooled."""
+    seen = [
+        ((0, 0, 1, 1), (0, 0, 1, 1), 0),  # IoU 1 and 1
+        ((0, 1), (0, 0), 0),  # 1/2 and 0
+        ((0, 0, 0, 1), (0, 0, 1, 1), 1),  # 2/3 and 1/2
+    ]
+    metrics = {}
+    for aggregation in ('dataset', 'image'):
+        metric = make_metric({'semseg': {**TASKS['semseg'], 'aggregation': aggregation}})
+        metric.process(None, [sample({'semseg': labels(*g)}, {'semseg': labels(*p)}, o) for g, p, o in seen])
+        metrics[aggregation] = {k: v for k, v in metric.evaluate(3).items() if k.endswith('mIoU')}
+    zero, one = 100 * (1 + 1 / 4) / 2, 100 * (2 / 3 + 1 / 2) / 2
+    assert metrics['image'] == pytest.approx(
+        {
+            'semseg/mIoU': (zero + one) / 2,
+            'pooled/semseg/mIoU': 100 * (1 + 1 / 4 + (2 / 3 + 1 / 2) / 2) / 3,
+            'offset_0/semseg/mIoU': zero,
+            'offset_1/semseg/mIoU': one,
+        }
+    )
+    # One matrix: class 0 has 3 of 4 and 2 of 3, class 1 2 of 3 and 1 of 2; all together 5 of 7 and 3 of 5.
+    zero = 100 * (3 / 4 + 2 / 3) / 2
+    assert metrics['dataset'] == pytest.approx(
+        {
+            'semseg/mIoU': (zero + one) / 2,
+            'pooled/semseg/mIoU': 100 * (5 / 7 + 3 / 5) / 2,
+            'offset_0/semseg/mIoU': zero,
+            'offset_1/semseg/mIoU': one,
+        }
+    )
+
+
 def test_details_can_be_left_out() -> None:
     metric = make_metric(details=False)
     metric.process(None, clips())
@@ -163,6 +196,16 @@ def test_a_baseline_gives_delta_m(tmp_path: Path) -> None:
 
     # Half the error, twice the mIoU.
     assert metric.evaluate(4)['delta_m'] == pytest.approx((50 + 100) / 2)
+
+
+def test_a_baseline_that_lacks_a_task_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    path = tmp_path / 'metrics.json'
+    path.write_text(json.dumps({'depth/abs_err': 7.0}))
+    metric = MultiTaskMetric(baseline=str(path))
+    with pytest.raises(
+        ValueError, match=r"the baseline has no \(or a zero\) 'semseg/mIoU'; it has \['depth/abs_err'\]"
+    ):
+        metric.dataset_meta = {'tasks': TASKS}
 
 
 def test_it_serves_mmengines_evaluator() -> None:

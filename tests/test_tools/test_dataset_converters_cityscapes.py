@@ -70,7 +70,7 @@ def test_parts(run_tool: Callable[..., str], tmp_path: Path) -> None:
         run_tool(TOOL, sequence, '--out', out)
     run_tool(TOOL, sequence, '--out', out, '--allow-partial')
     run_tool(TOOL, out, '--allow-partial')
-    with pytest.raises(SystemExit, match='archives need --out'):
+    with pytest.raises(ValueError, match='archives need --out'):
         run_tool(TOOL, sequence)
     with pytest.raises(ValueError, match=r'no leftImg8bit, gtFine, .* in it; give official archives'):
         run_tool(TOOL, write_zip(tmp_path / 'x.zip', 'x', 'x', dict(val=1)), '--out', tmp_path / 'x', '--allow-partial')

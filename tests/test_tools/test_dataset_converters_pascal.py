@@ -70,7 +70,9 @@ def test_a_folder_is_checked_where_it_is(run_tool: Run, pascal_mt: Path) -> None
     (pascal_mt / 'ImageSets' / 'Parts').mkdir()
     kept = pascal_mt / 'ImageSets' / 'Parts' / 'train.txt'
     kept.write_text(json.dumps({PERSON: [15]}))
-    assert f'{pascal_mt}: complete' in run_tool(TOOL, pascal_mt, '--allow-partial')
+    printed = run_tool(TOOL, pascal_mt, '--allow-partial')
+    assert f'{pascal_mt}: complete' in printed
+    assert 'normals: 100 % of them point to the camera' in printed
     assert json.loads(kept.read_text()) == {PERSON: [15]}
     assert json.loads((pascal_mt / 'manifest.json').read_text())['counts']['labels/train'] == 3
 

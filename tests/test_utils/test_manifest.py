@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from mmmtl.utils.manifest import check_counts, checked_folder, extract, whole_folder, write_manifest
+from mmmtl.utils.manifest import (
+    check_counts,
+    checked_folder,
+    extract,
+    joined_folder,
+    whole_folder,
+    write_manifest,
+)
 
 
 def test_the_manifest(tmp_path: Path) -> None:
@@ -129,11 +136,38 @@ def test_the_folder_inside_an_archive(tmp_path: Path) -> None:
         (archive, None, 'to unpack an archive, give --out'),
         (tmp_path / 'out', tmp_path / 'new', 'a folder is checked where it is; leave out --out'),
         (tmp_path, None, 'has no gt_sets; give the folder that has it'),
+        (tmp_path / 'typo', None, 'typo: no such folder or archive'),
         (write_zip(tmp_path / 'b.zip', {'x': b''}), tmp_path / 'new', 'has no gt_sets inside; check that it is'),
     ):
         with (
             pytest.raises((ValueError, FileNotFoundError), match=message),
             checked_folder(source, out, marker='gt_sets'),
         ):
+            pass
+        assert not (tmp_path / 'new').exists()
+
+
+def test_several_archives_become_one_folder(tmp_path: Path) -> None:
+    a, b = (write_zip(tmp_path / f'{name}.zip', {f'maps/{name}.png': b'1'}) for name in 'ab')
+    with joined_folder([a, b], tmp_path / 'out') as root:
+        assert sorted(path.name for path in (root / 'maps').iterdir()) == ['a.png', 'b.png']
+
+    def arrange(unpacked: Path, root: Path) -> None:
+        (unpacked / 'maps').rename(root / 'labels')
+
+    with joined_folder([a, b], tmp_path / 'arranged', arrange=arrange) as root:
+        assert [path.name for path in root.iterdir()] == ['labels']
+    assert sorted(path.name for path in (tmp_path / 'arranged/labels').iterdir()) == ['a.png', 'b.png']
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['a.zip', 'arranged', 'b.zip', 'out']
+    with joined_folder([tmp_path / 'out'], None) as root:
+        assert root == tmp_path / 'out'
+    for sources, out, message in (
+        ([a], None, 'archives need --out'),
+        ([tmp_path / 'out', tmp_path / 'arranged'], None, 'archives need --out'),
+        ([a, tmp_path / 'out'], tmp_path / 'new', 'out: a folder is checked where it is; leave out --out'),
+        ([a, tmp_path / 'typo.zip'], tmp_path / 'new', r'typo\.zip: no such folder or archive'),
+        ([tmp_path / 'typo'], None, 'typo: no such folder or archive'),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=message), joined_folder(sources, out):
             pass
         assert not (tmp_path / 'new').exists()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmmtl.datasets import SyntheticVideo
-from mmmtl.utils.normal_signs import find_normal_signs, normals_of_depth, report_signs
+from mmmtl.utils.normal_signs import find_normal_signs, normals_of_depth, report_facing, report_signs
 
 TASKS = dict(depth=dict(type='DepthEstimation', max_depth=20.0), normals=dict(type='SurfaceNormals'))
 
@@ -57,3 +57,12 @@ def test_normals_that_fit_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     found = find_normal_signs(data)
     assert found is not None and 'do not fit the depth with any signs' in report_signs(found)
     assert 'not checked' in report_signs(None)
+
+
+def test_normals_without_depth_must_point_to_the_camera() -> None:
+    # Three to the camera, one away, and a pixel without one.
+    normals = np.array([(0, 0, -1), (0.6, 0, -0.8), (0, 0.8, -0.6), (0, 0, 1), (0, 0, 0)], dtype=np.float32)
+    assert report_facing(normals).startswith('normals: 75 % of them point to the camera')
+    turned = report_facing(-normals.reshape(1, 5, 3))
+    assert '75 % of them point away' in turned and 'normal_signs=(1, 1, -1)' in turned
+    assert 'none to check' in report_facing(np.zeros((2, 2, 3)))

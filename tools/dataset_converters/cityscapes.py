@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmmtl.utils.manifest import check_counts, extract, whole_folder, write_manifest
+from mmmtl.utils.manifest import check_counts, joined_folder, write_manifest
 
 SPLITS = dict(train=2975, val=500, test=1525)
 FRAMES_PER_SNIPPET = 30
@@ -58,15 +58,8 @@ def finish(root: Path, args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    if args.out is None:
-        if len(args.sources) > 1 or not args.sources[0].is_dir():
-            raise SystemExit('archives need --out; without it, give one folder to check')
-        finish(args.sources[0], args)
-    else:
-        with whole_folder(args.out) as root:
-            for source in args.sources:
-                extract(source, root)
-            finish(root, args)
+    with joined_folder(args.sources, args.out) as root:
+        finish(root, args)
     print(f'{args.out or args.sources[0]}: complete, see manifest.json')
 
 

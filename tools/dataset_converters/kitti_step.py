@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from mmmtl.datasets.kitti_step import VAL_SEQUENCES
-from mmmtl.utils.manifest import check_counts, extract, whole_folder, write_manifest
+from mmmtl.utils.manifest import check_counts, joined_folder, write_manifest
 
 FRAMES = dict(train=5027, val=2981)
 FOLDERS = ('images', 'panoptic_maps')
@@ -62,17 +62,8 @@ def finish(root: Path, args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    if args.out is None:
-        if len(args.sources) > 1 or not args.sources[0].is_dir():
-            raise SystemExit('archives need --out; without it, give one folder to check')
-        finish(args.sources[0], args)
-    else:
-        with whole_folder(args.out) as root:
-            unpacked = root.with_name(f'{root.name}.unpacked')
-            for source in args.sources:
-                extract(source, unpacked)
-            arrange(unpacked, root)
-            finish(root, args)
+    with joined_folder(args.sources, args.out, arrange=arrange) as root:
+        finish(root, args)
     print(f'{args.out or args.sources[0]}: complete, see manifest.json')
 
 

@@ -1,4 +1,4 @@
-"""Make or check PASCAL-Context in the layout `PASCAL_MT`, which the data set `PASCALContext` reads.
+r"""Make or check PASCAL-Context in the layout `PASCAL_MT`, which the data set `PASCALContext` reads.
 
 From the archive of ASTMT and MTI-Net, or that of InvPT; or only check a folder that is already there:
     python tools/dataset_converters/pascal_context.py PASCAL_MT.tgz --out data/pascal_context
@@ -16,14 +16,14 @@ import json
 import shutil
 from pathlib import Path
 
-import cv2
 import numpy as np
 from rich.progress import track
 
 from mmmtl.datasets.pascal_labels import VOC_OF_CONTEXT
 from mmmtl.datasets.pascal_part import read_objects
-from mmmtl.datasets.readers import files_by_stem, read_mat
-from mmmtl.utils.manifest import check_counts, checked_folder, extract, whole_folder, write_manifest
+from mmmtl.datasets.readers import decode_normals, files_by_stem, read_mat, read_raw
+from mmmtl.utils.manifest import check_counts, checked_folder, extract, whole_folder, write_manifest, write_png
+from mmmtl.utils.normal_signs import report_facing
 
 SPLITS = dict(train=4998, val=5105)
 FOLDERS = dict(
@@ -73,7 +73,7 @@ def convert(args: argparse.Namespace, root: Path) -> None:
             if name in found['parts']:
                 shutil.copyfile(found['parts'][name], root / f'human_parts/{name}.mat')
             labels = to_voc(read_mat(found['context'][name], 'LabelMap'))
-            cv2.imwrite(str(root / f'semseg/pascal-context/{name}.png'), labels)
+            write_png(root / f'semseg/pascal-context/{name}.png', labels)
 
 
 def to_voc(labels: np.ndarray) -> np.ndarray:
@@ -122,11 +122,14 @@ def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def finish(root: Path, args: argparse.Namespace, sources: list[Path]) -> None:
-    """Count, check, list the people and write the manifest."""
+    """Count, check, list the people, look at the normals and write the manifest."""
     counts, expected = count(root)
     if not args.allow_partial:
         check_counts(counts, expected, where=args.source)
     list_parts(root)
+    if files := sorted((root / 'normals_distill').glob('*.png')):
+        some = files[:: -(-len(files) // 20)]
+        print(report_facing(np.concatenate([decode_normals(read_raw(file)).reshape(-1, 3) for file in some])))
     write_manifest(root, dataset='pascal_context', counts=counts, sources=sources)
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from mmmtl.datasets.virtual_kitti2 import SCENES, VARIANTS
-from mmmtl.utils.manifest import check_counts, extract, whole_folder, write_manifest
+from mmmtl.utils.manifest import check_counts, joined_folder, write_manifest
 
 FRAMES = dict(zip(SCENES, (447, 233, 270, 339, 837), strict=True))
 VIEWS = len(VARIANTS) * 2
@@ -53,15 +53,8 @@ def finish(root: Path, args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    if args.out is None:
-        if len(args.sources) > 1 or not args.sources[0].is_dir():
-            raise SystemExit('archives need --out; without it, give one folder to check')
-        finish(args.sources[0], args)
-    else:
-        with whole_folder(args.out) as root:
-            for source in args.sources:
-                extract(source, root)
-            finish(root, args)
+    with joined_folder(args.sources, args.out) as root:
+        finish(root, args)
     print(f'{args.out or args.sources[0]}: complete, see manifest.json')
 
 

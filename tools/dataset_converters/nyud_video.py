@@ -1,0 +1,253 @@
+r"""Make clips of NYU Depth v2, a VideoFolder: the labelled frames with the raw frames before them.
+
+    python tools/dataset_converters/nyud_video.py nyu_depth_v2_labeled.mat --raw nyu_depth_v2_raw --splits splits.mat \
+        --classes classMapping40.mat --out data/nyuv2_video
+
+The raw folder has one folder per scene, or per part of a scene (basement_0001a, basement_0001b). A labelled frame is
+found there by the file name that the official file gives, the frames before it by their times. If a scene is missing
+or begins too late, the clip has the frames that there are: the data set's `clip.missing` says what becomes of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from rich.progress import track
+
+from mmmtl.datasets import Clip, VideoFolder
+from mmmtl.datasets.nyuv2 import classes_13
+from mmmtl.datasets.readers import (
+    check_signs,
+    decode_normals,
+    files_by_stem,
+    read_npy,
+    read_picture,
+    read_raw,
+    unit_normals,
+)
+from mmmtl.utils.cli import positive
+from mmmtl.utils.manifest import check_counts, whole_folder, write_manifest, write_png
+from mmmtl.utils.normal_signs import DOUBTFUL, find_normal_signs, report_signs
+from mmmtl.utils.nyu_labeled import SPLITS, open_labeled, read_class_mapping, read_splits, read_strings
+
+NAME = re.compile(r'r-(\d+\.\d+)-(\d+)\.ppm')
+PART = re.compile(r'(.+_\d{4})[a-z]')
+IGNORE = 255
+# The colour camera, of the data set's toolbox (camera_params.m); the labelled pictures are rectified, the raw are not.
+CAMERA = np.array([[518.85790117450188, 0, 325.58244941119034], [0, 519.46961112127485, 253.73616633400465], [0, 0, 1]])
+DISTORTION = np.array(
+    [0.20796615318809061, -0.58613825163911781, 7.2231363135888329e-4, 1.0479627195765181e-3, 0.49856986684705107]
+)
+INSIDE = (slice(45, 471), slice(41, 601))
+
+
+class RawFrame(NamedTuple):
+    """A frame of the raw data, sorted by time; without a path where the file is missing or empty."""
+
+    stamp: float
+    counter: int
+    name: str
+    path: Path | None
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', type=Path, help='nyu_depth_v2_labeled.mat')
+    parser.add_argument('--raw', type=Path, required=True, help='folder of the raw scenes')
+    parser.add_argument('--splits', type=Path, required=True, help='splits.mat')
+    parser.add_argument(
+        '--classes', type=Path, required=True, help='classMapping40.mat; the 13 classes are made of its 40'
+    )
+    parser.add_argument('--out', type=Path, required=True, help='the new data set')
+    parser.add_argument(
+        '--normals', type=Path, help='folder of 0001.png (RGB) or 0001.npy, ..., of the labelled frames'
+    )
+    parser.add_argument(
+        '--normal-signs', type=int, nargs=3, default=(1, 1, 1), metavar='S', help='1 or -1 for their x, y and z'
+    )
+    parser.add_argument('--key-frame-interval', type=positive, default=5, help='the clips serve intervals up to this')
+    parser.add_argument(
+        '--rate', type=float, help='frames per second of the clips; by default every raw frame is taken'
+    )
+    parser.add_argument('--max-gap', type=float, default=0.5, help='a longer pause, in seconds, ends the clip')
+    parser.add_argument('--raw-depth', action='store_true', help='the measured depth alone, without in-painting')
+    parser.add_argument('--no-rectify', action='store_true', help='leave the raw frames as the camera distorts them')
+    parser.add_argument('--allow-partial', action='store_true', help='accept another number of images than 795 / 654')
+    return parser.parse_args()
+
+
+def find_scenes(raw: Path) -> dict[str, list[Path]]:
+    """{name of a scene without the letter of its part: folders}, one or two levels below `raw`."""
+    scenes: dict[str, list[Path]] = {}
+    for folder in sorted([*raw.glob('*'), *raw.glob('*/*')]):
+        if '.' not in folder.name and folder.is_dir():
+            scenes.setdefault(without_part(folder.name), []).append(folder)
+    if not scenes:
+        raise FileNotFoundError(f'{raw}: has no folders of scenes; check --raw')
+    return scenes
+
+
+def without_part(scene: str) -> str:
+    """basement_0001 of basement_0001a."""
+    match = PART.fullmatch(scene)
+    return scene if match is None else match[1]
+
+
+def read_timeline(folders: Sequence[Path]) -> list[RawFrame]:
+    """The colour frames of a scene's parts by time, also those that only INDEX.txt has."""
+    frames = {}
+    for folder in folders:
+        index = folder / 'INDEX.txt'
+        listed = index.read_text().split() if index.is_file() else []
+        for name in {*listed, *(path.name for path in folder.glob('r-*.ppm'))}:
+            if (match := NAME.fullmatch(name)) is not None:
+                path = folder / name
+                whole = path.is_file() and path.stat().st_size > 0
+                frames[name] = RawFrame(float(match[1]), int(match[2]), name, path if whole else None)
+    return sorted(frames.values(), key=lambda frame: frame[:3])
+
+
+def frames_before(
+    timeline: Sequence[RawFrame], name: str, *, count: int, rate: float | None, max_gap: float
+) -> list[Path | None]:
+    """The last `count` frames before the one of a name, the oldest first; None where one is missing.
+
+    Args:
+        timeline: of `read_timeline`.
+        name: file name of the labelled frame.
+        count: how many.
+        rate: frames per second, of which each is the nearest in time; None takes every frame.
+        max_gap: seconds without a frame, in which the camera is taken to have stopped.
+    """
+    names = [frame.name for frame in timeline]
+    if name not in names:
+        return [None] * count
+    here = names.index(name)
+    first = here
+    while first and timeline[first].stamp - timeline[first - 1].stamp <= max_gap:
+        first -= 1
+    earlier = timeline[first:here]
+    if rate is None:
+        found = [frame.path for frame in earlier[max(0, len(earlier) - count) :]]
+        return [None] * (count - len(found)) + found
+    now = timeline[here].stamp
+    clip: list[Path | None] = []
+    for steps in range(count, 0, -1):
+        target = now - steps / rate
+        nearest = min(earlier, key=lambda frame: abs(frame.stamp - target), default=None)
+        near = nearest is not None and abs(nearest.stamp - target) < 0.5 / rate
+        clip.append(nearest.path if nearest is not None and near else None)
+    return clip
+
+
+def rectify(image: np.ndarray) -> np.ndarray:
+    """A raw frame of 640x480 without the distortion of its lens; white outside, as the labelled pictures are."""
+    if image.shape[:2] != (480, 640):
+        raise ValueError(f'a raw frame has {image.shape[1::-1]} pixels, not (640, 480); give --no-rectify')
+    columns, rows = cv2.initUndistortRectifyMap(CAMERA, DISTORTION, np.eye(3), CAMERA, (640, 480), cv2.CV_32FC1)
+    return cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderValue=(255, 255, 255))
+
+
+def read_normals(path: Path, signs: tuple[int, ...], size: tuple[int, ...]) -> np.ndarray:
+    """Normals of a file as RGB, v = round((n + 1) / 2 * 255), (0, 0, 0) = none."""
+    normals = unit_normals(read_npy(path)) if path.suffix == '.npy' else decode_normals(read_raw(path))
+    if normals.shape != (*size, 3):
+        raise ValueError(f'{path}: normals of shape {normals.shape}, not {(*size, 3)}; resize them first')
+    rgb = ((normals * np.array(signs) + 1) / 2 * 255).round().astype(np.uint8)
+    return np.where(normals.any(axis=-1, keepdims=True), rgb, 0).astype(np.uint8)
+
+
+def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
+    """Write clips and labels of the official file, and count them."""
+    mapping = read_class_mapping(args.classes)
+    signs = check_signs(args.normal_signs)
+    normals = {} if args.normals is None else files_by_stem(args.normals)
+    scenes = find_scenes(args.raw)
+    timelines: dict[str, list[RawFrame]] = {}
+    before = Clip(interval=args.key_frame_interval).length - 1
+    videos: dict[str, dict[str, Any]] = {}
+    counts: Counter[str] = Counter()
+    differences = []
+    with open_labeled(args.source) as file:
+        depths = file['rawDepths' if args.raw_depth else 'depths']
+        names = [PurePosixPath(name) for name in read_strings(file, 'rawRgbFilenames')]
+        splits = read_splits(args.splits, len(depths))
+        numbers = {number: 'test' if split == 'val' else split for split, found in splits.items() for number in found}
+        for number in track(sorted(numbers), description='Converting', transient=True):
+            video, index, split = f'{number:04d}', number - 1, numbers[number]
+            scene = without_part(names[index].parent.name)
+            if scene not in timelines:
+                timelines[scene] = read_timeline(scenes.get(scene, ()))
+            clip = frames_before(
+                timelines[scene], names[index].name, count=before, rate=args.rate, max_gap=args.max_gap
+            )
+            for folder in ('frames', 'semseg', 'depth', *(('normals',) if video in normals else ())):
+                (root / folder / video).mkdir(parents=True)
+            # MATLAB's order of the axes, reversed: (3, W, H) and (W, H).
+            picture = np.ascontiguousarray(file['images'][index].transpose(2, 1, 0)[..., ::-1])
+            for time, path in enumerate(clip):
+                if path is not None:
+                    frame = read_picture(path)
+                    write_png(root / 'frames' / video / f'{time:06d}.png', frame if args.no_rectify else rectify(frame))
+            label = f'{before:06d}.png'
+            write_png(root / 'frames' / video / label, picture)
+            labels = mapping[file['labels'][index].T]
+            write_png(root / 'semseg' / video / label, classes_13(np.where(labels == 0, IGNORE, labels - 1)))
+            write_png(root / 'depth' / video / label, (depths[index].T * 1000).round().clip(0, 65535).astype(np.uint16))
+            if video in normals:
+                rgb = read_normals(normals[video], signs, picture.shape[:2])
+                write_png(root / 'normals' / video / label, rgb[..., ::-1])
+            videos[video] = dict(split=split, length=before + 1, raw=str(names[index]))
+            counts[split] += 1
+            counts[f'{split}/complete'] += None not in clip
+            own = next((frame.path for frame in timelines[scene] if frame.name == names[index].name), None)
+            if own is not None and picture.shape[:2] == (480, 640):
+                raw = read_picture(own)
+                differences.append(
+                    [np.abs(image[INSIDE] * 1.0 - picture[INSIDE]).mean() for image in (rectify(raw), raw)]
+                )
+    (root / 'videos.json').write_text(json.dumps(videos, indent=1) + '\n')
+    if differences:
+        rectified, plain = np.median(differences, axis=0)
+        print(f'raw frames of labelled ones differ from these by {rectified:.1f} when rectified, {plain:.1f} when not')
+    return counts
+
+
+def check_normals(root: Path) -> None:
+    """Refuse normals whose axes are not the package's, as the depth shows."""
+    tasks = dict(depth=dict(type='DepthEstimation', max_depth=10.0), normals=dict(type='SurfaceNormals'))
+    found = find_normal_signs(VideoFolder(str(root), metainfo=dict(tasks=tasks)))
+    if found is not None and found.signs != (1, 1, 1) and found.angle <= DOUBTFUL:
+        raise ValueError(
+            f'normals: they fit the depth with other signs: add --normal-signs {" ".join(map(str, found.signs))}'
+        )
+    print(report_signs(found))
+
+
+def main() -> None:
+    args = parse_args()
+    if args.rate is not None and args.rate <= 0:
+        raise SystemExit(f'--rate must be positive, not {args.rate}')
+    with whole_folder(args.out) as root:
+        counts = convert(args, root)
+        if not args.allow_partial:
+            check_counts(counts, dict(train=SPLITS['train'], test=SPLITS['val']), where=args.source)
+        if args.normals is not None:
+            check_normals(root)
+        sources = [args.source, args.raw, args.splits, args.classes, *([] if args.normals is None else [args.normals])]
+        write_manifest(root, dataset='nyuv2_video', counts=counts, sources=sources)
+    for split in ('train', 'test'):
+        print(f'{split}: {counts[f"{split}/complete"]} of {counts[split]} labels have all frames of their clips')
+    print(f'{args.out}: complete, see manifest.json')
+
+
+if __name__ == '__main__':
+    main()
