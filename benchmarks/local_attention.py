@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from local_attention_measure import Machine, peak_memory, replayed
+from local_attention_measure import Machine, replayed
 from local_attention_rivals import Attention, Contender, Unavailable, contenders
 from torch import Tensor
+
+from mmmtl.utils.measure import describe_machine, peak_memory
 
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 6e-2}
 SLOW = 0.5  # seconds; what takes longer runs in the first rounds alone
@@ -218,7 +220,7 @@ def main() -> None:
         result = {
             'date': time.strftime('%Y-%m-%d'),
             'clock': args.clock,
-            'machine': machine.describe(),
+            'machine': describe_machine(args.device),
             'host_os': platform.platform(),
             'tables': tables,
         }

@@ -1,22 +1,14 @@
-"""Clocks, memory and the machine's own rates, for `local_attention.py`."""
+"""Clocks and the machine's own rates, for the scripts beside it."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
-import os
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import torch
 
-from mmmtl.ops.local_attention import cpu_backend
+from mmmtl.utils.measure import Step
 
-Step = Callable[[], Any]
 TURN = 0.02  # seconds for which a step is repeated on a CPU
 
 
@@ -59,43 +51,6 @@ class Machine:
         product = torch.empty_like(first)
         self.gemm_rate = max(self.gemm_rate, 2 * side**3 / self.seconds(lambda: torch.mm(first, second, out=product)))
 
-    def describe(self) -> dict[str, Any]:
-        """Return what a reader must know of the machine."""
-        result = {
-            'torch': torch.__version__,
-            'python': platform.python_version(),
-            'cpu': _cpu_model(),
-            'cores': os.cpu_count(),
-            'instruction_set': cpu_backend.instruction_set(),
-            'threads': torch.get_num_threads(),
-            'load': os.getloadavg(),
-        }
-        if self.device == 'cuda':
-            result |= {
-                'gpu': torch.cuda.get_device_name(),
-                'cuda': torch.version.cuda,
-                'float32_matmul_precision': torch.get_float32_matmul_precision(),
-            }
-        return result
-
-
-def peak_memory(step: Step, device: str) -> int:
-    """Return by how many bytes the memory grows at most during a step; on a CPU, resident memory (Linux)."""
-    gc.collect()
-    if device == 'cuda':
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        step()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
-    with contextlib.suppress(OSError, AttributeError):  # give back what is free, or it would hide the growth
-        ctypes.CDLL(None).malloc_trim(0)
-    Path('/proc/self/clear_refs').write_text('5')  # the peak starts again from here
-    before = _status('VmRSS')
-    step()
-    return _status('VmHWM') - before
-
 
 def replayed(step: Step) -> tuple[Step, bool]:
     """Return the step as a replay of its CUDA graph, or as it is if it cannot be captured; and which."""
@@ -113,15 +68,3 @@ def replayed(step: Step) -> tuple[Step, bool]:
     except RuntimeError:
         torch.cuda.synchronize()
         return step, False
-
-
-def _status(name: str) -> int:
-    lines = Path('/proc/self/status').read_text(encoding='utf-8').splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
-
-
-def _cpu_model() -> str:
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
-        return next(line.split(':')[1].strip() for line in lines if line.startswith('model name'))
-    return platform.processor()

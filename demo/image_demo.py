@@ -10,7 +10,7 @@ from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.datasets.readers import IMAGE_SUFFIXES, read_picture
-from mmmtl.utils.cli import add_config_arguments, add_inferencer_arguments, load_config
+from mmmtl.utils.cli import add_config_arguments, add_inferencer_arguments, inferencer_options, load_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,7 +25,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     paths = find_pictures(Path(args.image))
-    inferencer = MultiTaskInferencer(load_config(args), args.checkpoint, device=args.device, size=args.size or 'config')
+    options = inferencer_options(args)
+    inferencer = MultiTaskInferencer(load_config(args), args.checkpoint, size=args.size or 'config', **options)
     folder = Path(args.out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     for path in track(paths, 'pictures'):

@@ -18,8 +18,8 @@ from mmmtl.apis import MultiTaskInferencer, VideoWriter, read_frames
 from mmmtl.datasets.readers import IMAGE_SUFFIXES
 from mmmtl.models import VideoMultiTaskSegmentor
 from mmmtl.models.segmentors import KeyFramePolicy
-from mmmtl.structures import StreamState
-from mmmtl.utils.cli import add_config_arguments, add_inferencer_arguments, load_config
+from mmmtl.structures import Memory, StreamState
+from mmmtl.utils.cli import add_config_arguments, add_inferencer_arguments, inferencer_options, load_config
 
 DEFAULT_FPS = 15.0
 
@@ -40,7 +40,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     video, frames, fps = open_video(args.video)
-    inferencer = MultiTaskInferencer(load_config(args), args.checkpoint, device=args.device, size=args.size or 'config')
+    options = inferencer_options(args)
+    inferencer = MultiTaskInferencer(load_config(args), args.checkpoint, size=args.size or 'config', **options)
     clock = Clock(inferencer)
     total = min(frames or np.inf, args.max_frames or np.inf)
     source = clock.start(itertools.islice(read_frames(video), args.max_frames))
@@ -114,7 +115,7 @@ class Clock:
         return '\n'.join(lines)
 
 
-class Listener:
+class Listener(KeyFramePolicy):
     """A key-frame policy that does as another does and notes what it said."""
 
     kind = ''
@@ -122,10 +123,12 @@ class Listener:
     def __init__(self, policy: KeyFramePolicy) -> None:
         self.policy = policy
 
-    def is_key_frame(self, state: StreamState) -> Tensor:
-        is_key = self.policy.is_key_frame(state) | ~state.has_key
+    def is_key_frame(self, state: StreamState, frames: Tensor) -> Tensor:
+        return self.policy.is_key_frame(state, frames)
+
+    def remember(self, state: StreamState, frames: Tensor, is_key: Tensor) -> Memory:
         self.kind = 'key frames' if is_key.all() else 'non-key frames'
-        return is_key
+        return self.policy.remember(state, frames, is_key)
 
 
 if __name__ == '__main__':

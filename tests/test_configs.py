@@ -54,6 +54,12 @@ def has_clips(path: Path) -> bool:
     return any(map(has_clips, bases_of(path)))
 
 
+def runs_on_clips(name: str) -> bool:
+    """Whether a config's model runs on clips: then its name says the interval of key frames."""
+    match = NAME.fullmatch(Path(name).stem)
+    return match is not None and match['interval'] is not None
+
+
 def every_dict(value: Any) -> Iterator[dict]:
     if isinstance(value, dict):
         yield value
@@ -84,7 +90,7 @@ def test_its_name_says_what_it_is(name: str) -> None:
     if match['schedule'] != 'demo':
         assert length[match['schedule'][-1]] == int(match['schedule'][:-1])
     is_video = cfg.model.type == 'VideoMultiTaskSegmentor'
-    assert is_video == name.startswith('mila/') == (match['interval'] is not None)
+    assert is_video == (match['interval'] is not None)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         clip = loader.dataset.clip
         assert (clip is None) != has_clips(ROOT / name)
@@ -94,12 +100,12 @@ def test_its_name_says_what_it_is(name: str) -> None:
             assert loader.dataset.clip.interval == int(match['interval']) == cfg.model.key_frame_policy.interval
     sizes = [part['size'] for part in every_dict(cfg.train_dataloader.dataset.to_dict()) if 'size' in part]
     assert set(map(tuple, sizes)) <= {(int(match['height']), int(match['width']))}
-    for part in re.findall(r'd101|r50|mbv2|hrnet18|segnet', match['model']):
+    for part in re.findall(r'd101|d18|r50|mbv2|hrnet18|segnet', match['model']):
         kinds = {'d101': ('mmseg.ResNet', 101), 'r50': ('mmseg.ResNet', 50), 'mbv2': ('mmseg.MobileNetV2', None)}
-        kinds |= {'hrnet18': ('mmseg.HRNet', None), 'segnet': ('SegNet', None)}
+        kinds |= {'hrnet18': ('mmseg.HRNet', None), 'segnet': ('SegNet', None), 'd18': ('mmseg.ResNet', 18)}
         assert kinds[part] in [(d.get('type'), d.get('depth')) for d in every_dict(cfg.model.to_dict())]
-    single = re.fullmatch(r'single-task-(\w+)', match['method'])
-    assert (len(cfg.tasks) == 1) == bool(single or 'camvid' in name)
+    single = re.fullmatch(r'(?:.+-)?single-task-(\w+)', match['method'])
+    assert (len(cfg.tasks) == 1) == bool(single or re.search('camvid|kittistep|vspw', name))
     if single:
         assert list(cfg.tasks) == [single[1]]
 
@@ -126,7 +132,7 @@ def labelled_frames(dataset: dict[str, Any]) -> tuple[list[int], int] | str:
 
 
 @pytest.mark.parametrize('loader', LOADERS)
-@pytest.mark.parametrize('name', [name for name in FOUND if has_clips(ROOT / name) and not name.startswith('mila/')])
+@pytest.mark.parametrize('name', [name for name in FOUND if has_clips(ROOT / name) and not runs_on_clips(name)])
 def test_a_rival_sees_the_labelled_frames_of_the_video_model(name: str, loader: str) -> None:
     baseline = resolve_tasks(Config.fromfile(ROOT / name))[loader].dataset.to_dict()
     video = resolve_tasks(Config.fromfile(ROOT / video_config(name)))[loader].dataset.to_dict()
@@ -216,7 +222,7 @@ def test_its_model_learns_one_step(name: str, tmp_path: Path) -> None:
 
     kinds = {'SemanticSegmentation': 'ce', 'SaliencyDetection': 'bce', 'EdgeDetection': 'bce'}
     expected = {f'{name}.loss_{kinds.get(type(task).__name__, "l1")}' for name, task in model.tasks.items()}
-    expected |= {'align.loss_l1', 'align.loss_adversarial'} if is_video else set()
+    expected |= {'align.loss_l1', 'align.loss_adversarial'} if cfg.model.get('align_loss') else set()
     scales = dict(SCAHead=4, PADNetHead=1).get(cfg.model.decode_head.type, 0)
     expected |= {f'preliminary.{i}.{key}' for i in range(scales) for key in expected}
     expected |= {f'distill.{t}.loss_{kind}' for t in model.tasks for kind in ('feature', 'prediction') if is_student}

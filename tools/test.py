@@ -1,15 +1,17 @@
-"""Test a checkpoint: a table of every metric, a JSON file, pictures."""
+"""Test a checkpoint, on labelled frames or on whole videos: a table of every metric, a JSON file, pictures."""
 
 from __future__ import annotations
 
 import argparse
 
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmmtl import __version__
-from mmmtl.engine import build_runner
+from mmmtl.engine import StreamTestLoop, build_runner
 from mmmtl.evaluation import MultiTaskMetric, delta_m_meta, metrics_table, write_metrics
 from mmmtl.tasks import build_tasks, dataset_configs
+from mmmtl.utils import average_macs, build_on_meta
 from mmmtl.utils.cli import add_common_arguments, load_config
 from mmmtl.utils.launch import set_launcher
 
@@ -21,7 +23,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', metavar='metrics.json', help='write the metrics there')
     parser.add_argument('--show-dir', help='write pictures of labels and predictions there')
     parser.add_argument('--show-interval', type=int, default=10, help='samples from one picture to the next')
-    parser.add_argument(
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        '--stream',
+        action='store_true',
+        help='run over whole videos, frame by frame: adds temporal metrics, and what the key-frame policy has cost',
+    )
+    how.add_argument(
         '--offsets',
         type=offsets,
         help="frames since the last key frame to test at: 'all', or numbers such as 0,4 (default: the config's)",
@@ -37,6 +45,14 @@ def offsets(text: str) -> str | list[int]:
         raise argparse.ArgumentTypeError(f"must be 'all' or numbers such as 0,4, not {text!r}") from None
 
 
+def stream(cfg: Config) -> None:
+    """Change the config to a test on whole videos, with temporal metrics."""
+    cfg.test_cfg = dict(type='StreamTestLoop')
+    metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    if not any(metric['type'] == 'TemporalConsistency' for metric in metrics):
+        cfg.test_evaluator = [*metrics, dict(type='TemporalConsistency')]
+
+
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
@@ -49,6 +65,8 @@ def main() -> None:
             raise SystemExit(f'{args.config}: --offsets needs data sets of clips (test_dataloader.dataset.clip)')
         for clip in clips:
             clip.offsets = args.offsets
+    if args.stream:
+        stream(cfg)
     set_launcher(cfg, args.launcher, args.local_rank)
     runner = build_runner(cfg)
     metrics = runner.test()
@@ -63,6 +81,11 @@ def main() -> None:
             measured = {name: task for name, task in tasks.items() if f'{name}/{task.primary_metric}' in metrics}
             meta['delta_m'] = delta_m_meta(metric.baseline.name, measured)
     print(metrics_table(metrics, tasks, others))
+    if isinstance(runner.test_loop, StreamTestLoop):
+        metrics['stream/GMAC'] = average_macs(build_on_meta(cfg), runner.test_loop.frames) / 1e9
+        ratio = metrics.get('stream/key_frame_ratio')
+        kinds = '' if ratio is None else f', {100 * ratio:.1f} % of them key frames'
+        print(f'{metrics["stream/frames"]} frames{kinds}; {metrics["stream/GMAC"]:.4g} GMAC per frame')
     if args.out:
         write_metrics(args.out, metrics, meta)
         print(f'metrics: {args.out}')

@@ -22,6 +22,7 @@ from mmmtl.tasks import resolve_tasks
 from mmmtl.utils.input_size import input_size
 from mmmtl.visualization import grid, task_tiles
 
+from .optimize import Optimization, optimize_for_inference, warm_up
 from .video import read_frames
 
 Maps = dict[str, np.ndarray]
@@ -36,10 +37,12 @@ class MultiTaskInferencer:
         device: 'cpu', 'cuda', ...; by default CUDA where there is one.
         size: (height, width) that pictures are resized to for the model, and that maps have; by default that of the
             config's test pipeline, if it has one. None keeps that of the pictures.
+        optimize: 'fuse' or 'compile' for speed, see `optimize_for_inference`; None leaves the model as it is.
+        dtype: in which an optimised model computes; None keeps float32.
 
     Raises:
         FileNotFoundError: no such config or checkpoint.
-        ValueError: the checkpoint is of other tasks, unsafe, or does not fit the model.
+        ValueError: the checkpoint is of other tasks, unsafe, or does not fit the model; it cannot be compiled here.
 
     Examples:
         >>> inferencer = MultiTaskInferencer('config.py', 'weights.pth')  # doctest: +SKIP
@@ -54,6 +57,8 @@ class MultiTaskInferencer:
         *,
         device: str | None = None,
         size: tuple[int, int] | Literal['config'] | None = 'config',
+        optimize: Optimization | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         cfg = config if isinstance(config, Config) else Config.fromfile(config)
         cfg = resolve_tasks(cfg)
@@ -72,6 +77,11 @@ class MultiTaskInferencer:
             # A checkpoint may know more tasks than the config.
             self.model.load_state_dict(state_dict, strict=False)
         self.tasks = self.model.tasks
+        self.optimize = optimize
+        if optimize is not None:
+            optimize_for_inference(self.model, optimize, dtype=dtype)
+        elif dtype is not None:
+            raise ValueError(f"dtype={dtype} needs optimize='fuse' or 'compile'")
 
     def __call__(self, images: str | Path | np.ndarray | Sequence[Any]) -> Maps | list[Maps]:
         """Maps of one picture, or of each of several: {task: (M, H, W)}.
@@ -92,6 +102,8 @@ class MultiTaskInferencer:
     def stream(self, video: str | Path | int | Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, Maps]]:
         """Frames and maps of a video, one by one, with no more delay than the model's.
 
+        With optimize='compile' every kind of frame is compiled before the first one is predicted.
+
         Args:
             video: a file, a folder of frames, a URL, the number of a camera, or frames (H, W, 3) uint8 BGR; all of one
                 size.
@@ -104,8 +116,10 @@ class MultiTaskInferencer:
             ValueError: the video cannot be opened, holds no frame, or changes its size.
         """
         state = None
-        for frame in read_frames(video):
+        for number, frame in enumerate(read_frames(video)):
             frame = self._load(frame)
+            if not number and self.optimize == 'compile':
+                warm_up(self.model, self._inputs(frame).shape[-2:])
             maps, state = self._predict(frame, state)
             yield frame, maps
 
@@ -123,11 +137,15 @@ class MultiTaskInferencer:
     @torch.inference_mode()
     def _predict(self, image: np.ndarray, state: StreamState | None) -> tuple[Maps, StreamState | None]:
         size = image.shape[:2]
-        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        inputs: Tensor = self.model.data_preprocessor({'inputs': [pixels]})['inputs']
+        inputs = self._inputs(image)
         if isinstance(self.model, VideoMultiTaskSegmentor):
             logits, state = self.model.stream_logits(inputs, state)
         else:
             logits = self.model(inputs)
         maps = self.model.decode({name: value[0] for name, value in logits.items()}, inputs.shape[-2:], size, size)
         return {name: maps.get(name).cpu().numpy() for name in self.tasks}, state
+
+    def _inputs(self, image: np.ndarray) -> Tensor:
+        """(1, 3, H, W), normalised and padded."""
+        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return self.model.data_preprocessor({'inputs': [pixels]})['inputs']

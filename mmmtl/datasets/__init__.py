@@ -11,7 +11,7 @@ from .mtan import MTANCityscapes, MTANNYUv2
 from .nyud import NYUD
 from .nyuv2 import NYUv2
 from .pascal_context import PASCALContext
-from .samplers import Draw, EpochDrawSampler, InfiniteDrawSampler
+from .samplers import Draw, EpochDrawSampler, InfiniteDrawSampler, VideoSampler
 from .synthetic_video import SyntheticVideo
 from .video_folder import VideoFolder
 from .virtual_kitti2 import VirtualKITTI2
@@ -36,6 +36,7 @@ __all__ = [
     'SyntheticVideo',
     'VSPW',
     'VideoFolder',
+    'VideoSampler',
     'VirtualKITTI2',
     'transforms',
 ]

@@ -1,4 +1,4 @@
-"""The base of every data set: labelled images, or labelled frames of videos with their clips."""
+"""The base of every data set: labelled images, labelled frames of videos with their clips, or whole videos."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ class MultiTaskDataset(BaseDataset):
         data_root: folder of the data set.
         step: use every `step`-th labelled frame of each video.
         clip: arguments of `Clip`; None for single images.
+        whole_videos: the items are all frames of the videos that have a labelled one, in order, each alone and with
+            what labels it has; of `clip` counts only whether a label without a picture is skipped. For
+            `StreamTestLoop`, which sets it.
+        exact_flow: whole videos come with the motion between their frames, where the data set knows it (`read_flow`).
         pipeline: transforms.
         metainfo: holds `tasks`, put there by `resolve_tasks`; kept as plain dicts.
         indices: use only the first so many items, or those listed.
@@ -42,7 +46,7 @@ class MultiTaskDataset(BaseDataset):
         lazy_init: do not read the file lists yet.
 
     Raises:
-        ValueError: no tasks, no labelled frame, or a video that is shorter than a clip.
+        ValueError: no tasks, no labelled frame, a video that is shorter than a clip, or whole videos of stills.
         FileNotFoundError: a labelled frame or, where `clip.missing` is 'error', another frame of a clip is missing.
     """
 
@@ -52,6 +56,8 @@ class MultiTaskDataset(BaseDataset):
         *,
         step: int = 1,
         clip: dict[str, Any] | None = None,
+        whole_videos: bool = False,
+        exact_flow: bool = False,
         pipeline: Sequence[dict] = (),
         metainfo: Mapping[str, Any] | None = None,
         indices: int | Sequence[int] | None = None,
@@ -65,6 +71,13 @@ class MultiTaskDataset(BaseDataset):
             raise ValueError(f'step must be at least 1, not {step}')
         self.step = step
         self.clip = None if clip is None else Clip(**clip)
+        self.whole_videos = whole_videos
+        self.exact_flow = exact_flow
+        self.skip_missing = self.clip is not None and self.clip.missing == 'skip'
+        if whole_videos and self.clip is not None:
+            if self.clip.still:
+                raise ValueError(f'{data_root}: a data set of stills (clip.still) has no whole videos')
+            self.clip = None
         super().__init__(
             data_root=str(data_root),
             metainfo=plain,
@@ -94,6 +107,15 @@ class MultiTaskDataset(BaseDataset):
         """Number of frames of a video, None where unknown."""
         return None
 
+    def read_flow(self, video: str, time: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """The exact motion from frame `time` to the next, None where the data set does not know it.
+
+        Returns:
+            (H, W, 2) float32: what is seen at pixel (x, y) is at (x, y) + flow[y, x] in the next frame, whether it is
+            visible there or not; and (H, W) bool, where there is a motion.
+        """
+        return None
+
     def frame_name(self, video: str, time: int) -> str:
         """Where the picture of a frame should be, for messages."""
         return f'{self.data_root or type(self).__name__}: frame {time} of video {video!r}'
@@ -116,6 +138,8 @@ class MultiTaskDataset(BaseDataset):
                 'data_root, split and the names of the tasks (or their `source`)'
             )
         frames = [dict(frame, frames=[found]) for frame in frames if (found := self._picture(frame)) is not None]
+        if self.whole_videos:
+            return self._all_frames(frames)
         if self.clip is None:
             return frames
         if not self.clip.still:
@@ -148,6 +172,13 @@ class MultiTaskDataset(BaseDataset):
             results.update(offset=offset, slots=slots, valid_slots=tuple(valid))
             if not self.clip.still:
                 results['frames'] = self._clip_frames(results, offset)
+        if self.exact_flow and self.find_frame(results['video'], before := results['time'] - 1) is not None:
+            try:
+                results['flow'] = self.read_flow(results['video'], before)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(
+                    f"{error}. Or estimate it: dict(type='TemporalConsistency', exact_flow=False) in test_evaluator"
+                ) from None
         return self.pipeline(results)
 
     def __getitem__(self, idx: int) -> Any:
@@ -156,14 +187,33 @@ class MultiTaskDataset(BaseDataset):
         return self.prepare_data(idx)
 
     def _picture(self, frame: dict[str, Any]) -> Any | None:
-        """Reference of a labelled frame's picture; to lack one is an error, or None where clips are skipped for it."""
+        """Reference of a labelled frame's picture; to lack one is an error, or None where frames are skipped for it."""
         found = self.find_frame(frame['video'], frame['time'])
-        if found is not None or (self.clip is not None and self.clip.missing == 'skip'):
+        if found is not None or self.skip_missing:
             return found
         raise FileNotFoundError(
             f'{self.frame_name(frame["video"], frame["time"])} is missing, but there is a label for it: '
             f'{next(iter(frame["maps"].values()))}; add the frame or remove the label'
         )
+
+    def _all_frames(self, labelled: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Items of all frames around and between the labelled ones, video by video."""
+        videos: dict[str, dict[int, dict[str, Any]]] = {}
+        for frame in labelled:
+            videos.setdefault(frame['video'], {})[frame['time']] = frame
+        items = []
+        for video, known in videos.items():
+            first, last = min(known), max(known)
+            while self.find_frame(video, first - 1) is not None:
+                first -= 1
+            while self.find_frame(video, last + 1) is not None:
+                last += 1
+            for time in range(first, last + 1):
+                if time in known:
+                    items.append(known[time])
+                elif (found := self.find_frame(video, time)) is not None:
+                    items.append(dict(video=video, time=time, maps={}, frames=[found]))
+        return items
 
     def _groups_of_offsets(self) -> list[list[int]]:
         """For each item to be made of a labelled frame, the offsets to draw from."""

@@ -57,8 +57,9 @@ class PASCALContext(MultiTaskDataset):
         data_root: the folder.
         split: 'train' or 'val'.
         normal_signs: factors 1 or -1 that turn the stored x, y, z into those of the package (x right, y down, z
-            forward). The data set does not say what its axes are, and scores do not depend on it. In use the vectors
-            turn with the picture like ours, so x and y must change their signs together.
+            forward). The data set does not say what its axes are; its scores do not depend on it, ATRC's label contexts
+            do. `tools/dataset_converters/pascal_context.py` says which way z points. In use the vectors turn with the
+            picture like ours, so x and y must change their signs together.
 
     Raises:
         FileNotFoundError: no list of the split.

@@ -1,10 +1,14 @@
-"""Samplers that number their draws, so that random augmentation is a function of seed and draw."""
+"""Samplers: of training, which number their draws, and of whole videos."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
 
-from mmengine.dataset import DefaultSampler, InfiniteSampler
+from mmengine.dataset import BaseDataset, DefaultSampler, InfiniteSampler
+from mmengine.dist import get_dist_info
+from torch.utils.data import Sampler
 
 from mmmtl.registry import DATA_SAMPLERS
 
@@ -60,3 +64,41 @@ class InfiniteDrawSampler(InfiniteSampler):
             number = self._position * self.world_size + self.rank
             self._position += 1
             yield Draw(index, number, self.seed)
+
+
+@DATA_SAMPLERS.register_module()
+class VideoSampler(Sampler[int]):
+    """Whole videos, frame by frame in order; every video goes to one process, once.
+
+    The longest videos are dealt out first, each to the process that has the fewest frames. A gap in the numbers of the
+    frames ends a video. A process may have none.
+
+    Args:
+        dataset: with `whole_videos=True`, in any wrapper.
+        seed: given by the runner; nothing is drawn.
+    """
+
+    def __init__(self, dataset: BaseDataset, seed: int | None = None) -> None:
+        rank, world_size = get_dist_info()
+        shares: list[list[range]] = [[] for _ in range(world_size)]
+        for video in sorted(video_ranges(dataset), key=len, reverse=True):
+            min(shares, key=lambda share: sum(map(len, share))).append(video)
+        self.videos = sorted(shares[rank], key=lambda video: video.start)
+
+    def __iter__(self) -> Iterator[int]:
+        return (index for video in self.videos for index in video)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.videos))
+
+
+def video_ranges(dataset: BaseDataset) -> list[range]:
+    """Indices of the frames of each video of a data set of whole videos."""
+    items = [dataset.get_data_info(index) for index in range(len(dataset))]
+    starts = [index for index, (a, b) in enumerate(pairwise(items), 1) if not is_next_frame(a, b)]
+    return [range(start, stop) for start, stop in pairwise([0, *starts, len(items)])]
+
+
+def is_next_frame(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether an item, or a sample, is the frame after another in the same video."""
+    return after['video'] == before['video'] and after['time'] == before['time'] + 1

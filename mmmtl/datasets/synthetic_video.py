@@ -9,7 +9,7 @@ import numpy as np
 from mmmtl.registry import DATASETS
 
 from .base import MultiTaskDataset
-from .synthetic_scene import Frame, Scene, make_scene, render
+from .synthetic_scene import Frame, Scene, make_scene, render, scene_flow
 
 SEEDS = {'train': 0, 'val': 1_000_000, 'test': 2_000_000}
 """The first scene of each split; no two splits share one."""
@@ -25,7 +25,7 @@ class FrameReference(NamedTuple):
         return f'{self.video}/{self.time:06d}'
 
 
-BYTES_PER_PIXEL = 21
+BYTES_PER_PIXEL = 23
 KEPT_BYTES = 1 << 30
 """Rendered frames are kept up to about so much memory per process."""
 
@@ -81,6 +81,10 @@ class SyntheticVideo(MultiTaskDataset):
     def read_map(self, source: str, reference: FrameReference) -> np.ndarray:
         """A map of a frame."""
         return getattr(self._render(reference), source).copy()
+
+    def read_flow(self, video: str, time: int) -> tuple[np.ndarray, np.ndarray]:
+        """The exact motion from a frame to the next, see `MultiTaskDataset.read_flow`."""
+        return scene_flow(self._scenes[video], self._render(FrameReference(video, time)), time)
 
     def _render(self, reference: FrameReference) -> Frame:
         if reference in self._rendered:

@@ -88,6 +88,10 @@ class VSPW(MultiTaskDataset):
         frames = self._frames[video]
         return frames[time] if 0 <= time < len(frames) else None
 
+    def frame_name(self, video: str, time: int) -> str:
+        """The folder, and the frame's place in it."""
+        return f'{Path(self.data_root) / "data" / video / "origin"}: frame {time}, counted from 0,'
+
     def video_length(self, video: str) -> int:
         """Number of frames."""
         return len(self._frames[video])

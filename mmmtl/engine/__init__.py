@@ -1,4 +1,4 @@
-"""Engine: runners, checkpoints, hooks and optimisers."""
+"""Engine: runners, loops, checkpoints, hooks and optimisers."""
 
 from .alternating_optim_wrapper import AlternatingOptimWrapperConstructor
 from .build import build_runner, check_components
@@ -14,6 +14,7 @@ from .hooks import (
     trained_tasks,
     weights_of,
 )
+from .stream_test_loop import StreamTestLoop
 
 __all__ = [
     'AlternatingOptimWrapperConstructor',
@@ -22,6 +23,7 @@ __all__ = [
     'EpochPositionHook',
     'IterationSeedHook',
     'MultiTaskVisualizationHook',
+    'StreamTestLoop',
     'TeacherHook',
     'build_runner',
     'check_components',

@@ -1,4 +1,4 @@
-"""Evaluation: the metric that asks the tasks, delta_m, and reports."""
+"""Evaluation: the metrics that ask the tasks, delta_m, and reports."""
 
 from .baseline import Baseline, load_baseline, read_metrics
 from .constant_predictor import constant_predictor, fit_constants
@@ -6,12 +6,14 @@ from .delta_m import delta_m, delta_m_meta
 from .multi_task_metric import MultiTaskMetric, merge_totals
 from .published import PUBLISHED, PublishedTable
 from .report import compare, comparison_table, metrics_table, write_metrics
+from .temporal_consistency import TemporalConsistency
 
 __all__ = [
     'PUBLISHED',
     'Baseline',
     'MultiTaskMetric',
     'PublishedTable',
+    'TemporalConsistency',
     'compare',
     'comparison_table',
     'constant_predictor',

@@ -33,8 +33,8 @@ def metrics_table(
     table.align = 'r'
     table.align['metric'] = 'l'
     for name, task in tasks.items():
-        for metric, up in task.higher_is_better.items():
-            key = f'{name}/{metric}'
+        temporal = {f'temporal/{name}/{metric}': up for metric, up in task.temporal_metrics.items()}
+        for key, up in {**{f'{name}/{metric}': up for metric, up in task.higher_is_better.items()}, **temporal}.items():
             if key not in metrics:
                 continue
             values = [metrics[key], *(metrics.get(f'offset_{o}/{key}') for o in offsets)]

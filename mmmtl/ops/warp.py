@@ -46,10 +46,13 @@ def warp(features: Tensor, flow: Tensor, *, border: Border = 'zeros') -> Tensor:
 def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
     """A flow (N, 2, h, w) in pixels of its map, as one of `size` (H, W) in pixels of that.
 
-    Bilinear, and an average where the flow becomes smaller.
+    Bilinear, and an average where the flow becomes smaller; in float32 at least.
     """
     height, width = flow.shape[-2:]
     if (height, width) == size:
         return flow
-    resized = F.interpolate(flow, size, mode='bilinear', antialias=True)
-    return resized * resized.new_tensor([size[1] / width, size[0] / height]).view(2, 1, 1)
+    # There is no antialiasing in bfloat16 on a CPU, nor are its pixels fine enough.
+    flow = flow.to(torch.promote_types(flow.dtype, torch.float32))
+    x, y = F.interpolate(flow, size, mode='bilinear', antialias=True).unbind(1)
+    # Two scalars, not a tensor of them, for whose copy a GPU would be waited for.
+    return torch.stack([x * (size[1] / width), y * (size[0] / height)], dim=1)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 Memory = dict[str, Tensor]
-"""What a neck remembers of a frame: named tensors whose first axis is the stream."""
+"""What is remembered of a frame: named tensors whose first axis is the stream."""
+
+FLAGS = ('has_key', 'has_non_key', 'frames', 'key_frames')
+SLOTS = ('key', 'non_key', 'policy')
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +26,10 @@ class StreamState:
         has_key: (N,) bool, CPU, rows whose `key` is valid.
         has_non_key: (N,) bool, CPU, rows whose `non_key` is valid.
         frames: (N,) int64, CPU, frames seen since the row was reset.
+        key_frames: (N,) int64, CPU, how many of them were key frames.
         key: what the neck remembers of the last key frame; empty before the first frame.
         non_key: the same of the last non-key frame.
+        policy: what the key-frame policy remembers; on the CPU, like the flags.
         resolution: (H, W) of the frames, None before the first; a change of resolution needs a new state.
 
     Examples:
@@ -35,8 +40,10 @@ class StreamState:
     has_key: Tensor
     has_non_key: Tensor
     frames: Tensor
+    key_frames: Tensor
     key: Memory = field(default_factory=dict)
     non_key: Memory = field(default_factory=dict)
+    policy: Memory = field(default_factory=dict)
     resolution: tuple[int, int] | None = None
 
     @classmethod
@@ -46,7 +53,26 @@ class StreamState:
             has_key=torch.zeros(num_streams, dtype=torch.bool, device='cpu'),
             has_non_key=torch.zeros(num_streams, dtype=torch.bool, device='cpu'),
             frames=torch.zeros(num_streams, dtype=torch.int64, device='cpu'),
+            key_frames=torch.zeros(num_streams, dtype=torch.int64, device='cpu'),
         )
+
+    @classmethod
+    def cat(cls, states: Sequence[StreamState]) -> StreamState:
+        """The state of all streams of several states, in their order.
+
+        Args:
+            states: at least one; those that have seen a frame have one resolution and one kind of model.
+
+        Raises:
+            ValueError: there are none, or their resolutions differ.
+        """
+        resolutions = {state.resolution for state in states if state.resolution is not None}
+        if not states or len(resolutions) > 1:
+            raise ValueError(f'states of one resolution are needed, and at least one, not {sorted(resolutions)}')
+        flags = {name: torch.cat([getattr(state, name) for state in states]) for name in FLAGS}
+        slots = {slot: _cat_memories([(getattr(state, slot), len(state)) for state in states]) for slot in SLOTS}
+        joined: dict[str, Any] = {**flags, **slots}
+        return cls(**joined, resolution=next(iter(resolutions), None))
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -63,6 +89,7 @@ class StreamState:
             has_key=self.has_key.index_fill(0, index, False),
             has_non_key=self.has_non_key.index_fill(0, index, False),
             frames=self.frames.index_fill(0, index, 0),
+            key_frames=self.key_frames.index_fill(0, index, 0),
         )
 
     def select(self, rows: Sequence[int] | Tensor) -> StreamState:
@@ -73,7 +100,9 @@ class StreamState:
         """
         index = self._index(rows)
         flags = replace(
-            self, has_key=self.has_key[index], has_non_key=self.has_non_key[index], frames=self.frames[index]
+            self,
+            **{name: getattr(self, name)[index] for name in FLAGS},
+            policy={name: tensor[index] for name, tensor in self.policy.items()},
         )
         return flags._map_memory(lambda tensor: tensor[index.to(tensor.device)])
 
@@ -87,9 +116,18 @@ class StreamState:
 
     @classmethod
     def from_state_dict(cls, state_dict: dict[str, Any]) -> StreamState:
-        """The inverse of `state_dict`, on the device of the tensors; flags and counters on the CPU."""
-        on_cpu = {name: state_dict[name].cpu() for name in ('has_key', 'has_non_key', 'frames')}
-        return cls(**{**state_dict, **on_cpu})
+        """The inverse of `state_dict`, on the device of the tensors; flags and counters on the CPU.
+
+        Raises:
+            ValueError: it is not the dict of a state of this version.
+        """
+        if different := sorted({one.name for one in fields(cls)} ^ state_dict.keys()):
+            raise ValueError(
+                f'not the state of streams of this version, which differs in {different}; begin the streams anew (None)'
+            )
+        on_cpu = {name: state_dict[name].cpu() for name in FLAGS}
+        policy = {name: tensor.cpu() for name, tensor in state_dict['policy'].items()}
+        return cls(**{**state_dict, **on_cpu, 'policy': policy})
 
     def _index(self, rows: Sequence[int] | Tensor) -> Tensor:
         """Row numbers, int64 on the CPU."""
@@ -106,3 +144,12 @@ class StreamState:
             key={name: function(tensor) for name, tensor in self.key.items()},
             non_key={name: function(tensor) for name, tensor in self.non_key.items()},
         )
+
+
+def _cat_memories(parts: Sequence[tuple[Memory, int]]) -> Memory:
+    """Memories of some streams each as one; where one remembers nothing, zeros, which nobody reads."""
+    some = {name: tensor for memory, _ in parts for name, tensor in memory.items()}
+    return {
+        name: torch.cat([memory.get(name, like.new_zeros(count, *like.shape[1:])) for memory, count in parts])
+        for name, like in some.items()
+    }

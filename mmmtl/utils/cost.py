@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from prettytable import PrettyTable
-from torch import Tensor, nn
+from torch import nn
 
 from mmmtl.engine import check_components
-from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
+from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.data_preprocessor import round_up
 from mmmtl.registry import MODELS
-from mmmtl.structures import StreamState
 from mmmtl.tasks import resolve_tasks
 
+from .frame_kinds import AVERAGE, IMAGE, KEY, NON_KEY, frame_kinds, key_frame_interval
 from .macs import count_macs
-
-IMAGE, KEY, NON_KEY, AVERAGE = 'image', 'key', 'non_key', 'average'
 
 
 @dataclass(frozen=True)
@@ -119,14 +115,13 @@ def count_cost(model: MultiTaskSegmentor, shape: Sequence[int]) -> ModelCost:
     image = torch.empty(1, 3, *(round_up(side, divisor) for side in shape), device=device)
     training = model.training
     model.eval()
-    interval = getattr(model.key_frame_policy, 'interval', None) if isinstance(model, VideoMultiTaskSegmentor) else None
     own: dict[str, dict[str, int]] = {}
     operators: dict[str, dict[str, int]] = {}
     with torch.no_grad():
-        for kind, run in _frames(model, image, interval).items():
+        for kind, run in frame_kinds(model, image).items():
             own[kind], operators[kind] = count_macs(model, run)
     model.train(training)
-    return ModelCost((shape[0], shape[1]), interval, tuple(_parts(model, own)), operators)
+    return ModelCost((shape[0], shape[1]), key_frame_interval(model), tuple(_parts(model, own)), operators)
 
 
 def cost_table(cost: ModelCost) -> str:
@@ -156,42 +151,6 @@ def cost_table(cost: ModelCost) -> str:
         if name not in running:
             add(name, cost.total(name))
     return f'{table.get_string()}\nfor {cost.shape[0]}x{cost.shape[1]} pixels (height x width)'
-
-
-class _Always:
-    """A key-frame policy that always says the same."""
-
-    def __init__(self, is_key: bool) -> None:
-        self.is_key = is_key
-
-    def is_key_frame(self, state: StreamState) -> Tensor:
-        return torch.full((len(state),), self.is_key)
-
-
-def _frames(model: MultiTaskSegmentor, image: Tensor, interval: int | None) -> dict[str, Callable[[], Any]]:
-    """What computes the logits of each kind of frame."""
-    if not isinstance(model, VideoMultiTaskSegmentor):
-        return {IMAGE: partial(model.logits, image)}
-
-    def stream(is_key: bool, state: StreamState | None) -> StreamState:
-        with _policy(model, _Always(is_key)):
-            return model.stream_logits(image, state)[1]
-
-    state = stream(True, None)
-    if interval == 1:  # there are no other frames, so none is remembered either
-        return {KEY: partial(stream, True, state)}
-    state = stream(False, state)
-    return {KEY: partial(stream, True, state), NON_KEY: partial(stream, False, state)}
-
-
-@contextmanager
-def _policy(model: VideoMultiTaskSegmentor, policy: _Always) -> Iterator[None]:
-    original = model.key_frame_policy
-    model.key_frame_policy = policy
-    try:
-        yield
-    finally:
-        model.key_frame_policy = original
 
 
 def _parts(model: MultiTaskSegmentor, own: Mapping[str, Mapping[str, int]]) -> Iterator[Cost]:

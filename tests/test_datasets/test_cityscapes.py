@@ -81,6 +81,19 @@ def test_disparity(cityscapes: Path) -> None:
     assert np.allclose(maps['raw'][:, 0], [0, 0, 257 / 65535, 32257 / 65535], rtol=1e-6, atol=0)
 
 
+def test_disparity_of_the_sequences(cityscapes: Path) -> None:
+    (cityscapes / 'disparity').rename(cityscapes / 'disparity_sequence')
+    assert [item['gt_maps']['disparity'][3, 0] for item in build(cityscapes)] == [126, 126]
+
+
+def test_a_resize_changes_no_disparity(cityscapes: Path) -> None:
+    # It stays in pixels at the full width: a score of half the width is in the same unit.
+    resize = [*LOAD, dict(type='mmmtl.Resize', size=(4, 5))]
+    maps = build(cityscapes, pipeline=resize)[0]['gt_maps']
+    assert maps['disparity'].shape == (4, 5) and maps['disparity'][:, 0].tolist() == [0, 0, 1, 126]
+    assert np.allclose(maps['raw'][:, 0], [0, 0, 257 / 65535, 32257 / 65535], rtol=1e-6, atol=0)
+
+
 def write_camera(root: Path, video: str, time: int, text: str) -> None:
     path = root / f'camera/train/aachen/{video}_{time:06d}_camera.json'
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmmtl.datasets.readers import decode_normals, read_picture, read_raw
+from mmmtl.datasets.readers import decode_normals, labels_of_colours, read_picture, read_raw
 
 
 @pytest.fixture
@@ -38,6 +38,31 @@ def test_raw_keeps_depth_and_turns_to_rgb(tmp_path: Path, write_image, colours: 
     assert np.array_equal(read_raw(write_image(tmp_path / 'c.png', colours)), colours[..., ::-1])
     alpha = np.dstack([colours, np.full((16, 24), 9, dtype=np.uint8)])
     assert np.array_equal(read_raw(write_image(tmp_path / 'a.png', alpha)), colours[..., ::-1])
+
+
+def test_a_raw_pgm_is_big_endian(tmp_path: Path) -> None:
+    deep = np.array([[1, 256, 1092], [65535, 0, 513]], dtype=np.uint16)
+    path = tmp_path / 'd-1294886362.238178-3118787619.pgm'
+    path.write_bytes(b'P5\n3 2\n65535\n' + deep.astype('>u2').tobytes())
+    assert np.array_equal(read_raw(path), deep)
+
+
+def test_labels_of_colours() -> None:
+    labels = {(1, 2, 3): 0, (255, 255, 255): 4, (0, 0, 0): 255, (3, 2, 1): 0}
+    rgb = np.array([[(3, 2, 1), (0, 0, 0)], [(255, 255, 255), (1, 2, 3)]], dtype=np.uint8)
+    found = labels_of_colours(rgb, labels, 'x.png')
+    assert found.dtype == np.uint8 and found.tolist() == [[0, 255], [4, 0]]
+    # Above all known colours, between two, and below all.
+    for colour in ((255, 255, 254), (1, 2, 4), (0, 0, 1)):
+        rgb[0, 1] = colour
+        with pytest.raises(
+            ValueError, match=rf'x\.png: 1 colours are no classes, as RGB \[\({", ".join(map(str, colour))}'
+        ):
+            labels_of_colours(rgb, labels, 'x.png')
+    with pytest.raises(ValueError, match=r'x\.png: an array of shape \(2, 2\) instead of \(H, W, 3\)'):
+        labels_of_colours(rgb[..., 0], labels, 'x.png')
+    with pytest.raises(ValueError, match=r'x\.png: uint16 instead of uint8 colours'):
+        labels_of_colours(rgb.astype(np.uint16), labels, 'x.png')
 
 
 def test_normals_decode_to_unit_vectors() -> None:

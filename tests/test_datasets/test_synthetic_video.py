@@ -76,8 +76,8 @@ def test_frames_are_kept_up_to_so_much_memory(monkeypatch: pytest.MonkeyPatch, k
         return original(scene, time, *size)
 
     monkeypatch.setattr(synthetic_video, 'render', count)
-    # 3 bytes of the picture, 1 of labels, 4 of depth, 12 of normals, 1 of what moves, for 24 x 40 pixels.
-    monkeypatch.setattr(synthetic_video, 'KEPT_BYTES', kept * 24 * 40 * 21)
+    # Bytes: 3 of the picture, 1 of labels, 4 of depth, 12 of normals, 2 of the solid and 1 of what moves.
+    monkeypatch.setattr(synthetic_video, 'KEPT_BYTES', kept * 24 * 40 * 23)
     data = build()
     first = [data[i]['imgs'][0] for i in range(3)]
     again = [data[i]['imgs'][0] for i in range(3)]
@@ -87,7 +87,7 @@ def test_frames_are_kept_up_to_so_much_memory(monkeypatch: pytest.MonkeyPatch, k
 
 def test_a_pixel_of_a_frame_has_so_many_bytes() -> None:
     frame = synthetic_scene.render(synthetic_scene.make_scene(0), 0, 24, 40)
-    arrays = (frame.image, frame.semseg, frame.depth, frame.normals, frame.moving)
+    arrays = (frame.image, frame.semseg, frame.depth, frame.normals, frame.owner, frame.moving)
     assert sum(array.nbytes for array in arrays) == synthetic_video.BYTES_PER_PIXEL * 24 * 40
 
 

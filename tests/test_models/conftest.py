@@ -24,6 +24,25 @@ TASKS = dict(
 )
 CHANNELS = 8
 SIZE = (24, 32)
+RIVALS = dict(
+    dis=dict(type='FlowWarpNeck', flow=dict(type='DISFlow'), reduction=2),
+    flownet=dict(type='FlowWarpNeck', flow=dict(type='FlowNetS', base_channels=2), multi_frame=True, reduction=2),
+    svc=dict(type='SVCNeck', hidden_channels=4, kernel_size=3),
+    svc_mf_ts=dict(type='SVCNeck', hidden_channels=4, kernel_size=5, multi_frame=True, task_specific=True),
+    concat=dict(type='ConcatNeck'),
+    concat_mf_ts=dict(type='ConcatNeck', multi_frame=True, task_specific=True, reduction=2),
+    none=dict(type='NoPropagationNeck', task_specific=True, reduction=2),
+)
+"""Changes of the neck of `video_model` to other ways of propagation."""
+NECKS = dict(
+    ila={},
+    ila_no_mf=dict(multi_frame=False),
+    ila_no_ts=dict(task_specific=False),
+    ila_no_mf_ts=dict(multi_frame=False, task_specific=False),
+    ila_global=dict(window='global'),
+    **RIVALS,
+)
+"""All of them, ILA's variants included."""
 
 
 class TinyNet(nn.Module):
@@ -79,13 +98,13 @@ def video_model(
     **changes: Any,
 ) -> VideoMultiTaskSegmentor:
     """A MILA with an alignment loss, scrambled, float64, in eval mode."""
-    ila = dict(type='ILANeck', channels=CHANNELS, attention_channels=4, reduction=2)
+    ila = dict(type='ILANeck', attention_channels=4, reduction=2)
     cfg: dict[str, Any] = dict(
         type='VideoMultiTaskSegmentor',
         tasks=tasks,
         backbone=dict(type=TinyNet, hidden=6),
         fast_backbone=dict(type=TinyNet, hidden=4),
-        neck={**(ila if 'type' not in (neck or {}) else {}), **(neck or {})},
+        neck={'channels': CHANNELS, **(ila if 'type' not in (neck or {}) else {}), **(neck or {})},
         decode_head=dict(type='TaskConvHead', in_channels=CHANNELS, channels=(10, 6)),
         align_loss={'type': 'AdversarialAlignLoss', 'channels': CHANNELS, 'hidden_channels': 5, **(align or {})},
         key_frame_policy=dict(type='FixedInterval', interval=interval),
@@ -125,9 +144,9 @@ def pixels(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def clips(count: int, seed: int = 0) -> Tensor:
+def clips(count: int, seed: int = 0, size: Sequence[int] = SIZE) -> Tensor:
     """Random clips (count, 3, 3, H, W)."""
-    return pixels(count, 3, 3, *SIZE, seed=seed)
+    return pixels(count, 3, 3, *size, seed=seed)
 
 
 def clip_at(video: Tensor, time: int, interval: int) -> tuple[Tensor, MultiTaskDataSample]:
@@ -169,6 +188,12 @@ def tiny() -> SimpleNamespace:
         tasks=build_tasks(TASKS, 'the test'),
         video_model=video_model,
     )
+
+
+@pytest.fixture(params=NECKS.values(), ids=NECKS)
+def neck(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Every way of propagation, for `video_model`."""
+    return dict(request.param)
 
 
 @pytest.fixture(autouse=True)

@@ -2,34 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 import torch
 
-from mmmtl.models.segmentors import FixedInterval
+from mmmtl.models.segmentors import CostBudget, FixedInterval, FrameChange, KeyFramePolicy
 from mmmtl.registry import MODELS
 from mmmtl.structures import StreamState
 
 
 def state(*frames: int) -> StreamState:
     known = torch.ones(len(frames), dtype=torch.bool)
-    return StreamState(has_key=known, has_non_key=known, frames=torch.tensor(frames))
+    number = torch.tensor(frames)
+    return StreamState(has_key=known, has_non_key=known, frames=number, key_frames=number)
+
+
+def frames_of(*levels: float) -> torch.Tensor:
+    """Pictures of one grey level each."""
+    return torch.tensor(levels, dtype=torch.float64).view(-1, 1, 1, 1).expand(-1, 3, 32, 64)
+
+
+def run(policy: KeyFramePolicy, levels: Sequence[Sequence[float]], state: StreamState | None = None) -> list[list[int]]:
+    """Which frames of each row are key frames: the model's use of a policy, without its networks."""
+    state = state or StreamState.new(len(levels[0]))
+    chosen = []
+    for row in levels:
+        frames = frames_of(*row)
+        is_key = policy.is_key_frame(state, frames) | ~state.has_key
+        assert is_key.dtype == torch.bool
+        assert is_key.device.type == 'cpu'
+        memory = policy.remember(state, frames, is_key)
+        assert {tensor.device.type for tensor in memory.values()} <= {'cpu'}
+        assert {len(tensor) for tensor in memory.values()} <= {len(state)}
+        state = replace(state, has_key=state.has_key | is_key, frames=state.frames + 1, policy=memory)
+        chosen.append(is_key.int().tolist())
+    return [list(row) for row in zip(*chosen, strict=True)]
 
 
 @pytest.mark.parametrize(
     ('interval', 'expected'), [(1, [1, 1, 1, 1, 1, 1, 1]), (2, [1, 0, 1, 0, 1, 0, 1]), (3, [1, 0, 0, 1, 0, 0, 1])]
 )
 def test_every_interval_th_frame_is_a_key_frame(interval, expected):
-    assert FixedInterval(interval).is_key_frame(state(*range(7))).tolist() == [bool(flag) for flag in expected]
+    assert FixedInterval(interval).is_key_frame(state(*range(7)), frames_of(0)).tolist() == [
+        bool(flag) for flag in expected
+    ]
 
 
 def test_rows_are_judged_one_by_one():
-    assert FixedInterval(5).is_key_frame(state(0, 3, 5, 9, 10)).tolist() == [True, False, True, False, True]
+    assert FixedInterval(5).is_key_frame(state(0, 3, 5, 9, 10), frames_of(0)).tolist() == [
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_the_default_is_the_papers_and_the_flags_are_on_the_cpu():
     policy = MODELS.build(dict(type='FixedInterval'))
     assert policy.interval == 5
-    flags = policy.is_key_frame(state(0))
+    flags = policy.is_key_frame(state(0), frames_of(0))
     assert flags.dtype == torch.bool
     assert flags.device.type == 'cpu'
 
@@ -40,20 +74,20 @@ def test_an_interval_below_one_is_refused(interval):
         FixedInterval(interval)
 
 
-class Never:
+class Never(KeyFramePolicy):
     """No key frames but those that must be."""
 
-    def is_key_frame(self, state: StreamState) -> torch.Tensor:
+    def is_key_frame(self, state: StreamState, frames: torch.Tensor) -> torch.Tensor:
         return torch.zeros(len(state), dtype=torch.bool)
 
 
-class Scripted:
+class Scripted(KeyFramePolicy):
     """Key frames at given frame numbers of each row."""
 
     def __init__(self, *times: set[int]) -> None:
         self.times = times
 
-    def is_key_frame(self, state: StreamState) -> torch.Tensor:
+    def is_key_frame(self, state: StreamState, frames: torch.Tensor) -> torch.Tensor:
         return torch.tensor([int(frame) in times for frame, times in zip(state.frames, self.times, strict=True)])
 
 
@@ -92,3 +126,184 @@ def test_an_irregular_policy_chooses_the_network_of_each_row(tiny):
                 (sample,) = tiny.clip_samples([0 if is_key else 1], [(key is not None, non_key is not None, True)])
                 expected = model.logits(torch.stack(frames)[None], [sample])
                 tiny.assert_same({n: v[row] for n, v in logits.items()}, {n: v[0] for n, v in expected.items()})
+
+
+# ---------------------------------------------------------------- FrameChange
+
+
+def test_a_frame_that_changed_since_the_last_key_frame_is_one() -> None:
+    # A slow change adds up: it is measured from the last key frame, not from the last frame.
+    levels = [[0.0], [0.1], [0.2], [0.3], [0.4], [0.5], [0.5], [2.0], [2.0], [0.5]]
+    assert run(FrameChange(0.25), levels) == [[1, 0, 0, 1, 0, 0, 0, 1, 0, 1]]
+    assert run(FrameChange(10.0), levels) == [[1] + [0] * 9]
+    # At the threshold itself nothing has changed.
+    assert run(FrameChange(0.5), [[0.0], [0.5], [0.75]]) == [[1, 0, 1]]
+
+
+def test_a_key_frame_is_never_older_than_the_longest_interval() -> None:
+    assert run(FrameChange(1.0, max_interval=3), [[0.0]] * 8) == [[1, 0, 0, 1, 0, 0, 1, 0]]
+    # An early one begins the interval anew.
+    levels = [[0.0], [0.0], [5.0], [5.0], [5.0], [5.0], [5.0]]
+    assert run(FrameChange(1.0, max_interval=3), levels) == [[1, 0, 1, 0, 0, 1, 0]]
+    assert run(FrameChange(1.0, max_interval=1), levels) == [[1] * 7]
+
+
+def test_the_change_is_the_mean_over_the_thumbnail() -> None:
+    policy = FrameChange(0.2, size=(2, 2))
+    first, second = torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
+    second[:, 0, :4, :4] = 2.4  # one cell of four, one channel of three: 0.2 on average
+    start = StreamState.new(1)
+    memory = policy.remember(start, first, torch.tensor([True]))
+    later = replace(start, frames=start.frames + 1, policy=memory)
+    assert policy.is_key_frame(later, second).tolist() == [False]
+    assert policy.is_key_frame(later, 1.01 * second).tolist() == [True]
+
+
+# ---------------------------------------------------------------- CostBudget
+
+
+def test_key_frames_come_as_often_as_the_budget_allows() -> None:
+    zeros = [[0.0]] * 9
+    # K frames cost 4 + (K - 1): 8 in 5 frames is 1.6 a frame; 5 in 2 frames is 2.5.
+    assert run(CostBudget(1.6, key_cost=4.0, non_key_cost=1.0), zeros) == [[1, 0, 0, 0, 0, 1, 0, 0, 0]]
+    assert run(CostBudget(2.5, key_cost=4.0, non_key_cost=1.0), zeros) == [[1, 0, 1, 0, 1, 0, 1, 0, 1]]
+    # Between two intervals they take turns: 3 key frames every 7 frames is (3 * 4 + 4) / 7.
+    assert run(CostBudget(16 / 7, key_cost=4.0, non_key_cost=1.0), zeros) == [[1, 0, 0, 1, 0, 1, 0, 1, 0]]
+    assert run(CostBudget(4.0, key_cost=4.0, non_key_cost=1.0), zeros) == [[1] * 9]
+    assert run(CostBudget(1.0, key_cost=4.0, non_key_cost=1.0), zeros) == [[1] + [0] * 8]
+
+
+@pytest.mark.parametrize('interval', range(2, 11))
+def test_a_budget_of_an_interval_is_that_interval(interval: int) -> None:
+    """Costs of MILA on Cityscapes, in GMAC; rounding moves no key frame over hundreds of frames."""
+    key, non_key = 114.8, 58.1
+    policy = CostBudget((key + (interval - 1) * non_key) / interval, key_cost=key, non_key_cost=non_key)
+    assert run(policy, [[0.0]] * 300) == [[int(t % interval == 0) for t in range(300)]]
+
+
+@pytest.mark.parametrize('inner', [None, dict(type='FrameChange', threshold=0.5)])
+@pytest.mark.parametrize('burst', [1.0, 3.0])
+def test_the_average_never_exceeds_the_budget(inner: dict | None, burst: float) -> None:
+    key, non_key, budget = 5.0, 2.0, 2.7
+    policy = CostBudget(budget, key_cost=key, non_key_cost=non_key, policy=inner, burst=burst)
+    levels = torch.randn(400, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).cumsum(0) / 3
+    for row in run(policy, levels.tolist()):
+        costs = torch.where(torch.tensor(row) == 1, key, non_key).double().cumsum(0)
+        assert (costs <= key + budget * torch.arange(400) + 1e-6).all()
+        # And it is used, where something changes all the time.
+        assert costs[-1] / 400 > budget - 0.2
+
+
+def test_credit_is_saved_for_when_the_picture_changes() -> None:
+    levels = [[0.0]] * 12 + [[1.0], [2.0], [3.0], [4.0], [5.0]]
+    arguments = dict(budget=2.0, key_cost=4.0, non_key_cost=1.0, policy=dict(type='FrameChange', threshold=0.5))
+    # 4 saved: 4 + 2 - 4 = 2, 2 + 2 - 4 = 0, then the next waits for 2 + 1 + 1.
+    assert run(CostBudget(**arguments), levels) == [[1] + [0] * 11 + [1, 1, 0, 0, 1]]
+    assert run(CostBudget(**arguments, burst=2.0), levels) == [[1] + [0] * 11 + [1, 1, 1, 1, 0]]
+
+
+def test_measured_time_takes_the_place_of_the_declared() -> None:
+    policy = CostBudget(2.0, key_cost=4.0, non_key_cost=1.0)
+    frames, state = frames_of(0.0, 0.0), StreamState.new(2)
+    chosen = []
+    for _ in range(9):
+        is_key = policy.is_key_frame(state, frames)
+        chosen.append(is_key.int().tolist())
+        state = replace(state, frames=state.frames + 1, policy=policy.remember(state, frames, is_key))
+        # Key frames of the second stream take 6 and not 4.
+        state = policy.settle(state, torch.where(is_key, torch.tensor([4.0, 6.0]), 1.0))
+    first, second = zip(*chosen, strict=True)
+    assert first == (1, 0, 0, 1, 0, 0, 1, 0, 0)
+    # In debt by 2 after the first: 6 + 4 * 1 in 5 frames is 2 a frame.
+    assert second == (1, 0, 0, 0, 0, 1, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda: FrameChange(-0.1), 'threshold must not be negative, not -0.1'),
+        (lambda: FrameChange(0.1, max_interval=0), 'max_interval must be at least 1 or None, not 0'),
+        (lambda: CostBudget(0.5, key_cost=4.0, non_key_cost=1.0), 'non_key_cost <= budget <= key_cost, not 1.0, 0.5'),
+        (lambda: CostBudget(5.0, key_cost=4.0, non_key_cost=1.0), 'non_key_cost <= budget <= key_cost, not 1.0, 5.0'),
+        (lambda: CostBudget(2.0, key_cost=4.0, non_key_cost=1.0, burst=0.5), 'burst must be at least 1'),
+    ],
+)
+def test_what_a_policy_refuses(make, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# ---------------------------------------------------------------- in the model
+
+POLICIES = {
+    'change': dict(type='FrameChange', threshold=0.6, max_interval=4, size=(2, 4)),
+    'budget': dict(type='CostBudget', budget=2.2, key_cost=4.0, non_key_cost=1.0),
+    'both': dict(
+        type='CostBudget',
+        budget=2.2,
+        key_cost=4.0,
+        non_key_cost=1.0,
+        burst=2.0,
+        policy=dict(type='FrameChange', threshold=0.1, size=(2, 4)),
+    ),
+}
+
+
+@pytest.mark.parametrize('policy', POLICIES.values(), ids=POLICIES)
+def test_a_batch_of_streams_is_each_alone(tiny, policy: dict) -> None:
+    """Row 1 begins anew at frame 3; the state is cut, joined, saved and loaded on the way."""
+    model = tiny.video_model(key_frame_policy=policy)
+    video = tiny.pixels(9, 3, 3, *tiny.SIZE, seed=3).cumsum(0)
+    batch, state = [], None
+    with torch.no_grad():
+        for time, frames in enumerate(video):
+            if time == 3:
+                state = state.reset([1])
+            if time == 5:
+                state = StreamState.from_state_dict(
+                    StreamState.cat([state.select([0]), state.select([1, 2])]).state_dict()
+                )
+            logits, state = model.stream_logits(frames, state)
+            batch.append((logits, state.key_frames.tolist()))
+        counts = set()
+        for row, start in ((0, 0), (1, 3), (2, 0)):
+            alone = None
+            for time in range(start, 9):
+                logits, alone = model.stream_logits(video[time, row : row + 1], alone)
+                tiny.assert_same({n: v[row : row + 1] for n, v in batch[time][0].items()}, logits)
+                assert alone.key_frames.tolist() == [batch[time][1][row]]
+            counts.add(int(alone.key_frames))
+            assert 1 < int(alone.key_frames) < int(alone.frames)
+    assert counts
+
+
+@pytest.mark.parametrize('policy', POLICIES.values(), ids=POLICIES)
+def test_a_policy_is_kept_in_a_saved_state(tiny, policy: dict) -> None:
+    model = tiny.video_model(key_frame_policy=policy)
+    video = tiny.pixels(8, 1, 3, *tiny.SIZE, seed=3).cumsum(0)
+    state = saved = None
+    with torch.no_grad():
+        for time, frames in enumerate(video):
+            if time == 4:
+                saved = StreamState.from_state_dict(state.to('cpu').state_dict())
+            _, state = model.stream_logits(frames, state)
+        for frames in video[4:]:
+            _, saved = model.stream_logits(frames, saved)
+    assert saved.key_frames.tolist() == state.key_frames.tolist()
+    for name, tensor in state.policy.items():
+        torch.testing.assert_close(saved.policy[name], tensor)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('policy', POLICIES.values(), ids=POLICIES)
+def test_what_a_policy_remembers_stays_on_the_cpu(tiny, policy: dict) -> None:
+    video = tiny.pixels(6, 2, 3, *tiny.SIZE, seed=3).cumsum(0).float()
+    chosen = []
+    for device in ('cpu', 'cuda'):
+        model, state = tiny.video_model(key_frame_policy=policy).float().to(device), None
+        with torch.no_grad():
+            for frames in video:
+                _, state = model.stream_logits(frames.to(device), state)
+        assert {tensor.device.type for tensor in state.policy.values()} == {'cpu'}
+        chosen.append(state.key_frames.tolist())
+    assert chosen[0] == chosen[1]

@@ -31,7 +31,6 @@ def row(logits, index):
     return {name: value[index : index + 1] for name, value in logits.items()}
 
 
-@pytest.mark.parametrize('neck', [{}, dict(multi_frame=False), dict(task_specific=False), dict(window='global')])
 @pytest.mark.parametrize('interval', [1, 2, 5])
 def test_a_stream_equals_its_clips(tiny, interval, neck):
     model = tiny.video_model(interval=interval, neck=neck)
@@ -71,8 +70,8 @@ def test_what_was_seen_matters_to_the_right_frames(tiny):
         assert differs == {changed} | readers
 
 
-def test_streams_at_different_phases_equal_each_alone(tiny):
-    model = tiny.video_model(interval=3)
+def test_streams_at_different_phases_equal_each_alone(tiny, neck):
+    model = tiny.video_model(interval=3, neck=neck)
     video = tiny.pixels(10, 3, 3, *tiny.SIZE)
     # Row 1 begins anew at frame 2, row 2 at frame 4.
     _, state = run(model, video[:2])
@@ -93,8 +92,8 @@ def test_streams_at_different_phases_equal_each_alone(tiny):
         tiny.assert_same(row(logits, 2), alone[t])
 
 
-def test_a_reset_row_is_a_new_stream_and_the_others_go_on(tiny):
-    model = tiny.video_model()
+def test_a_reset_row_is_a_new_stream_and_the_others_go_on(tiny, neck):
+    model = tiny.video_model(neck=neck)
     video = tiny.pixels(7, 2, 3, *tiny.SIZE)
     _, state = run(model, video[:3])
     fresh = state.reset([0])
@@ -127,8 +126,8 @@ def test_selected_rows_go_on_in_their_new_order(tiny):
 
 
 @pytest.mark.parametrize('frames', [0, 1, 4])
-def test_a_saved_state_goes_on_identically(tiny, frames):
-    model = tiny.video_model(interval=3)
+def test_a_saved_state_goes_on_identically(tiny, neck, frames):
+    model = tiny.video_model(interval=3, neck=neck)
     video = tiny.pixels(7, 2, 3, *tiny.SIZE)
     state = run(model, video[:frames])[1] if frames else StreamState.new(2)
     file = io.BytesIO()
@@ -193,8 +192,8 @@ def test_a_wrong_number_of_streams_is_refused(tiny):
         model.stream(tiny.pixels(2, 3, *tiny.SIZE), StreamState.new(0))
 
 
-def test_a_change_of_resolution_is_refused(tiny):
-    model = tiny.video_model()
+def test_a_change_of_resolution_is_refused(tiny, neck):
+    model = tiny.video_model(neck=neck)
     _, state = run(model, tiny.pixels(1, 2, 3, 24, 32))
     with pytest.raises(ValueError, match=r'frames of \(32, 24\) for a state of \(24, 32\); start a new state'):
         model.stream(tiny.pixels(2, 3, 32, 24), state)

@@ -19,12 +19,6 @@ from mmmtl.tasks import resolve_tasks
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 MIXED = [0, 1, 2, 4]
-NECKS: list[dict[str, Any]] = [
-    {},
-    dict(multi_frame=False),
-    dict(task_specific=False),
-    dict(multi_frame=False, task_specific=False),
-]
 LOSSES = ['semseg.loss_ce', 'depth.loss_l1', 'normals.loss_l1', 'align.loss_l1', 'align.loss_adversarial']
 
 
@@ -73,15 +67,20 @@ def test_without_memory_it_is_the_image_model(tiny, neck, offset, encoder):
 class OffsetNeck(ILANeck):
     """A neck that makes something of nothing: its slots are not zero where the memory is."""
 
-    def _propagate(self, *args: Any) -> Tensor | None:
-        slot = super()._propagate(*args)
-        return None if slot is None else slot + 1
+    def propagate(self, *args: Any) -> dict[str, Tensor]:
+        return {branch: slot + 1 for branch, slot in super().propagate(*args).items()}
 
 
-@pytest.mark.parametrize('neck', [*NECKS, dict(type=OffsetNeck, channels=8)])
 def test_zeros_for_missing_slots_equal_skipped_slots(tiny, neck):
     """The path of training, for a model whose batch norms are in eval mode, gives the numbers of the other path."""
-    model = tiny.video_model(neck=neck)
+    check_that_zeros_equal_skipped_slots(tiny.video_model(neck=neck), tiny)
+
+
+def test_what_a_neck_makes_of_nothing_is_set_to_zero(tiny):
+    check_that_zeros_equal_skipped_slots(tiny.video_model(neck=dict(type=OffsetNeck)), tiny)
+
+
+def check_that_zeros_equal_skipped_slots(model, tiny):
     offsets = [0, 0, 1, 2, 4, 3]
     valid = [(False, True, True), (False, False, True), (True, False, True), (True, True, True), (False, True, True)]
     samples = tiny.clip_samples(offsets, [*valid, (False, False, True)])
@@ -97,7 +96,6 @@ def test_zeros_for_missing_slots_equal_skipped_slots(tiny, neck):
         torch.testing.assert_close(ours[name], theirs[name], msg=lambda m, n=name: f'{n}: {m}')
 
 
-@pytest.mark.parametrize('neck', NECKS)
 def test_a_batch_equals_its_rows(tiny, neck):
     model = tiny.video_model(neck=neck)
     valid = [(False, True, True), (True, False, True), (True, True, True), (True, True, True), (False, False, True)]
@@ -151,6 +149,11 @@ def test_the_encoders_of_the_slots(tiny):
         ({}, 2, {0, 1, 2}),
         (dict(multi_frame=False), 0, {2}),
         (dict(multi_frame=False), 2, {0, 2}),
+        (dict(type='FlowWarpNeck', flow=dict(type='DISFlow')), 0, {2}),
+        (dict(type='FlowWarpNeck', flow=dict(type='DISFlow')), 2, {0, 2}),
+        (dict(type='SVCNeck', multi_frame=True), 0, {1, 2}),
+        (dict(type='ConcatNeck'), 2, {0, 2}),
+        (dict(type='NoPropagationNeck'), 2, {2}),
     ],
 )
 def test_which_frames_of_a_clip_are_read(tiny, neck, offset, read):
@@ -222,7 +225,6 @@ def test_the_align_loss_compares_the_networks_on_current_frames_that_are_no_key_
     tiny.assert_same({name: losses[name] for name in expected}, expected)
 
 
-@pytest.mark.parametrize('neck', NECKS)
 def test_every_parameter_gets_a_gradient(tiny, neck):
     model = tiny.video_model(neck=neck).train()
     found = gradients(model, model(tiny.clips(4), tiny.clip_samples(MIXED), mode='loss'))
@@ -246,7 +248,6 @@ def test_the_configured_tiny_model_trains(tiny):
     assert bad == []
 
 
-@pytest.mark.parametrize('neck', NECKS)
 @pytest.mark.parametrize('with_memory', [True, False])
 @pytest.mark.parametrize('offsets', [[0, 0, 0], [1, 2, 4], [0], [3]])
 def test_batches_of_one_kind_train(tiny, neck, with_memory, offsets):
@@ -260,9 +261,8 @@ def test_batches_of_one_kind_train(tiny, neck, with_memory, offsets):
         assert [losses[name].item() for name in LOSSES[3:]] == [0.0, 0.0]
     found = gradients(model, losses)
     unused = {name.split('.')[0] for name, gradient in found.items() if gradient is None}
-    key_rows_read_others = with_memory and neck.get('multi_frame', True)
-    expected = {'backbone'} if any(offsets) and not with_memory else set()
-    if not any(offsets) and not key_rows_read_others:
+    expected = {'backbone'} if any(offsets) and not (with_memory and model.neck.reads_key(False)) else set()
+    if not any(offsets) and not (with_memory and model.neck.reads_non_key(True)):
         expected = {'fast_backbone'}
     assert unused == expected
     assert all(gradient.isfinite().all() for gradient in found.values() if gradient is not None)
@@ -322,10 +322,13 @@ def test_partial_labels_count_where_they_are(tiny):
     torch.testing.assert_close(losses['depth.loss_l1'], alone['depth.loss_l1'])
 
 
-def test_mixed_precision_trains(tiny):
-    model = tiny.video_model().float().train()
+def test_mixed_precision_trains(tiny, neck):
+    model = tiny.video_model(neck=neck).float().train()
+    # Smaller ones become maps of one pixel in FlowNetS, for which the CPU's bfloat16 convolution leaves parts of the
+    # weight gradient unwritten.
+    size = (128, 128)
     with torch.autocast('cpu', torch.bfloat16):
-        losses = model(tiny.clips(4).float(), tiny.clip_samples(MIXED), mode='loss')
+        losses = model(tiny.clips(4, size=size).float(), tiny.clip_samples(MIXED, size=size), mode='loss')
     assert {value.dtype for value in losses.values()} == {torch.float32}
     assert all(gradient.isfinite().all() for gradient in gradients(model, losses).values())
 

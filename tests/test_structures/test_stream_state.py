@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from mmmtl.structures import StreamState
 
-FLAGS = ('has_key', 'has_non_key', 'frames')
+FLAGS = ('has_key', 'has_non_key', 'frames', 'key_frames')
+SLOTS = ('key', 'non_key', 'policy')
 
 
 def make_state() -> StreamState:
@@ -21,15 +23,17 @@ def make_state() -> StreamState:
         has_key=torch.tensor([True, True, False]),
         has_non_key=torch.tensor([True, False, False]),
         frames=torch.tensor([7, 1, 0]),
+        key_frames=torch.tensor([2, 1, 0]),
         key={'features': rows.view(3, 1, 1, 1).expand(3, 2, 4, 5).clone(), 'embedded': 10 + rows.view(3, 1)},
         non_key={'features': 20 + rows.view(3, 1)},
+        policy={'credit': 30 + rows},
         resolution=(64, 128),
     )
 
 
 def values(state: StreamState) -> dict[str, Any]:
     """Everything as nested lists."""
-    memory = {f'{slot}.{name}': t.tolist() for slot in ('key', 'non_key') for name, t in getattr(state, slot).items()}
+    memory = {f'{slot}.{name}': t.tolist() for slot in SLOTS for name, t in getattr(state, slot).items()}
     return {**{name: getattr(state, name).tolist() for name in FLAGS}, **memory, 'resolution': state.resolution}
 
 
@@ -37,7 +41,9 @@ def test_new_streams_have_seen_nothing() -> None:
     state = StreamState.new(2)
 
     assert len(state) == 2
-    assert values(state) == dict(has_key=[False] * 2, has_non_key=[False] * 2, frames=[0, 0], resolution=None)
+    assert values(state) == dict(
+        has_key=[False] * 2, has_non_key=[False] * 2, frames=[0, 0], key_frames=[0, 0], resolution=None
+    )
     assert (state.has_key.dtype, state.has_non_key.dtype, state.frames.dtype) == (torch.bool, torch.bool, torch.int64)
     assert state.key == state.non_key == {}
     # The flags are tensors of their own.
@@ -55,6 +61,7 @@ def test_reset_forgets_those_rows_alone(rows: Any) -> None:
     assert reset.has_key.tolist() == [False, True, False]
     assert reset.has_non_key.tolist() == [False, False, False]
     assert reset.frames.tolist() == [0, 1, 0]
+    assert reset.key_frames.tolist() == [0, 1, 0]
     # What was remembered of the others, and of the stream as a whole, goes on; the old state is as it was.
     assert reset.key['features'][1].tolist() == state.key['features'][1].tolist()
     assert reset.resolution == (64, 128)
@@ -87,6 +94,7 @@ def test_select_takes_rows_in_their_order(rows: Any, expected: list[int]) -> Non
     assert chosen.key['features'][:, 0, 0, 0].tolist() == expected
     assert chosen.key['embedded'][:, 0].tolist() == [10 + row for row in expected]
     assert chosen.non_key['features'][:, 0].tolist() == [20 + row for row in expected]
+    assert chosen.policy['credit'].tolist() == [30 + row for row in expected]
     assert chosen.resolution == (64, 128)
 
 
@@ -109,6 +117,7 @@ def test_moving_takes_the_memory_and_leaves_the_flags() -> None:
 
     assert {t.device.type for memory in (state.key, state.non_key) for t in memory.values()} == {'meta'}
     assert {getattr(state, name).device.type for name in FLAGS} == {'cpu'}
+    assert state.policy['credit'].device.type == 'cpu'
     # Rows are chosen wherever the memory is.
     assert state.select(torch.tensor([True, False, True])).key['features'].shape == (2, 2, 4, 5)
     assert state.reset([0]).has_key.tolist() == [False, True, False]
@@ -122,9 +131,18 @@ def test_saved_and_loaded_safely(make: Any) -> None:
     loaded = StreamState.from_state_dict(torch.load(buffer, weights_only=True))
 
     assert values(loaded) == values(state)
-    assert [getattr(loaded, name).dtype for name in FLAGS] == [torch.bool, torch.bool, torch.int64]
+    assert [getattr(loaded, name).dtype for name in FLAGS] == [torch.bool, torch.bool, torch.int64, torch.int64]
     assert loaded.resolution == state.resolution
     assert type(loaded.resolution) is type(state.resolution)
+
+
+def test_what_another_version_saved_is_refused() -> None:
+    old = make_state().state_dict()
+    del old['key_frames'], old['policy']
+    with pytest.raises(ValueError, match=r"not the state .* differs in \['key_frames', 'policy'\]; begin the streams anew"):
+        StreamState.from_state_dict(old)
+    with pytest.raises(ValueError, match=r"differs in \['memory'\]"):
+        StreamState.from_state_dict({**make_state().state_dict(), 'memory': {}})
 
 
 def test_flags_are_loaded_to_the_cpu() -> None:
@@ -139,9 +157,10 @@ def test_flags_are_loaded_to_the_cpu() -> None:
 
     state_dict = make_state().state_dict()
     state_dict.update({name: state_dict[name].as_subclass(OnDevice) for name in FLAGS})
+    state_dict['policy'] = {name: tensor.as_subclass(OnDevice) for name, tensor in state_dict['policy'].items()}
     loaded = StreamState.from_state_dict(state_dict)
 
-    assert OnDevice.asked == 3
+    assert OnDevice.asked == 5
     assert values(loaded) == values(make_state())
 
 
@@ -156,6 +175,28 @@ def test_flags_stay_on_the_cpu_with_a_gpu() -> None:
         assert {getattr(some, name).device.type for name in FLAGS} == {'cpu'}
         assert some.key['features'].is_cuda
         assert values(some) == values(make_state())
+
+
+def test_states_are_joined_in_their_order() -> None:
+    state = make_state()
+    joined = StreamState.cat([state.select([2, 0]), StreamState.new(1), state.select([1])])
+
+    assert joined.frames.tolist() == [0, 7, 0, 1]
+    assert joined.has_key.tolist() == [False, True, False, True]
+    # A new stream remembers nothing: what stands in its row is not read.
+    assert joined.key['features'][:, 0, 0, 0].tolist() == [2, 0, 0, 1]
+    assert joined.policy['credit'].tolist() == [32, 30, 0, 31]
+    assert joined.resolution == (64, 128)
+    assert values(StreamState.cat([state.select([0]), state.select([1, 2])])) == values(state)
+    assert values(StreamState.cat([StreamState.new(1), StreamState.new(1)])) == values(StreamState.new(2))
+
+
+def test_states_of_different_resolutions_are_not_joined() -> None:
+    other = replace(make_state(), resolution=(32, 64))
+    with pytest.raises(ValueError, match=r'one resolution are needed.*\(32, 64\), \(64, 128\)'):
+        StreamState.cat([make_state(), other])
+    with pytest.raises(ValueError, match='at least one'):
+        StreamState.cat([])
 
 
 def test_states_are_objects_not_values() -> None:

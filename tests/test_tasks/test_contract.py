@@ -232,6 +232,34 @@ def test_the_perfect_prediction_has_the_best_metrics(task: Task) -> None:
         assert (best[name] > other[name]) == up, name
 
 
+def test_changes_over_time_add_up(task: Task) -> None:
+    first, second = (task.decode(random_logits(task, seed))[0].flatten(1) for seed in (6, 7))
+    halves = [task.measure_change(first[:, part], second[:, part]) for part in (slice(0, 20), slice(20, None))]
+    together = task.measure_change(first, second)
+
+    assert together.dtype == torch.float64
+    assert together.dim() == 1 and together.device.type == 'cpu'
+    torch.testing.assert_close(sum(halves), together, rtol=1e-12, atol=0)
+    metrics, nothing = (
+        task.summarize_change(together),
+        task.summarize_change(task.measure_change(first[:, :0], second[:, :0])),
+    )
+    own = [name for name in task.temporal_metrics if name.removeprefix('VC') not in map(str, task.consistency_windows)]
+    assert own and list(metrics) == list(nothing) == own
+    assert all(type(value) is float and math.isfinite(value) for value in metrics.values())
+    assert all(math.isnan(value) for value in nothing.values())
+
+
+def test_what_stays_has_the_best_temporal_metrics(task: Task) -> None:
+    first, second = (task.decode(random_logits(task, seed))[0].flatten(1) for seed in (6, 7))
+    best, other = (task.summarize_change(task.measure_change(first, x)) for x in (first, second))
+
+    for name in best:
+        up = task.temporal_metrics[name]
+        assert best[name] == pytest.approx(100 if up else 0, abs=1e-5), name
+        assert (best[name] > other[name]) == up, name
+
+
 def test_constant_is_a_map_of_one_value(task: Task) -> None:
     targets = random_target(task, 6)
     arrays = [to_array(target) for target in targets]

@@ -142,6 +142,19 @@ def test_the_interval_reaches_policy_and_clips() -> None:
     assert clips == [dict(offsets='all', interval=7), dict(offsets='all', interval=7), None, clips[0]]
 
 
+@pytest.mark.parametrize('leftover', [{}, dict(interval=4)])
+def test_the_interval_reaches_only_policies_that_have_one(leftover: dict[str, int]) -> None:
+    cfg = make_config()
+    cfg.model.key_frame_policy = dict(type='FrameChange', threshold=0.1, **leftover)
+    resolved = resolve_tasks(cfg)
+    assert resolved.model.key_frame_policy == dict(type='FrameChange', threshold=0.1)
+    assert resolved.val_dataloader.dataset.clip.interval == 7
+
+    cfg.model.key_frame_policy = dict(type='CostBudget', budget=1.0, policy=dict(type='FixedInterval'), **leftover)
+    inner = dict(type='FixedInterval', interval=7)
+    assert resolve_tasks(cfg).model.key_frame_policy == dict(type='CostBudget', budget=1.0, policy=inner)
+
+
 def test_without_an_interval_nothing_is_set() -> None:
     cfg = resolve_tasks(make_config(key_frame_interval=None))
 

@@ -16,6 +16,54 @@ PAPER = {
     'mila_d101-d18-k5_1xb4-50e_nyuv2-288x384.py': (105.6, 61.7, 70.5),
 }
 
+# GMAC in the paper's convention (configs/mila/README.md, Costs), and what tables 1 and 2 print.
+TABLES = {
+    'baselines/multi-task_d101_1xb4-50e_cityscapes-256x512.py': (94.3, 93),
+    'baselines/multi-task_d101_1xb4-50e_nyuv2-288x384.py': (79.6, 79),
+    'multinet_pp/multinet-pp_d101-d18-k5_1xb4-50e_cityscapes-256x512.py': (48.8, 47),
+    'multinet_pp/multinet-pp_d101-d18-k5_1xb4-50e_nyuv2-288x384.py': (41.2, 40),
+    'mila/mila-no-mf-ts_d101-d18-k5_1xb4-50e_cityscapes-256x512.py': (49.1, 48),
+    'mila/mila-no-mf-ts_d101-d18-k5_1xb4-50e_nyuv2-288x384.py': (41.4, 41),
+    'mila/mila-no-ts_d101-d18-k5_1xb4-50e_cityscapes-256x512.py': (55.2, 55),
+    'mila/mila-no-ts_d101-d18-k5_1xb4-50e_nyuv2-288x384.py': (46.6, 46),
+    'mila/mila_d101-d18-k5_1xb4-50e_cityscapes-256x512.py': (69.3, 70),
+    'mila/mila_d101-d18-k5_1xb4-50e_nyuv2-288x384.py': (70.3, 70),
+}
+SINGLE_TASK = {
+    'cityscapes-256x512': (('semseg', 'disparity'), 188.6, 187),
+    'nyuv2-288x384': (('semseg', 'depth', 'normals'), 238.7, 236),
+}
+
+
+def paper_gmac(run_tool: Callable[..., str], config: Path, file: Path) -> float:
+    printed = run_tool(TOOL, config, '--paper-convention', '--json', file)
+    macs = json.loads(file.read_text())['paper_convention']
+    found = macs.get('average', macs.get('image')) / 1e9
+    assert f"in the paper's convention, GMAC: {'key' if 'key' in macs else 'image'}" in printed
+    assert f' {found:.1f}\n' in printed
+    return found
+
+
+@pytest.mark.parametrize('config', TABLES)
+def test_costs_in_the_convention_of_the_paper(
+    run_tool: Callable[..., str], root: Path, tmp_path: Path, config: str
+) -> None:
+    counted, printed = TABLES[config]
+    found = paper_gmac(run_tool, root / 'configs' / config, tmp_path / 'cost.json')
+    assert found == pytest.approx(counted, abs=0.051)
+    assert found == pytest.approx(printed, rel=0.04 if 'multinet' in config else 0.023)
+
+
+@pytest.mark.parametrize('data', SINGLE_TASK)
+def test_single_tasks_in_the_convention_of_the_paper(
+    run_tool: Callable[..., str], root: Path, tmp_path: Path, data: str
+) -> None:
+    tasks, counted, printed = SINGLE_TASK[data]
+    configs = [root / 'configs' / 'baselines' / f'single-task-{task}_d101_1xb4-50e_{data}.py' for task in tasks]
+    found = sum(paper_gmac(run_tool, config, tmp_path / 'cost.json') for config in configs)
+    assert found == pytest.approx(counted, abs=0.051)
+    assert found == pytest.approx(printed, rel=0.013)
+
 
 @pytest.mark.parametrize('config', PAPER)
 def test_costs_of_the_paper(run_tool: Callable[..., str], root: Path, tmp_path: Path, config: str) -> None:

@@ -134,6 +134,33 @@ def test_two_processes_on_cpus(tiny: tuple[str, list[str]], tmp_path: Path) -> N
     assert 'Distributed launcher: pytorch' in check_two_processes(train, test, tiny, tmp_path, {})
 
 
+@cpu_only
+@pytest.mark.slow
+def test_two_processes_share_whole_videos(tiny: tuple[str, list[str]], tmp_path: Path) -> None:
+    """Three videos on two processes: the metrics are those of one."""
+    config, options = tiny
+    environment = {'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT)}
+    train = [sys.executable, 'tools/train.py', config, '--work-dir', str(tmp_path), '--cfg-options', *options]
+    checkpoint = str(tmp_path / 'iter_2.pth')
+    common = ['--stream', '--work-dir', f'{tmp_path}/test', '--cfg-options', *options]
+    common += [
+        'test_dataloader.dataset.num_videos=3',
+        'test_dataloader.dataset.length=9',
+        'test_dataloader.dataset.step=1',
+    ]
+    one = [sys.executable, 'tools/test.py', config, checkpoint, '--out', f'{tmp_path}/1.json', *common]
+    two = ['tools/dist_test.sh', config, checkpoint, '2', '--out', f'{tmp_path}/2.json', *common]
+    for command in (train, one, two):
+        done = run(command, 300, **environment)
+        assert done.returncode == 0, done.stderr[-3000:]
+    alone, shared = (json.loads((tmp_path / f'{number}.json').read_text()) for number in (1, 2))
+    assert alone.pop('stream/frames') == shared.pop('stream/frames') == 27
+    for metrics in (alone, shared):
+        del metrics['meta']
+    assert 'temporal/semseg/VC8' in alone
+    assert shared == pytest.approx(alone, rel=1e-6, abs=1e-6)
+
+
 @pytest.fixture
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Environment of a Slurm of one node, which is started and stopped."""

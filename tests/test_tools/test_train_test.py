@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 import mmmtl.engine
 from mmmtl.engine import build_runner
+from mmmtl.utils import build_on_meta, count_cost
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 VIDEO, IMAGE = CONFIGS / 'tiny_video.py', CONFIGS / 'tiny_image.py'
@@ -280,3 +281,36 @@ def test_offsets_reach_every_data_set_of_a_wrapper(test_tool: Callable[..., Any]
     cfg.dump(config)
     assert offsets_of(test_tool(config=config)) == [f'offset_{o}' for o in range(5)]
     assert offsets_of(test_tool('--offsets', '2', config=config)) == ['offset_2']
+
+
+def test_stream(test_tool: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = test_tool('--stream')
+    assert offsets_of(metrics) == []
+    assert (metrics['stream/frames'], metrics['stream/key_frame_ratio']) == (15, pytest.approx(0.2))
+    assert {'temporal/semseg/TC', 'temporal/depth/warp_err', 'temporal/normals/warp_err'} < set(metrics)
+    model = build_on_meta(Config.fromfile(VIDEO))
+    macs = count_cost(model, (32, 64)).total().macs
+    assert metrics['stream/GMAC'] == pytest.approx((macs['key'] + 4 * macs['non_key']) / 5e9)
+    with pytest.raises(SystemExit):
+        test_tool('--stream', '--offsets', 'all')
+    assert 'argument --offsets: not allowed with argument --stream' in capsys.readouterr().err
+
+
+def test_stream_with_a_policy_and_a_config_of_its_own(
+    run_tool: Callable[..., str], checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop in the config is the same as --stream, and says the same of a policy without an interval."""
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    policy = 'model = dict(key_frame_policy=dict(_delete_=True, type="FrameChange", threshold=100.0))'
+    by_config = tmp_path / 'stream.py'
+    by_config.write_text(f'_base_ = {str(VIDEO)!r}\ntest_cfg = dict(type="StreamTestLoop")\n{policy}\n')
+    plain = tmp_path / 'plain.py'
+    plain.write_text(f'_base_ = {str(VIDEO)!r}\n{policy}\n')
+    found = []
+    for number, (config, arguments) in enumerate(((by_config, []), (plain, ['--stream']))):
+        out = tmp_path / f'{number}.json'
+        common = ('--work-dir', tmp_path / 'test', '--out', out, '--cfg-options', *options())
+        printed = run_tool('tools/test.py', config, checkpoint, *arguments, *common)
+        assert '15 frames, 6.7 % of them key frames; ' in printed
+        found.append({k: v for k, v in json.loads(out.read_text()).items() if k != 'meta'})
+    assert found[0] == {k: v for k, v in found[1].items() if not k.startswith('temporal/')}

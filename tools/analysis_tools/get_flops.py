@@ -2,6 +2,7 @@
 
 A video model is counted in the steady state: a key frame, another frame, and the average over the key-frame interval.
 Counted are convolutions, linear layers, matrix products and attention. Nothing is computed and no weights are read.
+With --paper-convention less is counted: what gives the figures of MILA's tables 1 and 2 (see configs/mila).
 """
 
 from __future__ import annotations
@@ -13,12 +14,18 @@ from pathlib import Path
 from mmmtl.utils import build_on_meta, cost_table, count_cost
 from mmmtl.utils.cli import add_config_arguments, add_shape_argument, load_config
 from mmmtl.utils.input_size import input_size
+from mmmtl.utils.paper_convention import paper_macs
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_arguments(parser)
     add_shape_argument(parser, '--shape', 'height and width of the picture (default: of Resize in the test pipeline)')
+    parser.add_argument(
+        '--paper-convention',
+        action='store_true',
+        help="also count as MILA's tables 1 and 2 do: thop, without decoders, fusion once for each set of slots",
+    )
     parser.add_argument('--json', metavar='FILE', help='write the numbers there')
     return parser.parse_args()
 
@@ -29,12 +36,21 @@ def main() -> None:
     shape = args.shape or input_size(cfg)
     if shape is None:
         raise SystemExit(f'{args.config}: its test pipeline has no Resize that says the size; say it with --shape H W')
-    cost = count_cost(build_on_meta(cfg), shape)
+    model = build_on_meta(cfg)
+    cost = count_cost(model, shape)
     print(cost_table(cost))
+    result = {'config': args.config, **cost.to_dict()}
+    if args.paper_convention:
+        try:
+            result['paper_convention'] = macs = paper_macs(model, shape)
+        except ValueError as error:
+            raise SystemExit(f'--paper-convention: {error}') from error
+        shown = ', '.join(f'{kind.replace("_", "-")} {count / 1e9:.1f}' for kind, count in macs.items())
+        print(f"in the paper's convention, GMAC: {shown}")
     if args.json:
         path = Path(args.json)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({'config': args.config, **cost.to_dict()}, indent=2) + '\n')
+        path.write_text(json.dumps(result, indent=2) + '\n')
         print(f'written: {path}')
 
 

@@ -11,7 +11,7 @@ model = dict(
     type='VideoMultiTaskSegmentor',
     backbone=dict(type='AlignedBackbone', backbone=dict(depth=101, **dilated), in_channels=2048, channels=512),
     fast_backbone=dict(type='AlignedBackbone', backbone=dict(depth=18, **dilated), in_channels=512, channels=512),
-    neck=dict(type='ILANeck', channels=512, attention_channels=32, window=5),
+    neck=dict(type='ILANeck', channels=512),
     decode_head=dict(type='TaskConvHead', in_channels=512, channels=(512, 256)),
     align_loss=dict(type='AdversarialAlignLoss', channels=512, alpha=1.0, beta=1.0),
     key_frame_policy=dict(type='FixedInterval'),

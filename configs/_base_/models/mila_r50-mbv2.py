@@ -27,7 +27,7 @@ model = dict(
         in_channels=320,
         channels=128,
     ),
-    neck=dict(type='ILANeck', channels=128, attention_channels=32, window=5),
+    neck=dict(type='ILANeck', channels=128),
     decode_head=dict(type='TaskConvHead', in_channels=128, channels=(128, 128)),
     align_loss=dict(type='AdversarialAlignLoss', channels=128, hidden_channels=128),
     key_frame_policy=dict(type='FixedInterval'),

@@ -27,6 +27,7 @@ class Frame:
     depth: (H, W) float32, metres along the optical axis, 0 = none (sky).
     normals: (H, W, 3) float32, unit vectors in the camera frame (x right, y down, z forward) that point to the camera;
         zero where there is none (sky).
+    owner: (H, W) int16, number of the scene's solid that is seen; -1 for ground, ceiling, walls and sky.
     moving: (H, W) bool, the surface moves in the world.
     intrinsics: (3, 3) float64.
     pose: (4, 4) float64, camera to world (y down, the ground at y = 0), metres.
@@ -36,6 +37,7 @@ class Frame:
     semseg: NDArray[np.uint8]
     depth: Floats
     normals: Floats
+    owner: NDArray[np.int16]
     moving: NDArray[np.bool_]
     intrinsics: NDArray[np.float64]
     pose: NDArray[np.float64]
@@ -71,7 +73,7 @@ def render(scene: Scene, t: int, height: int, width: int) -> Frame:
         raise ValueError(f'frame numbers start at 0, got {t}')
     pose = scene.camera.pose(t)
     rotation = pose[:3, :3].astype(np.float32)
-    intrinsics, rays = _camera_rays(height, width, scene.focal)
+    intrinsics, rays = camera_rays(height, width, scene.focal)
     count = height * width
     out = _Buffers(
         rays=rotation @ rays,
@@ -101,6 +103,7 @@ def render(scene: Scene, t: int, height: int, width: int) -> Frame:
         semseg=out.label.reshape(height, width),
         depth=out.depth.reshape(height, width),
         normals=np.ascontiguousarray((rotation.T @ out.normals).T).reshape(height, width, 3),
+        owner=out.owner.reshape(height, width),
         moving=is_moving[out.owner].reshape(height, width),
         intrinsics=intrinsics.copy(),
         pose=pose,
@@ -108,7 +111,7 @@ def render(scene: Scene, t: int, height: int, width: int) -> Frame:
 
 
 @lru_cache(maxsize=16)
-def _camera_rays(height: int, width: int, focal: float) -> tuple[NDArray[np.float64], Floats]:
+def camera_rays(height: int, width: int, focal: float) -> tuple[NDArray[np.float64], Floats]:
     """Intrinsics (3, 3) and rays (3, H W) with z = 1, so that a ray's parameter is the depth."""
     f, cx, cy = focal * width, (width - 1) / 2, (height - 1) / 2
     x, y = np.meshgrid((np.arange(width) - cx) / f, (np.arange(height) - cy) / f)

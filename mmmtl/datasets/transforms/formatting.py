@@ -20,6 +20,8 @@ META_KEYS = ('img_path', 'ori_shape', 'img_shape', 'video', 'time', 'offset', 'v
 class PackMultiTaskInputs(BaseTransform):
     """Makes tensors: `inputs` (3, H, W) or for clips (T, 3, H, W) uint8 BGR, `data_samples` with a map per task.
 
+    Where the data set gives the motion from the frame before, it becomes `flow` of the sample.
+
     Values of the maps are checked here, on the CPU, where an error can still name the file.
     """
 
@@ -34,6 +36,9 @@ class PackMultiTaskInputs(BaseTransform):
             gt.set_field(to_tensor(array, task), name)
         sample = MultiTaskDataSample(metainfo={key: results[key] for key in META_KEYS if key in results})
         sample.gt = gt
+        if results.get('flow') is not None:
+            motion, valid = results['flow']
+            sample.flow = torch.from_numpy(np.where(valid[..., None], motion, np.nan).transpose(2, 0, 1).copy())
         return {'inputs': inputs[0] if len(inputs) == 1 else inputs, 'data_samples': sample}
 
 

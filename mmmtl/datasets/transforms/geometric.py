@@ -68,9 +68,12 @@ class GeometricTransform(BaseTransform):
             change: what became of the camera; None leaves the values alone.
 
         Raises:
-            ValueError: the maps no longer fit the pictures, after `Resize(maps=False)`.
+            ValueError: the maps no longer fit the pictures, after `Resize(maps=False)`; or the item has a `flow`, which
+                stays that of the original picture, and this is no plain resize.
         """
         size = results['imgs'][0].shape[:2]
+        if results.get('flow') is not None and not isinstance(self, Resize):
+            raise ValueError(f'{type(self).__name__}: the motion between frames (`exact_flow`) only follows Resize')
         for name, array in results['gt_maps'].items():
             if array.shape[:2] != size:
                 raise ValueError(

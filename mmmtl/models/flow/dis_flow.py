@@ -20,7 +20,8 @@ PRESETS = dict(
     fast=cv2.DISOPTICAL_FLOW_PRESET_FAST,
     medium=cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
 )
-SMALLEST = 12
+SMALLEST = dict(ultrafast=32, fast=32, medium=16)
+"""Sides of pictures; with less, OpenCV reads outside the memory of some."""
 
 
 @MODELS.register_module()
@@ -34,7 +35,7 @@ class DISFlow(FlowEstimator):
         preset: OpenCV's, from fast to exact: 'ultrafast', 'fast', 'medium'.
 
     Raises:
-        ValueError: an unknown preset, or pictures of less than 12 pixels.
+        ValueError: an unknown preset, or pictures with a side of less than 16 pixels ('fast' and 'ultrafast': 32).
 
     Reference: Kroeger et al., Fast Optical Flow using Dense Inverse Search, ECCV 2016.
     """
@@ -46,6 +47,7 @@ class DISFlow(FlowEstimator):
         if preset not in PRESETS:
             raise ValueError(f'preset must be one of {list(PRESETS)}, not {preset!r}')
         self.preset = PRESETS[preset]
+        self.smallest = SMALLEST[preset]
 
     def prepare(self, images: Tensor) -> Tensor:
         """(N, 1, H, W) uint8: the pictures without normalisation, grey."""
@@ -56,10 +58,20 @@ class DISFlow(FlowEstimator):
 
     def forward(self, current: Tensor, source: Tensor) -> Tensor:
         """See `FlowEstimator`; (N, 2, H, W) float32."""
-        if max(current.shape[-2:]) < SMALLEST:
-            raise ValueError(f'DISFlow needs pictures of {SMALLEST} pixels at least, not {tuple(current.shape[-2:])}')
+        if min(current.shape[-2:]) < self.smallest:
+            raise ValueError(
+                f'DISFlow of this preset needs pictures of {self.smallest}x{self.smallest} pixels at least, not '
+                f'{tuple(current.shape[-2:])}'
+            )
         flow: Tensor = torch.ops.mmmtl.dis_flow(current, source, self.preset)
         return flow
+
+
+def _estimate(current: np.ndarray, source: np.ndarray, preset: int) -> np.ndarray:
+    # A new one each time: it keeps what it computed before, and the next pair would depend on that.
+    estimator: Any = cv2.DISOpticalFlow.create(preset)
+    flow: np.ndarray = estimator.calc(current, source, None)
+    return flow
 
 
 # An operator, so that a model on the meta device and a compiled one know its shape.
@@ -67,9 +79,8 @@ class DISFlow(FlowEstimator):
     'mmmtl::dis_flow', mutates_args=(), schema='(Tensor current, Tensor source, int preset) -> Tensor'
 )
 def _dis_flow(current: Tensor, source: Tensor, preset: int) -> Tensor:
-    estimator: Any = cv2.DISOpticalFlow.create(preset)
     pairs = zip(*(pictures[:, 0].cpu().numpy() for pictures in (current, source)), strict=True)
-    flows = [estimator.calc(first, second, None) for first, second in pairs]
+    flows = [_estimate(first, second, preset) for first, second in pairs]
     return torch.from_numpy(np.ascontiguousarray(np.stack(flows).transpose(0, 3, 1, 2))).to(current.device)
 
 

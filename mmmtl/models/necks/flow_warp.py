@@ -71,9 +71,7 @@ class FlowWarpNeck(TaskMemoryNeck):
 
     def propagate(self, current: Memory, source: Memory) -> dict[str, Tensor]:
         """See `TaskMemoryNeck`."""
-        flow = self.flow(current[PICTURE], source[PICTURE])
         maps = {branch: source[f'{branch}.features'] for branch in self.excite}
-        return {
-            branch: warp(features, resize_flow(flow, (features.shape[-2], features.shape[-1])), border=self.border)
-            for branch, features in maps.items()
-        }
+        height, width = next(iter(maps.values())).shape[-2:]
+        flow = resize_flow(self.flow(current[PICTURE], source[PICTURE]), (height, width))
+        return {branch: warp(features, flow, border=self.border) for branch, features in maps.items()}

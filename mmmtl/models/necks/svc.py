@@ -25,6 +25,7 @@ class SVCNeck(TaskMemoryNeck):
     3x3 of both frames' results together, and one to the weights of a kernel for each place, which all channels share.
     A softmax over the weights inside the image makes each kernel an average, so that borders are not darker.
 
+    Widths, side and softmax are those of public re-implementations; the last convolution is 1x1 there.
     Li et al. predict from low-level features of both frames. Here slow and fast networks have only their last maps in
     common, so it is those (after SE, as `ILANeck` takes them).
 

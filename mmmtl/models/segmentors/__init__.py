@@ -1,13 +1,15 @@
 """Segmentors: the whole models, for images and for video."""
 
 from .distillation_segmentor import DistillationSegmentor
-from .key_frame_policy import FixedInterval, KeyFramePolicy
+from .key_frame_policy import CostBudget, FixedInterval, FrameChange, KeyFramePolicy
 from .multi_task_segmentor import MultiTaskSegmentor
 from .video_multi_task_segmentor import VideoMultiTaskSegmentor
 
 __all__ = [
+    'CostBudget',
     'DistillationSegmentor',
     'FixedInterval',
+    'FrameChange',
     'KeyFramePolicy',
     'MultiTaskSegmentor',
     'VideoMultiTaskSegmentor',

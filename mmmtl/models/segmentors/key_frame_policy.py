@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmmtl.registry import MODELS
-from mmmtl.structures import StreamState
+from mmmtl.structures import Memory, StreamState
 
 
-class KeyFramePolicy(Protocol):
-    """Decides, before anything is computed, which streams have a key frame now."""
+class KeyFramePolicy(ABC):
+    """Decides, before a network has run, which streams have a key frame now.
 
-    def is_key_frame(self, state: StreamState) -> Tensor:
-        """(N,) bool on the CPU. A stream without a key frame in memory gets one whatever this says."""
+    A policy has no memory of its own: what it needs of earlier frames is in the state, one row per stream, and a row
+    depends on no other.
+    """
+
+    @abstractmethod
+    def is_key_frame(self, state: StreamState, frames: Tensor) -> Tensor:
+        """(N,) bool on the CPU. A stream without a key frame in memory gets one whatever this says.
+
+        Args:
+            state: of the frames before. Rows that have seen no frame may hold anything in `state.policy`.
+            frames: (N, 3, H, W), as the data preprocessor gives them.
+        """
+
+    def remember(self, state: StreamState, frames: Tensor, is_key: Tensor) -> Memory:
+        """What becomes `state.policy`: tensors on the CPU with a row for each stream.
+
+        Args:
+            state: see `is_key_frame`.
+            frames: see `is_key_frame`.
+            is_key: (N,) bool, what was done.
+        """
+        return {}
 
 
 @MODELS.register_module()
-class FixedInterval:
+class FixedInterval(KeyFramePolicy):
     """Every `interval`-th frame of a stream is a key frame, the first one included.
 
     Reference: MILA, section 4.1 (interval 5).
@@ -29,6 +53,123 @@ class FixedInterval:
             raise ValueError(f'interval must be at least 1, not {interval}')
         self.interval = interval
 
-    def is_key_frame(self, state: StreamState) -> Tensor:
+    def is_key_frame(self, state: StreamState, frames: Tensor) -> Tensor:
         """See `KeyFramePolicy`."""
         return state.frames % self.interval == 0
+
+
+@MODELS.register_module()
+class FrameChange(KeyFramePolicy):
+    """A frame that looks different from the last key frame becomes one.
+
+    Frames are compared as thumbnails, by the mean absolute difference over cells and channels. It costs no network, but
+    the thumbnails come to the CPU, so each frame waits for the GPU once.
+
+    Args:
+        threshold: of the difference, in standard deviations of ImageNet (about 58 grey levels).
+        max_interval: frames from key frame to key frame at most; None sets no limit.
+        size: (height, width) of the thumbnails.
+    """
+
+    def __init__(self, threshold: float, *, max_interval: int | None = None, size: tuple[int, int] = (16, 32)) -> None:
+        if threshold < 0:
+            raise ValueError(f'threshold must not be negative, not {threshold}')
+        if max_interval is not None and max_interval < 1:
+            raise ValueError(f'max_interval must be at least 1 or None, not {max_interval}')
+        self.threshold = threshold
+        self.max_interval = max_interval
+        self.size = (size[0], size[1])
+
+    def is_key_frame(self, state: StreamState, frames: Tensor) -> Tensor:
+        """See `KeyFramePolicy`."""
+        if not state.policy:
+            return torch.ones(len(state), dtype=torch.bool)
+        change = (self._thumbnails(frames) - state.policy['thumbnail']).abs().mean(dim=(1, 2, 3))
+        is_key = change > self.threshold
+        return is_key if self.max_interval is None else is_key | (state.policy['age'] >= self.max_interval)
+
+    def remember(self, state: StreamState, frames: Tensor, is_key: Tensor) -> Memory:
+        """`thumbnail` (N, 3, h, w) of the last key frame, `age` (N,) of it in frames at the next one."""
+        thumbnails = self._thumbnails(frames)
+        if not state.policy:
+            return {'thumbnail': thumbnails, 'age': torch.ones(len(state), dtype=torch.int64)}
+        age = torch.where(is_key, 0, state.policy['age']) + 1
+        return {'thumbnail': torch.where(is_key.view(-1, 1, 1, 1), thumbnails, state.policy['thumbnail']), 'age': age}
+
+    def _thumbnails(self, frames: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(frames, self.size).cpu()
+
+
+@MODELS.register_module()
+class CostBudget(KeyFramePolicy):
+    """Key frames as often as an average cost per frame allows: a bucket of credit for each stream.
+
+    Every frame earns `budget` and pays for its kind; there is a key frame when the credit pays for one. After n frames
+    a stream has cost at most `key_cost + (n - 1) * budget`. Costs are declared, in any one unit (GMAC or milliseconds
+    of `tools/analysis_tools/get_flops.py` or a benchmark), so the choice is the same on every machine, and never waits
+    for a GPU (unless `policy` does). Time that was measured takes their place only through `settle`.
+
+    Args:
+        budget: average cost of a frame, between the two costs.
+        key_cost: of a key frame.
+        non_key_cost: of another frame.
+        policy: another policy, which says when a key frame is wanted; by default always. While none is wanted the
+            credit grows.
+        burst: key frames whose cost can be saved up at most, at least 1.
+
+    Raises:
+        ValueError: the budget is too small for the cheap frames, or `burst` below 1.
+    """
+
+    def __init__(
+        self,
+        budget: float,
+        *,
+        key_cost: float,
+        non_key_cost: float,
+        policy: dict[str, Any] | None = None,
+        burst: float = 1.0,
+    ) -> None:
+        if not 0 < non_key_cost <= budget <= key_cost:
+            raise ValueError(
+                f'costs must be 0 < non_key_cost <= budget <= key_cost, not {non_key_cost}, {budget} and {key_cost}'
+            )
+        if burst < 1:
+            raise ValueError(f'burst must be at least 1, or there is no second key frame, not {burst}')
+        self.budget = budget
+        self.key_cost = key_cost
+        self.non_key_cost = non_key_cost
+        self.policy = None if policy is None else MODELS.build(policy)
+        self.burst = burst
+
+    def is_key_frame(self, state: StreamState, frames: Tensor) -> Tensor:
+        """See `KeyFramePolicy`."""
+        # A sum of many budgets may miss the cost by rounding.
+        affordable = self._credit(state) >= self.key_cost * (1 - 1e-9)
+        return affordable if self.policy is None else affordable & self.policy.is_key_frame(state, frames)
+
+    def remember(self, state: StreamState, frames: Tensor, is_key: Tensor) -> Memory:
+        """`credit` (N,) float64 after the frame, `paid` (N,) float64 for it, and what the inner policy remembers."""
+        key, non_key = (torch.tensor(cost, dtype=torch.float64) for cost in (self.key_cost, self.non_key_cost))
+        paid = torch.where(is_key, key, non_key)
+        inner = {} if self.policy is None else self.policy.remember(state, frames, is_key)
+        return {**inner, 'credit': self._credit(state) - paid, 'paid': paid}
+
+    def settle(self, state: StreamState, cost: Tensor) -> StreamState:
+        """The state after the last frame has cost something else than declared, as a stopwatch says.
+
+        Args:
+            state: after that frame.
+            cost: (N,) of the frame of each stream, in the unit of the budget.
+        """
+        paid = cost.to('cpu', torch.float64)
+        credit = state.policy['credit'] + state.policy['paid'] - paid
+        return replace(state, policy={**state.policy, 'credit': credit, 'paid': paid})
+
+    def _credit(self, state: StreamState) -> Tensor:
+        """What each stream can spend on this frame: enough for a key frame at its first."""
+        first = torch.full((len(state),), self.key_cost, dtype=torch.float64)
+        if not state.policy:
+            return first
+        credit = state.policy['credit'].clamp(max=self.burst * self.key_cost) + self.budget
+        return torch.where(state.frames == 0, first, credit)

@@ -22,6 +22,15 @@ def select_rows(memory: Memory, rows: Sequence[int]) -> Memory:
     return {name: tensor[list(rows)] for name, tensor in memory.items()}
 
 
+def join_rows(parts: Sequence[Memory], rows: Sequence[Sequence[int]]) -> Memory:
+    """What `select_rows` took apart, in the order of the rows; one part is not copied."""
+    if len(parts) == 1:
+        return parts[0]
+    order = torch.tensor([row for some in rows for row in some]).argsort()
+    joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return {name: tensor[order.to(tensor.device)] for name, tensor in joined.items()}
+
+
 def spread_rows(memory: Memory, rows: Sequence[int], count: int) -> Memory:
     """A memory of `rows`, in ascending order, as one of all `count` rows, zero elsewhere."""
     if len(rows) == count:

@@ -101,12 +101,21 @@ class MultiTaskSegmentor(BaseModel):
         return self.task_losses(self.logits(inputs, data_samples), data_samples)
 
     def predict(self, inputs: Tensor, data_samples: Samples) -> list[MultiTaskDataSample]:
-        """The samples with `pred`, each map at the size of its label, or else of the original picture."""
-        logits = self.logits(inputs, data_samples)
+        """The samples with `pred`, see `complete`."""
+        return self.complete(self.logits(inputs, data_samples), inputs.shape[-2:], data_samples)
+
+    def complete(self, logits: Mapping[str, Tensor], padded: Size, data_samples: Samples) -> list[MultiTaskDataSample]:
+        """The samples with `pred`, each map at the size of its label, or else of the original picture.
+
+        Args:
+            logits: {task: (N, C, h, w)}.
+            padded: (H, W) that the model saw, padding included.
+            data_samples: N of them.
+        """
         for row, sample in enumerate(data_samples):
             labelled = sample.gt.shape if 'gt' in sample else None
             own = {name: value[row] for name, value in logits.items()}
-            sample.pred = self.decode(own, inputs.shape[-2:], sample.img_shape, labelled or sample.ori_shape)
+            sample.pred = self.decode(own, padded, sample.img_shape, labelled or sample.ori_shape)
         return list(data_samples)
 
     def decode(self, logits: Mapping[str, Tensor], padded: Size, shown: Size, wanted: Size) -> PixelData:

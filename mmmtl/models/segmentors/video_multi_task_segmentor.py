@@ -16,7 +16,7 @@ from mmmtl.models.necks import PropagatingNeck
 from mmmtl.registry import MODELS
 from mmmtl.structures import Memory, StreamState
 
-from .memory_rows import mask_slots, replace_rows, select_rows, spread_rows, true_rows
+from .memory_rows import join_rows, mask_slots, replace_rows, select_rows, spread_rows, true_rows
 from .multi_task_segmentor import MultiTaskSegmentor, Samples
 
 LAST_KEY, LAST_NON_KEY, CURRENT = range(3)
@@ -131,25 +131,63 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
             raise ValueError(f'{len(frames)} frames for a state of {len(state)} streams')
         if state.resolution not in (None, resolution):
             raise ValueError(f'frames of {resolution} for a state of {state.resolution}; start a new state (None)')
-        is_key = self.key_frame_policy.is_key_frame(state) | ~state.has_key
-        features = self._encode(frames, is_key)
-        current = self.neck.remember(features, frames)
-        logits = self._decode_rows(
-            current,
-            state.key,
-            state.non_key,
-            is_key.tolist(),
-            state.has_key.tolist(),
-            state.has_non_key.tolist(),
-        )
+        is_key = self.key_frame_policy.is_key_frame(state, frames) | ~state.has_key
+        # Before the networks are launched, lest a policy that looks at the frames waits for them.
+        policy = self.key_frame_policy.remember(state, frames, is_key)
+        logits, current = self._run_kinds(frames, state, is_key.tolist())
         return logits, StreamState(
             has_key=state.has_key | is_key,
             has_non_key=state.has_non_key | ~is_key,
             frames=state.frames + 1,
+            key_frames=state.key_frames + is_key,
             key=replace_rows(state.key, current, is_key),
             non_key=replace_rows(state.non_key, current, ~is_key),
+            policy=policy,
             resolution=resolution,
         )
+
+    def frame_logits(
+        self, frames: Tensor, key: Memory | None, non_key: Memory | None, *, is_key: bool
+    ) -> tuple[dict[str, Tensor], Memory]:
+        """The tensor-only core of `stream`, for frames of one kind: what is compiled, exported and profiled.
+
+        Args:
+            frames: (N, 3, H, W).
+            key: what was remembered of their last key frames; None where they do not read it, or there is none.
+            non_key: the same of their last non-key frames.
+            is_key: whether they are key frames.
+
+        Returns:
+            {task: logits (N, C, h, w)} and what is to be remembered of these frames.
+        """
+        current = self.neck.remember(self._slow(frames) if is_key else self._fast(frames), frames)
+        return self.decode_head(self.neck(current, key, non_key)), current
+
+    def _run_kinds(self, frames: Tensor, state: StreamState, is_key: Sequence[bool]) -> tuple[Memory, Memory]:
+        """`frame_logits` of the rows of each kind, in the order of the rows."""
+        kinds = self._kinds(is_key, state.has_key.tolist(), state.has_non_key.tolist())
+        parts = [
+            self.frame_logits(
+                select_rows({'frames': frames}, rows)['frames'],
+                select_rows(state.key, rows) if reads_key else None,
+                select_rows(state.non_key, rows) if reads_non_key else None,
+                is_key=kind,
+            )
+            for (kind, reads_key, reads_non_key), rows in kinds.items()
+        ]
+        logits, memories = zip(*parts, strict=True)
+        return join_rows(logits, list(kinds.values())), join_rows(memories, list(kinds.values()))
+
+    def _kinds(
+        self, is_key: Sequence[bool], has_key: Sequence[bool], has_non_key: Sequence[bool]
+    ) -> dict[tuple[bool, bool, bool], list[int]]:
+        """{(is a key frame, reads the last key frame, reads the last non-key frame): rows}."""
+        kinds = defaultdict(list)
+        for row, kind in enumerate(is_key):
+            reads_key = has_key[row] and self.neck.reads_key(kind)
+            reads_non_key = has_non_key[row] and self.neck.reads_non_key(kind)
+            kinds[kind, reads_key, reads_non_key].append(row)
+        return kinds
 
     def _clip(self, clips: Tensor, samples: Samples) -> tuple[dict[str, Tensor], Tensor]:
         """Logits of the current frames, and the fast features of those that are not key frames."""
@@ -199,31 +237,18 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         has_non_key: Sequence[bool],
     ) -> dict[str, Tensor]:
         """Rows with the same slots together, missing slots skipped: the same numbers for less work."""
-        groups = defaultdict(list)
-        for row, kind in enumerate(is_key):
-            reads_key = has_key[row] and self.neck.reads_key(kind)
-            reads_non_key = has_non_key[row] and self.neck.reads_non_key(kind)
-            groups[reads_key, reads_non_key].append(row)
-        parts = []
-        for (reads_key, reads_non_key), rows in groups.items():
-            slots = self.neck(
-                select_rows(current, rows),
-                select_rows(key, rows) if reads_key else None,
-                select_rows(non_key, rows) if reads_non_key else None,
+        kinds = self._kinds(is_key, has_key, has_non_key)
+        parts = [
+            self.decode_head(
+                self.neck(
+                    select_rows(current, rows),
+                    select_rows(key, rows) if reads_key else None,
+                    select_rows(non_key, rows) if reads_non_key else None,
+                )
             )
-            parts.append(self.decode_head(slots))
-        if len(parts) == 1:
-            return parts[0]
-        order = torch.tensor([row for rows in groups.values() for row in rows]).argsort()
-        return {name: torch.cat([part[name] for part in parts])[order.to(parts[0][name].device)] for name in parts[0]}
-
-    def _encode(self, frames: Tensor, is_key: Tensor) -> Tensor:
-        """Slow features of the key frames and fast ones of the others, in the order of the rows."""
-        keys, others = (mask.nonzero().flatten().to(frames.device) for mask in (is_key, ~is_key))
-        if not len(keys) or not len(others):
-            return self._fast(frames) if len(others) else self._slow(frames)
-        order = torch.cat([keys, others]).argsort()
-        return torch.cat([self._slow(frames[keys]), self._fast(frames[others])])[order]
+            for (_, reads_key, reads_non_key), rows in kinds.items()
+        ]
+        return join_rows(parts, list(kinds.values()))
 
     def _encode_both(self, slow_frames: Tensor, fast_frames: Tensor) -> tuple[Tensor, Tensor]:
         """Slow and fast features; either may have no rows, both not."""

@@ -1,0 +1,159 @@
+"""Measure MILA's frames against networks that run on every frame, in one run; and their counted costs.
+
+    python benchmarks/streaming.py --threads 1 --clock cpu --json benchmarks/results/streaming_cpu.json
+
+All have random weights (speed does not depend on them), the same optimisation and the same input, and take turns, so
+that a busy machine disturbs all alike. Timed is the way from normalised pixels to decoded maps; medians count. A saving
+is 1 - MILA's average frame / the rival's frame, in time and in counted MACs: their ratio says what of a counted saving
+arrives. "Slow only" is MILA's slow network with the same decoder on every frame (the multi-task baseline).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from prettytable import PrettyTable
+from rich.progress import track
+
+from mmmtl.apis import MultiTaskInferencer
+from mmmtl.utils import count_cost
+from mmmtl.utils.cli import add_shape_argument
+from mmmtl.utils.frame_kinds import IMAGE, KEY, NON_KEY
+from mmmtl.utils.latency import Latency, average_milliseconds, measure_latency, prediction_steps
+from mmmtl.utils.measure import describe_machine
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+MILA, SLOW_ONLY = 'MILA', 'D101-MultiTask (slow only)'
+CONTENDERS = {
+    MILA: 'mila/mila_d101-d18-k5_1xb4-50e_cityscapes-256x512.py',
+    SLOW_ONLY: 'baselines/multi-task_d101_1xb4-50e_cityscapes-256x512.py',
+    'Cross-Stitch': 'cross_stitch/cross-stitch_d101_1xb4-50e_cityscapes-256x512.py',
+    'MTAN': 'mtan/mtan_d101_1xb4-50e_cityscapes-256x512.py',
+}
+SAVING_GOAL = 0.9  # of the counted saving
+KEY_GOAL = 1.1  # times the counted ratio of a key frame to slow only
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help="'cpu', 'cuda', ...")
+    parser.add_argument('--threads', type=int, help='of PyTorch; all cores if left out')
+    parser.add_argument('--optimize', default='compile', choices=('none', 'fuse', 'compile'), help='of all alike')
+    parser.add_argument('--dtype', choices=('bfloat16', 'float16'), help='float32 if left out')
+    add_shape_argument(parser, '--shape', 'height and width of the pictures (default: 256 512, of the configs)')
+    parser.add_argument('--rounds', type=int, default=9)
+    parser.add_argument('--warmup', type=int, default=2, help='rounds before, which do not count')
+    clock = 'cpu: the time of the process, fairer where others compete for the cores; for one thread'
+    parser.add_argument('--clock', default='wall', choices=('wall', 'cpu'), help=clock)
+    parser.add_argument('--json', type=Path, help='also write the results there')
+    args = parser.parse_args()
+    if args.dtype and args.optimize == 'none':
+        parser.error('--dtype needs --optimize fuse or compile')
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.clock == 'cpu' and (args.device != 'cpu' or torch.get_num_threads() != 1):
+        parser.error('--clock cpu needs --device cpu --threads 1')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    options = dict(
+        device=args.device,
+        optimize=None if args.optimize == 'none' else args.optimize,
+        dtype=args.dtype and getattr(torch, args.dtype),
+    )
+    steps, costs, interval = {}, {}, 0
+    for name, config in CONTENDERS.items():
+        plain = MultiTaskInferencer(CONFIGS / config, device='cpu')
+        size = args.shape or plain.size
+        if size is None:
+            raise SystemExit(f'{config}: its test pipeline has no Resize that says the size')
+        cost = count_cost(plain.model.to('meta'), size)
+        costs[name] = {kind: macs / 1e9 for kind, macs in cost.total().macs.items()}
+        interval = cost.interval or interval
+        model = MultiTaskInferencer(CONFIGS / config, **options).model
+        steps |= {(name, kind): step for kind, step in prediction_steps(model, size).items()}
+    found = measure_latency(
+        steps,
+        device=args.device,
+        rounds=args.rounds,
+        warmup=args.warmup,
+        clock=time.process_time if args.clock == 'cpu' else time.perf_counter,
+        track=partial(track, description='rounds', disable=not sys.stdout.isatty()),
+    )
+    rows = compare(found, costs, interval)
+    show(rows, interval)
+    if args.json:
+        settings = {key: value for key, value in vars(args).items() if key != 'json'}
+        head = dict(date=time.strftime('%Y-%m-%d'), host_os=platform.platform(), settings=settings, size=list(size))
+        machine = describe_machine(args.device)
+        frames = {f'{name}: {kind}': one.to_dict() for (name, kind), one in found.items()}
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps({**head, 'machine': machine, 'rows': rows, 'frames': frames}, indent=1) + '\n')
+
+
+def compare(
+    found: dict[tuple[str, str], Latency], costs: dict[str, dict[str, float]], interval: int
+) -> dict[str, dict[str, Any]]:
+    """Milliseconds and GMAC of each contender, and what MILA saves."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, macs in costs.items():
+        times = {kind: one for (owner, kind), one in found.items() if owner == name}
+        row = {f'{kind}_ms': one.milliseconds() for kind, one in times.items()}
+        row |= {f'{kind}_gmac': value for kind, value in macs.items()}
+        row['ms'] = times[IMAGE].milliseconds() if IMAGE in times else average_milliseconds(times, interval)
+        row['gmac'] = macs[IMAGE] if IMAGE in macs else (macs[KEY] + (interval - 1) * macs[NON_KEY]) / interval
+        row['peak_mb'] = max(one.peak for one in times.values()) / 1e6
+        rows[name] = row
+    mila = rows[MILA]
+    for name, row in rows.items():
+        if name != MILA:
+            row['saving_ms'], row['saving_gmac'] = 1 - mila['ms'] / row['ms'], 1 - mila['gmac'] / row['gmac']
+            row['saving_arrived'] = row['saving_ms'] / row['saving_gmac']
+            row['reached'] = row['saving_arrived'] >= SAVING_GOAL
+    slow = rows[SLOW_ONLY]
+    mila['key_over_slow_ms'], mila['key_over_slow_gmac'] = mila['key_ms'] / slow['ms'], mila['key_gmac'] / slow['gmac']
+    mila['reached'] = mila['key_over_slow_ms'] <= KEY_GOAL * mila['key_over_slow_gmac']
+    return rows
+
+
+def show(rows: dict[str, dict[str, Any]], interval: int) -> None:
+    """Print the table, and what is asked of MILA's key frames."""
+    columns = ['ms', 'GMAC', 'ms per GMAC', 'peak MB', "MILA's saving of ms", 'of GMAC', f'ratio, goal {SAVING_GOAL}']
+    table = PrettyTable(['frame', *columns])
+    table.align = 'r'
+    table.align['frame'] = 'l'
+    mila = rows[MILA]
+    for kind in (KEY, NON_KEY):
+        values = mila[f'{kind}_ms'], mila[f'{kind}_gmac']
+        rate = values[0] / values[1]
+        table.add_row([f'MILA, {kind.replace("_", "-")}', *(f'{v:.1f}' for v in values), f'{rate:.2f}', '', '', '', ''])
+    for name, row in rows.items():
+        label = f'MILA, average (K = {interval})' if name == MILA else name
+        cells = [f'{row["ms"]:.1f}', f'{row["gmac"]:.1f}', f'{row["ms"] / row["gmac"]:.2f}', f'{row["peak_mb"]:.0f}']
+        saved = [f'{100 * row[f"saving_{unit}"]:.1f} %' for unit in ('ms', 'gmac')] if name != MILA else ['', '']
+        verdict = f'{row["saving_arrived"]:.2f} {passed(row["reached"])}' if name != MILA else ''
+        table.add_row([label, *cells, *saved, verdict])
+    print(table)
+    goal = KEY_GOAL * mila['key_over_slow_gmac']
+    print(
+        f'key frame / slow only: {mila["key_over_slow_ms"]:.3f} in ms, {mila["key_over_slow_gmac"]:.3f} in GMAC; '
+        f'goal at most {goal:.3f}: {passed(mila["reached"])}'
+    )
+
+
+def passed(reached: bool) -> str:
+    return 'reached' if reached else 'MISSED'
+
+
+if __name__ == '__main__':
+    main()

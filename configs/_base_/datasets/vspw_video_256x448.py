@@ -1,0 +1,53 @@
+tasks = dict(semseg=dict(type='SemanticSegmentation', classes='vspw_124'))
+key_frame_interval = 5
+
+data_root = 'data/vspw'
+train_pipeline = [
+    dict(type='LoadFrames'),
+    dict(type='LoadMaps'),
+    dict(type='Resize', size=(256, 448)),
+    dict(type='RandomZoom', zooms=(1.0, 1.2, 1.5)),
+    dict(type='RandomFlip'),
+    dict(type='PackMultiTaskInputs'),
+]
+test_pipeline = [
+    dict(type='LoadFrames'),
+    dict(type='LoadMaps'),
+    dict(type='Resize', size=(256, 448), maps=False),
+    dict(type='PackMultiTaskInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=4,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='EpochDrawSampler', shuffle=True),
+    dataset=dict(
+        type='VSPW',
+        data_root=data_root,
+        split='train',
+        # A frame of each second; clips have all frames.
+        step=15,
+        clip=dict(offsets='random', missing='skip', no_history=0.1),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    dataset=dict(
+        type='VSPW',
+        data_root=data_root,
+        split='val',
+        step=5,
+        test_mode=True,
+        clip=dict(offsets='all', missing='skip'),
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='MultiTaskMetric', details=False)
+test_evaluator = dict(type='MultiTaskMetric')

@@ -1,0 +1,47 @@
+"""The exact motion of a scene's surfaces from one frame to the next."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .geometry import NEAR, PosedSolid
+from .render import Frame, camera_rays
+from .scene import Scene
+
+
+def scene_flow(scene: Scene, frame: Frame, t: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Where what a frame shows is in the next one.
+
+    Args:
+        scene: that was rendered.
+        frame: the scene at `t`.
+        t: frame number.
+
+    Returns:
+        motion: (H, W, 2) float32 pixels, x to the right and y down, whether it is visible there or not; of the sky, as
+            far as the camera turns. 0 where there is none.
+        valid: (H, W) bool, where there is one: not where it gets behind the camera.
+    """
+    height, width = frame.depth.shape
+    intrinsics, flat = camera_rays(height, width, scene.focal)
+    depth = frame.depth.astype(np.float64).ravel()
+    sky = depth == 0
+    # The sky is a direction: points at infinity do not feel where the camera is.
+    points = frame.pose[:3, :3] @ (flat * np.where(sky, 1.0, depth))
+    points[:, ~sky] += frame.pose[:3, 3:]
+    owner = frame.owner.ravel()
+    for index in np.unique(owner[frame.moving.ravel()]):
+        now, then = (PosedSolid(scene.solids[index], time, np.zeros(3)) for time in (t, t + 1))
+        seen = owner == index
+        local = now.to_local(*(points[:, seen] - now.centre[:, None]))
+        points[:, seen] = np.stack(then.to_world(*local)) + then.centre[:, None]
+    pose = scene.camera.pose(t + 1)
+    points[:, ~sky] -= pose[:3, 3:]
+    x, y, z = pose[:3, :3].T @ points
+    valid = z > NEAR
+    z = np.where(valid, z, 1.0)
+    targets = np.stack([x / z * intrinsics[0, 0] + intrinsics[0, 2], y / z * intrinsics[1, 1] + intrinsics[1, 2]])
+    rows, columns = np.divmod(np.arange(height * width), width)
+    motion = np.where(valid, targets - np.stack([columns, rows]), 0).astype(np.float32)
+    return np.ascontiguousarray(motion.T).reshape(height, width, 2), valid.reshape(height, width)

@@ -1,0 +1,84 @@
+"""Seconds and bytes that a step takes, and the machine that they are of."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Step = Callable[[], Any]
+Clock = Callable[[], float]
+
+
+def step_seconds(step: Step, device: torch.device | str, clock: Clock = time.perf_counter) -> float:
+    """Seconds until the results of a step are there; freeing them is not timed."""
+    wait = torch.cuda.synchronize if torch.device(device).type == 'cuda' else _nothing
+    wait()
+    start = clock()
+    result = step()
+    wait()
+    taken = clock() - start
+    del result
+    return taken
+
+
+def peak_memory(step: Step, device: torch.device | str) -> int:
+    """Return by how many bytes the memory grows at most during a step; on a CPU, resident memory (Linux)."""
+    gc.collect()
+    if torch.device(device).type == 'cuda':
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    with contextlib.suppress(OSError, AttributeError):  # give back what is free, or it would hide the growth
+        ctypes.CDLL(None).malloc_trim(0)
+    Path('/proc/self/clear_refs').write_text('5')  # the peak starts again from here
+    before = _status('VmRSS')
+    step()
+    return _status('VmHWM') - before
+
+
+def describe_machine(device: torch.device | str) -> dict[str, Any]:
+    """Return what a reader must know of the machine."""
+    result = {
+        'torch': torch.__version__,
+        'python': platform.python_version(),
+        'cpu': _cpu_model(),
+        'cores': os.cpu_count(),
+        'instruction_set': torch.backends.cpu.get_cpu_capability(),
+        'threads': torch.get_num_threads(),
+        'load': os.getloadavg(),
+    }
+    if torch.device(device).type == 'cuda':
+        result |= {
+            'gpu': torch.cuda.get_device_name(),
+            'cuda': torch.version.cuda,
+            'float32_matmul_precision': torch.get_float32_matmul_precision(),
+        }
+    return result
+
+
+def _nothing() -> None:
+    """A CPU has finished when a step returns."""
+
+
+def _status(name: str) -> int:
+    lines = Path('/proc/self/status').read_text(encoding='utf-8').splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+def _cpu_model() -> str:
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
+        return next(line.split(':')[1].strip() for line in lines if line.startswith('model name'))
+    return platform.processor()

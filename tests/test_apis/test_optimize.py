@@ -1,0 +1,255 @@
+"""Models made fast: the same numbers, whichever way, and nothing copied that need not be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from mmmtl.apis import MultiTaskInferencer, optimize_for_inference, warm_up
+from mmmtl.apis import optimize as optimize_module
+from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
+from mmmtl.structures import MultiTaskDataSample, StreamState
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZE = (32, 64)
+
+
+@pytest.fixture(autouse=True)
+def _no_gradient() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+def build(config: str | Path, **kwargs: Any) -> MultiTaskSegmentor:
+    """A model with batch statistics and biases that are not those of fresh weights; every time the same."""
+    torch.manual_seed(0)
+    model = MultiTaskInferencer(ROOT / config, device='cpu', **kwargs).model
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            for tensor in (module.running_mean, module.bias):
+                tensor.normal_(std=0.1)
+            for tensor in (module.running_var, module.weight):
+                tensor.uniform_(0.5, 1.5)
+    return model
+
+
+def video(name: str = 'tests/configs/tiny_video.py') -> VideoMultiTaskSegmentor:
+    model = build(name)
+    assert isinstance(model, VideoMultiTaskSegmentor)
+    return model
+
+
+def pictures(count: int, seed: int = 0) -> Tensor:
+    return torch.randn(count, 3, *SIZE, generator=torch.Generator().manual_seed(seed))
+
+
+def stream(model: VideoMultiTaskSegmentor, frames: Tensor) -> list[dict[str, Tensor]]:
+    state, found = None, []
+    for frame in frames:
+        logits, state = model.stream_logits(frame[None], state)
+        found.append(logits)
+    return found
+
+
+def relative(got: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    """The largest error, relative to the largest number of its map."""
+    assert got.keys() == expected.keys()
+    return max(float((got[n].double() - m).abs().max() / m.abs().max()) for n, m in expected.items())
+
+
+def test_a_fused_image_model_gives_the_same() -> None:
+    frames = pictures(2)
+    plain, fused = (build('tests/configs/tiny_image.py') for _ in range(2))
+    expected = plain.logits(frames)
+    # The statistics matter: another batch norm would be noticed.
+    assert optimize_for_inference(fused) is fused
+    assert relative(fused.logits(frames), expected) < 1e-4
+    assert not [m for m in fused.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    next(m for m in plain.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)).running_mean += 1
+    assert relative(plain.logits(frames), expected) > 1e-4
+
+
+def test_a_fused_stream_gives_the_same() -> None:
+    frames = pictures(8)
+    expected = stream(video(), frames)
+    fused = optimize_for_inference(video())
+    assert isinstance(fused, VideoMultiTaskSegmentor)
+    weight = fused.decode_head.fuse['depth'].weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert not weight.is_contiguous()
+    for got, wanted in zip(stream(fused, frames), expected, strict=True):
+        assert relative(got, wanted) < 1e-4
+        assert all(maps.is_contiguous(memory_format=torch.channels_last) for maps in got.values())
+
+
+def test_a_fused_stream_equals_its_clips() -> None:
+    fused = optimize_for_inference(video())
+    assert isinstance(fused, VideoMultiTaskSegmentor)
+    frames = pictures(8)
+    streamed = stream(fused, frames)
+    for time, slots in {5: (None, 4, 5), 6: (5, 4, 6), 7: (5, 6, 7)}.items():
+        valid = tuple(slot is not None for slot in slots)
+        clip = torch.stack([frames[slot or 0] for slot in slots])[None]
+        sample = MultiTaskDataSample(metainfo={'offset': time % 5, 'valid_slots': valid})
+        assert relative(fused.logits(clip, [sample]), streamed[time]) < 1e-5
+
+
+def test_nothing_of_one_stream_is_copied() -> None:
+    model = optimize_for_inference(video())
+    assert isinstance(model, VideoMultiTaskSegmentor)
+    state: StreamState | None = None
+    states = []
+    for frame in pictures(7):
+        _, state = model.stream_logits(frame[None], state)
+        states.append(state)
+    assert states[5].non_key is states[4].non_key
+    assert states[6].key is states[5].key
+    assert not states[6].key['depth.features'].requires_grad
+
+
+def test_half_precision_is_decoded_in_full() -> None:
+    frames = pictures(3)
+    expected = stream(video(), frames)
+    model = optimize_for_inference(video(), dtype=torch.bfloat16)
+    assert isinstance(model, VideoMultiTaskSegmentor)
+    for got, wanted in zip(stream(model, frames), expected, strict=True):
+        assert {maps.dtype for maps in got.values()} == {torch.bfloat16}
+        assert 1e-5 < relative(got, wanted) < 0.1
+    maps, _ = model.stream(frames[:1])
+    assert maps['depth'].dtype == torch.float32
+
+
+@pytest.mark.slow
+def test_every_kind_of_frame_compiled_gives_the_same() -> None:
+    frames = pictures(8)
+    expected = stream(video(), frames)
+    compiled = optimize_for_inference(video(), 'compile')
+    assert isinstance(compiled, VideoMultiTaskSegmentor)
+    warm_up(compiled, SIZE)
+    with torch.compiler.set_stance('fail_on_recompile'):
+        for got, wanted in zip(stream(compiled, frames), expected, strict=True):
+            assert relative(got, wanted) < 1e-4
+
+
+def test_compiling_is_asked_for_the_core_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for the compiler: which function is compiled, and when."""
+    runs: list[str] = []
+
+    def compile_(run: Any, **_: Any) -> Any:
+        def compiled(*args: Any, **kwargs: Any) -> Any:
+            import torch._inductor.config as inductor
+
+            assert inductor.freezing
+            runs.append(run.__name__)
+            return run(*args, **kwargs)
+
+        return compiled
+
+    monkeypatch.setattr(torch, 'compile', compile_)
+    image = optimize_for_inference(build('tests/configs/tiny_image.py'), 'compile')
+    image.logits(pictures(1))
+    model = optimize_for_inference(video(), 'compile')
+    assert isinstance(model, VideoMultiTaskSegmentor)
+    stream(model, pictures(2))
+    assert runs == ['logits', 'frame_logits', 'frame_logits']
+    warm_up(model, SIZE)
+    assert runs[3:] == ['frame_logits'] * 8
+
+
+def test_results_of_a_graph_are_copied_out_of_its_memory() -> None:
+    memory = torch.zeros(2, 3)
+    first, second = (
+        optimize_module.copied_out(lambda value=value: ({'depth': memory.fill_(value)}, [memory, None]))()
+        for value in (1, 2)
+    )
+    assert [part['depth'].mean().item() for part, _ in (first, second)] == [1, 2]
+    assert first[1][0].mean() == 1
+    assert first[1][1] is None
+
+
+def test_what_cannot_be_done_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build('tests/configs/tiny_image.py')
+    with pytest.raises(ValueError, match="'fuse' or 'compile', not 'fast'"):
+        optimize_for_inference(model, 'fast')  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match='floating point, not torch.int8'):
+        optimize_for_inference(model, dtype=torch.int8)
+    monkeypatch.setenv('CXX', 'no-such-compiler')
+    with pytest.raises(ValueError, match=r'on cpu needs a C\+\+ compiler \(no-such-compiler is not installed\)'):
+        optimize_for_inference(model, 'compile')
+    optimize_for_inference(model)
+    with pytest.raises(ValueError, match='optimised before'):
+        optimize_for_inference(model)
+    with pytest.raises(ValueError, match='dtype=torch.bfloat16 needs optimize'):
+        MultiTaskInferencer(ROOT / 'tests/configs/tiny_image.py', device='cpu', dtype=torch.bfloat16)
+
+
+def test_the_inferencer_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [frame.permute(1, 2, 0).mul(50).clamp(0, 255).byte().numpy() for frame in pictures(3)]
+    config = Config.fromfile(ROOT / 'tests/configs/tiny_video.py')
+    torch.manual_seed(0)
+    plain = MultiTaskInferencer(config, device='cpu')
+    torch.manual_seed(0)
+    fused = MultiTaskInferencer(config, device='cpu', optimize='fuse')
+    for (_, got), (_, expected) in zip(fused.stream(frames), plain.stream(frames), strict=True):
+        assert abs(got['depth'] - expected['depth']).max() < 1e-4
+
+    warmed: list[Any] = []
+    monkeypatch.setattr('mmmtl.apis.inferencer.warm_up', lambda model, size: warmed.append(tuple(size)))
+    fused.optimize = 'compile'
+    list(fused.stream(frames))
+    assert warmed == [SIZE], 'once for each video, before its first frame'
+
+
+ONE_OF_EACH_METHOD = [
+    'baselines/multi-task_mbv2_1xb4-2k_nyuv2-288x384.py',
+    'baselines/multi-task_segnet_1xb4-50e_nyuv2-288x384.py',
+    'atrc/atrc_mbv2_1xb4-2k_nyuv2-288x384.py',
+    'cross_stitch/cross-stitch_hrnet18_1xb10-100e_nyuv2-480x640.py',
+    'flow_warp/flow-warp_r50-mbv2-k5_1xb4-2k_house-256x384.py',
+    'mila/mila_r50-mbv2-k5_1xb4-2k_house-256x384.py',
+    'mtan/mtan_hrnet18_1xb10-100e_nyuv2-480x640.py',
+    'mti_net/mti-net_mbv2_1xb4-2k_nyuv2-288x384.py',
+    'nddr_cnn/nddr-cnn_hrnet18_1xb10-100e_nyuv2-480x640.py',
+    'pad_net/pad-net_mbv2_1xb4-2k_nyuv2-288x384.py',
+    'sca/sca_mbv2_1xb4-2k_nyuv2-288x384.py',
+    'svc/svc_r50-mbv2-k5_1xb4-2k_house-256x384.py',
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('config', ONE_OF_EACH_METHOD)
+def test_every_method_fused_gives_the_same(config: str) -> None:
+    if not (ROOT / 'configs' / config).is_file():
+        pytest.fail(f'{config} is gone; name another of its method')
+    plain, fused = (build(f'configs/{config}').double() for _ in range(2))
+    optimize_for_inference(fused)
+    frames = torch.randn(3, 3, 96, 128, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    if isinstance(plain, VideoMultiTaskSegmentor):
+        assert isinstance(fused, VideoMultiTaskSegmentor)
+        for got, expected in zip(stream(fused, frames), stream(plain, frames), strict=True):
+            assert relative(got, expected) < 1e-8
+    else:
+        assert relative(fused.logits(frames[:1]), plain.logits(frames[:1])) < 1e-8
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('how', ['fuse', 'compile'])
+def test_a_stream_on_a_gpu_gives_the_same_without_waiting(how: Any) -> None:
+    frames = pictures(8).cuda()
+    expected = stream(video().cuda(), frames)
+    model = optimize_for_inference(video().cuda(), how)
+    assert isinstance(model, VideoMultiTaskSegmentor)
+    warm_up(model, SIZE)
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        found = stream(model, frames)
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    for got, wanted in zip(found, expected, strict=True):
+        assert relative(got, wanted) < 1e-3

@@ -1,0 +1,84 @@
+"""How long a model takes, and how much memory: latency of each kind of frame, throughput, peak.
+
+Timed is the way from normalised pixels to decoded maps. A video model is measured in the steady state of its streams, a
+key frame and another frame in turns (--mode clip: three frames to predict one, as in testing).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.progress import track
+
+from mmmtl.apis import MultiTaskInferencer
+from mmmtl.utils.cli import add_config_arguments, add_inferencer_arguments, inferencer_options, load_config, positive
+from mmmtl.utils.frame_kinds import key_frame_interval
+from mmmtl.utils.input_size import input_size
+from mmmtl.utils.latency import default_mode, latency_table, measure_latency, prediction_steps, report
+from mmmtl.utils.measure import describe_machine
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config_arguments(parser)
+    add_inferencer_arguments(parser, size='--shape')
+    parser.add_argument('--mode', choices=('image', 'stream', 'clip'), help='(default: stream of a video model, image)')
+    parser.add_argument('--batch', type=positive, default=1, help='pictures, clips, or streams in step (default: 1)')
+    parser.add_argument('--threads', type=positive, help='of PyTorch on the CPU (default: all cores)')
+    parser.add_argument('--rounds', type=positive, default=50, help='measurements of each kind of frame (default: 50)')
+    parser.add_argument('--warmup', type=positive, default=5, help='rounds before that do not count (default: 5)')
+    parser.add_argument(
+        '--clock',
+        choices=('wall', 'cpu'),
+        default='wall',
+        help='cpu: the time of the process, fairer where others use the machine; for one thread on a CPU',
+    )
+    parser.add_argument('--json', metavar='FILE', help='write the numbers there')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    cfg = load_config(args)
+    shape = args.shape or input_size(cfg)
+    if shape is None:
+        raise SystemExit(f'{args.config}: its test pipeline has no Resize that says the size; say it with --shape H W')
+    try:
+        inferencer = MultiTaskInferencer(cfg, args.checkpoint, **inferencer_options(args))
+        steps = prediction_steps(inferencer.model, shape, batch=args.batch, mode=args.mode)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f'{args.config}: {error}') from error
+    device = inferencer.device
+    if args.clock == 'cpu' and (device.type != 'cpu' or torch.get_num_threads() != 1):
+        raise SystemExit('--clock cpu needs --device cpu --threads 1')
+    clock = time.process_time if args.clock == 'cpu' else time.perf_counter
+    shown: partial[Iterable[int]] = partial(track, description='rounds', disable=not sys.stdout.isatty())
+    found = measure_latency(
+        steps, device=device, batch=args.batch, rounds=args.rounds, warmup=args.warmup, clock=clock, track=shown
+    )
+    mode = args.mode or default_mode(inferencer.model)
+    print(latency_table(found, key_frame_interval(inferencer.model)))
+    threads = f', {torch.get_num_threads()} threads' if device.type == 'cpu' else ''
+    how = f'optimize={args.optimize}, {args.dtype or "float32"}'
+    print(f'{mode}, {shape[0]}x{shape[1]} pixels (height x width), batch {args.batch}, {device.type}{threads}, {how}')
+    if args.json:
+        path = Path(args.json)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        asked = ('config', 'checkpoint', 'optimize', 'dtype', 'batch', 'rounds', 'warmup', 'clock')
+        head = {name: getattr(args, name) for name in asked} | {'mode': mode, 'shape': list(shape)}
+        machine = {'device': device.type, **describe_machine(device)}
+        path.write_text(json.dumps({**head, 'machine': machine, **report(found, inferencer.model)}, indent=2) + '\n')
+        print(f'written: {path}')
+
+
+if __name__ == '__main__':
+    main()

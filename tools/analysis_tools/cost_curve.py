@@ -1,0 +1,68 @@
+"""Metrics over the cost of a frame, for key-frame policies: a table and a figure with one panel for each metric.
+
+    for K in 1 2 5 10; do
+        python tools/test.py CONFIG CHECKPOINT --stream --out k$K.json --cfg-options key_frame_interval=$K
+    done
+    python tools/test.py CONFIG CHECKPOINT --stream --out change.json \\
+        --cfg-options model.key_frame_policy.type=FrameChange model.key_frame_policy.threshold=0.3
+    python tools/analysis_tools/cost_curve.py fixed=k1.json fixed=k2.json fixed=k5.json fixed=k10.json \\
+        change=change.json --out policies.svg
+
+Files of one name make one curve.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from prettytable import PrettyTable
+
+from mmmtl.visualization.curves import Curve, check_figure_path, choose_metrics, draw_panels, read_named
+
+COST, RATIO = 'stream/GMAC', 'stream/key_frame_ratio'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('files', nargs='+', metavar='[NAME=]METRICS', help='metrics.json of tools/test.py --stream')
+    parser.add_argument('--metrics', nargs='+', help='only these, such as semseg/mIoU (default: all)')
+    parser.add_argument('--out', metavar='FILE', help='write the figure there (.png, .svg, .pdf)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        if args.out:
+            check_figure_path(args.out)
+        files = read_named(args.files)
+        if lacking := [name for name, metrics in files if COST not in metrics]:
+            raise ValueError(f'{lacking[0]}: it has no {COST}; test on whole videos with tools/test.py --stream')
+        files.sort(key=lambda file: file[1][COST])
+        found = (key for _, metrics in files for key in metrics if not key.startswith('stream/'))
+        chosen = choose_metrics(args.metrics, found)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    table = PrettyTable(['of', 'GMAC per frame', 'key frames (%)', *chosen])
+    table.align = 'r'
+    table.align['of'] = 'l'
+    for name, metrics in files:
+        row = [metrics[COST], *([100 * metrics[RATIO]] if RATIO in metrics else [None]), *map(metrics.get, chosen)]
+        table.add_row([name, *('' if value is None else f'{value:.4g}' for value in row)])
+    print(table)
+    if args.out:
+        draw_panels({metric: curves(files, metric) for metric in chosen}, 'GMAC per frame', args.out)
+        print(f'written: {args.out}')
+
+
+def curves(files: list[tuple[str, dict[str, float]]], metric: str) -> list[Curve]:
+    """A curve for each name, over the cost, of the files that have the metric; they are in the order of their cost."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    for name, metrics in files:
+        if metric in metrics:
+            points.setdefault(name, []).append((metrics[COST], metrics[metric]))
+    return [Curve(name, [x for x, _ in found], [y for _, y in found]) for name, found in points.items()]
+
+
+if __name__ == '__main__':
+    main()
