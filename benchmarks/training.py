@@ -88,18 +88,18 @@ def run(table: Table, row: Row, seed: int, args: argparse.Namespace) -> Record:
         common = [row.config, '--tasks', tasks]
         options = [
             f'train_cfg.max_iters={args.iterations}',
-            f'train_cfg.val_interval={args.iterations + 1}',
             f'param_scheduler.1.end={args.iterations}',
             f'train_dataloader.batch_size={args.batch}',
             f'train_dataloader.num_workers={args.workers}',
-            f'test_dataloader.num_workers={args.workers}',
+            f'train_dataloader.persistent_workers={args.workers > 0}',
             f'default_hooks.checkpoint.interval={args.iterations}',
             f'randomness.seed={seed}',
             *(['optim_wrapper.type=AmpOptimWrapper', 'optim_wrapper.dtype=bfloat16'] if args.bf16 else []),
             *row.options,
         ]
         checkpoint = work_dir / f'iter_{args.iterations}.pth'
-        call(args, work_dir, 'tools/train.py', *common, '--work-dir', str(work_dir), '--cfg-options', *options)
+        arguments = [*common, '--work-dir', str(work_dir), '--no-validate', '--cfg-options', *options]
+        call(args, work_dir, 'tools/train.py', *arguments)
         tested = work_dir / 'metrics.json'
         offsets = ['--offsets', table.offsets] if table.offsets and '-k5_' in row.config else []
         call(
@@ -108,7 +108,10 @@ def run(table: Table, row: Row, seed: int, args: argparse.Namespace) -> Record:
             'tools/test.py',
             *[row.config, str(checkpoint), '--tasks', tasks, '--out', str(tested), '--work-dir', str(work_dir)],
             *offsets,
-            *['--cfg-options', f'test_dataloader.num_workers={args.workers}', *row.options],
+            '--cfg-options',
+            f'test_dataloader.num_workers={args.workers}',
+            f'test_dataloader.persistent_workers={args.workers > 0}',
+            *row.options,
         )
         counted = work_dir / 'cost.json'
         overrides = ['--cfg-options', *row.options] if row.options else []

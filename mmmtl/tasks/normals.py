@@ -64,7 +64,9 @@ class SurfaceNormals(Task):
     def discretize(self, target: Tensor) -> Tensor:
         """The nearest direction, see the class."""
         directions = half_sphere(self.num_levels).to(target)
-        nearest = torch.einsum('kc,nchw->nkhw', directions, target).argmax(dim=1, keepdim=True)
+        # Autocast would round the products, and pixels between two directions would change sides.
+        with torch.autocast(target.device.type, enabled=False):
+            nearest = torch.einsum('kc,nchw->nkhw', directions, target).argmax(dim=1, keepdim=True)
         return nearest.masked_fill(~target.any(dim=1, keepdim=True), IGNORE)
 
     def decode(self, logits: Tensor) -> Tensor:

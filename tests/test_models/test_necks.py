@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmmtl.models.necks import ILANeck, PropagatingNeck, SqueezeExcitation, TaskSqueezeExcitation
+from mmmtl.models.layers import SqueezeExcitation
+from mmmtl.models.necks import ILANeck, PropagatingNeck, TaskSqueezeExcitation
 from mmmtl.registry import MODELS
 
 C, A, H, W = 6, 3, 5, 7

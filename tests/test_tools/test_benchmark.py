@@ -53,6 +53,10 @@ def test_clips_and_pictures(run_tool: Callable[..., str], root: Path) -> None:
         (('--device', 'cpu'), r'tiny_video\.py: .*--shape H W'),
         ((*QUICK, '--mode', 'image'), "mode 'image' is not for a VideoMultiTaskSegmentor"),
         ((*QUICK, '--dtype', 'bfloat16'), 'dtype=torch.bfloat16 needs optimize'),
+        (
+            (*QUICK, '--mode', 'clip', '--optimize', 'compile'),
+            '--mode clip: what is compiled are the frames of streams',
+        ),
         (('no-such-weights.pth', *QUICK), r'no-such-weights\.pth'),
         ((*QUICK, '--clock', 'cpu', '--threads', 2), '--clock cpu needs --device cpu --threads 1'),
     ],
@@ -89,5 +93,5 @@ def test_arguments_that_cannot_be(
 
 def test_another_file_in_the_place_of_the_config(run_tool: Callable[..., str], tmp_path: Path) -> None:
     (weights := tmp_path / 'iter_6.pth').write_bytes(b'')
-    with pytest.raises(SystemExit, match=r"iter_6\.pth: a config file ends in one of \('\.py', .* --help for the order"):
+    with pytest.raises(SystemExit, match=r"iter_6\.pth: a config file ends in one of \('\.py', .* --help for"):
         run_tool(TOOL, weights)

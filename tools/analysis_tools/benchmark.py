@@ -48,6 +48,8 @@ def main() -> None:
     args = parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
+    if args.mode == 'clip' and args.optimize == 'compile':
+        raise SystemExit('--mode clip: what is compiled are the frames of streams; give --optimize fuse')
     cfg = load_config(args)
     shape = args.shape or input_size(cfg)
     if shape is None:

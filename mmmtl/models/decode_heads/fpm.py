@@ -9,8 +9,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmmtl.models.layers import BasicBlock
-from mmmtl.models.necks.squeeze_excitation import SqueezeExcitation
+from mmmtl.models.layers import BasicBlock, SqueezeExcitation
 from mmmtl.registry import MODELS
 
 Axis = Literal['task', 'adjacent']

@@ -4,6 +4,7 @@ from .basic_block import BasicBlock
 from .bottleneck import Bottleneck
 from .cross_attention import CrossAttention
 from .linear_attention import linear_attention
+from .squeeze_excitation import SqueezeExcitation
 from .swin_stage import SwinBlock, SwinStage
 from .window_attention import Padding, WindowAttention, window_attention, window_mask
 
@@ -12,6 +13,7 @@ __all__ = [
     'Bottleneck',
     'CrossAttention',
     'Padding',
+    'SqueezeExcitation',
     'SwinBlock',
     'SwinStage',
     'WindowAttention',

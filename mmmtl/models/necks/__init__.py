@@ -5,7 +5,7 @@ from .flow_warp import FlowWarpNeck
 from .ila import ILANeck
 from .propagating_neck import PropagatingNeck
 from .self_attention import SelfAttentionNeck
-from .squeeze_excitation import SqueezeExcitation, TaskSqueezeExcitation
+from .squeeze_excitation import TaskSqueezeExcitation
 from .svc import SVCNeck
 from .task_memory_neck import TaskMemoryNeck
 
@@ -17,7 +17,6 @@ __all__ = [
     'PropagatingNeck',
     'SVCNeck',
     'SelfAttentionNeck',
-    'SqueezeExcitation',
     'TaskMemoryNeck',
     'TaskSqueezeExcitation',
 ]

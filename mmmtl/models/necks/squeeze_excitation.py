@@ -7,30 +7,9 @@ from collections.abc import Mapping, Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmmtl.models.layers import SqueezeExcitation
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
-
-
-class SqueezeExcitation(nn.Module):
-    """Channels weighted by a gate that is computed from their global means.
-
-    Args:
-        channels: C.
-        reduction: the gate's hidden layer has C // reduction units (at least 1).
-
-    Reference: Hu et al., Squeeze-and-Excitation Networks, CVPR 2018, equations 2 to 4.
-    """
-
-    def __init__(self, channels: int, *, reduction: int = 16) -> None:
-        super().__init__()
-        hidden = max(channels // reduction, 1)
-        self.gate = nn.Sequential(
-            nn.Conv2d(channels, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, channels, 1), nn.Sigmoid()
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(N, C, H, W), gated."""
-        return features * self.gate(features.mean(dim=(2, 3), keepdim=True))
 
 
 @MODELS.register_module()

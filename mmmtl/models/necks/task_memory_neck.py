@@ -9,10 +9,9 @@ from typing import Any, Literal
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmmtl.models.layers import SqueezeExcitation
 from mmmtl.structures import Memory
 from mmmtl.tasks import Task
-
-from .squeeze_excitation import SqueezeExcitation
 
 SHARED = 'shared'
 

@@ -63,7 +63,7 @@ class FrameChange(KeyFramePolicy):
     """A frame that looks different from the last key frame becomes one.
 
     Frames are compared as thumbnails, by the mean absolute difference over cells and channels. It costs no network, but
-    the thumbnails come to the CPU, so each frame waits for the GPU once.
+    the thumbnails come to the CPU, so each frame waits for the GPU before its networks start.
 
     Args:
         threshold: of the difference, in standard deviations of ImageNet (about 58 grey levels).
