@@ -226,7 +226,8 @@ def test_its_model_learns_one_step(name: str, tmp_path: Path) -> None:
     scales = dict(SCAHead=4, PADNetHead=1).get(cfg.model.decode_head.type, 0)
     expected |= {f'preliminary.{i}.{key}' for i in range(scales) for key in expected}
     expected |= {f'distill.{t}.loss_{kind}' for t in model.tasks for kind in ('feature', 'prediction') if is_student}
-    expected |= {f'levels.{task}.loss_ce' for task in model.tasks if '-label' in name}
+    expected |= {f'levels.{task}.loss_ce' for task in model.tasks if re.search('-label|-search', name)}
+    expected |= {'search.loss_entropy'} if '-search' in name else set()
     assert {key for key in losses if 'loss' in key} == expected
     assert total.isfinite()
     lacking = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.isfinite().all()]

@@ -5,6 +5,7 @@ from .build import build_runner, check_components
 from .checkpoint import AtomicLocalBackend, find_checkpoint, load_from_local
 from .hooks import (
     CheckpointGuardHook,
+    ContextSearchHook,
     EpochPositionHook,
     IterationSeedHook,
     MultiTaskVisualizationHook,
@@ -20,6 +21,7 @@ __all__ = [
     'AlternatingOptimWrapperConstructor',
     'AtomicLocalBackend',
     'CheckpointGuardHook',
+    'ContextSearchHook',
     'EpochPositionHook',
     'IterationSeedHook',
     'MultiTaskVisualizationHook',

@@ -16,9 +16,9 @@ from mmmtl.registry import TASKS
 from mmmtl.tasks import resolve_tasks
 
 from .checkpoint import find_checkpoint
-from .hooks import CheckpointGuardHook, EpochPositionHook, IterationSeedHook, TeacherHook
+from .hooks import CheckpointGuardHook, ContextSearchHook, EpochPositionHook, IterationSeedHook, TeacherHook
 
-HOOKS_OF_EVERY_RUN = (CheckpointGuardHook, EpochPositionHook, IterationSeedHook, TeacherHook)
+HOOKS_OF_EVERY_RUN = (CheckpointGuardHook, ContextSearchHook, EpochPositionHook, IterationSeedHook, TeacherHook)
 
 NUMBERED_SAMPLERS = {'DefaultSampler': 'EpochDrawSampler', 'InfiniteSampler': 'InfiniteDrawSampler'}
 """For each sampler of mmengine the one that training needs in its place."""
@@ -31,8 +31,8 @@ def build_runner(cfg: Config) -> Runner:
     """The runner of a config, with its tasks resolved.
 
     Every run gets hooks that no config can forget: checkpoints load safely and are refused by a model that they do not
-    fit, random numbers of the model are a function of seed and iteration, an epoch goes on where it was broken off, and
-    a student gets its teacher.
+    fit, random numbers of the model are a function of seed and iteration, an epoch goes on where it was broken off, a
+    student gets its teacher, and a search of contexts its schedule.
     With `resume=True` and no `load_from`, training goes on from the newest checkpoint of `work_dir`, if there is one.
 
     Raises:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 
 from mmmtl.models.decode_heads.atrc import LabelContext, LocalContext
 from mmmtl.utils import build_on_meta, count_cost
@@ -32,6 +33,19 @@ def test_what_they_cost(name: str, contexts: float, levels: float, params: float
     assert cost.total().macs['image'] / 1e9 == pytest.approx(gmac, abs=6e-4)
     readme = (CONFIGS / 'README.md').read_text()
     assert f'`{name}`' in readme and f'{params:.2f}' in readme and f'{gmac:.2f}' in readme
+
+
+def test_the_search_has_learning_rates_of_its_own() -> None:
+    cfg = Config.fromfile(CONFIGS / f'atrc-search{RECIPE}')
+    model = build_on_meta(cfg)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
+    rate_of = {id(p): (group['lr'], group['weight_decay']) for group in groups for p in group['params']}
+    rates = {name: rate_of[id(p)] for name, p in model.named_parameters()}
+    choices = [f'decode_head.contexts.{t}.{s}.alpha' for t in ('semseg', 'depth') for s in ('semseg', 'depth')]
+    assert {name for name, rate in rates.items() if rate != (1e-4, 1e-4)} == set(choices)
+    assert {rates[name] for name in choices} == {(5e-4, 0.0)}
+    with pytest.raises(ValueError, match='a search has no contexts before it has weights; count the cost of what it'):
+        count_cost(model, (480, 640))
 
 
 def test_what_contexts_cost_by_hand() -> None:

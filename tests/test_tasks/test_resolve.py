@@ -330,7 +330,9 @@ def test_a_name_may_not_shadow_an_attribute(name: str) -> None:
         build_tasks({name: dict(type='SurfaceNormals')}, 'the test')
 
 
-@pytest.mark.parametrize('name', ['align', 'distill', 'preliminary', 'levels', 'pooled', 'delta_m', 'offset_3'])
+@pytest.mark.parametrize(
+    'name', ['align', 'distill', 'preliminary', 'levels', 'pooled', 'search', 'delta_m', 'offset_3']
+)
 def test_a_name_may_not_be_a_word_of_the_keys(name: str) -> None:
     with pytest.raises(ValueError, match=f'{name!r} cannot name a task: .*keys of losses and metrics'):
         build_tasks({name: dict(type='SurfaceNormals')}, 'the test')

@@ -1,6 +1,7 @@
 """Hooks of the runner."""
 
 from .checkpoint_guard_hook import CheckpointGuardHook, check_tasks, check_weights, trained_tasks, weights_of
+from .context_search_hook import ContextSearchHook
 from .epoch_position_hook import EpochPositionHook
 from .iteration_seed_hook import IterationSeedHook
 from .multi_task_visualization_hook import MultiTaskVisualizationHook
@@ -8,6 +9,7 @@ from .teacher_hook import TeacherHook
 
 __all__ = [
     'CheckpointGuardHook',
+    'ContextSearchHook',
     'EpochPositionHook',
     'IterationSeedHook',
     'MultiTaskVisualizationHook',

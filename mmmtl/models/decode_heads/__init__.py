@@ -2,6 +2,7 @@
 
 from .aggregation import Aggregation
 from .atrc_head import ATRCHead
+from .atrc_search_head import ATRCSearchHead
 from .distillation import SpatialAttentionDistillation
 from .fpm import FPM
 from .multi_scale_head import MultiScaleHead
@@ -17,6 +18,7 @@ __all__ = [
     'FPM',
     'FPMA',
     'ATRCHead',
+    'ATRCSearchHead',
     'Aggregation',
     'MultiScaleHead',
     'PADNetHead',

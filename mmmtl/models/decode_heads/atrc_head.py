@@ -32,8 +32,8 @@ class ATRCHead(BaseModule):
     whose levels a context needs have an auxiliary prediction of them, `levels.<task>`, learnt with cross-entropy and
     the weight of the task; as in the code it reads the shared maps without a gradient to them.
 
-    Which type each pair has is the genotype that the paper searches. 'global' for all pairs, the default, is one of its
-    fixed baselines.
+    Which type each pair has is the genotype that the paper searches (`ATRCSearchHead`). 'global' for all pairs, the
+    default, is one of its fixed baselines.
 
     Of the widths and layers, those that the paper does not give are its code's. Ours: any size of maps; padding of a
     batch counts in the regions like other pixels; the levels of binary tasks are learnt without balancing.

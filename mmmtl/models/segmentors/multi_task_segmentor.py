@@ -27,7 +27,8 @@ class MultiTaskSegmentor(BaseModel):
 
     Everything that concerns a task is asked of the task: out_channels, losses, decoding. The head may also return
     preliminary predictions, as `preliminary.<i>.<task>`, which are supervised like the final ones, and predictions of a
-    task's levels (`Task.discretize`), as `levels.<task>`, which are supervised with cross-entropy.
+    task's levels (`Task.discretize`), as `levels.<task>`, which are supervised with cross-entropy. Losses of its own,
+    which are no task's, it returns from `extra_losses()`.
 
     Args:
         tasks: configs of the tasks, put there by `resolve_tasks`.
@@ -97,8 +98,12 @@ class MultiTaskSegmentor(BaseModel):
         return maps if self.neck is None else self.neck(maps)
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
-        """`<task>.loss_<name>` and `preliminary.<i>.<task>.loss_<name>`, times the task's `loss_weight`."""
-        return self.task_losses(self.logits(inputs, data_samples), data_samples)
+        """`<task>.loss_<name>` and `preliminary.<i>.<task>.loss_<name>`, times the task's `loss_weight`.
+
+        And those that the head has of its own.
+        """
+        losses = self.task_losses(self.logits(inputs, data_samples), data_samples)
+        return losses | getattr(self.decode_head, 'extra_losses', dict)()
 
     def predict(self, inputs: Tensor, data_samples: Samples) -> list[MultiTaskDataSample]:
         """The samples with `pred`, see `complete`."""

@@ -24,20 +24,24 @@ class Context(nn.Module):
         in_channels: C.
         channels: D of query, key and value.
         norm_cfg: normalisation.
+        affine_value: whether the norm of the value has a weight and a bias.
 
     Reference: ATRC, section 3.2; the layers are those of its code.
     """
 
-    def __init__(self, in_channels: int, channels: int, *, norm_cfg: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, *, norm_cfg: dict[str, Any] | None = None, affine_value: bool = True
+    ) -> None:
         super().__init__()
         norm_cfg = norm_cfg or dict(type='BN')
 
-        def project(convs: int) -> nn.Sequential:
+        def project(convs: int, norm_cfg: dict[str, Any]) -> nn.Sequential:
             widths = [in_channels] + [channels] * convs
             layers = [ConvModule(a, b, 1, norm_cfg=norm_cfg) for a, b in zip(widths, widths[1:], strict=False)]
             return nn.Sequential(*layers)
 
-        self.query, self.key, self.value = project(2), project(2), project(1)
+        self.query, self.key = project(2, norm_cfg), project(2, norm_cfg)
+        self.value = project(1, norm_cfg if affine_value else {**norm_cfg, 'affine': False})
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)
@@ -63,8 +67,10 @@ class Context(nn.Module):
 class GlobalContext(Context):
     """Attention over all pixels, in linear form; query and key end in a softplus, not a ReLU, so none is zero."""
 
-    def __init__(self, in_channels: int, channels: int, *, norm_cfg: dict[str, Any] | None = None) -> None:
-        super().__init__(in_channels, channels, norm_cfg=norm_cfg)
+    def __init__(
+        self, in_channels: int, channels: int, *, norm_cfg: dict[str, Any] | None = None, affine_value: bool = True
+    ) -> None:
+        super().__init__(in_channels, channels, norm_cfg=norm_cfg, affine_value=affine_value)
         for projection in (self.query, self.key):
             projection[-1].activate = nn.Softplus()
 
@@ -117,8 +123,9 @@ class LabelContext(Context):
         *,
         labels: Literal['target', 'source'],
         norm_cfg: dict[str, Any] | None = None,
+        affine_value: bool = True,
     ) -> None:
-        super().__init__(in_channels, channels, norm_cfg=norm_cfg)
+        super().__init__(in_channels, channels, norm_cfg=norm_cfg, affine_value=affine_value)
         self.labels = labels
 
     def forward(
@@ -157,11 +164,18 @@ def region_descriptors(features: Tensor, levels: Tensor) -> Tensor:
         return torch.bmm(features.to(dtype).flatten(2), weights.transpose(1, 2)).to(features.dtype)
 
 
-def build_context(kind: str, in_channels: int, channels: int, *, norm_cfg: dict[str, Any] | None = None) -> Context:
+def build_context(
+    kind: str,
+    in_channels: int,
+    channels: int,
+    *,
+    norm_cfg: dict[str, Any] | None = None,
+    affine_value: bool = True,
+) -> Context:
     """The context of a type of `CONTEXTS` other than 'none'."""
     if kind == 'global':
-        return GlobalContext(in_channels, channels, norm_cfg=norm_cfg)
+        return GlobalContext(in_channels, channels, norm_cfg=norm_cfg, affine_value=affine_value)
     if kind == 'local':
-        return LocalContext(in_channels, channels, norm_cfg=norm_cfg)
+        return LocalContext(in_channels, channels, norm_cfg=norm_cfg, affine_value=affine_value)
     labels: Literal['target', 'source'] = 'target' if kind == 'target_label' else 'source'
-    return LabelContext(in_channels, channels, labels=labels, norm_cfg=norm_cfg)
+    return LabelContext(in_channels, channels, labels=labels, norm_cfg=norm_cfg, affine_value=affine_value)
