@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed
 from mmengine.config import ConfigDict
 from mmengine.dist import get_world_size
 from mmengine.evaluator import Evaluator
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, TestLoop
 from mmengine.runner.amp import autocast
 from torch import Tensor
@@ -23,6 +22,8 @@ from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
 from mmmtl.registry import LOOPS
 from mmmtl.structures import MultiTaskDataSample, StreamState
 from mmmtl.tasks import dataset_configs
+
+from .unwrap import unwrap
 
 
 @LOOPS.register_module()
@@ -84,10 +85,7 @@ class StreamTestLoop(TestLoop):
     @property
     def model(self) -> MultiTaskSegmentor:
         """The model itself, out of its wrappers."""
-        model = self.runner.model
-        while is_model_wrapper(model):
-            model = model.module
-        return model
+        return cast(MultiTaskSegmentor, unwrap(self.runner.model))
 
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: Mapping[str, Sequence[Any]]) -> None:

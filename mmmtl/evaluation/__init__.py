@@ -1,15 +1,17 @@
 """Evaluation: the metrics that ask the tasks, delta_m, and reports."""
 
+from .additive_metric import AdditiveMetric, merge_totals
 from .baseline import Baseline, load_baseline, read_metrics
 from .constant_predictor import constant_predictor, fit_constants
 from .delta_m import delta_m, delta_m_meta
-from .multi_task_metric import MultiTaskMetric, merge_totals
+from .multi_task_metric import MultiTaskMetric
 from .published import PUBLISHED, PublishedTable
 from .report import compare, comparison_table, metrics_table, write_metrics
 from .temporal_consistency import TemporalConsistency
 
 __all__ = [
     'PUBLISHED',
+    'AdditiveMetric',
     'Baseline',
     'MultiTaskMetric',
     'PublishedTable',

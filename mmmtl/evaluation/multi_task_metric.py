@@ -5,24 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-import torch.distributed
-from mmengine.dist import get_world_size
-from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from mmmtl.registry import METRICS
-from mmmtl.tasks import Task, build_tasks
+from mmmtl.tasks import Task
 
+from .additive_metric import AdditiveMetric, Totals
 from .baseline import load_baseline
 from .delta_m import check_baseline, delta_m
 
-Totals = dict[tuple[int | None, str], Tensor]
-"""Sums of `Task.measure` by (offset, task); offset None for images."""
-
 
 @METRICS.register_module()
-class MultiTaskMetric(BaseMetric):
+class MultiTaskMetric(AdditiveMetric):
     """Metrics of all tasks, as `<task>/<metric>`.
 
     For clips these are means over the offsets, as video papers report them; `offset_<k>/<task>/<metric>` is one of the
@@ -36,27 +30,15 @@ class MultiTaskMetric(BaseMetric):
             of every task, which is checked before anything runs.
     """
 
-    # mmengine warns of a metric without a prefix; ours are part of the keys.
-    default_prefix = ''
-
     def __init__(self, *, details: bool = True, baseline: str | Sequence[str] | None = None) -> None:
         super().__init__()
         self.details = details
         self.baseline = None if baseline is None else load_baseline(baseline)
-        self.tasks: dict[str, Task] = {}
-        self.totals: Totals = {}
 
-    @property
-    def dataset_meta(self) -> dict[str, Any] | None:
-        """Meta info of the data set; brings the tasks."""
-        return self._dataset_meta
-
-    @dataset_meta.setter
-    def dataset_meta(self, meta: dict[str, Any]) -> None:
-        self._dataset_meta = meta
-        self.tasks = build_tasks(meta.get('tasks'), 'the metric')
+    def check_tasks(self, tasks: Mapping[str, Task]) -> None:
+        """See `check_baseline`."""
         if self.baseline is not None:
-            check_baseline(self.baseline.metrics, self.tasks)
+            check_baseline(self.baseline.metrics, tasks)
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Measure a batch; tasks without a label in a sample are left out."""
@@ -64,19 +46,17 @@ class MultiTaskMetric(BaseMetric):
             for name, label in sample['gt'].items():
                 if name not in self.tasks:
                     continue
-                key = (sample.get('offset'), name)
-                measured = self.tasks[name].measure(sample['pred'][name], label)
-                self.totals[key] = self.totals[key] + measured if key in self.totals else measured
+                self.add((sample.get('offset'), name), self.tasks[name].measure(sample['pred'][name], label))
 
     def evaluate(self, size: int) -> dict[str, float]:
         """The metrics of everything that was processed, by all processes."""
-        totals, self.totals = merge_totals(self.totals), {}
+        totals = self.take_totals()
         if not totals:
             raise ValueError('nothing to evaluate: no sample had a label of any task')
         return self.compute(totals)
 
     def compute(self, totals: Totals) -> dict[str, float]:
-        """The metrics from sums."""
+        """The metrics from sums of `Task.measure` by (offset, task); offset None for images."""
         pooled: dict[str, Tensor] = {}
         for (_, name), total in totals.items():
             pooled[name] = pooled[name] + total if name in pooled else total
@@ -98,20 +78,3 @@ class MultiTaskMetric(BaseMetric):
         """`<task>/<metric>` from the sums of each task, in the order of the tasks."""
         scores = {name: task.summarize(totals[name]) for name, task in self.tasks.items() if name in totals}
         return {f'{name}/{metric}': value for name, score in scores.items() for metric, value in score.items()}
-
-    def compute_metrics(self, results: list) -> dict[str, float]:
-        """Unused: `evaluate` works on sums."""
-        raise AssertionError
-
-
-def merge_totals(totals: Totals) -> Totals:
-    """The sums of all processes, on every process and in the same order."""
-    if get_world_size() == 1:
-        return totals
-    gathered: list[Totals | None] = [None] * get_world_size()
-    torch.distributed.all_gather_object(gathered, totals)
-    merged: Totals = {}
-    for part in gathered:
-        for key, value in (part or {}).items():
-            merged[key] = merged[key] + value if key in merged else value
-    return merged

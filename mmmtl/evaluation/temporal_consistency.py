@@ -7,16 +7,14 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from mmmtl.datasets.samplers import is_next_frame
 from mmmtl.registry import METRICS
-from mmmtl.tasks import Task, build_tasks
 from mmmtl.tasks.base import IGNORE
 
+from .additive_metric import AdditiveMetric
 from .motion import collision_free, estimate_flow, follow, forward_backward_visible, inside, resize_exact_flow
-from .multi_task_metric import Totals, merge_totals
 
 
 class _Frame(NamedTuple):
@@ -37,7 +35,7 @@ class _Run(NamedTuple):
 
 
 @METRICS.register_module()
-class TemporalConsistency(BaseMetric):
+class TemporalConsistency(AdditiveMetric):
     """Temporal metrics of all tasks over whole videos, as `temporal/<task>/<metric>`; needs `StreamTestLoop`.
 
     Every prediction is compared with that of the next frame, which is brought back to it along the motion between the
@@ -62,26 +60,11 @@ class TemporalConsistency(BaseMetric):
     VSPW: A Large-scale Dataset for Video Scene Parsing in the Wild, CVPR 2021 (VC).
     """
 
-    # mmengine warns of a metric without a prefix; ours are part of the keys.
-    default_prefix = ''
-
     def __init__(self, *, exact_flow: bool = True) -> None:
         super().__init__()
         self.exact_flow = exact_flow
-        self.tasks: dict[str, Task] = {}
-        self.totals: Totals = {}
         self._before: _Frame | None = None
         self._runs: dict[str, _Run] = {}
-
-    @property
-    def dataset_meta(self) -> dict[str, Any] | None:
-        """Meta info of the data set; brings the tasks."""
-        return self._dataset_meta
-
-    @dataset_meta.setter
-    def dataset_meta(self, meta: dict[str, Any]) -> None:
-        self._dataset_meta = meta
-        self.tasks = build_tasks(meta.get('tasks'), 'the metric')
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Compare the next frames, each with the one before it.
@@ -108,7 +91,7 @@ class TemporalConsistency(BaseMetric):
 
     def evaluate(self, size: int) -> dict[str, float]:
         """The metrics of everything that was processed, by all processes."""
-        totals, self.totals, self._before = merge_totals(self.totals), {}, None
+        totals, self._before = self.take_totals(), None
         self._runs.clear()
         if not totals:
             raise ValueError('nothing to compare: no video has two frames one after the other')
@@ -120,10 +103,6 @@ class TemporalConsistency(BaseMetric):
                     scores[f'VC{length}'] = 100 * float(total[0] / total[1])
             metrics.update({f'temporal/{name}/{metric}': value for metric, value in scores.items()})
         return metrics
-
-    def compute_metrics(self, results: list) -> dict[str, float]:
-        """Unused: `evaluate` works on sums."""
-        raise AssertionError
 
     def _compare(self, first: _Frame, second: _Frame, flow: Tensor | None) -> None:
         """Add the change of every task from a frame to the next."""
@@ -138,7 +117,7 @@ class TemporalConsistency(BaseMetric):
             device = second.maps[name].device
             there = visible.to(device)
             moved = follow(second.maps[name], flow.to(device))
-            self._add((None, name), task.measure_change(first.maps[name][:, there], moved[:, there]))
+            self.add((None, name), task.measure_change(first.maps[name][:, there], moved[:, there]))
 
     def _watch(self, sample: Mapping[str, Any]) -> None:
         """Add the windows that end with this frame."""
@@ -153,10 +132,7 @@ class TemporalConsistency(BaseMetric):
                 stays = run.label_age >= length
                 if stays.any():
                     share = (stays & (run.prediction_age >= length)).sum().double() / stays.sum()
-                    self._add((length, name), torch.stack([share, torch.ones_like(share)]).cpu())
-
-    def _add(self, key: tuple[int | None, str], measured: Tensor) -> None:
-        self.totals[key] = self.totals[key] + measured if key in self.totals else measured
+                    self.add((length, name), torch.stack([share, torch.ones_like(share)]).cpu())
 
 
 def extend_run(run: _Run | None, label: Tensor, prediction: Tensor) -> _Run:

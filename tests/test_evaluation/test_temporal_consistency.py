@@ -13,8 +13,7 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmmtl.datasets import SyntheticVideo
-from mmmtl.evaluation import TemporalConsistency
-from mmmtl.evaluation import temporal_consistency as module
+from mmmtl.evaluation import TemporalConsistency, additive_metric
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks import build_tasks, metric_direction
 
@@ -214,7 +213,7 @@ def test_sums_add_up_however_videos_are_spread(monkeypatch: pytest.MonkeyPatch) 
         assert total.dtype == torch.float64
         torch.testing.assert_close(merged[key], total, rtol=1e-12, atol=0)
     expected = together.evaluate(25)
-    monkeypatch.setattr(module, 'merge_totals', lambda totals: merged)
+    monkeypatch.setattr(additive_metric, 'merge_totals', lambda totals: merged)
     assert parts[0].evaluate(25) == pytest.approx(expected, rel=1e-12)
     assert not together.totals, 'the next test begins anew'
 

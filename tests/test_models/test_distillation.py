@@ -303,3 +303,7 @@ def test_every_weight_has_its_part_in_every_step(tiny, process_group: None) -> N
     model = DistributedDataParallel(student)
     for tasks in (tuple(tiny.TASKS), ('depth',), ()):
         sum(model(*batch(tiny, tasks=tasks), mode='loss').values()).backward()
+        learnt = {name: value.grad for name, value in student.named_parameters() if value.requires_grad}
+        assert learnt
+        assert [name for name, gradient in learnt.items() if gradient is None] == []
+        student.zero_grad()

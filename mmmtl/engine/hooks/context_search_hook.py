@@ -9,9 +9,9 @@ from typing import Any
 from mmengine.dist import master_only
 from mmengine.fileio import put_text
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmmtl.engine.unwrap import unwrap
 from mmmtl.models.decode_heads import ATRCSearchHead
 from mmmtl.registry import HOOKS
 
@@ -40,6 +40,5 @@ class ContextSearchHook(Hook):
 
 
 def _search_head(runner: Runner) -> ATRCSearchHead | None:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    head = getattr(model, 'decode_head', None)
+    head = getattr(unwrap(runner.model), 'decode_head', None)
     return head if isinstance(head, ATRCSearchHead) else None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader, Runner
 
+from mmmtl.engine.unwrap import unwrap
 from mmmtl.models import DistillationSegmentor
 from mmmtl.registry import HOOKS
 
@@ -23,7 +23,7 @@ class TeacherHook(Hook):
             FileNotFoundError: there is no such file.
             ValueError: it would run code, was trained for other tasks, or is of another model than the teacher.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         if not isinstance(model, DistillationSegmentor):
             return
         name = model.teacher_cfg['checkpoint']

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import torch
@@ -15,7 +16,7 @@ from mmmtl.ops import local_attention
 # Shape letters: N batch, C channels of the features, D of the attention, H W the map, K regions (levels of a task).
 
 
-class Context(nn.Module):
+class Context(nn.Module, ABC):
     """Projections of an attention: query of the target, key and value of the source.
 
     Query and key are two 1x1 convolutions, the value one, each with norm and ReLU; Xavier's weights.
@@ -46,6 +47,7 @@ class Context(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)
 
+    @abstractmethod
     def forward(
         self,
         target: Tensor,
@@ -61,7 +63,6 @@ class Context(nn.Module):
             target_levels: (N, K, H, W), logits of the levels of the target task, where a context needs them.
             source_levels: of the source task; its K may differ.
         """
-        raise NotImplementedError
 
 
 class GlobalContext(Context):
