@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmmtl.ops.edges.thinning import thin
 from mmmtl.tasks import EdgeDetection
-from mmmtl.tasks.thinning import thin
 
 
 def scene(regions: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

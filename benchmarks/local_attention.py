@@ -25,7 +25,7 @@ from local_attention_measure import Machine, replayed
 from local_attention_rivals import Attention, Contender, Unavailable, contenders
 from torch import Tensor
 
-from mmmtl.utils.measure import describe_machine, peak_memory
+from mmmtl.profiling.measure import describe_machine, peak_memory
 
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 6e-2}
 SLOW = 0.5  # seconds; what takes longer runs in the first rounds alone

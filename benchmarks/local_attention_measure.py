@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from mmmtl.utils.measure import Step
+from mmmtl.profiling.measure import Step
 
 TURN = 0.02  # seconds for which a step is repeated on a CPU
 

@@ -30,11 +30,11 @@ from mmengine.structures import PixelData
 from sca_plain import PlainSCA
 from torch import Tensor, nn
 
+from mmmtl.config import resolve
 from mmmtl.models import MultiTaskSegmentor
+from mmmtl.profiling.measure import describe_machine, peak_memory
 from mmmtl.registry import MODELS
 from mmmtl.structures import MultiTaskDataSample
-from mmmtl.tasks import resolve_tasks
-from mmmtl.utils.measure import describe_machine, peak_memory
 
 CONFIG = 'configs/sca/{}_hrnet18_1xb10-100e_nyuv2-480x640.py'
 ROOT = Path(__file__).parents[1]
@@ -75,7 +75,7 @@ def contenders(case: Case) -> tuple[Models, str]:
     models: Models = {}
     for first in (True, False):
         cfg.model.decode_head.upsample_first = first
-        ours = MODELS.build(resolve_tasks(cfg).model)
+        ours = MODELS.build(resolve(cfg).model)
         if not models:
             plain = PlainSCA(cfg.model, {name: task.out_channels for name, task in ours.tasks.items()})
             plain.load(ours)

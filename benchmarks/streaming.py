@@ -24,11 +24,11 @@ from prettytable import PrettyTable
 from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.utils import count_cost
-from mmmtl.utils.cli import add_shape_argument
-from mmmtl.utils.frame_kinds import IMAGE, KEY, NON_KEY
-from mmmtl.utils.latency import Latency, average_milliseconds, measure_latency, prediction_steps
-from mmmtl.utils.measure import describe_machine
+from mmmtl.cli import add_shape_argument
+from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, NON_KEY
+from mmmtl.profiling import count_cost
+from mmmtl.profiling.latency import Latency, average_milliseconds, measure_latency, prediction_steps
+from mmmtl.profiling.measure import describe_machine
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 MILA, SLOW_ONLY = 'MILA', 'D101-MultiTask (slow only)'

@@ -31,8 +31,9 @@ from mmengine.config import Config
 from prettytable import PrettyTable
 from training_tables import TABLES, Row, Table
 
+from mmmtl.config import resolve
 from mmmtl.evaluation import delta_m
-from mmmtl.tasks import build_tasks, metric_direction, resolve_tasks
+from mmmtl.tasks import build_tasks, metric_direction
 
 ROOT = Path(__file__).resolve().parents[1]
 Record = dict[str, Any]
@@ -177,7 +178,7 @@ def print_table(table: Table, records: Sequence[Record]) -> None:
     runs = {name: found for name, found in runs.items() if found}
     cfg = Config.fromfile(ROOT / table.rows[0].config)
     cfg.use_tasks = table.tasks.split(',')
-    tasks = build_tasks(resolve_tasks(cfg).tasks, 'the table')
+    tasks = build_tasks(resolve(cfg).tasks, 'the table')
     baseline = table.rows[0].name
     shown = PrettyTable(['method', 'seeds', *table.metrics, 'delta_m', 'params (M)', 'GMAC', 'training (s)'])
     shown.align = 'r'

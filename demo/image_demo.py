@@ -9,8 +9,8 @@ import cv2
 from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.datasets.readers import IMAGE_SUFFIXES, read_picture
-from mmmtl.utils.cli import add_config_arguments, add_inferencer_arguments, inferencer_options, load_config
+from mmmtl.cli import add_config_arguments, add_inferencer_arguments, config_of, inferencer_options
+from mmmtl.io.images import IMAGE_SUFFIXES, read_image
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,11 +26,11 @@ def main() -> None:
     args = parse_args()
     paths = find_pictures(Path(args.image))
     options = inferencer_options(args)
-    inferencer = MultiTaskInferencer(load_config(args), args.checkpoint, size=args.size or 'config', **options)
+    inferencer = MultiTaskInferencer(config_of(args), args.checkpoint, size=args.size or 'config', **options)
     folder = Path(args.out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     for path in track(paths, 'pictures'):
-        picture = read_picture(path)
+        picture = read_image(path)
         panel = inferencer.panel(picture, inferencer(picture))
         if not cv2.imwrite(str(folder / f'{path.stem}.png'), panel[..., ::-1]):
             raise SystemExit(f'{folder}: cannot write pictures there')

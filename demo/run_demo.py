@@ -19,10 +19,11 @@ import numpy as np
 from mmengine.config import Config
 from rich.progress import Progress, track
 
-from mmmtl.apis import MultiTaskInferencer, VideoWriter
-from mmmtl.datasets.synthetic_scene import make_scene, render
-from mmmtl.datasets.synthetic_video import SEEDS
+from mmmtl.apis import MultiTaskInferencer
+from mmmtl.datasets.synthetic import make_scene, render
+from mmmtl.datasets.synthetic.video import SEEDS
 from mmmtl.evaluation import metrics_table
+from mmmtl.io import VideoWriter
 from mmmtl.tasks import Task
 from mmmtl.visualization import grid, task_tiles
 

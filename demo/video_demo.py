@@ -14,12 +14,13 @@ import numpy as np
 from rich.progress import track
 from torch import Tensor
 
-from mmmtl.apis import MultiTaskInferencer, VideoWriter, read_frames
-from mmmtl.datasets.readers import IMAGE_SUFFIXES
+from mmmtl.apis import MultiTaskInferencer
+from mmmtl.cli import add_config_arguments, add_inferencer_arguments, config_of, inferencer_options
+from mmmtl.io import VideoWriter, read_frames
+from mmmtl.io.images import IMAGE_SUFFIXES
 from mmmtl.models import VideoMultiTaskSegmentor
 from mmmtl.models.segmentors import KeyFramePolicy
 from mmmtl.structures import Memory, StreamState
-from mmmtl.utils.cli import add_config_arguments, add_inferencer_arguments, inferencer_options, load_config
 
 DEFAULT_FPS = 15.0
 
@@ -41,7 +42,7 @@ def main() -> None:
     args = parse_args()
     video, frames, fps = open_video(args.video)
     options = inferencer_options(args)
-    inferencer = MultiTaskInferencer(load_config(args), args.checkpoint, size=args.size or 'config', **options)
+    inferencer = MultiTaskInferencer(config_of(args), args.checkpoint, size=args.size or 'config', **options)
     clock = Clock(inferencer)
     total = min(frames or np.inf, args.max_frames or np.inf)
     source = clock.start(itertools.islice(read_frames(video), args.max_frames))

@@ -16,12 +16,13 @@ from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS, init_default_scope
 from mmengine.structures import PixelData
 from torch import Tensor
 
+from mmmtl.config import resolve
 from mmmtl.datasets import SyntheticVideo
 from mmmtl.engine import build_runner
 from mmmtl.models import DistillationSegmentor, VideoMultiTaskSegmentor
 from mmmtl.registry import DATA_SAMPLERS, DATASETS
 from mmmtl.structures import MultiTaskDataSample
-from mmmtl.tasks import Task, resolve_tasks
+from mmmtl.tasks import Task
 
 ROOT = Path(__file__).resolve().parents[1] / 'configs'
 FOUND = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
@@ -81,7 +82,7 @@ def test_the_sweep_finds_the_configs_that_are_listed() -> None:
 def test_its_name_says_what_it_is(name: str) -> None:
     match = NAME.fullmatch(Path(name).stem)
     assert match, f'{name} is not <method>_<backbones>[-k<interval>]_<GPUs>xb<batch>-<schedule>_<data set>-<H>x<W>.py'
-    cfg = resolve_tasks(Config.fromfile(ROOT / name))
+    cfg = resolve(Config.fromfile(ROOT / name))
 
     assert cfg.train_dataloader.batch_size == int(match['batch'])
     if cfg.get('auto_scale_lr'):
@@ -134,8 +135,8 @@ def labelled_frames(dataset: dict[str, Any]) -> tuple[list[int], int] | str:
 @pytest.mark.parametrize('loader', LOADERS)
 @pytest.mark.parametrize('name', [name for name in FOUND if has_clips(ROOT / name) and not runs_on_clips(name)])
 def test_a_rival_sees_the_labelled_frames_of_the_video_model(name: str, loader: str) -> None:
-    baseline = resolve_tasks(Config.fromfile(ROOT / name))[loader].dataset.to_dict()
-    video = resolve_tasks(Config.fromfile(ROOT / video_config(name)))[loader].dataset.to_dict()
+    baseline = resolve(Config.fromfile(ROOT / name))[loader].dataset.to_dict()
+    video = resolve(Config.fromfile(ROOT / video_config(name)))[loader].dataset.to_dict()
     clip, clips = baseline['clip'], video['clip']
 
     assert clip['single'] and 'single' not in clips
@@ -158,7 +159,7 @@ def test_a_rival_sees_the_labelled_frames_of_the_video_model(name: str, loader: 
 
 @pytest.mark.parametrize('name', FOUND)
 def test_clips_are_made_of_stills_and_of_nothing_else(name: str) -> None:
-    cfg = resolve_tasks(Config.fromfile(ROOT / name))
+    cfg = resolve(Config.fromfile(ROOT / name))
     for loader in LOADERS:
         dataset = cfg[loader].dataset
         makes = 'StillToClip' in [transform.type for transform in dataset.pipeline]
@@ -236,7 +237,7 @@ def test_its_model_learns_one_step(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('name', FOUND)
 def test_its_other_parts_can_be_built(name: str) -> None:
-    cfg = resolve_tasks(Config.fromfile(ROOT / name))
+    cfg = resolve(Config.fromfile(ROOT / name))
     init_default_scope(cfg.default_scope)
     parameters = [torch.nn.Parameter(torch.zeros(1))]
 

@@ -8,12 +8,13 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmmtl import __version__
+from mmmtl.cli import add_common_arguments, config_of
+from mmmtl.config import dataset_configs
 from mmmtl.engine import StreamTestLoop, build_runner
+from mmmtl.engine.launch import set_launcher
 from mmmtl.evaluation import MultiTaskMetric, delta_m_meta, metrics_table, write_metrics
-from mmmtl.tasks import build_tasks, dataset_configs
-from mmmtl.utils import average_macs, build_on_meta
-from mmmtl.utils.cli import add_common_arguments, load_config
-from mmmtl.utils.launch import set_launcher
+from mmmtl.profiling import average_macs, build_on_meta
+from mmmtl.tasks import build_tasks
 
 
 def parse_args() -> argparse.Namespace:
@@ -55,7 +56,7 @@ def stream(cfg: Config) -> None:
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args)
+    cfg = config_of(args)
     cfg.load_from = args.checkpoint
     if args.show_dir:
         cfg.default_hooks.visualization.update(draw=True, out_dir=args.show_dir, interval=args.show_interval)

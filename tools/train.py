@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
-from mmmtl.engine import build_runner, find_checkpoint
-from mmmtl.utils.cli import add_common_arguments, load_config
-from mmmtl.utils.launch import set_launcher
+from mmmtl.checkpoint import find_checkpoint
+from mmmtl.cli import add_common_arguments, config_of
+from mmmtl.engine import build_runner
+from mmmtl.engine.launch import set_launcher
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,7 +31,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args)
+    cfg = config_of(args)
     if args.resume is not None:
         checkpoint = find_checkpoint(cfg.work_dir) if args.resume == 'auto' else Path(args.resume)
         if checkpoint is None:

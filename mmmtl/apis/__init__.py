@@ -1,7 +1,8 @@
 """Programming interface for users of trained models."""
 
+from mmmtl.io.video import VideoWriter, read_frames
+
 from .inferencer import MultiTaskInferencer
 from .optimize import optimize_for_inference, warm_up
-from .video import VideoWriter, read_frames
 
 __all__ = ['MultiTaskInferencer', 'VideoWriter', 'optimize_for_inference', 'read_frames', 'warm_up']

@@ -12,18 +12,18 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from mmmtl.datasets.readers import read_picture
+from mmmtl.checkpoint import check_tasks, check_weights, load_from_local, trained_tasks, weights_of
+from mmmtl.config import input_size, resolve
 from mmmtl.datasets.transforms.geometric import resize_image
-from mmmtl.engine import check_components, check_tasks, check_weights, load_from_local, trained_tasks, weights_of
+from mmmtl.engine import check_components
+from mmmtl.io.images import read_image
+from mmmtl.io.video import read_frames
 from mmmtl.models import VideoMultiTaskSegmentor
 from mmmtl.registry import MODELS
 from mmmtl.structures import StreamState
-from mmmtl.tasks import resolve_tasks
-from mmmtl.utils.input_size import input_size
 from mmmtl.visualization import grid, task_tiles
 
 from .optimize import Optimization, optimize_for_inference, warm_up
-from .video import read_frames
 
 Maps = dict[str, np.ndarray]
 
@@ -61,7 +61,7 @@ class MultiTaskInferencer:
         dtype: torch.dtype | None = None,
     ) -> None:
         cfg = config if isinstance(config, Config) else Config.fromfile(config)
-        cfg = resolve_tasks(cfg)
+        cfg = resolve(cfg)
         init_default_scope(cfg.get('default_scope', 'mmmtl'))
         check_components(Config(dict(model=cfg.model)))
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
@@ -129,7 +129,7 @@ class MultiTaskInferencer:
         return grid([[('input', image), *task_tiles(image, maps, self.tasks, '')]])
 
     def _load(self, image: str | Path | np.ndarray) -> np.ndarray:
-        array = image if isinstance(image, np.ndarray) else read_picture(image)
+        array = image if isinstance(image, np.ndarray) else read_image(image)
         if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
             raise ValueError(f'a picture must be (H, W, 3) uint8 BGR, not {array.shape} {array.dtype}')
         return array if self.size is None else resize_image(array, self.size)

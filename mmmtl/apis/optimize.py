@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils._pytree import tree_map_only
 
 from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
-from mmmtl.utils.frame_kinds import frame_kinds
+from mmmtl.models.segmentors.frame_kinds import frame_kinds
 
 Optimization = Literal['fuse', 'compile']
 Run = Callable[..., Any]

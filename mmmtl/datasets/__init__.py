@@ -1,6 +1,5 @@
 """Data sets, their readers, samplers and transforms."""
 
-from . import transforms
 from .base import MultiTaskDataset
 from .camvid import CamVid
 from .cityscapes import Cityscapes
@@ -10,9 +9,9 @@ from .kitti_step import KITTISTEP
 from .mtan import MTANCityscapes, MTANNYUv2
 from .nyud import NYUD
 from .nyuv2 import NYUv2
-from .pascal_context import PASCALContext
+from .pascal.pascal_context import PASCALContext
 from .samplers import Draw, EpochDrawSampler, InfiniteDrawSampler, VideoSampler
-from .synthetic_video import SyntheticVideo
+from .synthetic.video import SyntheticVideo
 from .video_folder import VideoFolder
 from .virtual_kitti2 import VirtualKITTI2
 from .vspw import VSPW

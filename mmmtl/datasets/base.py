@@ -40,7 +40,7 @@ class MultiTaskDataset(BaseDataset):
             `StreamTestLoop`, which sets it.
         exact_flow: whole videos come with the motion between their frames, where the data set knows it (`read_flow`).
         pipeline: transforms.
-        metainfo: holds `tasks`, put there by `resolve_tasks`; kept as plain dicts.
+        metainfo: holds `tasks`, put there by `resolve`; kept as plain dicts.
         indices: use only the first so many items, or those listed.
         test_mode: mmengine's flag; an item that cannot be loaded is an error with and without it.
         lazy_init: do not read the file lists yet.

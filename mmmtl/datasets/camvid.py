@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from mmmtl.io.images import IMAGE_SUFFIXES, read_image, read_raw
 from mmmtl.registry import DATASETS
 
 from .base import MultiTaskDataset
-from .readers import IMAGE_SUFFIXES, read_picture, read_raw
 
 VOID = 11
 
@@ -64,7 +64,7 @@ class CamVid(MultiTaskDataset):
 
     def read_image(self, reference: Path) -> np.ndarray:
         """A frame."""
-        return read_picture(reference)
+        return read_image(reference)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
         """Labels, void as 255."""

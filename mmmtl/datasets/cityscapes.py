@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from mmmtl.io.images import read_image, read_raw
 from mmmtl.registry import DATASETS
 
 from .base import MultiTaskDataset
-from .readers import read_picture, read_raw
 
 NAME = re.compile(r'(?P<video>.+_\d{6})_(?P<time>\d{6})_gtFine_labelIds\.png')
 
@@ -87,7 +87,7 @@ class Cityscapes(MultiTaskDataset):
 
     def read_image(self, reference: Path) -> np.ndarray:
         """A frame."""
-        return read_picture(reference)
+        return read_image(reference)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
         """Train ids, categories, disparity or depth."""

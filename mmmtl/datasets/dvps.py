@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mmmtl.io.images import read_image, read_raw
 from mmmtl.registry import DATASETS
 
 from .base import MultiTaskDataset
-from .readers import as_map, read_picture, read_raw
+from .readers import as_map
 
 VOID = 32
 
@@ -67,7 +68,7 @@ class DVPS(MultiTaskDataset):
 
     def read_image(self, reference: Path) -> np.ndarray:
         """A frame."""
-        return read_picture(reference)
+        return read_image(reference)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
         """Labels or metres."""

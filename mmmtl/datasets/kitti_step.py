@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from mmmtl.io.images import read_image, read_raw
 from mmmtl.registry import DATASETS
 
 from .base import MultiTaskDataset
-from .readers import as_map, read_picture, read_raw
+from .readers import as_map
 
 VAL_SEQUENCES = ('0002', '0006', '0007', '0008', '0010', '0013', '0014', '0016', '0018')
 """Of KITTI's 21 training sequences; the other 12 are the train part."""
@@ -55,7 +56,7 @@ class KITTISTEP(MultiTaskDataset):
 
     def read_image(self, reference: Path) -> np.ndarray:
         """A frame."""
-        return read_picture(reference)
+        return read_image(reference)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
         """Train ids."""

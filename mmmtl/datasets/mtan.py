@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mmmtl.io.arrays import read_npy
+from mmmtl.io.images import read_image, read_raw
 from mmmtl.registry import DATASETS
 
 from .base import MultiTaskDataset
 from .cityscapes import decode_disparity, decode_labels
-from .readers import as_map, check_signs, files_by_stem, read_npy, read_picture, read_raw, to_labels, unit_normals
+from .readers import as_map, check_signs, files_by_stem, to_labels, unit_normals
 
 
 class NumberedFolders(MultiTaskDataset):
@@ -60,7 +62,7 @@ class NumberedFolders(MultiTaskDataset):
     def read_image(self, reference: Path) -> np.ndarray:
         """An image, from RGB between 0 and 1 where it is a NumPy file."""
         if reference.suffix != '.npy':
-            return read_picture(reference)
+            return read_image(reference)
         rgb = as_map(read_npy(reference), reference, channels=3)
         if not np.issubdtype(rgb.dtype, np.floating) or not (rgb.min() >= -1e-3 and rgb.max() <= 1 + 1e-3):
             raise ValueError(

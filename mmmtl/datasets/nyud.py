@@ -7,22 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from mmmtl.io.arrays import read_mat, read_npy
+from mmmtl.io.images import read_image, read_raw
 from mmmtl.registry import DATASETS
 
 from .base import MultiTaskDataset
 from .nyuv2 import classes_13
-from .readers import (
-    as_map,
-    check_signs,
-    decode_normals,
-    files_by_stem,
-    read_mat,
-    read_npy,
-    read_picture,
-    read_raw,
-    to_labels,
-    unit_normals,
-)
+from .readers import as_map, check_signs, decode_normals, files_by_stem, to_labels, unit_normals
 
 IMAGES = ('.jpg', '.jpeg', '.png')
 READABLE = dict(
@@ -99,7 +90,7 @@ class NYUD(MultiTaskDataset):
 
     def read_image(self, reference: Path) -> np.ndarray:
         """An image."""
-        return read_picture(reference)
+        return read_image(reference)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
         """A label map, see the class."""

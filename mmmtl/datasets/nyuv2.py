@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from mmmtl.io.images import read_image, read_raw
 from mmmtl.registry import DATASETS
 
 from .base import MultiTaskDataset
-from .readers import decode_normals, read_picture, read_raw
+from .readers import decode_normals
 
 IGNORE = 255
 FOLDERS = dict(semseg='lab40', semseg13='lab40', depth='depth8', normals='normals')
@@ -81,7 +82,7 @@ class NYUv2(MultiTaskDataset):
 
     def read_image(self, reference: Path) -> np.ndarray:
         """An image."""
-        return read_picture(reference)
+        return read_image(reference)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
         """A label map, see the class."""

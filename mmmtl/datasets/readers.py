@@ -1,75 +1,11 @@
-"""Reading picture and map files, with errors that name the file."""
+"""Stored labels, depths and normals as the maps of the data contract."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
-
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.ppm')
-
-
-def read_picture(path: str | Path, flags: int = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) -> np.ndarray:
-    """A decoded image file: by default (H, W, 3) uint8 BGR.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is no readable image.
-    """
-    try:
-        data = np.fromfile(path, dtype=np.uint8)
-    except FileNotFoundError:
-        raise FileNotFoundError(f'{path}: no such image; check data_root and that the data set is complete') from None
-    image = cv2.imdecode(data, flags) if len(data) else None
-    if image is None:
-        raise ValueError(f'{path}: not a readable image ({len(data)} bytes); copy or convert the file again')
-    return image
-
-
-def read_raw(path: str | Path) -> np.ndarray:
-    """An image file as it is: any depth and number of channels, colours in RGB order; with a palette, the indices."""
-    array = read_picture(path, cv2.IMREAD_UNCHANGED)
-    if array.ndim == 2:
-        return array
-    if _has_palette(path):
-        return _read_indices(path)
-    return np.ascontiguousarray(array[..., 2::-1])
-
-
-def read_npy(path: Path) -> np.ndarray:
-    """The array of a NumPy file.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file holds no array, or is damaged.
-    """
-    try:
-        return np.load(path, allow_pickle=False)
-    except (EOFError, ValueError) as error:
-        raise ValueError(f'{path}: no readable array ({error}); copy or convert the file again') from error
-
-
-def read_mat(path: Path, key: str) -> np.ndarray:
-    """A variable of a MATLAB file up to version 7.2.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file has no such variable, is of version 7.3, or is damaged.
-    """
-    from scipy.io import loadmat, whosmat
-
-    try:
-        found = loadmat(str(path), variable_names=[key])
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # SciPy's reader stumbles over a damaged file in many ways
-        raise ValueError(f'{path}: no readable MATLAB file up to version 7.2 ({error}); save it again') from error
-    if key not in found:
-        names = [name for name, *_ in whosmat(path)]
-        raise ValueError(f'{path}: no variable {key!r}, only {names}; check that this is the right folder')
-    return found[key]
 
 
 def files_by_stem(folder: Path) -> dict[str, Path]:
@@ -171,18 +107,3 @@ def check_signs(signs: Sequence[int]) -> tuple[int, ...]:
     if len(signs) != 3 or not set(signs) <= {1, -1}:
         raise ValueError(f'normal_signs must be three of 1 and -1, for x, y and z, not {tuple(signs)}')
     return tuple(signs)
-
-
-def _has_palette(path: str | Path) -> bool:
-    """Whether a file is a PNG of colour type 3, which stands in its first chunk."""
-    with Path(path).open('rb') as file:
-        header = file.read(26)
-    return header[:4] == b'\x89PNG' and header[25:] == b'\x03'
-
-
-def _read_indices(path: str | Path) -> np.ndarray:
-    """The indices of an image with a palette, of which OpenCV gives the colours alone."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return np.array(image)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from mmmtl.io.images import IMAGE_SUFFIXES, read_image, read_raw
 from mmmtl.registry import DATASETS
 
 from .base import MultiTaskDataset
-from .readers import IMAGE_SUFFIXES, decode_normals, read_picture, read_raw
+from .readers import decode_normals
 
 
 @DATASETS.register_module()
@@ -75,7 +76,7 @@ class VideoFolder(MultiTaskDataset):
 
     def read_image(self, reference: Path) -> np.ndarray:
         """A frame."""
-        return read_picture(reference)
+        return read_image(reference)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
         """A label map, see the class."""

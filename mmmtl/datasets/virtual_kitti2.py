@@ -10,11 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mmmtl.io.images import read_image, read_raw
 from mmmtl.registry import DATASETS
 from mmmtl.tasks.classes import CLASSES
 
 from .base import MultiTaskDataset
-from .readers import labels_of_colours, read_picture, read_raw
+from .readers import labels_of_colours
 
 SCENES = ('Scene01', 'Scene02', 'Scene06', 'Scene18', 'Scene20')
 VARIANTS = (
@@ -108,7 +109,7 @@ class VirtualKITTI2(MultiTaskDataset):
 
     def read_image(self, reference: Path) -> np.ndarray:
         """A frame."""
-        return read_picture(reference)
+        return read_image(reference)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
         """Labels or metres."""
@@ -146,7 +147,7 @@ class VirtualKITTI2(MultiTaskDataset):
                 f'{self.data_root}: no forwardFlow of frame {time} of video {video!r}; unpack '
                 'vkitti_2.0.3_forwardFlow.tar, and note that the last frame of a video has none'
             )
-        bgr = read_picture(path, cv2.IMREAD_UNCHANGED)
+        bgr = read_image(path, cv2.IMREAD_UNCHANGED)
         if bgr.dtype != np.uint16 or bgr.ndim != 3:
             raise ValueError(f'{path}: {bgr.dtype} of shape {bgr.shape} is no motion (three channels of uint16)')
         valid = bgr[..., 0] > 0

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from mmmtl.io.images import read_image, read_raw
 from mmmtl.registry import DATASETS
 
 from .base import MultiTaskDataset
-from .readers import as_map, read_picture, read_raw
+from .readers import as_map
 
 NUM_CLASSES = 124
 SUFFIXES = dict(origin='.jpg', mask='.png')
@@ -98,7 +99,7 @@ class VSPW(MultiTaskDataset):
 
     def read_image(self, reference: Path) -> np.ndarray:
         """A frame."""
-        return read_picture(reference)
+        return read_image(reference)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
         """Labels from 0 on, void as 255."""

@@ -1,8 +1,17 @@
 """Engine: runners, loops, checkpoints, hooks and optimisers."""
 
+from mmmtl.checkpoint import (
+    AtomicLocalBackend,
+    check_tasks,
+    check_weights,
+    find_checkpoint,
+    load_from_local,
+    trained_tasks,
+    weights_of,
+)
+
 from .alternating_optim_wrapper import AlternatingOptimWrapperConstructor
 from .build import build_runner, check_components
-from .checkpoint import AtomicLocalBackend, find_checkpoint, load_from_local
 from .hooks import (
     CheckpointGuardHook,
     ContextSearchHook,
@@ -10,10 +19,6 @@ from .hooks import (
     IterationSeedHook,
     MultiTaskVisualizationHook,
     TeacherHook,
-    check_tasks,
-    check_weights,
-    trained_tasks,
-    weights_of,
 )
 from .stream_test_loop import StreamTestLoop
 

@@ -12,10 +12,10 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS, DefaultScope, Registry
 from mmengine.runner import Runner
 
+from mmmtl.checkpoint import find_checkpoint
+from mmmtl.config import resolve
 from mmmtl.registry import TASKS
-from mmmtl.tasks import resolve_tasks
 
-from .checkpoint import find_checkpoint
 from .hooks import CheckpointGuardHook, ContextSearchHook, EpochPositionHook, IterationSeedHook, TeacherHook
 
 HOOKS_OF_EVERY_RUN = (CheckpointGuardHook, ContextSearchHook, EpochPositionHook, IterationSeedHook, TeacherHook)
@@ -39,7 +39,7 @@ def build_runner(cfg: Config) -> Runner:
         KeyError: the config names a component that does not exist; nearest names stand in the message.
         ValueError: no tasks, an unknown metric in `save_best`, or a training sampler that does not number its draws.
     """
-    cfg = resolve_tasks(cfg)
+    cfg = resolve(cfg)
     cfg.setdefault('default_scope', 'mmmtl')
     check_components(cfg)
     check_sampler(cfg)

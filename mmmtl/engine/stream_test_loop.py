@@ -17,11 +17,11 @@ from mmengine.runner.amp import autocast
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mmmtl.config import dataset_configs
 from mmmtl.datasets.samplers import is_next_frame
 from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
 from mmmtl.registry import LOOPS
 from mmmtl.structures import MultiTaskDataSample, StreamState
-from mmmtl.tasks import dataset_configs
 
 from .unwrap import unwrap
 

@@ -1,10 +1,10 @@
 """Tasks: each kind of dense prediction with its loss, decoding, metrics and picture."""
 
 from .base import Task
+from .build import build_tasks, metric_direction
 from .depth import DepthEstimation, DisparityEstimation
 from .edges import EdgeDetection
 from .normals import SurfaceNormals
-from .resolve import build_tasks, dataset_configs, metric_direction, resolve_tasks
 from .saliency import SaliencyDetection
 from .semantic_segmentation import SemanticSegmentation
 
@@ -17,7 +17,5 @@ __all__ = [
     'SurfaceNormals',
     'Task',
     'build_tasks',
-    'dataset_configs',
     'metric_direction',
-    'resolve_tasks',
 ]

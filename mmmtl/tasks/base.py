@@ -26,7 +26,7 @@ class Task(ABC):
     M = `map_channels`.
 
     Args:
-        name: key of the task in the config and of its maps in a data set, set by `resolve_tasks`.
+        name: key of the task in the config and of its maps in a data set, set by `resolve`.
         source: key of its maps in the data set where that is not `name`.
         loss_weight: factor of its losses.
         primary_metric: the metric that stands for the task, where that is not the usual one: papers that report depth

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmmtl.ops.edges.matching import count_pairs, reachable_pixels
+from mmmtl.ops.edges.nms import edge_nms
+from mmmtl.ops.edges.thinning import thin
 from mmmtl.registry import TASKS
 
 from .balanced_bce import balanced_bce
 from .base import IGNORE, Task, nothing_labelled
-from .boundary_matching import count_pairs, reachable_pixels
-from .edge_nms import edge_nms
 from .imitation import imitate_binary
-from .thinning import thin
 
 
 @TASKS.register_module()

@@ -28,7 +28,7 @@ class BoundaryDetection(Task):
     probability is above one half.
 
     Args:
-        name: given by `resolve_tasks`.
+        name: given by `resolve`.
         pos_weight: how many times a boundary pixel counts in the loss; there are few of them.
         source: key of the semantic maps in the data set.
         loss_weight: factor of the loss.

@@ -12,7 +12,8 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import PixelData
 
-from mmmtl.apis import MultiTaskInferencer, VideoWriter, read_frames
+from mmmtl.apis import MultiTaskInferencer
+from mmmtl.io import VideoWriter, read_frames
 from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
 from mmmtl.structures import MultiTaskDataSample
 

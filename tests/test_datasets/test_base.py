@@ -13,8 +13,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from torch.utils.data import DataLoader
 
+from mmmtl.config import resolve
 from mmmtl.datasets import Draw, InfiniteDrawSampler, MultiTaskDataset
-from mmmtl.tasks import resolve_tasks
 
 PACK = [dict(type=f'mmmtl.{name}') for name in ('LoadFrames', 'LoadMaps', 'PackMultiTaskInputs')]
 METAINFO = dict(tasks=dict(depth=dict(type='DepthEstimation', max_depth=100.0)))
@@ -326,7 +326,7 @@ def test_nothing_left_is_an_error() -> None:
 
 @pytest.mark.parametrize('metainfo', [None, {}, dict(tasks={})])
 def test_unresolved_names_the_call(metainfo: dict | None) -> None:
-    with pytest.raises(ValueError, match=r'data set Numbers was built without tasks.*resolve_tasks\(cfg\)'):
+    with pytest.raises(ValueError, match=r'data set Numbers was built without tasks.*resolve\(cfg\)'):
         Numbers({'v': [1]}, metainfo=metainfo)
 
 
@@ -413,5 +413,5 @@ def test_metainfo_is_plain_and_passes_the_safe_loader(kind: type) -> None:
 
 def test_metainfo_of_a_resolved_config_is_plain() -> None:
     cfg = Config(dict(METAINFO, train_dataloader=dict(dataset=dict(type='Numbers'))))
-    metainfo = resolve_tasks(cfg).train_dataloader.dataset.metainfo
+    metainfo = resolve(cfg).train_dataloader.dataset.metainfo
     assert is_plain(Numbers({'v': [1]}, metainfo=metainfo).metainfo)

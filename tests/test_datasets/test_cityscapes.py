@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
+from mmmtl.config import resolve
 from mmmtl.datasets import Cityscapes
 from mmmtl.registry import DATASETS
-from mmmtl.tasks import resolve_tasks
 
 BASE = Path(__file__).parents[2] / 'configs/_base_/datasets/cityscapes_512x1024.py'
 TASKS = dict(
@@ -161,7 +161,7 @@ tasks = dict(
 use_tasks = ['semseg', 'depth']
 """
     )
-    cfg = resolve_tasks(Config.fromfile(child))
+    cfg = resolve(Config.fromfile(child))
     data = DATASETS.build({**cfg.train_dataloader.dataset, 'data_root': str(cityscapes), '_scope_': 'mmmtl'})
     gt = data[0]['data_samples'].gt
     assert data[0]['inputs'].shape == (3, 512, 1024) and sorted(gt.keys()) == ['depth', 'semseg']

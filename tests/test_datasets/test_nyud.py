@@ -11,10 +11,10 @@ import pytest
 from mmengine.config import Config
 from scipy.io import savemat
 
+from mmmtl.config import resolve
 from mmmtl.datasets import NYUD
 from mmmtl.datasets.nyuv2 import TO_13
 from mmmtl.registry import DATASETS
-from mmmtl.tasks import resolve_tasks
 
 TASKS = dict(
     semseg=dict(type='SemanticSegmentation', classes='nyuv2_40'),
@@ -200,7 +200,7 @@ def test_the_base_config_takes_more_tasks(tmp_path: Path) -> None:
     root = write(tmp_path / 'data', 'NYUDv2')
     child = tmp_path / 'child.py'
     child.write_text(f"_base_ = {str(BASE)!r}\nuse_tasks = ['semseg', 'depth', 'normals', 'edge']\n")
-    cfg = resolve_tasks(Config.fromfile(child))
+    cfg = resolve(Config.fromfile(child))
     for loader, names in ((cfg.train_dataloader, ['0001', '0007']), (cfg.val_dataloader, ['0002'])):
         data = DATASETS.build({**loader.dataset, 'data_root': str(root), '_scope_': 'mmmtl'})
         for name, item in zip(names, data, strict=True):

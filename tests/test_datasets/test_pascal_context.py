@@ -15,12 +15,13 @@ from mmengine.registry import init_default_scope
 from scipy.io import loadmat, savemat
 from torch import Tensor
 
+from mmmtl.config import resolve
 from mmmtl.datasets import PASCALContext
-from mmmtl.datasets.pascal_context import label_edges
-from mmmtl.datasets.pascal_labels import INDOOR, VOC_OF_CONTEXT
-from mmmtl.datasets.pascal_part import LABEL_OF_PART, read_objects, read_parts
+from mmmtl.datasets.pascal.labels import INDOOR, VOC_OF_CONTEXT
+from mmmtl.datasets.pascal.parts import LABEL_OF_PART, read_objects, read_parts
+from mmmtl.datasets.pascal.pascal_context import label_edges
 from mmmtl.registry import DATASETS
-from mmmtl.tasks import build_tasks, resolve_tasks
+from mmmtl.tasks import build_tasks
 from mmmtl.tasks.classes import CLASSES
 
 TASKS = dict(
@@ -271,7 +272,7 @@ def test_the_configs_pipeline(pascal_mt: Path, loader: str) -> None:
     cfg = Config.fromfile(CONFIG)
     assert cfg.use_tasks == ['semseg', 'parts', 'normals']
     cfg.use_tasks = list(cfg.tasks)
-    cfg = resolve_tasks(cfg)
+    cfg = resolve(cfg)
     init_default_scope('mmmtl')
     data = DATASETS.build({**cfg[loader].dataset, 'data_root': str(pascal_mt)})
 
@@ -288,7 +289,7 @@ def test_the_configs_pipeline(pascal_mt: Path, loader: str) -> None:
 def test_a_config_can_take_some_of_the_tasks() -> None:
     cfg = Config.fromfile(CONFIG)
     cfg['use_tasks'] = ['semseg', 'normals']
-    assert list(resolve_tasks(cfg).tasks) == ['semseg', 'normals']
+    assert list(resolve(cfg).tasks) == ['semseg', 'normals']
 
 
 def test_normals_weigh_as_in_the_papers() -> None:

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmmtl.datasets.readers import decode_normals, labels_of_colours, read_picture, read_raw
+from mmmtl.datasets.readers import decode_normals, labels_of_colours
+from mmmtl.io.images import read_image, read_raw
 
 
 @pytest.fixture
@@ -18,16 +19,16 @@ def colours() -> np.ndarray:
 
 @pytest.mark.parametrize('suffix', ['.png', '.webp', '.bmp'])
 def test_pictures_are_bgr(tmp_path: Path, write_image, colours: np.ndarray, suffix: str) -> None:
-    assert np.array_equal(read_picture(write_image(tmp_path / f'p{suffix}', colours)), colours)
+    assert np.array_equal(read_image(write_image(tmp_path / f'p{suffix}', colours)), colours)
 
 
 def test_jpeg(tmp_path: Path, write_image) -> None:
     path = write_image(tmp_path / 'p.jpg', np.full((16, 16, 3), (200, 100, 50), dtype=np.uint8))
-    assert np.abs(read_picture(path).astype(int) - (200, 100, 50)).max() <= 3
+    assert np.abs(read_image(path).astype(int) - (200, 100, 50)).max() <= 3
 
 
 def test_a_grey_picture_becomes_three_channels(tmp_path: Path, write_image, colours: np.ndarray) -> None:
-    read = read_picture(write_image(tmp_path / 'p.png', colours[..., 0]))
+    read = read_image(write_image(tmp_path / 'p.png', colours[..., 0]))
     assert read.shape == (16, 24, 3) and (read == colours[..., :1]).all()
 
 
@@ -91,7 +92,7 @@ def test_a_truncated_file_is_named(tmp_path: Path, write_image, colours: np.ndar
     path = write_image(tmp_path / f'cut{suffix}', cv2.resize(colours, (96, 64)))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ValueError, match=rf'cut\{suffix}: not a readable image \(\d+ bytes\); copy or convert'):
-        read_picture(path)
+        read_image(path)
 
 
 @pytest.mark.parametrize('content', [b'', b'this is no image\n' * 10])
@@ -99,9 +100,9 @@ def test_other_files_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / 'other.jpg'
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf'other\.jpg: not a readable image \({len(content)} bytes\)'):
-        read_picture(path)
+        read_image(path)
 
 
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r'absent\.jpg: no such image; check data_root'):
-        read_picture(tmp_path / 'absent.jpg')
+        read_image(tmp_path / 'absent.jpg')

@@ -12,9 +12,9 @@ import time
 import numpy as np
 import pytest
 
-from mmmtl.datasets.synthetic_scene import CLASSES, PALETTE, Frame, make_scene, render
-from mmmtl.datasets.synthetic_scene.geometry import PosedSolid
-from mmmtl.datasets.synthetic_scene.scene import (
+from mmmtl.datasets.synthetic import CLASSES, PALETTE, Frame, make_scene, render
+from mmmtl.datasets.synthetic.geometry import PosedSolid
+from mmmtl.datasets.synthetic.scene import (
     BALL,
     BOX,
     GROUND,

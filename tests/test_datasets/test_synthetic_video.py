@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmmtl.datasets import Draw, SyntheticVideo, synthetic_scene, synthetic_video
+from mmmtl.datasets import Draw, SyntheticVideo, synthetic
+from mmmtl.datasets.synthetic import video as synthetic_video
 from mmmtl.tasks.classes import CLASSES
 
 TASKS = dict(
@@ -26,8 +27,8 @@ def build(**kwargs: Any) -> SyntheticVideo:
 
 
 def test_the_class_list_is_that_of_the_scenes() -> None:
-    assert tuple(CLASSES['synthetic']) == tuple(synthetic_scene.CLASSES)
-    assert tuple(CLASSES['synthetic'].values()) == tuple(map(tuple, synthetic_scene.PALETTE))
+    assert tuple(CLASSES['synthetic']) == tuple(synthetic.CLASSES)
+    assert tuple(CLASSES['synthetic'].values()) == tuple(map(tuple, synthetic.PALETTE))
 
 
 def test_splits_share_no_scene(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +87,7 @@ def test_frames_are_kept_up_to_so_much_memory(monkeypatch: pytest.MonkeyPatch, k
 
 
 def test_a_pixel_of_a_frame_has_so_many_bytes() -> None:
-    frame = synthetic_scene.render(synthetic_scene.make_scene(0), 0, 24, 40)
+    frame = synthetic.render(synthetic.make_scene(0), 0, 24, 40)
     arrays = (frame.image, frame.semseg, frame.depth, frame.normals, frame.owner, frame.moving)
     assert sum(array.nbytes for array in arrays) == synthetic_video.BYTES_PER_PIXEL * 24 * 40
 
@@ -105,7 +106,7 @@ def test_deterministic_and_safe_from_changes() -> None:
 
 def test_sources_are_the_frame() -> None:
     item = build()[7]
-    frame = synthetic_scene.render(synthetic_scene.make_scene(1), 1, 24, 40)
+    frame = synthetic.render(synthetic.make_scene(1), 1, 24, 40)
     assert np.array_equal(item['imgs'][0], frame.image)
     assert all(np.array_equal(item['gt_maps'][name], getattr(frame, name)) for name in TASKS)
     assert (item['img_path'], item['map_paths']['depth']) == ('train_0001/000001', 'train_0001/000001')

@@ -10,9 +10,9 @@ import pytest
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
+from mmmtl.config import resolve
 from mmmtl.datasets import VSPW
 from mmmtl.registry import DATASETS
-from mmmtl.tasks import resolve_tasks
 from mmmtl.tasks.classes import CLASSES
 
 BASE = Path(__file__).parents[2] / 'configs/_base_/datasets/vspw_video_256x448.py'
@@ -96,7 +96,7 @@ def test_what_is_not_there(vspw: Path) -> None:
 
 def test_the_base_config_scores_at_the_labels_own_size(vspw: Path) -> None:
     (vspw / 'train.txt').rename(vspw / 'val.txt')
-    cfg = resolve_tasks(Config.fromfile(BASE))
+    cfg = resolve(Config.fromfile(BASE))
     loader = cfg.val_dataloader.dataset
     # In steps of 5 there would be frame 0 alone, which has no clip.
     data = DATASETS.build({**loader, 'data_root': str(vspw), 'step': 1, '_scope_': 'mmmtl'})

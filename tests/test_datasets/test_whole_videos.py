@@ -11,9 +11,10 @@ import pytest
 import torch
 from mmengine.dataset import ConcatDataset
 
-from mmmtl.datasets import SyntheticVideo, VideoFolder, VideoSampler, samplers, synthetic_scene
+from mmmtl.datasets import SyntheticVideo, VideoFolder, VideoSampler, samplers
 from mmmtl.datasets.samplers import video_ranges
-from mmmtl.datasets.synthetic_scene import make_scene, render, scene_flow
+from mmmtl.datasets.synthetic import Scene, make_scene, render, scene_flow
+from mmmtl.datasets.synthetic.scene import CameraPath, Motion, Solid
 from mmmtl.evaluation.motion import collision_free, estimate_flow, follow, forward_backward_visible, inside
 
 TASKS = dict(semseg=dict(type='SemanticSegmentation', classes='synthetic'))
@@ -180,10 +181,10 @@ def test_a_moving_solid_takes_its_pixels_along() -> None:
     """A box swings to the right before a camera at rest; everything else stays."""
     room = make_scene(0)
     texture = room.sky
-    motion = synthetic_scene.scene.Motion(direction=(1.0, 0.0), amplitude=1.0, rate=0.1)
-    box = synthetic_scene.scene.Solid('box', 4, (0.0, -1.0, 5.0), (0.5, 0.5, 0.5), texture, motion=motion)
-    camera = synthetic_scene.scene.CameraPath(centre=(0.0, 0.0), height=1.0)
-    scene = synthetic_scene.Scene(seed=0, camera=camera, solids=(box,), sky=texture)
+    motion = Motion(direction=(1.0, 0.0), amplitude=1.0, rate=0.1)
+    box = Solid('box', 4, (0.0, -1.0, 5.0), (0.5, 0.5, 0.5), texture, motion=motion)
+    camera = CameraPath(centre=(0.0, 0.0), height=1.0)
+    scene = Scene(seed=0, camera=camera, solids=(box,), sky=texture)
     frame = render(scene, 0, 48, 80)
     flow, valid = scene_flow(scene, frame, 0)
     on_box = frame.owner == 0

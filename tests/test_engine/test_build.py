@@ -10,13 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
-from mmmtl.engine import (
-    CheckpointGuardHook,
-    EpochPositionHook,
-    IterationSeedHook,
-    build_runner,
-    check_components,
-)
+from mmmtl.engine import CheckpointGuardHook, EpochPositionHook, IterationSeedHook, build_runner, check_components
 from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
 
 MakeConfig = Callable[..., Config]
@@ -137,7 +131,7 @@ def test_what_is_built_unresolved_names_the_call_that_is_missing(
     for key in part.split('.'):
         cfg = cfg[key]
 
-    with pytest.raises(ValueError, match=r'resolve_tasks\(cfg\).*build_runner\(cfg\)'):
+    with pytest.raises(ValueError, match=r'resolve\(cfg\).*build_runner\(cfg\)'):
         registry.build(cfg)  # type: ignore[attr-defined]
 
 

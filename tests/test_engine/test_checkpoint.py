@@ -24,10 +24,10 @@ from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from torch import nn
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.engine import build_runner, check_tasks, check_weights, find_checkpoint, load_from_local
-from mmmtl.engine.hooks.checkpoint_guard_hook import make_plain
+from mmmtl.checkpoint import check_tasks, check_weights, find_checkpoint, load_from_local, make_plain
+from mmmtl.config import resolve
+from mmmtl.engine import build_runner
 from mmmtl.registry import MODELS
-from mmmtl.tasks import resolve_tasks
 
 MakeConfig = Callable[..., Config]
 
@@ -96,7 +96,7 @@ def test_a_foreign_checkpoint_is_refused_by_testing(trap: Path, make_config: Mak
 
 def test_a_foreign_checkpoint_is_refused_as_pretrained_weights(trap: Path, make_config: MakeConfig) -> None:
     pretrained = {'model.backbone.backbone.init_cfg': dict(type='Pretrained', checkpoint=str(trap))}
-    cfg = resolve_tasks(make_config(**pretrained))
+    cfg = resolve(make_config(**pretrained))
     init_default_scope('mmmtl')
     model = MODELS.build(cfg.model)
 
@@ -404,7 +404,7 @@ def test_a_moved_work_directory_can_be_resumed(trained: Runner, make_config: Mak
 
 
 def test_mmengines_own_function_reads_our_checkpoints(trained: Runner, make_config: MakeConfig) -> None:
-    cfg = resolve_tasks(make_config())
+    cfg = resolve(make_config())
     init_default_scope('mmmtl')
     model = MODELS.build(cfg.model)
 

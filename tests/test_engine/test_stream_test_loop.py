@@ -13,8 +13,8 @@ from mmengine.runner import Runner
 
 from mmmtl.engine import StreamTestLoop, build_runner
 from mmmtl.evaluation import MultiTaskMetric
+from mmmtl.profiling import average_macs, build_on_meta, count_cost
 from mmmtl.registry import METRICS
-from mmmtl.utils import average_macs, build_on_meta, count_cost
 
 STREAM = {
     'test_cfg': dict(type='StreamTestLoop'),

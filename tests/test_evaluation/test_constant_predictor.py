@@ -135,5 +135,5 @@ def test_every_test_sample_is_scored() -> None:
 
 
 def test_unresolved_data_names_the_call() -> None:
-    with pytest.raises(ValueError, match=r'the trivial predictor was built without tasks.*resolve_tasks'):
+    with pytest.raises(ValueError, match=r'the trivial predictor was built without tasks.*resolve'):
         constant_predictor(SimpleNamespace(metainfo={}), Samples(TRAIN))  # type: ignore[arg-type]

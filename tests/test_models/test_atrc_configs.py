@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
 from mmmtl.models.decode_heads.atrc import LabelContext, LocalContext
-from mmmtl.utils import build_on_meta, count_cost
+from mmmtl.profiling import build_on_meta, count_cost
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'atrc'
 RECIPE = '_hrnet18_1xb8-40k_nyuv2-480x640.py'

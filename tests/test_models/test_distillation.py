@@ -16,8 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmmtl.models import DistillationSegmentor
 from mmmtl.models.losses import DistillationLoss
+from mmmtl.profiling import count_cost
 from mmmtl.registry import MODELS
-from mmmtl.utils import count_cost
 
 KEYS = [f'distill.{task}.loss_{kind}' for task in ('semseg', 'depth', 'normals') for kind in ('feature', 'prediction')]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmmtl.models.data_preprocessor import MultiTaskDataPreprocessor
 from mmmtl.models.flow import DISFlow, FlowNetS
-from mmmtl.utils import count_macs
+from mmmtl.profiling import count_macs
 
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d)
 

@@ -19,7 +19,7 @@ from mmmtl.models.layers import (
     window_mask,
 )
 from mmmtl.models.layers.window_attention import relative_index
-from mmmtl.utils import count_macs
+from mmmtl.profiling import count_macs
 
 N, D, V, L, S = 2, 4, 3, 7, 11
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from mmmtl.models.backbones import MTANBackbone
 from mmmtl.models.layers import Bottleneck
+from mmmtl.profiling import build_on_meta, count_cost
 from mmmtl.registry import MODELS
-from mmmtl.utils import build_on_meta, count_cost
 
 SEGNET = dict(type='SegNet', channels=(4, 5), depths=(2, 3))
 RESNET = dict(type='mmseg.ResNet', depth=18, stem_channels=4, base_channels=2, out_indices=(3,))

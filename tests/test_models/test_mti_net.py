@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor
 
+from mmmtl.config import resolve
 from mmmtl.models.decode_heads import FPM, SCAHead
-from mmmtl.models.decode_heads.fpm import task_mask
+from mmmtl.models.decode_heads.mti_net.fpm import task_mask
+from mmmtl.profiling import build_on_meta, count_cost
 from mmmtl.registry import MODELS
-from mmmtl.tasks import resolve_tasks
-from mmmtl.utils import build_on_meta, count_cost
 
 WIDTHS = (8, 12, 16)
 SIZES = ((7, 9), (4, 5), (2, 3))
@@ -171,7 +171,7 @@ def test_what_it_costs() -> None:
 
 
 def test_the_whole_model_at_an_odd_size(tiny) -> None:
-    model = MODELS.build(resolve_tasks(Config.fromfile(CONFIG)).model).train()
+    model = MODELS.build(resolve(Config.fromfile(CONFIG)).model).train()
     sample = tiny.sample(size=(61, 83), tasks=('semseg', 'depth'))
     losses = model(torch.randn(2, 3, 61, 83), [sample, sample], mode='loss')
     tasks = dict(semseg='loss_ce', depth='loss_l1')

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from mmengine.config import Config
 
 from mmmtl.models.decode_heads import MultiScaleHead
+from mmmtl.profiling import build_on_meta, count_cost
 from mmmtl.registry import MODELS
-from mmmtl.utils import build_on_meta, count_cost
 
 CHANNELS = (4, 6)
 

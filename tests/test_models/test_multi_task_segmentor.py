@@ -302,7 +302,7 @@ def test_wrong_modes_and_missing_samples(tiny):
 
 def test_a_model_without_tasks_names_the_call(tiny):
     for tasks in (None, {}):
-        with pytest.raises(ValueError, match=r'model MultiTaskSegmentor was built without tasks.*resolve_tasks'):
+        with pytest.raises(ValueError, match=r'model MultiTaskSegmentor was built without tasks.*resolve'):
             tiny.image_model(tasks)
 
 

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 
+from mmmtl.config import resolve
 from mmmtl.models.decode_heads import PADNetHead, SpatialAttentionDistillation
+from mmmtl.profiling import build_on_meta, count_cost
 from mmmtl.registry import MODELS
-from mmmtl.tasks import resolve_tasks
-from mmmtl.utils import build_on_meta, count_cost
 
 CHANNELS = (4, 6)
 SIZES = ((5, 7), (3, 4))
@@ -158,7 +158,7 @@ def test_what_it_costs() -> None:
 
 
 def test_the_whole_model_at_an_odd_size(tiny) -> None:
-    model = MODELS.build(resolve_tasks(Config.fromfile(CONFIG)).model).train()
+    model = MODELS.build(resolve(Config.fromfile(CONFIG)).model).train()
     sample = tiny.sample(size=(61, 83), tasks=('semseg', 'depth'))
     losses = model(torch.randn(2, 3, 61, 83), [sample, sample], mode='loss')
     tasks = dict(semseg='loss_ce', depth='loss_l1')

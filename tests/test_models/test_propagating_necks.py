@@ -11,8 +11,8 @@ from torch import nn
 
 from mmmtl.models.flow import FlowEstimator
 from mmmtl.models.necks import PropagatingNeck
+from mmmtl.profiling import count_macs
 from mmmtl.registry import MODELS
-from mmmtl.utils import count_macs
 
 C, H, W = 6, 9, 11
 STRIDE = 4

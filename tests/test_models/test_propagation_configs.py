@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config, DictAction
 
 from mmmtl.models import VideoMultiTaskSegmentor
-from mmmtl.utils import build_on_meta, count_cost
+from mmmtl.profiling import build_on_meta, count_cost
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 CITYSCAPES = 'd101-d18-k5_1xb4-50e_cityscapes-256x512'

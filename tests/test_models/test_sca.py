@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmmtl.models.decode_heads import CSAM, CTAM, FPMA, Aggregation, SCAHead, TaskHead
-from mmmtl.models.decode_heads.fpm import task_mask
+from mmmtl.models.decode_heads.mti_net.fpm import task_mask
 from mmmtl.registry import MODELS
 
 WIDTHS = (12, 24, 36)

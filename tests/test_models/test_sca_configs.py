@@ -9,10 +9,10 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmmtl.config import resolve
 from mmmtl.models.decode_heads import SCAHead
+from mmmtl.profiling import build_on_meta, cost_table, count_cost
 from mmmtl.registry import MODELS
-from mmmtl.tasks import resolve_tasks
-from mmmtl.utils import build_on_meta, cost_table, count_cost
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'sca'
 MTI_NET = '../mti_net/mti-net'
@@ -137,7 +137,7 @@ def test_the_cheap_order_saves_what_is_said() -> None:
 
 @pytest.mark.parametrize('name', ['sca', 'sca-released'])
 def test_the_whole_model_at_an_odd_size(tiny, name: str) -> None:
-    cfg = resolve_tasks(config(name))
+    cfg = resolve(config(name))
     model = MODELS.build(cfg.model).train()
     sample = tiny.sample(size=(61, 83), tasks=('semseg', 'depth'))
     losses = model(torch.randn(2, 3, 61, 83), [sample, sample], mode='loss')

@@ -13,9 +13,9 @@ from mmengine.config import Config
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmmtl.config import resolve
 from mmmtl.models.necks import ILANeck
 from mmmtl.registry import MODELS
-from mmmtl.tasks import resolve_tasks
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 MIXED = [0, 1, 2, 4]
@@ -237,7 +237,7 @@ def test_every_parameter_gets_a_gradient(tiny, neck):
 
 def test_the_configured_tiny_model_trains(tiny):
     """Two ResNet-18 of mmseg, as `make demo` trains them."""
-    cfg = resolve_tasks(Config.fromfile(CONFIGS / 'mila' / 'mila_tiny-k5_1xb8-demo_synthetic-64x128.py'))
+    cfg = resolve(Config.fromfile(CONFIGS / 'mila' / 'mila_tiny-k5_1xb8-demo_synthetic-64x128.py'))
     cfg.model.tasks = tiny.TASKS
     model = MODELS.build(cfg.model).train()
     inputs = list(torch.randint(0, 256, (3, 3, 3, 64, 64), dtype=torch.uint8))
@@ -398,7 +398,7 @@ def test_a_neck_that_cannot_propagate_is_refused(tiny):
 )
 def test_the_costs_of_the_paper_s_models(name, size, expected):
     """GMAC of a key frame, of another frame and of the average frame, in the steady state."""
-    cfg = resolve_tasks(Config.fromfile(CONFIGS / 'mila' / f'mila_d101-d18-k5_1xb4-50e_{name}.py'))
+    cfg = resolve(Config.fromfile(CONFIGS / 'mila' / f'mila_d101-d18-k5_1xb4-50e_{name}.py'))
     with torch.device('meta'):
         model: nn.Module = MODELS.build(cfg.model).eval()
         frame = torch.empty(1, 3, *size)

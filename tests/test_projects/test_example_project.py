@@ -19,8 +19,9 @@ import torch
 from mmengine.config import Config
 
 from mmmtl.apis import MultiTaskInferencer
+from mmmtl.config import resolve
 from mmmtl.registry import MODELS, TASKS
-from mmmtl.tasks import Task, build_tasks, resolve_tasks
+from mmmtl.tasks import Task, build_tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / 'projects' / 'example_project'
@@ -226,7 +227,7 @@ def test_what_it_trained_serves_the_core_for_its_tasks(
 
 
 def test_the_config_adds_one_line_for_the_task(project: dict[str, ModuleType]) -> None:
-    cfg: Any = resolve_tasks(Config.fromfile(CONFIG))
+    cfg: Any = resolve(Config.fromfile(CONFIG))
 
     assert list(cfg.tasks) == ['semseg', 'depth', 'normals', 'boundary']
     assert cfg.model.tasks == cfg.train_dataloader.dataset.metainfo.tasks == cfg.tasks

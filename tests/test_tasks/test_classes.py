@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mmseg.datasets import CityscapesDataset
 
-from mmmtl.datasets import synthetic_scene
+from mmmtl.datasets import synthetic
 from mmmtl.tasks.classes import CLASSES, class_list
 
 
@@ -29,7 +29,7 @@ def test_cityscapes_is_that_of_mmseg() -> None:
 
 
 def test_synthetic_is_that_of_the_scenes() -> None:
-    assert class_list('synthetic') == (synthetic_scene.CLASSES, synthetic_scene.PALETTE)
+    assert class_list('synthetic') == (synthetic.CLASSES, synthetic.PALETTE)
 
 
 def test_names_without_colours_get_distinct_ones() -> None:

@@ -11,9 +11,9 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from mmmtl.ops.edges.nms import edge_nms
+from mmmtl.ops.edges.thinning import thin
 from mmmtl.tasks import EdgeDetection
-from mmmtl.tasks.edge_nms import edge_nms
-from mmmtl.tasks.thinning import thin
 
 SIZE = (60, 80)  # the diagonal is 100 pixels long
 Image = tuple[Tensor, Tensor]

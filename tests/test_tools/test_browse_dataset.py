@@ -16,8 +16,9 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
 
+from mmmtl.config import resolve
 from mmmtl.structures import MultiTaskDataSample
-from mmmtl.tasks import build_tasks, resolve_tasks
+from mmmtl.tasks import build_tasks
 from mmmtl.visualization import grid
 
 TOOL = 'tools/analysis_tools/browse_dataset.py'
@@ -34,7 +35,7 @@ def tool(root: Path) -> SimpleNamespace:
 def test_samples_are_those_of_a_training_run(tool: SimpleNamespace, tiny: tuple[str, list[str]]) -> None:
     cfg = Config.fromfile(tiny[0])
     cfg.merge_from_dict({key: DictAction._parse_iterable(value) for key, value in (o.split('=') for o in tiny[1])})
-    cfg = resolve_tasks(cfg)
+    cfg = resolve(cfg)
     init_default_scope('mmmtl')
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=7)
     batch = next(iter(loader))

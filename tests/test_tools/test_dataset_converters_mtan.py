@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mmmtl.datasets import MTANNYUv2
-from mmmtl.utils.normal_signs import normals_of_depth
+from mmmtl.datasets.conversion.normal_signs import normals_of_depth
 
 TOOL = 'tools/dataset_converters/mtan.py'
 

@@ -15,7 +15,7 @@ import pytest
 from scipy.io import savemat
 
 from mmmtl.datasets import NYUD
-from mmmtl.utils.normal_signs import normals_of_depth
+from mmmtl.datasets.conversion.normal_signs import normals_of_depth
 
 TOOL = 'tools/dataset_converters/nyud.py'
 SIZE = (12, 16)

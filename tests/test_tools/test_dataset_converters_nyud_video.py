@@ -14,8 +14,8 @@ import pytest
 from scipy.io import savemat
 
 from mmmtl.datasets import VideoFolder
+from mmmtl.datasets.conversion.normal_signs import normals_of_depth
 from mmmtl.datasets.nyuv2 import TO_13
-from mmmtl.utils.normal_signs import normals_of_depth
 
 TOOL = 'tools/dataset_converters/nyud_video.py'
 SIZE = (48, 64)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmmtl.tasks import resolve_tasks
+from mmmtl.config import resolve
 
 TOOL = 'tools/misc/print_config.py'
 
@@ -24,7 +24,7 @@ def test_overrides_reach_everything(run_tool: Callable[..., str], tiny: tuple[st
         assert loader.dataset.metainfo.tasks.depth.loss_weight == 7.5
         assert loader.dataset.clip.interval == 3
     assert cfg.model.key_frame_policy.interval == 3
-    assert resolve_tasks(cfg).pretty_text == cfg.pretty_text
+    assert resolve(cfg).pretty_text == cfg.pretty_text
 
 
 def test_save_path_of_another_kind(run_tool: Callable[..., str], tiny: tuple[str, list[str]]) -> None:

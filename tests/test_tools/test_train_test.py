@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 import mmmtl.engine
 from mmmtl.engine import build_runner
-from mmmtl.utils import build_on_meta, count_cost
+from mmmtl.profiling import build_on_meta, count_cost
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 VIDEO, IMAGE = CONFIGS / 'tiny_video.py', CONFIGS / 'tiny_image.py'

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config, DictAction
 
-from mmmtl.utils import build_on_meta
+from mmmtl.profiling import build_on_meta
 
 BENCHMARKS = Path(__file__).parents[2] / 'benchmarks'
 

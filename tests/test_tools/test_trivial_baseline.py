@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmmtl.datasets.synthetic_scene import make_scene, render
-from mmmtl.datasets.synthetic_video import SEEDS
+from mmmtl.datasets.synthetic import make_scene, render
+from mmmtl.datasets.synthetic.video import SEEDS
 
 TOOL = 'tools/analysis_tools/trivial_baseline.py'
 VIDEO = Path(__file__).resolve().parents[1] / 'configs' / 'tiny_video.py'

@@ -18,11 +18,11 @@ import torch
 from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.utils.cli import add_config_arguments, add_inferencer_arguments, inferencer_options, load_config, positive
-from mmmtl.utils.frame_kinds import key_frame_interval
-from mmmtl.utils.input_size import input_size
-from mmmtl.utils.latency import default_mode, latency_table, measure_latency, prediction_steps, report
-from mmmtl.utils.measure import describe_machine
+from mmmtl.cli import add_config_arguments, add_inferencer_arguments, config_of, inferencer_options, positive
+from mmmtl.config import input_size
+from mmmtl.models.segmentors.frame_kinds import key_frame_interval
+from mmmtl.profiling.latency import default_mode, latency_table, measure_latency, prediction_steps, report
+from mmmtl.profiling.measure import describe_machine
 
 
 def parse_args() -> argparse.Namespace:
@@ -50,7 +50,7 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     if args.mode == 'clip' and args.optimize == 'compile':
         raise SystemExit('--mode clip: what is compiled are the frames of streams; give --optimize fuse')
-    cfg = load_config(args)
+    cfg = config_of(args)
     shape = args.shape or input_size(cfg)
     if shape is None:
         raise SystemExit(f'{args.config}: its test pipeline has no Resize that says the size; say it with --shape H W')

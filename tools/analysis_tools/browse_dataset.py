@@ -20,12 +20,13 @@ from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 from rich.progress import track
 
+from mmmtl.cli import add_config_arguments, config_of
+from mmmtl.config import dataset_configs, resolve
 from mmmtl.datasets import Clip
 from mmmtl.engine import check_components
 from mmmtl.registry import DATA_SAMPLERS, DATASETS
 from mmmtl.structures import MultiTaskDataSample
-from mmmtl.tasks import Task, build_tasks, dataset_configs, resolve_tasks
-from mmmtl.utils.cli import add_config_arguments, load_config
+from mmmtl.tasks import Task, build_tasks
 from mmmtl.visualization import grid, task_tiles
 
 GREY = 128
@@ -45,7 +46,7 @@ def main() -> None:
     args = parse_args()
     if args.number < 1:
         raise SystemExit(f'--number must be at least 1, not {args.number}')
-    cfg = resolve_tasks(load_config(args))
+    cfg = resolve(config_of(args))
     init_default_scope(cfg.get('default_scope', 'mmmtl'))
     loader = cfg.get(f'{args.split}_dataloader')
     if not loader:

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmmtl import __version__
+from mmmtl.cli import add_config_arguments, config_of
+from mmmtl.config import resolve
 from mmmtl.evaluation import PUBLISHED, Baseline, compare, comparison_table, delta_m_meta, load_baseline, read_metrics
-from mmmtl.tasks import build_tasks, resolve_tasks
-from mmmtl.utils.cli import add_config_arguments, load_config
+from mmmtl.tasks import build_tasks
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,7 +44,7 @@ def main() -> None:
     args = parse_args()
     if args.out and Path(args.out).suffix not in ('.md', '.json'):
         raise SystemExit(f'--out must end in .md or .json, not {args.out!r}')
-    tasks = build_tasks(resolve_tasks(load_config(args)).tasks, 'the config')
+    tasks = build_tasks(resolve(config_of(args)).tasks, 'the config')
     try:
         baseline = load_baseline(args.baseline)
         rows = compare(read_methods(args.methods, baseline), baseline, tasks)

@@ -11,10 +11,10 @@ import argparse
 import json
 from pathlib import Path
 
-from mmmtl.utils import build_on_meta, cost_table, count_cost
-from mmmtl.utils.cli import add_config_arguments, add_shape_argument, load_config
-from mmmtl.utils.input_size import input_size
-from mmmtl.utils.paper_convention import paper_macs
+from mmmtl.cli import add_config_arguments, add_shape_argument, config_of
+from mmmtl.config import input_size
+from mmmtl.profiling import build_on_meta, cost_table, count_cost
+from mmmtl.profiling.mila_convention import paper_macs
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args)
+    cfg = config_of(args)
     shape = args.shape or input_size(cfg)
     if shape is None:
         raise SystemExit(f'{args.config}: its test pipeline has no Resize that says the size; say it with --shape H W')

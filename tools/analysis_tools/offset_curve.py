@@ -13,7 +13,8 @@ import re
 
 from prettytable import PrettyTable
 
-from mmmtl.visualization.curves import Curve, check_figure_path, choose_metrics, draw_panels, read_named
+from mmmtl.evaluation.metric_files import better, choose_metrics, read_named
+from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,7 +44,8 @@ def main() -> None:
             table.add_row([metric, curve.label, *('' if v is None else f'{v:.4g}' for v in row)])
     print(table)
     if args.out:
-        draw_panels(panels, 'frames since the key frame', args.out, whole_numbers=True)
+        titled = {metric + better(metric): curves for metric, curves in panels.items()}
+        draw_panels(titled, 'frames since the key frame', args.out, whole_numbers=True)
         print(f'written: {args.out}')
 
 

@@ -7,10 +7,11 @@ import argparse
 from mmengine.registry import init_default_scope
 
 from mmmtl import __version__
+from mmmtl.cli import add_config_arguments, config_of
+from mmmtl.config import dataset_configs, resolve
 from mmmtl.evaluation import constant_predictor, metrics_table, write_metrics
 from mmmtl.registry import DATASETS
-from mmmtl.tasks import build_tasks, dataset_configs, resolve_tasks
-from mmmtl.utils.cli import add_config_arguments, load_config
+from mmmtl.tasks import build_tasks
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,8 +24,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args)
-    cfg = resolve_tasks(cfg)
+    cfg = config_of(args)
+    cfg = resolve(cfg)
     for loader in (cfg.train_dataloader, cfg.test_dataloader):
         for dataset in dataset_configs(loader.dataset):
             # A constant does not care which frames came before; every labelled frame is scored once.

@@ -19,13 +19,15 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from mmmtl.apis.video import read_frames
+from mmmtl.cli import positive
 from mmmtl.datasets import Clip
 from mmmtl.datasets.camvid import VOID
-from mmmtl.datasets.readers import labels_of_colours, read_picture, read_raw
+from mmmtl.datasets.conversion.archives import extract, whole_folder
+from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
+from mmmtl.datasets.readers import labels_of_colours
 from mmmtl.datasets.transforms.geometric import resize_image
-from mmmtl.utils.cli import positive
-from mmmtl.utils.manifest import check_counts, extract, whole_folder, write_manifest, write_png
+from mmmtl.io.images import read_image, read_raw, write_png
+from mmmtl.io.video import read_frames
 
 SPLITS = dict(train=367, val=101, test=233)
 # SegNet's eleven classes of the official 32; what is not here is void.
@@ -99,7 +101,7 @@ def convert_labels(stills: Path, labels: Path, root: Path) -> dict[str, Path]:
         split = split_of(stem)
         write_png(root / f'{split}annot' / f'{stem}.png', labels_of_colours(read_raw(path), COLOURS, path))
         written[stem] = root / split / f'{stem}.png'
-        write_png(written[stem], read_picture(pictures[stem]))
+        write_png(written[stem], read_image(pictures[stem]))
     return written
 
 
@@ -126,7 +128,7 @@ def find_shift(path: Path, film: Film, labelled: dict[int, Path]) -> int:
     ):
         for time, shift in compared.get(number, ()):
             errors.setdefault(shift, []).append(
-                float(np.abs(thumbnail(frame) - thumbnail(read_picture(labelled[time]))).mean())
+                float(np.abs(thumbnail(frame) - thumbnail(read_image(labelled[time]))).mean())
             )
     if not errors:
         raise ValueError(f'{path}: has none of the labelled frames ({times[:3]}, ...); get the film again')
@@ -154,7 +156,7 @@ def write_film_frames(path: Path, stills: dict[str, Path], *, before: int) -> No
     for time, still in labelled.items():
         for number in range(time - before, time):
             wanted.setdefault(number, set()).add(still.parent)
-    height, width = read_picture(next(iter(labelled.values()))).shape[:2]
+    height, width = read_image(next(iter(labelled.values()))).shape[:2]
     first = film.first - shift
     for number, frame in enumerate(track(read_frames(path), description=path.name, transient=True), first):
         for folder in wanted.get(number, ()):

@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmmtl.utils.manifest import check_counts, joined_folder, write_manifest
+from mmmtl.datasets.conversion.archives import joined_folder
+from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 
 SPLITS = dict(train=2975, val=500, test=1525)
 FRAMES_PER_SNIPPET = 30

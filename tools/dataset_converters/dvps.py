@@ -17,7 +17,8 @@ from pathlib import Path
 
 from rich.progress import track
 
-from mmmtl.utils.manifest import check_counts, checked_folder, write_manifest
+from mmmtl.datasets.conversion.archives import checked_folder
+from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 
 FRAMES = dict(cityscapes=dict(train=2400, val=300), semkitti=dict(train=19130, val=4071))
 PATTERNS = dict(

@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mmmtl.datasets.conversion.archives import joined_folder
+from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 from mmmtl.datasets.kitti_step import VAL_SEQUENCES
-from mmmtl.utils.manifest import check_counts, joined_folder, write_manifest
 
 FRAMES = dict(train=5027, val=2981)
 FOLDERS = ('images', 'panoptic_maps')

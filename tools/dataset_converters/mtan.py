@@ -11,9 +11,10 @@ import argparse
 from pathlib import Path
 
 from mmmtl.datasets import MTANCityscapes, MTANNYUv2
+from mmmtl.datasets.conversion.archives import checked_folder
+from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
+from mmmtl.datasets.conversion.normal_signs import find_normal_signs, report_signs
 from mmmtl.datasets.readers import files_by_stem
-from mmmtl.utils.manifest import check_counts, checked_folder, write_manifest
-from mmmtl.utils.normal_signs import find_normal_signs, report_signs
 
 SPLITS = dict(nyuv2=dict(train=795, val=654), cityscapes=dict(train=2975, val=500))
 CLASSES = dict(nyuv2=MTANNYUv2, cityscapes=MTANCityscapes)

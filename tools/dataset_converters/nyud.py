@@ -17,11 +17,13 @@ import numpy as np
 from rich.progress import track
 
 from mmmtl.datasets import NYUD
+from mmmtl.datasets.conversion.archives import checked_folder, whole_folder
+from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
+from mmmtl.datasets.conversion.normal_signs import find_normal_signs, report_signs
+from mmmtl.datasets.conversion.nyu_labeled import SPLITS, open_labeled, read_class_mapping, read_splits
 from mmmtl.datasets.nyud import READABLE
 from mmmtl.datasets.readers import files_by_stem
-from mmmtl.utils.manifest import check_counts, checked_folder, whole_folder, write_manifest, write_png
-from mmmtl.utils.normal_signs import find_normal_signs, report_signs
-from mmmtl.utils.nyu_labeled import SPLITS, open_labeled, read_class_mapping, read_splits
+from mmmtl.io.images import write_png
 
 
 def parse_args() -> argparse.Namespace:

@@ -22,21 +22,16 @@ import cv2
 import numpy as np
 from rich.progress import track
 
+from mmmtl.cli import positive
 from mmmtl.datasets import Clip, VideoFolder
+from mmmtl.datasets.conversion.archives import whole_folder
+from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
+from mmmtl.datasets.conversion.normal_signs import DOUBTFUL, find_normal_signs, report_signs
+from mmmtl.datasets.conversion.nyu_labeled import SPLITS, open_labeled, read_class_mapping, read_splits, read_strings
 from mmmtl.datasets.nyuv2 import classes_13
-from mmmtl.datasets.readers import (
-    check_signs,
-    decode_normals,
-    files_by_stem,
-    read_npy,
-    read_picture,
-    read_raw,
-    unit_normals,
-)
-from mmmtl.utils.cli import positive
-from mmmtl.utils.manifest import check_counts, whole_folder, write_manifest, write_png
-from mmmtl.utils.normal_signs import DOUBTFUL, find_normal_signs, report_signs
-from mmmtl.utils.nyu_labeled import SPLITS, open_labeled, read_class_mapping, read_splits, read_strings
+from mmmtl.datasets.readers import check_signs, decode_normals, files_by_stem, unit_normals
+from mmmtl.io.arrays import read_npy
+from mmmtl.io.images import read_image, read_raw, write_png
 
 NAME = re.compile(r'r-(\d+\.\d+)-(\d+)\.ppm')
 PART = re.compile(r'(.+_\d{4})[a-z]')
@@ -195,7 +190,7 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
             picture = np.ascontiguousarray(file['images'][index].transpose(2, 1, 0)[..., ::-1])
             for time, path in enumerate(clip):
                 if path is not None:
-                    frame = read_picture(path)
+                    frame = read_image(path)
                     write_png(root / 'frames' / video / f'{time:06d}.png', frame if args.no_rectify else rectify(frame))
             label = f'{before:06d}.png'
             write_png(root / 'frames' / video / label, picture)
@@ -210,7 +205,7 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
             counts[f'{split}/complete'] += None not in clip
             own = next((frame.path for frame in timelines[scene] if frame.name == names[index].name), None)
             if own is not None and picture.shape[:2] == (480, 640):
-                raw = read_picture(own)
+                raw = read_image(own)
                 differences.append(
                     [np.abs(image[INSIDE] * 1.0 - picture[INSIDE]).mean() for image in (rectify(raw), raw)]
                 )

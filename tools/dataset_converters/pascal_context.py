@@ -19,11 +19,14 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from mmmtl.datasets.pascal_labels import VOC_OF_CONTEXT
-from mmmtl.datasets.pascal_part import read_objects
-from mmmtl.datasets.readers import decode_normals, files_by_stem, read_mat, read_raw
-from mmmtl.utils.manifest import check_counts, checked_folder, extract, whole_folder, write_manifest, write_png
-from mmmtl.utils.normal_signs import report_facing
+from mmmtl.datasets.conversion.archives import checked_folder, extract, whole_folder
+from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
+from mmmtl.datasets.conversion.normal_signs import report_facing
+from mmmtl.datasets.pascal.labels import VOC_OF_CONTEXT
+from mmmtl.datasets.pascal.parts import read_objects
+from mmmtl.datasets.readers import decode_normals, files_by_stem
+from mmmtl.io.arrays import read_mat
+from mmmtl.io.images import read_raw, write_png
 
 SPLITS = dict(train=4998, val=5105)
 FOLDERS = dict(

@@ -12,8 +12,9 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
+from mmmtl.datasets.conversion.archives import joined_folder
+from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 from mmmtl.datasets.virtual_kitti2 import SCENES, VARIANTS
-from mmmtl.utils.manifest import check_counts, joined_folder, write_manifest
 
 FRAMES = dict(zip(SCENES, (447, 233, 270, 339, 837), strict=True))
 VIEWS = len(VARIANTS) * 2

@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mmmtl.datasets.conversion.archives import checked_folder
+from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 from mmmtl.datasets.vspw import numbered_files
-from mmmtl.utils.manifest import check_counts, checked_folder, write_manifest
 
 VIDEOS = dict(train=2806, val=343, test=387)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmmtl.tasks import resolve_tasks
-from mmmtl.utils.cli import add_config_arguments, load_config
+from mmmtl.cli import add_config_arguments, config_of
+from mmmtl.config import resolve
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.save_path and Path(args.save_path).suffix not in ('.py', '.json', '.yml', '.yaml'):
         raise SystemExit(f'--save-path {args.save_path}: must end in .py, .json, .yml or .yaml')
-    cfg = resolve_tasks(load_config(args))
+    cfg = resolve(config_of(args))
     print(cfg.pretty_text)
     if args.save_path:
         Path(args.save_path).parent.mkdir(parents=True, exist_ok=True)

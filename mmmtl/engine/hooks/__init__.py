@@ -1,6 +1,8 @@
 """Hooks of the runner."""
 
-from .checkpoint_guard_hook import CheckpointGuardHook, check_tasks, check_weights, trained_tasks, weights_of
+from mmmtl.checkpoint import check_tasks, check_weights, trained_tasks, weights_of
+
+from .checkpoint_guard_hook import CheckpointGuardHook
 from .context_search_hook import ContextSearchHook
 from .epoch_position_hook import EpochPositionHook
 from .iteration_seed_hook import IterationSeedHook

@@ -5,11 +5,10 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import CheckpointLoader, Runner
 
+from mmmtl.checkpoint import check_tasks, check_weights, trained_tasks, weights_of
 from mmmtl.engine.unwrap import unwrap
 from mmmtl.models import DistillationSegmentor
 from mmmtl.registry import HOOKS
-
-from .checkpoint_guard_hook import check_tasks, check_weights, trained_tasks, weights_of
 
 
 @HOOKS.register_module()

@@ -1,14 +1,14 @@
 """Decode heads: features to the logits of every task."""
 
 from .aggregation import Aggregation
-from .atrc_head import ATRCHead
-from .atrc_search_head import ATRCSearchHead
-from .distillation import SpatialAttentionDistillation
-from .fpm import FPM
+from .atrc.head import ATRCHead
+from .atrc.search_head import ATRCSearchHead
+from .mti_net.fpm import FPM
+from .mti_net.spatial_attention import SpatialAttentionDistillation
 from .multi_scale_head import MultiScaleHead
-from .pad_net_head import PADNetHead
+from .pad_net.head import PADNetHead
 from .sca import CSAM, CTAM, FPMA, TaskHead
-from .sca_head import SCAHead
+from .sca.head import SCAHead
 from .task_conv_head import SlotConv, TaskConvHead
 from .two_step_head import TwoStepHead
 

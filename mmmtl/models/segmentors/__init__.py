@@ -1,8 +1,8 @@
 """Segmentors: the whole models, for images and for video."""
 
-from .distillation_segmentor import DistillationSegmentor
 from .key_frame_policy import CostBudget, FixedInterval, FrameChange, KeyFramePolicy
 from .multi_task_segmentor import MultiTaskSegmentor
+from .student_segmentor import DistillationSegmentor
 from .video_multi_task_segmentor import VideoMultiTaskSegmentor
 
 __all__ = [

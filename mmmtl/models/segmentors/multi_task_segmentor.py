@@ -31,7 +31,7 @@ class MultiTaskSegmentor(BaseModel):
     which are no task's, it returns from `extra_losses()`.
 
     Args:
-        tasks: configs of the tasks, put there by `resolve_tasks`.
+        tasks: configs of the tasks, put there by `resolve`.
         backbone: pictures (N, 3, H, W) to a tuple of maps; or a `TaskBackbone`, which is given `tasks`, to
             {task: maps}.
         decode_head: maps, or {task: maps}, to {task: logits}; is given `tasks`, and `num_slots` where the neck has it.

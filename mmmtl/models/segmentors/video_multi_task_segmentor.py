@@ -15,8 +15,8 @@ from mmmtl.models.backbones import as_maps
 from mmmtl.models.necks import PropagatingNeck
 from mmmtl.registry import MODELS
 from mmmtl.structures import Memory, StreamState
+from mmmtl.structures.memory_rows import join_rows, mask_slots, replace_rows, select_rows, spread_rows, true_rows
 
-from .memory_rows import join_rows, mask_slots, replace_rows, select_rows, spread_rows, true_rows
 from .multi_task_segmentor import MultiTaskSegmentor, Samples
 
 LAST_KEY, LAST_NON_KEY, CURRENT = range(3)

@@ -1,0 +1,97 @@
+"""What the command lines share: their arguments and the config that these make."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, DictAction
+
+from mmmtl.config import load_config
+from mmmtl.engine.launch import LAUNCHERS
+
+DTYPES = ('float32', 'bfloat16', 'float16')
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """The config and its overrides."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override parts of the config, e.g. tasks.depth.loss_weight=2 key_frame_interval=10',
+    )
+    parser.add_argument('--tasks', help='use only these of the tasks of the config, e.g. semseg,depth')
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the tools that run a runner."""
+    add_config_arguments(parser)
+    parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<name of the config>)')
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='how several processes were started')
+    # torchrun sets the environment; some launchers pass the argument instead.
+    parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_inferencer_arguments(parser: argparse.ArgumentParser, *, size: str = '--size') -> None:
+    """Arguments of what runs a `MultiTaskInferencer`; `size` is the name of that of its size."""
+    parser.add_argument('checkpoint', nargs='?', help='weights (default: untrained ones)')
+    parser.add_argument('--device', type=device, help="'cpu', 'cuda', ... (default: a GPU where there is one)")
+    parser.add_argument(
+        '--optimize',
+        choices=('fuse', 'compile'),
+        help='fold batch norm, channels last; or also a compiled graph of each kind of frame (default: neither)',
+    )
+    parser.add_argument('--dtype', choices=DTYPES, help='of an optimised model (default: float32)')
+    add_shape_argument(parser, size, 'height and width for the model (default: of Resize in the test pipeline)')
+
+
+def inferencer_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Keywords of `MultiTaskInferencer` that `add_inferencer_arguments` read."""
+    dtype = None if args.dtype is None else getattr(torch, args.dtype)
+    return dict(device=args.device, optimize=args.optimize, dtype=dtype)
+
+
+def add_shape_argument(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    """A height and a width."""
+    parser.add_argument(name, nargs=2, type=positive, metavar=('H', 'W'), help=text)
+
+
+def positive(text: str) -> int:
+    """An argument that is a number of 1 or more."""
+    try:
+        if (number := int(text)) >= 1:
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f'must be a number of 1 or more, not {text!r}')
+
+
+def device(text: str) -> str:
+    """An argument that names a device which PyTorch knows and, if it is a GPU, which is there."""
+    try:
+        kind = torch.device(text).type
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"must be 'cpu', 'cuda' or another device of PyTorch, not {text!r}") from None
+    if kind == 'cuda' and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError('there is no CUDA device')
+    return text
+
+
+def config_of(args: argparse.Namespace) -> Config:
+    """Return the config that the arguments name, with their overrides, not resolved yet.
+
+    Raises:
+        SystemExit: the file does not exist or is not a config.
+    """
+    try:
+        cfg = load_config(args.config, options=args.cfg_options, tasks=args.tasks.split(',') if args.tasks else None)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    if hasattr(args, 'work_dir'):
+        cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    return cfg

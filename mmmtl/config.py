@@ -1,0 +1,138 @@
+"""Configs: loading them, and handing the tasks, declared once at the top, to everything that needs them."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from mmmtl.registry import MODELS
+from mmmtl.tasks import build_tasks, metric_direction
+from mmmtl.tasks.build import to_plain
+
+CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
+
+
+def load_config(
+    path: str | Path,
+    *,
+    options: Mapping[str, Any] | None = None,
+    tasks: Sequence[str] | None = None,
+) -> Config:
+    """Return the config of a file with the overrides of a command line, not resolved yet.
+
+    Args:
+        path: of the file.
+        options: {dotted key: value}, merged into the config.
+        tasks: names of the tasks to keep; None keeps all.
+
+    Raises:
+        ValueError: the file does not exist or is not a config.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f'{path}: no such config file')
+    if path.suffix not in CONFIG_SUFFIXES:
+        raise ValueError(f'{path}: a config file ends in one of {CONFIG_SUFFIXES}; see --help for the order')
+    cfg = Config.fromfile(path)
+    if options is not None:
+        cfg.merge_from_dict(options)
+    if tasks is not None:
+        cfg.use_tasks = list(tasks)
+    return cfg
+
+
+def resolve(cfg: Config) -> Config:
+    """A copy of the config in which model and data sets know the tasks, and all that follows from them is set.
+
+    - `use_tasks`, where there is one, leaves only those of the declared tasks;
+    - `model.tasks` and the `metainfo.tasks` of every data set (through wrappers) become `tasks`;
+    - `key_frame_interval`, where there is one, becomes the `interval` of the model's key-frame policy, if that has one,
+      and of every data set's clips;
+    - the checkpoint hook's `rule` follows the direction of the metric, or metrics, in `save_best`; 'auto' becomes the
+      primary metric of the first task.
+
+    What stood there is overwritten, so that `--cfg-options tasks.depth.loss_weight=2` reaches everything. Calling it
+    twice changes nothing.
+
+    Raises:
+        ValueError: the config declares no tasks, `use_tasks` names another, or `save_best` names a metric that no task
+            has; or what `build_tasks` raises.
+    """
+    cfg = copy.deepcopy(cfg)
+    if (chosen := cfg.get('use_tasks')) is not None:
+        cfg['tasks'] = _choose(cfg.get('tasks') or {}, chosen)
+    if not (declared := to_plain(cfg.get('tasks'))):
+        raise ValueError('the config declares no tasks; write tasks=dict(<name>=dict(type=...), ...) at its top')
+    tasks = build_tasks(declared, 'the config')
+    interval = cfg.get('key_frame_interval')
+    if 'model' in cfg:
+        cfg.model['tasks'] = declared
+        if interval is not None and cfg.model.get('key_frame_policy') is not None:
+            _set_interval(cfg.model.key_frame_policy, interval)
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        for dataset in dataset_configs((cfg.get(loader) or {}).get('dataset')):
+            dataset['metainfo'] = {**(dataset.get('metainfo') or {}), 'tasks': declared}
+            if interval is not None and dataset.get('clip') is not None:
+                dataset['clip']['interval'] = interval
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if checkpoint.get('save_best') == 'auto':
+        first = next(iter(tasks.values()))
+        checkpoint['save_best'] = f'{first.name}/{first.primary_metric}'
+    if (best := checkpoint.get('save_best')) is not None:
+        keys = [best] if isinstance(best, str) else best
+        rules = ['greater' if metric_direction(key, tasks) else 'less' for key in keys]
+        checkpoint['rule'] = rules[0] if isinstance(best, str) else rules
+    return cfg
+
+
+def _set_interval(policy: ConfigDict, interval: int) -> None:
+    """Into a key-frame policy that takes an interval, or one that it holds."""
+    kind = policy['type'] if isinstance(policy['type'], type) else MODELS.get(policy['type'])
+    policy.pop('interval', None)  # of a config that was resolved before, and then given another policy
+    if kind is not None and 'interval' in inspect.signature(kind).parameters:
+        policy['interval'] = interval
+    if policy.get('policy') is not None:
+        _set_interval(policy['policy'], interval)
+
+
+def _choose(tasks: Mapping[str, Any], names: str | Sequence[str]) -> dict[str, Any]:
+    names = [names] if isinstance(names, str) else names  # --cfg-options use_tasks=depth
+    if unknown := [name for name in names if name not in tasks]:
+        near = [match for name in unknown for match in get_close_matches(name, tasks, n=1)]
+        hint = f'; did you mean {near}?' if near else ''
+        raise ValueError(f'use_tasks (--tasks) names {unknown}, but the config declares {list(tasks)}{hint}')
+    return {name: tasks[name] for name in names}
+
+
+def dataset_configs(dataset: ConfigDict | None) -> Iterator[ConfigDict]:
+    """The configs of the data sets inside any nesting of wrappers."""
+    if dataset is None:
+        return
+    inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', [])
+    if not inner:
+        yield dataset
+    for child in inner:
+        yield from dataset_configs(child)
+
+
+def input_size(cfg: Config) -> tuple[int, int] | None:
+    """(height, width) that the last Resize of the test pipeline makes, or None."""
+    sizes = [tuple(transform['size']) for transform in _resizes(cfg.get('test_dataloader') or {})]
+    return sizes[-1] if sizes else None
+
+
+def _resizes(cfg: Any) -> Iterator[dict[str, Any]]:
+    """The Resize transforms anywhere in the config of a data loader."""
+    if isinstance(cfg, dict):
+        if str(cfg.get('type', '')).rpartition('.')[2] == 'Resize' and 'size' in cfg:
+            yield cfg
+        cfg = list(cfg.values())
+    if isinstance(cfg, (list, tuple)):
+        for item in cfg:
+            yield from _resizes(item)

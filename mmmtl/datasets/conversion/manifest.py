@@ -1,0 +1,71 @@
+"""Lists of the files of a converted data set, with their hashes and counts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.progress import track
+
+MANIFEST = 'manifest.json'
+
+
+def check_counts(counts: Mapping[str, int], expected: Mapping[str, int], *, where: str | Path) -> None:
+    """Compare how many there are of each thing with how many there must be; what is not expected may be there.
+
+    Raises:
+        ValueError: names `where` and every mismatch.
+    """
+    wrong = [
+        f'{name}: {counts.get(name, 0)}, expected {number}'
+        for name, number in expected.items()
+        if counts.get(name, 0) != number
+    ]
+    if wrong:
+        raise ValueError(
+            f'{where}: not the complete data set ({"; ".join(wrong)}); get the missing files, or convert what there is '
+            'with --allow-partial'
+        )
+
+
+def write_manifest(root: Path, *, dataset: str, counts: Mapping[str, int], sources: Sequence[Path] = ()) -> Path:
+    """Write `manifest.json` into a converted data set: what it is, of what it was made, and every file in it.
+
+    ```
+    {"dataset": "nyud", "counts": {"train": 795, ...},
+     "sources": [{"name": "nyu_depth_v2_labeled.mat", "bytes": 2972037809, "sha256": "..."}],
+     "files": {"images/0001.jpg": {"bytes": 50000, "sha256": "..."}, ...}}
+    ```
+
+    Of a source that is a folder only the name is kept. The manifest replaces an older one in one step.
+
+    Returns:
+        The manifest's path.
+    """
+    path = root / MANIFEST
+    files = sorted(file for file in root.rglob('*') if file.is_file() and file != path)
+    hashed = {
+        file.relative_to(root).as_posix(): _describe(file)
+        for file in track(files, description='Hashing files', transient=True)
+    }
+    made_of = [
+        dict(name=source.name, **(_describe(source) if source.is_file() else {}))
+        for source in track(sources, description='Hashing sources', transient=True)
+    ]
+    text = json.dumps(dict(dataset=dataset, counts=dict(counts), sources=made_of, files=hashed), indent=1)
+    partial = path.with_name(f'{MANIFEST}.partial')
+    partial.write_text(text + '\n', encoding='utf-8')
+    os.replace(partial, path)
+    return path
+
+
+def _describe(file: Path) -> dict[str, int | str]:
+    """Size and hash of a file."""
+    digest = hashlib.sha256()
+    with file.open('rb') as opened:
+        while block := opened.read(1 << 20):
+            digest.update(block)
+    return {'bytes': file.stat().st_size, 'sha256': digest.hexdigest()}

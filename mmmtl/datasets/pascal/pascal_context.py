@@ -1,0 +1,138 @@
+"""PASCAL-Context with five tasks, as multi-task papers since ASTMT store it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mmmtl.datasets.base import MultiTaskDataset
+from mmmtl.datasets.readers import as_map, check_signs, decode_normals
+from mmmtl.io.arrays import read_mat
+from mmmtl.io.images import read_image, read_raw
+from mmmtl.ops.edges.thinning import thin
+from mmmtl.registry import DATASETS
+
+from .labels import INDOOR
+from .parts import PERSON, read_classes, read_parts
+
+LABELS = 'pascal-context/trainval/{name}.mat'
+FILES = dict(
+    semseg=('semseg/VOC12/{name}.png', 'semseg/pascal-context/{name}.png'),
+    human_parts=('human_parts/{name}.mat',),
+    saliency=('sal_distill/{name}.png',),
+    normals=('normals_distill/{name}.png',),
+    edge=('edge/{name}.png', LABELS),
+)
+"""Where the label of each source is; the first file that is there."""
+
+
+@DATASETS.register_module()
+class PASCALContext(MultiTaskDataset):
+    """PASCAL-Context: 4998 train and 5105 val images; the layouts `PASCAL_MT` and `PASCALContext`.
+
+    ```
+    ImageSets/Context/{train,val}.txt           names, one per line
+    ImageSets/Parts/{train,val}.txt             optional: JSON, {name: classes of its objects}
+    JPEGImages/{name}.jpg                       of any size
+    semseg/VOC12/{name}.png                     0 to 20, 255 = ignore; where there is none:
+    semseg/pascal-context/{name}.png            the same
+    human_parts/{name}.mat                      `anno`, PASCAL-Part
+    sal_distill/{name}.png                      grey, above 127.5 = salient
+    normals_distill/{name}.png                  RGB, v = (n + 1) / 2 * 255
+    pascal-context/trainval/{name}.mat          `LabelMap`, the 459 labels of PASCAL-Context, 0 = none
+    edge/{name}.png                             optional: above 0 = edge
+    ```
+
+    A label that is not there is left out. Sources:
+
+    - `semseg` (`classes='pascal_21'`);
+    - `human_parts` (`classes='human_parts_7'`). An image without an annotated part of a person is not labelled at all:
+      every pixel is 255 or, with the list in `ImageSets/Parts`, there is no label;
+    - `saliency` and `normals`, which other networks predicted (distilled labels). Normals count where `LabelMap` has a
+      class that also occurs indoors, in NYU Depth v2;
+    - `edge`, 0 or 1: where the Laplacian of `LabelMap` is not zero, thinned to one pixel.
+
+    Args:
+        data_root: the folder.
+        split: 'train' or 'val'.
+        normal_signs: factors 1 or -1 that turn the stored x, y, z into those of the package (x right, y down, z
+            forward). The data set does not say what its axes are; its scores do not depend on it, ATRC's label contexts
+            do. `tools/dataset_converters/pascal_context.py` says which way z points. In use the vectors turn with the
+            picture like ours, so x and y must change their signs together.
+
+    Raises:
+        FileNotFoundError: no list of the split.
+        ValueError: `normal_signs` other than 1 and -1, or a file of another form.
+    """
+
+    def __init__(
+        self, data_root: str, *, split: str, normal_signs: tuple[int, int, int] = (1, 1, 1), **kwargs: Any
+    ) -> None:
+        self.split = split
+        self.normal_signs = check_signs(normal_signs)
+        super().__init__(data_root, **kwargs)
+
+    def load_frames(self) -> list[dict[str, Any]]:
+        """Each image of the split: a video of one frame."""
+        root = Path(self.data_root)
+        names = root / 'ImageSets' / 'Context' / f'{self.split}.txt'
+        if not names.is_file():
+            raise FileNotFoundError(f"{names}: no such list; check data_root, and that split is 'train' or 'val'")
+        classes = read_classes(root / 'ImageSets' / 'Parts' / f'{self.split}.txt')
+        frames = []
+        for name in names.read_text().split():
+            files = {source: [root / form.format(name=name) for form in forms] for source, forms in FILES.items()}
+            maps = {source: next((file for file in some if file.exists()), None) for source, some in files.items()}
+            if PERSON not in classes.get(name, [PERSON]):
+                del maps['human_parts']
+            frames.append(dict(video=name, time=0, maps={source: file for source, file in maps.items() if file}))
+        return frames
+
+    def find_frame(self, video: str, time: int) -> Path | None:
+        """The image's file."""
+        path = self._picture_of(video)
+        return path if time == 0 and path.exists() else None
+
+    def frame_name(self, video: str, time: int) -> str:
+        """The file."""
+        return str(self._picture_of(video))
+
+    def read_image(self, reference: Path) -> np.ndarray:
+        """An image."""
+        return read_image(reference)
+
+    def read_map(self, source: str, reference: Path) -> np.ndarray:
+        """A label map, see the class."""
+        if source == 'human_parts':
+            if (labels := read_parts(reference)) is not None:
+                return labels
+            return np.full(self.read_image(self._picture_of(reference.stem)).shape[:2], 255, dtype=np.uint8)
+        if source == 'edge' and reference.suffix == '.mat':
+            return label_edges(self._read_labels(reference.stem)).astype(np.float32)
+        array = as_map(read_raw(reference), reference, channels=3 if source == 'normals' else 1)
+        if source == 'normals':
+            indoors = np.isin(self._read_labels(reference.stem), INDOOR)
+            if indoors.shape != array.shape[:2]:
+                raise ValueError(
+                    f'{reference}: {array.shape[:2]} pixels, but LabelMap of the image, which says where normals '
+                    f'count, has {indoors.shape} (height, width); they must be equal'
+                )
+            normals = decode_normals(array) * np.array(self.normal_signs, dtype=np.float32)
+            return np.where(indoors[..., None], normals, 0).astype(np.float32)
+        if source == 'semseg':
+            return array
+        return (array > (127 if source == 'saliency' else 0)).astype(np.float32)
+
+    def _picture_of(self, name: str) -> Path:
+        return Path(self.data_root) / 'JPEGImages' / f'{name}.jpg'
+
+    def _read_labels(self, name: str) -> np.ndarray:
+        return read_mat(Path(self.data_root) / LABELS.format(name=name), 'LabelMap')
+
+
+def label_edges(labels: np.ndarray) -> np.ndarray:
+    """(H, W) bool: where the Laplacian (4 neighbours) of the label numbers is not zero, thinned to one pixel."""
+    return thin(cv2.Laplacian(labels.astype(np.float64), cv2.CV_64F) != 0)

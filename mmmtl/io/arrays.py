@@ -1,0 +1,41 @@
+"""Reading array files, with errors that name the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """The array of a NumPy file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file holds no array, or is damaged.
+    """
+    try:
+        return np.load(path, allow_pickle=False)
+    except (EOFError, ValueError) as error:
+        raise ValueError(f'{path}: no readable array ({error}); copy or convert the file again') from error
+
+
+def read_mat(path: Path, key: str) -> np.ndarray:
+    """A variable of a MATLAB file up to version 7.2.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file has no such variable, is of version 7.3, or is damaged.
+    """
+    from scipy.io import loadmat, whosmat
+
+    try:
+        found = loadmat(str(path), variable_names=[key])
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # SciPy's reader stumbles over a damaged file in many ways
+        raise ValueError(f'{path}: no readable MATLAB file up to version 7.2 ({error}); save it again') from error
+    if key not in found:
+        names = [name for name, *_ in whosmat(path)]
+        raise ValueError(f'{path}: no variable {key!r}, only {names}; check that this is the right folder')
+    return found[key]

@@ -1,0 +1,139 @@
+"""ATRC's decoder: each task gathers context from every task, of a type that is chosen for each pair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+import torch
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmmtl.registry import MODELS
+from mmmtl.tasks import Task
+
+from ..aggregation import resize
+from .context import build_context
+from .fusion import ContextFusion
+from .genotype import label_tasks, read_genotype
+
+
+@MODELS.register_module()
+class ATRCHead(BaseModule):
+    """Task features of all scales, contexts between every pair of tasks, fusion and prediction for each task.
+
+    The maps are upsampled to the finest and concatenated. From them a 3x3 convolution makes the features of each task.
+    For each pair of target and source task, a task with itself included, a context block lets the target gather from
+    the source: over all pixels ('global'), over a 9x9 window ('local'), or over regions of the label space of the
+    target ('target_label', T-label in the paper) or the source ('source_label', S-label); 'none' leaves the pair out.
+
+    The label space of a task is that of its levels (`Task.discretize`): classes, or intervals of its values. Tasks
+    whose levels a context needs have an auxiliary prediction of them, `levels.<task>`, learnt with cross-entropy and
+    the weight of the task; as in the code it reads the shared maps without a gradient to them.
+
+    Which type each pair has is the genotype that the paper searches (`ATRCSearchHead`). 'global' for all pairs, the
+    default, is one of its fixed baselines.
+
+    Of the widths and layers, those that the paper does not give are its code's. Ours: any size of maps; padding of a
+    batch counts in the regions like other pixels; the levels of binary tasks are learnt without balancing.
+
+    Args:
+        tasks: given by the segmentor.
+        in_channels: of the shared maps, finest first.
+        contexts: the genotype: one type for all pairs, {target: {source: type}}, or a JSON file; see `read_genotype`.
+        channels: of the features of each task; by default a quarter of all `in_channels`.
+        context_channels: of each context; by default half of `channels`.
+        dropout: of whole channels of the fused features.
+        norm_cfg: normalisation, of the parts too.
+
+    Raises:
+        ValueError: `contexts` is no genotype of these tasks.
+
+    Reference: Bruggemann et al., Exploring Relational Context for Multi-Task Dense Prediction, ICCV 2021, section 3.
+    """
+
+    cost_parts: ClassVar[tuple[str, ...]] = ('heads', 'levels', 'contexts', 'fusion', 'predict')
+    """Children that tools count for themselves."""
+
+    def __init__(
+        self,
+        *,
+        tasks: Mapping[str, Task],
+        in_channels: Sequence[int],
+        contexts: str | Mapping[str, Mapping[str, str | int]] = 'global',
+        channels: int | None = None,
+        context_channels: int | None = None,
+        dropout: float = 0.05,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.num_maps = len(in_channels)
+        width = sum(in_channels)
+        channels = channels or width // 4
+        attended = context_channels or channels // 2
+        genotype = read_genotype(contexts, tasks)
+        self.heads = nn.ModuleDict(
+            {name: ConvModule(width, channels, 3, padding=1, norm_cfg=norm_cfg) for name in tasks}
+        )
+        self.levels = nn.ModuleDict(
+            {
+                name: nn.Sequential(
+                    ConvModule(width, width, 1, norm_cfg=norm_cfg), nn.Conv2d(width, tasks[name].num_levels, 1)
+                )
+                for name in label_tasks(genotype)
+            }
+        )
+        self.contexts = nn.ModuleDict(
+            {
+                target: nn.ModuleDict(
+                    {
+                        source: build_context(kind, channels, attended, norm_cfg=norm_cfg)
+                        for source, kind in sources.items()
+                        if kind != 'none'
+                    }
+                )
+                for target, sources in genotype.items()
+            }
+        )
+        self.fusion = nn.ModuleDict(
+            {
+                name: ContextFusion(
+                    channels,
+                    attended,
+                    num_contexts=len(cast(nn.ModuleDict, self.contexts[name])),
+                    dropout=dropout,
+                    norm_cfg=norm_cfg,
+                )
+                for name in tasks
+            }
+        )
+        self.predict = nn.ModuleDict({name: nn.Conv2d(channels, task.out_channels, 1) for name, task in tasks.items()})
+
+    def forward(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Logits (N, task.out_channels, h, w) of every task, in the size of the finest map.
+
+        In training also those of the levels that contexts need, `levels.<task>` (N, task.num_levels, h, w).
+
+        Args:
+            features: maps (N, in_channels[i], h_i, w_i) shared by all tasks, finest first.
+
+        Raises:
+            ValueError: another number of maps than `in_channels`.
+        """
+        if len(features) != self.num_maps:
+            raise ValueError(f'{len(features)} maps for a head that was built for {self.num_maps} (in_channels)')
+        shared = torch.cat([resize(map_, features[0].shape[-2:]) for map_ in features], dim=1)
+        own = {name: head(shared) for name, head in self.heads.items()}
+        levels = {name: predict(shared.detach()) for name, predict in self.levels.items()}
+        logits = {}
+        for target, fuse in self.fusion.items():
+            blocks = cast(nn.ModuleDict, self.contexts[target])
+            found = [
+                context(own[target], own[source], levels.get(target), levels.get(source))
+                for source, context in blocks.items()
+            ]
+            logits[target] = self.predict[target](fuse(own[target], found))
+        return logits | ({f'levels.{name}': value for name, value in levels.items()} if self.training else {})

@@ -1,0 +1,110 @@
+"""ATRC's search: the decoder in which each pair of tasks still chooses its type of context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from mmmtl.registry import MODELS
+from mmmtl.tasks import Task
+
+from .context import Context
+from .genotype import CONTEXTS, Genotype
+from .head import ATRCHead
+from .search import ContextChoice
+
+
+@MODELS.register_module()
+class ATRCSearchHead(ATRCHead):
+    """`ATRCHead` whose every pair of tasks is a `ContextChoice` among all types, learnt together with the weights.
+
+    A task with itself has no 'source_label', which would equal its 'target_label'. The mean entropy of the choices is a
+    loss, `search.loss_entropy`, whose weight goes from below zero (explore) to above (decide), while the temperature of
+    the samples falls; both linearly in the progress of training. A pair whose likeliest candidate leads by enough is
+    decided, once and for all. `ContextSearchHook`, which every run has, keeps the schedule and writes the genotype.
+
+    Args:
+        tasks: given by the segmentor.
+        in_channels: see `ATRCHead`, as `channels`, `context_channels` and `dropout`.
+        norm_cfg: likewise, of a norm that knows `affine`, as BN, SyncBN and GN do.
+        temperature: at the beginning and at the end.
+        entropy_weight: at the beginning and at the end.
+        lead: by which a probability must exceed all others of the pair, for it to be decided.
+
+    Reference: Bruggemann et al., Exploring Relational Context for Multi-Task Dense Prediction, ICCV 2021, section 3.3.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Mapping[str, Task],
+        in_channels: Sequence[int],
+        channels: int | None = None,
+        context_channels: int | None = None,
+        dropout: float = 0.05,
+        norm_cfg: dict[str, Any] | None = None,
+        temperature: tuple[float, float] = (1.0, 0.05),
+        entropy_weight: tuple[float, float] = (-0.02, 0.06),
+        lead: float = 0.3,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        # What T-label contexts need is what the search needs: levels of every task, and a place for every pair.
+        super().__init__(
+            tasks=tasks,
+            in_channels=in_channels,
+            contexts='target_label',
+            channels=channels,
+            context_channels=context_channels,
+            dropout=dropout,
+            norm_cfg=norm_cfg,
+            init_cfg=init_cfg,
+        )
+        if not (min(temperature) > 0 and 0 < lead < 1):
+            raise ValueError(f'temperatures must be above 0 and lead between 0 and 1, not {temperature} and {lead}')
+        self.temperature = temperature
+        self.entropy_weight = entropy_weight
+        self.lead = lead
+        for target in tasks:
+            row = cast(nn.ModuleDict, self.contexts[target])
+            for source in tasks:
+                kinds = [kind for kind in CONTEXTS if (target, kind) != (source, 'source_label')]
+                value: Any = cast(Context, row[source]).value[0]
+                row[source] = ContextChoice(kinds, value.in_channels, value.out_channels, norm_cfg=norm_cfg)
+        self.advance(0.0)
+
+    @property
+    def choices(self) -> dict[tuple[str, str], ContextChoice]:
+        """By target and source task."""
+        pairs = [(target, source) for target in self.contexts for source in self.contexts]
+        return {(t, s): cast(ContextChoice, self.get_submodule(f'contexts.{t}.{s}')) for t, s in pairs}
+
+    @torch.no_grad()
+    def advance(self, progress: float) -> None:
+        """Decide pairs that are ready, and set the schedule; before each step of training.
+
+        Args:
+            progress: share of the training that is done, 0 to 1.
+        """
+        self.entropy_weight_now = _between(self.entropy_weight, progress)
+        for choice in self.choices.values():
+            choice.temperature = _between(self.temperature, progress)
+            choice.decide(self.lead)
+
+    def extra_losses(self) -> dict[str, Tensor]:
+        """`search.loss_entropy`, and for the log `search.entropy` (nats) and `search.open`, the share of open pairs."""
+        choices = self.choices.values()
+        mean = torch.stack([choice.entropy() for choice in choices]).mean()
+        loss, decided = self.entropy_weight_now * mean, torch.stack([choice.decided for choice in choices])
+        return {'search.loss_entropy': loss, 'search.entropy': mean.detach(), 'search.open': (~decided).float().mean()}
+
+    def genotype(self) -> Genotype:
+        """The likeliest type of every pair, {target: {source: type}}, as `ATRCHead(contexts=...)` takes it."""
+        choices = self.choices
+        return {t: {s: choices[t, s].chosen for s in self.contexts} for t in self.contexts}
+
+
+def _between(ends: tuple[float, float], progress: float) -> float:
+    return ends[0] + (ends[1] - ends[0]) * progress

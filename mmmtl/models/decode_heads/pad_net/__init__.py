@@ -1,0 +1,5 @@
+"""PAD-Net's decoder."""
+
+from .head import PADNetHead
+
+__all__ = ['PADNetHead']

@@ -1,0 +1,213 @@
+"""What a model costs: multiply-accumulates (MACs) and parameters of every component."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from prettytable import PrettyTable
+from torch import nn
+
+from mmmtl.config import resolve
+from mmmtl.engine import check_components
+from mmmtl.models import MultiTaskSegmentor
+from mmmtl.models.data_preprocessor import round_up
+from mmmtl.models.segmentors.frame_kinds import AVERAGE, IMAGE, KEY, NON_KEY, frame_kinds, key_frame_interval
+from mmmtl.registry import MODELS
+
+from .macs import count_macs
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of a part of a model; the parts of a `ModelCost` do not overlap.
+
+    Args:
+        component: child of the model: backbone, fast_backbone, neck, decode_head, ...; of a child that lists
+            `cost_parts`, these: decode_head.heads, ...
+        task: what of it serves one task alone; '' is what no task has for itself (attention counts here).
+        params: parameters.
+        macs: multiply-accumulates by kind of frame: 'image', or 'key' and 'non_key'.
+        at_inference: False for what only training needs, such as the alignment loss.
+    """
+
+    component: str
+    task: str
+    params: int
+    macs: dict[str, int]
+    at_inference: bool = True
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """Cost of a model for one picture, or for one frame of a video in the steady state.
+
+    Args:
+        shape: (H, W) of the picture.
+        interval: frames from key frame to key frame; None for an image model, or where a policy has none.
+        parts: disjoint.
+        operators: MACs of each operator by kind of frame.
+    """
+
+    shape: tuple[int, int]
+    interval: int | None
+    parts: tuple[Cost, ...]
+    operators: dict[str, dict[str, int]]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of frames that were counted."""
+        return list(self.operators)
+
+    def total(self, component: str | None = None) -> Cost:
+        """Sum over a component and its parts, or over everything that runs at inference."""
+        parts = [p for p in self.parts if (p.at_inference if component is None else _is_in(p.component, component))]
+        macs = {kind: sum(part.macs[kind] for part in parts) for kind in self.kinds}
+        params = sum(part.params for part in parts)
+        return Cost(component or 'total', '', params, macs, any(part.at_inference for part in parts))
+
+    def average(self, macs: Mapping[str, int]) -> float | None:
+        """MACs of a frame averaged over the interval; None where there is none."""
+        if self.interval is None:
+            return None
+        return (macs[KEY] + (self.interval - 1) * macs.get(NON_KEY, 0)) / self.interval
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        total = self.total()
+        sums = {**total.macs, **({AVERAGE: self.average(total.macs)} if KEY in total.macs else {})}
+        parts = [asdict(part) for part in self.parts]
+        head = dict(shape=list(self.shape), key_frame_interval=self.interval, params=total.params, macs=sums)
+        return {**head, 'parts': parts, 'operators': self.operators}
+
+
+def build_on_meta(cfg: Config) -> MultiTaskSegmentor:
+    """The model of a config without memory: its tensors have shapes and no values, no weight file is read.
+
+    Raises:
+        KeyError: the config names a component that does not exist.
+        ValueError: it declares no tasks.
+    """
+    cfg = resolve(cfg)
+    init_default_scope(cfg.get('default_scope', 'mmmtl'))
+    check_components(Config(dict(model=cfg.model)))
+    with torch.device('meta'):
+        return MODELS.build(_without(cfg.model.to_dict(), ('init_cfg', 'backend')))
+
+
+def count_cost(model: MultiTaskSegmentor, shape: Sequence[int]) -> ModelCost:
+    """Cost of a model for a picture of (H, W), padded as the data preprocessor pads it.
+
+    For a video model it is that of a frame in the steady state: every memory that the frame reads is there. Counted are
+    convolutions, linear layers, matrix products and attention; not batch norm, interpolation or element-wise work.
+
+    Args:
+        model: its logits are computed, so `build_on_meta` makes it cheap.
+        shape: (H, W).
+    """
+    divisor = model.data_preprocessor.size_divisor
+    device = next(model.parameters()).device
+    image = torch.empty(1, 3, *(round_up(side, divisor) for side in shape), device=device)
+    training = model.training
+    model.eval()
+    own: dict[str, dict[str, int]] = {}
+    operators: dict[str, dict[str, int]] = {}
+    with torch.no_grad():
+        for kind, run in frame_kinds(model, image).items():
+            own[kind], operators[kind] = count_macs(model, run)
+    model.train(training)
+    return ModelCost((shape[0], shape[1]), key_frame_interval(model), tuple(_parts(model, own)), operators)
+
+
+def cost_table(cost: ModelCost) -> str:
+    """Parameters and MACs of each component and, indented, of each task in it, as text."""
+    video = KEY in cost.kinds
+    columns = ['key GMAC', 'non-key GMAC', f'average (K = {cost.interval or "?"}) GMAC'] if video else ['GMAC']
+    table = PrettyTable(['component', 'params (M)', *columns])
+    table.align = 'r'
+    table.align['component'] = 'l'
+
+    def add(label: str, part: Cost, *, divider: bool = False) -> None:
+        values = [part.macs.get(KEY), part.macs.get(NON_KEY), cost.average(part.macs)] if video else [part.macs[IMAGE]]
+        shown = ['' if value is None else f'{value / 1e9:.3f}' for value in values]
+        if not part.at_inference:
+            label, shown = f'{label} (training only)', [''] * len(values)
+        table.add_row([label, f'{part.params / 1e6:.3f}', *shown], divider=divider)
+
+    components = list(dict.fromkeys(part.component for part in cost.parts))
+    running = [name for name in components if cost.total(name).at_inference]
+    for name in running:
+        parts = [part for part in cost.parts if part.component == name]
+        add(name, cost.total(name), divider=name == running[-1] and len(parts) == 1)
+        for part in parts if len(parts) > 1 else []:
+            add(f'  {part.task or "rest"}', part, divider=name == running[-1] and part is parts[-1])
+    add('total', cost.total())
+    for name in components:
+        if name not in running:
+            add(name, cost.total(name))
+    return f'{table.get_string()}\nfor {cost.shape[0]}x{cost.shape[1]} pixels (height x width)'
+
+
+def _parts(model: MultiTaskSegmentor, own: Mapping[str, Mapping[str, int]]) -> Iterator[Cost]:
+    """The MACs of modules, and their parameters, gathered by component and task."""
+    by_task = {f'{name}.{key}': key for name, m in model.named_modules() if isinstance(m, nn.ModuleDict) for key in m}
+    split = {name: tuple(getattr(child, 'cost_parts', ())) for name, child in model.named_children()}
+    params: dict[tuple[str, str], int] = defaultdict(int)
+    macs: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys(own, 0))
+    for name, parameter in model.named_parameters():
+        params[_place(name.rpartition('.')[0], split, by_task, model.tasks)] += parameter.numel()
+    for kind, counts in own.items():
+        for name, count in counts.items():
+            macs[_place(name, split, by_task, model.tasks)][kind] += count
+    used = {component for component, _ in macs}
+    # The networks first, side by side.
+    children = sorted((name for name, _ in model.named_children()), key=lambda name: not name.endswith('backbone'))
+    order = ['', *(place for name in children for place in (name, *(f'{name}.{part}' for part in split[name])))]
+    tasks = [*model.tasks, '']
+    places = sorted({*params, *macs}, key=lambda place: (order.index(place[0]), tasks.index(place[1])))
+    for component, task in places:
+        place = component, task
+        if params[place] or any(macs[place].values()):
+            yield Cost(component or 'model', task, params[place], macs[place], component in used)
+
+
+def _is_in(component: str, whole: str) -> bool:
+    return component == whole or component.startswith(f'{whole}.')
+
+
+def _place(
+    module: str, split: Mapping[str, Collection[str]], by_task: Mapping[str, str], tasks: Collection[str]
+) -> tuple[str, str]:
+    """The component that a module belongs to, and the outermost task of whose entry in a ModuleDict it is part."""
+    steps = module.split('.')
+    paths = ('.'.join(steps[: end + 1]) for end in range(1, len(steps)))
+    component = '.'.join(steps[:2]) if len(steps) > 1 and steps[1] in split.get(steps[0], ()) else steps[0]
+    return component, next((key for path in paths if (key := by_task.get(path, '')) in tasks), '')
+
+
+def _without(value: Any, keys: Collection[str]) -> Any:
+    """A nested config without these keys: initial weights, and kernels, which cannot run without values."""
+    if isinstance(value, Mapping):
+        return {key: _without(item, keys) for key, item in value.items() if key not in keys}
+    return [_without(item, keys) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def average_macs(model: MultiTaskSegmentor, frames: Mapping[tuple[int, int, bool], int]) -> float:
+    """MACs per frame, averaged over frames, each counted as one of its kind in the steady state.
+
+    Args:
+        model: see `count_cost`; `build_on_meta` makes it cheap.
+        frames: how many there were of each (height, width, key frame or not), as `StreamTestLoop.frames`.
+    """
+    costs = {shape: count_cost(model, shape).total().macs for shape in {(height, width) for height, width, _ in frames}}
+    total = 0
+    for (height, width, is_key), number in frames.items():
+        macs = costs[height, width]
+        kind = IMAGE if IMAGE in macs else KEY if is_key else NON_KEY
+        total += number * macs[kind]
+    return total / sum(frames.values())

@@ -1,0 +1,181 @@
+"""How long a model takes for each kind of frame, and how much memory."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from prettytable import PrettyTable
+
+from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
+from mmmtl.models.segmentors.frame_kinds import AVERAGE, KEY, NON_KEY, frame_kinds, key_frame_interval
+from mmmtl.structures import MultiTaskDataSample
+
+from .measure import Clock, Step, peak_memory, step_seconds
+
+Mode = Literal['image', 'stream', 'clip']
+Name = TypeVar('Name', bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Times of one kind of frame.
+
+    Args:
+        seconds: of each measurement.
+        batch: pictures, or frames of so many streams, in each.
+        peak: bytes by which the memory grew at most; None where it was not measured.
+    """
+
+    seconds: tuple[float, ...]
+    batch: int = 1
+    peak: int | None = None
+
+    def milliseconds(self, percent: float = 50) -> float:
+        """A percentile, of a batch."""
+        return float(np.percentile(self.seconds, percent)) * 1e3
+
+    @property
+    def throughput(self) -> float:
+        """Frames per second, by the median."""
+        return self.batch / self.milliseconds() * 1e3
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        percentiles = {'median_ms': 50, 'p95_ms': 95, 'p99_ms': 99}
+        return {
+            **{name: self.milliseconds(percent) for name, percent in percentiles.items()},
+            'frames_per_second': self.throughput,
+            'peak_bytes': self.peak,
+            'seconds': list(self.seconds),
+        }
+
+
+def default_mode(model: MultiTaskSegmentor) -> Mode:
+    """'stream' of a video model, 'image' of another."""
+    return 'stream' if isinstance(model, VideoMultiTaskSegmentor) else 'image'
+
+
+def prediction_steps(
+    model: MultiTaskSegmentor, size: Sequence[int], *, batch: int = 1, mode: Mode | None = None
+) -> dict[str, Step]:
+    """What predicts each kind of frame, from normalised pixels to decoded maps, in the steady state of a video.
+
+    Args:
+        model: in eval mode, on its device.
+        size: (H, W) of the pictures; their pixels are random.
+        batch: pictures, streams or clips.
+        mode: 'clip' runs three frames to predict one, as in training and testing; None is `default_mode`.
+
+    Returns:
+        {kind: step}: 'image', or 'key' and, unless K is 1, 'non_key'.
+
+    Raises:
+        ValueError: a mode that does not suit the model.
+    """
+    mode = mode or default_mode(model)
+    if (mode == 'image') == isinstance(model, VideoMultiTaskSegmentor):
+        raise ValueError(f'mode {mode!r} is not for a {type(model).__name__}, whose mode is {default_mode(model)!r}')
+    device = next(model.parameters()).device
+    pictures = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(0)).to(device)
+    with torch.inference_mode():
+        runs = _clips(model, pictures) if mode == 'clip' else frame_kinds(model, pictures)
+
+    def predict(run: Callable[[], Any]) -> Any:
+        with torch.inference_mode():
+            found = run()
+            logits = found if isinstance(found, dict) else found[0]
+            rows = ({name: maps[row] for name, maps in logits.items()} for row in range(batch))
+            return [model.decode(row, size, size, size) for row in rows]
+
+    return {kind: lambda run=run: predict(run) for kind, run in runs.items()}  # type: ignore[misc]
+
+
+def measure_latency(
+    steps: Mapping[Name, Step],
+    *,
+    device: torch.device | str,
+    batch: int = 1,
+    rounds: int = 50,
+    warmup: int = 5,
+    clock: Clock = time.perf_counter,
+    track: Callable[[Iterable[int]], Iterable[int]] = iter,
+    memory: bool = True,
+) -> dict[Name, Latency]:
+    """Times of steps that take turns, round after round, so that a busy machine disturbs all alike.
+
+    Args:
+        steps: see `prediction_steps`.
+        device: where they run.
+        batch: frames in each.
+        rounds: measurements of each.
+        warmup: rounds before, which do not count.
+        clock: seconds; `time.process_time` is fairer where others use the machine, for one thread.
+        track: shows the progress of the rounds.
+        memory: also measure the peak, in a round of its own, where the system tells it.
+    """
+    for _ in range(warmup):
+        for step in steps.values():
+            step()
+    peaks = {name: _peak(step, device) if memory else None for name, step in steps.items()}
+    seconds: dict[Name, list[float]] = {name: [] for name in steps}
+    for _ in track(range(rounds)):
+        for name, step in steps.items():
+            seconds[name].append(step_seconds(step, device, clock))
+    return {name: Latency(tuple(taken), batch, peaks[name]) for name, taken in seconds.items()}
+
+
+def average_milliseconds(found: Mapping[str, Latency], interval: int | None) -> float | None:
+    """Median times of key frame and others, averaged over the interval; None where there is none."""
+    if KEY not in found or interval is None:
+        return None
+    others = found[NON_KEY].milliseconds() if NON_KEY in found else 0.0
+    return (found[KEY].milliseconds() + (interval - 1) * others) / interval
+
+
+def latency_table(found: Mapping[str, Latency], interval: int | None) -> str:
+    """A row for each kind of frame, and their average, as text."""
+    table = PrettyTable(['frame', 'median ms', 'p95 ms', 'p99 ms', 'frames/s', 'peak memory (MB)'])
+    table.align = 'r'
+    table.align['frame'] = 'l'
+    for kind, one in found.items():
+        times = [f'{one.milliseconds(percent):.2f}' for percent in (50, 95, 99)]
+        peak = '' if one.peak is None else f'{one.peak / 1e6:.1f}'
+        table.add_row([kind.replace('_', '-'), *times, f'{one.throughput:.2f}', peak])
+    if (average := average_milliseconds(found, interval)) is not None:
+        batch = found[KEY].batch
+        table.add_row([f'{AVERAGE} (K = {interval})', f'{average:.2f}', '', '', f'{batch / average * 1e3:.2f}', ''])
+    return str(table.get_string())
+
+
+def report(found: Mapping[str, Latency], model: MultiTaskSegmentor) -> dict[str, Any]:
+    """Plain values for JSON."""
+    interval = key_frame_interval(model)
+    average = average_milliseconds(found, interval)
+    kinds = {kind: one.to_dict() for kind, one in found.items()}
+    return {'key_frame_interval': interval, 'average_ms': average, 'frames': kinds}
+
+
+def _peak(step: Step, device: torch.device | str) -> int | None:
+    """`peak_memory`, or None on a CPU without Linux's files of it."""
+    with contextlib.suppress(OSError):
+        return peak_memory(step, device)
+    return None
+
+
+def _clips(model: MultiTaskSegmentor, pictures: torch.Tensor) -> dict[str, Callable[[], Any]]:
+    """Clips whose slots are all there, of each kind of current frame."""
+    clips = pictures[:, None].expand(-1, 3, -1, -1, -1).contiguous()
+    offsets = {KEY: 0} if key_frame_interval(model) == 1 else {KEY: 0, NON_KEY: 1}
+
+    def run(offset: int) -> Any:
+        slots = (offset > 0, key_frame_interval(model) != 1, True)
+        sample = MultiTaskDataSample(metainfo={'offset': offset, 'valid_slots': slots})
+        return model.logits(clips, [sample] * len(clips))
+
+    return {kind: lambda offset=offset: run(offset) for kind, offset in offsets.items()}  # type: ignore[misc]

@@ -1,0 +1,375 @@
+"""Resolving a config: who gets the tasks, what follows from them, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmmtl.config import dataset_configs, resolve
+from mmmtl.datasets import SyntheticVideo
+from mmmtl.registry import TASKS
+from mmmtl.tasks import DepthEstimation, SemanticSegmentation, build_tasks, metric_direction
+from mmmtl.tasks.build import to_plain
+
+TASK_CONFIGS = dict(
+    semseg=dict(type='SemanticSegmentation', classes=('wall', 'floor'), palette=((0, 0, 0), (9, 9, 9))),
+    depth=dict(type='DepthEstimation', max_depth=10.0, loss_weight=0.5),
+)
+
+
+def make_config(**changes: Any) -> Config:
+    def dataset(**more: Any) -> dict[str, Any]:
+        return dict(type='VideoFolder', data_root='data', clip=dict(offsets='all'), **more)
+
+    config = dict(
+        tasks=TASK_CONFIGS,
+        key_frame_interval=7,
+        model=dict(type='VideoMultiTaskSegmentor', key_frame_policy=dict(type='FixedInterval')),
+        train_dataloader=dict(
+            dataset=dict(
+                type='RepeatDataset',
+                times=2,
+                dataset=dict(
+                    type='ConcatDataset',
+                    datasets=[
+                        dataset(metainfo=dict(camera=dict(fov=60))),
+                        dict(type='RepeatDataset', times=3, dataset=dataset(metainfo=dict(tasks=dict(stale=1)))),
+                        dict(type='NYUv2', clip=None),
+                    ],
+                ),
+            )
+        ),
+        val_dataloader=dict(dataset=dataset()),
+        test_dataloader=None,
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best='depth/abs_err')),
+    )
+    return Config(copy.deepcopy({**config, **changes}))
+
+
+def data_sets(cfg: Config) -> list[Any]:
+    """The four data sets of `make_config`."""
+    folder, repeated, stills = cfg.train_dataloader.dataset.dataset.datasets
+    return [folder, repeated.dataset, stills, cfg.val_dataloader.dataset]
+
+
+def only_plain(value: Any) -> bool:
+    """Whether a value holds nothing but what `torch.load(weights_only=True)` reads."""
+    if type(value) is dict:
+        return all(type(key) is str and only_plain(item) for key, item in value.items())
+    if type(value) in (list, tuple):
+        return all(only_plain(item) for item in value)
+    return value is None or type(value) in (str, int, float, bool)
+
+
+def save_and_load(value: Any) -> Any:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+EXPECTED = dict(
+    semseg=dict(type='SemanticSegmentation', classes=['wall', 'floor'], palette=[[0, 0, 0], [9, 9, 9]]),
+    depth=dict(type='DepthEstimation', max_depth=10.0, loss_weight=0.5),
+)
+
+# ---------------------------------------------------------------- resolve
+
+
+def test_model_and_every_data_set_get_the_tasks() -> None:
+    cfg = resolve(make_config())
+
+    assert cfg.model.tasks == EXPECTED
+    assert list(cfg.model.tasks) == ['semseg', 'depth']
+    assert [dataset.metainfo.tasks for dataset in data_sets(cfg)] == [EXPECTED] * 4
+    # The rest of the metainfo stays; wrappers get none.
+    assert data_sets(cfg)[0].metainfo.camera == dict(fov=60)
+    assert 'metainfo' not in cfg.train_dataloader.dataset
+    assert 'metainfo' not in cfg.train_dataloader.dataset.dataset
+
+
+def test_the_config_itself_is_left_alone() -> None:
+    cfg = make_config()
+    before = copy.deepcopy(cfg.to_dict())
+    resolve(cfg)
+
+    assert cfg.to_dict() == before
+
+
+def test_twice_is_once() -> None:
+    once = resolve(make_config())
+    before = copy.deepcopy(once.to_dict())
+
+    assert resolve(once).to_dict() == before
+
+
+def test_what_stood_there_is_overwritten() -> None:
+    cfg = resolve(make_config())
+    cfg.merge_from_dict({'tasks.depth.loss_weight': 2.0, 'key_frame_interval': 3})
+    del cfg['tasks']['semseg']
+    cfg = resolve(cfg)
+
+    changed = dict(depth=dict(EXPECTED['depth'], loss_weight=2.0))
+    assert cfg.model.tasks == changed
+    assert [dataset.metainfo.tasks for dataset in data_sets(cfg)] == [changed] * 4
+    assert cfg.model.key_frame_policy.interval == 3
+
+
+def test_receivers_do_not_share_the_tasks() -> None:
+    cfg = resolve(make_config())
+    cfg.model.tasks.depth.max_depth = 99.0
+
+    assert [dataset.metainfo.tasks.depth.max_depth for dataset in data_sets(cfg)] == [10.0] * 4
+
+
+def test_the_interval_reaches_policy_and_clips() -> None:
+    cfg = resolve(make_config())
+
+    assert cfg.model.key_frame_policy == dict(type='FixedInterval', interval=7)
+    clips = [dataset.clip for dataset in data_sets(cfg)]
+    assert clips == [dict(offsets='all', interval=7), dict(offsets='all', interval=7), None, clips[0]]
+
+
+@pytest.mark.parametrize('leftover', [{}, dict(interval=4)])
+def test_the_interval_reaches_only_policies_that_have_one(leftover: dict[str, int]) -> None:
+    cfg = make_config()
+    cfg.model.key_frame_policy = dict(type='FrameChange', threshold=0.1, **leftover)
+    resolved = resolve(cfg)
+    assert resolved.model.key_frame_policy == dict(type='FrameChange', threshold=0.1)
+    assert resolved.val_dataloader.dataset.clip.interval == 7
+
+    cfg.model.key_frame_policy = dict(type='CostBudget', budget=1.0, policy=dict(type='FixedInterval'), **leftover)
+    inner = dict(type='FixedInterval', interval=7)
+    assert resolve(cfg).model.key_frame_policy == dict(type='CostBudget', budget=1.0, policy=inner)
+
+
+def test_without_an_interval_nothing_is_set() -> None:
+    cfg = resolve(make_config(key_frame_interval=None))
+
+    assert 'interval' not in cfg.model.key_frame_policy
+    assert 'interval' not in cfg.val_dataloader.dataset.clip
+
+
+@pytest.mark.parametrize(
+    ('key', 'rule'),
+    [
+        ('depth/abs_err', 'less'),
+        ('depth/delta1', 'greater'),
+        ('semseg/mIoU', 'greater'),
+        ('offset_2/depth/rmse', 'less'),
+        ('pooled/semseg/pixel_acc', 'greater'),
+        ('delta_m', 'greater'),
+        (['depth/rmse', 'semseg/mIoU'], ['less', 'greater']),
+    ],
+)
+def test_save_best_goes_the_way_of_the_metric(key: str | list[str], rule: str | list[str]) -> None:
+    hooks = dict(checkpoint=dict(type='CheckpointHook', save_best=key, rule='stale'))
+    assert resolve(make_config(default_hooks=hooks)).default_hooks.checkpoint.rule == rule
+
+
+@pytest.mark.parametrize('hooks', [None, {}, dict(checkpoint=None)])
+def test_without_save_best_no_rule(hooks: dict[str, Any] | None) -> None:
+    cfg = resolve(make_config(default_hooks=hooks))
+    assert 'rule' not in ((cfg.default_hooks or {}).get('checkpoint') or {})
+
+
+def test_automatic_save_best_is_the_primary_metric_of_the_first_task() -> None:
+    cfg = resolve(make_config(default_hooks=dict(checkpoint=dict(save_best='auto'))))
+    assert (cfg.default_hooks.checkpoint.save_best, cfg.default_hooks.checkpoint.rule) == ('semseg/mIoU', 'greater')
+
+
+def test_parts_may_be_absent() -> None:
+    cfg = resolve(Config(dict(tasks=TASK_CONFIGS)))
+    assert cfg.to_dict() == dict(tasks=Config(dict(tasks=TASK_CONFIGS)).tasks.to_dict())
+
+    cfg = resolve(make_config(model=dict(type='MultiTaskSegmentor', key_frame_policy=None)))
+    assert cfg.model == dict(type='MultiTaskSegmentor', key_frame_policy=None, tasks=EXPECTED)
+
+
+@pytest.mark.parametrize('chosen', [['depth'], 'depth'])
+def test_use_tasks_leaves_only_those(chosen: list[str] | str) -> None:
+    cfg = resolve(make_config(use_tasks=chosen))
+
+    only = dict(depth=EXPECTED['depth'])
+    assert cfg.tasks == cfg.model.tasks == only
+    assert [dataset.metainfo.tasks for dataset in data_sets(cfg)] == [only] * 4
+    assert resolve(cfg).to_dict() == cfg.to_dict()
+
+
+def test_use_tasks_names_only_declared_ones() -> None:
+    with pytest.raises(ValueError, match=r"\['normals'\], but the config declares \['semseg', 'depth'\]"):
+        resolve(make_config(use_tasks=['normals', 'depth']))
+
+
+@pytest.mark.parametrize(
+    ('chosen', 'hint'),
+    [
+        (['dept'], r"; did you mean \['depth'\]\?"),
+        ('semsg', r"; did you mean \['semseg'\]\?"),
+        (['semsge', 'depth', 'dpeth'], r"; did you mean \['semseg', 'depth'\]\?"),
+        (['normals'], ''),  # nothing is near
+        (['dept', 'normals'], r"; did you mean \['depth'\]\?"),
+    ],
+)
+def test_use_tasks_suggests_the_nearest(chosen: list[str] | str, hint: str) -> None:
+    with pytest.raises(ValueError, match=rf"the config declares \['semseg', 'depth'\]{hint}$"):
+        resolve(make_config(use_tasks=chosen))
+
+
+def test_use_tasks_of_no_tasks() -> None:
+    with pytest.raises(ValueError, match=r"names \['depth'\], but the config declares \[\]$"):
+        resolve(make_config(tasks=None, use_tasks=['depth']))
+
+
+def test_data_sets_are_found_in_any_nesting_and_in_order() -> None:
+    cfg = make_config()
+    found = list(dataset_configs(cfg.train_dataloader.dataset))
+
+    assert len(found) == 3
+    assert all(a is b for a, b in zip(found, data_sets(cfg), strict=False)), 'themselves, to be changed in place'
+    (alone,) = dataset_configs(cfg.val_dataloader.dataset)
+    assert alone is cfg.val_dataloader.dataset
+    assert list(dataset_configs(None)) == []
+
+
+def test_a_clip_of_one_frame_has_the_interval_of_the_clips() -> None:
+    cfg = make_config()
+    cfg.val_dataloader.dataset.clip.single = True
+    assert resolve(cfg).val_dataloader.dataset.clip == dict(offsets='all', single=True, interval=7)
+
+
+def test_a_class_becomes_its_name() -> None:
+    tasks = resolve(make_config(tasks=dict(depth=dict(type=DepthEstimation, max_depth=5)))).model.tasks
+    assert tasks.depth.type == 'DepthEstimation'
+
+
+@pytest.mark.parametrize('tasks', [None, {}])
+def test_a_config_must_declare_tasks(tasks: dict | None) -> None:
+    with pytest.raises(ValueError, match=r'the config declares no tasks; write tasks=dict\(<name>=dict\(type='):
+        resolve(make_config(tasks=tasks))
+
+
+def test_save_best_needs_a_metric_that_exists() -> None:
+    hooks = dict(checkpoint=dict(type='CheckpointHook', save_best='depth/mIoU'))
+    with pytest.raises(ValueError, match=r"no task has the metric 'depth/mIoU'; there are .*'depth/abs_err'"):
+        resolve(make_config(default_hooks=hooks))
+
+
+# ---------------------------------------------------------------- plain values
+
+
+def test_plain_is_plain_all_the_way() -> None:
+    metainfo = data_sets(resolve(make_config()))[0].metainfo
+    result = to_plain(metainfo)
+
+    assert not only_plain(metainfo)  # a ConfigDict, whatever resolve puts in a Config
+    assert only_plain(result)
+    assert result == dict(camera=dict(fov=60), tasks=EXPECTED)
+    assert save_and_load(result) == result
+
+
+def test_metainfo_of_a_built_data_set_survives_a_safe_checkpoint() -> None:
+    data_set = dict(type='SyntheticVideo', split='train', num_videos=1, length=2, size=(16, 24), lazy_init=True)
+    tasks = dict(normals=dict(type='SurfaceNormals'), depth=dict(type='DepthEstimation', max_depth=10.0))
+    cfg = resolve(Config(dict(tasks=tasks, train_dataloader=dict(dataset=data_set))))
+    arguments = {key: value for key, value in cfg.train_dataloader.dataset.items() if key != 'type'}
+    metainfo = SyntheticVideo(**arguments).metainfo
+
+    assert only_plain(metainfo)
+    assert save_and_load(metainfo) == metainfo
+    assert metainfo['tasks'] == tasks
+
+
+# ---------------------------------------------------------------- build_tasks
+
+
+def test_tasks_are_built_in_order_and_by_name() -> None:
+    tasks = build_tasks(resolve(make_config()).model.tasks, 'the test')
+
+    assert list(tasks) == ['semseg', 'depth']
+    assert type(tasks['semseg']) is SemanticSegmentation
+    assert tasks['semseg'].palette == ((0, 0, 0), (9, 9, 9))
+    assert tasks['depth'].name == 'depth'
+    assert tasks['depth'].loss_weight == 0.5
+
+
+def test_a_task_is_taken_as_it_is() -> None:
+    task = DepthEstimation(name='depth', max_depth=1.0)
+    assert build_tasks({'depth': task}, 'the test')['depth'] is task
+
+
+@pytest.mark.parametrize('tasks', [None, {}])
+def test_unresolved_names_who_and_the_call(tasks: dict | None) -> None:
+    with pytest.raises(ValueError, match=r'model Foo was built without tasks: .*resolve\(cfg\).*build_runner'):
+        build_tasks(tasks, 'model Foo')
+
+
+@pytest.mark.parametrize(
+    ('kind', 'near'), [('DepthEstimatoin', 'DepthEstimation'), ('SurfaceNormal', 'SurfaceNormals'), ('semseg', 'Seman')]
+)
+def test_unknown_kind_suggests_near_ones(kind: str, near: str) -> None:
+    with pytest.raises(KeyError, match=rf'tasks\.x: there is no kind of task {kind!r};.*{near}.*custom_imports'):
+        build_tasks({'x': dict(type=kind)}, 'the test')
+
+
+@pytest.mark.parametrize('name', ['shape', 'keys', 'get', 'metainfo', 'numpy', 'train', 'forward', 'float', 'training'])
+def test_a_name_may_not_shadow_an_attribute(name: str) -> None:
+    with pytest.raises(ValueError, match=rf'{name!r} cannot name a task: it is an attribute of .*PixelData.*`source`'):
+        build_tasks({name: dict(type='SurfaceNormals')}, 'the test')
+
+
+@pytest.mark.parametrize(
+    'name', ['align', 'distill', 'preliminary', 'levels', 'pooled', 'search', 'delta_m', 'offset_3']
+)
+def test_a_name_may_not_be_a_word_of_the_keys(name: str) -> None:
+    with pytest.raises(ValueError, match=f'{name!r} cannot name a task: .*keys of losses and metrics'):
+        build_tasks({name: dict(type='SurfaceNormals')}, 'the test')
+
+
+@pytest.mark.parametrize('name', ['2d', 'a-b', 'a.b', 'a/b', '', 'class', '_data_fields'])
+def test_a_name_must_be_an_identifier(name: str) -> None:
+    with pytest.raises(ValueError, match=f'{name!r} cannot name a task: it must be an identifier'):
+        build_tasks({name: dict(type='SurfaceNormals')}, 'the test')
+
+
+@pytest.mark.parametrize('config', [None, 'SurfaceNormals', dict(loss_weight=1.0)])
+def test_a_task_needs_a_type(config: Any) -> None:
+    with pytest.raises(ValueError, match=r'tasks\.x must be a dict with the `type` of the task, not'):
+        build_tasks({'x': config}, 'the test')
+
+
+def test_an_unknown_argument_names_the_task() -> None:
+    with pytest.raises(TypeError, match=r"tasks\.x: .*unexpected keyword argument 'max_deph'"):
+        build_tasks({'x': dict(type='DepthEstimation', max_deph=10.0)}, 'the test')
+
+
+def test_metric_direction_needs_a_whole_name() -> None:
+    tasks = build_tasks(TASK_CONFIGS, 'the test')
+
+    assert metric_direction('semseg/mIoU', tasks) is True
+    assert metric_direction('pooled/depth/rel_err', tasks) is False
+    for wrong in ('mIoU', 'depth', 'xdepth/rmse', 'depth/rmse/x', ''):
+        with pytest.raises(ValueError, match='no task has the metric'):
+            metric_direction(wrong, tasks)
+
+
+# ---------------------------------------------------------------- shipped configs
+
+
+def test_shipped_configs_resolve() -> None:
+    root = Path(__file__).resolve().parents[1] / 'configs'
+    paths = sorted(path for path in root.glob('*/*.py') if path.parent.name != '_base_')
+    assert len(paths) >= 8
+
+    for path in paths:
+        cfg = resolve(Config.fromfile(path))
+        assert cfg.model.tasks == to_plain(cfg.tasks), path.name
+        assert all(task['type'] in TASKS for task in cfg.tasks.values()), path.name
+        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+            assert 'tasks' in cfg[loader].dataset.metainfo, f'{path.name}: {loader}'

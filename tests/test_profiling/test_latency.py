@@ -1,0 +1,140 @@
+"""Times of the kinds of frames: what is run, in which order, and what is made of the numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mmmtl.apis import MultiTaskInferencer
+from mmmtl.models import MultiTaskSegmentor
+from mmmtl.models.segmentors.frame_kinds import frame_kinds, frame_memories
+from mmmtl.profiling.latency import (
+    Latency,
+    average_milliseconds,
+    latency_table,
+    measure_latency,
+    prediction_steps,
+    report,
+)
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+SIZE = (32, 64)
+
+
+def build(name: str, **options: Any) -> MultiTaskSegmentor:
+    from mmengine.config import Config
+
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    cfg.merge_from_dict(options)
+    return MultiTaskInferencer(cfg, device='cpu').model
+
+
+@pytest.fixture(scope='module')
+def video() -> MultiTaskSegmentor:
+    return build('tiny_video')
+
+
+def test_what_each_kind_of_frame_reads(video: Any) -> None:
+    with torch.no_grad():
+        memories = frame_memories(video, torch.zeros(2, 3, *SIZE))
+        kinds = frame_kinds(video, torch.zeros(2, 3, *SIZE))
+        assert {kind: [m is not None for m in read] for kind, read in memories.items()} == {
+            'key': [False, True],
+            'non_key': [True, True],
+        }
+        logits, remembered = kinds['non_key']()
+        assert logits['depth'].shape == (2, 1, 4, 8)
+        assert set(remembered) == set(memories['non_key'][0])
+        assert list(frame_kinds(build('tiny_video', key_frame_interval=1), torch.zeros(1, 3, *SIZE))) == ['key']
+        assert list(frame_kinds(build('tiny_image'), torch.zeros(1, 3, *SIZE))) == ['image']
+
+
+@pytest.mark.parametrize(('mode', 'batch'), [('stream', 1), ('stream', 2), ('clip', 2)])
+def test_steps_end_with_decoded_maps(video: MultiTaskSegmentor, mode: Any, batch: int) -> None:
+    steps = prediction_steps(video, SIZE, batch=batch, mode=mode)
+    assert list(steps) == ['key', 'non_key']
+    for step in steps.values():
+        maps = step()
+        assert [tuple(row.depth.shape) for row in maps] == [(1, *SIZE)] * batch
+        assert maps[0].semseg.dtype == torch.int64
+
+
+def test_kinds_run_the_networks_that_are_theirs(video: Any) -> None:
+    ran: list[str] = []
+    handles = [
+        module.register_forward_hook(lambda *_, name=name: ran.append(name))
+        for name, module in (('slow', video.backbone), ('fast', video.fast_backbone))
+    ]
+    streams, clips = (prediction_steps(video, SIZE, mode=mode) for mode in ('stream', 'clip'))
+    ran.clear()
+    runs = {}
+    for name, step in {**streams, **{f'clip {kind}': step for kind, step in clips.items()}}.items():
+        step()
+        runs[name] = ran.copy()
+        ran.clear()
+    for handle in handles:
+        handle.remove()
+    both = ['slow', 'fast']
+    assert runs == {'key': ['slow'], 'non_key': ['fast'], 'clip key': both, 'clip non_key': both}
+
+
+def test_a_mode_that_does_not_suit_is_refused(video: MultiTaskSegmentor) -> None:
+    with pytest.raises(ValueError, match="'image' is not for a VideoMultiTaskSegmentor, whose mode is 'stream'"):
+        prediction_steps(video, SIZE, mode='image')
+    with pytest.raises(ValueError, match="'clip' is not for a MultiTaskSegmentor, whose mode is 'image'"):
+        prediction_steps(build('tiny_image'), SIZE, mode='clip')
+
+
+def test_steps_take_turns_and_only_rounds_count() -> None:
+    now, ran = [0.0], []
+
+    def step(name: str, seconds: float) -> None:
+        ran.append(name)
+        now[0] += seconds * (100 if len(ran) <= 4 else 1)  # the warm-up is slow
+
+    found = measure_latency(
+        {'key': lambda: step('key', 3.0), 'non_key': lambda: step('non_key', 1.0)},
+        device='cpu',
+        batch=4,
+        rounds=3,
+        warmup=2,
+        clock=lambda: now[0],
+        memory=False,
+    )
+    assert ran == ['key', 'non_key'] * 5
+    assert found == {'key': Latency((3.0,) * 3, 4), 'non_key': Latency((1.0,) * 3, 4)}
+    assert found['key'].throughput == pytest.approx(4 / 3)
+
+
+def test_the_peak_is_none_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        'mmmtl.profiling.latency.peak_memory', lambda *_: Path('/nowhere/self/clear_refs').write_text('5')
+    )
+    found = measure_latency({'image': lambda: None}, device='cpu', rounds=2, warmup=0)
+    assert found['image'].peak is None
+    assert len(found['image'].seconds) == 2
+
+
+def test_numbers_by_hand(video: MultiTaskSegmentor) -> None:
+    found = {
+        'key': Latency(tuple(i / 1000 for i in range(101)), peak=3_000_000),  # 0 to 100 ms
+        'non_key': Latency((0.010, 0.020, 0.030)),
+    }
+    assert [found['key'].milliseconds(percent) for percent in (50, 95, 99)] == pytest.approx([50, 95, 99])
+    assert average_milliseconds(found, 5) == pytest.approx((50 + 4 * 20) / 5)
+    assert average_milliseconds(found, None) is None
+    assert average_milliseconds({'key': found['key']}, 1) == pytest.approx(50)
+    assert average_milliseconds({'image': found['key']}, None) is None
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in latency_table(found, 5).splitlines()[3:-1]]
+    assert rows == [
+        ['key', '50.00', '95.00', '99.00', '20.00', '3.0'],
+        ['non-key', '20.00', '29.00', '29.80', '50.00', ''],
+        ['average (K = 5)', '26.00', '', '', '38.46', ''],
+    ]
+    written = report(found, video)
+    assert (written['key_frame_interval'], written['average_ms']) == (5, pytest.approx(26))
+    assert written['frames']['non_key']['seconds'] == [0.010, 0.020, 0.030]
+    assert written['frames']['key']['peak_bytes'] == 3_000_000
