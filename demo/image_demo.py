@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import cv2
 from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.cli import add_config_arguments, add_inferencer_arguments, config_of, inferencer_options
-from mmmtl.io.images import IMAGE_SUFFIXES, read_image
+from mmmtl.io.images import IMAGE_SUFFIXES, read_image, write_png
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,12 +27,9 @@ def main() -> None:
     options = inferencer_options(args)
     inferencer = MultiTaskInferencer(config_of(args), args.checkpoint, size=args.size or 'config', **options)
     folder = Path(args.out_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     for path in track(paths, 'pictures'):
         picture = read_image(path)
-        panel = inferencer.panel(picture, inferencer(picture))
-        if not cv2.imwrite(str(folder / f'{path.stem}.png'), panel[..., ::-1]):
-            raise SystemExit(f'{folder}: cannot write pictures there')
+        write_png(folder / f'{path.stem}.png', inferencer.panel(picture, inferencer(picture))[..., ::-1])
     print(f'{len(paths)} pictures: {folder}')
 
 

@@ -53,10 +53,11 @@ def _read_indices(path: str | Path) -> np.ndarray:
 
 
 def write_png(path: Path, array: np.ndarray) -> None:
-    """Write a picture in BGR, labels, or depth: one or three channels of uint8 or uint16.
+    """Write an image in BGR, labels, or depth: one or three channels of uint8 or uint16. Makes the folder.
 
     Raises:
         OSError: the file cannot be written.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), np.ascontiguousarray(array)):
         raise OSError(f'{path}: could not be written; check the free space and the rights of the folder')

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 from mmengine.config import Config, ConfigDict
@@ -24,6 +23,7 @@ from mmmtl.cli import add_config_arguments, config_of
 from mmmtl.config import dataset_configs, resolve
 from mmmtl.datasets import Clip
 from mmmtl.engine import check_components
+from mmmtl.io import write_png
 from mmmtl.registry import DATA_SAMPLERS, DATASETS
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks import Task, build_tasks
@@ -65,9 +65,7 @@ def main() -> None:
         panel = sample_panel(item['inputs'].numpy(), sample, tasks, interval)
         name = f'{args.split}_{position:04d}_{sample.video}_{sample.time:06d}'.replace('/', '-')
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            if not cv2.imwrite(str(folder / f'{name}.png'), panel[..., ::-1]):
-                raise SystemExit(f'{folder}: cannot write pictures there')
+            write_png(folder / f'{name}.png', panel[..., ::-1])
         if window is not None:
             window.show(panel, win_name=name)
     if folder is not None:

@@ -34,8 +34,8 @@ class CheckpointGuardHook(Hook):
         tensors = {name: value for name, value in checkpoint['state_dict'].items() if isinstance(value, Tensor)}
         if bad := [name for name, value in tensors.items() if not value.isfinite().all()]:
             raise FloatingPointError(
-                f'{len(bad)} weights are not finite ({some_names(bad)}), so no checkpoint was written; the last good one '
-                'is untouched. Lower the learning rate, or resume from that one with gradient clipping '
+                f'{len(bad)} weights are not finite ({some_names(bad)}), so no checkpoint was written; the last good '
+                'one is untouched. Lower the learning rate, or resume from that one with gradient clipping '
                 '(optim_wrapper.clip_grad).'
             )
         scalars = checkpoint['message_hub']['log_scalars']

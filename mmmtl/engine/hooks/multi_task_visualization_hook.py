@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmmtl.io import write_png
 from mmmtl.registry import HOOKS
 from mmmtl.structures import MultiTaskDataSample
 
@@ -74,10 +74,4 @@ class MultiTaskVisualizationHook(Hook):
                 # mmengine's local backend writes nothing, and says nothing, where a name has a folder.
                 runner.visualizer.add_image(f'{stage}_{name}', panel, step=runner.iter)
             else:
-                _write(Path(self.out_dir) / f'{name}.png', panel)
-
-
-def _write(path: Path, picture: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), picture[..., ::-1]):
-        raise OSError(f'{path}: cannot be written')
+                write_png(Path(self.out_dir) / f'{name}.png', panel[..., ::-1])

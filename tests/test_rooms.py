@@ -1,0 +1,73 @@
+"""The order of the rooms: a room may import from those below it, never from those above."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / 'mmmtl'
+
+# From the ground up; a room that is missing here fails the test.
+ROOMS = (
+    ('version', '_environment'),
+    ('registry',),
+    ('ops',),
+    ('structures',),
+    ('tasks',),
+    ('io',),
+    ('checkpoint',),
+    ('datasets',),
+    ('models',),
+    ('config',),
+    ('visualization',),
+    ('evaluation',),
+    ('engine',),
+    ('profiling',),
+    ('apis',),
+    ('cli',),
+)
+FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
+
+
+def imported_rooms(path: Path, text: str) -> Iterator[tuple[int, str]]:
+    """Yield (line, room) of every import of mmmtl in a file, those inside functions included."""
+    package = ['mmmtl', *path.relative_to(PACKAGE).parent.parts]
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom):
+            start = package[: len(package) + 1 - node.level] if node.level else []
+            module = '.'.join([*start, *([node.module] if node.module else [])])
+            names = [f'{module}.{alias.name}' for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split('.')
+            if parts[0] == 'mmmtl' and len(parts) > 1 and parts[1] in FLOORS:
+                yield node.lineno, parts[1]
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix('').parts[0]
+
+
+FILES = sorted(path for path in PACKAGE.rglob('*.py') if path != PACKAGE / '__init__.py' and '.mim' not in path.parts)
+
+
+def test_every_room_has_its_place() -> None:
+    assert {room_of(path) for path in FILES} == set(FLOORS)
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_no_room_imports_from_one_above(path: Path) -> None:
+    own = FLOORS[room_of(path)]
+    upward = [f'line {line}: {room}' for line, room in imported_rooms(path, path.read_text()) if FLOORS[room] > own]
+    assert not upward
+
+
+def test_imports_of_every_form_are_found() -> None:
+    text = 'import mmmtl.apis\ndef f():\n    from mmmtl import cli\n    from ..engine import build\n    from . import base\n'
+    assert list(imported_rooms(PACKAGE / 'tasks' / 'x.py', text)) == [(1, 'apis'), (3, 'cli'), (4, 'engine'), (5, 'tasks')]
