@@ -1,5 +1,6 @@
 """Data sets, their readers, samplers and transforms."""
 
+from . import transforms
 from .base import MultiTaskDataset
 from .camvid import CamVid
 from .cityscapes import Cityscapes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmmtl.registry import TASKS
 
-from . import read_metrics
+from .baseline import read_metrics
 
 
 def read_named(arguments: Sequence[str]) -> list[tuple[str, dict[str, float]]]:

@@ -1,5 +1,6 @@
 """Models: preprocessor, backbones, optical flow, necks, heads, losses and the segmentors that join them."""
 
+from . import backbones, decode_heads, flow, layers, losses, necks
 from .data_preprocessor import MultiTaskDataPreprocessor
 from .segmentors import DistillationSegmentor, MultiTaskSegmentor, VideoMultiTaskSegmentor
 

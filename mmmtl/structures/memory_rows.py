@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from . import Memory
+from .stream_state import Memory
 
 
 def true_rows(flags: Sequence[bool]) -> list[int]:
