@@ -42,6 +42,7 @@ def run_tool(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
     def run(script: str, *arguments: object) -> str:
         monkeypatch.setattr(sys, 'argv', [script, *map(str, arguments)])
+        monkeypatch.syspath_prepend((ROOT / script).parent)
         runpy.run_path(str(ROOT / script), run_name='__main__')
         return capsys.readouterr().out
 

@@ -15,7 +15,10 @@ import torch
 
 ROOT = Path(__file__).parents[2]
 PYTHON_SCRIPTS = sorted(
-    str(path.relative_to(ROOT)) for folder in ('tools', 'demo') for path in (ROOT / folder).rglob('*.py')
+    str(path.relative_to(ROOT))
+    for folder in ('tools', 'demo')
+    for path in (ROOT / folder).rglob('*.py')
+    if '__main__' in path.read_text()
 )
 SHELL_SCRIPTS = {'dist_train.sh': 2, 'dist_test.sh': 3, 'slurm_train.sh': 3, 'slurm_test.sh': 4}
 """How many arguments each needs."""
