@@ -113,6 +113,7 @@ if __name__ == '__main__':
             'Programming Language :: Python :: 3.12',
             'Topic :: Scientific/Engineering :: Artificial Intelligence',
             'Topic :: Scientific/Engineering :: Image Recognition',
+            'Typing :: Typed',
         ],
         packages=find_packages(include=['mmmtl', 'mmmtl.*']),
         include_package_data=True,

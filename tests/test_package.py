@@ -224,3 +224,23 @@ def test_mim_extension_holds_configs_and_tools(tmp_path: Path, link: bool) -> No
         files = [path for path in (ROOT / name).rglob('*.py') if '__pycache__' not in path.parts]
         assert all((mim_dir / path.relative_to(ROOT)).is_file() for path in files)
     assert (mim_dir / 'model-index.yml').read_bytes() == (ROOT / 'model-index.yml').read_bytes()
+
+
+def test_package_holds_every_file(tmp_path: Path) -> None:
+    expected = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / 'mmmtl').rglob('*')
+        if path.is_file() and not {'.mim', '__pycache__'} & set(path.parts)
+    }
+    assert 'mmmtl/py.typed' in expected
+
+    subprocess.run(
+        [sys.executable, 'setup.py', '-q', 'egg_info', '-e', tmp_path, 'build_py', '--build-lib', tmp_path / 'lib'],
+        cwd=ROOT,
+        check=True,
+        timeout=120,
+    )
+
+    built = {path.relative_to(tmp_path / 'lib').as_posix() for path in (tmp_path / 'lib' / 'mmmtl').rglob('*')}
+    assert expected <= built
+    assert 'mmmtl/.mim/model-index.yml' in built
