@@ -4,20 +4,27 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
+CONSTRAINTS ?= requirements/constraints.txt
 ARGS ?=
+TAG ?=
 
-BIN := .venv/bin
+# constraints.txt goes into .venv, constraints-oldest.txt into .venv-oldest.
+VENV := .venv$(addprefix -,$(patsubst constraints-%,%,$(filter-out constraints,$(basename $(notdir $(CONSTRAINTS))))))
+BIN := $(VENV)/bin
 # Progress bars at a terminal, only errors in a log.
-PIP := $(BIN)/python -m pip install $$([ -t 2 ] || echo -qq) --disable-pip-version-check -c requirements/constraints.txt
-RUNTIME := .venv/.installed
-TOOLS := .venv/.installed-tests
-SOURCES := setup.py requirements/constraints.txt
+PIP := $(BIN)/python -m pip install $$([ -t 2 ] || echo -qq) --disable-pip-version-check -c $(CONSTRAINTS)
+CREATED := $(VENV)/pyvenv.cfg
+RUNTIME := $(VENV)/.installed
+TOOLS := $(VENV)/.installed-tests
+SOURCES := setup.py $(CONSTRAINTS)
+WHICH := -c 'import sys; print(sys.base_prefix, sys.version)'
 
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test lint format dist clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo 'PYTHON=python3.12 chooses the interpreter that .venv is made with; ARGS="..." goes to the demo or to pytest.'
+	@echo 'PYTHON=python3.12 chooses the interpreter, CONSTRAINTS=requirements/constraints-oldest.txt the versions that'
+	@echo 'are installed, into a .venv-oldest of their own. ARGS="..." goes to the demo or to pytest.'
 
 setup: $(RUNTIME) $(TOOLS) ## make .venv and install mmmtl with its pinned requirements and the test tools
 
@@ -37,22 +44,36 @@ format: $(TOOLS) ## let ruff repair and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: ## remove .venv, builds and caches; leaves data/ and work_dirs/
-	rm -rf .venv build dist *.egg-info mmmtl/.mim .mypy_cache .pytest_cache .ruff_cache
+dist: $(CREATED) ## build the packages in dist/ and check them; TAG=v1.2.3 must name the version
+	@version=v$$($(BIN)/python -c 'exec(open("mmmtl/version.py").read()); print(__version__)'); \
+	  [ "$(or $(TAG),$$version)" = "$$version" ] || { echo "The tag is $(TAG), the version $$version." >&2; exit 1; }
+	@$(PIP) -r requirements/release.txt
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
-# An interrupted install leaves no stamp behind, and a half-made .venv is made anew.
-$(RUNTIME): requirements/runtime.txt requirements/mminstall.txt $(SOURCES)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	  echo 'mmmtl needs Python 3.10 or newer, and "$(PYTHON)" is not: make $(MAKECMDGOALS) PYTHON=/path/to/python3' >&2; exit 1; }
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
-	@echo 'Installing mmmtl and its requirements into .venv (once, about a minute) ...'
+clean: ## remove every .venv, builds and caches; leaves data/ and work_dirs/
+	rm -rf .venv .venv-* build dist *.egg-info mmmtl/.mim .mypy_cache .pytest_cache .ruff_cache
+
+# A half-made environment is made anew, and so is one of another interpreter than the PYTHON that the call names.
+$(CREATED): FORCE
+	@$(BIN)/python -c 'import pip' 2>/dev/null \
+	  && { [ '$(origin PYTHON)' = file ] || [ "$$($(PYTHON) $(WHICH))" = "$$($(BIN)/python $(WHICH))" ]; } \
+	  || { $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' && $(PYTHON) -m venv --clear $(VENV); } \
+	  || { echo 'mmmtl needs Python 3.10 or newer, with venv, and "$(PYTHON)" is not:' \
+	         'make $(MAKECMDGOALS) PYTHON=/path/to/python3' >&2; exit 1; }
+
+# An interrupted install leaves no stamp behind.
+$(RUNTIME): requirements/runtime.txt requirements/mminstall.txt $(SOURCES) $(CREATED)
+	@echo 'Installing mmmtl and its requirements into $(VENV) (once, about a minute) ...'
 	@rm -f $@
 	@$(PIP) setuptools -r requirements/runtime.txt -r requirements/mminstall.txt
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(TOOLS): requirements/tests.txt requirements/optional.txt $(SOURCES) $(RUNTIME)
-	@echo 'Installing the test tools into .venv ...'
+# Of the optional packages, those that the constraints pin.
+$(TOOLS): requirements/tests.txt $(SOURCES) $(RUNTIME)
+	@echo 'Installing the test tools into $(VENV) ...'
 	@rm -f $@
-	@$(PIP) -r requirements/tests.txt -r requirements/optional.txt
+	@$(PIP) -r requirements/tests.txt -r $(CONSTRAINTS)
 	@touch $@

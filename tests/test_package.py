@@ -20,6 +20,12 @@ from mmmtl._environment import OWNERS, REQUIRED, find_problem
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENT_FILES = sorted(path for path in (ROOT / 'requirements').glob('*.txt'))
+# Which requirements each set of constraints pins.
+CONSTRAINTS = {
+    'constraints': ('runtime', 'mminstall', 'optional', 'tests', 'release'),
+    'constraints-oldest': ('runtime', 'mminstall', 'optional', 'tests'),
+    'constraints-newest': ('runtime', 'mminstall', 'optional', 'tests'),
+}
 ONEDL = ['onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation']
 
 # Imports every module of mmmtl with mmcv.ops out of reach, and fails where one of ours asks for it.
@@ -160,7 +166,7 @@ def test_requirements_parse(path: Path) -> None:
 
 def test_requirements_agree() -> None:
     files = {path.stem: read_requirements(path) for path in REQUIREMENT_FILES}
-    assert set(files) == {'constraints', 'docs', 'mminstall', 'optional', 'runtime', 'tests'}
+    assert set(files) == {*CONSTRAINTS, 'mminstall', 'optional', 'release', 'runtime', 'tests'}
 
     assert {str(requirement) for requirement in files['mminstall'].values()} == {
         str(Requirement(requirement)) for requirement in REQUIRED.values()
@@ -174,17 +180,27 @@ def test_requirements_agree() -> None:
         assert [canonicalize_name(Requirement(line).name) for line in setup.parse_requirements(stem)] == [*requirements]
 
 
-def test_constraints_pin_what_is_installed_within_its_range() -> None:
-    pins = read_requirements(ROOT / 'requirements' / 'constraints.txt')
+@pytest.mark.parametrize('constraints', CONSTRAINTS)
+def test_constraints_pin_what_is_installed_within_its_range(constraints: str) -> None:
+    pins = read_requirements(ROOT / 'requirements' / f'{constraints}.txt')
     for requirement in pins.values():
         assert [specifier.operator for specifier in requirement.specifier] == ['=='], str(requirement)
 
     checked = 0
-    for stem in ('runtime', 'mminstall', 'optional', 'tests'):
+    for stem in CONSTRAINTS[constraints]:
         for name, requirement in read_requirements(ROOT / 'requirements' / f'{stem}.txt').items():
+            if (constraints, name) == ('constraints-oldest', 'triton'):
+                assert name not in pins
+                continue
             assert name in pins, f'{requirement} of {stem}.txt is not pinned'
+            assert pins[name].marker == requirement.marker, f'{pins[name]} is not for the platforms of {requirement}'
             (pin,) = pins[name].specifier
             assert requirement.specifier.contains(pin.version), f'{pins[name]} is outside {requirement}'
+            if constraints == 'constraints-oldest':
+                (floor,) = (Version(part.version).release for part in requirement.specifier if part.operator == '>=')
+                assert Version(pin.version).release[: len(floor)] == floor, (
+                    f'{pins[name]} is not the oldest {requirement}'
+                )
             checked += 1
     assert checked >= 15
 
@@ -224,3 +240,23 @@ def test_mim_extension_holds_configs_and_tools(tmp_path: Path, link: bool) -> No
         files = [path for path in (ROOT / name).rglob('*.py') if '__pycache__' not in path.parts]
         assert all((mim_dir / path.relative_to(ROOT)).is_file() for path in files)
     assert (mim_dir / 'model-index.yml').read_bytes() == (ROOT / 'model-index.yml').read_bytes()
+
+
+def test_package_holds_every_file(tmp_path: Path) -> None:
+    expected = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / 'mmmtl').rglob('*')
+        if path.is_file() and not {'.mim', '__pycache__'} & set(path.parts)
+    }
+    assert 'mmmtl/py.typed' in expected
+
+    subprocess.run(
+        [sys.executable, 'setup.py', '-q', 'egg_info', '-e', tmp_path, 'build_py', '--build-lib', tmp_path / 'lib'],
+        cwd=ROOT,
+        check=True,
+        timeout=120,
+    )
+
+    built = {path.relative_to(tmp_path / 'lib').as_posix() for path in (tmp_path / 'lib' / 'mmmtl').rglob('*')}
+    assert expected <= built
+    assert 'mmmtl/.mim/model-index.yml' in built
