@@ -71,15 +71,15 @@ def test_whole_videos(drives: Path) -> None:
 
 def test_arguments_are_annotated_attributes(drives: Path) -> None:
     for path in drives.glob('south/?.jpg'):
-        path.rename(path.with_suffix('.png'))
+        path.rename(path.with_suffix('.jpeg'))
     assert {i['data_samples'].video for i in build(drives, suffix='.jpg')} == {'north'}
-    assert {i['data_samples'].video for i in build(drives, suffix='.png')} == {'south'}
+    assert {i['data_samples'].video for i in build(drives, suffix='.jpeg')} == {'south'}
     assert {'data_root', 'clip', 'suffix'} <= inspect.signature(Drives).parameters.keys()
     with pytest.raises(TypeError, match='sufix'):
-        build(drives, sufix='.png')
+        build(drives, sufix='.jpeg')
 
 
 def test_one_frame_with_two_images_is_refused(drives: Path, write_image) -> None:
     write_image(drives / 'north/03.jpg', np.zeros((4, 6, 3), np.uint8))
-    with pytest.raises(ValueError, match=r'north/3\.jpg: .* north/03\.jpg|north/3\.jpg: .*03\.jpg'):
+    with pytest.raises(ValueError, match=r'north/3\.jpg: .*north/03\.jpg'):
         build(drives)

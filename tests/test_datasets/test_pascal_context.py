@@ -257,7 +257,7 @@ def test_absent_lists_and_images(pascal_mt: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r'Context/test\.txt: no such list.* split'):
         build(pascal_mt, 'test')
     (pascal_mt / f'JPEGImages/{DOG}.jpg').unlink()
-    with pytest.raises(FileNotFoundError, match=rf'JPEGImages/{DOG}\.jpg is missing, but there is a label for it'):
+    with pytest.raises(FileNotFoundError, match=rf'{DOG}.* is missing, but there is a label for it'):
         build(pascal_mt)
 
 
