@@ -6,6 +6,7 @@ from .camvid import CamVid
 from .cityscapes import Cityscapes
 from .clip import Clip
 from .dvps import CityscapesDVPS, SemKITTIDVPS
+from .frames import Frame
 from .kitti_step import KITTISTEP
 from .mtan import MTANCityscapes, MTANNYUv2
 from .nyud import NYUD
@@ -24,6 +25,7 @@ __all__ = [
     'Clip',
     'Draw',
     'EpochDrawSampler',
+    'Frame',
     'InfiniteDrawSampler',
     'KITTISTEP',
     'MTANCityscapes',

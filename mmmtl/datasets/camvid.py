@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mmmtl.io.images import IMAGE_SUFFIXES, read_image, read_raw
+from mmmtl.io.images import IMAGE_SUFFIXES, read_raw
 from mmmtl.registry import DATASETS
+from mmmtl.tasks.base import IGNORE
 
 from .base import MultiTaskDataset
+from .frames import Frame, FrameKey
+from .readers import list_files
 
 VOID = 11
 
@@ -34,40 +37,24 @@ class CamVid(MultiTaskDataset):
         frame_step: numbers between consecutive frames at hand (2 at 15 Hz).
     """
 
-    def __init__(self, data_root: str, *, split: str, frame_step: int = 2, **kwargs: Any) -> None:
-        self.split = split
-        self.frame_step = frame_step
-        self._files: dict[tuple[str, int], Path] = {}
-        super().__init__(data_root, **kwargs)
+    split: str
+    frame_step: int = 2
 
-    def load_frames(self) -> list[dict[str, Any]]:
-        """Every picture, with its label where there is one."""
-        root = Path(self.data_root)
-        frames = []
-        for path in sorted((root / self.split).glob('*')):
-            match = re.fullmatch(r'(.+?)_f?(\d+)', path.stem)
-            if path.suffix.lower() not in IMAGE_SUFFIXES or match is None:
-                continue
-            video, time = match[1], int(match[2]) // self.frame_step
-            if (other := self._files.setdefault((video, time), path)) != path:
-                raise ValueError(
-                    f'{path}: the same frame as {other.name} with frame_step={self.frame_step}; set frame_step to the '
-                    'difference of consecutive frame numbers, or remove one of the files'
-                )
-            label = root / f'{self.split}annot' / f'{path.stem}.png'
-            frames.append(dict(video=video, time=time, maps={'semseg': label} if label.exists() else {}))
-        return frames
-
-    def find_frame(self, video: str, time: int) -> Path | None:
-        """The frame's file."""
-        return self._files.get((video, time))
-
-    def read_image(self, reference: Path) -> np.ndarray:
-        """A frame."""
-        return read_image(reference)
+    def load_frames(self) -> Iterator[Frame]:
+        """Return every frame, with its label where there is one."""
+        fix = 'set frame_step to the difference of consecutive frame numbers, or remove one of the files'
+        for (video, time), path in list_files(self.root / self.split, self._key, fix=fix).items():
+            label = self.root / f'{self.split}annot' / f'{path.stem}.png'
+            yield Frame(video, time, path, {'semseg': label} if label.exists() else {})
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """Labels, void as 255."""
+        """Return the labels, void ignored."""
         labels = read_raw(reference)
-        labels[labels == VOID] = 255
+        labels[labels == VOID] = IGNORE
         return labels
+
+    def _key(self, path: Path) -> FrameKey | None:
+        match = re.fullmatch(r'(.+?)_f?(\d+)', path.stem)
+        if path.suffix.lower() not in IMAGE_SUFFIXES or match is None:
+            return None
+        return match[1], int(match[2]) // self.frame_step

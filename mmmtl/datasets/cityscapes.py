@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mmmtl.io.images import read_image, read_raw
+from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
+from mmmtl.tasks.base import IGNORE
 
 from .base import MultiTaskDataset
+from .frames import Frame, FrameKey, join_files
+from .readers import list_files
 
-NAME = re.compile(r'(?P<video>.+_\d{6})_(?P<time>\d{6})_gtFine_labelIds\.png')
+NAME = re.compile(r'(.+_\d{6})_(\d{6})_(?:gtFine_labelIds|leftImg8bit|disparity)\.png')
 
 CATEGORY_OF_ID = {
     7: 0, 8: 0, 9: 0, 10: 0,  # flat
@@ -26,8 +28,6 @@ CATEGORY_OF_ID = {
     26: 6, 27: 6, 28: 6, 29: 6, 30: 6, 31: 6, 32: 6, 33: 6,  # vehicle
 }  # fmt: skip
 TRAIN_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-
-SUFFIXES = dict(disparity='disparity.png', disparity_sequence='disparity.png', camera='camera.json')
 
 
 @DATASETS.register_module()
@@ -56,62 +56,45 @@ class Cityscapes(MultiTaskDataset):
         ValueError: a camera file is not as above.
     """
 
-    def __init__(self, data_root: str, *, split: str, **kwargs: Any) -> None:
-        self.split = split
-        super().__init__(data_root, **kwargs)
+    split: str
 
-    def load_frames(self) -> list[dict[str, Any]]:
-        """The annotated frames."""
-        root = Path(self.data_root)
-        frames = []
-        for labels in sorted((root / 'gtFine' / self.split).glob('*/*_gtFine_labelIds.png')):
-            if (match := NAME.fullmatch(labels.name)) is None:
-                continue
-            video, time = match['video'], int(match['time'])
-            disparity = self._first(('disparity', 'disparity_sequence'), video, time)
-            maps = {'semseg': labels, 'semseg7': labels}
-            if disparity is not None:
-                maps['disparity'] = disparity
-                if self._path('camera', video, time).exists():
-                    maps['depth'] = disparity
-            frames.append(dict(video=video, time=time, maps=maps))
-        return frames
-
-    def find_frame(self, video: str, time: int) -> Path | None:
-        """The frame's file; `video` is city and sequence."""
-        return self._first(('leftImg8bit_sequence', 'leftImg8bit'), video, time)
-
-    def frame_name(self, video: str, time: int) -> str:
-        """The file: of a still in `leftImg8bit`, of a clip in `leftImg8bit_sequence`."""
-        return str(self._path('leftImg8bit' if self.clip is None else 'leftImg8bit_sequence', video, time))
-
-    def read_image(self, reference: Path) -> np.ndarray:
-        """A frame."""
-        return read_image(reference)
+    def load_frames(self) -> list[Frame]:
+        """Return the annotated frames and those around them."""
+        labels = self._list('gtFine', 'gtFine_labelIds.png')
+        images = self._list('leftImg8bit') | self._list('leftImg8bit_sequence')
+        disparity = {key: path for key in labels if (path := self._disparity(*key)) is not None}
+        depth = {key: path for key, path in disparity.items() if self._path('camera', *key).exists()}
+        return join_files(images, dict(semseg=labels, semseg7=labels, disparity=disparity, depth=depth))
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """Train ids, categories, disparity or depth."""
+        """Return train ids, categories, disparity or depth."""
         raw = read_raw(reference)
         if source == 'disparity':
             return decode_disparity(raw)
         if source == 'depth':
             disparity = decode_disparity(raw)
-            camera = self._path('camera', *_video_and_time(reference))
-            return np.divide(baseline_times_fx(camera), disparity, out=np.zeros_like(disparity), where=disparity > 0)
+            key = frame_key(reference)
+            assert key is not None
+            scale = baseline_times_fx(self._path('camera', *key))
+            return np.divide(scale, disparity, out=np.zeros_like(disparity), where=disparity > 0)
         return decode_labels(raw, categories=source == 'semseg7')
 
-    def _first(self, folders: tuple[str, ...], video: str, time: int) -> Path | None:
-        return next((path for folder in folders if (path := self._path(folder, video, time)).exists()), None)
+    def _list(self, folder: str, suffix: str = 'leftImg8bit.png') -> dict[FrameKey, Path]:
+        return list_files(self.root / folder / self.split, frame_key, f'*/*_{suffix}')
+
+    def _disparity(self, video: str, time: int) -> Path | None:
+        paths = (self._path(folder, video, time) for folder in ('disparity', 'disparity_sequence'))
+        return next((path for path in paths if path.exists()), None)
 
     def _path(self, folder: str, video: str, time: int) -> Path:
         city = video.rsplit('_', 1)[0]
-        suffix = SUFFIXES.get(folder, 'leftImg8bit.png')
-        return Path(self.data_root) / folder / self.split / city / f'{video}_{time:06d}_{suffix}'
+        suffix = 'camera.json' if folder == 'camera' else 'disparity.png'
+        return self.root / folder / self.split / city / f'{video}_{time:06d}_{suffix}'
 
 
 def decode_labels(ids: np.ndarray, *, categories: bool) -> np.ndarray:
     """Train ids, 0 to 18, or the categories, 0 to 6, of label ids; 255 = ignore. (H, W) uint8."""
-    table = np.full(256, 255, dtype=np.uint8)
+    table = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
     mapping = CATEGORY_OF_ID if categories else {label: i for i, label in enumerate(TRAIN_IDS)}
     table[list(mapping)] = list(mapping.values())
     return table[ids]
@@ -138,7 +121,7 @@ def baseline_times_fx(path: Path) -> np.float32:
     return np.float32(baseline * fx)
 
 
-def _video_and_time(path: Path) -> tuple[str, int]:
-    """City with sequence, and frame number, of a file."""
-    video, time, _ = path.name.rsplit('_', 2)
-    return video, int(time)
+def frame_key(path: Path) -> FrameKey | None:
+    """Return city with sequence, and frame number, of a file; None where it is called otherwise."""
+    match = NAME.fullmatch(path.name)
+    return None if match is None else (match[1], int(match[2]))

@@ -18,10 +18,9 @@ class Clip:
         missing: what happens where a frame of the clip does not exist: 'repeat' takes the next existing frame towards
             the current one, 'skip' leaves out the labelled frame, at all offsets alike, so that these are scored on the
             same frames, 'error' raises.
-        still: the data set has single pictures, not videos; the transform `StillToClip` makes the other frames.
+        still: the data set has single images, not videos; the transform `StillToClip` makes the other frames.
         single: give the current frame alone, once, to an image model; the labelled frames are those of the clips.
-        no_history: probability that the last non-key frame is left out, as it is at the beginning of a video; for
-            training, which else would never see that.
+        no_history: probability of leaving out the last non-key frame, so that training also sees the start of a video.
     """
 
     interval: int = 5
@@ -52,11 +51,6 @@ class Clip:
     def possible_offsets(self) -> list[int]:
         """Every offset that an item may have."""
         return list(range(self.interval)) if isinstance(self.offsets, str) else [int(o) for o in self.offsets]
-
-    @property
-    def length(self) -> int:
-        """Frames from the oldest that any of the clips needs to the current one."""
-        return 1 - min(slot or 0 for offset in self.possible_offsets for slot in self.slots(offset))
 
     def slots(self, offset: int) -> tuple[int | None, int | None, int]:
         """Times of (last key frame, last non-key frame, current frame) relative to the current one.

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from mmmtl.io.images import read_image, read_raw
+from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
+from mmmtl.tasks.base import IGNORE
 
 from .base import MultiTaskDataset
-from .readers import as_map
+from .cityscapes import frame_key
+from .frames import Frame, FrameKey, join_files
+from .readers import as_map, list_files
 
 VOID = 32
 
@@ -31,47 +35,23 @@ class DVPS(MultiTaskDataset):
     pattern: ClassVar[re.Pattern[str]]
     """Groups `video`, `time`, and one named after each source and `image`."""
 
-    def __init__(self, data_root: str, *, split: str, **kwargs: Any) -> None:
-        self.split = split
-        self._images: dict[tuple[str, int], Path] = {}
-        super().__init__(data_root, **kwargs)
+    split: str
+    frame_step = 1
 
-    def time_of(self, number: int) -> int:
-        """The time of a frame number in a file's name."""
-        return number
+    def load_frames(self) -> list[Frame]:
+        """Return the frames, sequence by sequence."""
+        files: dict[str, dict[FrameKey, Path]] = dict(image={}, semseg={}, depth={})
+        for (kind, video, time), path in list_files(self.root / 'video_sequence' / self.split, self._key).items():
+            files[kind][video, time] = path
+        images = files.pop('image')
+        return join_files(self.frames_between(files) | images, files)
 
-    def load_frames(self) -> list[dict[str, Any]]:
-        """The labelled frames, sequence by sequence."""
-        folder = Path(self.data_root) / 'video_sequence' / self.split
-        maps: dict[tuple[str, int], dict[str, Path]] = {}
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if (match := self.pattern.fullmatch(path.name)) is None:
-                continue
-            key = match['video'], self.time_of(int(match['time']))
-            kind = next(kind for kind in ('image', 'semseg', 'depth') if match[kind])
-            files = {kind: self._images.get(key)} if kind == 'image' else maps.setdefault(key, {})
-            if (other := files.get(kind)) is not None and other != path:
-                raise ValueError(f'{path}: the same frame as {other.name}; remove one of them')
-            if kind == 'image':
-                self._images[key] = path
-            else:
-                maps[key][kind] = path
-        return [dict(video=video, time=time, maps=found) for (video, time), found in sorted(maps.items())]
-
-    def find_frame(self, video: str, time: int) -> Path | None:
-        """The frame's file."""
-        return self._images.get((video, time))
-
-    def frame_name(self, video: str, time: int) -> str:
-        """The frame, in the folder of the split."""
-        return f'{Path(self.data_root) / "video_sequence" / self.split}: frame {time} of video {video!r}'
-
-    def read_image(self, reference: Path) -> np.ndarray:
-        """A frame."""
-        return read_image(reference)
+    def frames_between(self, maps: Mapping[str, Mapping[FrameKey, Path]]) -> dict[FrameKey, Path]:
+        """Return images that lie elsewhere, of the videos of these maps; here none."""
+        return {}
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """Labels or metres."""
+        """Return labels or metres."""
         raw = as_map(read_raw(reference), reference, channels=1)
         if source == 'semseg':
             return self.decode_labels(raw)
@@ -80,8 +60,14 @@ class DVPS(MultiTaskDataset):
         return raw.astype(np.float32) / 256
 
     def decode_labels(self, raw: np.ndarray) -> np.ndarray:
-        """Labels, void as 255, of a label file."""
+        """Return labels, void as 255, of what is in a label file."""
         return raw
+
+    def _key(self, path: Path) -> tuple[str, str, int] | None:
+        if (match := self.pattern.fullmatch(path.name)) is None:
+            return None
+        kind = next(kind for kind in ('image', 'semseg', 'depth') if match[kind])
+        return kind, match['video'], int(match['time']) // self.frame_step
 
 
 @DATASETS.register_module()
@@ -113,49 +99,33 @@ class CityscapesDVPS(DVPS):
         r'(?:(?P<image>leftImg8bit)|(?P<semseg>gtFine_instanceTrainIds)|(?P<depth>depth))\.png'
     )
 
-    def __init__(self, data_root: str, *, split: str, frame_step: int = 1, **kwargs: Any) -> None:
-        if frame_step < 1:
-            raise ValueError(f'frame_step must be at least 1, not {frame_step}')
-        self.frame_step = frame_step
-        self._sequences: dict[str, str] = {}
-        super().__init__(data_root, split=split, **kwargs)
+    frame_step: int = 1
 
-    def time_of(self, number: int) -> int:
-        """Frames of Cityscapes or labelled ones."""
-        return number // self.frame_step
+    def load_frames(self) -> list[Frame]:
+        """Return the frames, sequence by sequence."""
+        if self.frame_step < 1:
+            raise ValueError(f'frame_step must be at least 1, not {self.frame_step}')
+        return super().load_frames()
 
-    def load_frames(self) -> list[dict[str, Any]]:
-        """The labelled frames, sequence by sequence."""
-        frames = super().load_frames()
-        for frame in frames:
-            match = self.pattern.fullmatch(next(iter(frame['maps'].values())).name)
+    def frames_between(self, maps: Mapping[str, Mapping[FrameKey, Path]]) -> dict[FrameKey, Path]:
+        """Return the frames of Cityscapes' own sequences, unless clips consist of labelled frames."""
+        if self.frame_step > 1:
+            return {}
+        found: dict[FrameKey, Path] = {}
+        for video, path in {video: path for files in maps.values() for (video, _), path in files.items()}.items():
+            match = self.pattern.fullmatch(path.name)
             assert match is not None
-            self._sequences[frame['video']] = f'{match["city"]}_{match["cseq"]}'
-        return frames
-
-    def find_frame(self, video: str, time: int) -> Path | None:
-        """A labelled frame's file, or that of Cityscapes' sequence."""
-        found = super().find_frame(video, time)
-        if found is not None or self.frame_step > 1:
-            return found
-        # Their train part, too, is of Cityscapes' val.
-        paths = [self._between(video, time, split) for split in ('val', 'train', 'test')]
-        return next((path for path in paths if path.exists()), None)
-
-    def frame_name(self, video: str, time: int) -> str:
-        """The file of a frame between labelled ones."""
-        return super().frame_name(video, time) if self.frame_step > 1 else str(self._between(video, time, 'val'))
+            name = f'{match["city"]}_{match["cseq"]}_*_leftImg8bit.png'
+            # Their train part, too, is of Cityscapes' val.
+            for split in ('test', 'train', 'val'):
+                files = list_files(self.root / 'leftImg8bit_sequence' / split / match['city'], frame_key, name)
+                found |= {(video, time): path for (_, time), path in files.items()}
+        return found
 
     def decode_labels(self, raw: np.ndarray) -> np.ndarray:
-        """Train ids, void as 255."""
+        """Return train ids of ids with instances, void as 255."""
         labels = np.where(raw >= 1000, raw // 1000, raw)
-        return np.where(labels == VOID, 255, labels)
-
-    def _between(self, video: str, time: int, split: str) -> Path:
-        sequence = self._sequences[video]
-        city = sequence.rsplit('_', 1)[0]
-        name = f'{sequence}_{time:06d}_leftImg8bit.png'
-        return Path(self.data_root) / 'leftImg8bit_sequence' / split / city / name
+        return np.where(labels == VOID, IGNORE, labels)
 
 
 @DATASETS.register_module()

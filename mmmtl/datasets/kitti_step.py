@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mmmtl.io.images import read_image, read_raw
+from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
 
 from .base import MultiTaskDataset
-from .readers import as_map
+from .frames import Frame, FrameKey, join_files
+from .readers import as_map, list_files
 
 VAL_SEQUENCES = ('0002', '0006', '0007', '0008', '0010', '0013', '0014', '0016', '0018')
 """Of KITTI's 21 training sequences; the other 12 are the train part."""
@@ -33,34 +33,23 @@ class KITTISTEP(MultiTaskDataset):
         split: 'train' or 'val'.
 
     Raises:
-        ValueError: a label is no picture of three channels of uint8.
+        ValueError: a label is no image of three channels of uint8.
     """
 
-    def __init__(self, data_root: str, *, split: str, **kwargs: Any) -> None:
-        self.split = split
-        super().__init__(data_root, **kwargs)
+    split: str
 
-    def load_frames(self) -> list[dict[str, Any]]:
-        """The labelled frames, sequence by sequence."""
-        labels = sorted((Path(self.data_root) / 'panoptic_maps' / self.split).glob('[0-9]*/[0-9]*.png'))
-        return [dict(video=path.parent.name, time=int(path.stem), maps=dict(semseg=path)) for path in labels]
-
-    def find_frame(self, video: str, time: int) -> Path | None:
-        """The frame's file."""
-        path = Path(self.frame_name(video, time))
-        return path if path.exists() else None
-
-    def frame_name(self, video: str, time: int) -> str:
-        """The file."""
-        return str(Path(self.data_root) / 'images' / self.split / video / f'{time:06d}.png')
-
-    def read_image(self, reference: Path) -> np.ndarray:
-        """A frame."""
-        return read_image(reference)
+    def load_frames(self) -> list[Frame]:
+        """Return the frames, sequence by sequence."""
+        return join_files(self._list('images'), dict(semseg=self._list('panoptic_maps')))
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """Train ids."""
+        """Return train ids."""
         raw = read_raw(reference)
         if raw.dtype != np.uint8:
             raise ValueError(f'{reference}: {raw.dtype}, but a panoptic map is RGB of uint8; get the file again')
         return np.ascontiguousarray(as_map(raw, reference, channels=3)[..., 0])
+
+    def _list(self, folder: str) -> dict[FrameKey, Path]:
+        return list_files(
+            self.root / folder / self.split, lambda path: (path.parent.name, int(path.stem)), '[0-9]*/[0-9]*.png'
+        )

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from mmmtl.io.arrays import read_npy
-from mmmtl.io.images import read_image, read_raw
+from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
 
 from .base import MultiTaskDataset
 from .cityscapes import decode_disparity, decode_labels
-from .readers import as_map, check_signs, files_by_stem, to_labels, unit_normals
+from .frames import Frame
+from .readers import as_map, check_signs, list_stems, to_labels, unit_normals
 
 
 class NumberedFolders(MultiTaskDataset):
-    """Numbered files in one folder per kind: `{split}/{folder}/{number}`, pictures in `image`.
+    """Numbered files in one folder per kind: `{split}/{folder}/{number}`, images in `image`.
 
     Args:
         data_root: the folder.
@@ -30,43 +32,29 @@ class NumberedFolders(MultiTaskDataset):
     folders: ClassVar[dict[str, tuple[str, ...]]]
     """Where the maps of a source are: the first of these folders that has the file."""
 
-    def __init__(self, data_root: str, *, split: str, **kwargs: Any) -> None:
-        self.split = split
-        self._images: dict[str, Path] = {}
-        super().__init__(data_root, **kwargs)
+    split: str
 
-    def load_frames(self) -> list[dict[str, Any]]:
-        """Each image of the split: a video of one frame."""
-        root = Path(self.data_root) / self.split
-        names = {folder for folders in self.folders.values() for folder in folders}
-        files = {folder: files_by_stem(root / folder) for folder in sorted(names)}
-        self._images = files_by_stem(root / 'image')
-        frames = []
-        for number in sorted(set().union(self._images, *files.values()), key=lambda name: (len(name), name)):
+    def load_frames(self) -> Iterator[Frame]:
+        """Return the images of the split, in the order of their numbers."""
+        root = self.root / self.split
+        images = list_stems(root / 'image')
+        files = {folder: list_stems(root / folder) for folders in self.folders.values() for folder in folders}
+        for number in sorted(set(images).union(*files.values()), key=lambda name: (len(name), name)):
             maps = {
                 source: next(files[folder][number] for folder in folders if number in files[folder])
                 for source, folders in self.folders.items()
                 if any(number in files[folder] for folder in folders)
             }
-            frames.append(dict(video=number, time=0, maps=maps))
-        return frames
-
-    def find_frame(self, video: str, time: int) -> Path | None:
-        """The image's file."""
-        return self._images.get(video) if time == 0 else None
-
-    def frame_name(self, video: str, time: int) -> str:
-        """The file, of any suffix."""
-        return str(Path(self.data_root) / self.split / 'image' / f'{video}.*')
+            yield Frame(number, 0, images.get(number), maps)
 
     def read_image(self, reference: Path) -> np.ndarray:
-        """An image, from RGB between 0 and 1 where it is a NumPy file."""
+        """Return an image, from RGB between 0 and 1 where it is a NumPy file."""
         if reference.suffix != '.npy':
-            return read_image(reference)
+            return super().read_image(reference)
         rgb = as_map(read_npy(reference), reference, channels=3)
         if not np.issubdtype(rgb.dtype, np.floating) or not (rgb.min() >= -1e-3 and rgb.max() <= 1 + 1e-3):
             raise ValueError(
-                f'{reference}: {rgb.dtype} from {rgb.min()} to {rgb.max()} is no picture of floats between 0 and 1; '
+                f'{reference}: {rgb.dtype} from {rgb.min()} to {rgb.max()} is no image of floats between 0 and 1; '
                 'divide it by 255'
             )
         return np.ascontiguousarray((255 * rgb[..., ::-1]).round().clip(0, 255).astype(np.uint8))
@@ -97,14 +85,15 @@ class MTANNYUv2(NumberedFolders):
 
     folders = dict(semseg=('label',), depth=('depth',), normals=('normal',))
 
-    def __init__(
-        self, data_root: str, *, split: str, normal_signs: tuple[int, int, int] = (1, 1, 1), **kwargs: Any
-    ) -> None:
-        self.normal_signs = check_signs(normal_signs)
-        super().__init__(data_root, split=split, **kwargs)
+    normal_signs: tuple[int, int, int] = (1, 1, 1)
+
+    def load_frames(self) -> Iterator[Frame]:
+        """Return the images of the split, in the order of their numbers."""
+        check_signs(self.normal_signs)
+        return super().load_frames()
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """A label map, see the class."""
+        """Return a map, see the class."""
         array = as_map(read_npy(reference), reference, channels=3 if source == 'normals' else 1)
         if source == 'normals':
             return unit_normals(array) * np.array(self.normal_signs, dtype=np.float32)
@@ -140,7 +129,7 @@ class MTANCityscapes(NumberedFolders):
     )
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """A label map, see the class."""
+        """Return a map, see the class."""
         if reference.suffix == '.png':
             raw = as_map(read_raw(reference), reference, channels=1)
             if source == 'disparity':

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mmmtl.io.arrays import read_mat, read_npy
-from mmmtl.io.images import read_image, read_raw
+from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
 
 from .base import MultiTaskDataset
+from .frames import Frame
 from .nyuv2 import classes_13
-from .readers import as_map, check_signs, decode_normals, files_by_stem, to_labels, unit_normals
+from .readers import as_map, check_signs, decode_normals, list_stems, read_names, to_labels, unit_normals
 
 IMAGES = ('.jpg', '.jpeg', '.png')
 READABLE = dict(
@@ -55,45 +56,23 @@ class NYUD(MultiTaskDataset):
         ValueError: two files of one name in a folder, a suffix or a form other than these, wrong `normal_signs`.
     """
 
-    def __init__(
-        self, data_root: str, *, split: str, normal_signs: tuple[int, int, int] = (1, 1, 1), **kwargs: Any
-    ) -> None:
-        self.split = split
-        self.normal_signs = check_signs(normal_signs)
-        self._images: dict[str, Path] = {}
-        super().__init__(data_root, **kwargs)
+    split: str
+    normal_signs: tuple[int, int, int] = (1, 1, 1)
 
-    def load_frames(self) -> list[dict[str, Any]]:
-        """Each image of the split: a video of one frame."""
-        root = Path(self.data_root)
-        names = root / 'gt_sets' / f'{self.split}.txt'
-        if not names.is_file():
-            raise FileNotFoundError(f"{names}: no such list; check data_root, and that split is 'train' or 'val'")
-        files = {folder: files_by_stem(root / folder) for folder in READABLE}
-        self._images = files['images']
-        frames = []
-        for name in names.read_text().split():
+    def load_frames(self) -> Iterator[Frame]:
+        """Return the images of the split."""
+        check_signs(self.normal_signs)
+        names = read_names(self.root / 'gt_sets' / f'{self.split}.txt')
+        files = {folder: list_stems(self.root / folder) for folder in READABLE}
+        for name in names:
             for folder, suffixes in READABLE.items():
                 if (path := files[folder].get(name)) is not None and path.suffix.lower() not in suffixes:
                     raise ValueError(f'{path}: not one of {", ".join(suffixes)}; convert the file or remove it')
             maps = {source: files[folder][name] for source, folder in FOLDERS.items() if name in files[folder]}
-            frames.append(dict(video=name, time=0, maps=maps))
-        return frames
-
-    def find_frame(self, video: str, time: int) -> Path | None:
-        """The image's file."""
-        return self._images.get(video) if time == 0 else None
-
-    def frame_name(self, video: str, time: int) -> str:
-        """The file, of any suffix."""
-        return str(Path(self.data_root) / 'images' / f'{video}.*')
-
-    def read_image(self, reference: Path) -> np.ndarray:
-        """An image."""
-        return read_image(reference)
+            yield Frame(name, 0, files['images'].get(name), maps)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """A label map, see the class."""
+        """Return a map, see the class."""
         folder = FOLDERS[source]
         suffix = reference.suffix.lower()
         if suffix in IMAGES:

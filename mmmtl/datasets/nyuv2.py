@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mmmtl.io.images import read_image, read_raw
+from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
+from mmmtl.tasks.base import IGNORE
 
 from .base import MultiTaskDataset
-from .readers import decode_normals
+from .frames import Frame
+from .readers import decode_normals, read_names
 
-IGNORE = 255
 FOLDERS = dict(semseg='lab40', semseg13='lab40', depth='depth8', normals='normals')
 EVALUATION_WINDOW = (slice(27, 283), slice(25, 361))
 """Rows 45:471 and columns 41:601 of 480x640, the usual ones, at 288x384."""
@@ -48,44 +49,25 @@ class NYUv2(MultiTaskDataset):
         FileNotFoundError: no list of the split, or a task wants the normals and they were not derived.
     """
 
-    def __init__(self, data_root: str, *, split: str, evaluation_window: bool = False, **kwargs: Any) -> None:
-        self.split = split
-        self.evaluation_window = evaluation_window
-        super().__init__(data_root, **kwargs)
+    split: str
+    evaluation_window: bool = False
 
-    def load_frames(self) -> list[dict[str, Any]]:
-        """Each image of the split: a video of one frame."""
-        root = Path(self.data_root)
-        names = root / f'{self.split}.txt'
-        if not names.is_file():
-            raise FileNotFoundError(f"{names}: no such list; check data_root, and that split is 'train' or 'test'")
-        if not (root / 'normals').is_dir() and 'normals' in {task.source for task in self.tasks.values()}:
+    def load_frames(self) -> Iterator[Frame]:
+        """Return the images of the split."""
+        names = read_names(self.root / f'{self.split}.txt')
+        if not (folder := self.root / 'normals').is_dir() and 'normals' in self.sources:
             raise FileNotFoundError(
-                f'{root / "normals"}: no such folder; run `python derive_normals.py --root . --out normals` in {root}, '
-                'or leave out the task that has these normals'
+                f'{folder}: no such folder; run `python derive_normals.py --root . --out normals` in {self.root}, or '
+                'leave out the task that has these normals'
             )
-        frames = []
-        for name in names.read_text().split():
-            files = {source: root / folder / f'{name}.png' for source, folder in FOLDERS.items()}
+        for name in names:
+            image = self.root / 'rgb' / f'{name}.webp'
+            files = {source: self.root / folder / f'{name}.png' for source, folder in FOLDERS.items()}
             maps = {source: file for source, file in files.items() if file.exists()}
-            frames.append(dict(video=name, time=0, maps=maps))
-        return frames
-
-    def find_frame(self, video: str, time: int) -> Path | None:
-        """The image's file."""
-        path = Path(self.data_root) / 'rgb' / f'{video}.webp'
-        return path if time == 0 and path.exists() else None
-
-    def frame_name(self, video: str, time: int) -> str:
-        """The file."""
-        return str(Path(self.data_root) / 'rgb' / f'{video}.webp')
-
-    def read_image(self, reference: Path) -> np.ndarray:
-        """An image."""
-        return read_image(reference)
+            yield Frame(name, 0, image if image.exists() else None, maps)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """A label map, see the class."""
+        """Return a map, see the class."""
         raw = read_raw(reference)
         if source == 'normals':
             return self._windowed(decode_normals(raw), 0)

@@ -1,26 +1,89 @@
-"""Stored labels, depths and normals as the maps of the data contract."""
+"""Listing files, and reading stored labels, depths and normals as the maps of the data contract."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from mmmtl.io.images import IMAGE_SUFFIXES, read_raw
+from mmmtl.tasks.base import IGNORE
 
-def files_by_stem(folder: Path) -> dict[str, Path]:
-    """{name without suffix: file} of the files in a folder that are not hidden; an absent folder has none.
+from .frames import FrameKey
+
+Key = TypeVar('Key', bound=Hashable)
+
+
+def list_files(
+    folder: Path, key: Callable[[Path], Key | None], pattern: str = '*', *, fix: str = 'remove one of them'
+) -> dict[Key, Path]:
+    """Return {key: file}, sorted by path, of the files in a folder; none where it is absent.
+
+    Args:
+        folder: where to look.
+        key: what a file is called, mostly (video, time) or its stem; None leaves it out. Hidden files are left out.
+        pattern: of `Path.glob`.
+        fix: what to do about two files of one key, for the message.
 
     Raises:
-        ValueError: two files have the same name.
+        ValueError: two files have the same key.
     """
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.name.startswith('.'):
+    files: dict[Key, Path] = {}
+    for path in sorted(folder.glob(pattern)):
+        if path.name.startswith('.') or (found := key(path)) is None:
             continue
-        if (other := files.setdefault(path.stem, path)) != path:
-            raise ValueError(f'{path}: the same name as {other.name}; remove one of them')
+        if (other := files.setdefault(found, path)) != path:
+            raise ValueError(f'{path}: the same name or number as {other.name}; {fix}')
     return files
+
+
+def list_stems(folder: Path) -> dict[str, Path]:
+    """Return {name without suffix: file} of a folder, see `list_files`."""
+    return list_files(folder, lambda path: path.stem)
+
+
+def list_video(folder: Path, video: str) -> dict[FrameKey, Path]:
+    """Return {(video, number): file} of a folder of images whose names are numbers, see `list_files`."""
+
+    def key(path: Path) -> FrameKey | None:
+        return (video, int(path.stem)) if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.isdecimal() else None
+
+    return list_files(folder, key)
+
+
+def read_names(path: Path) -> list[str]:
+    """Return the names in a list of a split, one per line.
+
+    Raises:
+        FileNotFoundError: no such list.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such list; check data_root and split')
+    return path.read_text().split()
+
+
+def read_map_by_kind(path: Path) -> np.ndarray:
+    """Read a map from an image file whose kind says what it holds.
+
+    One channel of 8 bits is labels (255 = ignore), one of 16 bits depth in millimetres (0 = none), three of 8 bits
+    normals, v = round((n + 1) / 2 * 255) with (0, 0, 0) = none.
+
+    Raises:
+        ValueError: it is of another kind.
+    """
+    raw = read_raw(path)
+    if (raw.dtype, raw.ndim) == (np.uint8, 2):
+        return raw
+    if (raw.dtype, raw.ndim) == (np.uint16, 2):
+        return raw.astype(np.float32) / 1000
+    if (raw.dtype, raw.ndim) == (np.uint8, 3):
+        return decode_normals(raw)
+    raise ValueError(
+        f'{path}: {raw.dtype} of shape {raw.shape} is no label map; write labels as one channel of uint8, depth as '
+        'one of uint16 (millimetres), normals as RGB of uint8'
+    )
 
 
 def as_map(array: np.ndarray, where: str | Path, *, channels: int) -> np.ndarray:
@@ -50,11 +113,11 @@ def to_labels(array: np.ndarray, where: str | Path, *, lowest: int, highest: int
             f'{where}: labels {wrong[:8].tolist()} are not whole numbers from {lowest} (void) to {highest}; check that '
             'this is the folder of that data set, unchanged'
         )
-    return np.where(array == lowest, 255, array - (lowest + 1)).astype(np.uint8)
+    return np.where(array == lowest, IGNORE, array - (lowest + 1)).astype(np.uint8)
 
 
 def labels_of_colours(rgb: np.ndarray, labels: Mapping[tuple[int, int, int], int], where: str | Path) -> np.ndarray:
-    """Labels (H, W) uint8 of a picture (H, W, 3) uint8 in which each class has a colour, or several.
+    """Labels (H, W) uint8 of an image (H, W, 3) uint8 in which each class has a colour, or several.
 
     Args:
         rgb: colours in RGB order.
@@ -62,7 +125,7 @@ def labels_of_colours(rgb: np.ndarray, labels: Mapping[tuple[int, int, int], int
         where: the file, for messages.
 
     Raises:
-        ValueError: it is no picture of three channels of uint8, or has a colour that is not in `labels`.
+        ValueError: it is no image of three channels of uint8, or has a colour that is not in `labels`.
     """
     rgb = as_map(rgb, where, channels=3)
     if rgb.dtype != np.uint8:

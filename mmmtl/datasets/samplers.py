@@ -17,8 +17,11 @@ class Draw(int):
     """An index that knows which draw of the whole training it is, counted from 0.
 
     A data set seeds the generator of its transforms with (seed, number), so a resumed training sees what an
-    uninterrupted one would have seen, whatever the number of workers. The arithmetic of mmengine's data set wrappers
-    keeps the number.
+    uninterrupted one would have seen, whatever the number of workers.
+
+    All that goes from a sampler to a data set, in a worker and through mmengine's wrappers, is the index. So the number
+    travels in it: `ConcatDataset` subtracts from an index and `RepeatDataset` takes a remainder, which keep the number
+    here. `ClassBalancedDataset` looks up a plain index and would lose it, but asks for categories that dense maps lack.
     """
 
     number: int

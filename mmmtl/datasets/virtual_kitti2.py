@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from mmmtl.io.images import read_image, read_raw
 from mmmtl.registry import DATASETS
+from mmmtl.tasks.base import IGNORE
 from mmmtl.tasks.classes import CLASSES
 
 from .base import MultiTaskDataset
-from .readers import labels_of_colours
+from .frames import Frame, FrameKey, join_files
+from .readers import labels_of_colours, list_files
 
 SCENES = ('Scene01', 'Scene02', 'Scene06', 'Scene18', 'Scene20')
 VARIANTS = (
@@ -25,7 +26,7 @@ VARIANTS = (
 SOURCES = dict(semseg='classSegmentation', depth='depth')
 UNDEFINED = (0, 0, 0)
 NO_DEPTH = 65535
-COLOURS = {colour: label for label, colour in enumerate(CLASSES['vkitti_14'].values())} | {UNDEFINED: 255}
+COLOURS = {colour: label for label, colour in enumerate(CLASSES['vkitti_14'].values())} | {UNDEFINED: IGNORE}
 
 
 @DATASETS.register_module()
@@ -59,60 +60,28 @@ class VirtualKITTI2(MultiTaskDataset):
         FileNotFoundError: a scene or variant that was asked for is not there.
     """
 
-    def __init__(
-        self,
-        data_root: str,
-        *,
-        split: str | None,
-        test_scenes: Sequence[str] = ('Scene20',),
-        variants: Sequence[str] | None = None,
-        cameras: Sequence[int] = (0,),
-        **kwargs: Any,
-    ) -> None:
-        if split not in ('train', 'test', None):
-            raise ValueError(f"split must be 'train', 'test' or None, not {split!r}")
+    split: str | None
+    test_scenes: Sequence[str] = ('Scene20',)
+    variants: Sequence[str] | None = None
+    cameras: Sequence[int] = (0,)
+
+    def load_frames(self) -> Iterator[Frame]:
+        """Return the frames, video by video."""
+        if self.split not in ('train', 'test', None):
+            raise ValueError(f"split must be 'train', 'test' or None, not {self.split!r}")
         for name, chosen, known in (
-            ('test_scenes', test_scenes, SCENES),
-            ('variants', VARIANTS if variants is None else variants, VARIANTS),
-            ('cameras', cameras, (0, 1)),
+            ('test_scenes', self.test_scenes, SCENES),
+            ('variants', VARIANTS if self.variants is None else self.variants, VARIANTS),
+            ('cameras', self.cameras, (0, 1)),
         ):
             if isinstance(chosen, str) or not chosen or not set(chosen) <= set(known):
                 raise ValueError(f'{name} must be some of {list(known)}, not {chosen!r}')
-        self.scenes = [scene for scene in SCENES if split is None or (scene in test_scenes) == (split == 'test')]
-        self.variants = variants
-        self.cameras = tuple(cameras)
-        self._files: dict[tuple[str, str], dict[int, Path]] = {}
-        super().__init__(data_root, **kwargs)
-
-    def load_frames(self) -> list[dict[str, Any]]:
-        """Every frame with a label, video by video."""
-        frames = []
         for video in self._videos():
-            labels = {source: self._numbered(video, folder) for source, folder in SOURCES.items()}
-            for time in sorted(set().union(*labels.values())):
-                maps = {source: files[time] for source, files in labels.items() if time in files}
-                frames.append(dict(video=video, time=time, maps=maps))
-        return frames
-
-    def find_frame(self, video: str, time: int) -> Path | None:
-        """The frame's file."""
-        return self._numbered(video, 'rgb').get(time)
-
-    def frame_name(self, video: str, time: int) -> str:
-        """The file."""
-        variant, _, camera = video.rpartition('/')
-        return str(Path(self.data_root) / variant / 'frames' / 'rgb' / camera / f'rgb_{time:05d}.jpg')
-
-    def video_length(self, video: str) -> int:
-        """Number of frame files."""
-        return len(self._numbered(video, 'rgb'))
-
-    def read_image(self, reference: Path) -> np.ndarray:
-        """A frame."""
-        return read_image(reference)
+            maps = {source: self._list(video, folder) for source, folder in SOURCES.items()}
+            yield from join_files(self._list(video, 'rgb'), maps)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """Labels or metres."""
+        """Return labels or metres."""
         raw = read_raw(reference)
         if source == 'semseg':
             return labels_of_colours(raw, COLOURS, reference)
@@ -124,17 +93,7 @@ class VirtualKITTI2(MultiTaskDataset):
         return np.where(raw == NO_DEPTH, 0, raw.astype(np.float32) / 100).astype(np.float32)
 
     def read_flow(self, video: str, time: int) -> tuple[np.ndarray, np.ndarray]:
-        """The exact motion from a frame to the next, for metrics over time.
-
-        What is seen at pixel (x, y) of frame `time` is at (x, y) + flow[y, x] in frame `time` + 1.
-
-        Args:
-            video: a video's name.
-            time: number of the frame.
-
-        Returns:
-            The motion, (H, W, 2) float32 pixels (x to the right, y down), 0 where there is none; and where there is
-            one, (H, W) bool: not in the sky.
+        """Return the exact motion from a frame to the next, none in the sky; see `MultiTaskDataset.read_flow`.
 
         Raises:
             FileNotFoundError: there is no such file, as for the last frame of a video.
@@ -142,7 +101,7 @@ class VirtualKITTI2(MultiTaskDataset):
 
         Reference: the data set's documentation: B > 0 is valid, R and G are (f / (size - 1) + 1) / 2 * 65535.
         """
-        if (path := self._numbered(video, 'forwardFlow').get(time)) is None:
+        if (path := self._list(video, 'forwardFlow').get((video, time))) is None:
             raise FileNotFoundError(
                 f'{self.data_root}: no forwardFlow of frame {time} of video {video!r}; unpack '
                 'vkitti_2.0.3_forwardFlow.tar, and note that the last frame of a video has none'
@@ -156,10 +115,13 @@ class VirtualKITTI2(MultiTaskDataset):
         return np.where(valid[..., None], flow, 0).astype(np.float32), valid
 
     def _videos(self) -> list[str]:
-        root = Path(self.data_root)
-        present = [scene for scene in self.scenes if (root / scene).is_dir()]
+        root = self.root
+        wanted = [
+            scene for scene in SCENES if self.split is None or (scene in self.test_scenes) == (self.split == 'test')
+        ]
+        present = [scene for scene in wanted if (root / scene).is_dir()]
         if not present:
-            raise FileNotFoundError(f'{root}: has none of {self.scenes}; unpack the archives there, or check data_root')
+            raise FileNotFoundError(f'{root}: has none of {wanted}; unpack the archives there, or check data_root')
         videos = []
         for scene in present:
             for variant in VARIANTS if self.variants is None else self.variants:
@@ -169,19 +131,19 @@ class VirtualKITTI2(MultiTaskDataset):
                     raise FileNotFoundError(f'{root / scene / variant}: no such folder; leave it out of `variants`')
         return videos
 
-    def _numbered(self, video: str, kind: str) -> dict[int, Path]:
-        """{number: file} of a video's pictures or maps of a kind; none where the folder is absent."""
-        if (files := self._files.get((video, kind))) is None:
-            variant, _, camera = video.rpartition('/')
-            folder = _same_name(Path(self.data_root) / variant / 'frames', kind)
-            folder = None if folder is None else _same_name(folder, camera)
-            found = [] if folder is None else sorted(folder.iterdir())
-            matches = [(re.fullmatch(r'[a-z]+_(\d{5})\.(jpg|png)', path.name), path) for path in found]
-            files = self._files[video, kind] = {int(match[1]): path for match, path in matches if match is not None}
-        return files
+    def _list(self, video: str, kind: str) -> dict[FrameKey, Path]:
+        """Return a video's images or maps of a kind, none where the folder is absent."""
+        variant, _, camera = video.rpartition('/')
+        folder = _same_name(_same_name(self.root / variant / 'frames', kind), camera)
+
+        def key(path: Path) -> FrameKey | None:
+            match = re.fullmatch(r'[a-z]+_(\d{5})\.(?:jpg|png)', path.name)
+            return None if match is None else (video, int(match[1]))
+
+        return list_files(folder, key)
 
 
-def _same_name(parent: Path, name: str) -> Path | None:
-    """The folder in another that has a name in any case."""
+def _same_name(parent: Path, name: str) -> Path:
+    """Return the folder in another that has a name in any case; where there is none, the one with this very name."""
     found = [path for path in parent.iterdir() if path.name.lower() == name.lower()] if parent.is_dir() else []
-    return found[0] if found else None
+    return found[0] if found else parent / name

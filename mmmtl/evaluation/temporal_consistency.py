@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmmtl.datasets.samplers import is_next_frame
+from mmmtl.io.images import LUMA
 from mmmtl.registry import METRICS
 from mmmtl.tasks.base import IGNORE
 
@@ -80,7 +81,7 @@ class TemporalConsistency(AdditiveMetric):
                 )
             size = (picture.shape[-2], picture.shape[-1])
             blue, green, red = picture.float()
-            grey = (0.299 * red + 0.587 * green + 0.114 * blue).round().to(torch.uint8)
+            grey = (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).round().to(torch.uint8)
             maps = {name: resize_nearest(sample['pred'][name], size) for name in self.tasks}
             before, self._before = self._before, _Frame({k: sample[k] for k in ('video', 'time')}, grey, maps)
             if before is None or not is_next_frame(before.place, sample):

@@ -40,7 +40,7 @@ train_dataloader = dict(
             dict(type='LoadFrames'),
             dict(type='LoadMaps'),
             dict(type='RandomFlip'),
-            dict(type='ColourJitter'),
+            dict(type='ColorJitter'),
             dict(type='PackMultiTaskInputs'),
         ],
         **data,

@@ -32,7 +32,7 @@ def write(path: Path, array: np.ndarray) -> Path:
 
 
 def grey(value: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """A picture of one grey."""
+    """An image of one grey."""
     return np.full((*size, 3), value, dtype=np.uint8)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,31 +14,27 @@ from mmengine.dataset import ConcatDataset, RepeatDataset
 from torch.utils.data import DataLoader
 
 from mmmtl.config import resolve
-from mmmtl.datasets import Draw, InfiniteDrawSampler, MultiTaskDataset
+from mmmtl.datasets import Draw, Frame, InfiniteDrawSampler, MultiTaskDataset
 
 PACK = [dict(type=f'mmmtl.{name}') for name in ('LoadFrames', 'LoadMaps', 'PackMultiTaskInputs')]
 METAINFO = dict(tasks=dict(depth=dict(type='DepthEstimation', max_depth=100.0)))
 
 
 class Numbers(MultiTaskDataset):
-    """Videos in memory: {video: existing frames}; a frame's picture and depth hold its number."""
+    """Videos in memory: {video: existing frames}; a frame's image and depth hold its number."""
 
-    def __init__(self, videos: Mapping[str, Any], *, labelled: Any = None, length: int | None = None, **kwargs: Any):
-        self.videos, self.labelled, self.length = videos, labelled, length
+    def __init__(self, videos: Mapping[str, Any], *, labelled: Any = None, **kwargs: Any):
+        self.videos, self.labelled = videos, labelled
         super().__init__(**{'metainfo': METAINFO, **kwargs})
 
-    def load_frames(self) -> list[dict[str, Any]]:
-        return [
-            dict(video=video, time=time, maps={'depth': (video, time)})
-            for video, times in self.videos.items()
-            for time in (times if self.labelled is None else self.labelled)
-        ]
-
-    def find_frame(self, video: str, time: int) -> tuple[str, int] | None:
-        return (video, time) if time in self.videos[video] else None
-
-    def video_length(self, video: str) -> int | None:
-        return self.length
+    def load_frames(self) -> Iterator[Frame]:
+        for video, times in self.videos.items():
+            labelled = times if self.labelled is None else self.labelled
+            for time in dict.fromkeys([*labelled, *times]):
+                reference = (video, time)
+                yield Frame(
+                    video, time, reference if time in times else None, {'depth': reference} if time in labelled else {}
+                )
 
     def read_image(self, reference: tuple[str, int]) -> np.ndarray:
         return np.full((4, 6, 3), reference[1], dtype=np.uint8)
@@ -97,7 +93,7 @@ def test_random_offsets_come_from_the_draw_and_reach_all() -> None:
     assert offsets == [data[Draw(0, number)]['offset'] for number in range(60)]
 
 
-def test_a_still_has_one_picture_and_the_slots_of_its_offset() -> None:
+def test_a_still_has_one_image_and_the_slots_of_its_offset() -> None:
     data = Numbers({'v': [7]}, clip=dict(interval=5, offsets='all', still=True))
     assert [(item['offset'], item['slots'], times(item)) for item in data][2:4] == [
         (2, (-2, -1, 0), [7]),
@@ -156,7 +152,7 @@ def test_missing_skip_leaves_the_same_frames_whichever_offsets_are_asked_for(off
     videos = {'v': [0, 1, 2, 4, 5, 6, 7]}
     data = Numbers(videos, clip=dict(interval=4, offsets=offsets, missing='skip'))
     assert {item['time'] for item in data} == {7}
-    assert len(data) == (1 if offsets == 'random' else len(data.clip.possible_offsets))
+    assert len(data) == (1 if offsets == 'random' else len(data.items.clip.possible_offsets))
 
 
 def test_missing_skip_with_random_offsets_draws_from_all() -> None:
@@ -220,7 +216,7 @@ def test_no_history_drops_the_last_non_key_frame_in_so_many_draws() -> None:
     for item in items:
         # Nothing else changes: an item without history has its slots and frames, as any other.
         assert item['valid_slots'][::2] == (item['offset'] != 0, True)
-        assert item['slots'] == data.clip.slots(item['offset']) and len(times(item)) == 3
+        assert item['slots'] == data.items.clip.slots(item['offset']) and len(times(item)) == 3
     assert {item['offset'] for item in items if not item['valid_slots'][1]} == set(range(5))
 
 
@@ -290,29 +286,23 @@ def test_a_label_without_its_frame_is_skipped_with_its_clips() -> None:
 
 @pytest.mark.parametrize('single', [False, True])
 def test_a_clip_longer_than_the_video_is_an_error(single: bool) -> None:
-    with pytest.raises(ValueError, match=r"video 'v' has 4 frames, a clip needs 5; lower key_frame_interval"):
-        Numbers({'v': range(4)}, length=4, clip=dict(interval=5, single=single))
+    with pytest.raises(FileNotFoundError, match=r"frame -1 of video 'v'.*key_frame_interval"):
+        Numbers({'v': range(4)}, labelled=[3], clip=dict(interval=5, single=single))
     # With an interval of 2 the clip of offset 1 reaches two frames back.
-    with pytest.raises(ValueError, match='2 frames, a clip needs 3'):
-        Numbers({'v': range(2)}, length=2, clip=dict(interval=2, single=single))
-    assert len(Numbers({'v': range(5)}, labelled=[4], length=5, clip=dict(interval=5, single=single))) == 1
+    with pytest.raises(FileNotFoundError, match=r"frame -1 of video 'v'"):
+        Numbers({'v': range(2)}, labelled=[1], clip=dict(interval=2, single=single))
+    assert len(Numbers({'v': range(5)}, labelled=[4], clip=dict(interval=5, single=single))) == 1
 
 
 def test_a_video_shorter_than_a_clip_is_skipped_or_repeated() -> None:
-    class OfTwoLengths(Numbers):
-        def video_length(self, video: str) -> int:
-            return len(self.videos[video])
-
     videos = {'short': range(4), 'long': range(6)}
-    skipped = OfTwoLengths(videos, clip=dict(interval=5, missing='skip'))
+    skipped = Numbers(videos, clip=dict(interval=5, missing='skip'))
     assert [(item['video'], item['time']) for item in skipped] == [('long', 4), ('long', 5)]
-    repeated = OfTwoLengths(videos, clip=dict(interval=5, offsets=[4], missing='repeat'))
+    repeated = Numbers(videos, clip=dict(interval=5, offsets=[4], missing='repeat'))
     assert [times(item) for item in repeated][:4] == [[0, 0, 0], [0, 0, 1], [0, 1, 2], [0, 2, 3]]
     assert len(repeated) == 10
-    with pytest.raises(ValueError, match=r"video 'short' has 4 frames, a clip needs 5"):
-        OfTwoLengths(videos, clip=dict(interval=5, missing='error'))
-    assert len(Numbers({'v': range(4)}, length=4, clip=dict(interval=4, missing='skip'))) == 1
-    assert len(Numbers({'v': range(5)}, length=5, clip=dict(interval=5, offsets=[0], missing='skip'))) == 1
+    assert len(Numbers({'v': range(4)}, clip=dict(interval=4, missing='skip'))) == 1
+    assert len(Numbers({'v': range(5)}, clip=dict(interval=5, offsets=[0], missing='skip'))) == 1
 
 
 def test_nothing_left_is_an_error() -> None:
@@ -370,7 +360,7 @@ def test_draws_survive_wrappers() -> None:
 
 def test_workers_change_nothing() -> None:
     pipeline = [dict(type='mmmtl.LoadFrames'), dict(type='mmmtl.LoadMaps'), dict(type='mmmtl.RandomZoom', zooms=[1, 2])]
-    pipeline += [dict(type='mmmtl.ColourJitter'), dict(type='mmmtl.PackMultiTaskInputs')]
+    pipeline += [dict(type='mmmtl.ColorJitter'), dict(type='mmmtl.PackMultiTaskInputs')]
 
     def batches(workers: int) -> list[tuple[np.ndarray, int, np.ndarray]]:
         data = Numbers({'v': range(9)}, labelled=[5, 6, 7], clip=dict(interval=3), pipeline=pipeline)

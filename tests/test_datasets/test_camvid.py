@@ -45,7 +45,7 @@ def test_frames_of_a_full_rate_extraction(camvid: Path) -> None:
     for path in sorted((camvid / 'val').iterdir()):
         number = int(path.stem[-5:])
         path.rename(path.with_stem(f'0016E5_{(number - 7959) // 2 + 1:05d}'))
-    with pytest.raises(ValueError, match=r'0016E5_00003\.webp: the same frame as 0016E5_00002\.webp with frame_step=2'):
+    with pytest.raises(ValueError, match=r'0016E5_00003\.webp: .* 0016E5_00002\.webp; set frame_step'):
         build(camvid, 'val')
     for path in sorted((camvid / 'valannot').iterdir()):
         path.rename(path.with_stem(f'0016E5_{(int(path.stem[-5:]) - 7959) // 2 + 1:05d}'))

@@ -30,23 +30,6 @@ def test_slots_hold_frames_of_the_right_kind(interval: int) -> None:
         assert (None if last_non_key is None else now + last_non_key) == expected_non_key
 
 
-@pytest.mark.parametrize(
-    ('interval', 'offsets', 'length'),
-    [
-        (1, 'all', 1),
-        (2, 'all', 3),
-        (3, 'all', 3),
-        (5, 'all', 5),
-        (5, 'random', 5),
-        (5, [0], 2),
-        (5, [1], 3),
-        (5, [3], 4),
-    ],
-)
-def test_length_is_the_span_of_the_frames(interval: int, offsets: str | list[int], length: int) -> None:
-    assert Clip(interval=interval, offsets=offsets).length == length
-
-
 def test_offsets() -> None:
     assert Clip(interval=3, offsets='all').possible_offsets == [0, 1, 2]
     assert Clip(interval=3, offsets='random').possible_offsets == [0, 1, 2]

@@ -63,7 +63,7 @@ def test_clips_with_the_frames_between(cityscapes_dvps: Path) -> None:
     ]  # fmt: skip
     name = 'leftImg8bit_sequence/val/frankfurt/frankfurt_000000_000280_leftImg8bit.png'
     (cityscapes_dvps / name).unlink()
-    with pytest.raises(FileNotFoundError, match=rf'{name} is missing; the clip of labelled frame 284'):
+    with pytest.raises(FileNotFoundError, match=r'leftImg8bit_sequence/val/frankfurt: frame 280 .* labelled frame 284'):
         build(cityscapes_dvps, clip=dict(interval=5, offsets=[4]))
 
 
@@ -73,7 +73,7 @@ def test_clips_of_labelled_frames(cityscapes_dvps: Path) -> None:
     assert [[int(image[0, 0, 0]) for image in item['imgs']] for item in data] == [[4, 9, 14]]
     with pytest.raises(ValueError, match='frame_step must be at least 1, not 0'):
         build(cityscapes_dvps, frame_step=0)
-    with pytest.raises(ValueError, match=r'000000_000001_lindau_000003_000009_.*: the same frame as 000000_000000_'):
+    with pytest.raises(ValueError, match=r'000000_000001_lindau_000003_000009_.* 000000_000000_'):
         build(cityscapes_dvps, frame_step=10)
 
 

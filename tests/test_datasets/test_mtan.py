@@ -1,4 +1,4 @@
-"""MTAN's NumPy layouts and Auto-lambda's PNGs: pictures, void, units and errors by hand."""
+"""MTAN's NumPy layouts and Auto-lambda's PNGs: images, void, units and errors by hand."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_auto_lambda(tmp_path: Path) -> None:
 
 def test_what_is_wrong_is_named(nyuv2: Path, cityscapes: Path) -> None:
     wrong = {
-        'image': (np.full((64, 64, 3), 200.0), r'image/0\.npy: float64 from 200\.0 to 200\.0 is no picture of floats'),
+        'image': (np.full((64, 64, 3), 200.0), r'image/0\.npy: float64 from 200\.0 to 200\.0 is no image of floats'),
         'label': (
             np.full((64, 64), 0.5),
             r'label/0\.npy: labels \[0\.5\] are not whole numbers from -1 \(void\) to 12',
@@ -153,7 +153,7 @@ def test_what_is_wrong_is_named(nyuv2: Path, cityscapes: Path) -> None:
             build(MTANNYUv2, nyuv2, NYU)[0]
         path.write_bytes(kept)
     (nyuv2 / 'train/image/10.npy').unlink()
-    with pytest.raises(FileNotFoundError, match=r'train/image/10\.\* is missing, but there is a label for it'):
+    with pytest.raises(FileNotFoundError, match=r"'10' is missing, but there is a label for it: .*train/label/10\.npy"):
         build(MTANNYUv2, nyuv2, NYU)
     save(cityscapes, 'train/depth/0.npy', np.full((32, 64, 1), 3.0))
     with pytest.raises(ValueError, match=r'depth/0\.npy: 3\.0 to 3\.0 is no disparity p / 65535'):

@@ -180,13 +180,13 @@ def break_list(root: Path) -> None:
     [
         (break_png, r'segmentation/0001\.png: labels \[41\] are not whole numbers from 0 \(void\) to 40; check'),
         (break_suffix, r'depth/0001\.tif: not one of \.npy, \.mat; convert the file or remove it'),
-        (break_twice, r'depth/0001\.npy: the same name as 0001\.mat; remove one of them'),
+        (break_twice, r'depth/0001\.npy: .* 0001\.mat; remove one of them'),
         (break_shape, r'normals/0001\.npy: an array of shape \(3, 64, 64\) instead of \(H, W, 3\); convert'),
         (break_pickle, r'depth/0001\.npy: no readable array \(.*allow_pickle=False\); copy or convert'),
         (break_key, r"depth/0001\.mat: no variable 'depth', only \['labels'\]; check that this is the right folder"),
         (break_mat, r'depth/0001\.mat: no readable MATLAB file up to version 7\.2 \(.+\); save it again'),
-        (break_image, r'images/0001\.\* is missing, but there is a label for it'),
-        (break_list, r"gt_sets/train\.txt: no such list; check data_root, and that split is 'train' or 'val'"),
+        (break_image, r"'0001' is missing, but there is a label for it: .*segmentation/0001\.png"),
+        (break_list, r'gt_sets/train\.txt: no such list; check data_root and split'),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, damage: Any, message: str) -> None:

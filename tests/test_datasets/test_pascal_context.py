@@ -52,7 +52,7 @@ def alone(task: str) -> dict[str, Any]:
     return {task: TASKS[task]}
 
 
-def test_lists_and_pictures(pascal_mt: Path) -> None:
+def test_lists_and_images(pascal_mt: Path) -> None:
     train = build(pascal_mt)
     assert [item['data_samples'].video for item in train] == [FIRST, DOG, NOTHING]
     assert [tuple(item['inputs'].shape) for item in train] == [(3, 64, 64), (3, 61, 83), (3, 64, 64)]
@@ -61,7 +61,7 @@ def test_lists_and_pictures(pascal_mt: Path) -> None:
 
 
 @pytest.mark.parametrize('name', [FIRST, DOG, NOTHING])
-def test_every_map_has_the_size_of_its_picture(pascal_mt: Path, name: str) -> None:
+def test_every_map_has_the_size_of_its_image(pascal_mt: Path, name: str) -> None:
     maps = maps_of(pascal_mt, name)
     assert set(maps) == set(TASKS)
     assert {tuple(array.shape[1:]) for array in maps.values()} == {(61, 83) if name == DOG else (64, 64)}
@@ -253,11 +253,11 @@ def test_a_coloured_mask_is_refused(pascal_mt: Path) -> None:
         build(pascal_mt)[0]
 
 
-def test_absent_lists_and_pictures(pascal_mt: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"Context/test\.txt: no such list.*split is 'train' or 'val'"):
+def test_absent_lists_and_images(pascal_mt: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r'Context/test\.txt: no such list.* split'):
         build(pascal_mt, 'test')
     (pascal_mt / f'JPEGImages/{DOG}.jpg').unlink()
-    with pytest.raises(FileNotFoundError, match=rf'JPEGImages/{DOG}\.jpg is missing, but there is a label for it'):
+    with pytest.raises(FileNotFoundError, match=rf'{DOG}.* is missing, but there is a label for it'):
         build(pascal_mt)
 
 

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from mmmtl.datasets.synthetic import CLASSES, PALETTE, Frame, make_scene, render
+from mmmtl.datasets.synthetic import RenderedFrame, make_scene, render
 from mmmtl.datasets.synthetic.geometry import PosedSolid
 from mmmtl.datasets.synthetic.scene import (
     BALL,
@@ -29,7 +29,9 @@ from mmmtl.datasets.synthetic.scene import (
     Solid,
     Texture,
 )
+from mmmtl.tasks.classes import CLASSES as CLASS_LISTS
 
+CLASSES = tuple(CLASS_LISTS['synthetic'])
 TEXTURE = Texture('checker', ((0.8, 0.2, 0.2), (0.2, 0.2, 0.8)))
 HEIGHT, WIDTH = 65, 129
 SEEDS = range(8)
@@ -41,14 +43,14 @@ def scene_of(*solids: Solid, shell: Shell | None = None, height: float = 0.0, pi
     return Scene(seed=0, camera=camera, solids=solids, sky=TEXTURE, shell=shell)
 
 
-def rays_of(frame: Frame) -> np.ndarray:
+def rays_of(frame: RenderedFrame) -> np.ndarray:
     """Rays (H, W, 3) float64 with z = 1 in the camera frame, from the intrinsics."""
     rows, columns = np.mgrid[: frame.depth.shape[0], : frame.depth.shape[1]]
     pixels = np.stack([columns, rows, np.ones_like(rows)], axis=-1)
     return pixels @ np.linalg.inv(frame.intrinsics).T
 
 
-def points_of(frame: Frame) -> np.ndarray:
+def points_of(frame: RenderedFrame) -> np.ndarray:
     """World points (H, W, 3) float64 behind the pixels."""
     return (rays_of(frame) * frame.depth[..., None]) @ frame.pose[:3, :3].T + frame.pose[:3, 3]
 
@@ -154,7 +156,7 @@ def test_maps_keep_their_contract(seed: int) -> None:
         np.float32,
         bool,
     ]
-    assert frame.semseg.max() < len(CLASSES) == len(PALETTE)
+    assert frame.semseg.max() < len(CLASSES)
     assert ((frame.depth == 0) == sky).all() and ((length == 0) == sky).all()
     assert np.isfinite(frame.depth).all() and frame.depth[~sky].min() > 0.2 and frame.depth.max() < 20
     np.testing.assert_allclose(length[~sky], 1, atol=1e-5)
@@ -185,7 +187,7 @@ def test_static_points_land_on_the_same_surface_later(seed: int) -> None:
     assert np.median(np.abs(gap[clear])) < 1e-4
 
 
-def _outlines(frame: Frame) -> np.ndarray:
+def _outlines(frame: RenderedFrame) -> np.ndarray:
     """Pixels (H, W) whose 3x3 neighbourhood holds a jump in depth, a sharp edge or sky."""
     near = [np.roll(frame.normals, shift, axis=(0, 1)) for shift in np.ndindex(3, 3)]
     centre = np.roll(frame.normals, (1, 1), axis=(0, 1))

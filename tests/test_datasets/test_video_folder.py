@@ -108,18 +108,18 @@ def test_a_listed_video_without_frames(build, video_folder: Path) -> None:
 
 def test_two_files_of_one_frame(build, video_folder: Path, write_image) -> None:
     write_image(video_folder / 'frames/one/000001.png', np.zeros((6, 8, 3), np.uint8))
-    with pytest.raises(ValueError, match=r'000001\.png: the same number as 000001\.jpg'):
+    with pytest.raises(ValueError, match=r'000001\.png: .* 000001\.jpg'):
         build()
 
 
 def test_a_missing_frame(build, video_folder: Path) -> None:
     (video_folder / 'frames/one/000002.jpg').unlink()
-    with pytest.raises(FileNotFoundError, match=r'frames/one/000002\.\* is missing, but there is a label.*000002\.png'):
+    with pytest.raises(FileNotFoundError, match=r'frames/one: frame 2 .* there is a label.*000002\.png'):
         build()
     (video_folder / 'depth/one/000002.png').unlink()
     (video_folder / 'semseg/one/000002.png').unlink()
     (video_folder / 'normals/one/000002.png').unlink()
-    with pytest.raises(FileNotFoundError, match=r'frames/one/-?\d+\.\* is missing; the clip of labelled frame'):
+    with pytest.raises(FileNotFoundError, match=r'frames/one: frame -?\d+ .*; the clip of labelled frame'):
         build(clip=dict(interval=3, offsets='all'))
     counted = [(item['video'], item['time']) for item in build(clip=dict(interval=3, missing='skip'))]
     # Every labelled frame with the two before it.
@@ -127,7 +127,7 @@ def test_a_missing_frame(build, video_folder: Path) -> None:
 
 
 def test_a_clip_longer_than_the_video(build) -> None:
-    with pytest.raises(ValueError, match=r"video 'two' has 5 frames, a clip needs 6; lower key_frame_interval"):
+    with pytest.raises(FileNotFoundError, match=r"frame -1 of video 'one'.*key_frame_interval"):
         build(clip=dict(interval=6, missing='error'))
     assert len(build(clip=dict(interval=6, missing='repeat'))) == 11
     assert [(item['video'], item['time']) for item in build(clip=dict(interval=6, missing='skip'))] == [('one', 5)]

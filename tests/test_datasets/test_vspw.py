@@ -63,7 +63,7 @@ def test_time_is_counted_in_frames_at_hand(vspw: Path) -> None:
     assert [(item['video'], item['time']) for item in data] == [(v, t) for v in ('1_abc', '2_def') for t in (2, 3, 4)]
     greys = [[int(image[0, 0, 0]) for image in item['imgs']] for item in data][:3]
     assert np.abs(np.array(greys) - [[0, 40, 80], [40, 80, 120], [80, 120, 160]]).max() <= 2
-    with pytest.raises(FileNotFoundError, match=r'data/1_abc/origin: frame -2, counted from 0, is missing; the clip'):
+    with pytest.raises(FileNotFoundError, match=r'data/1_abc/origin: frame -2 of .* is missing; the clip'):
         build(vspw, clip=dict(interval=3, offsets=[2]))
 
 
@@ -87,7 +87,7 @@ def test_empty_files_are_left_out_with_a_warning(vspw: Path, caplog: pytest.LogC
 
 
 def test_what_is_not_there(vspw: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r'val\.txt: no such list; check data_root, and that split is'):
+    with pytest.raises(FileNotFoundError, match=r'val\.txt: no such list; check data_root and split'):
         build(vspw, split='val')
     (vspw / 'train.txt').write_text('1_abc\n3_ghi\n')
     with pytest.raises(FileNotFoundError, match=r'data/3_ghi/origin: no frames of a video that train\.txt lists'):

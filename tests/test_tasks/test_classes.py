@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from mmseg.datasets import CityscapesDataset
 
-from mmmtl.datasets import synthetic
 from mmmtl.tasks.classes import CLASSES, class_list
 
 
@@ -26,10 +25,6 @@ def test_cityscapes_is_that_of_mmseg() -> None:
 
     assert list(names) == list(CityscapesDataset.METAINFO['classes'])
     assert [list(colour) for colour in colours] == CityscapesDataset.METAINFO['palette']
-
-
-def test_synthetic_is_that_of_the_scenes() -> None:
-    assert class_list('synthetic') == (synthetic.CLASSES, synthetic.PALETTE)
 
 
 def test_names_without_colours_get_distinct_ones() -> None:

@@ -14,7 +14,7 @@ from mmmtl.datasets import MTANCityscapes, MTANNYUv2
 from mmmtl.datasets.conversion.archives import checked_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 from mmmtl.datasets.conversion.normal_signs import find_normal_signs, report_signs
-from mmmtl.datasets.readers import files_by_stem
+from mmmtl.datasets.readers import list_stems
 
 SPLITS = dict(nyuv2=dict(train=795, val=654), cityscapes=dict(train=2975, val=500))
 CLASSES = dict(nyuv2=MTANNYUv2, cityscapes=MTANCityscapes)
@@ -36,7 +36,7 @@ def count(root: Path, dataset: str) -> tuple[dict[str, int], dict[str, int]]:
     present = {folder for folder in labels if any((root / split / folder).is_dir() for split in SPLITS[dataset])}
     folders = sorted({'image', 'depth', *present})
     pairs = [(split, folder, number) for split, number in SPLITS[dataset].items() for folder in folders]
-    counts = {f'{split}/{folder}': len(files_by_stem(root / split / folder)) for split, folder, _ in pairs}
+    counts = {f'{split}/{folder}': len(list_stems(root / split / folder)) for split, folder, _ in pairs}
     return counts, {f'{split}/{folder}': number for split, folder, number in pairs}
 
 

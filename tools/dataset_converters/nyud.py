@@ -22,7 +22,7 @@ from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 from mmmtl.datasets.conversion.normal_signs import find_normal_signs, report_signs
 from mmmtl.datasets.conversion.nyu_labeled import SPLITS, open_labeled, read_class_mapping, read_splits
 from mmmtl.datasets.nyud import READABLE
-from mmmtl.datasets.readers import files_by_stem
+from mmmtl.datasets.readers import list_stems
 from mmmtl.io.images import write_png
 
 
@@ -66,7 +66,7 @@ def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
         counts[split], expected[split] = len(names), number
         for folder in READABLE:
             if folder == 'images' or (root / folder).is_dir():
-                counts[f'{folder}/{split}'] = len(names & set(files_by_stem(root / folder)))
+                counts[f'{folder}/{split}'] = len(names & set(list_stems(root / folder)))
                 expected[f'{folder}/{split}'] = number
     return counts, expected
 

@@ -29,7 +29,7 @@ from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 from mmmtl.datasets.conversion.normal_signs import DOUBTFUL, find_normal_signs, report_signs
 from mmmtl.datasets.conversion.nyu_labeled import SPLITS, open_labeled, read_class_mapping, read_splits, read_strings
 from mmmtl.datasets.nyuv2 import classes_13
-from mmmtl.datasets.readers import check_signs, decode_normals, files_by_stem, unit_normals
+from mmmtl.datasets.readers import check_signs, decode_normals, list_stems, unit_normals
 from mmmtl.io.arrays import read_npy
 from mmmtl.io.images import read_image, read_raw, write_png
 
@@ -164,7 +164,7 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
     """Write clips and labels of the official file, and count them."""
     mapping = read_class_mapping(args.classes)
     signs = check_signs(args.normal_signs)
-    normals = {} if args.normals is None else files_by_stem(args.normals)
+    normals = {} if args.normals is None else list_stems(args.normals)
     scenes = find_scenes(args.raw)
     timelines: dict[str, list[RawFrame]] = {}
     before = Clip(interval=args.key_frame_interval).length - 1

@@ -24,7 +24,7 @@ from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 from mmmtl.datasets.conversion.normal_signs import report_facing
 from mmmtl.datasets.pascal.labels import VOC_OF_CONTEXT
 from mmmtl.datasets.pascal.parts import read_objects
-from mmmtl.datasets.readers import decode_normals, files_by_stem
+from mmmtl.datasets.readers import decode_normals, list_stems
 from mmmtl.io.arrays import read_mat
 from mmmtl.io.images import read_raw, write_png
 
@@ -97,7 +97,7 @@ def list_parts(root: Path) -> None:
         path = root / 'ImageSets' / 'Parts' / f'{split}.txt'
         if path.exists() or not (root / 'human_parts').is_dir():
             continue
-        files = files_by_stem(root / 'human_parts')
+        files = list_stems(root / 'human_parts')
         classes = {
             name: [kind if mask.any() else -1 for kind, mask, _ in read_objects(files[name])]
             for name in track(names_of(root, split), description=f'Looking for people in {split}', transient=True)
@@ -110,7 +110,7 @@ def list_parts(root: Path) -> None:
 def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
     """How many names, images and labels of each kind there are, and how many there must be."""
     files = {
-        kind: set[str]().union(*(files_by_stem(root / folder) for folder in folders))
+        kind: set[str]().union(*(list_stems(root / folder) for folder in folders))
         for kind, folders in FOLDERS.items()
         if kind == 'images' or any((root / folder).is_dir() for folder in folders)
     }

@@ -10,7 +10,7 @@ train_pipeline = [
     dict(type='StillToClip', fov=50.0, max_speed=1.0, max_turn=3.0),
     dict(type='RandomZoom', zooms=(1.0, 1.2, 1.5)),
     dict(type='RandomFlip'),
-    dict(type='ColourJitter'),
+    dict(type='ColorJitter'),
     dict(type='PackMultiTaskInputs'),
 ]
 test_pipeline = [

@@ -12,7 +12,7 @@ train_pipeline = [
     dict(type='Resize', size=(256, 384)),
     dict(type='RandomZoom', zooms=(1.0, 1.2, 1.5)),
     dict(type='RandomFlip'),
-    dict(type='ColourJitter'),
+    dict(type='ColorJitter'),
     dict(type='PackMultiTaskInputs'),
 ]
 test_pipeline = [

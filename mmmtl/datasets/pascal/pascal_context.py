@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from mmmtl.datasets.base import MultiTaskDataset
-from mmmtl.datasets.readers import as_map, check_signs, decode_normals
+from mmmtl.datasets.frames import Frame
+from mmmtl.datasets.readers import as_map, check_signs, decode_normals, read_names
 from mmmtl.io.arrays import read_mat
-from mmmtl.io.images import read_image, read_raw
+from mmmtl.io.images import read_raw
 from mmmtl.ops.edges.thinning import thin
 from mmmtl.registry import DATASETS
+from mmmtl.tasks.base import IGNORE
 
 from .labels import INDOOR
 from .parts import PERSON, read_classes, read_parts
@@ -61,55 +63,37 @@ class PASCALContext(MultiTaskDataset):
         normal_signs: factors 1 or -1 that turn the stored x, y, z into those of the package (x right, y down, z
             forward). The data set does not say what its axes are; its scores do not depend on it, ATRC's label contexts
             do. `tools/dataset_converters/pascal_context.py` says which way z points. In use the vectors turn with the
-            picture like ours, so x and y must change their signs together.
+            image like ours, so x and y must change their signs together.
 
     Raises:
         FileNotFoundError: no list of the split.
         ValueError: `normal_signs` other than 1 and -1, or a file of another form.
     """
 
-    def __init__(
-        self, data_root: str, *, split: str, normal_signs: tuple[int, int, int] = (1, 1, 1), **kwargs: Any
-    ) -> None:
-        self.split = split
-        self.normal_signs = check_signs(normal_signs)
-        super().__init__(data_root, **kwargs)
+    split: str
+    normal_signs: tuple[int, int, int] = (1, 1, 1)
 
-    def load_frames(self) -> list[dict[str, Any]]:
-        """Each image of the split: a video of one frame."""
-        root = Path(self.data_root)
-        names = root / 'ImageSets' / 'Context' / f'{self.split}.txt'
-        if not names.is_file():
-            raise FileNotFoundError(f"{names}: no such list; check data_root, and that split is 'train' or 'val'")
+    def load_frames(self) -> Iterator[Frame]:
+        """Return the images of the split."""
+        check_signs(self.normal_signs)
+        root = self.root
+        names = read_names(root / 'ImageSets' / 'Context' / f'{self.split}.txt')
         classes = read_classes(root / 'ImageSets' / 'Parts' / f'{self.split}.txt')
-        frames = []
-        for name in names.read_text().split():
+        for name in names:
             files = {source: [root / form.format(name=name) for form in forms] for source, forms in FILES.items()}
             maps = {source: next((file for file in some if file.exists()), None) for source, some in files.items()}
             if PERSON not in classes.get(name, [PERSON]):
                 del maps['human_parts']
-            frames.append(dict(video=name, time=0, maps={source: file for source, file in maps.items() if file}))
-        return frames
-
-    def find_frame(self, video: str, time: int) -> Path | None:
-        """The image's file."""
-        path = self._picture_of(video)
-        return path if time == 0 and path.exists() else None
-
-    def frame_name(self, video: str, time: int) -> str:
-        """The file."""
-        return str(self._picture_of(video))
-
-    def read_image(self, reference: Path) -> np.ndarray:
-        """An image."""
-        return read_image(reference)
+            image = self._image_path(name)
+            found = {source: file for source, file in maps.items() if file is not None}
+            yield Frame(name, 0, image if image.exists() else None, found)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """A label map, see the class."""
+        """Return a map, see the class."""
         if source == 'human_parts':
             if (labels := read_parts(reference)) is not None:
                 return labels
-            return np.full(self.read_image(self._picture_of(reference.stem)).shape[:2], 255, dtype=np.uint8)
+            return np.full(self.read_image(self._image_path(reference.stem)).shape[:2], IGNORE, dtype=np.uint8)
         if source == 'edge' and reference.suffix == '.mat':
             return label_edges(self._read_labels(reference.stem)).astype(np.float32)
         array = as_map(read_raw(reference), reference, channels=3 if source == 'normals' else 1)
@@ -126,11 +110,11 @@ class PASCALContext(MultiTaskDataset):
             return array
         return (array > (127 if source == 'saliency' else 0)).astype(np.float32)
 
-    def _picture_of(self, name: str) -> Path:
-        return Path(self.data_root) / 'JPEGImages' / f'{name}.jpg'
+    def _image_path(self, name: str) -> Path:
+        return self.root / 'JPEGImages' / f'{name}.jpg'
 
     def _read_labels(self, name: str) -> np.ndarray:
-        return read_mat(Path(self.data_root) / LABELS.format(name=name), 'LabelMap')
+        return read_mat(self.root / LABELS.format(name=name), 'LabelMap')
 
 
 def label_edges(labels: np.ndarray) -> np.ndarray:

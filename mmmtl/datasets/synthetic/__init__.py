@@ -2,8 +2,8 @@
 
 from .flow import scene_flow
 from .layout import make_scene
-from .render import Frame, render
-from .scene import CLASSES, PALETTE, Scene
+from .render import RenderedFrame, render
+from .scene import Scene
 from .video import SyntheticVideo
 
-__all__ = ['CLASSES', 'PALETTE', 'Frame', 'Scene', 'SyntheticVideo', 'make_scene', 'render', 'scene_flow']
+__all__ = ['RenderedFrame', 'Scene', 'SyntheticVideo', 'make_scene', 'render', 'scene_flow']

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .geometry import NEAR, PosedSolid
-from .render import Frame, camera_rays
+from .render import RenderedFrame, camera_rays
 from .scene import Scene
 
 
-def scene_flow(scene: Scene, frame: Frame, t: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def scene_flow(scene: Scene, frame: RenderedFrame, t: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Where what a frame shows is in the next one.
 
     Args:

@@ -19,11 +19,11 @@ _WALLS = {'left': (0, -1), 'right': (0, 1), 'near': (2, -1), 'far': (2, 1)}
 
 
 @dataclass(frozen=True)
-class Frame:
+class RenderedFrame:
     """One rendered frame; pixel (row i, column j) is the ray through the image point (x=j, y=i).
 
     image: (H, W, 3) uint8 BGR.
-    semseg: (H, W) uint8, indices into `CLASSES`.
+    semseg: (H, W) uint8, labels of `synthetic`.
     depth: (H, W) float32, metres along the optical axis, 0 = none (sky).
     normals: (H, W, 3) float32, unit vectors in the camera frame (x right, y down, z forward) that point to the camera;
         zero where there is none (sky).
@@ -55,7 +55,7 @@ class _Buffers:
     color: Floats
 
 
-def render(scene: Scene, t: int, height: int, width: int) -> Frame:
+def render(scene: Scene, t: int, height: int, width: int) -> RenderedFrame:
     """Ray-cast frame `t` of a scene.
 
     Args:
@@ -98,7 +98,7 @@ def render(scene: Scene, t: int, height: int, width: int) -> Frame:
     _draw_sky(out, sky, scene.sky, table)
     out.depth[sky] = 0
     is_moving = np.array([solid.motion is not None for solid in scene.solids] + [False])
-    return Frame(
+    return RenderedFrame(
         image=_expose(out.color, scene, t).reshape(height, width, 3),
         semseg=out.label.reshape(height, width),
         depth=out.depth.reshape(height, width),

@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-CLASSES = ('ground', 'wall', 'ceiling', 'sky', 'box', 'ball', 'pillar')
-PALETTE = ((128, 64, 128), (70, 70, 70), (190, 153, 153), (70, 130, 180), (0, 0, 142), (220, 20, 60), (250, 170, 30))
-GROUND, WALL, CEILING, SKY, BOX, BALL, PILLAR = range(len(CLASSES))
+from mmmtl.tasks.classes import CLASSES
+
+GROUND, WALL, CEILING, SKY, BOX, BALL, PILLAR = range(len(CLASSES['synthetic']))
 
 Pattern = Literal['stripes', 'checker', 'dots', 'bricks', 'tiles', 'windows', 'crate', 'blotches']
 Shape = Literal['box', 'sphere', 'cylinder']

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from dataclasses import field
+from typing import NamedTuple
 
 import numpy as np
 
 from mmmtl.datasets.base import MultiTaskDataset
+from mmmtl.datasets.frames import Frame
 from mmmtl.registry import DATASETS
 
 from .flow import scene_flow
 from .layout import make_scene
-from .render import Frame, render
+from .render import RenderedFrame, render
 from .scene import Scene
 
 SEEDS = {'train': 0, 'val': 1_000_000, 'test': 2_000_000}
@@ -47,53 +50,41 @@ class SyntheticVideo(MultiTaskDataset):
         size: (height, width).
     """
 
-    def __init__(self, *, split: str, num_videos: int, length: int, size: tuple[int, int], **kwargs: Any) -> None:
-        if split not in SEEDS:
-            raise ValueError(f'split must be one of {sorted(SEEDS)}, not {split!r}')
-        self.split = split
-        self.num_videos = num_videos
-        self.length = length
-        self.size = (size[0], size[1])
-        self._scenes: dict[str, Scene] = {}
-        self._rendered: dict[FrameReference, Frame] = {}
-        super().__init__(**kwargs)
+    split: str
+    num_videos: int
+    length: int
+    size: tuple[int, int]
+    _scenes: dict[str, Scene] = field(init=False, default_factory=dict)
+    _rendered: dict[FrameReference, RenderedFrame] = field(init=False, default_factory=dict)
 
-    def load_frames(self) -> list[dict[str, Any]]:
-        """Every frame of every video."""
-        frames = []
+    def load_frames(self) -> Iterator[Frame]:
+        """Return every frame of every video."""
+        if self.split not in SEEDS:
+            raise ValueError(f'split must be one of {sorted(SEEDS)}, not {self.split!r}')
         for number in range(self.num_videos):
             video = f'{self.split}_{number:04d}'
             self._scenes[video] = make_scene(SEEDS[self.split] + number)
             for time in range(self.length):
-                maps = dict.fromkeys(('semseg', 'depth', 'normals'), FrameReference(video, time))
-                frames.append(dict(video=video, time=time, maps=maps))
-        return frames
-
-    def find_frame(self, video: str, time: int) -> FrameReference | None:
-        """Every frame inside the video."""
-        return FrameReference(video, time) if 0 <= time < self.length else None
-
-    def video_length(self, video: str) -> int:
-        """Frames of each video."""
-        return self.length
+                reference = FrameReference(video, time)
+                yield Frame(video, time, reference, dict.fromkeys(('semseg', 'depth', 'normals'), reference))
 
     def read_image(self, reference: FrameReference) -> np.ndarray:
-        """The picture of a frame."""
+        """Return the image of a frame."""
         return self._render(reference).image.copy()
 
     def read_map(self, source: str, reference: FrameReference) -> np.ndarray:
-        """A map of a frame."""
+        """Return a map of a frame."""
         return getattr(self._render(reference), source).copy()
 
     def read_flow(self, video: str, time: int) -> tuple[np.ndarray, np.ndarray]:
-        """The exact motion from a frame to the next, see `MultiTaskDataset.read_flow`."""
+        """Return the exact motion from a frame to the next, see `MultiTaskDataset.read_flow`."""
         return scene_flow(self._scenes[video], self._render(FrameReference(video, time)), time)
 
-    def _render(self, reference: FrameReference) -> Frame:
+    def _render(self, reference: FrameReference) -> RenderedFrame:
         if reference in self._rendered:
             return self._rendered[reference]
         frame = render(self._scenes[reference.video], reference.time, *self.size)
         if self._rendered and len(self._rendered) * frame.semseg.size * BYTES_PER_PIXEL >= KEPT_BYTES:
-            self._rendered.popitem()  # room for this one: its picture and maps are asked for one after another
+            self._rendered.popitem()  # room for this one: its image and maps are asked for one after another
         self._rendered[reference] = frame
         return frame

@@ -3,11 +3,11 @@
 from .formatting import PackMultiTaskInputs, to_tensor
 from .geometric import GeometricTransform, RandomCrop, RandomFlip, RandomRotate, RandomScale, RandomZoom, Resize
 from .loading import LoadFrames, LoadMaps
-from .photometric import ColourJitter
+from .photometric import ColorJitter
 from .still_to_clip import StillToClip
 
 __all__ = [
-    'ColourJitter',
+    'ColorJitter',
     'GeometricTransform',
     'LoadFrames',
     'LoadMaps',

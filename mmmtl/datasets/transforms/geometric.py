@@ -68,8 +68,8 @@ class GeometricTransform(BaseTransform):
             change: what became of the camera; None leaves the values alone.
 
         Raises:
-            ValueError: the maps no longer fit the pictures, after `Resize(maps=False)`; or the item has a `flow`, which
-                stays that of the original picture, and this is no plain resize.
+            ValueError: the maps no longer fit the images, after `Resize(maps=False)`; or the item has a `flow`, which
+                stays that of the original image, and this is no plain resize.
         """
         size = results['imgs'][0].shape[:2]
         if results.get('flow') is not None and not isinstance(self, Resize):
@@ -77,7 +77,7 @@ class GeometricTransform(BaseTransform):
         for name, array in results['gt_maps'].items():
             if array.shape[:2] != size:
                 raise ValueError(
-                    f'{type(self).__name__}: a map of task {name!r} has {array.shape[:2]} pixels, the picture {size}; '
+                    f'{type(self).__name__}: a map of task {name!r} has {array.shape[:2]} pixels, the image {size}; '
                     'Resize(maps=False) must be the last geometric transform'
                 )
         results['imgs'] = [on_image(image) for image in results['imgs']]
@@ -113,7 +113,7 @@ class Resize(GeometricTransform):
 
 @TRANSFORMS.register_module()
 class RandomZoom(GeometricTransform):
-    """A random crop, enlarged to the whole picture: the scene comes nearer.
+    """A random crop, enlarged to the whole image: the scene comes nearer.
 
     Depth is divided by the zoom and disparity multiplied, as in MTAN's training (the intrinsics stay the same).
 
@@ -145,7 +145,7 @@ class RandomCrop(GeometricTransform):
     """A random crop of a fixed size; no value of any map changes.
 
     Args:
-        size: (height, width), at most the picture's.
+        size: (height, width), at most the image's.
     """
 
     def __init__(self, size: Size) -> None:
@@ -181,8 +181,7 @@ class RandomRotate(GeometricTransform):
     """A roll of the camera about its optical axis; normals turn, corners lose their labels.
 
     Args:
-        max_angle: the angle is uniform in [-max_angle, max_angle] degrees, counter-clockwise for who looks at the
-            picture.
+        max_angle: the angle is uniform in [-max_angle, max_angle] degrees, counter-clockwise as displayed.
         prob: probability.
     """
 
@@ -211,9 +210,9 @@ class RandomRotate(GeometricTransform):
 
 @TRANSFORMS.register_module()
 class RandomScale(GeometricTransform):
-    """Enlarges or shrinks the picture about its middle and keeps its size: the scene comes nearer or moves away.
+    """Enlarges or shrinks the image about its middle and keeps its size: the scene comes nearer or moves away.
 
-    Depth is divided by the factor and disparity multiplied, as by `RandomZoom`. The margin of a shrunk picture is
+    Depth is divided by the factor and disparity multiplied, as by `RandomZoom`. The margin of a shrunk image is
     mirrored and has no labels.
 
     Args:
@@ -243,9 +242,9 @@ def crop_window(rng: np.random.Generator, size: Size, crop: Size) -> tuple[slice
     """A random window of `crop` inside `size`.
 
     Raises:
-        ValueError: the crop is larger than the picture.
+        ValueError: the crop is larger than the image.
     """
     if crop[0] > size[0] or crop[1] > size[1]:
-        raise ValueError(f'crop {crop} (height, width) is larger than the picture {size}; resize first')
+        raise ValueError(f'crop {crop} (height, width) is larger than the image {size}; resize first')
     top, left = (int(rng.integers(s - c + 1)) for s, c in zip(size, crop, strict=True))
     return slice(top, top + crop[0]), slice(left, left + crop[1])

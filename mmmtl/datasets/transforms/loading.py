@@ -1,4 +1,4 @@
-"""Loading the pictures and maps of an item through its data set's readers."""
+"""Loading the images and maps of an item through its data set's readers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmmtl.tasks import Task
 
 @TRANSFORMS.register_module()
 class LoadFrames(BaseTransform):
-    """Reads the pictures of an item: `imgs`, one (H, W, 3) uint8 BGR array for each of its `frames`.
+    """Reads the images of an item: `imgs`, one (H, W, 3) uint8 BGR array for each of its `frames`.
 
     Raises:
         ValueError: a file is no readable image, or the frames of a clip have different sizes.
@@ -42,7 +42,7 @@ class LoadMaps(BaseTransform):
     """Reads the label maps of an item: `gt_maps`, one array for each task that is labelled there.
 
     Raises:
-        ValueError: a map is no map of its task, or has not the size of its picture.
+        ValueError: a map is no map of its task, or has not the size of its image.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class LoadMaps(BaseTransform):
             check_kind(array, task, str(ref))
             if array.shape[:2] != results['ori_shape']:
                 raise ValueError(
-                    f'{ref}: the map of task {name!r} has {array.shape[:2]} pixels, its picture {results["img_path"]} '
+                    f'{ref}: the map of task {name!r} has {array.shape[:2]} pixels, its image {results["img_path"]} '
                     f'has {results["ori_shape"]} (height, width); they must be equal'
                 )
             results['gt_maps'][name] = array

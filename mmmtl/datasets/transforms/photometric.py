@@ -12,7 +12,7 @@ from mmmtl.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()
-class ColourJitter(BaseTransform):
+class ColorJitter(BaseTransform):
     """Random brightness, contrast, saturation and hue, the same for all frames of a clip.
 
     Args:

@@ -1,4 +1,4 @@
-"""Video from stills: a clip from one labelled picture by a camera that turns in place."""
+"""Video from stills: a clip from one labelled image by a camera that turns in place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .geometric import GeometricTransform, Size, warp_image, warp_map
 
 @TRANSFORMS.register_module()
 class StillToClip(GeometricTransform):
-    """Makes the frames of a clip (`slots` of the data set, `clip.still`) from its one labelled picture.
+    """Makes the frames of a clip (`slots` of the data set, `clip.still`) from its one labelled image.
 
     The camera turns about its centre on a smooth random path. What it sees is a homography of the still whatever the
     depth, so labels, depth and normals of every view are exact: normals turn, depth is that along the new axis. What
@@ -41,7 +41,7 @@ class StillToClip(GeometricTransform):
         """See the class."""
         if len(results['imgs']) != 1:
             raise ValueError(
-                f'{results.get("img_path")}: StillToClip makes clips of single pictures; give the data set '
+                f'{results.get("img_path")}: StillToClip makes clips of single images; give the data set '
                 'clip=dict(still=True, ...)'
             )
         (still,) = results['imgs']

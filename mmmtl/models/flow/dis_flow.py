@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmmtl.io.images import LUMA
 from mmmtl.models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
 from mmmtl.registry import MODELS
 
 from .base import FlowEstimator
 
-LUMA = (0.299, 0.587, 0.114)
 PRESETS = dict(
     ultrafast=cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
     fast=cv2.DISOPTICAL_FLOW_PRESET_FAST,

@@ -238,8 +238,8 @@ def test_crop_windows_reach_every_place() -> None:
 
 
 @pytest.mark.parametrize('size', [(5, 3), (2, 7)])
-def test_a_crop_larger_than_the_picture(item, size: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match=rf'crop \({size[0]}, {size[1]}\).*larger than the picture \(4, 6\); resize'):
+def test_a_crop_larger_than_the_image(item, size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=rf'crop \({size[0]}, {size[1]}\).*larger than the image \(4, 6\); resize'):
         RandomCrop(size=size)(item(4, 6, np.random.default_rng(0)))
 
 

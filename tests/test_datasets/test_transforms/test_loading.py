@@ -79,7 +79,7 @@ def test_source_and_conversion(item) -> None:
 @pytest.mark.parametrize(
     ('maps', 'message'),
     [
-        (dict(semseg='small'), r"small: the map of task 'semseg' has \(2, 3\) pixels, its picture f0 has \(4, 6\)"),
+        (dict(semseg='small'), r"small: the map of task 'semseg' has \(2, 3\) pixels, its image f0 has \(4, 6\)"),
         (dict(semseg='vectors'), r"vectors: 3 channels, but a map of task 'semseg' \(SemanticSegmentation\) has 1"),
         (dict(normals='metres'), r"metres: 1 channels, but a map of task 'normals' \(SurfaceNormals\) has 3"),
         (dict(semseg='metres'), r"metres: float32 values, but a map of task 'semseg'.*integers; write labels as uint8"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmmtl.datasets.transforms import ColourJitter
+from mmmtl.datasets.transforms import ColorJitter
 from mmmtl.datasets.transforms.photometric import colour_matrix
 
 BLUE, GREEN, RED = np.eye(3)
@@ -13,7 +13,7 @@ BLUE, GREEN, RED = np.eye(3)
 
 def jitter(make_results, scripted, imgs: list[np.ndarray], factors: tuple[float, float, float], hue: float) -> list:
     results = make_results(imgs, {}, rng=scripted(np.array(factors), hue))
-    return ColourJitter()(results)['imgs']
+    return ColorJitter()(results)['imgs']
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_saturation_goes_to_grey() -> None:
 
 def test_nothing_asked_nothing_changed(make_results, image: np.ndarray) -> None:
     results = make_results([image], {})
-    assert np.array_equal(ColourJitter(brightness=0, contrast=0, saturation=0, hue=0)(results)['imgs'][0], image)
+    assert np.array_equal(ColorJitter(brightness=0, contrast=0, saturation=0, hue=0)(results)['imgs'][0], image)
 
 
 def test_formula(make_results, scripted) -> None:
@@ -65,7 +65,7 @@ def test_all_frames_change_alike(make_results, scripted, image: np.ndarray) -> N
 def test_factors_stay_in_their_limits(make_results) -> None:
     grey = np.full((2, 2, 3), 100, np.uint8)
     values = [
-        int(ColourJitter(brightness=0.2)(make_results([grey], {}, rng=np.random.default_rng(i)))['imgs'][0][0, 0, 0])
+        int(ColorJitter(brightness=0.2)(make_results([grey], {}, rng=np.random.default_rng(i)))['imgs'][0][0, 0, 0])
         for i in range(200)
     ]
     assert 80 <= min(values) < 84 and 116 < max(values) <= 120

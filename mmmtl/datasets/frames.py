@@ -1,0 +1,68 @@
+"""The frames of a data set: where their images and maps are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FrameKey = tuple[str, int]
+"""A video and a time in it, the number of the frame."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A moment of a video, or a still: a video of one frame, at time 0.
+
+    Args:
+        video: name of the video.
+        time: number of the frame; consecutive frames have consecutive numbers.
+        image: reference of the image, which `read_image` of the data set understands; None where it is missing.
+        maps: {source: reference} of the labels, which `read_map` understands; a missing label is a missing key.
+    """
+
+    video: str
+    time: int
+    image: Any
+    maps: Mapping[str, Any] = field(default_factory=dict)
+
+
+def join_files(images: Mapping[FrameKey, Path], maps: Mapping[str, Mapping[FrameKey, Path]]) -> list[Frame]:
+    """Return a frame for each (video, time) that has an image or a map, sorted."""
+    keys = sorted(set(images).union(*maps.values()))
+    return [
+        Frame(*key, images.get(key), {source: files[key] for source, files in maps.items() if key in files})
+        for key in keys
+    ]
+
+
+class FrameIndex:
+    """References of the images of all frames, found by video and time.
+
+    Args:
+        name: of the data set, for messages.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._images: dict[str, dict[int, Any]] = {}
+
+    def add(self, frame: Frame) -> None:
+        """Add the image of a frame.
+
+        Raises:
+            ValueError: the frame has another image already.
+        """
+        images = self._images.setdefault(frame.video, {})
+        if frame.image is not None and images.setdefault(frame.time, frame.image) != frame.image:
+            raise ValueError(f'{frame.image}: the same frame as {images[frame.time]}; remove one of them')
+
+    def find(self, video: str, time: int) -> Any | None:
+        """Return the reference of an image, None where there is no such frame."""
+        return self._images[video].get(time)
+
+    def describe(self, video: str, time: int) -> str:
+        """Return what a frame is called in a message: the folder of its video's images, its number and its video."""
+        known = next(iter(self._images[video].values()), None)
+        return f'{known.parent if isinstance(known, Path) else self.name}: frame {time} of video {video!r}'

@@ -1,0 +1,150 @@
+"""The items of a data set: labelled frames alone, clips that end in one, or all frames of whole videos."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from .clip import Clip
+from .frames import Frame, FrameIndex
+
+Item = dict[str, Any]
+
+
+class Items(ABC):
+    """What a data set makes of its labelled frames.
+
+    An item goes to the pipeline with `video` and `time` of its frame, `frames`, the references of its images, and
+    `maps`, {source: reference}.
+    """
+
+    @abstractmethod
+    def make(self, labelled: Sequence[Frame], index: FrameIndex) -> list[Item]:
+        """Return the items of labelled frames, all of which have an image."""
+
+    def complete(self, item: Item, index: FrameIndex) -> None:
+        """Fill in what an item draws from `item['rng']` each time that it is used; here nothing."""
+
+
+class Stills(Items):
+    """Labelled frames, each alone.
+
+    Args:
+        clip: leave out the frames that would have no such clip; None keeps all.
+    """
+
+    def __init__(self, clip: Clip | None = None) -> None:
+        self.clip = clip
+
+    def make(self, labelled: Sequence[Frame], index: FrameIndex) -> list[Item]:
+        """Return an item for each labelled frame."""
+        kept = labelled if self.clip is None else frames_with_clips(labelled, self.clip, index)
+        return [single_item(frame) for frame in kept]
+
+
+class Clips(Items):
+    """Clips that end in a labelled frame.
+
+    Their items also have `offset`, `slots` (times relative to the current frame) and `valid_slots`.
+    """
+
+    def __init__(self, clip: Clip) -> None:
+        self.clip = clip
+
+    def make(self, labelled: Sequence[Frame], index: FrameIndex) -> list[Item]:
+        """Return an item for each labelled frame and offset, or for each frame where offsets are drawn."""
+        offsets = self.clip.possible_offsets
+        groups = [offsets] if self.clip.offsets == 'random' else [[offset] for offset in offsets]
+        frames = frames_with_clips(labelled, self.clip, index)
+        return [dict(single_item(frame), offsets=group) for frame in frames for group in groups]
+
+    def complete(self, item: Item, index: FrameIndex) -> None:
+        """Draw the offset and whether the last non-key frame is left out, and find the images."""
+        rng, offsets = item['rng'], item.pop('offsets')
+        offset = offsets[int(rng.integers(len(offsets)))] if len(offsets) > 1 else offsets[0]
+        slots = self.clip.slots(offset)
+        valid = [slot is not None for slot in slots]
+        if self.clip.no_history:
+            valid[1] &= bool(rng.random() >= self.clip.no_history)
+        item.update(offset=offset, slots=slots, valid_slots=tuple(valid))
+        if not self.clip.still:
+            item['frames'] = find_clip(item['video'], item['time'], offset, self.clip, index)
+
+
+class WholeVideos(Items):
+    """All frames around and between the labelled ones, video by video, each alone and with the labels that it has."""
+
+    def make(self, labelled: Sequence[Frame], index: FrameIndex) -> list[Item]:
+        """Return the frames of each video in order: those between labelled ones, and on to the next gap."""
+        videos: dict[str, dict[int, Frame]] = {}
+        for frame in labelled:
+            videos.setdefault(frame.video, {})[frame.time] = frame
+        items = []
+        for video, known in videos.items():
+            first, last = min(known), max(known)
+            while index.find(video, first - 1) is not None:
+                first -= 1
+            while index.find(video, last + 1) is not None:
+                last += 1
+            frames = (known.get(time) or Frame(video, time, index.find(video, time)) for time in range(first, last + 1))
+            items += [single_item(frame) for frame in frames if frame.image is not None]
+        return items
+
+
+def choose_items(clip: Clip | None, *, whole_videos: bool) -> Items:
+    """Return the kind of items that a data set's arguments ask for.
+
+    Raises:
+        ValueError: whole videos of stills.
+    """
+    if whole_videos:
+        if clip is not None and clip.still:
+            raise ValueError('a data set of stills (clip.still) has no whole videos')
+        return WholeVideos()
+    return Stills(clip) if clip is None or clip.single else Clips(clip)
+
+
+def single_item(frame: Frame) -> Item:
+    """Return the item of a frame alone."""
+    return dict(video=frame.video, time=frame.time, maps=frame.maps, frames=[frame.image])
+
+
+def frames_with_clips(labelled: Sequence[Frame], clip: Clip, index: FrameIndex) -> list[Frame]:
+    """Return the labelled frames that have a clip at every offset.
+
+    Raises:
+        FileNotFoundError: see `find_clip`.
+    """
+    if clip.still:
+        return list(labelled)
+    # A test at some offsets scores the frames of a test at all of them.
+    offsets = range(clip.interval) if clip.missing == 'skip' else clip.possible_offsets
+    return [
+        frame
+        for frame in labelled
+        if all(find_clip(frame.video, frame.time, offset, clip, index) is not None for offset in offsets)
+    ]
+
+
+def find_clip(video: str, now: int, offset: int, clip: Clip, index: FrameIndex) -> list[Any] | None:
+    """Return the references of a clip's three images, None where one is missing and `clip.missing` is 'skip'.
+
+    Raises:
+        FileNotFoundError: one is missing and `clip.missing` is 'error'.
+    """
+    references = []
+    for slot in clip.slots(offset):
+        # An empty slot holds the current frame; the model does not look at it.
+        wanted = now + (slot or 0)
+        times = range(wanted, now + 1) if clip.missing == 'repeat' else (wanted,)
+        found = next((ref for time in times if (ref := index.find(video, time)) is not None), None)
+        if found is None:
+            if clip.missing == 'skip':
+                return None
+            raise FileNotFoundError(
+                f'{index.describe(video, wanted)} is missing; the clip of labelled frame {now} with offset {offset} '
+                "needs it. Set clip.missing to 'repeat' or 'skip' to go on without, or lower key_frame_interval"
+            )
+        references.append(found)
+    return references
