@@ -11,7 +11,8 @@ from torch import Tensor
 from mmmtl.models.decode_heads.two_step_head import TwoStepHead
 from mmmtl.registry import MODELS
 
-from .multi_task_segmentor import MultiTaskSegmentor, Samples
+from .multi_task_segmentor import MultiTaskSegmentor
+from .targets import Samples
 
 
 class Teacher(TypedDict):
@@ -22,7 +23,7 @@ class Teacher(TypedDict):
 
 
 @MODELS.register_module()
-class DistillationSegmentor(MultiTaskSegmentor):
+class StudentSegmentor(MultiTaskSegmentor):
     """`MultiTaskSegmentor` that in training also imitates the features and predictions of a teacher.
 
     Nothing but training needs the teacher. It gets its weights when training begins (`TeacherHook`, which every run
@@ -103,7 +104,7 @@ class DistillationSegmentor(MultiTaskSegmentor):
         imitated = self.distillation(features, logits, their_features, their_logits)
         return losses | {f'distill.{name}': value for name, value in imitated.items()}
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DistillationSegmentor:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> StudentSegmentor:
         """What `to`, `cuda`, `double`, ... do to a module and its children, for the teacher too."""
         for teacher in self._teacher:
             teacher._apply(fn, recurse)
