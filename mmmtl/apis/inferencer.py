@@ -28,14 +28,7 @@ Maps = dict[str, np.ndarray]
 
 
 class Prediction(NamedTuple):
-    """What is predicted for one frame of a stream.
-
-    Args:
-        image: the frame as the model saw it, (H, W, 3) uint8 BGR.
-        maps: {task: (M, H, W)}.
-        is_key: whether it is a key frame; an image model has none.
-        state: of the stream after the frame.
-    """
+    """A frame as the model saw it, its maps, whether it is a key frame, and the state of the stream after it."""
 
     image: np.ndarray
     maps: Maps

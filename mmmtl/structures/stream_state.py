@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 Memory = dict[str, Tensor]
 """What is remembered of a frame: named tensors whose first axis is the stream."""
+
+Logits = dict[str, Tensor]
+"""{task: (N, C, h, w)} at feature resolution."""
 
 FLAGS = ('has_key', 'has_non_key', 'frames', 'key_frames')
 SLOTS = ('key', 'non_key', 'policy')
@@ -59,11 +62,7 @@ class StreamState:
 
     @classmethod
     def before(cls, frames: Tensor, state: StreamState | None) -> StreamState:
-        """Return the state before these frames: `state`, or a new one where it is None.
-
-        Args:
-            frames: (N, 3, H, W), one of each stream.
-            state: of N streams.
+        """Return the state before frames (N, 3, H, W): `state`, or a new one where it is None.
 
         Raises:
             ValueError: these are no frames, or their number or resolution is not that of the state.
@@ -167,6 +166,14 @@ class StreamState:
             key={name: function(tensor) for name, tensor in self.key.items()},
             non_key={name: function(tensor) for name, tensor in self.non_key.items()},
         )
+
+
+class FrameResult(NamedTuple):
+    """What a model's `step` gives: logits, (N,) bool on the CPU which rows are key frames, and the next state."""
+
+    logits: Logits
+    is_key: Tensor
+    state: StreamState
 
 
 def _cat_memories(parts: Sequence[tuple[Memory, int]]) -> Memory:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from .targets import Samples
+from .multi_task_segmentor import Samples
 
 LAST_KEY, LAST_NON_KEY, CURRENT = range(3)
 

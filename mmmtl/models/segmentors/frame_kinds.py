@@ -60,19 +60,14 @@ class ClipOutput(NamedTuple):
 
 
 class Core(NamedTuple):
-    """The tensor-only core of a model: backbone, neck and head.
-
-    Args:
-        frames: what computes frames of one kind: `frame_logits`, or a faster version of it.
-        clips: what computes clips: `clip_logits`, or a faster version of it; None for an image model.
-    """
+    """The tensor-only core of a model: what computes frames of one kind and, for a video model, clips."""
 
     frames: Callable[..., FrameOutput]
     clips: Callable[..., ClipOutput] | None = None
 
 
 def frame_runs(model: MultiTaskSegmentor, images: Tensor) -> dict[str, Callable[[], FrameOutput]]:
-    """Return what computes each kind of frame that a model has, in the steady state of a stream.
+    """Return what computes each kind of frame that a model has, in the steady state of streams of `images`.
 
     Args:
         model: any.
@@ -94,14 +89,7 @@ def average_frame(values: Mapping[str, float], interval: int | None) -> float | 
 def kinds_of_rows(
     neck: PropagatingNeck, is_key: Iterable[bool], has_key: Iterable[bool], has_non_key: Iterable[bool]
 ) -> list[FrameKind]:
-    """Return the kind of the frame in each row: it reads the memories that exist and that the neck asks for.
-
-    Args:
-        neck: of the model.
-        is_key: whether the frame is a key frame.
-        has_key: whether there is a last key frame.
-        has_non_key: whether there is a last non-key frame.
-    """
+    """Return the kind of the frame in each row: of the memories that there are, it reads those the neck asks for."""
     return [
         FrameKind(key, last_key and neck.reads_key(key), last_non_key and neck.reads_non_key(key))
         for key, last_key, last_non_key in zip(is_key, has_key, has_non_key, strict=True)

@@ -13,13 +13,14 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from mmmtl.models.backbones import TaskBackbone, as_maps
+from mmmtl.models.data_preprocessor import pad
 from mmmtl.registry import MODELS
 from mmmtl.structures import FrameResult, Logits, Memory, MultiTaskDataSample, StreamState
 from mmmtl.tasks import Task, build_tasks
 
 from .frame_kinds import IMAGE, Core, FrameOutput, ReadMemories
-from .targets import Samples, check_finite, stack_targets
 
+Samples = Sequence[MultiTaskDataSample]
 Size = Sequence[int]
 
 
@@ -96,9 +97,7 @@ class MultiTaskSegmentor(BaseModel):
         return self.core.frames(inputs).logits
 
     def step(self, frames: Tensor, state: StreamState | None = None) -> FrameResult:
-        """Predict one frame of each of N streams.
-
-        An image model sees each frame alone: its state counts the frames and holds nothing of them.
+        """Predict one frame of each of N streams; the state of an image model only counts the frames.
 
         Args:
             frames: (N, 3, H, W), as the data preprocessor gives them.
@@ -133,11 +132,7 @@ class MultiTaskSegmentor(BaseModel):
         return None
 
     def steady_memories(self, images: Tensor) -> dict[str, ReadMemories]:
-        """Return what each kind of frame reads in the steady state of a stream, when every memory is there.
-
-        Args:
-            images: (N, 3, H, W), the frames that are remembered.
-        """
+        """Return what each kind of frame reads in the steady state of streams whose frames were all `images`."""
         return {IMAGE: (None, None)}
 
     def features(self, inputs: Tensor) -> Any:
@@ -215,3 +210,40 @@ def build_backbone(cfg: dict[str, Any], tasks: Mapping[str, Task]) -> nn.Module:
     kind = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
     per_task = isinstance(kind, type) and issubclass(kind, TaskBackbone)
     return MODELS.build({**cfg, 'tasks': tasks} if per_task else cfg)
+
+
+def stack_targets(task: Task, samples: Samples, device: torch.device) -> Tensor:
+    """Return a task's labels (N, M, H, W) of a batch, padded; samples without one are all `fill`.
+
+    Raises:
+        ValueError: a label has not the size of its picture.
+    """
+    size = samples[0].get('padded_shape', samples[0].img_shape)
+    blank = torch.full((task.map_channels, *size), task.fill, dtype=task.dtype, device=device)
+    targets = []
+    for sample in samples:
+        label = sample.gt.get(task.name)
+        if label is not None and tuple(label.shape[-2:]) != tuple(sample.img_shape):
+            raise ValueError(
+                f'{sample.get("img_path", "?")}: the label of task {task.name!r} has {tuple(label.shape[-2:])} pixels, '
+                f'its picture {tuple(sample.img_shape)} (height, width); was the picture resized and its maps not '
+                '(Resize(maps=False) in a training pipeline)?'
+            )
+        targets.append(blank if label is None else pad(label, size, task.fill))
+    return torch.stack(targets)
+
+
+def check_finite(losses: Mapping[str, Tensor], samples: Samples) -> None:
+    """Raise FloatingPointError naming what is not finite, and the pictures of the batch."""
+    names, values = zip(*losses.items(), strict=True)
+    # One transfer from the device for all losses.
+    finite = torch.isfinite(torch.stack([value.detach().float().mean() for value in values])).tolist()
+    if all(finite):
+        return
+    bad = [name for name, ok in zip(names, finite, strict=True) if not ok]
+    paths = [sample.get('img_path', '?') for sample in samples]
+    raise FloatingPointError(
+        f'{", ".join(bad)} is not finite; the batch was {paths}. Training stopped before the weights changed, and the '
+        'last checkpoint is untouched. Look at these labels (tools/analysis_tools/browse_dataset.py), lower the '
+        'learning rate, or resume from the last checkpoint with gradient clipping (optim_wrapper.clip_grad).'
+    )

@@ -11,8 +11,7 @@ from torch import Tensor
 from mmmtl.models.decode_heads.two_step_head import TwoStepHead
 from mmmtl.registry import MODELS
 
-from .multi_task_segmentor import MultiTaskSegmentor
-from .targets import Samples
+from .multi_task_segmentor import MultiTaskSegmentor, Samples
 
 
 class Teacher(TypedDict):

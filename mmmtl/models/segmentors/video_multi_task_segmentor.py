@@ -29,8 +29,7 @@ from .frame_kinds import (
     kinds_of_rows,
 )
 from .key_frame_policy import KeyFramePolicy
-from .multi_task_segmentor import MultiTaskSegmentor
-from .targets import Samples
+from .multi_task_segmentor import MultiTaskSegmentor, Samples
 
 
 @MODELS.register_module()
