@@ -25,7 +25,7 @@ from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.cli import add_shape_argument
-from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, NON_KEY
+from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, NON_KEY, average_frame
 from mmmtl.profiling import count_cost
 from mmmtl.profiling.latency import Latency, average_milliseconds, measure_latency, prediction_steps
 from mmmtl.profiling.measure import describe_machine
@@ -111,7 +111,7 @@ def compare(
         row = {f'{kind}_ms': one.milliseconds() for kind, one in times.items()}
         row |= {f'{kind}_gmac': value for kind, value in macs.items()}
         row['ms'] = times[IMAGE].milliseconds() if IMAGE in times else average_milliseconds(times, interval)
-        row['gmac'] = macs[IMAGE] if IMAGE in macs else (macs[KEY] + (interval - 1) * macs[NON_KEY]) / interval
+        row['gmac'] = macs[IMAGE] if IMAGE in macs else average_frame(macs, interval)
         row['peak_mb'] = max(one.peak for one in times.values()) / 1e6
         rows[name] = row
     mila = rows[MILA]

@@ -16,7 +16,6 @@ from collections import deque
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import Config
 from rich.progress import Progress, track
 
 from mmmtl.apis import MultiTaskInferencer
@@ -135,18 +134,18 @@ def verdict(scores: dict[str, Metrics], tasks: dict[str, Task]) -> list[str]:
 
 def write_video(path: Path, inferencer: MultiTaskInferencer, length: int) -> float:
     """Stream the model over two held-out videos, a room and a street; returns its frames per second."""
-    interval = Config.fromfile(ROOT / CONFIGS['MILA']).key_frame_interval
     busy = 0.0
     with VideoWriter(path, fps=12) as writer:
         for scene in (make_scene(SEEDS['test']), make_scene(SEEDS['test'] + 1)):
-            frames = [render(scene, t, 256, 512).image for t in range(length // 2)]
-            stream = inferencer.stream(frames)
-            for number in track(range(len(frames)), 'streaming'):
+            state, since_key = None, 0
+            for t in track(range(length // 2), 'streaming'):
+                frame = render(scene, t, 256, 512).image
                 start = time.perf_counter()
-                seen, maps = next(stream)
+                seen, maps, is_key, state = inferencer.step(frame, state)
                 busy += time.perf_counter() - start
-                image = np.ascontiguousarray(frames[number][..., ::-1])
-                kind = 'key frame' if number % interval == 0 else f'key frame + {number % interval}'
+                since_key = 0 if is_key else since_key + 1
+                kind = 'key frame' if is_key else f'key frame + {since_key}'
+                image = np.ascontiguousarray(frame[..., ::-1])
                 tiles = [(f'input, {kind}', image), *task_tiles(seen[..., ::-1], maps, inferencer.tasks, '')]
                 writer.write(grid([tiles[:2], tiles[2:]], tile_height=200))
     return 2 * (length // 2) / busy

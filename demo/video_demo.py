@@ -5,22 +5,19 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
 import cv2
 import numpy as np
 from rich.progress import track
-from torch import Tensor
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.cli import add_config_arguments, add_inferencer_arguments, config_of, inferencer_options
 from mmmtl.io import VideoWriter, read_frames
 from mmmtl.io.images import IMAGE_SUFFIXES
-from mmmtl.models import VideoMultiTaskSegmentor
-from mmmtl.models.segmentors import KeyFramePolicy
-from mmmtl.structures import Memory, StreamState
+from mmmtl.models.segmentors.frame_kinds import KEY
 
 DEFAULT_FPS = 15.0
 
@@ -43,19 +40,24 @@ def main() -> None:
     video, frames, fps = open_video(args.video)
     options = inferencer_options(args)
     inferencer = MultiTaskInferencer(config_of(args), args.checkpoint, size=args.size or 'config', **options)
-    clock = Clock(inferencer)
+    has_key_frames = KEY in inferencer.model.frame_kinds
     total = min(frames or np.inf, args.max_frames or np.inf)
-    source = clock.start(itertools.islice(read_frames(video), args.max_frames))
-    stream = track(clock.stop(inferencer.stream(source)), 'frames', total=None if np.isinf(total) else int(total))
+    source = itertools.islice(read_frames(video), args.max_frames)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    state = None
     with VideoWriter(args.out, args.fps or fps) as writer:
         try:
-            for frame, maps in stream:
-                writer.write(inferencer.panel(frame, maps))
+            for frame in track(source, 'frames', total=None if np.isinf(total) else int(total)):
+                start = perf_counter()
+                image, maps, is_key, state = inferencer.step(frame, state)
+                kind = ('key frames' if is_key else 'non-key frames') if has_key_frames else 'frames'
+                seconds[kind].append(perf_counter() - start)
+                writer.write(inferencer.panel(image, maps))
         except KeyboardInterrupt:
             print('stopped')
-    if not clock.seconds:
+    if not seconds:
         raise SystemExit(f'{args.video}: no frame could be read')
-    print(clock.report())
+    print(report(seconds))
     print(f'video: {args.out}')
 
 
@@ -72,64 +74,21 @@ def open_video(name: str) -> tuple[str | int, int | None, float]:
     return name, count if count > 0 else None, fps if fps > 0 else DEFAULT_FPS
 
 
-class Clock:
-    """Seconds that the model takes for each kind of frame; reading, drawing and writing are not counted.
+def report(seconds: Mapping[str, Sequence[float]]) -> str:
+    """Return frames per second of each kind and of all; the first frame of each kind is slow and left out.
 
     Args:
-        inferencer: its key-frame policy is listened to.
+        seconds: that the model took for each frame of each kind, without reading, drawing and writing.
     """
-
-    def __init__(self, inferencer: MultiTaskInferencer) -> None:
-        self.seconds: dict[str, list[float]] = defaultdict(list)
-        self._since = 0.0
-        self._listener = None
-        if isinstance(inferencer.model, VideoMultiTaskSegmentor):
-            self._listener = Listener(inferencer.model.key_frame_policy)
-            inferencer.model.key_frame_policy = self._listener
-
-    def start(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The frames; time runs from when one is handed out."""
-        for frame in frames:
-            self._since = perf_counter()
-            yield frame
-
-    def stop(self, results: Iterable[tuple[np.ndarray, dict]]) -> Iterator[tuple[np.ndarray, dict]]:
-        """The results; time stops when one arrives."""
-        for result in results:
-            kind = 'frames' if self._listener is None else self._listener.kind
-            self.seconds[kind].append(perf_counter() - self._since)
-            yield result
-
-    def report(self) -> str:
-        """Frames per second of each kind and of all; the first frame of each kind is slow and left out."""
-        # Where there is but one it must do.
-        counted = {kind: times[1:] or times for kind, times in sorted(self.seconds.items())}
-        lines = [
-            f'{kind}: {len(self.seconds[kind])}, {len(times) / sum(times):.1f} frames/s'
-            for kind, times in counted.items()
-        ]
-        if len(counted) > 1:
-            # As often as they came in the video.
-            number = sum(map(len, self.seconds.values()))
-            seconds = sum(len(self.seconds[kind]) * sum(times) / len(times) for kind, times in counted.items())
-            lines.append(f'all frames: {number}, {number / seconds:.1f} frames/s')
-        return '\n'.join(lines)
-
-
-class Listener(KeyFramePolicy):
-    """A key-frame policy that does as another does and notes what it said."""
-
-    kind = ''
-
-    def __init__(self, policy: KeyFramePolicy) -> None:
-        self.policy = policy
-
-    def is_key_frame(self, state: StreamState, frames: Tensor) -> Tensor:
-        return self.policy.is_key_frame(state, frames)
-
-    def remember(self, state: StreamState, frames: Tensor, is_key: Tensor) -> Memory:
-        self.kind = 'key frames' if is_key.all() else 'non-key frames'
-        return self.policy.remember(state, frames, is_key)
+    # Where there is but one it must do.
+    counted = {kind: times[1:] or times for kind, times in sorted(seconds.items())}
+    lines = [f'{kind}: {len(seconds[kind])}, {len(times) / sum(times):.1f} frames/s' for kind, times in counted.items()]
+    if len(counted) > 1:
+        # As often as they came in the video.
+        number = sum(map(len, seconds.values()))
+        total = sum(len(seconds[kind]) * sum(times) / len(times) for kind, times in counted.items())
+        lines.append(f'all frames: {number}, {number / total:.1f} frames/s')
+    return '\n'.join(lines)
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ from torch import Tensor
 from mmmtl.config import resolve
 from mmmtl.datasets import SyntheticVideo
 from mmmtl.engine import build_runner
-from mmmtl.models import DistillationSegmentor, VideoMultiTaskSegmentor
+from mmmtl.models import StudentSegmentor, VideoMultiTaskSegmentor
 from mmmtl.registry import DATA_SAMPLERS, DATASETS
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks import Task
@@ -212,7 +212,7 @@ def test_its_model_learns_one_step(name: str, tmp_path: Path) -> None:
     cfg.env_cfg.dist_cfg.backend = 'gloo'
     model = build_runner(cfg).model
     is_video = isinstance(model, VideoMultiTaskSegmentor)
-    is_student = isinstance(model, DistillationSegmentor)
+    is_student = isinstance(model, StudentSegmentor)
     if is_student:
         model.set_teacher(model.new_teacher())  # whose checkpoint is read when training begins
 

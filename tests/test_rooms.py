@@ -78,3 +78,12 @@ def test_imports_of_every_form_are_found() -> None:
     )
     found = list(imported_rooms(PACKAGE / 'tasks' / 'x.py', '\n'.join(lines)))
     assert sorted(found) == [(1, 'apis'), (3, 'cli'), (4, 'engine'), (5, 'tasks')]
+
+
+def test_only_the_models_know_the_class_of_the_video_model() -> None:
+    """Everybody else asks a model what it can do."""
+    root = PACKAGE.parent
+    others = [path for folder in ('benchmarks', 'demo', 'tools') for path in (root / folder).rglob('*.py')]
+    outside = [*others, *(path for path in FILES if room_of(path) != 'models')]
+    assert len(outside) > 100
+    assert not [str(path) for path in outside if 'VideoMultiTaskSegmentor' in path.read_text()]

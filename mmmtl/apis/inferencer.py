@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from mmmtl.datasets.transforms.geometric import resize_image
 from mmmtl.engine import check_components
 from mmmtl.io.images import read_image
 from mmmtl.io.video import read_frames
-from mmmtl.models import VideoMultiTaskSegmentor
 from mmmtl.registry import MODELS
 from mmmtl.structures import StreamState
 from mmmtl.visualization import grid, task_tiles
@@ -26,6 +25,15 @@ from mmmtl.visualization import grid, task_tiles
 from .optimize import Optimization, optimize_for_inference, warm_up
 
 Maps = dict[str, np.ndarray]
+
+
+class Prediction(NamedTuple):
+    """A frame as the model saw it, its maps, whether it is a key frame, and the state of the stream after it."""
+
+    image: np.ndarray
+    maps: Maps
+    is_key: bool
+    state: StreamState
 
 
 class MultiTaskInferencer:
@@ -96,8 +104,8 @@ class MultiTaskInferencer:
             ValueError: no readable image, or an array of another kind.
         """
         if isinstance(images, (str, Path, np.ndarray)):
-            return self._predict(self._load(images), None)[0]
-        return [self._predict(self._load(image), None)[0] for image in images]
+            return self._predict(self._load(images), None).maps
+        return [self._predict(self._load(image), None).maps for image in images]
 
     def stream(self, video: str | Path | int | Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, Maps]]:
         """Frames and maps of a video, one by one, with no more delay than the model's.
@@ -116,12 +124,24 @@ class MultiTaskInferencer:
             ValueError: the video cannot be opened, holds no frame, or changes its size.
         """
         state = None
-        for number, frame in enumerate(read_frames(video)):
-            frame = self._load(frame)
-            if not number and self.optimize == 'compile':
-                warm_up(self.model, self._inputs(frame).shape[-2:])
-            maps, state = self._predict(frame, state)
-            yield frame, maps
+        for frame in read_frames(video):
+            image, maps, _, state = self.step(frame, state)
+            yield image, maps
+
+    def step(self, frame: np.ndarray, state: StreamState | None = None) -> Prediction:
+        """Predict the next frame of one stream, with a state that the caller keeps.
+
+        Args:
+            frame: (H, W, 3) uint8 BGR.
+            state: after the frame before; None begins a stream.
+
+        Raises:
+            ValueError: an array of another kind, or a size that is not that of the frames before.
+        """
+        image = self._load(frame)
+        if state is None and self.optimize == 'compile':
+            warm_up(self.model, self._inputs(image).shape[-2:])
+        return self._predict(image, state)
 
     def panel(self, frame: np.ndarray, maps: Maps) -> np.ndarray:
         """The frame and every map side by side, (H, W, 3) uint8 RGB."""
@@ -135,15 +155,11 @@ class MultiTaskInferencer:
         return array if self.size is None else resize_image(array, self.size)
 
     @torch.inference_mode()
-    def _predict(self, image: np.ndarray, state: StreamState | None) -> tuple[Maps, StreamState | None]:
-        size = image.shape[:2]
+    def _predict(self, image: np.ndarray, state: StreamState | None) -> Prediction:
         inputs = self._inputs(image)
-        if isinstance(self.model, VideoMultiTaskSegmentor):
-            logits, state = self.model.stream_logits(inputs, state)
-        else:
-            logits = self.model(inputs)
-        maps = self.model.decode({name: value[0] for name, value in logits.items()}, inputs.shape[-2:], size, size)
-        return {name: maps.get(name).cpu().numpy() for name in self.tasks}, state
+        logits, is_key, state = self.model.step(inputs, state)
+        (maps,) = self.model.decode(logits, inputs.shape[-2:], [image.shape[:2]])
+        return Prediction(image, {name: maps.get(name).cpu().numpy() for name in self.tasks}, bool(is_key), state)
 
     def _inputs(self, image: np.ndarray) -> Tensor:
         """(1, 3, H, W), normalised and padded."""

@@ -12,8 +12,8 @@ from mmcv.cnn import fuse_conv_bn
 from torch import nn
 from torch.utils._pytree import tree_map_only
 
-from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
-from mmmtl.models.segmentors.frame_kinds import frame_kinds
+from mmmtl.models import MultiTaskSegmentor
+from mmmtl.models.segmentors.frame_kinds import Core, frame_runs
 
 Optimization = Literal['fuse', 'compile']
 Run = Callable[..., Any]
@@ -28,8 +28,7 @@ def optimize_for_inference(
     nothing has to be compiled, and results differ by rounding only. 'compile' also makes a graph of each kind of frame
     (key frame or not, and what it reads of earlier ones) when the first one comes, or in `warm_up`. On a GPU the graph
     is replayed as a CUDA graph; on a CPU its weights become constants in the layout of oneDNN, with activations and
-    sums fused into the convolutions. Compiled are `frame_logits` of a video model, thus its streams, and `logits` of an
-    image model.
+    sums fused into the convolutions. Compiled are frames, as `step` takes them; clips are not.
 
     Args:
         model: it is changed, and on the device where it will run.
@@ -43,7 +42,7 @@ def optimize_for_inference(
         raise ValueError(f"optimize must be 'fuse' or 'compile', not {how!r}")
     if dtype is not None and not dtype.is_floating_point:
         raise ValueError(f'dtype must be floating point, not {dtype}')
-    if 'logits' in vars(model):
+    if model.optimized is not None:
         raise ValueError('this model was optimised before; build it anew')
     device = next(model.parameters()).device
     if how == 'compile' and (missing := _missing_compiler(device)):
@@ -53,10 +52,10 @@ def optimize_for_inference(
         if name != 'data_preprocessor':
             child.to(dtype=dtype, memory_format=torch.channels_last)
     model.requires_grad_(False)
-    compiled = 'frame_logits' if isinstance(model, VideoMultiTaskSegmentor) else 'logits'
-    for name in {'logits', compiled}:
-        run = getattr(model, name)
-        setattr(model, name, _prepared(_compiled(run, device) if (how, name) == ('compile', compiled) else run, dtype))
+    frames, clips = model.core
+    if how == 'compile':
+        frames = _compiled(frames, device)
+    model.optimized = Core(_prepared(frames, dtype), clips and _prepared(clips, dtype))
     return model
 
 
@@ -80,7 +79,7 @@ def warm_up(model: MultiTaskSegmentor, size: Sequence[int], *, batch: int = 1) -
     frames = torch.zeros(batch, 3, *size, device=next(model.parameters()).device)
     # A CUDA graph is recorded at the second call.
     for _ in range(2):
-        for run in frame_kinds(model, frames).values():
+        for run in frame_runs(model, frames).values():
             run()
 
 

@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader
 
 from mmmtl.config import dataset_configs
 from mmmtl.datasets.samplers import is_next_frame
-from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
+from mmmtl.models import MultiTaskSegmentor
+from mmmtl.models.segmentors.frame_kinds import KEY
 from mmmtl.registry import LOOPS
 from mmmtl.structures import MultiTaskDataSample, StreamState
 
@@ -30,9 +31,9 @@ from .unwrap import unwrap
 class StreamTestLoop(TestLoop):
     """Runs a model over whole videos: `test_cfg=dict(type='StreamTestLoop')`, or `tools/test.py --stream`.
 
-    The frames of a video come in order and each once, through `stream_logits` of a video model with a new state for
-    every video; a gap in the numbers of the frames begins a new one. An image model sees each frame on its own. Metrics
-    are given every frame: `MultiTaskMetric` scores those that are labelled, `TemporalConsistency` compares neighbours.
+    The frames of a video come in order and each once, through the model's `step` with a new state for every video; a
+    gap in the numbers of the frames begins a new one. An image model sees each frame on its own. Metrics are given
+    every frame: `MultiTaskMetric` scores those that are labelled, `TemporalConsistency` compares neighbours.
 
     Nothing else in a config changes: the data sets of `test_dataloader` give whole videos (`whole_videos`), which are
     shared out to processes (`VideoSampler`), and `batch_size` is how many frames are loaded at a time.
@@ -76,7 +77,7 @@ class StreamTestLoop(TestLoop):
         self.frames = merge_counts(self.frames)
         metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
         metrics['stream/frames'] = total = self.frames.total()
-        if isinstance(self.model, VideoMultiTaskSegmentor):
+        if KEY in self.model.frame_kinds:
             metrics['stream/key_frame_ratio'] = sum(n for key, n in self.frames.items() if key[2]) / total
         self.runner.call_hook('after_test_epoch', metrics=metrics)
         self.runner.call_hook('after_test')
@@ -107,15 +108,11 @@ class StreamTestLoop(TestLoop):
         # One by one: in a batch, frames would be padded to the largest, which belongs to another video.
         data = model.data_preprocessor({'inputs': [picture], 'data_samples': [sample]}, False)
         frames, samples = data['inputs'], data['data_samples']
-        is_key, size = False, (frames.shape[-2], frames.shape[-1])
-        if isinstance(model, VideoMultiTaskSegmentor):
-            before = 0 if self._state is None else int(self._state.key_frames)
-            logits, self._state = model.stream_logits(frames, self._state)
-            is_key = int(self._state.key_frames) > before
-            samples[0].set_metainfo({'is_key_frame': is_key})
-        else:
-            logits = model.logits(frames, samples)
-        self.frames[size + (is_key,)] += 1
+        size = (frames.shape[-2], frames.shape[-1])
+        logits, is_key, self._state = model.step(frames, self._state)
+        if KEY in model.frame_kinds:
+            samples[0].set_metainfo({'is_key_frame': bool(is_key)})
+        self.frames[size + (bool(is_key),)] += 1
         return model.complete(logits, size, samples)[0]
 
 

@@ -2,10 +2,10 @@
 
 from . import backbones, decode_heads, flow, layers, losses, necks
 from .data_preprocessor import MultiTaskDataPreprocessor
-from .segmentors import DistillationSegmentor, MultiTaskSegmentor, VideoMultiTaskSegmentor
+from .segmentors import MultiTaskSegmentor, StudentSegmentor, VideoMultiTaskSegmentor
 
 __all__ = [
-    'DistillationSegmentor',
+    'StudentSegmentor',
     'MultiTaskDataPreprocessor',
     'MultiTaskSegmentor',
     'VideoMultiTaskSegmentor',

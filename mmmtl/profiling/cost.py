@@ -17,7 +17,7 @@ from mmmtl.config import resolve
 from mmmtl.engine import check_components
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.data_preprocessor import round_up
-from mmmtl.models.segmentors.frame_kinds import AVERAGE, IMAGE, KEY, NON_KEY, frame_kinds, key_frame_interval
+from mmmtl.models.segmentors.frame_kinds import AVERAGE, IMAGE, KEY, NON_KEY, average_frame, frame_runs
 from mmmtl.registry import MODELS
 
 from .macs import count_macs
@@ -73,9 +73,7 @@ class ModelCost:
 
     def average(self, macs: Mapping[str, int]) -> float | None:
         """MACs of a frame averaged over the interval; None where there is none."""
-        if self.interval is None:
-            return None
-        return (macs[KEY] + (self.interval - 1) * macs.get(NON_KEY, 0)) / self.interval
+        return average_frame(macs, self.interval)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -118,10 +116,10 @@ def count_cost(model: MultiTaskSegmentor, shape: Sequence[int]) -> ModelCost:
     own: dict[str, dict[str, int]] = {}
     operators: dict[str, dict[str, int]] = {}
     with torch.no_grad():
-        for kind, run in frame_kinds(model, image).items():
+        for kind, run in frame_runs(model, image).items():
             own[kind], operators[kind] = count_macs(model, run)
     model.train(training)
-    return ModelCost((shape[0], shape[1]), key_frame_interval(model), tuple(_parts(model, own)), operators)
+    return ModelCost((shape[0], shape[1]), model.key_frame_interval, tuple(_parts(model, own)), operators)
 
 
 def cost_table(cost: ModelCost) -> str:

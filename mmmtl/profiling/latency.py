@@ -6,14 +6,24 @@ import contextlib
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from prettytable import PrettyTable
 
-from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
-from mmmtl.models.segmentors.frame_kinds import AVERAGE, KEY, NON_KEY, frame_kinds, key_frame_interval
+from mmmtl.models import MultiTaskSegmentor
+from mmmtl.models.segmentors.frame_kinds import (
+    AVERAGE,
+    IMAGE,
+    KEY,
+    NON_KEY,
+    ClipOutput,
+    FrameOutput,
+    average_frame,
+    frame_runs,
+)
 from mmmtl.structures import MultiTaskDataSample
 
 from .measure import Clock, Step, peak_memory, step_seconds
@@ -57,8 +67,8 @@ class Latency:
 
 
 def default_mode(model: MultiTaskSegmentor) -> Mode:
-    """'stream' of a video model, 'image' of another."""
-    return 'stream' if isinstance(model, VideoMultiTaskSegmentor) else 'image'
+    """Return 'stream' for a video model, 'image' for another."""
+    return 'image' if IMAGE in model.frame_kinds else 'stream'
 
 
 def prediction_steps(
@@ -79,21 +89,18 @@ def prediction_steps(
         ValueError: a mode that does not suit the model.
     """
     mode = mode or default_mode(model)
-    if (mode == 'image') == isinstance(model, VideoMultiTaskSegmentor):
+    if (mode == 'image') != (IMAGE in model.frame_kinds):
         raise ValueError(f'mode {mode!r} is not for a {type(model).__name__}, whose mode is {default_mode(model)!r}')
     device = next(model.parameters()).device
     pictures = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(0)).to(device)
     with torch.inference_mode():
-        runs = _clips(model, pictures) if mode == 'clip' else frame_kinds(model, pictures)
+        runs = _clip_runs(model, pictures) if mode == 'clip' else frame_runs(model, pictures)
 
-    def predict(run: Callable[[], Any]) -> Any:
+    def predict(run: Callable[[], FrameOutput | ClipOutput]) -> Any:
         with torch.inference_mode():
-            found = run()
-            logits = found if isinstance(found, dict) else found[0]
-            rows = ({name: maps[row] for name, maps in logits.items()} for row in range(batch))
-            return [model.decode(row, size, size, size) for row in rows]
+            return model.decode(run().logits, size)
 
-    return {kind: lambda run=run: predict(run) for kind, run in runs.items()}  # type: ignore[misc]
+    return {kind: partial(predict, run) for kind, run in runs.items()}
 
 
 def measure_latency(
@@ -132,10 +139,7 @@ def measure_latency(
 
 def average_milliseconds(found: Mapping[str, Latency], interval: int | None) -> float | None:
     """Median times of key frame and others, averaged over the interval; None where there is none."""
-    if KEY not in found or interval is None:
-        return None
-    others = found[NON_KEY].milliseconds() if NON_KEY in found else 0.0
-    return (found[KEY].milliseconds() + (interval - 1) * others) / interval
+    return average_frame({kind: one.milliseconds() for kind, one in found.items()}, interval)
 
 
 def latency_table(found: Mapping[str, Latency], interval: int | None) -> str:
@@ -155,7 +159,7 @@ def latency_table(found: Mapping[str, Latency], interval: int | None) -> str:
 
 def report(found: Mapping[str, Latency], model: MultiTaskSegmentor) -> dict[str, Any]:
     """Plain values for JSON."""
-    interval = key_frame_interval(model)
+    interval = model.key_frame_interval
     average = average_milliseconds(found, interval)
     kinds = {kind: one.to_dict() for kind, one in found.items()}
     return {'key_frame_interval': interval, 'average_ms': average, 'frames': kinds}
@@ -168,14 +172,14 @@ def _peak(step: Step, device: torch.device | str) -> int | None:
     return None
 
 
-def _clips(model: MultiTaskSegmentor, pictures: torch.Tensor) -> dict[str, Callable[[], Any]]:
-    """Clips whose slots are all there, of each kind of current frame."""
+def _clip_runs(model: MultiTaskSegmentor, pictures: torch.Tensor) -> dict[str, Callable[[], ClipOutput]]:
+    """Return what computes clips whose slots are all there, for each kind of current frame."""
+    compute = model.core.clips
+    assert compute is not None
     clips = pictures[:, None].expand(-1, 3, -1, -1, -1).contiguous()
-    offsets = {KEY: 0} if key_frame_interval(model) == 1 else {KEY: 0, NON_KEY: 1}
-
-    def run(offset: int) -> Any:
-        slots = (offset > 0, key_frame_interval(model) != 1, True)
-        sample = MultiTaskDataSample(metainfo={'offset': offset, 'valid_slots': slots})
-        return model.logits(clips, [sample] * len(clips))
-
-    return {kind: lambda offset=offset: run(offset) for kind, offset in offsets.items()}  # type: ignore[misc]
+    has_others = NON_KEY in model.frame_kinds
+    samples = {
+        kind: MultiTaskDataSample(metainfo={'offset': offset, 'valid_slots': (offset > 0, has_others, True)})
+        for kind, offset in zip(model.frame_kinds, (0, 1), strict=False)
+    }
+    return {kind: partial(compute, clips, [sample] * len(clips)) for kind, sample in samples.items()}

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
+from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.backbones import as_maps
 from mmmtl.models.data_preprocessor import round_up
 from mmmtl.models.decode_heads import SlotConv
-from mmmtl.models.segmentors.frame_kinds import AVERAGE, IMAGE, KEY, NON_KEY, frame_memories, key_frame_interval
+from mmmtl.models.segmentors.frame_kinds import AVERAGE, IMAGE, KEY, ReadMemories, average_frame
 
 
 def paper_macs(model: MultiTaskSegmentor, shape: Sequence[int]) -> dict[str, float]:
@@ -42,12 +42,13 @@ def paper_macs(model: MultiTaskSegmentor, shape: Sequence[int]) -> dict[str, flo
     training = model.training
     model.eval()
     with torch.no_grad():
-        if isinstance(model, VideoMultiTaskSegmentor):
-            counts = _video_macs(model, pictures)
-        else:
-            counts = {IMAGE: float(sum(module_macs(model, lambda: model.features(pictures)).values()))}
+        counts = {
+            kind: float(_image_macs(model, pictures) if kind == IMAGE else _frame_macs(model, pictures, kind, read))
+            for kind, read in model.steady_memories(pictures).items()
+        }
     model.train(training)
-    return counts
+    average = average_frame(counts, model.key_frame_interval)
+    return counts if average is None else {**counts, AVERAGE: average}
 
 
 def module_macs(model: nn.Module, run: Callable[[], Any]) -> dict[str, int]:
@@ -58,29 +59,30 @@ def module_macs(model: nn.Module, run: Callable[[], Any]) -> dict[str, int]:
     return counts
 
 
-def _video_macs(model: VideoMultiTaskSegmentor, pictures: Tensor) -> dict[str, float]:
+def _image_macs(model: MultiTaskSegmentor, images: Tensor) -> int:
+    return sum(module_macs(model, lambda: model.features(images)).values())
+
+
+def _frame_macs(model: MultiTaskSegmentor, images: Tensor, kind: str, read: ReadMemories) -> int:
+    """Return what encoding a frame and propagating to it cost."""
     if not any(isinstance(module, SlotConv) for module in model.decode_head.modules()):
         raise ValueError(f'the convention is that of TaskConvHead; {type(model.decode_head).__name__} has no SlotConv')
-    counts: dict[str, float] = {}
-    for kind, memories in frame_memories(model, pictures).items():
-        network = model.backbone if kind == KEY else model.fast_backbone
-        encode = module_macs(model, partial(network, pictures))
-        counts[kind] = sum(encode.values()) + _set_macs(model, as_maps(network(pictures))[-1], pictures, memories)
-    interval = key_frame_interval(model)
-    if interval is not None:
-        counts[AVERAGE] = (counts[KEY] + (interval - 1) * counts.get(NON_KEY, 0)) / interval
-    return counts
+    network = model.backbone if kind == KEY else model.fast_backbone
+    encode = module_macs(model, partial(network, images))
+    return sum(encode.values()) + _set_macs(model, as_maps(network(images))[-1], images, read)
 
 
-def _set_macs(model: VideoMultiTaskSegmentor, features: Tensor, pictures: Tensor, memories: tuple[Any, Any]) -> int:
+def _set_macs(model: MultiTaskSegmentor, features: Tensor, pictures: Tensor, memories: ReadMemories) -> int:
     """What propagation to a frame costs: remembering, propagating and fusing."""
-    current = model.neck.remember(features, pictures)
-    slots = model.neck(current, *memories)
+    neck = model.neck
+    assert neck is not None
+    current = neck.remember(features, pictures)
+    slots = neck(current, *memories)
     sources = max(sum(slot is not None for slot in own) - 1 for own in slots.values())
     if not sources:
         return 0
-    remember = module_macs(model, lambda: model.neck.remember(features, pictures))
-    propagate = module_macs(model, lambda: model.neck(current, *memories))
+    remember = module_macs(model, lambda: neck.remember(features, pictures))
+    propagate = module_macs(model, lambda: neck(current, *memories))
     decode = module_macs(model, lambda: model.decode_head(slots))
     one_of_each_set = {id(own): task for task, own in slots.items()}.values()
     fusing = {name for name, module in model.named_modules() if isinstance(module, SlotConv)}

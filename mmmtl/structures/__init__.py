@@ -1,7 +1,7 @@
-"""What passes between the rooms: the data sample, the camera change of an augmentation, the state of a stream."""
+"""What passes between the rooms: the data sample, the camera change of an augmentation, the frames of streams."""
 
 from .camera_change import CameraChange
 from .multi_task_data_sample import MultiTaskDataSample
-from .stream_state import Memory, StreamState
+from .stream_state import FrameResult, Logits, Memory, StreamState
 
-__all__ = ['CameraChange', 'Memory', 'MultiTaskDataSample', 'StreamState']
+__all__ = ['CameraChange', 'FrameResult', 'Logits', 'Memory', 'MultiTaskDataSample', 'StreamState']

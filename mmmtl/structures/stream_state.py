@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 Memory = dict[str, Tensor]
 """What is remembered of a frame: named tensors whose first axis is the stream."""
+
+Logits = dict[str, Tensor]
+"""{task: (N, C, h, w)} at feature resolution."""
 
 FLAGS = ('has_key', 'has_non_key', 'frames', 'key_frames')
 SLOTS = ('key', 'non_key', 'policy')
@@ -30,7 +33,8 @@ class StreamState:
         key: what the neck remembers of the last key frame; empty before the first frame.
         non_key: the same of the last non-key frame.
         policy: what the key-frame policy remembers; on the CPU, like the flags.
-        resolution: (H, W) of the frames, None before the first; a change of resolution needs a new state.
+        resolution: (H, W) of the frames whose memory this is, None before the first; a change of resolution needs a new
+            state. It stays None for an image model, which remembers nothing.
 
     Examples:
         >>> StreamState.new(3).select([2, 0]).frames
@@ -55,6 +59,24 @@ class StreamState:
             frames=torch.zeros(num_streams, dtype=torch.int64, device='cpu'),
             key_frames=torch.zeros(num_streams, dtype=torch.int64, device='cpu'),
         )
+
+    @classmethod
+    def before(cls, frames: Tensor, state: StreamState | None) -> StreamState:
+        """Return the state before frames (N, 3, H, W): `state`, or a new one where it is None.
+
+        Raises:
+            ValueError: these are no frames, or their number or resolution is not that of the state.
+        """
+        if frames.dim() != 4 or not len(frames):
+            raise ValueError(f'frames must be (N, 3, H, W) with one of each stream, not {tuple(frames.shape)}')
+        resolution = (frames.shape[-2], frames.shape[-1])
+        if state is None:
+            state = cls.new(len(frames))
+        if len(state) != len(frames):
+            raise ValueError(f'{len(frames)} frames for a state of {len(state)} streams')
+        if state.resolution not in (None, resolution):
+            raise ValueError(f'frames of {resolution} for a state of {state.resolution}; start a new state (None)')
+        return state
 
     @classmethod
     def cat(cls, states: Sequence[StreamState]) -> StreamState:
@@ -144,6 +166,14 @@ class StreamState:
             key={name: function(tensor) for name, tensor in self.key.items()},
             non_key={name: function(tensor) for name, tensor in self.non_key.items()},
         )
+
+
+class FrameResult(NamedTuple):
+    """What a model's `step` gives: logits, (N,) bool on the CPU which rows are key frames, and the next state."""
+
+    logits: Logits
+    is_key: Tensor
+    state: StreamState
 
 
 def _cat_memories(parts: Sequence[tuple[Memory, int]]) -> Memory:

@@ -14,7 +14,7 @@ from mmengine.structures import PixelData
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.io import VideoWriter, read_frames
-from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
+from mmmtl.models import MultiTaskSegmentor
 from mmmtl.structures import MultiTaskDataSample
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
@@ -148,16 +148,32 @@ def test_a_file_that_is_no_picture_is_refused(image_model: MultiTaskInferencer, 
 def test_a_stream_is_that_of_the_model(video_model: MultiTaskInferencer) -> None:
     frames = make_frames(7)
     model, state = video_model.model, None
-    assert isinstance(model, VideoMultiTaskSegmentor)
 
     streamed = list(video_model.stream(iter(frames)))
 
     assert len(streamed) == 7
     with torch.no_grad():
         for frame, (seen, maps) in zip(frames, streamed, strict=True):
-            expected, state = model.stream(preprocess(model, frame), state)
+            logits, _, state = model.step(preprocess(model, frame), state)
             assert (seen == frame).all()
-            assert_same(maps, {name: value[0] for name, value in expected.items()})
+            assert_same(maps, dict(model.decode(logits, (HEIGHT, WIDTH))[0].items()))
+
+
+def test_steps_with_a_state_in_the_callers_hands_are_the_stream(
+    video_model: MultiTaskInferencer, image_model: MultiTaskInferencer
+) -> None:
+    frames = make_frames(7)
+    for inferencer, key_frames in ((video_model, [0, 5]), (image_model, [])):
+        state, found = None, []
+        for frame, (_, maps) in zip(frames, inferencer.stream(frames), strict=True):
+            prediction = inferencer.step(frame, state)
+            state = prediction.state
+            found.append(prediction.is_key)
+            assert (prediction.image == frame).all()
+            assert_same(prediction.maps, maps)
+        assert [time for time, is_key in enumerate(found) if is_key] == key_frames
+        assert state is not None
+        assert (state.frames.tolist(), state.key_frames.tolist()) == ([7], [len(key_frames)])
 
 
 def test_two_streams_do_not_mix(video_model: MultiTaskInferencer) -> None:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from mmmtl.apis import MultiTaskInferencer, optimize_for_inference, warm_up
 from mmmtl.apis import optimize as optimize_module
-from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
+from mmmtl.models import MultiTaskSegmentor
+from mmmtl.models.segmentors.frame_kinds import FrameOutput
 from mmmtl.structures import MultiTaskDataSample, StreamState
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,20 +40,18 @@ def build(config: str | Path, **kwargs: Any) -> MultiTaskSegmentor:
     return model
 
 
-def video(name: str = 'tests/configs/tiny_video.py') -> VideoMultiTaskSegmentor:
-    model = build(name)
-    assert isinstance(model, VideoMultiTaskSegmentor)
-    return model
+def video() -> MultiTaskSegmentor:
+    return build('tests/configs/tiny_video.py')
 
 
 def pictures(count: int, seed: int = 0) -> Tensor:
     return torch.randn(count, 3, *SIZE, generator=torch.Generator().manual_seed(seed))
 
 
-def stream(model: VideoMultiTaskSegmentor, frames: Tensor) -> list[dict[str, Tensor]]:
+def stream(model: MultiTaskSegmentor, frames: Tensor) -> list[dict[str, Tensor]]:
     state, found = None, []
     for frame in frames:
-        logits, state = model.stream_logits(frame[None], state)
+        logits, _, state = model.step(frame[None], state)
         found.append(logits)
     return found
 
@@ -79,7 +78,6 @@ def test_a_fused_stream_gives_the_same() -> None:
     frames = pictures(8)
     expected = stream(video(), frames)
     fused = optimize_for_inference(video())
-    assert isinstance(fused, VideoMultiTaskSegmentor)
     weight = fused.decode_head.fuse['depth'].weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert not weight.is_contiguous()
@@ -90,7 +88,6 @@ def test_a_fused_stream_gives_the_same() -> None:
 
 def test_a_fused_stream_equals_its_clips() -> None:
     fused = optimize_for_inference(video())
-    assert isinstance(fused, VideoMultiTaskSegmentor)
     frames = pictures(8)
     streamed = stream(fused, frames)
     for time, slots in {5: (None, 4, 5), 6: (5, 4, 6), 7: (5, 6, 7)}.items():
@@ -102,11 +99,10 @@ def test_a_fused_stream_equals_its_clips() -> None:
 
 def test_nothing_of_one_stream_is_copied() -> None:
     model = optimize_for_inference(video())
-    assert isinstance(model, VideoMultiTaskSegmentor)
     state: StreamState | None = None
     states = []
     for frame in pictures(7):
-        _, state = model.stream_logits(frame[None], state)
+        state = model.step(frame[None], state).state
         states.append(state)
     assert states[5].non_key is states[4].non_key
     assert states[6].key is states[5].key
@@ -117,12 +113,11 @@ def test_half_precision_is_decoded_in_full() -> None:
     frames = pictures(3)
     expected = stream(video(), frames)
     model = optimize_for_inference(video(), dtype=torch.bfloat16)
-    assert isinstance(model, VideoMultiTaskSegmentor)
     for got, wanted in zip(stream(model, frames), expected, strict=True):
         assert {maps.dtype for maps in got.values()} == {torch.bfloat16}
         assert 1e-5 < relative(got, wanted) < 0.1
-    maps, _ = model.stream(frames[:1])
-    assert maps['depth'].dtype == torch.float32
+    (maps,) = model.decode(model.step(frames[:1]).logits, SIZE)
+    assert maps.depth.dtype == torch.float32
 
 
 @pytest.mark.slow
@@ -130,7 +125,6 @@ def test_every_kind_of_frame_compiled_gives_the_same() -> None:
     frames = pictures(8)
     expected = stream(video(), frames)
     compiled = optimize_for_inference(video(), 'compile')
-    assert isinstance(compiled, VideoMultiTaskSegmentor)
     warm_up(compiled, SIZE)
     with torch.compiler.set_stance('fail_on_recompile'):
         for got, wanted in zip(stream(compiled, frames), expected, strict=True):
@@ -153,24 +147,28 @@ def test_compiling_is_asked_for_the_core_alone(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(torch, 'compile', compile_)
     image = optimize_for_inference(build('tests/configs/tiny_image.py'), 'compile')
+    image.step(pictures(1))
     image.logits(pictures(1))
     model = optimize_for_inference(video(), 'compile')
-    assert isinstance(model, VideoMultiTaskSegmentor)
     stream(model, pictures(2))
-    assert runs == ['logits', 'frame_logits', 'frame_logits']
+    assert runs == ['frame_logits'] * 4
+    clip = pictures(3)[None]
+    model.logits(clip, [MultiTaskDataSample(metainfo={'offset': 1, 'valid_slots': (True, True, True)})])
+    assert len(runs) == 4
     warm_up(model, SIZE)
-    assert runs[3:] == ['frame_logits'] * 8
+    assert runs[4:] == ['frame_logits'] * 8
 
 
 def test_results_of_a_graph_are_copied_out_of_its_memory() -> None:
     memory = torch.zeros(2, 3)
     first, second = (
-        optimize_module.copied_out(lambda value=value: ({'depth': memory.fill_(value)}, [memory, None]))()
+        optimize_module.copied_out(
+            lambda value=value: FrameOutput({'depth': memory.fill_(value)}, {'memory': memory})
+        )()
         for value in (1, 2)
     )
-    assert [part['depth'].mean().item() for part, _ in (first, second)] == [1, 2]
-    assert first[1][0].mean() == 1
-    assert first[1][1] is None
+    assert [found.logits['depth'].mean().item() for found in (first, second)] == [1, 2]
+    assert first.memory['memory'].mean() == 1
 
 
 def test_what_cannot_be_done_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,12 +228,8 @@ def test_every_method_fused_gives_the_same(config: str) -> None:
     plain, fused = (build(f'configs/{config}').double() for _ in range(2))
     optimize_for_inference(fused)
     frames = torch.randn(3, 3, 96, 128, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    if isinstance(plain, VideoMultiTaskSegmentor):
-        assert isinstance(fused, VideoMultiTaskSegmentor)
-        for got, expected in zip(stream(fused, frames), stream(plain, frames), strict=True):
-            assert relative(got, expected) < 1e-8
-    else:
-        assert relative(fused.logits(frames[:1]), plain.logits(frames[:1])) < 1e-8
+    for got, expected in zip(stream(fused, frames), stream(plain, frames), strict=True):
+        assert relative(got, expected) < 1e-8
 
 
 @pytest.mark.gpu
@@ -244,7 +238,6 @@ def test_a_stream_on_a_gpu_gives_the_same_without_waiting(how: Any) -> None:
     frames = pictures(8).cuda()
     expected = stream(video().cuda(), frames)
     model = optimize_for_inference(video().cuda(), how)
-    assert isinstance(model, VideoMultiTaskSegmentor)
     warm_up(model, SIZE)
     torch.cuda.set_sync_debug_mode('error')
     try:

@@ -68,8 +68,8 @@ def by_hand(runner: Runner) -> list[dict[str, torch.Tensor]]:
             for time in range(LENGTH):
                 item = data[video * LENGTH + time]
                 frames = model.data_preprocessor({'inputs': [item['inputs']]})['inputs']
-                predictions, state = model.stream(frames, state)
-                maps.append({name: value[0] for name, value in predictions.items()})
+                logits, _, state = model.step(frames, state)
+                maps.append(dict(model.decode(logits, frames.shape[-2:])[0].items()))
     return maps
 
 

@@ -33,7 +33,7 @@ def make_student(make_config: MakeConfig, teacher: Path) -> Callable[..., Config
         cfg = make_config('tiny_image', work_dir, **{**RUN, **options})
         cfg.model = dict(
             cfg.model,
-            type='DistillationSegmentor',
+            type='StudentSegmentor',
             decode_head=dict(type='TaskConvHead', in_channels=8, channels=(6, 4)),
             teacher=dict(model=cfg.model, checkpoint=str(teacher)),
             distillation=dict(type='DistillationLoss'),

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mmmtl.models import DistillationSegmentor
+from mmmtl.models import StudentSegmentor
 from mmmtl.models.losses import DistillationLoss
 from mmmtl.profiling import count_cost
 from mmmtl.registry import MODELS
@@ -34,7 +34,7 @@ def student_config(tiny, teacher: dict[str, Any] | None = None, **changes: Any) 
     """A student that is narrower than its teacher."""
     model = dict(type='MultiTaskSegmentor', **image_config(tiny, 6, (12, 7)))
     student = dict(
-        type='DistillationSegmentor',
+        type='StudentSegmentor',
         tasks=tiny.TASKS,
         teacher=teacher or dict(model=model, checkpoint='unused.pth'),
         distillation=dict(type='DistillationLoss'),
@@ -43,7 +43,7 @@ def student_config(tiny, teacher: dict[str, Any] | None = None, **changes: Any) 
     return {**student, **changes}
 
 
-def make_student(tiny, *, with_teacher: bool = True, **changes: Any) -> DistillationSegmentor:
+def make_student(tiny, *, with_teacher: bool = True, **changes: Any) -> StudentSegmentor:
     """A student and its teacher, float64, all weights random."""
     model = tiny.scramble(MODELS.build(student_config(tiny, **changes))).double()
     if with_teacher:

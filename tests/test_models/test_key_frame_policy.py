@@ -95,14 +95,14 @@ def test_a_stream_without_a_key_frame_gets_one_whatever_the_policy_says(tiny):
     model = tiny.video_model(key_frame_policy=dict(type=Never))
     video = tiny.pixels(4, 2, 3, *tiny.SIZE)
     with torch.no_grad():
-        _, state = model.stream_logits(video[0])
+        state = model.step(video[0]).state
         assert state.has_key.tolist() == [True, True]
         assert state.has_non_key.tolist() == [False, False]
         first = state.key['depth.features']
-        _, state = model.stream_logits(video[1], state)
+        state = model.step(video[1], state).state
         assert state.has_non_key.tolist() == [True, True]
         torch.testing.assert_close(state.key['depth.features'], first)
-        _, state = model.stream_logits(video[2], state.reset([1]))
+        state = model.step(video[2], state.reset([1])).state
     assert state.has_non_key.tolist() == [True, False]
     torch.testing.assert_close(state.key['depth.features'][0], first[0])
     assert not torch.allclose(state.key['depth.features'][1], first[1])
@@ -118,7 +118,7 @@ def test_an_irregular_policy_chooses_the_network_of_each_row(tiny):
     state = None
     with torch.no_grad():
         for time in range(6):
-            logits, state = model.stream_logits(video[time], state)
+            logits, _, state = model.step(video[time], state)
             for row in range(2):
                 key, non_key = before[row][time]
                 frames = [tiny.pixels(3, *tiny.SIZE) if t is None else video[t, row] for t in (key, non_key, time)]
@@ -263,13 +263,13 @@ def test_a_batch_of_streams_is_each_alone(tiny, policy: dict) -> None:
                 state = StreamState.from_state_dict(
                     StreamState.cat([state.select([0]), state.select([1, 2])]).state_dict()
                 )
-            logits, state = model.stream_logits(frames, state)
+            logits, _, state = model.step(frames, state)
             batch.append((logits, state.key_frames.tolist()))
         counts = set()
         for row, start in ((0, 0), (1, 3), (2, 0)):
             alone = None
             for time in range(start, 9):
-                logits, alone = model.stream_logits(video[time, row : row + 1], alone)
+                logits, _, alone = model.step(video[time, row : row + 1], alone)
                 tiny.assert_same({n: v[row : row + 1] for n, v in batch[time][0].items()}, logits)
                 assert alone.key_frames.tolist() == [batch[time][1][row]]
             counts.add(int(alone.key_frames))
@@ -286,9 +286,9 @@ def test_a_policy_is_kept_in_a_saved_state(tiny, policy: dict) -> None:
         for time, frames in enumerate(video):
             if time == 4:
                 saved = StreamState.from_state_dict(state.to('cpu').state_dict())
-            _, state = model.stream_logits(frames, state)
+            state = model.step(frames, state).state
         for frames in video[4:]:
-            _, saved = model.stream_logits(frames, saved)
+            saved = model.step(frames, saved).state
     assert saved.key_frames.tolist() == state.key_frames.tolist()
     for name, tensor in state.policy.items():
         torch.testing.assert_close(saved.policy[name], tensor)
@@ -303,7 +303,7 @@ def test_what_a_policy_remembers_stays_on_the_cpu(tiny, policy: dict) -> None:
         model, state = tiny.video_model(key_frame_policy=policy).float().to(device), None
         with torch.no_grad():
             for frames in video:
-                _, state = model.stream_logits(frames.to(device), state)
+                state = model.step(frames.to(device), state).state
         assert {tensor.device.type for tensor in state.policy.values()} == {'cpu'}
         chosen.append(state.key_frames.tolist())
     assert chosen[0] == chosen[1]

@@ -326,18 +326,19 @@ def test_decoding_by_hand(tiny):
     x = torch.arange(8.0).expand(1, 6, 8)
     logits = {'depth': x + 1, 'semseg': torch.stack([0 * x[0], x[0] - 3.4, -x[0], -x[0]]), 'normals': x.expand(3, 6, 8)}
     model = fixed(tiny, {})
-    maps = model.decode(logits, (24, 32), (24, 32), (24, 32))
+    logits = {name: value[None] for name, value in logits.items()}
+    (maps,) = model.decode(logits, (24, 32))
     torch.testing.assert_close(maps.depth, (ramp((6, 8), (24, 32), 4) + 1).clamp(max=10.0))
     assert maps.semseg.dtype == torch.int64
     torch.testing.assert_close(maps.semseg, (ramp((6, 8), (24, 32), 4) > 3.4).long())
     torch.testing.assert_close(maps.normals.norm(dim=0)[:, 3:], torch.ones(24, 29))
 
-    cut = model.decode(logits, (24, 32), (20, 28), (20, 28))
+    (cut,) = model.decode(logits, (24, 32), [(20, 28)])
     for name in tiny.TASKS:
         torch.testing.assert_close(cut.get(name), maps.get(name)[..., :20, :28])
 
     # 20 x 28 of 24 x 32, shown at twice the size: x runs at the same pace to the end, 1 / 8 per pixel.
-    twice = model.decode(logits, (24, 32), (20, 28), (40, 56)).depth
+    twice = model.decode(logits, (24, 32), [(20, 28)], [(40, 56)])[0].depth
     inner = slice(8, -8)  # two interpolations smooth the ends
     torch.testing.assert_close(twice[..., inner], (ramp((6, 8), (40, 56), 8) + 1)[..., inner])
 

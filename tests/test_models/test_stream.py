@@ -22,7 +22,7 @@ def run(model, video, state=None):
     """Logits of every frame of streams (T, N, 3, H, W), and the state after them."""
     outputs = []
     for frames in video:
-        logits, state = model.stream_logits(frames, state)
+        logits, _, state = model.step(frames, state)
         outputs.append(logits)
     return outputs, state
 
@@ -169,41 +169,76 @@ def test_predictions_are_decoded_logits_at_the_size_of_the_frames(tiny):
     video = tiny.pixels(3, 2, 3, *tiny.SIZE)
     state = None
     for frames in video:
-        logits, _ = model.stream_logits(frames, state)
-        maps, state = model.stream(frames, state)
-        assert {name: tuple(value.shape) for name, value in maps.items()} == {
-            'semseg': (2, 1, *tiny.SIZE),
-            'depth': (2, 1, *tiny.SIZE),
-            'normals': (2, 3, *tiny.SIZE),
-        }
-        for name, task in model.tasks.items():
-            full = torch.nn.functional.interpolate(logits[name].float(), tiny.SIZE, mode='bilinear')
-            torch.testing.assert_close(maps[name], task.decode(full))
-    assert maps['semseg'].dtype == torch.int64
-    torch.testing.assert_close(maps['normals'].norm(dim=1), torch.ones(2, *tiny.SIZE))
+        logits, _, state = model.step(frames, state)
+        decoded = model.decode(logits, tiny.SIZE)
+        assert len(decoded) == 2
+        for row, maps in enumerate(decoded):
+            assert {name: tuple(maps.get(name).shape) for name in maps.keys()} == {  # noqa: SIM118
+                'semseg': (1, *tiny.SIZE),
+                'depth': (1, *tiny.SIZE),
+                'normals': (3, *tiny.SIZE),
+            }
+            for name, task in model.tasks.items():
+                full = torch.nn.functional.interpolate(logits[name].float(), tiny.SIZE, mode='bilinear')
+                torch.testing.assert_close(maps.get(name), task.decode(full)[row])
+            assert maps.semseg.dtype == torch.int64
+            torch.testing.assert_close(maps.normals.norm(dim=0), torch.ones(tiny.SIZE))
 
 
 def test_a_wrong_number_of_streams_is_refused(tiny):
     model = tiny.video_model()
     _, state = run(model, tiny.pixels(1, 2, 3, *tiny.SIZE))
     with pytest.raises(ValueError, match='3 frames for a state of 2 streams'):
-        model.stream(tiny.pixels(3, 3, *tiny.SIZE), state)
+        model.step(tiny.pixels(3, 3, *tiny.SIZE), state)
     with pytest.raises(ValueError, match='2 frames for a state of 0 streams'):
-        model.stream(tiny.pixels(2, 3, *tiny.SIZE), StreamState.new(0))
+        model.step(tiny.pixels(2, 3, *tiny.SIZE), StreamState.new(0))
 
 
 def test_a_change_of_resolution_is_refused(tiny, neck):
     model = tiny.video_model(neck=neck)
     _, state = run(model, tiny.pixels(1, 2, 3, 24, 32))
     with pytest.raises(ValueError, match=r'frames of \(32, 24\) for a state of \(24, 32\); start a new state'):
-        model.stream(tiny.pixels(2, 3, 32, 24), state)
-    model.stream(tiny.pixels(2, 3, 32, 24), None)
+        model.step(tiny.pixels(2, 3, 32, 24), state)
+    model.step(tiny.pixels(2, 3, 32, 24), None)
 
 
 @pytest.mark.parametrize('shape', [(3, 24, 32), (1, 3, 3, 24, 32), (0, 3, 24, 32)])
 def test_what_is_no_batch_of_frames_is_refused(tiny, shape):
-    with pytest.raises(ValueError, match='frames must be'):
-        tiny.video_model().stream(tiny.pixels(*shape))
+    for model in (tiny.video_model(), tiny.image_model()):
+        with pytest.raises(ValueError, match='frames must be'):
+            model.step(tiny.pixels(*shape))
+
+
+def test_each_row_says_whether_it_is_a_key_frame(tiny):
+    model = tiny.video_model(interval=3)
+    state, found = None, []
+    for time, frames in enumerate(tiny.pixels(7, 2, 3, *tiny.SIZE)):
+        if time == 2:
+            state = state.reset([1])
+        is_key, state = model.step(frames, state)[1:]
+        assert (is_key.dtype, is_key.shape, is_key.device.type) == (torch.bool, (2,), 'cpu')
+        found.append(is_key.tolist())
+    assert [time for time, (first, _) in enumerate(found) if first] == [0, 3, 6]
+    assert [time for time, (_, second) in enumerate(found) if second] == [0, 2, 5]
+    assert state.key_frames.tolist() == [3, 2]
+
+
+def test_an_image_model_streams_each_frame_alone(tiny):
+    """The same loop and the same state, in which there is nothing of the past."""
+    model = tiny.image_model()
+    video = tiny.pixels(5, 3, 3, *tiny.SIZE)
+    outputs, state = run(model, video[:3])
+    more, state = run(model, video[3:], state.reset([1]).select([2, 1, 0]))
+    for frames, logits in zip(video, [*outputs, *more], strict=True):
+        tiny.assert_same(logits, model.logits(frames), rtol=0, atol=0)
+    result = model.step(video[0], StreamState.from_state_dict(state.state_dict()))
+    assert (result.is_key.dtype, result.is_key.tolist()) == (torch.bool, [False] * 3)
+    assert result.state.frames.tolist() == [6, 3, 6]
+    assert result.state.key_frames.tolist() == [0, 0, 0]
+    assert result.state.key == result.state.non_key == result.state.policy == {}
+    with pytest.raises(ValueError, match='2 frames for a state of 3 streams'):
+        model.step(video[0, :2], state)
+    assert model.step(tiny.pixels(3, 3, 16, 16), state).state.resolution is None
 
 
 def test_half_precision_streams(tiny):

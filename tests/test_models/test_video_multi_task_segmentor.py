@@ -406,7 +406,7 @@ def test_the_costs_of_the_paper_s_models(name, size, expected):
     with torch.no_grad():
         for _ in range(8):
             with FlopCounterMode(display=False) as counter:
-                _, state = model.stream_logits(frame, state)
+                state = model.step(frame, state).state
             costs.append(counter.get_total_flops() / 2e9)
     key, others = costs[5], costs[6:]
     assert others[0] == others[1]

@@ -10,7 +10,7 @@ import torch
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.models import MultiTaskSegmentor
-from mmmtl.models.segmentors.frame_kinds import frame_kinds, frame_memories
+from mmmtl.models.segmentors.frame_kinds import frame_runs
 from mmmtl.profiling.latency import (
     Latency,
     average_milliseconds,
@@ -39,8 +39,8 @@ def video() -> MultiTaskSegmentor:
 
 def test_what_each_kind_of_frame_reads(video: Any) -> None:
     with torch.no_grad():
-        memories = frame_memories(video, torch.zeros(2, 3, *SIZE))
-        kinds = frame_kinds(video, torch.zeros(2, 3, *SIZE))
+        memories = video.steady_memories(torch.zeros(2, 3, *SIZE))
+        kinds = frame_runs(video, torch.zeros(2, 3, *SIZE))
         assert {kind: [m is not None for m in read] for kind, read in memories.items()} == {
             'key': [False, True],
             'non_key': [True, True],
@@ -48,8 +48,9 @@ def test_what_each_kind_of_frame_reads(video: Any) -> None:
         logits, remembered = kinds['non_key']()
         assert logits['depth'].shape == (2, 1, 4, 8)
         assert set(remembered) == set(memories['non_key'][0])
-        assert list(frame_kinds(build('tiny_video', key_frame_interval=1), torch.zeros(1, 3, *SIZE))) == ['key']
-        assert list(frame_kinds(build('tiny_image'), torch.zeros(1, 3, *SIZE))) == ['image']
+        every_frame, image = build('tiny_video', key_frame_interval=1), build('tiny_image')
+        for model, names in ((video, ('key', 'non_key')), (every_frame, ('key',)), (image, ('image',))):
+            assert tuple(frame_runs(model, torch.zeros(1, 3, *SIZE))) == model.frame_kinds == names
 
 
 @pytest.mark.parametrize(('mode', 'batch'), [('stream', 1), ('stream', 2), ('clip', 2)])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from mmmtl.apis import MultiTaskInferencer
+from mmmtl.io import read_image
 from mmmtl.visualization import grid
 
 SIZE = (48, 96)
@@ -64,33 +68,39 @@ def test_video(run_tool: Callable[..., str], tiny: tuple[str, list[str]], frames
     assert read[0].shape == grid([3 * [('', np.zeros((*SIZE, 3), np.uint8))]]).shape
 
 
-def test_frames_per_second_are_those_of_the_model(video_demo: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_per_second_leave_out_the_first_frame(video_demo: SimpleNamespace) -> None:
+    assert video_demo.report({'frames': [3.5, 0.5, 0.5, 0.5, 0.5]}) == 'frames: 5, 2.0 frames/s'
+
+
+def test_frames_per_second_are_those_of_the_model(
+    run_tool: Callable[..., str], root: Path, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Time passes in steps: 1 s to read a frame, 0.5 s to predict it, 10 s to draw it; the first takes 3 s more."""
-    now = [0.0]
-    clock = video_demo.Clock(SimpleNamespace(model=None))
-    monkeypatch.setitem(video_demo.Clock.start.__globals__, 'perf_counter', lambda: now[0])
+    now = 0.0
 
-    def read() -> object:
-        for number in range(5):
-            now[0] += 1.0
-            yield number
+    def taking(seconds: Iterator[float], function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            nonlocal now
+            now += next(seconds)
+            return function(*args)
 
-    def predict(source: object) -> object:
-        for frame in source:
-            now[0] += 0.5 if frame else 3.5
-            yield frame, {}
+        return run
 
-    for _ in clock.stop(predict(clock.start(read()))):
-        now[0] += 10.0
-    assert clock.seconds == {'frames': [3.5, 0.5, 0.5, 0.5, 0.5]}
-    assert clock.report() == 'frames: 5, 2.0 frames/s'
+    step = itertools.chain([3.5], itertools.repeat(0.5))
+    monkeypatch.setattr('time.perf_counter', lambda: now)
+    monkeypatch.setattr('mmmtl.io.video.read_image', taking(itertools.repeat(1.0), read_image))
+    monkeypatch.setattr(MultiTaskInferencer, 'step', taking(step, MultiTaskInferencer.step))
+    monkeypatch.setattr(MultiTaskInferencer, 'panel', taking(itertools.repeat(10.0), MultiTaskInferencer.panel))
+    config = root / 'tests' / 'configs' / 'tiny_image.py'
+    arguments = (frames, config, '--out', tmp_path / 'out.mp4', '--size', *SIZE, '--device', 'cpu')
+    printed = run_tool('demo/video_demo.py', *arguments)
+    assert 'frames: 8, 2.0 frames/s' in printed
 
 
 def test_average_of_key_and_other_frames(video_demo: SimpleNamespace) -> None:
-    clock = video_demo.Clock(SimpleNamespace(model=None))
-    clock.seconds.update({'key frames': [9.0, 2.0], 'non-key frames': [9.0] + 3 * [0.25]})
+    printed = video_demo.report({'key frames': [9.0, 2.0], 'non-key frames': [9.0] + 3 * [0.25]})
     # 2 frames of 2 s and 4 frames of 0.25 s.
-    assert clock.report().splitlines()[-1] == 'all frames: 6, 1.2 frames/s'
+    assert printed.splitlines()[-1] == 'all frames: 6, 1.2 frames/s'
 
 
 def test_what_a_video_can_be(

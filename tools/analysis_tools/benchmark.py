@@ -20,7 +20,6 @@ from rich.progress import track
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.cli import add_config_arguments, add_inferencer_arguments, config_of, inferencer_options, positive
 from mmmtl.config import input_size
-from mmmtl.models.segmentors.frame_kinds import key_frame_interval
 from mmmtl.profiling.latency import default_mode, latency_table, measure_latency, prediction_steps, report
 from mmmtl.profiling.measure import describe_machine
 
@@ -68,7 +67,7 @@ def main() -> None:
         steps, device=device, batch=args.batch, rounds=args.rounds, warmup=args.warmup, clock=clock, track=shown
     )
     mode = args.mode or default_mode(inferencer.model)
-    print(latency_table(found, key_frame_interval(inferencer.model)))
+    print(latency_table(found, inferencer.model.key_frame_interval))
     threads = f', {torch.get_num_threads()} threads' if device.type == 'cpu' else ''
     how = f'optimize={args.optimize}, {args.dtype or "float32"}'
     print(f'{mode}, {shape[0]}x{shape[1]} pixels (height x width), batch {args.batch}, {device.type}{threads}, {how}')

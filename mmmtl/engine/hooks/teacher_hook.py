@@ -7,13 +7,13 @@ from mmengine.runner import CheckpointLoader, Runner
 
 from mmmtl.checkpoint import check_tasks, check_weights, trained_tasks, weights_of
 from mmmtl.engine.unwrap import unwrap
-from mmmtl.models import DistillationSegmentor
+from mmmtl.models import StudentSegmentor
 from mmmtl.registry import HOOKS
 
 
 @HOOKS.register_module()
 class TeacherHook(Hook):
-    """Gives a `DistillationSegmentor` its teacher; does nothing to another model."""
+    """Gives a `StudentSegmentor` its teacher; does nothing to another model."""
 
     def before_train(self, runner: Runner) -> None:
         """Read `model.teacher.checkpoint`, with the loader and the checks of every checkpoint.
@@ -23,7 +23,7 @@ class TeacherHook(Hook):
             ValueError: it would run code, was trained for other tasks, or is of another model than the teacher.
         """
         model = unwrap(runner.model)
-        if not isinstance(model, DistillationSegmentor):
+        if not isinstance(model, StudentSegmentor):
             return
         name = model.teacher_cfg['checkpoint']
         try:

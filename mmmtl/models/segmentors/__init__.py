@@ -2,12 +2,12 @@
 
 from .key_frame_policy import CostBudget, FixedInterval, FrameChange, KeyFramePolicy
 from .multi_task_segmentor import MultiTaskSegmentor
-from .student_segmentor import DistillationSegmentor
+from .student_segmentor import StudentSegmentor
 from .video_multi_task_segmentor import VideoMultiTaskSegmentor
 
 __all__ = [
     'CostBudget',
-    'DistillationSegmentor',
+    'StudentSegmentor',
     'FixedInterval',
     'FrameChange',
     'KeyFramePolicy',

@@ -1,49 +1,104 @@
-"""The kinds of frames that a model computes, each in the steady state of a video."""
+"""Kinds of frames: what each reads of earlier frames, and the core that computes it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
-from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
-from mmmtl.structures import Memory
+from mmmtl.models.necks import PropagatingNeck
+from mmmtl.structures import Logits, Memory
+from mmmtl.structures.rows import select_rows
+
+if TYPE_CHECKING:
+    from .multi_task_segmentor import MultiTaskSegmentor
 
 IMAGE, KEY, NON_KEY, AVERAGE = 'image', 'key', 'non_key', 'average'
+"""Names of the kinds of frames in the steady state of a stream, and of their average."""
+
+ReadMemories = tuple[Memory | None, Memory | None]
+"""What frames read of the last key frames and of the last non-key frames; None where they read nothing."""
 
 
-def key_frame_interval(model: MultiTaskSegmentor) -> int | None:
-    """Frames from key frame to key frame; None for an image model, or where a policy has none."""
-    return getattr(model.key_frame_policy, 'interval', None) if isinstance(model, VideoMultiTaskSegmentor) else None
+class FrameKind(NamedTuple):
+    """How a frame is computed: whether it is a key frame, and which of the memories it reads."""
+
+    is_key: bool
+    reads_key: bool
+    reads_non_key: bool
 
 
-def frame_kinds(model: MultiTaskSegmentor, pictures: Tensor) -> dict[str, Callable[[], Any]]:
-    """What computes the logits of each kind of frame: 'image', or 'key' and, unless K is 1, 'non_key'.
+class Memories(NamedTuple):
+    """What is remembered of the last key frames and of the last non-key frames of a batch."""
 
-    For a video model the frames at the beginning of a video are run for it: every memory that a frame reads is there.
+    key: Memory
+    non_key: Memory
+
+    def read_by(self, kind: FrameKind, rows: Sequence[int]) -> ReadMemories:
+        """Return what the frames of one kind, those in `rows`, read."""
+        return (
+            select_rows(self.key, rows) if kind.reads_key else None,
+            select_rows(self.non_key, rows) if kind.reads_non_key else None,
+        )
+
+
+class FrameOutput(NamedTuple):
+    """Logits of frames, and what is to be remembered of them."""
+
+    logits: Logits
+    memory: Memory
+
+
+class ClipOutput(NamedTuple):
+    """Logits of the current frames of clips, and the fast features of those that are not key frames."""
+
+    logits: Logits
+    fast_features: Tensor
+
+
+class Core(NamedTuple):
+    """The tensor-only core of a model: what computes frames of one kind and, for a video model, clips."""
+
+    frames: Callable[..., FrameOutput]
+    clips: Callable[..., ClipOutput] | None = None
+
+
+def frame_runs(model: MultiTaskSegmentor, images: Tensor) -> dict[str, Callable[[], FrameOutput]]:
+    """Return what computes each kind of frame that a model has, in the steady state of streams of `images`.
 
     Args:
         model: any.
-        pictures: (N, 3, H, W), as the data preprocessor gives them; the same for every frame.
+        images: (N, 3, H, W), as the data preprocessor gives them; the same for every frame.
     """
-    if not isinstance(model, VideoMultiTaskSegmentor):
-        return {IMAGE: partial(model.logits, pictures)}
     return {
-        kind: partial(model.frame_logits, pictures, *memories, is_key=kind == KEY)
-        for kind, memories in frame_memories(model, pictures).items()
+        kind: partial(model.core.frames, images, *read, is_key=kind == KEY)
+        for kind, read in model.steady_memories(images).items()
     }
 
 
-def frame_memories(model: VideoMultiTaskSegmentor, pictures: Tensor) -> dict[str, tuple[Memory | None, Memory | None]]:
-    """What each kind of frame reads of the last key frame and of the last non-key frame, in the steady state."""
-    reads_key, reads_non_key = model.neck.reads_key, model.neck.reads_non_key
-    key = model.frame_logits(pictures, None, None, is_key=True)[1]
-    if key_frame_interval(model) == 1:  # there are no other frames, so none is remembered either
-        return {KEY: (None, None)}
-    non_key = model.frame_logits(pictures, key if reads_key(False) else None, None, is_key=False)[1]
-    return {
-        kind: (key if reads_key(is_key) else None, non_key if reads_non_key(is_key) else None)
-        for kind, is_key in ((KEY, True), (NON_KEY, False))
-    }
+def average_frame(values: Mapping[str, float], interval: int | None) -> float | None:
+    """Return the mean of what key frames and other frames cost, over an interval; None where there is none."""
+    if interval is None or KEY not in values:
+        return None
+    return (values[KEY] + (interval - 1) * values.get(NON_KEY, 0)) / interval
+
+
+def kinds_of_rows(
+    neck: PropagatingNeck, is_key: Iterable[bool], has_key: Iterable[bool], has_non_key: Iterable[bool]
+) -> list[FrameKind]:
+    """Return the kind of the frame in each row: of the memories that there are, it reads those the neck asks for."""
+    return [
+        FrameKind(key, last_key and neck.reads_key(key), last_non_key and neck.reads_non_key(key))
+        for key, last_key, last_non_key in zip(is_key, has_key, has_non_key, strict=True)
+    ]
+
+
+def group_rows(kinds: Iterable[FrameKind]) -> dict[FrameKind, list[int]]:
+    """Return the rows of each kind, in ascending order."""
+    groups: dict[FrameKind, list[int]] = defaultdict(list)
+    for row, kind in enumerate(kinds):
+        groups[kind].append(row)
+    return groups

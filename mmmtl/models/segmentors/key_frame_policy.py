@@ -21,6 +21,9 @@ class KeyFramePolicy(ABC):
     depends on no other.
     """
 
+    interval: int | None = None
+    """Frames from key frame to key frame, of a policy whose key frames come regularly."""
+
     @abstractmethod
     def is_key_frame(self, state: StreamState, frames: Tensor) -> Tensor:
         """(N,) bool on the CPU. A stream without a key frame in memory gets one whatever this says.
@@ -47,6 +50,8 @@ class FixedInterval(KeyFramePolicy):
 
     Reference: MILA, section 4.1 (interval 5).
     """
+
+    interval: int
 
     def __init__(self, interval: int = 5) -> None:
         if interval < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 from mmmtl.models.backbones import TaskBackbone, as_maps
 from mmmtl.models.data_preprocessor import pad
 from mmmtl.registry import MODELS
-from mmmtl.structures import MultiTaskDataSample
+from mmmtl.structures import FrameResult, Logits, Memory, MultiTaskDataSample, StreamState
 from mmmtl.tasks import Task, build_tasks
+
+from .frame_kinds import IMAGE, Core, FrameOutput, ReadMemories
 
 Samples = Sequence[MultiTaskDataSample]
 Size = Sequence[int]
@@ -61,6 +64,8 @@ class MultiTaskSegmentor(BaseModel):
         self.neck = None if neck is None else MODELS.build({**neck, 'tasks': tasks})
         slots = {} if self.neck is None or not hasattr(self.neck, 'num_slots') else {'num_slots': self.neck.num_slots}
         self.decode_head = MODELS.build({**decode_head, **slots, 'tasks': tasks})
+        self.optimized: Core | None = None
+        """A faster core, which `mmmtl.apis.optimize_for_inference` puts here."""
 
     def forward(self, inputs: Tensor, data_samples: Samples | None = None, mode: str = 'tensor') -> Any:
         """mmengine's three modes.
@@ -87,9 +92,48 @@ class MultiTaskSegmentor(BaseModel):
         check_finite(losses, data_samples)
         return losses
 
-    def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> dict[str, Tensor]:
+    def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> Logits:
         """{task: logits at feature resolution} and preliminary predictions."""
-        return self.decode_head(self.features(inputs))
+        return self.core.frames(inputs).logits
+
+    def step(self, frames: Tensor, state: StreamState | None = None) -> FrameResult:
+        """Predict one frame of each of N streams; the state of an image model only counts the frames.
+
+        Args:
+            frames: (N, 3, H, W), as the data preprocessor gives them.
+            state: of the frames before; None at the beginning.
+
+        Raises:
+            ValueError: these are no frames, or their number or resolution is not that of the state.
+        """
+        state = StreamState.before(frames, state)
+        logits = self.core.frames(frames).logits
+        return FrameResult(logits, torch.zeros_like(state.has_key), replace(state, frames=state.frames + 1))
+
+    @property
+    def core(self) -> Core:
+        """The tensor-only core: what is compiled, exported and profiled."""
+        return self.optimized or Core(self.frame_logits)
+
+    def frame_logits(
+        self, frames: Tensor, key: Memory | None = None, non_key: Memory | None = None, *, is_key: bool = True
+    ) -> FrameOutput:
+        """Compute frames of one kind, see `VideoMultiTaskSegmentor`; to an image model all are of one kind."""
+        return FrameOutput(self.decode_head(self.features(frames)), {})
+
+    @property
+    def frame_kinds(self) -> tuple[str, ...]:
+        """The kinds of frames that a stream has: 'image', or 'key' and, unless every frame is one, 'non_key'."""
+        return (IMAGE,)
+
+    @property
+    def key_frame_interval(self) -> int | None:
+        """Frames from key frame to key frame; None for an image model, or where a policy has none."""
+        return None
+
+    def steady_memories(self, images: Tensor) -> dict[str, ReadMemories]:
+        """Return what each kind of frame reads in the steady state of streams whose frames were all `images`."""
+        return {IMAGE: (None, None)}
 
     def features(self, inputs: Tensor) -> Any:
         """What the head is given: maps, or {task: maps}."""
@@ -109,39 +153,46 @@ class MultiTaskSegmentor(BaseModel):
         """The samples with `pred`, see `complete`."""
         return self.complete(self.logits(inputs, data_samples), inputs.shape[-2:], data_samples)
 
-    def complete(self, logits: Mapping[str, Tensor], padded: Size, data_samples: Samples) -> list[MultiTaskDataSample]:
-        """The samples with `pred`, each map at the size of its label, or else of the original picture.
+    def complete(self, logits: Logits, padded: Size, data_samples: Samples) -> list[MultiTaskDataSample]:
+        """Return the samples with `pred`, each map at the size of its label, or else of the original image.
 
         Args:
             logits: {task: (N, C, h, w)}.
             padded: (H, W) that the model saw, padding included.
             data_samples: N of them.
         """
-        for row, sample in enumerate(data_samples):
-            labelled = sample.gt.shape if 'gt' in sample else None
-            own = {name: value[row] for name, value in logits.items()}
-            sample.pred = self.decode(own, padded, sample.img_shape, labelled or sample.ori_shape)
+        shown = [sample.img_shape for sample in data_samples]
+        wanted = [('gt' in sample and sample.gt.shape) or sample.ori_shape for sample in data_samples]
+        for sample, maps in zip(data_samples, self.decode(logits, padded, shown, wanted), strict=True):
+            sample.pred = maps
         return list(data_samples)
 
-    def decode(self, logits: Mapping[str, Tensor], padded: Size, shown: Size, wanted: Size) -> PixelData:
-        """Maps of one picture.
+    def decode(
+        self, logits: Logits, padded: Size, shown: Sequence[Size] | None = None, wanted: Sequence[Size] | None = None
+    ) -> list[PixelData]:
+        """Return the maps of each row of a batch.
 
         Args:
-            logits: {task: (C, h, w)}.
+            logits: {task: (N, C, h, w)}.
             padded: (H, W) that the model saw, padding included.
-            shown: (H, W) of it without padding.
-            wanted: (H, W) of the maps.
+            shown: (H, W) of each row without padding; None means that there is none.
+            wanted: (H, W) of the maps of each row; by default those of `shown`.
         """
+        shown = shown or [padded] * len(next(iter(logits.values())))
+        sizes = zip(shown, wanted or shown, strict=True)
+        return [self._decode_row(logits, row, padded, *own) for row, own in enumerate(sizes)]
+
+    def _decode_row(self, logits: Logits, row: int, padded: Size, shown: Size, wanted: Size) -> PixelData:
         maps = PixelData()
         for name, task in self.tasks.items():
-            full = F.interpolate(logits[name][None].float(), tuple(padded), mode='bilinear')
+            full = F.interpolate(logits[name][row][None].float(), tuple(padded), mode='bilinear')
             full = full[..., : shown[0], : shown[1]]
             if tuple(wanted) != tuple(shown):
                 full = F.interpolate(full, tuple(wanted), mode='bilinear')
             maps.set_field(task.decode(full)[0], name)
         return maps
 
-    def task_losses(self, logits: Mapping[str, Tensor], data_samples: Samples) -> dict[str, Tensor]:
+    def task_losses(self, logits: Logits, data_samples: Samples) -> dict[str, Tensor]:
         """Losses of every prediction of a task; one that no sample has gives zeros tied to the graph."""
         losses = {}
         for key, prediction in logits.items():
@@ -162,7 +213,7 @@ def build_backbone(cfg: dict[str, Any], tasks: Mapping[str, Task]) -> nn.Module:
 
 
 def stack_targets(task: Task, samples: Samples, device: torch.device) -> Tensor:
-    """A task's labels (N, M, H, W) of a batch, padded; samples without one are all `fill`.
+    """Return a task's labels (N, M, H, W) of a batch, padded; samples without one are all `fill`.
 
     Raises:
         ValueError: a label has not the size of its picture.

@@ -22,7 +22,7 @@ class Teacher(TypedDict):
 
 
 @MODELS.register_module()
-class DistillationSegmentor(MultiTaskSegmentor):
+class StudentSegmentor(MultiTaskSegmentor):
     """`MultiTaskSegmentor` that in training also imitates the features and predictions of a teacher.
 
     Nothing but training needs the teacher. It gets its weights when training begins (`TeacherHook`, which every run
@@ -103,7 +103,7 @@ class DistillationSegmentor(MultiTaskSegmentor):
         imitated = self.distillation(features, logits, their_features, their_logits)
         return losses | {f'distill.{name}': value for name, value in imitated.items()}
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DistillationSegmentor:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> StudentSegmentor:
         """What `to`, `cuda`, `double`, ... do to a module and its children, for the teacher too."""
         for teacher in self._teacher:
             teacher._apply(fn, recurse)

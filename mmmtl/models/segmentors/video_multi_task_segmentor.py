@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmmtl.models.backbones import as_maps
 from mmmtl.models.necks import PropagatingNeck
 from mmmtl.registry import MODELS
-from mmmtl.structures import Memory, StreamState
-from mmmtl.structures.memory_rows import join_rows, mask_slots, replace_rows, select_rows, spread_rows, true_rows
+from mmmtl.structures import FrameResult, Logits, Memory, StreamState
+from mmmtl.structures.rows import join_rows, mask_slots, replace_rows, select, select_rows, spread_rows, true_rows
 
+from .clips import CURRENT, LAST_KEY, LAST_NON_KEY, check_clips, encode_both, frozen_statistics
+from .frame_kinds import (
+    KEY,
+    NON_KEY,
+    ClipOutput,
+    Core,
+    FrameKind,
+    FrameOutput,
+    Memories,
+    ReadMemories,
+    group_rows,
+    kinds_of_rows,
+)
+from .key_frame_policy import KeyFramePolicy
 from .multi_task_segmentor import MultiTaskSegmentor, Samples
-
-LAST_KEY, LAST_NON_KEY, CURRENT = range(3)
 
 
 @MODELS.register_module()
@@ -28,7 +38,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
 
     Trained and tested on clips (N, 3, 3, H, W) of the last key frame, the last non-key frame and the current frame;
     `offset` 0 in the metainfo says that the current frame is the key frame, `valid_slots` which of the three exist.
-    On a video, `stream` gives the same predictions frame by frame, from a state that the caller keeps.
+    On a video, `step` gives the same predictions frame by frame, from a state that the caller keeps.
 
     Args:
         backbone: the slow network: pictures to a tuple, its last map (N, C, h, w) is used.
@@ -72,15 +82,15 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
             raise ValueError(f'model.neck of a video model must propagate, as ILANeck does; {neck["type"]} does not')
         self.fast_backbone = MODELS.build(fast_backbone)
         self.align_loss = None if align_loss is None else MODELS.build(align_loss)
-        self.key_frame_policy = MODELS.build(key_frame_policy)
+        self.key_frame_policy: KeyFramePolicy = MODELS.build(key_frame_policy)
 
-    def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> dict[str, Tensor]:
+    def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> Logits:
         """{task: logits of the current frames} of clips (N, 3, 3, H, W), and preliminary predictions."""
-        return self._clip(inputs, data_samples or [])[0]
+        return self._clips(inputs, data_samples or []).logits
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
         """Losses of the tasks, and `align.<name>` of the current frames that are not key frames."""
-        logits, fast_features = self._clip(inputs, data_samples)
+        logits, fast_features = self._clips(inputs, data_samples)
         losses = self.task_losses(logits, data_samples)
         if self.align_loss is not None:
             rows = [row for row, sample in enumerate(data_samples) if sample.offset]
@@ -102,40 +112,21 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         optim_wrapper['discriminator'].update_params(told_apart)
         return {**log_vars, 'align.discriminator': told_apart.detach()}
 
-    def stream(self, frames: Tensor, state: StreamState | None = None) -> tuple[dict[str, Tensor], StreamState]:
-        """One frame of each of N streams.
-
-        Args:
-            frames: (N, 3, H, W), as the data preprocessor gives them.
-            state: of the frames before; None at the beginning.
-
-        Returns:
-            {task: maps (N, M, H, W)} and the state for the next frames.
-
-        Raises:
-            ValueError: these are no frames, or their number or resolution is not that of the state.
-        """
-        logits, state = self.stream_logits(frames, state)
-        size = frames.shape[-2:]
-        rows = [self.decode({n: v[row] for n, v in logits.items()}, size, size, size) for row in range(len(frames))]
-        return {name: torch.stack([maps.get(name) for maps in rows]) for name in self.tasks}, state
-
-    def stream_logits(self, frames: Tensor, state: StreamState | None = None) -> tuple[dict[str, Tensor], StreamState]:
-        """`stream` before decoding: {task: (N, C, h, w)}."""
-        if frames.dim() != 4 or not len(frames):
-            raise ValueError(f'frames must be (N, 3, H, W) with one of each stream, not {tuple(frames.shape)}')
-        resolution = (frames.shape[-2], frames.shape[-1])
-        if state is None:
-            state = StreamState.new(len(frames))
-        if len(state) != len(frames):
-            raise ValueError(f'{len(frames)} frames for a state of {len(state)} streams')
-        if state.resolution not in (None, resolution):
-            raise ValueError(f'frames of {resolution} for a state of {state.resolution}; start a new state (None)')
+    def step(self, frames: Tensor, state: StreamState | None = None) -> FrameResult:
+        """See `MultiTaskSegmentor`; the state remembers the last key and the last non-key frame of each stream."""
+        state = StreamState.before(frames, state)
         is_key = self.key_frame_policy.is_key_frame(state, frames) | ~state.has_key
         # Before the networks are launched, lest a policy that looks at the frames waits for them.
         policy = self.key_frame_policy.remember(state, frames, is_key)
-        logits, current = self._run_kinds(frames, state, is_key.tolist())
-        return logits, StreamState(
+        kinds = kinds_of_rows(self.neck, is_key.tolist(), state.has_key.tolist(), state.has_non_key.tolist())
+        memories, groups = Memories(state.key, state.non_key), group_rows(kinds)
+        parts = [
+            self.core.frames(select(frames, rows), *memories.read_by(kind, rows), is_key=kind.is_key)
+            for kind, rows in groups.items()
+        ]
+        logits = join_rows([part.logits for part in parts], list(groups.values()))
+        current = join_rows([part.memory for part in parts], list(groups.values()))
+        after = StreamState(
             has_key=state.has_key | is_key,
             has_non_key=state.has_non_key | ~is_key,
             frames=state.frames + 1,
@@ -143,123 +134,96 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
             key=replace_rows(state.key, current, is_key),
             non_key=replace_rows(state.non_key, current, ~is_key),
             policy=policy,
-            resolution=resolution,
+            resolution=(frames.shape[-2], frames.shape[-1]),
         )
+        return FrameResult(logits, is_key, after)
+
+    @property
+    def core(self) -> Core:
+        """See `MultiTaskSegmentor`."""
+        return self.optimized or Core(self.frame_logits, self.clip_logits)
 
     def frame_logits(
-        self, frames: Tensor, key: Memory | None, non_key: Memory | None, *, is_key: bool
-    ) -> tuple[dict[str, Tensor], Memory]:
-        """The tensor-only core of `stream`, for frames of one kind: what is compiled, exported and profiled.
+        self, frames: Tensor, key: Memory | None = None, non_key: Memory | None = None, *, is_key: bool = True
+    ) -> FrameOutput:
+        """Compute frames of one kind.
 
         Args:
             frames: (N, 3, H, W).
             key: what was remembered of their last key frames; None where they do not read it, or there is none.
             non_key: the same of their last non-key frames.
             is_key: whether they are key frames.
-
-        Returns:
-            {task: logits (N, C, h, w)} and what is to be remembered of these frames.
         """
         current = self.neck.remember(self._slow(frames) if is_key else self._fast(frames), frames)
-        return self.decode_head(self.neck(current, key, non_key)), current
+        return FrameOutput(self.decode_head(self.neck(current, key, non_key)), current)
 
-    def _run_kinds(self, frames: Tensor, state: StreamState, is_key: Sequence[bool]) -> tuple[Memory, Memory]:
-        """`frame_logits` of the rows of each kind, in the order of the rows."""
-        kinds = self._kinds(is_key, state.has_key.tolist(), state.has_non_key.tolist())
-        parts = [
-            self.frame_logits(
-                select_rows({'frames': frames}, rows)['frames'],
-                select_rows(state.key, rows) if reads_key else None,
-                select_rows(state.non_key, rows) if reads_non_key else None,
-                is_key=kind,
-            )
-            for (kind, reads_key, reads_non_key), rows in kinds.items()
-        ]
-        logits, memories = zip(*parts, strict=True)
-        return join_rows(logits, list(kinds.values())), join_rows(memories, list(kinds.values()))
-
-    def _kinds(
-        self, is_key: Sequence[bool], has_key: Sequence[bool], has_non_key: Sequence[bool]
-    ) -> dict[tuple[bool, bool, bool], list[int]]:
-        """{(is a key frame, reads the last key frame, reads the last non-key frame): rows}."""
-        kinds = defaultdict(list)
-        for row, kind in enumerate(is_key):
-            reads_key = has_key[row] and self.neck.reads_key(kind)
-            reads_non_key = has_non_key[row] and self.neck.reads_non_key(kind)
-            kinds[kind, reads_key, reads_non_key].append(row)
-        return kinds
-
-    def _clip(self, clips: Tensor, samples: Samples) -> tuple[dict[str, Tensor], Tensor]:
-        """Logits of the current frames, and the fast features of those that are not key frames."""
+    def clip_logits(self, clips: Tensor, samples: Samples) -> ClipOutput:
+        """Compute the current frames of clips (N, 3, 3, H, W)."""
         check_clips(clips, samples)
-        neck = self.neck
-        is_key = [sample.offset == 0 for sample in samples]
-        kinds = list(zip(samples, is_key, strict=True))
-        has_key = [sample.valid_slots[LAST_KEY] and neck.reads_key(kind) for sample, kind in kinds]
-        has_non_key = [sample.valid_slots[LAST_NON_KEY] and neck.reads_non_key(kind) for sample, kind in kinds]
-        keys, non_keys = true_rows(is_key), true_rows([not k for k in is_key])
-        with_key, with_non_key = true_rows(has_key), true_rows(has_non_key)
-        slow, fast = self._encode_both(
+        kinds = kinds_of_rows(
+            self.neck,
+            [sample.offset == 0 for sample in samples],
+            [sample.valid_slots[LAST_KEY] for sample in samples],
+            [sample.valid_slots[LAST_NON_KEY] for sample in samples],
+        )
+        keys, non_keys = true_rows(kind.is_key for kind in kinds), true_rows(not kind.is_key for kind in kinds)
+        with_key, with_non_key = true_rows(k.reads_key for k in kinds), true_rows(k.reads_non_key for k in kinds)
+        slow, fast = encode_both(
+            self._slow,
+            self._fast,
             torch.cat([clips[keys, CURRENT], clips[with_key, LAST_KEY]]),
             torch.cat([clips[non_keys, CURRENT], clips[with_non_key, LAST_NON_KEY]]),
         )
-        current_slow, last_key = slow[: len(keys)], slow[len(keys) :]
-        current_fast, last_non_key = fast[: len(non_keys)], fast[len(non_keys) :]
+        current_slow, current_fast = slow[: len(keys)], fast[: len(non_keys)]
 
         order = torch.tensor(keys + non_keys, device=clips.device).argsort()
-        current = neck.remember(torch.cat([current_slow, current_fast])[order], clips[:, CURRENT])
-        key = spread_rows(neck.remember(last_key, clips[with_key, LAST_KEY]), with_key, len(clips))
-        non_key = spread_rows(neck.remember(last_non_key, clips[with_non_key, LAST_NON_KEY]), with_non_key, len(clips))
+        current = self.neck.remember(torch.cat([current_slow, current_fast])[order], clips[:, CURRENT])
+        key = self.neck.remember(slow[len(keys) :], clips[with_key, LAST_KEY])
+        non_key = self.neck.remember(fast[len(non_keys) :], clips[with_non_key, LAST_NON_KEY])
+        memories = Memories(spread_rows(key, with_key, len(clips)), spread_rows(non_key, with_non_key, len(clips)))
         decode = self._decode_batch if self.training else self._decode_rows
-        return decode(current, key, non_key, is_key, has_key, has_non_key), current_fast
+        return ClipOutput(decode(current, memories, kinds), current_fast)
 
-    def _decode_batch(
-        self,
-        current: Memory,
-        key: Memory,
-        non_key: Memory,
-        is_key: Sequence[bool],
-        has_key: Sequence[bool],
-        has_non_key: Sequence[bool],
-    ) -> dict[str, Tensor]:
-        """All rows at once, missing slots as zeros: what batch norm in training needs."""
-        slots = self.neck(current, key, non_key)
-        flags = (None, has_key, has_non_key)[: self.neck.num_slots]
-        return self.decode_head({task: mask_slots(maps, flags) for task, maps in slots.items()})
+    @property
+    def frame_kinds(self) -> tuple[str, ...]:
+        """See `MultiTaskSegmentor`."""
+        return (KEY,) if self.key_frame_interval == 1 else (KEY, NON_KEY)
 
-    def _decode_rows(
-        self,
-        current: Memory,
-        key: Memory,
-        non_key: Memory,
-        is_key: Sequence[bool],
-        has_key: Sequence[bool],
-        has_non_key: Sequence[bool],
-    ) -> dict[str, Tensor]:
-        """Rows with the same slots together, missing slots skipped: the same numbers for less work."""
-        kinds = self._kinds(is_key, has_key, has_non_key)
+    @property
+    def key_frame_interval(self) -> int | None:
+        """See `MultiTaskSegmentor`."""
+        return self.key_frame_policy.interval
+
+    def steady_memories(self, images: Tensor) -> dict[str, ReadMemories]:
+        """See `MultiTaskSegmentor`; the frames at the beginning of a stream are run for it."""
+        if NON_KEY not in self.frame_kinds:
+            return {KEY: (None, None)}
+        reads_key, reads_non_key = self.neck.reads_key, self.neck.reads_non_key
+        key = self.core.frames(images, None, None, is_key=True).memory
+        non_key = self.core.frames(images, key if reads_key(False) else None, None, is_key=False).memory
+        return {
+            kind: (key if reads_key(kind == KEY) else None, non_key if reads_non_key(kind == KEY) else None)
+            for kind in self.frame_kinds
+        }
+
+    def _clips(self, clips: Tensor, samples: Samples) -> ClipOutput:
+        assert self.core.clips is not None
+        return self.core.clips(clips, samples)
+
+    def _decode_batch(self, current: Memory, memories: Memories, kinds: Sequence[FrameKind]) -> Logits:
+        """Decode all rows at once, missing slots as zeros: batch norm in training needs it."""
+        slots = self.neck(current, *memories)
+        flags = (None, [kind.reads_key for kind in kinds], [kind.reads_non_key for kind in kinds])
+        return self.decode_head({task: mask_slots(maps, flags[: self.neck.num_slots]) for task, maps in slots.items()})
+
+    def _decode_rows(self, current: Memory, memories: Memories, kinds: Sequence[FrameKind]) -> Logits:
+        """Decode rows of one kind together, without the slots that they miss: the same numbers for less work."""
+        groups = group_rows(kinds)
         parts = [
-            self.decode_head(
-                self.neck(
-                    select_rows(current, rows),
-                    select_rows(key, rows) if reads_key else None,
-                    select_rows(non_key, rows) if reads_non_key else None,
-                )
-            )
-            for (_, reads_key, reads_non_key), rows in kinds.items()
+            self.decode_head(self.neck(select_rows(current, rows), *memories.read_by(kind, rows)))
+            for kind, rows in groups.items()
         ]
-        return join_rows(parts, list(kinds.values()))
-
-    def _encode_both(self, slow_frames: Tensor, fast_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Slow and fast features; either may have no rows, both not."""
-        # Batch norm refuses an empty batch in training.
-        slow = self._slow(slow_frames) if len(slow_frames) else None
-        fast = self._fast(fast_frames) if len(fast_frames) else None
-        if slow is None or fast is None:
-            some = fast if slow is None else slow
-            assert some is not None
-            slow, fast = (some[:0], some) if slow is None else (some, some[:0])
-        return slow, fast
+        return join_rows(parts, list(groups.values()))
 
     def _slow(self, frames: Tensor) -> Tensor:
         return as_maps(self.backbone(frames))[-1]
@@ -273,31 +237,3 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         gradient = torch.is_grad_enabled() and not self.align_loss.detach_slow
         with torch.set_grad_enabled(gradient), frozen_statistics(self.backbone):
             return self._slow(frames)
-
-
-def check_clips(clips: Tensor, samples: Samples) -> None:
-    """Refuse what is no batch of clips.
-
-    Raises:
-        ValueError: a wrong shape, or samples that do not say where their key frame is.
-    """
-    described = len(samples) == len(clips) and all('offset' in s and 'valid_slots' in s for s in samples)
-    if clips.dim() != 5 or clips.shape[1] != 3 or not described:
-        raise ValueError(
-            f'a video model takes clips (N, 3, 3, H, W) and their samples with `offset` and `valid_slots`, as a data '
-            f'set with clip=dict(...) makes them, not {tuple(clips.shape)} and {len(samples)} samples; for single '
-            'frames there is stream(frames, state)'
-        )
-
-
-@contextmanager
-def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Batch norm in eval mode inside the block."""
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-    for norm in norms:
-        norm.eval()
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.train()

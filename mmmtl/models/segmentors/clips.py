@@ -1,0 +1,52 @@
+"""Batches of clips: their slots, their checks, and the networks that run on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from .multi_task_segmentor import Samples
+
+LAST_KEY, LAST_NON_KEY, CURRENT = range(3)
+
+
+def check_clips(clips: Tensor, samples: Samples) -> None:
+    """Refuse what is no batch of clips.
+
+    Raises:
+        ValueError: a wrong shape, or samples that do not say where their key frame is.
+    """
+    described = len(samples) == len(clips) and all('offset' in s and 'valid_slots' in s for s in samples)
+    if clips.dim() != 5 or clips.shape[1] != 3 or not described:
+        raise ValueError(
+            f'a video model takes clips (N, 3, 3, H, W) and their samples with `offset` and `valid_slots`, as a data '
+            f'set with clip=dict(...) makes them, not {tuple(clips.shape)} and {len(samples)} samples; for single '
+            'frames there is step(frames, state)'
+        )
+
+
+def encode_both(
+    slow: Callable[[Tensor], Tensor], fast: Callable[[Tensor], Tensor], slow_frames: Tensor, fast_frames: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return slow and fast features; either may have no rows, but not both."""
+    # Batch norm refuses an empty batch in training.
+    if not len(slow_frames):
+        features = fast(fast_frames)
+        return features[:0], features
+    features = slow(slow_frames)
+    return features, fast(fast_frames) if len(fast_frames) else features[:0]
+
+
+@contextmanager
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Keep batch norm in eval mode inside the block."""
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()
