@@ -1,8 +1,10 @@
 """mmmtl: multi-task dense prediction from images and video."""
 
+from mmmtl import _safe_loading
 from mmmtl._environment import check_environment
 from mmmtl.version import __version__
 
 __all__ = ['__version__']
 
 check_environment()
+_safe_loading.install()

@@ -43,5 +43,5 @@ VISUALIZERS = Registry('visualizer', parent=MMENGINE_VISUALIZERS, scope='mmmtl',
 
 # mmengine warns at every look-up in a tree that does not know the scope.
 for _root in list(vars(root).values()):
-    if isinstance(_root, Registry) and _root._search_child('mmmtl') is None:
+    if isinstance(_root, Registry) and 'mmmtl' not in _root.children:
         Registry(_root.name, parent=_root, scope='mmmtl')

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import torch
 
-from mmmtl.checkpoint import find_checkpoint
 from mmmtl.cli import add_common_arguments, config_of
-from mmmtl.engine import build_runner
+from mmmtl.engine import build_runner, find_checkpoint
 from mmmtl.engine.launch import set_launcher
 
 

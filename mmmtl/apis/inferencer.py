@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from mmmtl.checkpoint import check_tasks, check_weights, load_from_local, trained_tasks, weights_of
+from mmmtl.checkpoint import load_from_local, load_weights
 from mmmtl.config import input_size, resolve
 from mmmtl.datasets.transforms.geometric import resize_image
 from mmmtl.engine import check_components
@@ -78,12 +78,7 @@ class MultiTaskInferencer:
         self.model.eval()
         if weights is not None:
             checkpoint = load_from_local(weights, map_location='cpu')
-            if trained := trained_tasks(checkpoint):
-                check_tasks(cfg.model['tasks'], trained)
-            state_dict = weights_of(checkpoint)
-            check_weights(self.model, state_dict)
-            # A checkpoint may know more tasks than the config.
-            self.model.load_state_dict(state_dict, strict=False)
+            load_weights(self.model, checkpoint, tasks=cfg.model['tasks'])
         self.tasks = self.model.tasks
         self.optimize = optimize
         if optimize is not None:

@@ -1,24 +1,14 @@
-"""Engine: runners, loops, checkpoints, hooks and optimisers."""
-
-from mmmtl.checkpoint import (
-    AtomicLocalBackend,
-    check_tasks,
-    check_weights,
-    find_checkpoint,
-    load_from_local,
-    trained_tasks,
-    weights_of,
-)
+"""Engine: runners, loops, the checkpoints of a run, hooks and optimisers."""
 
 from .alternating_optim_wrapper import AlternatingOptimWrapperConstructor
 from .build import build_runner, check_components
+from .checkpoints import AtomicLocalBackend, find_checkpoint
 from .hooks import (
     CheckpointGuardHook,
-    ContextSearchHook,
     EpochPositionHook,
     IterationSeedHook,
+    ModelHook,
     MultiTaskVisualizationHook,
-    TeacherHook,
 )
 from .stream_test_loop import StreamTestLoop
 
@@ -26,18 +16,12 @@ __all__ = [
     'AlternatingOptimWrapperConstructor',
     'AtomicLocalBackend',
     'CheckpointGuardHook',
-    'ContextSearchHook',
     'EpochPositionHook',
     'IterationSeedHook',
+    'ModelHook',
     'MultiTaskVisualizationHook',
     'StreamTestLoop',
-    'TeacherHook',
     'build_runner',
     'check_components',
-    'check_tasks',
-    'check_weights',
     'find_checkpoint',
-    'load_from_local',
-    'trained_tasks',
-    'weights_of',
 ]

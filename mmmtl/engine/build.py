@@ -12,13 +12,13 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS, DefaultScope, Registry
 from mmengine.runner import Runner
 
-from mmmtl.checkpoint import find_checkpoint
 from mmmtl.config import resolve
 from mmmtl.registry import TASKS
 
-from .hooks import CheckpointGuardHook, ContextSearchHook, EpochPositionHook, IterationSeedHook, TeacherHook
+from .checkpoints import find_checkpoint
+from .hooks import CheckpointGuardHook, EpochPositionHook, IterationSeedHook, ModelHook
 
-HOOKS_OF_EVERY_RUN = (CheckpointGuardHook, ContextSearchHook, EpochPositionHook, IterationSeedHook, TeacherHook)
+HOOKS_OF_EVERY_RUN = (CheckpointGuardHook, EpochPositionHook, IterationSeedHook, ModelHook)
 
 NUMBERED_SAMPLERS = {'DefaultSampler': 'EpochDrawSampler', 'InfiniteSampler': 'InfiniteDrawSampler'}
 """For each sampler of mmengine the one that training needs in its place."""
@@ -30,9 +30,9 @@ NO_COMPONENTS = ('clip_grad',)
 def build_runner(cfg: Config) -> Runner:
     """The runner of a config, with its tasks resolved.
 
-    Every run gets hooks that no config can forget: checkpoints load safely and are refused by a model that they do not
-    fit, random numbers of the model are a function of seed and iteration, an epoch goes on where it was broken off, a
-    student gets its teacher, and a search of contexts its schedule.
+    Every run gets hooks that no config can forget: checkpoints are plain and are refused by a model that they do not
+    fit, random numbers of the model are a function of seed and iteration, an epoch goes on where it was broken off, and
+    the parts of a model that follow its training are told of it.
     With `resume=True` and no `load_from`, training goes on from the newest checkpoint of `work_dir`, if there is one.
 
     Raises:
@@ -112,8 +112,7 @@ def _registries() -> Iterator[Registry]:
     """mmmtl's registry, or else mmengine's, for each kind of component."""
     yield TASKS
     for root in _roots():
-        child = root._search_child('mmmtl')
-        yield root if child is None else child
+        yield root.children.get('mmmtl', root)
 
 
 def _knows(registry: Registry, name: str) -> bool:

@@ -24,9 +24,10 @@ from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from torch import nn
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.checkpoint import check_tasks, check_weights, find_checkpoint, load_from_local, make_plain
+from mmmtl.checkpoint import check_tasks, check_weights, load_from_local, load_weights
 from mmmtl.config import resolve
-from mmmtl.engine import build_runner
+from mmmtl.engine import build_runner, find_checkpoint
+from mmmtl.engine.checkpoints import make_plain
 from mmmtl.registry import MODELS
 
 MakeConfig = Callable[..., Config]
@@ -144,6 +145,24 @@ def test_the_config_in_a_checkpoint_is_not_run(trained: Runner, make_config: Mak
     assert not (tmp_path / 'canary').exists()
 
 
+def test_a_checkpoint_cannot_have_a_folder_deleted(trained: Runner, make_config: MakeConfig, tmp_path: Path) -> None:
+    # mmengine deletes the best checkpoint, which the message hub names, for a better one.
+    checkpoint = torch.load(last(trained), weights_only=True)
+    (tmp_path / 'precious').mkdir()
+    checkpoint['message_hub']['runtime_info'] |= {'best_ckpt': str(tmp_path / 'precious'), 'best_score': 1e9}
+    torch.save(checkpoint, tmp_path / 'iter_4.pth')
+    options = {
+        'train_cfg.max_iters': 5,
+        'train_cfg.val_interval': 1,
+        'default_hooks.checkpoint.save_best': 'normals/mean',
+    }
+    runner = build_runner(make_config(load_from=str(tmp_path / 'iter_4.pth'), resume=True, **options))
+
+    with pytest.raises(ValueError, match="precious' as best_ckpt"):
+        runner.train()
+    assert (tmp_path / 'precious').exists()
+
+
 @pytest.mark.parametrize('name', ['iter_4.pth', 'best_normals_mean_iter_4.pth'])
 def test_our_checkpoints_load_with_torch_alone(trained: Runner, name: str) -> None:
     allowed = torch.serialization.get_safe_globals()  # parts of torch add some of theirs
@@ -240,6 +259,20 @@ def test_a_task_of_another_kind_is_refused() -> None:
         check_tasks(ours, theirs)
 
 
+@pytest.mark.parametrize('kind', ['torch.hub.load', 'hubconf.DepthEstimation', 'an_import_that_leaves_a_mark.Task'])
+def test_the_kind_of_a_task_is_no_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    canary = tmp_path / 'canary'
+    for name in ('hubconf', 'an_import_that_leaves_a_mark'):
+        (tmp_path / f'{name}.py').write_text(f'import os\nos.mkdir({str(canary)!r})\ndef f(**_): pass\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    ours = {'depth': dict(type='DepthEstimation', max_depth=10.0)}
+    theirs = {'depth': dict(type=kind, repo_or_dir=str(tmp_path), model='f', source='local')}
+
+    with pytest.raises((ValueError, TypeError), match='depth'):
+        check_tasks(ours, theirs)
+    assert not canary.exists()
+
+
 def test_what_leaves_the_meaning_of_outputs_alone_may_differ() -> None:
     ours = {
         'semseg': dict(type='SemanticSegmentation', classes=['a', 'b'], unscored=['a'], class_weights=[1.0, 2.0]),
@@ -286,6 +319,30 @@ def test_nothing_in_common_is_refused_even_as_a_start() -> None:
         check_weights(model, {'weight': torch.zeros(2, 2)}, partly=True)
     with pytest.raises(ValueError, match='of the 2 weights of this one it lacks 1'):
         check_weights(model, {'weight': torch.zeros(3, 2)})
+
+
+def test_weights_that_fit_are_loaded_and_the_others_kept() -> None:
+    tasks = {'depth': dict(type='DepthEstimation', max_depth=10.0)}
+    checkpoint = {
+        'state_dict': {'module.weight': torch.ones(3, 2), 'module.bias': torch.ones(4), 'more': torch.ones(1)}
+    }
+    model = nn.Linear(2, 3)
+    bias = model.bias.detach().clone()
+
+    assert list(load_weights(model, checkpoint, tasks=tasks, partly=True)) == ['weight', 'bias', 'more']
+    assert torch.equal(model.weight, torch.ones(3, 2)) and torch.equal(model.bias, bias)
+    with pytest.raises(ValueError, match='bias'):
+        load_weights(model, checkpoint, tasks=tasks)
+    checkpoint['meta'] = {'dataset_meta': {'tasks': {'edge': dict(type='EdgeDetection')}}}
+    with pytest.raises(ValueError, match='depth'):
+        load_weights(model, checkpoint, tasks=tasks, partly=True)
+
+
+def test_the_versions_of_modules_are_kept() -> None:
+    stored = nn.BatchNorm2d(1).state_dict()
+    assert stored._metadata[''] == {'version': 2}
+
+    assert load_weights(nn.BatchNorm2d(1), {'state_dict': stored}, tasks={})._metadata == stored._metadata
 
 
 def test_weights_alone_cannot_be_resumed_from(trained: Runner, make_config: MakeConfig, tmp_path: Path) -> None:

@@ -19,8 +19,7 @@ from torch import Tensor
 
 import mmmtl.engine.hooks.iteration_seed_hook as seed_hook
 import mmmtl.engine.hooks.multi_task_visualization_hook as visualization_hook
-from mmmtl.checkpoint import find_checkpoint
-from mmmtl.engine import IterationSeedHook, MultiTaskVisualizationHook, build_runner
+from mmmtl.engine import IterationSeedHook, MultiTaskVisualizationHook, build_runner, find_checkpoint
 from mmmtl.registry import TASKS
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks import DepthEstimation

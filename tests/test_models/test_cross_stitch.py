@@ -119,8 +119,6 @@ class Trap:
 
 
 def test_a_checkpoint_with_code_is_refused(tiny, tmp_path: Path, monkeypatch) -> None:
-    import mmmtl.engine  # noqa: F401  whose loader every runner uses
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'trap.pth').write_bytes(pickle.dumps(Trap()))
     with pytest.raises(ValueError, match='trap.pth'):

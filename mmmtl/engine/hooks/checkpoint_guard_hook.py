@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
-from mmengine.runner import BaseLoop, Runner
+from mmengine.model import BaseTTAModel
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
 from torch import Tensor
 
-from mmmtl.checkpoint import check_tasks, check_weights, make_plain, some_names, trained_tasks, weights_of
+from mmmtl.checkpoint import load_weights, some_names
+from mmmtl.engine.checkpoints import make_plain
+from mmmtl.engine.unwrap import unwrap
 from mmmtl.registry import HOOKS
+
+BEST = re.compile(r'best_.+\.pth')
+"""Names of the checkpoints that a run keeps as its best."""
 
 
 @HOOKS.register_module()
@@ -44,21 +53,33 @@ class CheckpointGuardHook(Hook):
             checkpoint[key] = make_plain(checkpoint[key], key)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Check tasks and weights; lists to log buffers.
+        """Load the weights, and make log buffers of the lists.
 
         Raises:
             ValueError: the checkpoint is of other tasks, does not fit the model, or cannot be resumed from.
         """
-        starts_training = isinstance(runner._train_loop, BaseLoop) and not runner._resume
-        if runner._resume and (absent := {'meta', 'message_hub', 'optimizer'} - checkpoint.keys()):
+        resumes = runner.cfg.get('resume', False)
+        if resumes and (absent := {'meta', 'message_hub', 'optimizer'} - checkpoint.keys()):
             raise ValueError(
                 f'the checkpoint has no {sorted(absent)}, so training cannot be resumed from it; to start from its '
                 'weights, name it in load_from instead (--cfg-options load_from=...)'
             )
-        if trained := trained_tasks(checkpoint):
-            check_tasks(runner.cfg.model['tasks'], trained)
-        check_weights(runner.model, weights_of(checkpoint), partly=starts_training)
+        # mmengine builds the optimiser when training begins, and only then.
+        starts_training = isinstance(runner.optim_wrapper, OptimWrapper) and not resumes
+        model = unwrap(runner.model)
+        if isinstance(model, BaseTTAModel):
+            model = model.module
+        # mmengine loads the weights that it finds in the checkpoint once more.
+        checkpoint['state_dict'] = load_weights(
+            model, checkpoint, tasks=runner.cfg.model['tasks'], partly=starts_training
+        )
         hub = checkpoint.get('message_hub', {})
+        for name, path in hub.get('runtime_info', {}).items():
+            # mmengine deletes this file, or a folder of this name, when there is a better one.
+            if name.startswith('best_ckpt') and path and not BEST.fullmatch(Path(path).name):
+                raise ValueError(
+                    f'the checkpoint names {path!r} as {name}, which is none; do not resume from it'
+                )
         hub['log_scalars'] = {name: _to_buffer(value) for name, value in hub.get('log_scalars', {}).items()}
 
 

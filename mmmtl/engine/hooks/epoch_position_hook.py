@@ -43,7 +43,7 @@ class EpochPositionHook(Hook):
         Raises:
             ValueError: an epoch had another number of batches.
         """
-        if not runner._resume:
+        if not runner.cfg.get('resume'):
             return
         self.skipped, before = (checkpoint.get('meta') or {}).get('batches_of_epoch', (0, 0))
         now = len(runner.train_dataloader)

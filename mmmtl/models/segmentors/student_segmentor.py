@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
 import torch
+from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
+from mmmtl.checkpoint import load_weights
 from mmmtl.models.decode_heads.two_step_head import TwoStepHead
+from mmmtl.models.training_observer import TrainingObserver
 from mmmtl.registry import MODELS
 
 from .multi_task_segmentor import MultiTaskSegmentor, Samples
@@ -22,12 +25,12 @@ class Teacher(TypedDict):
 
 
 @MODELS.register_module()
-class StudentSegmentor(MultiTaskSegmentor):
+class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
     """`MultiTaskSegmentor` that in training also imitates the features and predictions of a teacher.
 
-    Nothing but training needs the teacher. It gets its weights when training begins (`TeacherHook`, which every run
-    has), stays in eval mode without gradients, and is no child: it is in no state dict, optimiser or cost. At inference
-    this is the student alone, whose checkpoint the same model without `teacher` and `distillation` reads too.
+    Nothing but training needs the teacher. It gets its weights when training begins, stays in eval mode without
+    gradients, and is no child: it is in no state dict, optimiser or cost. At inference this is the student alone, whose
+    checkpoint the same model without `teacher` and `distillation` reads too.
 
     Pictures without a label are imitated as those with one.
 
@@ -80,6 +83,26 @@ class StudentSegmentor(MultiTaskSegmentor):
         if type(model) is not MultiTaskSegmentor:
             raise ValueError(f'model.teacher.model must be a MultiTaskSegmentor, not a {type(model).__name__}')
         return model
+
+    def on_train_start(self) -> None:
+        """Read the teacher.
+
+        Raises:
+            FileNotFoundError: there is no such checkpoint.
+            ValueError: it would run code, was trained for other tasks, or is of another model than the teacher.
+        """
+        name, teacher = self.teacher_cfg['checkpoint'], self.new_teacher()
+        try:
+            checkpoint = CheckpointLoader.load_checkpoint(name, map_location='cpu')
+            load_weights(teacher, checkpoint, tasks=self.tasks)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f'{name}: no such checkpoint of the teacher; train the teacher first, or name its checkpoint with '
+                '--cfg-options model.teacher.checkpoint=...'
+            ) from None
+        except ValueError as error:
+            raise ValueError(f'model.teacher.checkpoint ({name}): {error}') from None
+        self.set_teacher(teacher)
 
     def set_teacher(self, teacher: MultiTaskSegmentor) -> None:
         """Take a teacher that has its weights; it is frozen, and goes where this model goes."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from mmmtl.models.training_observer import TrainingObserver
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
@@ -18,13 +19,14 @@ from .search import ContextChoice
 
 
 @MODELS.register_module()
-class ATRCSearchHead(ATRCHead):
+class ATRCSearchHead(ATRCHead, TrainingObserver):
     """`ATRCHead` whose every pair of tasks is a `ContextChoice` among all types, learnt together with the weights.
 
     A task with itself has no 'source_label', which would equal its 'target_label'. The mean entropy of the choices is a
     loss, `search.loss_entropy`, whose weight goes from below zero (explore) to above (decide), while the temperature of
     the samples falls; both linearly in the progress of training. A pair whose likeliest candidate leads by enough is
-    decided, once and for all. `ContextSearchHook`, which every run has, keeps the schedule and writes the genotype.
+    decided, once and for all. All that the search has learnt and decided is in the checkpoint, and its schedule follows
+    from the progress, so that a resumed search goes on as an uninterrupted one. At its end `genotype.json` is written.
 
     Args:
         tasks: given by the segmentor.
@@ -73,7 +75,7 @@ class ATRCSearchHead(ATRCHead):
                 kinds = [kind for kind in CONTEXTS if (target, kind) != (source, 'source_label')]
                 value: Any = cast(Context, row[source]).value[0]
                 row[source] = ContextChoice(kinds, value.in_channels, value.out_channels, norm_cfg=norm_cfg)
-        self.advance(0.0)
+        self.on_train_progress(0.0)
 
     @property
     def choices(self) -> dict[tuple[str, str], ContextChoice]:
@@ -82,16 +84,16 @@ class ATRCSearchHead(ATRCHead):
         return {(t, s): cast(ContextChoice, self.get_submodule(f'contexts.{t}.{s}')) for t, s in pairs}
 
     @torch.no_grad()
-    def advance(self, progress: float) -> None:
-        """Decide pairs that are ready, and set the schedule; before each step of training.
-
-        Args:
-            progress: share of the training that is done, 0 to 1.
-        """
+    def on_train_progress(self, progress: float) -> None:
+        """Decide pairs that are ready, and set the schedule."""
         self.entropy_weight_now = _between(self.entropy_weight, progress)
         for choice in self.choices.values():
             choice.temperature = _between(self.temperature, progress)
             choice.decide(self.lead)
+
+    def on_train_end(self) -> dict[str, Any]:
+        """Return the genotype."""
+        return {'genotype': self.genotype()}
 
     def extra_losses(self) -> dict[str, Tensor]:
         """`search.loss_entropy`, and for the log `search.entropy` (nats) and `search.open`, the share of open pairs."""
