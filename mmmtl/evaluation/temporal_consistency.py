@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmmtl.datasets.samplers import is_next_frame
+from mmmtl.models.flow import LUMA
 from mmmtl.registry import METRICS
 from mmmtl.tasks.base import IGNORE
 
@@ -79,8 +80,8 @@ class TemporalConsistency(AdditiveMetric):
                     "test_cfg=dict(type='StreamTestLoop')"
                 )
             size = (picture.shape[-2], picture.shape[-1])
-            blue, green, red = picture.float()
-            grey = (0.299 * red + 0.587 * green + 0.114 * blue).round().to(torch.uint8)
+            red, green, blue = LUMA
+            grey = (red * picture[2] + green * picture[1] + blue * picture[0]).round().to(torch.uint8)
             maps = {name: resize_nearest(sample['pred'][name], size) for name in self.tasks}
             before, self._before = self._before, _Frame({k: sample[k] for k in ('video', 'time')}, grey, maps)
             if before is None or not is_next_frame(before.place, sample):

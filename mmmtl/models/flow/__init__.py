@@ -1,7 +1,7 @@
 """Optical flow between two frames, for necks that warp."""
 
 from .base import FlowEstimator
-from .dis_flow import DISFlow
+from .dis_flow import LUMA, DISFlow
 from .flownet_s import FlowNetS
 
-__all__ = ['DISFlow', 'FlowEstimator', 'FlowNetS']
+__all__ = ['LUMA', 'DISFlow', 'FlowEstimator', 'FlowNetS']
