@@ -25,7 +25,7 @@ IMAGE = np.full((HEIGHT, WIDTH, 3), 100, dtype=np.uint8)
 
 @pytest.fixture
 def visualizer(tmp_path: Path) -> Visualizer:
-    visualizer = MultiTaskVisualizer('test', [dict(type='LocalVisBackend')], str(tmp_path))
+    visualizer = MultiTaskVisualizer('test', vis_backends=[dict(type='LocalVisBackend')], save_dir=str(tmp_path))
     visualizer.dataset_meta = {'tasks': TASKS}
     return visualizer
 
