@@ -93,7 +93,7 @@ def test_another_metric_can_stand_for_it(task: Task) -> None:
     config = {'type': kind, **REQUIRED.get(kind, {}), 'primary_metric': last}
 
     assert build_tasks({'a': config}, 'the test')['a'].primary_metric == last
-    with pytest.raises(ValueError, match="task 'a': primary_metric must be one of .*, not 'nonsense'"):
+    with pytest.raises(ValueError, match="task 'a': primary_metric.*'nonsense'"):
         build_tasks({'a': {**config, 'primary_metric': 'nonsense'}}, 'the test')
 
 
