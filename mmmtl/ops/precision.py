@@ -7,10 +7,7 @@ from torch import Tensor
 
 
 def at_least_float32(*tensors: Tensor) -> torch.dtype:
-    """Return the dtype to compute with: float64 if any tensor has it, else float32.
-
-    In half precision, sums over many numbers lose digits, positions miss their pixels and large logits overflow.
-    """
+    """Return float64 if any tensor has it, else float32: in half precision sums lose digits and logits overflow."""
     dtype = torch.float32
     for tensor in tensors:
         dtype = torch.promote_types(dtype, tensor.dtype)
