@@ -12,20 +12,17 @@ longer. On a GPU small maps are replayed from a CUDA graph where possible.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
-import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from local_attention_measure import Machine, replayed
+from common import Machine, add_run_arguments, write_results
 from local_attention_rivals import Attention, Contender, Unavailable, contenders
 from torch import Tensor
 
-from mmmtl.profiling.measure import describe_machine, peak_memory
+from mmmtl.cli import start_clock
+from mmmtl.profiling.measure import Step, peak_memory
 
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 6e-2}
 SLOW = 0.5  # seconds; what takes longer runs in the first rounds alone
@@ -126,6 +123,24 @@ def prepare(case: Case, contender: Contender, row: dict[str, Any]) -> dict[str, 
     return result
 
 
+def replayed(step: Step) -> tuple[Step, bool]:
+    """Return the step as a replay of its CUDA graph, or as it is if it cannot be captured; and which."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    try:
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                step()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            step()
+        return graph.replay, True
+    except RuntimeError:
+        torch.cuda.synchronize()
+        return step, False
+
+
 def measure(case: Case, machine: Machine, rounds: int, only: str) -> dict[str, Any]:
     """Return the rows of one table."""
     rows, work, times = {}, {}, {}
@@ -188,8 +203,7 @@ def show(table: dict[str, Any]) -> None:
 def main() -> None:
     """Read the command line, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=('cpu', 'cuda'))
-    parser.add_argument('--threads', type=int, help='of PyTorch; all cores if left out')
+    add_run_arguments(parser)
     parser.add_argument('--sizes', nargs='+', default=['32x64', '128x256'], metavar='HxW')
     parser.add_argument('--dtypes', nargs='+', help='float32 on a CPU, bfloat16 and float32 on a GPU if left out')
     parser.add_argument('--layout', default='channels_last', choices=('channels_last', 'contiguous'))
@@ -199,15 +213,8 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=15)
     parser.add_argument('--quick', action='store_true', help='the smallest size alone, in 3 rounds')
     parser.add_argument('--only', default='', help='parts of the names of those to measure, separated by commas')
-    clock = 'cpu: the time of the process, fairer where others compete for the cores; for one thread'
-    parser.add_argument('--clock', default='wall', choices=('wall', 'cpu'), help=clock)
-    parser.add_argument('--json', type=Path, help='also write the results there')
     args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    if args.clock == 'cpu' and (args.device != 'cpu' or torch.get_num_threads() != 1):
-        parser.error('--clock cpu needs --device cpu --threads 1')
-    machine = Machine(args.device, time.process_time if args.clock == 'cpu' else time.perf_counter)
+    machine = Machine(args.device, start_clock(args))
     tables = []
     for dtype in args.dtypes or (['float32'] if args.device == 'cpu' else ['bfloat16', 'float32']):
         for size in args.sizes[: 1 if args.quick else None]:
@@ -216,16 +223,7 @@ def main() -> None:
                         getattr(torch, dtype), args.layout, args.device)  # fmt: skip
             tables.append(measure(case, machine, 3 if args.quick else args.rounds, args.only))
             show(tables[-1])
-    if args.json:
-        result = {
-            'date': time.strftime('%Y-%m-%d'),
-            'clock': args.clock,
-            'machine': describe_machine(args.device),
-            'host_os': platform.platform(),
-            'tables': tables,
-        }
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
+    write_results(args, tables=tables)
 
 
 if __name__ == '__main__':

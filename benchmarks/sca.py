@@ -14,25 +14,23 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import platform
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from local_attention_measure import Machine
+from common import Machine, add_run_arguments, write_results
 from mmengine.config import Config
 from mmengine.structures import PixelData
 from sca_plain import PlainSCA
 from torch import Tensor, nn
 
+from mmmtl.cli import start_clock
 from mmmtl.config import resolve
 from mmmtl.models import MultiTaskSegmentor
-from mmmtl.profiling.measure import describe_machine, peak_memory
+from mmmtl.profiling.measure import Step, peak_memory
 from mmmtl.registry import MODELS
 from mmmtl.structures import MultiTaskDataSample
 
@@ -63,7 +61,6 @@ class Case:
 
 
 Models = dict[str, nn.Module]
-Step = Callable[[], None]
 
 
 def contenders(case: Case) -> tuple[Models, str]:
@@ -206,39 +203,22 @@ def show(table: dict[str, Any]) -> None:
 def main() -> None:
     """Read the command line, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=('cpu', 'cuda'))
-    parser.add_argument('--threads', type=int, help='of PyTorch; all cores if left out')
+    add_run_arguments(parser)
     parser.add_argument('--size', default='480x640', metavar='HxW')
     parser.add_argument('--batch', type=int, default=1, help='pictures in a step')
     parser.add_argument('--tasks', type=int, nargs='+', default=[2, 3], choices=(2, 3))
     parser.add_argument('--readings', nargs='+', default=list(READINGS), choices=READINGS)
     parser.add_argument('--scopes', nargs='+', default=list(SCOPES), choices=SCOPES)
     parser.add_argument('--rounds', type=int, default=7)
-    clock = 'cpu: the time of the process, fairer where others compete for the cores; for one thread'
-    parser.add_argument('--clock', default='wall', choices=('wall', 'cpu'), help=clock)
-    parser.add_argument('--json', type=Path, help='also write the results there')
     args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    if args.clock == 'cpu' and (args.device != 'cpu' or torch.get_num_threads() != 1):
-        parser.error('--clock cpu needs --device cpu --threads 1')
     height, width = map(int, args.size.split('x'))
-    machine = Machine(args.device, time.process_time if args.clock == 'cpu' else time.perf_counter)
+    machine = Machine(args.device, start_clock(args))
     tables = []
     for reading in args.readings:
         for tasks in args.tasks:
             case = Case(reading, tasks, args.batch, height, width, args.device)
             tables += measure(case, args.scopes, machine, args.rounds)
-    if args.json:
-        result = {
-            'date': time.strftime('%Y-%m-%d'),
-            'clock': args.clock,
-            'machine': describe_machine(args.device),
-            'host_os': platform.platform(),
-            'tables': tables,
-        }
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
+    write_results(args, tables=tables)
 
 
 if __name__ == '__main__':

@@ -11,24 +11,21 @@ arrives. "Slow only" is MILA's slow network with the same decoder on every frame
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from common import add_run_arguments, write_results
 from prettytable import PrettyTable
 from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.cli import add_shape_argument
+from mmmtl.cli import add_shape_argument, start_clock
 from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, NON_KEY, average_frame
 from mmmtl.profiling import count_cost
 from mmmtl.profiling.latency import Latency, average_milliseconds, measure_latency, prediction_steps
-from mmmtl.profiling.measure import describe_machine
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 MILA, SLOW_ONLY = 'MILA', 'D101-MultiTask (slow only)'
@@ -44,28 +41,21 @@ KEY_GOAL = 1.1  # times the counted ratio of a key frame to slow only
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help="'cpu', 'cuda', ...")
-    parser.add_argument('--threads', type=int, help='of PyTorch; all cores if left out')
+    add_run_arguments(parser)
     parser.add_argument('--optimize', default='compile', choices=('none', 'fuse', 'compile'), help='of all alike')
     parser.add_argument('--dtype', choices=('bfloat16', 'float16'), help='float32 if left out')
     add_shape_argument(parser, '--shape', 'height and width of the pictures (default: 256 512, of the configs)')
     parser.add_argument('--rounds', type=int, default=9)
     parser.add_argument('--warmup', type=int, default=2, help='rounds before, which do not count')
-    clock = 'cpu: the time of the process, fairer where others compete for the cores; for one thread'
-    parser.add_argument('--clock', default='wall', choices=('wall', 'cpu'), help=clock)
-    parser.add_argument('--json', type=Path, help='also write the results there')
     args = parser.parse_args()
     if args.dtype and args.optimize == 'none':
         parser.error('--dtype needs --optimize fuse or compile')
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    if args.clock == 'cpu' and (args.device != 'cpu' or torch.get_num_threads() != 1):
-        parser.error('--clock cpu needs --device cpu --threads 1')
     return args
 
 
 def main() -> None:
     args = parse_args()
+    clock = start_clock(args)
     options = dict(
         device=args.device,
         optimize=None if args.optimize == 'none' else args.optimize,
@@ -87,18 +77,14 @@ def main() -> None:
         device=args.device,
         rounds=args.rounds,
         warmup=args.warmup,
-        clock=time.process_time if args.clock == 'cpu' else time.perf_counter,
+        clock=clock,
         track=partial(track, description='rounds', disable=not sys.stdout.isatty()),
     )
     rows = compare(found, costs, interval)
     show(rows, interval)
-    if args.json:
-        settings = {key: value for key, value in vars(args).items() if key != 'json'}
-        head = dict(date=time.strftime('%Y-%m-%d'), host_os=platform.platform(), settings=settings, size=list(size))
-        machine = describe_machine(args.device)
-        frames = {f'{name}: {kind}': one.to_dict() for (name, kind), one in found.items()}
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({**head, 'machine': machine, 'rows': rows, 'frames': frames}, indent=1) + '\n')
+    settings = {key: value for key, value in vars(args).items() if key != 'json'}
+    frames = {f'{name}: {kind}': one.to_dict() for (name, kind), one in found.items()}
+    write_results(args, settings=settings, size=list(size), rows=rows, frames=frames)
 
 
 def compare(

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from training_tables import TABLES, Row, Table
 
 from mmmtl.config import resolve
 from mmmtl.evaluation import delta_m
+from mmmtl.profiling.measure import describe_machine
 from mmmtl.tasks import build_tasks, metric_direction
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,7 +66,9 @@ def main() -> None:
     args = parse_args()
     table = TABLES[args.table]
     records: list[Record] = json.loads(args.json.read_text()) if args.json.exists() else []
-    recipe = dict(iterations=args.iterations, batch=args.batch, bf16=args.bf16, device=device_name())
+    machine = describe_machine('cuda' if torch.cuda.is_available() else 'cpu')
+    device = machine.get('gpu', machine['cpu'])
+    recipe = dict(iterations=args.iterations, batch=args.batch, bf16=args.bf16, device=device)
     rows = [row for row in table.rows if args.rows is None or row.name in args.rows]
     for seed in [] if args.print else args.seeds:
         for row in rows:
@@ -143,14 +145,6 @@ def iteration_time(work_dir: Path) -> float:
     newest = max(work_dir.glob('*/vis_data/scalars.json'))
     entries = [json.loads(line) for line in newest.read_text().splitlines()]
     return statistics.median(entry['time'] for entry in entries if 'time' in entry)
-
-
-def device_name() -> str:
-    """The GPU, or the processor."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    models = [line for line in Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('model name')]
-    return models[0].partition(': ')[2] if models else platform.processor()
 
 
 def write(path: Path, records: Sequence[Record]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,29 @@ def inferencer_options(args: argparse.Namespace) -> dict[str, Any]:
 def add_shape_argument(parser: argparse.ArgumentParser, name: str, text: str) -> None:
     """A height and a width."""
     parser.add_argument(name, nargs=2, type=positive, metavar=('H', 'W'), help=text)
+
+
+def add_timing_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of what measures time; its parser also has `--device`."""
+    parser.add_argument('--threads', type=positive, help='of PyTorch on the CPU (default: all cores)')
+    clock = 'cpu: the time of the process, fairer where others use the machine; for one thread on a CPU'
+    parser.add_argument('--clock', default='wall', choices=('wall', 'cpu'), help=clock)
+
+
+def start_clock(args: argparse.Namespace) -> Callable[[], float]:
+    """Give PyTorch the threads of the arguments, and return their clock, in seconds.
+
+    Raises:
+        SystemExit: the time of the process would not be that of a step, with several threads or on a GPU.
+    """
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.clock == 'wall':
+        return time.perf_counter
+    kind = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu')).type
+    if kind != 'cpu' or torch.get_num_threads() != 1:
+        raise SystemExit('--clock cpu needs --device cpu --threads 1')
+    return time.process_time
 
 
 def positive(text: str) -> int:

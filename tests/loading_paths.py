@@ -147,7 +147,7 @@ def teacher(name: str) -> list[float]:
 
     cfg, model = tiny()
     teacher = dict(model=cfg.model, checkpoint=file_of(name, model))
-    changes = dict(type='DistillationSegmentor', teacher=teacher, distillation=dict(type='DistillationLoss'))
+    changes = dict(type='StudentSegmentor', teacher=teacher, distillation=dict(type='DistillationLoss'))
     student = MODELS.build({**cfg.model, **changes})
     student.on_train_start()
     return only_ones(student._teacher[0])

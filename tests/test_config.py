@@ -203,27 +203,27 @@ def test_use_tasks_leaves_only_those(chosen: list[str] | str) -> None:
 
 
 def test_use_tasks_names_only_declared_ones() -> None:
-    with pytest.raises(ValueError, match=r"\['normals'\], but the config declares \['semseg', 'depth'\]"):
+    with pytest.raises(ValueError, match=r"\['normals'\].*\['semseg', 'depth'\]"):
         resolve(make_config(use_tasks=['normals', 'depth']))
 
 
 @pytest.mark.parametrize(
     ('chosen', 'hint'),
     [
-        (['dept'], r"; did you mean \['depth'\]\?"),
-        ('semsg', r"; did you mean \['semseg'\]\?"),
-        (['semsge', 'depth', 'dpeth'], r"; did you mean \['semseg', 'depth'\]\?"),
+        (['dept'], r".*\['depth'\]\?"),
+        ('semsg', r".*\['semseg'\]\?"),
+        (['semsge', 'depth', 'dpeth'], r".*\['semseg', 'depth'\]\?"),
         (['normals'], ''),  # nothing is near
-        (['dept', 'normals'], r"; did you mean \['depth'\]\?"),
+        (['dept', 'normals'], r".*\['depth'\]\?"),
     ],
 )
 def test_use_tasks_suggests_the_nearest(chosen: list[str] | str, hint: str) -> None:
-    with pytest.raises(ValueError, match=rf"the config declares \['semseg', 'depth'\]{hint}$"):
+    with pytest.raises(ValueError, match=rf"\['semseg', 'depth'\]{hint}$"):
         resolve(make_config(use_tasks=chosen))
 
 
 def test_use_tasks_of_no_tasks() -> None:
-    with pytest.raises(ValueError, match=r"names \['depth'\], but the config declares \[\]$"):
+    with pytest.raises(ValueError, match=r"\['depth'\].*\[\]$"):
         resolve(make_config(tasks=None, use_tasks=['depth']))
 
 
@@ -251,13 +251,13 @@ def test_a_class_becomes_its_name() -> None:
 
 @pytest.mark.parametrize('tasks', [None, {}])
 def test_a_config_must_declare_tasks(tasks: dict | None) -> None:
-    with pytest.raises(ValueError, match=r'the config declares no tasks; write tasks=dict\(<name>=dict\(type='):
+    with pytest.raises(ValueError, match=r'tasks=dict\(<name>=dict\(type='):
         resolve(make_config(tasks=tasks))
 
 
 def test_save_best_needs_a_metric_that_exists() -> None:
     hooks = dict(checkpoint=dict(type='CheckpointHook', save_best='depth/mIoU'))
-    with pytest.raises(ValueError, match=r"no task has the metric 'depth/mIoU'; there are .*'depth/abs_err'"):
+    with pytest.raises(ValueError, match=r"'depth/mIoU'.*'depth/abs_err'"):
         resolve(make_config(default_hooks=hooks))
 
 
@@ -306,7 +306,7 @@ def test_a_task_is_taken_as_it_is() -> None:
 
 @pytest.mark.parametrize('tasks', [None, {}])
 def test_unresolved_names_who_and_the_call(tasks: dict | None) -> None:
-    with pytest.raises(ValueError, match=r'model Foo was built without tasks: .*resolve\(cfg\).*build_runner'):
+    with pytest.raises(ValueError, match=r'model Foo.*resolve\(cfg\).*build_runner'):
         build_tasks(tasks, 'model Foo')
 
 
@@ -314,13 +314,13 @@ def test_unresolved_names_who_and_the_call(tasks: dict | None) -> None:
     ('kind', 'near'), [('DepthEstimatoin', 'DepthEstimation'), ('SurfaceNormal', 'SurfaceNormals'), ('semseg', 'Seman')]
 )
 def test_unknown_kind_suggests_near_ones(kind: str, near: str) -> None:
-    with pytest.raises(KeyError, match=rf'tasks\.x: there is no kind of task {kind!r};.*{near}.*custom_imports'):
+    with pytest.raises(KeyError, match=rf'tasks\.x: .*{kind!r}.*{near}.*custom_imports'):
         build_tasks({'x': dict(type=kind)}, 'the test')
 
 
 @pytest.mark.parametrize('name', ['shape', 'keys', 'get', 'metainfo', 'numpy', 'train', 'forward', 'float', 'training'])
 def test_a_name_may_not_shadow_an_attribute(name: str) -> None:
-    with pytest.raises(ValueError, match=rf'{name!r} cannot name a task: it is an attribute of .*PixelData.*`source`'):
+    with pytest.raises(ValueError, match=rf'{name!r}.*PixelData.*`source`'):
         build_tasks({name: dict(type='SurfaceNormals')}, 'the test')
 
 
@@ -328,24 +328,24 @@ def test_a_name_may_not_shadow_an_attribute(name: str) -> None:
     'name', ['align', 'distill', 'preliminary', 'levels', 'pooled', 'search', 'delta_m', 'offset_3']
 )
 def test_a_name_may_not_be_a_word_of_the_keys(name: str) -> None:
-    with pytest.raises(ValueError, match=f'{name!r} cannot name a task: .*keys of losses and metrics'):
+    with pytest.raises(ValueError, match=f'{name!r}.*`source`'):
         build_tasks({name: dict(type='SurfaceNormals')}, 'the test')
 
 
 @pytest.mark.parametrize('name', ['2d', 'a-b', 'a.b', 'a/b', '', 'class', '_data_fields'])
 def test_a_name_must_be_an_identifier(name: str) -> None:
-    with pytest.raises(ValueError, match=f'{name!r} cannot name a task: it must be an identifier'):
+    with pytest.raises(ValueError, match=f'{name!r}.*identifier'):
         build_tasks({name: dict(type='SurfaceNormals')}, 'the test')
 
 
 @pytest.mark.parametrize('config', [None, 'SurfaceNormals', dict(loss_weight=1.0)])
 def test_a_task_needs_a_type(config: Any) -> None:
-    with pytest.raises(ValueError, match=r'tasks\.x must be a dict with the `type` of the task, not'):
+    with pytest.raises(ValueError, match=r'tasks\.x.*`type`'):
         build_tasks({'x': config}, 'the test')
 
 
 def test_an_unknown_argument_names_the_task() -> None:
-    with pytest.raises(TypeError, match=r"tasks\.x: .*unexpected keyword argument 'max_deph'"):
+    with pytest.raises(TypeError, match=r"tasks\.x: .*'max_deph'"):
         build_tasks({'x': dict(type='DepthEstimation', max_deph=10.0)}, 'the test')
 
 
@@ -355,7 +355,7 @@ def test_metric_direction_needs_a_whole_name() -> None:
     assert metric_direction('semseg/mIoU', tasks) is True
     assert metric_direction('pooled/depth/rel_err', tasks) is False
     for wrong in ('mIoU', 'depth', 'xdepth/rmse', 'depth/rmse/x', ''):
-        with pytest.raises(ValueError, match='no task has the metric'):
+        with pytest.raises(ValueError, match=repr(wrong)):
             metric_direction(wrong, tasks)
 
 

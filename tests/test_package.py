@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from types import ModuleType
 
 import pytest
 import yaml
+from mmengine.config import Config
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -213,6 +215,25 @@ def test_model_index_lists_every_metafile() -> None:
     assert set(index['Import']) == metafiles
     for path in index['Import']:
         assert yaml.safe_load((ROOT / path).read_text(encoding='utf-8')), f'{path} is empty'
+
+
+def test_readmes_name_configs_that_exist_and_checkpoints_that_they_save() -> None:
+    pattern = r'(?<=[\s=])((?:projects|configs)/[\w./-]+\.py)|(iter|epoch)_(\d+)\.pth'
+    named = 0
+    for path in [ROOT / 'README.md', *ROOT.glob('projects/**/README.md'), *ROOT.glob('configs/**/README.md')]:
+        config: Path | None = None
+        for found in re.finditer(pattern, path.read_text()):
+            if found[1]:
+                config = ROOT / found[1]
+                assert 'my_' in found[1] or config.is_file(), f'{path}: {found[1]}'
+                continue
+            assert config is not None, f'{path}: {found[0]}'
+            cfg = Config.fromfile(config, import_custom_modules=False)
+            number, last = int(found[3]), cfg.train_cfg[f'max_{found[2]}s']
+            saved = number == last or number < last and number % cfg.default_hooks.checkpoint.interval == 0
+            assert saved, f'{path}: {config.name} does not save {found[0]}'
+            named += 1
+    assert named >= 3
 
 
 def test_citation_is_complete() -> None:

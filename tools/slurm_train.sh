@@ -1,26 +1,5 @@
 #!/usr/bin/env bash
+# Trains as a Slurm job, see slurm.bash.
 set -euo pipefail
-
-usage="usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [arguments of tools/train.py]
-
-Trains as a Slurm job. Environment:
-  GPUS            in all; one process each (8); 0 runs on CPUs alone
-  GPUS_PER_NODE   GPUS, at most 8
-  NTASKS          processes where GPUS is 0 (1)
-  CPUS_PER_TASK   cores of each process (5)
-  SRUN_ARGS       further arguments of srun, e.g. '--time 8:00:00 --account lab'
-  MASTER_PORT     where the processes meet (a random one)
-  PYTHON          the interpreter ('python')"
-
-case "${1:-}" in -h | --help) echo "$usage"; exit ;; esac
-if [ $# -lt 3 ]; then echo "$usage" >&2; exit 2; fi
-partition=$1 job_name=$2 config=$3
-shift 3
-tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-source "$tools/slurm_resources.bash"
-
-# SRUN_ARGS is several words.
-# shellcheck disable=SC2086
-exec srun --partition "$partition" --job-name "$job_name" "${resources[@]}" --cpus-per-task "$cpus" \
-  --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
-  "${PYTHON:-python}" -u "$tools/train.py" "$config" --launcher slurm "$@"
+tool=train operands=(CONFIG)
+source "$(dirname "${BASH_SOURCE[0]}")/slurm.bash"

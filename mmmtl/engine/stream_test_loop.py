@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
-import torch.distributed
 from mmengine.config import ConfigDict
-from mmengine.dist import get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, TestLoop
 from mmengine.runner.amp import autocast
@@ -19,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from mmmtl.config import dataset_configs
 from mmmtl.datasets.samplers import is_next_frame
+from mmmtl.evaluation import merge_totals
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.segmentors.frame_kinds import KEY
 from mmmtl.registry import LOOPS
@@ -74,7 +73,7 @@ class StreamTestLoop(TestLoop):
         self._state = self._last = None
         for idx, data_batch in enumerate(self.dataloader):
             self.run_iter(idx, data_batch)
-        self.frames = merge_counts(self.frames)
+        self.frames = Counter(merge_totals(self.frames))
         metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
         metrics['stream/frames'] = total = self.frames.total()
         if KEY in self.model.frame_kinds:
@@ -123,12 +122,3 @@ def whole_video_loader(loader: Mapping[str, Any], *, exact_flow: bool) -> Config
         dataset.update(whole_videos=True, exact_flow=exact_flow)
     changed.sampler = ConfigDict(type='VideoSampler')
     return changed
-
-
-def merge_counts(counts: Counter[Any]) -> Counter[Any]:
-    """The sum of the counts of all processes, on every process."""
-    if get_world_size() == 1:
-        return counts
-    gathered: list[Counter[Any] | None] = [None] * get_world_size()
-    torch.distributed.all_gather_object(gathered, counts)
-    return sum((part for part in gathered if part is not None), Counter())

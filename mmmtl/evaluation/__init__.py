@@ -1,12 +1,13 @@
 """Evaluation: the metrics that ask the tasks, delta_m, and reports."""
 
 from .additive_metric import AdditiveMetric, merge_totals
-from .baseline import Baseline, load_baseline, read_metrics
+from .baseline import Baseline, load_baseline
 from .constant_predictor import constant_predictor, fit_constants
 from .delta_m import delta_m, delta_m_meta
+from .metric_files import read_metrics, write_metrics
 from .multi_task_metric import MultiTaskMetric
 from .published import PUBLISHED, PublishedTable
-from .report import compare, comparison_table, metrics_table, write_metrics
+from .report import compare, comparison_table, metrics_table
 from .temporal_consistency import TemporalConsistency
 
 __all__ = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed
@@ -15,6 +15,9 @@ from mmmtl.tasks import Task, build_tasks
 
 Totals = dict[tuple[int | None, str], Tensor]
 """Sums of what tasks measure, by (what the metric sorts by, task)."""
+
+Key = TypeVar('Key')
+Value = TypeVar('Value', Tensor, int)
 
 
 class AdditiveMetric(BaseMetric):
@@ -44,7 +47,7 @@ class AdditiveMetric(BaseMetric):
 
     def add(self, key: tuple[int | None, str], measured: Tensor) -> None:
         """Add what was measured to a sum."""
-        self.totals[key] = self.totals[key] + measured if key in self.totals else measured
+        add_to(self.totals, key, measured)
 
     def take_totals(self) -> Totals:
         """The sums of all processes; those of this one begin anew."""
@@ -56,14 +59,19 @@ class AdditiveMetric(BaseMetric):
         raise AssertionError
 
 
-def merge_totals(totals: Totals) -> Totals:
-    """The sums of all processes, on every process and in the same order."""
+def add_to(totals: dict[Key, Value], key: Key, value: Value) -> None:
+    """Add a tensor or a number to the sum of a key; the first one is the sum."""
+    totals[key] = totals[key] + value if key in totals else value
+
+
+def merge_totals(totals: dict[Key, Value]) -> dict[Key, Value]:
+    """Return the sums over all processes, on every process and in the same order."""
     if get_world_size() == 1:
         return totals
-    gathered: list[Totals | None] = [None] * get_world_size()
+    gathered: list[dict[Key, Value]] = [{}] * get_world_size()
     torch.distributed.all_gather_object(gathered, totals)
-    merged: Totals = {}
+    merged: dict[Key, Value] = {}
     for part in gathered:
-        for key, value in (part or {}).items():
-            merged[key] = merged[key] + value if key in merged else value
+        for key, value in part.items():
+            add_to(merged, key, value)
     return merged

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
+from .metric_files import read_metrics
 from .published import PUBLISHED
 
 
@@ -51,25 +49,3 @@ def load_baseline(source: str | Path | Sequence[str | Path]) -> Baseline:
                 )
             origin.setdefault(key, name)
     return Baseline(' + '.join(map(str, sources)), merged)
-
-
-def read_metrics(path: str | Path) -> dict[str, float]:
-    """`<task>/<metric>` of a `metrics.json`; what was not measured (null) is left out.
-
-    Raises:
-        ValueError: there is no such file, or it holds no metrics.
-    """
-    path = Path(path)
-    if not path.is_file():
-        near = get_close_matches(str(path), PUBLISHED, n=1)
-        hint = f'did you mean {near[0]!r}?' if near else f'there are {list(PUBLISHED)}.'
-        raise ValueError(f'{path}: no such file of metrics, nor a published table of that name; {hint}')
-    try:
-        content: Any = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f'{path}: not JSON ({error}); give the file that tools/test.py --out wrote') from None
-    entries = content.items() if isinstance(content, dict) else ()
-    metrics = {k: float(v) for k, v in entries if '/' in k and isinstance(v, (int, float)) and not isinstance(v, bool)}
-    if not metrics:
-        raise ValueError(f"{path}: it has no '<task>/<metric>'; give the file that tools/test.py --out wrote")
-    return metrics

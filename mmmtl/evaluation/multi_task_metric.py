@@ -10,7 +10,7 @@ from torch import Tensor
 from mmmtl.registry import METRICS
 from mmmtl.tasks import Task
 
-from .additive_metric import AdditiveMetric, Totals
+from .additive_metric import AdditiveMetric, Totals, add_to
 from .baseline import load_baseline
 from .delta_m import check_baseline, delta_m
 
@@ -59,7 +59,7 @@ class MultiTaskMetric(AdditiveMetric):
         """The metrics from sums of `Task.measure` by (offset, task); offset None for images."""
         pooled: dict[str, Tensor] = {}
         for (_, name), total in totals.items():
-            pooled[name] = pooled[name] + total if name in pooled else total
+            add_to(pooled, name, total)
         metrics = self._summarize(pooled)
         if offsets := sorted({offset for offset, _ in totals if offset is not None}):
             each = {

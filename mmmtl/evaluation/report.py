@@ -1,12 +1,8 @@
-"""Metrics as tables and as a file."""
+"""Tables of metrics."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from prettytable import PrettyTable, TableStyle
 
@@ -81,11 +77,3 @@ def comparison_table(
     for method, row in rows.items():
         table.add_row([method, *(f'{row[key]:.4g}' for key in arrows), f'{row["delta_m"]:+.2f}'])
     return str(table)
-
-
-def write_metrics(path: str | Path, metrics: Mapping[str, float], meta: Mapping[str, Any]) -> None:
-    """The metrics flat, and `meta`, as JSON; `null` for one that nothing was labelled for, since JSON has no NaN."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    path.write_text(json.dumps({**finite, 'meta': dict(meta)}, indent=2, allow_nan=False) + '\n')

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from .precision import at_least_float32
+
 Box = tuple[EllipsisType, slice, slice]
 
 # N images, V channels, K side of the kernels, H W the map.
@@ -53,7 +55,7 @@ def spatially_variant_conv(value: Tensor, kernels: Tensor) -> Tensor:
     'mmmtl::spatially_variant_conv', mutates_args=(), schema='(Tensor value, Tensor kernels) -> Tensor'
 )
 def _forward(value: Tensor, kernels: Tensor) -> Tensor:
-    dtype = _sum_dtype(value, kernels)
+    dtype = at_least_float32(value, kernels)
     source, weights = value.to(dtype), kernels.to(dtype)
     total = torch.zeros_like(source)
     for tap, here, there in _taps(kernels):
@@ -67,7 +69,7 @@ def _forward(value: Tensor, kernels: Tensor) -> Tensor:
     schema='(Tensor grad, Tensor value, Tensor kernels) -> (Tensor, Tensor)',
 )
 def _backward(grad: Tensor, value: Tensor, kernels: Tensor) -> tuple[Tensor, Tensor]:
-    dtype = _sum_dtype(value, kernels)
+    dtype = at_least_float32(value, kernels)
     grad, source, weights = grad.to(dtype), value.to(dtype), kernels.to(dtype)
     grad_value, grad_kernels = torch.zeros_like(source), torch.zeros_like(weights)
     for tap, here, there in _taps(kernels):
@@ -119,7 +121,3 @@ def _taps(kernels: Tensor) -> Iterator[tuple[int, Box, Box]]:
         if top < bottom and left < right:
             here = (..., slice(top, bottom), slice(left, right))
             yield tap, here, (..., slice(top + y, bottom + y), slice(left + x, right + x))
-
-
-def _sum_dtype(value: Tensor, kernels: Tensor) -> torch.dtype:
-    return torch.promote_types(torch.promote_types(value.dtype, kernels.dtype), torch.float32)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .precision import at_least_float32
+
 Border = Literal['zeros', 'border']
 
 
@@ -36,7 +38,7 @@ def warp(features: Tensor, flow: Tensor, *, border: Border = 'zeros') -> Tensor:
     height, width = features.shape[-2:]
     if flow.shape != (len(features), 2, height, width):
         raise ValueError(f'a flow of shape {tuple(flow.shape)} for features of {tuple(features.shape)}; resize_flow')
-    dtype = torch.promote_types(features.dtype, torch.float32)
+    dtype = at_least_float32(features)
     ys, xs = (torch.arange(n, device=flow.device, dtype=dtype) for n in (height, width))
     x, y = xs + flow[:, 0].to(dtype), ys[:, None] + flow[:, 1].to(dtype)
     grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
@@ -52,7 +54,7 @@ def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
     if (height, width) == size:
         return flow
     # There is no antialiasing in bfloat16 on a CPU, nor are its pixels fine enough.
-    flow = flow.to(torch.promote_types(flow.dtype, torch.float32))
+    flow = flow.to(at_least_float32(flow))
     x, y = F.interpolate(flow, size, mode='bilinear', antialias=True).unbind(1)
     # Two scalars, not a tensor of them, for whose copy a GPU would be waited for.
     return torch.stack([x * (size[1] / width), y * (size[0] / height)], dim=1)

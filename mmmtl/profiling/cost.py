@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -152,40 +152,49 @@ def cost_table(cost: ModelCost) -> str:
 
 
 def _parts(model: MultiTaskSegmentor, own: Mapping[str, Mapping[str, int]]) -> Iterator[Cost]:
-    """The MACs of modules, and their parameters, gathered by component and task."""
-    by_task = {f'{name}.{key}': key for name, m in model.named_modules() if isinstance(m, nn.ModuleDict) for key in m}
-    split = {name: tuple(getattr(child, 'cost_parts', ())) for name, child in model.named_children()}
-    params: dict[tuple[str, str], int] = defaultdict(int)
-    macs: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys(own, 0))
+    """Yield the parameters and MACs of each component and task, from the MACs of modules by kind of frame."""
+    places = _places(model)
+    params: Counter[tuple[str, str]] = Counter()
     for name, parameter in model.named_parameters():
-        params[_place(name.rpartition('.')[0], split, by_task, model.tasks)] += parameter.numel()
+        params[places[name.rpartition('.')[0]]] += parameter.numel()
+    macs: dict[str, Counter[tuple[str, str]]] = {kind: Counter() for kind in own}
     for kind, counts in own.items():
         for name, count in counts.items():
-            macs[_place(name, split, by_task, model.tasks)][kind] += count
-    used = {component for component, _ in macs}
+            macs[kind][places[name]] += count
+    ran = {component for counts in macs.values() for component, _ in counts}
     # The networks first, side by side.
-    children = sorted((name for name, _ in model.named_children()), key=lambda name: not name.endswith('backbone'))
-    order = ['', *(place for name in children for place in (name, *(f'{name}.{part}' for part in split[name])))]
-    tasks = [*model.tasks, '']
-    places = sorted({*params, *macs}, key=lambda place: (order.index(place[0]), tasks.index(place[1])))
-    for component, task in places:
-        place = component, task
-        if params[place] or any(macs[place].values()):
-            yield Cost(component or 'model', task, params[place], macs[place], component in used)
+    components = ['']
+    for name, child in sorted(model.named_children(), key=lambda item: not item[0].endswith('backbone')):
+        components += [name, *(f'{name}.{part}' for part in getattr(child, 'cost_parts', ()))]
+    for component in components:
+        for task in (*model.tasks, ''):
+            place = component, task
+            spent = {kind: counts[place] for kind, counts in macs.items()}
+            if params[place] or any(spent.values()):
+                yield Cost(component or 'model', task, params[place], spent, component in ran)
+
+
+def _places(model: MultiTaskSegmentor) -> dict[str, tuple[str, str]]:
+    """Return the component that each module belongs to, and the task that it serves alone ('' for none).
+
+    A component is a child of the model, or one of the `cost_parts` of a child. A module serves the task whose entry in
+    a ModuleDict it is, or is part of; of entries in each other the outermost counts.
+    """
+    modules = dict(model.named_modules())
+    places = {'': ('', '')}
+    for name in modules:
+        parent, _, own = name.rpartition('.')
+        component, task = places[parent]
+        if not parent or '.' not in parent and own in getattr(modules[parent], 'cost_parts', ()):
+            component = name
+        if not task and own in model.tasks and isinstance(modules[parent], nn.ModuleDict):
+            task = own
+        places[name] = component, task
+    return places
 
 
 def _is_in(component: str, whole: str) -> bool:
     return component == whole or component.startswith(f'{whole}.')
-
-
-def _place(
-    module: str, split: Mapping[str, Collection[str]], by_task: Mapping[str, str], tasks: Collection[str]
-) -> tuple[str, str]:
-    """The component that a module belongs to, and the outermost task of whose entry in a ModuleDict it is part."""
-    steps = module.split('.')
-    paths = ('.'.join(steps[: end + 1]) for end in range(1, len(steps)))
-    component = '.'.join(steps[:2]) if len(steps) > 1 and steps[1] in split.get(steps[0], ()) else steps[0]
-    return component, next((key for path in paths if (key := by_task.get(path, '')) in tasks), '')
 
 
 def _without(value: Any, keys: Collection[str]) -> Any:

@@ -2,7 +2,8 @@
 
 from .base import Task
 from .build import build_tasks, metric_direction
-from .depth import DepthEstimation, DisparityEstimation
+from .depth import DepthEstimation
+from .disparity import DisparityEstimation
 from .edges import EdgeDetection
 from .normals import SurfaceNormals
 from .saliency import SaliencyDetection

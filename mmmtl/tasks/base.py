@@ -205,3 +205,18 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 def nothing_labelled(task: Task) -> ValueError:
     """The error of `Task.constant` for maps without a label."""
     return ValueError(f'task {task.name!r}: the maps have no labelled pixel, so no constant can be fitted to them')
+
+
+def mean_map(task: Task, values: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the mean of all values as a map of shape (1, 1, 1).
+
+    Raises:
+        ValueError: there are no values.
+    """
+    total, count = 0.0, 0
+    for array in values:
+        total += array.sum(dtype=np.float64)
+        count += array.size
+    if not count:
+        raise nothing_labelled(task)
+    return np.full((1, 1, 1), total / count, dtype=np.float32)

@@ -14,7 +14,7 @@ from mmmtl.ops.edges.thinning import thin
 from mmmtl.registry import TASKS
 
 from .balanced_bce import balanced_bce
-from .base import IGNORE, Task, nothing_labelled
+from .base import IGNORE, Task, mean_map
 from .imitation import imitate_binary
 
 
@@ -131,14 +131,7 @@ class EdgeDetection(Task):
 
     def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
         """The share of edges."""
-        total, count = 0.0, 0
-        for edge in maps:
-            labelled = edge != IGNORE
-            total += float(edge[labelled].sum(dtype=np.float64))
-            count += int(labelled.sum())
-        if not count:
-            raise nothing_labelled(self)
-        return np.full((1, 1, 1), total / count, dtype=np.float32)
+        return mean_map(self, (edge[edge != IGNORE] for edge in maps))
 
     def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
         """Dark edges on white; pixels to be ignored show the image."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from mmengine.structures import PixelData
 from mmengine.visualization import Visualizer
@@ -21,11 +19,6 @@ class MultiTaskVisualizer(Visualizer):
 
     The tasks come from the data set's metainfo, which the runner sets.
     """
-
-    def __init__(
-        self, name: str = 'visualizer', vis_backends: list[dict[str, Any]] | None = None, save_dir: str | None = None
-    ) -> None:
-        super().__init__(name, vis_backends=vis_backends, save_dir=save_dir)
 
     def draw_sample(
         self, image: np.ndarray, sample: MultiTaskDataSample, *, draw_gt: bool = True, draw_pred: bool = True

@@ -40,7 +40,7 @@ def test_files_that_contradict_are_refused(tmp_path: Path) -> None:
     one = write(tmp_path / 'a.json', {'semseg/mIoU': 40.0, 'depth/rmse': 0.5})
     two = write(tmp_path / 'b.json', {'normals/mean': 20.0, 'depth/rmse': 0.625})
 
-    with pytest.raises(ValueError, match=r"'depth/rmse' is 0\.5 in .*a\.json and 0\.625 in .*b\.json"):
+    with pytest.raises(ValueError, match=r"'depth/rmse'.*0\.5.*a\.json.*0\.625.*b\.json"):
         load_baseline([one, two])
 
 
@@ -64,12 +64,12 @@ def test_a_published_row_and_a_file_go_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('source', 'content', 'message'),
     [
-        ('sca_tabel2', None, "no such file of metrics, nor a published table of that name; did you mean 'sca_table2'"),
-        ('x.json', None, r"x\.json: no such file .*; there are \['sca_table1', 'sca_table2'"),
-        ('x.json', 'depth/rmse: 0.5', r'x\.json: not JSON \(Expecting value'),
-        ('x.json', [0.5], "x.json: it has no '<task>/<metric>'; give the file that tools/test.py --out wrote"),
-        ('x.json', {'delta_m': 1.0, 'depth/rmse': None, 'depth/ok': True}, "it has no '<task>/<metric>'"),
-        ((), None, r'delta_m needs a baseline: a metrics\.json'),
+        ('sca_tabel2', None, "sca_tabel2: .*'sca_table2'"),
+        ('x.json', None, r"x\.json: .*\['sca_table1', 'sca_table2'"),
+        ('x.json', 'depth/rmse: 0.5', r'x\.json: .*JSON.*Expecting value'),
+        ('x.json', [0.5], r"x\.json: .*'<task>/<metric>'.*tools/test\.py --out"),
+        ('x.json', {'delta_m': 1.0, 'depth/rmse': None, 'depth/ok': True}, r"x\.json: .*'<task>/<metric>'"),
+        ((), None, r'delta_m.*metrics\.json'),
     ],
 )
 def test_what_is_no_baseline_is_refused(

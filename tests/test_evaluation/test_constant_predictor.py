@@ -77,7 +77,7 @@ def test_constants_of_the_tasks_asked_for() -> None:
 
 
 def test_a_task_that_nothing_is_labelled_for_is_named() -> None:
-    with pytest.raises(ValueError, match=r"task 'semseg': the maps have no labelled pixel"):
+    with pytest.raises(ValueError, match="task 'semseg'"):
         fit_constants(build_tasks(TASKS, 'the test'), [dict(semseg=semseg(255, 255))])
 
 
@@ -135,5 +135,5 @@ def test_every_test_sample_is_scored() -> None:
 
 
 def test_unresolved_data_names_the_call() -> None:
-    with pytest.raises(ValueError, match=r'the trivial predictor was built without tasks.*resolve'):
+    with pytest.raises(ValueError, match=r'the trivial predictor.*resolve\(cfg\)'):
         constant_predictor(SimpleNamespace(metainfo={}), Samples(TRAIN))  # type: ignore[arg-type]

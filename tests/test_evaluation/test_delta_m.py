@@ -41,7 +41,7 @@ def test_one_task_counts_alone() -> None:
 
 @pytest.mark.parametrize('value', [None, 0.0])
 def test_a_baseline_without_a_metric_is_refused(value: float | None) -> None:
-    with pytest.raises(ValueError, match=r"no \(or a zero\) 'depth/abs_err'; it has \['depth/abs_err', 'depth/delta1'"):
+    with pytest.raises(ValueError, match=r"'depth/abs_err'.*\['depth/abs_err', 'depth/delta1'"):
         delta_m(BASELINE, {**BASELINE, 'depth/abs_err': value}, TASKS)  # type: ignore[dict-item]
 
 
@@ -50,7 +50,7 @@ def test_a_model_without_a_metric_is_refused(value: str | None) -> None:
     metrics = {**BASELINE, 'depth/abs_err': None}
     if value == 'absent':
         metrics.pop('depth/abs_err')
-    with pytest.raises(ValueError, match="the model has no 'depth/abs_err'; it has .*tasks.depth.primary_metric=rmse"):
+    with pytest.raises(ValueError, match=r"model.*'depth/abs_err'.*tasks\.depth\.primary_metric=rmse"):
         delta_m(metrics, BASELINE, TASKS)  # type: ignore[arg-type]
 
 

@@ -171,7 +171,7 @@ def test_labels_of_tasks_that_are_not_scored_are_let_pass() -> None:
 
 
 def test_nothing_to_score_is_an_error() -> None:
-    with pytest.raises(ValueError, match='nothing to evaluate: no sample had a label of any task'):
+    with pytest.raises(ValueError, match='no sample had a label'):
         make_metric().evaluate(0)
 
 
@@ -183,7 +183,7 @@ def test_an_evaluation_starts_from_nothing() -> None:
 
 
 def test_a_metric_needs_tasks() -> None:
-    with pytest.raises(ValueError, match='the metric was built without tasks'):
+    with pytest.raises(ValueError, match=r'the metric.*resolve\(cfg\)'):
         MultiTaskMetric().dataset_meta = {}
 
 
@@ -202,9 +202,7 @@ def test_a_baseline_that_lacks_a_task_is_refused_before_anything_runs(tmp_path: 
     path = tmp_path / 'metrics.json'
     path.write_text(json.dumps({'depth/abs_err': 7.0}))
     metric = MultiTaskMetric(baseline=str(path))
-    with pytest.raises(
-        ValueError, match=r"the baseline has no \(or a zero\) 'semseg/mIoU'; it has \['depth/abs_err'\]"
-    ):
+    with pytest.raises(ValueError, match=r"baseline.*'semseg/mIoU'.*\['depth/abs_err'\]"):
         metric.dataset_meta = {'tasks': TASKS}
 
 

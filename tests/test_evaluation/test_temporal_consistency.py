@@ -191,7 +191,7 @@ def test_only_neighbours_of_one_video_are_compared() -> None:
     places = [(a, 'v', 0), (b, 'v', 1), (c, 'v', 3), (a, 'w', 4), (b, 'w', 5)]
     frames = [frame({'depth': d}, time, still(), video=video) for d, video, time in places]
     assert score(frames, tasks)['temporal/depth/warp_err'] == pytest.approx(1.0)
-    with pytest.raises(ValueError, match='no video has two frames one after the other'):
+    with pytest.raises(ValueError, match='no video'):
         score(frames[1:4], tasks)
 
 
@@ -221,9 +221,9 @@ def test_sums_add_up_however_videos_are_spread(monkeypatch: pytest.MonkeyPatch) 
 def test_it_needs_whole_videos() -> None:
     picture, sample = frame({'depth': depths(1.0)[0]}, 0)
     for bad in ({'pred': sample['pred'], 'gt': {}}, {**sample, 'offset': 2}):
-        with pytest.raises(ValueError, match=r'frames of whole videos in order: tools/test.py --stream'):
+        with pytest.raises(ValueError, match=r'tools/test\.py --stream.*StreamTestLoop'):
             make_metric({'depth': TASKS['depth']}).process({'inputs': [picture]}, [bad])
-    with pytest.raises(ValueError, match='whole videos'):
+    with pytest.raises(ValueError, match='StreamTestLoop'):
         make_metric({'depth': TASKS['depth']}).process({'inputs': [picture.expand(3, *picture.shape)]}, [sample])
 
 

@@ -297,7 +297,7 @@ def test_gradients_repeat_bit_for_bit(backend):
 def test_double_backward_raises():
     query, key, value = inputs()
     grad = torch.autograd.grad(local_attention(query, key, value).square().sum(), query, create_graph=True)[0]
-    with pytest.raises(RuntimeError, match='differentiated once, not twice'):
+    with pytest.raises(RuntimeError, match='local_attention.*double backward'):
         grad.sum().backward()
 
 
@@ -394,18 +394,18 @@ def test_counts_flops():
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'key': (2, 4, 6, 6)}, r'same shape \(N, C, H, W\), not \(2, 4, 6, 5\) and \(2, 4, 6, 6\)'),
-        ({'query': (4, 6, 5), 'key': (4, 6, 5)}, r'same shape \(N, C, H, W\), not \(4, 6, 5\) and \(4, 6, 5\)'),
-        ({'value': (2, 3, 5, 5)}, r'N, H, W of the query \(2, 4, 6, 5\), not \(2, 3, 5, 5\)'),
-        ({'value': (1, 3, 6, 5)}, r'N, H, W of the query \(2, 4, 6, 5\), not \(1, 3, 6, 5\)'),
-        ({'value': (3, 6, 5)}, r'value must have shape \(N, V, H, W\)'),
-        ({'window': 4}, "odd positive integer or 'global', not 4"),
-        ({'window': 0}, "odd positive integer or 'global', not 0"),
-        ({'window': -3}, "odd positive integer or 'global', not -3"),
-        ({'window': 3.0}, "odd positive integer or 'global', not 3.0"),
-        ({'window': 'local'}, "odd positive integer or 'global', not 'local'"),
-        ({'border': 'reflect'}, "border must be 'mask' or 'zero', not 'reflect'"),
-        ({'backend': 'numpy'}, r"backend='numpy' is no local attention backend; available: .*torch"),
+        ({'key': (2, 4, 6, 6)}, r'query and key.*\(2, 4, 6, 5\).*\(2, 4, 6, 6\)'),
+        ({'query': (4, 6, 5), 'key': (4, 6, 5)}, r'query and key.*\(4, 6, 5\).*\(4, 6, 5\)'),
+        ({'value': (2, 3, 5, 5)}, r'value.*\(2, 4, 6, 5\).*\(2, 3, 5, 5\)'),
+        ({'value': (1, 3, 6, 5)}, r'value.*\(2, 4, 6, 5\).*\(1, 3, 6, 5\)'),
+        ({'value': (3, 6, 5)}, r'value.*\(N, V, H, W\).*\(3, 6, 5\)'),
+        ({'window': 4}, "window.*'global'.*4"),
+        ({'window': 0}, "window.*'global'.*0"),
+        ({'window': -3}, "window.*'global'.*-3"),
+        ({'window': 3.0}, r"window.*'global'.*3\.0"),
+        ({'window': 'local'}, "window.*'global'.*'local'"),
+        ({'border': 'reflect'}, "border.*'mask'.*'zero'.*'reflect'"),
+        ({'backend': 'numpy'}, "backend='numpy'.*torch"),
     ],
 )
 def test_value_errors(change, message):
@@ -417,28 +417,28 @@ def test_value_errors(change, message):
 
 def test_value_errors_of_device_and_dtype():
     query, key, value = inputs()
-    with pytest.raises(ValueError, match='are on cpu, meta and cpu'):
+    with pytest.raises(ValueError, match=r'cpu\W+meta\W.*cpu'):
         local_attention(query, key.to('meta'), value)
-    with pytest.raises(ValueError, match='floating point, not torch.float64, torch.float64, torch.int64'):
+    with pytest.raises(ValueError, match=r'torch\.float64, torch\.float64, torch\.int64'):
         local_attention(query, key, value.long())
 
 
 def test_unusable_backend_says_why(monkeypatch):
     monkeypatch.setattr(mmcv_backend, 'missing', lambda: 'there is no CUDA device')
     assert 'mmcv' not in available_backends()
-    message = "backend='mmcv' cannot run: there is no CUDA device; available: .*torch.*; not available: .*mmcv .there"
+    message = "backend='mmcv'.*no CUDA device.*torch.*mmcv .*no CUDA device"
     with pytest.raises(ValueError, match=message):
         local_attention(*inputs(), backend='mmcv')
     monkeypatch.setattr(mmcv_backend, 'missing', lambda: '')
     assert 'mmcv' in available_backends()
-    with pytest.raises(ValueError, match="backend='mmcv' cannot run: it needs CUDA tensors, not cpu; available: "):
+    with pytest.raises(ValueError, match="backend='mmcv'.*CUDA.*cpu"):
         local_attention(*inputs(), backend='mmcv')
 
 
 def test_environment_variable_replaces_auto(monkeypatch):
     tensors = inputs()
     monkeypatch.setenv('MMMTL_LOCAL_ATTENTION', 'numpy')
-    with pytest.raises(ValueError, match="MMMTL_LOCAL_ATTENTION='numpy' is no local attention backend"):
+    with pytest.raises(ValueError, match="MMMTL_LOCAL_ATTENTION='numpy'"):
         local_attention(*tensors)
     assert local_attention(*tensors, backend='torch').shape == tensors[2].shape
 

@@ -249,7 +249,7 @@ def test_auto_takes_it_for_cpu_tensors():
         assert dispatch.choose_backend('auto', *inputs(dtype=dtype), 5) == 'cpu'
     on_meta = [x.detach().to('meta') for x in inputs()]
     assert dispatch.choose_backend('auto', *on_meta, 5) != 'cpu'
-    with pytest.raises(ValueError, match="backend='cpu' cannot run: it needs CPU tensors, not meta"):
+    with pytest.raises(ValueError, match="backend='cpu'.*meta"):
         local_attention(*on_meta, backend='cpu')
 
 
@@ -271,11 +271,9 @@ def expect_torch(reason: str) -> None:
     assert dispatch.choose_backend('auto', *tensors, 5) == 'torch'
     assert 'cpu' not in available_backends()
     torch.testing.assert_close(local_attention(*tensors), local_attention(*tensors, backend='torch'))
-    with pytest.raises(ValueError, match=f"backend='cpu' cannot run: {reason}"):
+    with pytest.raises(ValueError, match=f"backend='cpu'.*{reason}"):
         local_attention(*tensors, backend='cpu')
-    with pytest.raises(
-        RuntimeError, match=f"backend 'cpu' cannot run: {reason}"
-    ):  # as a graph exported elsewhere would
+    with pytest.raises(RuntimeError, match=f"backend 'cpu'.*{reason}"):  # as a graph exported elsewhere would
         torch.ops.mmmtl.local_attention(*tensors, 5, 1.0, 'mask', 'cpu')
 
 

@@ -79,11 +79,11 @@ def test_its_multiply_accumulates_are_counted() -> None:
 
 @pytest.mark.parametrize('shape', [(2, 9, 5, 6), (1, 9, 6, 5), (2, 9, 6), (2, 3, 9, 6, 5)])
 def test_kernels_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r'value must be \(N, V, H, W\) and kernels \(N, K \* K, H, W\)'):
+    with pytest.raises(ValueError, match=r'\(N, V, H, W\).*\(N, K \* K, H, W\)'):
         spatially_variant_conv(torch.zeros(2, 3, 6, 5), torch.zeros(shape))
 
 
 @pytest.mark.parametrize('taps', [0, 4, 8, 16])
 def test_kernels_need_an_odd_side(taps: int) -> None:
-    with pytest.raises(ValueError, match=f'{taps} weights, which is not the square of an odd side'):
+    with pytest.raises(ValueError, match=rf'\b{taps} weights'):
         spatially_variant_conv(torch.zeros(2, 3, 6, 5), torch.zeros(2, taps, 6, 5))

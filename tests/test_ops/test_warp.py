@@ -60,7 +60,7 @@ def test_half_precision_knows_where_it_is() -> None:
 
 
 def test_a_flow_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match=r'a flow of shape \(2, 2, 3, 4\) for features of \(2, 3, 6, 8\)'):
+    with pytest.raises(ValueError, match=r'\(2, 2, 3, 4\).*\(2, 3, 6, 8\)'):
         warp(maps(2, 3, 6, 8), maps(2, 2, 3, 4))
 
 

@@ -83,9 +83,9 @@ def test_kinds_run_the_networks_that_are_theirs(video: Any) -> None:
 
 
 def test_a_mode_that_does_not_suit_is_refused(video: MultiTaskSegmentor) -> None:
-    with pytest.raises(ValueError, match="'image' is not for a VideoMultiTaskSegmentor, whose mode is 'stream'"):
+    with pytest.raises(ValueError, match="'image'.*VideoMultiTaskSegmentor.*'stream'"):
         prediction_steps(video, SIZE, mode='image')
-    with pytest.raises(ValueError, match="'clip' is not for a MultiTaskSegmentor, whose mode is 'image'"):
+    with pytest.raises(ValueError, match="'clip'.*MultiTaskSegmentor.*'image'"):
         prediction_steps(build('tiny_image'), SIZE, mode='clip')
 
 

@@ -19,14 +19,15 @@ def test_seconds_are_those_of_the_clock() -> None:
 
 
 def test_the_peak_is_what_a_step_held_at_once() -> None:
-    megabyte = 1 << 20
+    # Large beside what the process frees and takes meanwhile, so that the bounds can be wide.
+    size = 512 << 20
 
     def step() -> None:
-        for _ in range(3):  # one after the other: held once
-            np.ones(64 * megabyte, dtype=np.uint8)
+        for _ in range(2):  # one after the other: held once
+            np.ones(size, dtype=np.uint8)
 
-    assert 60 * megabyte < peak_memory(step, 'cpu') < 90 * megabyte
-    assert peak_memory(lambda: None, 'cpu') < 10 * megabyte
+    assert 0.75 * size < peak_memory(step, 'cpu') < 1.5 * size
+    assert peak_memory(lambda: None, 'cpu') < 0.25 * size
 
 
 def test_the_machine_is_described() -> None:

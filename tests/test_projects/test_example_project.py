@@ -84,7 +84,7 @@ def test_boundaries_are_made_from_labels(task: Task) -> None:
 def test_impossible_maps_are_refused(task: Task) -> None:
     task.check(np.array([[0.0, 1.0, -1.0]]), 'a file')
     for wrong in ([[2.0]], [[-0.5]], [[float('nan')]], [1.0]):
-        with pytest.raises(ValueError, match="a file: boundaries of task 'boundary'"):
+        with pytest.raises(ValueError, match="a file: .*'boundary'"):
             task.check(np.array(wrong), 'a file')
 
 
@@ -125,7 +125,7 @@ def test_metrics_by_hand(task: Task) -> None:
 
 def test_the_trivial_predictor(task: Task) -> None:
     assert task.constant([np.array([[0.0, -1.0]]), np.array([[1.0, 0.0]])]).tolist() == [[[1.0]]]
-    with pytest.raises(ValueError, match='no labelled pixel'):
+    with pytest.raises(ValueError, match="'boundary'"):
         task.constant([np.array([[-1.0]])])
 
 

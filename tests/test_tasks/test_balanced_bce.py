@@ -122,5 +122,5 @@ def test_half_precision_logits_count_in_single_precision() -> None:
 
 @pytest.mark.parametrize('wrong', [0.0, 1.0, -0.5, 4.0])
 def test_a_weight_outside_0_to_1_is_refused(wrong: float) -> None:
-    with pytest.raises(ValueError, match=f'pos_weight must be between 0 and 1, not {wrong}'):
+    with pytest.raises(ValueError, match=f'pos_weight.*{wrong}'):
         balanced_bce(torch.zeros(4), torch.zeros(4), EVERYWHERE, wrong)

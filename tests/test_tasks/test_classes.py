@@ -44,7 +44,7 @@ def test_a_palette_replaces_the_colours() -> None:
 
 
 def test_unknown_list_suggests_near_ones() -> None:
-    with pytest.raises(ValueError, match=r"unknown class list 'nyu_13'; did you mean \['nyuv2_13'.*as a list"):
+    with pytest.raises(ValueError, match=r"'nyu_13'.*\['nyuv2_13'"):
         class_list('nyu_13')
     with pytest.raises(ValueError, match='cityscapes_19.*nyuv2_13'):
         class_list('zzz')
@@ -52,16 +52,16 @@ def test_unknown_list_suggests_near_ones() -> None:
 
 @pytest.mark.parametrize('classes', [[], ['a', 'b', 'a']])
 def test_classes_must_be_distinct_and_some(classes: list[str]) -> None:
-    with pytest.raises(ValueError, match='distinct and not empty'):
+    with pytest.raises(ValueError, match='classes'):
         class_list(classes)
 
 
 @pytest.mark.parametrize(
     ('palette', 'message'),
     [
-        ([[0, 0, 0]], '1 colours in the palette for 2 classes'),
-        ([[0, 0, 0], [0, 0]], r'three numbers in 0\.\.255, not \[\[0, 0\]\]'),
-        ([[0, 0, 0], [0, 0, 256]], r'not \[\[0, 0, 256\]\]'),
+        ([[0, 0, 0]], r'1\D+palette\D+2\D'),
+        ([[0, 0, 0], [0, 0]], r'0\.\.255.*\[\[0, 0\]\]'),
+        ([[0, 0, 0], [0, 0, 256]], r'0\.\.255.*\[\[0, 0, 256\]\]'),
     ],
 )
 def test_impossible_palettes(palette: list[list[int]], message: str) -> None:

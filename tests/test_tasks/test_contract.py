@@ -93,7 +93,7 @@ def test_another_metric_can_stand_for_it(task: Task) -> None:
     config = {'type': kind, **REQUIRED.get(kind, {}), 'primary_metric': last}
 
     assert build_tasks({'a': config}, 'the test')['a'].primary_metric == last
-    with pytest.raises(ValueError, match="task 'a': primary_metric must be one of .*, not 'nonsense'"):
+    with pytest.raises(ValueError, match="task 'a': primary_metric.*'nonsense'"):
         build_tasks({'a': {**config, 'primary_metric': 'nonsense'}}, 'the test')
 
 
@@ -103,7 +103,7 @@ def test_decoded_maps(task: Task) -> None:
     assert decoded.shape == (2, task.map_channels, 6, 7)
     assert decoded.dtype == task.dtype
     # Images do not mix.
-    assert torch.equal(decoded[1:], task.decode(random_logits(task, 0)[1:]))
+    torch.testing.assert_close(decoded[1:], task.decode(random_logits(task, 0)[1:]), rtol=1e-6, atol=0)
 
 
 def test_loss_is_finite_and_reaches_the_logits(task: Task) -> None:

@@ -204,12 +204,12 @@ def test_a_mirror_and_a_roll_leave_depth_alone() -> None:
 
 @pytest.mark.parametrize('value', [-0.5, np.nan, np.inf])
 def test_check_refuses_impossible_depths(value: float) -> None:
-    with pytest.raises(ValueError, match=r"d/000001\.png: depth of task 'depth' must be finite and >= 0 \(0 = none\)"):
+    with pytest.raises(ValueError, match=r"d/000001\.png: .*'depth'.*>= 0"):
         make_task().check(np.array([[1.0, value]], dtype=np.float32), 'd/000001.png')
 
 
 def test_check_refuses_millimetres() -> None:
-    with pytest.raises(ValueError, match=r'd\.png: .* far beyond max_depth=10\.0 m \(nearest 850\.0\).*in metres'):
+    with pytest.raises(ValueError, match=r'd\.png: .*max_depth=10\.0\D.*850\.0.*metres'):
         make_task().check(np.array([[0.0, 850.0], [4200.0, 3100.0]], dtype=np.float32), 'd.png')
 
 
@@ -229,7 +229,7 @@ def test_constant_is_the_mean_of_all_pixels() -> None:
 
 @pytest.mark.parametrize('maps', [[], [np.zeros((2, 2), dtype=np.float32)]], ids=['no map', 'no depth'])
 def test_constant_needs_a_measurement(maps: list[np.ndarray]) -> None:
-    with pytest.raises(ValueError, match="task 'depth': the maps have no labelled pixel"):
+    with pytest.raises(ValueError, match="task 'depth'"):
         make_task().constant(maps)
 
 
@@ -247,12 +247,12 @@ def test_draw_shows_near_bright_and_none_black() -> None:
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(max_depth=0.0), "task 'depth': depths need 0 < min_depth < max_depth, not 0.001 and 0.0"),
-        (dict(min_depth=0.0), 'not 0.0 and 10.0'),
-        (dict(min_depth=10.0), 'not 10.0 and 10.0'),
-        (dict(scale=0.0), 'scale must be positive, not 0.0'),
-        (dict(level_range=(5.0, 5.0)), r"task 'depth': level_range needs 0 < nearest < farthest, not \(5.0, 5.0\)"),
-        (dict(level_range=(0.0, 5.0)), r'not \(0.0, 5.0\)'),
+        (dict(max_depth=0.0), r"task 'depth': .*min_depth < max_depth.*0\.001\D+0\.0"),
+        (dict(min_depth=0.0), r'\b0\.0\D+10\.0'),
+        (dict(min_depth=10.0), r'\b10\.0\D+10\.0'),
+        (dict(scale=0.0), r'scale.*\b0\.0'),
+        (dict(level_range=(5.0, 5.0)), r"task 'depth': level_range.*\(5\.0, 5\.0\)"),
+        (dict(level_range=(0.0, 5.0)), r'level_range.*\(0\.0, 5\.0\)'),
     ],
 )
 def test_impossible_arguments(kwargs: dict[str, Any], message: str) -> None:

@@ -147,7 +147,7 @@ def test_adjust_takes_a_ratio_per_pixel() -> None:
 
 @pytest.mark.parametrize('value', [-0.5, np.nan, np.inf])
 def test_check_refuses_impossible_disparities(value: float) -> None:
-    with pytest.raises(ValueError, match=r"d\.png: disparity of task 'disparity' must be finite and >= 0 \(0 = none\)"):
+    with pytest.raises(ValueError, match=r"d\.png: .*'disparity'.*>= 0"):
         make_task().check(np.array([[1.0, value]], dtype=np.float32), 'd.png')
     make_task().check(np.array([[0.0, 300.0]], dtype=np.float32), 'd.png')
 
@@ -164,7 +164,7 @@ def test_constant_is_the_mean_of_all_pixels() -> None:
 
     assert constant.dtype == np.float32
     assert constant.tolist() == [[[4.0]]]
-    with pytest.raises(ValueError, match="task 'disparity': the maps have no labelled pixel"):
+    with pytest.raises(ValueError, match="task 'disparity'"):
         make_task().constant([np.zeros((2, 2), dtype=np.float32)])
 
 
@@ -186,8 +186,8 @@ def test_colour_scale_is_about_the_same_in_both_units() -> None:
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(unit='metre'), "task 'disparity': unit must be 'pixel' or 'raw', not 'metre'"),
-        (dict(scale=-1.0), 'scale must be positive, not -1.0'),
+        (dict(unit='metre'), "task 'disparity': unit.*'pixel'.*'raw'.*'metre'"),
+        (dict(scale=-1.0), r'scale.*-1\.0'),
     ],
 )
 def test_impossible_arguments(kwargs: dict[str, Any], message: str) -> None:

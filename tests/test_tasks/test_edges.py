@@ -223,7 +223,7 @@ def test_check_accepts_soft_edges_and_ignore() -> None:
 
 @pytest.mark.parametrize('values', [[[0.0, 2.0]], [[-0.1]], [[np.nan]], [[[0.0, 0.0, 0.0]]]])
 def test_check_names_file_and_range(values: list[Any]) -> None:
-    with pytest.raises(ValueError, match=r"edge/7\.png: .*task 'edge' must be \(H, W\) with edges as 0 to 1"):
+    with pytest.raises(ValueError, match=r"edge/7\.png: .*'edge'.*\(H, W\)"):
         make_task().check(np.array(values), 'edge/7.png')
 
 
@@ -245,11 +245,11 @@ def test_draw_is_dark_on_white_and_shows_ignored_pixels() -> None:
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(pos_weight=1.0), "task 'edge': pos_weight must be between 0 and 1, not 1.0"),
-        (dict(max_distance=5.0), 'max_distance is a part of the diagonal, such as 0.0075, not 5.0'),
-        (dict(max_distance=-0.1), 'not -0.1'),
-        (dict(thresholds=0), 'at least 1, not 0'),
-        (dict(primary_metric='f1'), r"primary_metric must be one of \['odsF', 'oisF'\]"),
+        (dict(pos_weight=1.0), r"task 'edge': pos_weight.*\b1\.0"),
+        (dict(max_distance=5.0), r'max_distance.*\b5\.0'),
+        (dict(max_distance=-0.1), r'max_distance.*-0\.1'),
+        (dict(thresholds=0), 'thresholds.*1.*0'),
+        (dict(primary_metric='f1'), r"primary_metric.*\['odsF', 'oisF'\].*'f1'"),
     ],
 )
 def test_impossible_arguments(kwargs: dict[str, Any], message: str) -> None:

@@ -237,12 +237,12 @@ def test_a_zoom_leaves_normals_alone() -> None:
 @pytest.mark.parametrize('vector', [(0.5, 0.0, 0.0), (0.0, 0.0, -1.02), (math.nan, 0.0, 0.0)])
 def test_check_refuses_what_is_neither_unit_nor_zero(vector: tuple[float, float, float]) -> None:
     array = np.array([[(0.0, 0.0, -1.0), vector]], dtype=np.float32)
-    with pytest.raises(ValueError, match=r"n/000003\.png: normals of task 'normals' must be unit vectors, or zero"):
+    with pytest.raises(ValueError, match=r"n/000003\.png: .*'normals'.*unit vectors"):
         make_task().check(array, 'n/000003.png')
 
 
 def test_check_refuses_other_shapes_and_accepts_unit_and_zero() -> None:
-    with pytest.raises(ValueError, match=r'n\.png: .* shape \(4, 5\), not \(H, W, 3\)'):
+    with pytest.raises(ValueError, match=r'n\.png: .*\(4, 5\).*\(H, W, 3\)'):
         make_task().check(np.zeros((4, 5), dtype=np.float32), 'n.png')
     make_task().check(np.array([[[0.6, 0.0, -0.8], [0.0, 0.0, 0.0], [0.0, 0.0, -0.995]]], dtype=np.float32), 'n.png')
 
@@ -258,7 +258,7 @@ def test_constant_is_the_mean_direction() -> None:
     assert constant.dtype == np.float32
     assert constant.shape == (3, 1, 1)
     np.testing.assert_allclose(constant[:, 0, 0], np.array([0, -1, -1.6]) / math.hypot(1, 1.6), rtol=1e-6, atol=1e-7)
-    with pytest.raises(ValueError, match="task 'normals': the maps have no labelled pixel"):
+    with pytest.raises(ValueError, match="task 'normals'"):
         make_task().constant([np.zeros((2, 2, 3), dtype=np.float32)])
 
 

@@ -244,9 +244,9 @@ def test_check_names_file_labels_and_fix() -> None:
         make_task().check(labels, 'data/semseg/room/000012.png')
 
     message = str(error.value)
-    assert message.startswith('data/semseg/room/000012.png: labels [4, 254] of task ')
-    assert "'semseg'" in message and 'not in 0..3' in message and '255 = ignore' in message
-    assert 'check that `classes` of the task (4 names) is the list of this data set' in message
+    assert message.startswith('data/semseg/room/000012.png: labels [4, 254] ')
+    assert "'semseg'" in message and '0..3' in message and '255' in message
+    assert '`classes`' in message
 
 
 def test_check_refuses_negative_labels() -> None:
@@ -255,7 +255,7 @@ def test_check_refuses_negative_labels() -> None:
 
 
 def test_check_refuses_colours() -> None:
-    with pytest.raises(ValueError, match=r'a\.png: .*shape \(2, 2, 3\), not \(H, W\).*not colours'):
+    with pytest.raises(ValueError, match=r'a\.png: .*\(2, 2, 3\).*\(H, W\)'):
         make_task().check(np.zeros((2, 2, 3), dtype=np.uint8), 'a.png')
 
 
@@ -270,7 +270,7 @@ def test_constant_is_the_majority() -> None:
 
 
 def test_constant_needs_a_label() -> None:
-    with pytest.raises(ValueError, match="task 'semseg': the maps have no labelled pixel"):
+    with pytest.raises(ValueError, match="task 'semseg'"):
         make_task().constant([np.full((2, 2), 255)])
 
 
@@ -291,13 +291,13 @@ def test_draw_blends_and_leaves_ignored_pixels() -> None:
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(class_weights=[1.0]), "task 'semseg': 1 class_weights for 4 classes"),
-        (dict(class_weights=[1.0, -1.0, 1.0, 1.0]), 'finite and not negative'),
-        (dict(class_weights=[1.0, float('nan'), 1.0, 1.0]), 'finite and not negative'),
-        (dict(unscored=['sky']), r"unscored classes \['sky'\] are not among its classes"),
-        (dict(unscored=CLASSES), 'every class is unscored'),
-        (dict(aggregation='mean'), "'dataset' or 'image', not 'mean'"),
-        (dict(classes=[f'c{i}' for i in range(256)]), '256 classes are too many'),
+        (dict(class_weights=[1.0]), r"task 'semseg': 1\D+class_weights\D+4\D"),
+        (dict(class_weights=[1.0, -1.0, 1.0, 1.0]), r'class_weights.*-1\.0'),
+        (dict(class_weights=[1.0, float('nan'), 1.0, 1.0]), 'class_weights.*nan'),
+        (dict(unscored=['sky']), r"unscored.*\['sky'\]"),
+        (dict(unscored=CLASSES), "task 'semseg': .*unscored"),
+        (dict(aggregation='mean'), "aggregation.*'dataset'.*'image'.*'mean'"),
+        (dict(classes=[f'c{i}' for i in range(256)]), '256.*255'),
     ],
 )
 def test_impossible_arguments(kwargs: dict[str, Any], message: str) -> None:

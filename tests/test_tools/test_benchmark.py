@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,14 +52,14 @@ def test_clips_and_pictures(run_tool: Callable[..., str], root: Path) -> None:
     ('arguments', 'message'),
     [
         (('--device', 'cpu'), r'tiny_video\.py: .*--shape H W'),
-        ((*QUICK, '--mode', 'image'), "mode 'image' is not for a VideoMultiTaskSegmentor"),
-        ((*QUICK, '--dtype', 'bfloat16'), 'dtype=torch.bfloat16 needs optimize'),
+        ((*QUICK, '--mode', 'image'), "'image'.*VideoMultiTaskSegmentor"),
+        ((*QUICK, '--dtype', 'bfloat16'), 'torch.bfloat16.*optimize'),
         (
             (*QUICK, '--mode', 'clip', '--optimize', 'compile'),
-            '--mode clip: what is compiled are the frames of streams',
+            '--mode clip.*--optimize',
         ),
         (('no-such-weights.pth', *QUICK), r'no-such-weights\.pth'),
-        ((*QUICK, '--clock', 'cpu', '--threads', 2), '--clock cpu needs --device cpu --threads 1'),
+        ((*QUICK, '--clock', 'cpu', '--threads', 2), '--clock cpu.*--device cpu --threads 1'),
     ],
 )
 def test_errors(run_tool: Callable[..., str], root: Path, arguments: tuple[object, ...], message: str) -> None:
@@ -69,12 +70,12 @@ def test_errors(run_tool: Callable[..., str], root: Path, arguments: tuple[objec
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (('--device', 'cuda'), 'argument --device: there is no CUDA device'),
-        (('--device', 'gpu'), "argument --device: must be 'cpu', 'cuda' or another device of PyTorch, not 'gpu'"),
-        (('--rounds', '0'), "argument --rounds: must be a number of 1 or more, not '0'"),
-        (('--batch', '-3'), "argument --batch: must be a number of 1 or more, not '-3'"),
-        (('--threads', 'many'), "argument --threads: must be a number of 1 or more, not 'many'"),
-        (('--shape', '0', '64'), "argument --shape: must be a number of 1 or more, not '0'"),
+        (('--device', 'cuda'), '--device: .*CUDA'),
+        (('--device', 'gpu'), "--device: .*'gpu'"),
+        (('--rounds', '0'), "--rounds: .*'0'"),
+        (('--batch', '-3'), "--batch: .*'-3'"),
+        (('--threads', 'many'), "--threads: .*'many'"),
+        (('--shape', '0', '64'), "--shape: .*'0'"),
     ],
 )
 def test_arguments_that_cannot_be(
@@ -88,10 +89,10 @@ def test_arguments_that_cannot_be(
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(SystemExit):
         run_tool(TOOL, root / 'tests' / 'configs' / 'tiny_video.py', *arguments)
-    assert message in capsys.readouterr().err
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_another_file_in_the_place_of_the_config(run_tool: Callable[..., str], tmp_path: Path) -> None:
     (weights := tmp_path / 'iter_6.pth').write_bytes(b'')
-    with pytest.raises(SystemExit, match=r"iter_6\.pth: a config file ends in one of \('\.py', .* --help for"):
+    with pytest.raises(SystemExit, match=r"iter_6\.pth: .*'\.py'.*--help"):
         run_tool(TOOL, weights)

@@ -128,15 +128,15 @@ def test_captions_name_the_times_of_the_clips(
 
 
 def test_bad_number(run_tool: Callable[..., str], tiny: tuple[str, list[str]]) -> None:
-    with pytest.raises(SystemExit, match='--number must be at least 1, not 0'):
+    with pytest.raises(SystemExit, match='--number.*0'):
         run_tool(TOOL, tiny[0], '--number', 0)
 
 
 def test_config_without_the_split(run_tool: Callable[..., str], tiny: tuple[str, list[str]]) -> None:
-    with pytest.raises(SystemExit, match='it has no test_dataloader'):
+    with pytest.raises(SystemExit, match='test_dataloader'):
         run_tool(TOOL, tiny[0], '--split', 'test', '--cfg-options', 'test_dataloader=None')
 
 
 def test_no_window_without_a_display(run_tool: Callable[..., str], tiny: tuple[str, list[str]]) -> None:
-    with pytest.raises(SystemExit, match='no display here; write pictures with --output-dir'):
+    with pytest.raises(SystemExit, match='--output-dir'):
         run_tool(TOOL, tiny[0], '--show', '--number', 1)

@@ -114,18 +114,18 @@ def test_metrics_over_cost(run_tool: Run, write: Callable[..., str], tmp_path: P
 @pytest.mark.parametrize(
     ('tool', 'arguments', 'message'),
     [
-        (OFFSETS, ['{first}', '{first}'], r"first\.json' names two files; name each as NAME=metrics\.json"),
-        (OFFSETS, ['nowhere.json'], r'nowhere\.json: no such file; give metrics\.json files that tools/test\.py'),
-        (OFFSETS, ['a={plain}'], r'a: it has no metrics of offsets .* with --offsets all'),
+        (OFFSETS, ['{first}', '{first}'], r'first\.json.*NAME=metrics\.json'),
+        (OFFSETS, ['nowhere.json'], r'nowhere\.json.*tools/test\.py'),
+        (OFFSETS, ['a={plain}'], '^a: .*--offsets all'),
         (
             OFFSETS,
             ['{first}', '--metrics', 'semseg/mIou'],
-            r"no file has the metric 'semseg/mIou'; did you mean \['semseg/",
+            r"'semseg/mIou'.*\['semseg/mIoU'",
         ),
-        (OFFSETS, ['{first}', '--out', 'curve.txt'], r'curve\.txt: a figure must end in one of'),
-        (COSTS, ['a={plain}'], r'a: it has no stream/GMAC; test on whole videos with tools/test\.py --stream'),
-        (COSTS, ['{broken}'], r'broken\.json: not JSON'),
-        (COSTS, ['{plain}', '--out', 'curve'], r'curve: a figure must end in one of'),
+        (OFFSETS, ['{first}', '--out', 'curve.txt'], r'curve\.txt.*png.*svg'),
+        (COSTS, ['a={plain}'], r'^a: .*stream/GMAC.*tools/test\.py --stream'),
+        (COSTS, ['{broken}'], r'broken\.json: .*JSON'),
+        (COSTS, ['{plain}', '--out', 'curve'], r'curve: .*png.*svg'),
     ],
 )
 def test_what_they_refuse(

@@ -79,15 +79,15 @@ def test_a_failure_leaves_nothing(
     run_tool: Callable[..., str], official: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments, _ = official
-    with pytest.raises(ValueError, match=r'labeled\.mat: not the complete.*train: 2, expected 795; .*--allow-partial'):
+    with pytest.raises(ValueError, match=r'labeled\.mat: .*train\D+2\D+795\D.*--allow-partial'):
         run_tool(TOOL, *arguments[:-1])
     savemat(tmp_path / 'classes.mat', dict(mapClass=np.ones((1, 13))))
-    with pytest.raises(ValueError, match=r'classes\.mat: mapClass has 13 classes from 1\.0 to 1\.0, not 894 from 1'):
+    with pytest.raises(ValueError, match=r'classes\.mat: mapClass\D+13\D+1\.0\D+1\.0\D+894\D'):
         run_tool(TOOL, *arguments, '--classes', tmp_path / 'classes.mat')
-    with pytest.raises(SystemExit, match='needs --out and --splits'):
+    with pytest.raises(SystemExit, match='--out.*--splits'):
         run_tool(TOOL, arguments[0])
     monkeypatch.setitem(sys.modules, 'h5py', None)
-    with pytest.raises(SystemExit, match=r'labeled\.mat is an HDF5 file: pip install h5py'):
+    with pytest.raises(SystemExit, match=r'labeled\.mat.*pip install h5py'):
         run_tool(TOOL, *arguments)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['classes.mat', 'labeled.mat', 'splits.mat']
 
@@ -106,10 +106,10 @@ def test_an_archive_with_other_axes(run_tool: Callable[..., str], tmp_path: Path
     with tarfile.open(tmp_path / 'NYUD_MT.tgz', 'w:gz') as archive:
         archive.add(root, 'NYUD_MT')
     printed = run_tool(TOOL, tmp_path / 'NYUD_MT.tgz', '--out', tmp_path / 'out', '--allow-partial')
-    assert 'set normal_signs=(1, -1, -1) in the data set' in printed and (tmp_path / 'out/manifest.json').exists()
+    assert 'normal_signs=(1, -1, -1)' in printed and (tmp_path / 'out/manifest.json').exists()
     # In place, and whether something is amiss.
     assert 'normals: fit' in run_tool(TOOL, tmp_path / 'out', '--allow-partial')
     (tmp_path / 'out/depth/0001.npy').unlink()
     assert 'their axes were not checked' in run_tool(TOOL, tmp_path / 'out', '--allow-partial')
-    with pytest.raises(ValueError, match=r'out: not the complete data set \(train: 1, .*depth/train: 0, expected 795'):
+    with pytest.raises(ValueError, match=r'out: .*train\D+1\D.*depth/train\D+0\D+795'):
         run_tool(TOOL, tmp_path / 'out')

@@ -151,7 +151,7 @@ def test_normals_with_other_axes(run_tool: Callable[..., str], official: list[An
     folder.mkdir()
     truth = normals_of_depth(np.load(tmp_path / 'truth.npz')['depths'][0])
     np.save(folder / '0001.npy', truth * (1, -1, -1))
-    with pytest.raises(ValueError, match='they fit the depth with other signs: add --normal-signs 1 -1 -1'):
+    with pytest.raises(ValueError, match='--normal-signs 1 -1 -1'):
         run_tool(TOOL, *official, '--normals', folder)
     assert not (tmp_path / 'out').exists()
     printed = run_tool(TOOL, *official, '--normals', folder, '--normal-signs', 1, -1, -1)
@@ -175,18 +175,16 @@ def test_rectification(root: Path) -> None:
     source = x * (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
     expected = (source * 518.857901 + 325.58244941) / 639 * 255
     assert abs(float(rectified[60, 100, 0]) - expected) < 1 and abs(expected - columns[60, 100]) > 1
-    with pytest.raises(ValueError, match=r'a raw frame has \(64, 48\) pixels, not \(640, 480\); give --no-rectify'):
+    with pytest.raises(ValueError, match=r'\(64, 48\).*\(640, 480\).*--no-rectify'):
         rectify(np.zeros((48, 64, 3), np.uint8))
 
 
 def test_what_is_wrong(run_tool: Callable[..., str], official: list[Any], tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r'labeled\.mat: not the complete .*train: 3, expected 795; test: 1, expected 654'
-    ):
+    with pytest.raises(ValueError, match=r'labeled\.mat: .*train\D+3\D+795\D+test\D+1\D+654'):
         run_tool(TOOL, *[argument for argument in official if argument != '--allow-partial'])
-    with pytest.raises(FileNotFoundError, match=r'nowhere: has no folders of scenes; check --raw'):
+    with pytest.raises(FileNotFoundError, match=r'nowhere: .*--raw'):
         run_tool(TOOL, *official, '--raw', tmp_path / 'nowhere')
     (tmp_path / 'other.mat').write_bytes(b'MATLAB 5.0')
-    with pytest.raises(ValueError, match=r'other\.mat: no HDF5 file .*download it again'):
+    with pytest.raises(ValueError, match=r'other\.mat: .*HDF5'):
         run_tool(TOOL, tmp_path / 'other.mat', *official[1:])
     assert not (tmp_path / 'out').exists()

@@ -83,11 +83,11 @@ def test_beside_a_published_table(run_tool: Run, files: dict[str, str], tmp_path
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (('both', '--baseline', 'semseg'), r"semseg\.json: delta_m: the baseline has no \(or a zero\) 'depth/rmse'"),
-        (('semseg', '--baseline', 'both'), r"semseg\.json: delta_m: the model has no 'depth/rmse'"),
-        (('both', 'both', '--baseline', 'both'), r"both\.json' names two methods, or the baseline too"),
-        (('nowhere', '--baseline', 'both'), 'nowhere: no such file of metrics'),
-        (('both', '--baseline', 'both', '--out', 'table.csv'), r'--out must end in \.md or \.json'),
+        (('both', '--baseline', 'semseg'), r"semseg\.json: .*baseline.*'depth/rmse'"),
+        (('semseg', '--baseline', 'both'), r"semseg\.json: .*model.*'depth/rmse'"),
+        (('both', 'both', '--baseline', 'both'), r'both\.json.*NAME='),
+        (('nowhere', '--baseline', 'both'), 'nowhere: '),
+        (('both', '--baseline', 'both', '--out', 'table.csv'), r'--out.*\.md.*\.json.*table\.csv'),
     ],
 )
 def test_what_cannot_be_compared(

@@ -25,7 +25,7 @@ IMAGE = np.full((HEIGHT, WIDTH, 3), 100, dtype=np.uint8)
 
 @pytest.fixture
 def visualizer(tmp_path: Path) -> Visualizer:
-    visualizer = MultiTaskVisualizer('test', [dict(type='LocalVisBackend')], str(tmp_path))
+    visualizer = MultiTaskVisualizer('test', vis_backends=[dict(type='LocalVisBackend')], save_dir=str(tmp_path))
     visualizer.dataset_meta = {'tasks': TASKS}
     return visualizer
 
@@ -85,5 +85,5 @@ def test_it_hands_samples_to_its_backends(visualizer: MultiTaskVisualizer, tmp_p
 def test_it_is_built_from_a_config_and_needs_tasks(tmp_path: Path) -> None:
     visualizer = VISUALIZERS.build(dict(type='MultiTaskVisualizer', name='unresolved', save_dir=str(tmp_path)))
 
-    with pytest.raises(ValueError, match='the visualiser was built without tasks.*resolve'):
+    with pytest.raises(ValueError, match=r'the visualiser.*resolve\(cfg\)'):
         visualizer.draw_sample(IMAGE, make_sample())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,15 @@ import torch
 from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.cli import add_config_arguments, add_inferencer_arguments, config_of, inferencer_options, positive
+from mmmtl.cli import (
+    add_config_arguments,
+    add_inferencer_arguments,
+    add_timing_arguments,
+    config_of,
+    inferencer_options,
+    positive,
+    start_clock,
+)
 from mmmtl.config import input_size
 from mmmtl.profiling.latency import default_mode, latency_table, measure_latency, prediction_steps, report
 from mmmtl.profiling.measure import describe_machine
@@ -30,23 +37,16 @@ def parse_args() -> argparse.Namespace:
     add_inferencer_arguments(parser, size='--shape')
     parser.add_argument('--mode', choices=('image', 'stream', 'clip'), help='(default: stream of a video model, image)')
     parser.add_argument('--batch', type=positive, default=1, help='pictures, clips, or streams in step (default: 1)')
-    parser.add_argument('--threads', type=positive, help='of PyTorch on the CPU (default: all cores)')
     parser.add_argument('--rounds', type=positive, default=50, help='measurements of each kind of frame (default: 50)')
     parser.add_argument('--warmup', type=positive, default=5, help='rounds before that do not count (default: 5)')
-    parser.add_argument(
-        '--clock',
-        choices=('wall', 'cpu'),
-        default='wall',
-        help='cpu: the time of the process, fairer where others use the machine; for one thread on a CPU',
-    )
+    add_timing_arguments(parser)
     parser.add_argument('--json', metavar='FILE', help='write the numbers there')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    clock = start_clock(args)
     if args.mode == 'clip' and args.optimize == 'compile':
         raise SystemExit('--mode clip: what is compiled are the frames of streams; give --optimize fuse')
     cfg = config_of(args)
@@ -59,9 +59,6 @@ def main() -> None:
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f'{args.config}: {error}') from error
     device = inferencer.device
-    if args.clock == 'cpu' and (device.type != 'cpu' or torch.get_num_threads() != 1):
-        raise SystemExit('--clock cpu needs --device cpu --threads 1')
-    clock = time.process_time if args.clock == 'cpu' else time.perf_counter
     shown: partial[Iterable[int]] = partial(track, description='rounds', disable=not sys.stdout.isatty())
     found = measure_latency(
         steps, device=device, batch=args.batch, rounds=args.rounds, warmup=args.warmup, clock=clock, track=shown

@@ -8,11 +8,9 @@ All archives at once; stills need the first two, disparity and depth the others,
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from mmmtl.datasets.conversion.archives import joined_folder
-from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
+from joined import convert
 
 SPLITS = dict(train=2975, val=500, test=1525)
 FRAMES_PER_SNIPPET = 30
@@ -24,14 +22,6 @@ PATTERNS = dict(
     leftImg8bit_sequence='*_leftImg8bit.png',
     disparity_sequence='*_disparity.png',
 )
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('sources', type=Path, nargs='+', metavar='source', help='official archives, or one folder')
-    parser.add_argument('--out', type=Path, help='the new data set; not for a folder')
-    parser.add_argument('--allow-partial', action='store_true', help='accept other numbers of files and missing splits')
-    return parser.parse_args()
 
 
 def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
@@ -47,22 +37,5 @@ def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
     return counts, expected
 
 
-def finish(root: Path, args: argparse.Namespace) -> None:
-    """Count, check and write the manifest."""
-    counts, expected = count(root)
-    if not any(counts.values()):
-        raise ValueError(f'{args.sources[0]}: no {", ".join(PATTERNS)} in it; give official archives, or their folder')
-    if not args.allow_partial:
-        check_counts(counts, expected, where=args.out or root)
-    write_manifest(root, dataset='cityscapes', counts=counts, sources=args.sources)
-
-
-def main() -> None:
-    args = parse_args()
-    with joined_folder(args.sources, args.out) as root:
-        finish(root, args)
-    print(f'{args.out or args.sources[0]}: complete, see manifest.json')
-
-
 if __name__ == '__main__':
-    main()
+    convert(__doc__, dataset='cityscapes', content=' or '.join(PATTERNS), count=count)

@@ -1,4 +1,4 @@
-"""What the data set converters share: safe extraction, whole or absent folders, PNG files, counts, the manifest."""
+"""Archives of data sets: safe extraction, into folders that are whole or absent."""
 
 from __future__ import annotations
 
@@ -69,25 +69,17 @@ def checked_folder(source: Path, out: Path | None, *, marker: str) -> Iterator[P
         FileNotFoundError: there is no `source`, or nothing named `marker` in it.
         ValueError: an archive without `out`, or a folder with it.
     """
-    if not source.exists():
-        raise FileNotFoundError(f'{source}: no such folder or archive')
-    if source.is_dir():
-        if out is not None:
-            raise ValueError(f'{source}: a folder is checked where it is; leave out --out')
-        if not (source / marker).exists():
-            raise FileNotFoundError(f'{source}: has no {marker}; give the folder that has it')
-        yield source
-        return
-    if out is None:
-        raise ValueError(f'{source}: to unpack an archive, give --out')
-    with whole_folder(out) as root:
-        unpacked = root.with_name(f'{root.name}.unpacked')
-        extract(source, unpacked)
+
+    def arrange(unpacked: Path, root: Path) -> None:
         found = min((path.parent for path in unpacked.rglob(marker)), key=lambda path: len(path.parts), default=None)
         if found is None:
             raise FileNotFoundError(f'{source}: has no {marker} inside; check that it is the right archive')
         root.rmdir()
         found.rename(root)
+
+    with joined_folder([source], out, arrange=arrange) as root:
+        if not (root / marker).exists():
+            raise FileNotFoundError(f'{source}: has no {marker}; give the folder that has it')
         yield root
 
 

@@ -1,4 +1,4 @@
-"""Lists of the files of a converted data set, with their hashes and counts."""
+"""The counts of a converted data set, and the manifest of its files with their hashes."""
 
 from __future__ import annotations
 

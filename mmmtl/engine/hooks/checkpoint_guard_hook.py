@@ -77,9 +77,7 @@ class CheckpointGuardHook(Hook):
         for name, path in hub.get('runtime_info', {}).items():
             # mmengine deletes this file, or a folder of this name, when there is a better one.
             if name.startswith('best_ckpt') and path and not BEST.fullmatch(Path(path).name):
-                raise ValueError(
-                    f'the checkpoint names {path!r} as {name}, which is none; do not resume from it'
-                )
+                raise ValueError(f'the checkpoint names {path!r} as {name}, which is none; do not resume from it')
         hub['log_scalars'] = {name: _to_buffer(value) for name, value in hub.get('log_scalars', {}).items()}
 
 

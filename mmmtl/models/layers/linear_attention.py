@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from mmmtl.ops.precision import at_least_float32
+
 EPS = 1e-12
 
 # Shape letters: N batch, D channels of query and key, V channels of the value, L places of the target, S of the source.
@@ -31,7 +33,7 @@ def linear_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
     Reference: SCA-MTL, equation 2; Katharopoulos et al., Transformers are RNNs, ICML 2020, equation 5.
     """
-    dtype = torch.promote_types(value.dtype, torch.float32)
+    dtype = at_least_float32(value)
     with full_precision(value.device.type):
         q, k, v = query.to(dtype), key.to(dtype), value.to(dtype)
         summed = torch.bmm(v, k.transpose(1, 2))  # (N, V, D)

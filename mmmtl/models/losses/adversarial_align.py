@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from mmmtl.ops.precision import at_least_float32
 from mmmtl.registry import MODELS
 
 
@@ -140,4 +141,4 @@ def _told_apart(on_slow: Tensor, on_fast: Tensor) -> Tensor:
 
 def _mean(values: Tensor) -> Tensor:
     """The mean, summed in float32 at least; zero for none."""
-    return values.sum(dtype=torch.promote_types(values.dtype, torch.float32)) / max(values.numel(), 1)
+    return values.sum(dtype=at_least_float32(values)) / max(values.numel(), 1)

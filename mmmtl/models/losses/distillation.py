@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmmtl.ops.precision import at_least_float32
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
@@ -101,21 +102,16 @@ class DistillationLoss(BaseModule):
                 losses[f'{name}.loss_feature'] = self.feature_weight * torch.stack(distances).mean()
             if self.prediction_weight:
                 own, other = student_logits[name], teacher_logits[name]
-                own, other = _at_least_float(_resize(own, other)), _at_least_float(other)
+                own, other = (x.to(at_least_float32(x)) for x in (_resize(own, other), other))
                 imitated = task.imitate(own, other, temperature=self.temperature)
                 losses[f'{name}.loss_prediction'] = self.prediction_weight * task.loss_weight * imitated
         return losses
 
 
 def _distance(own: Tensor, other: Tensor) -> Tensor:
-    return 1 - F.cosine_similarity(_at_least_float(own), _at_least_float(other), dim=1).mean()
+    return 1 - F.cosine_similarity(own.to(at_least_float32(own)), other.to(at_least_float32(other)), dim=1).mean()
 
 
 def _resize(own: Tensor, other: Tensor) -> Tensor:
     size = other.shape[-2:]
     return own if own.shape[-2:] == size else F.interpolate(own, size, mode='bilinear')
-
-
-def _at_least_float(values: Tensor) -> Tensor:
-    """In float32 at least."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))

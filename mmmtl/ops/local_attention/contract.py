@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..precision import at_least_float32
+
 # N images, C channels of query and key, V channels of value, L side of the window, H W the map.
 
 
@@ -24,7 +26,7 @@ class Kernel(Backend, Protocol):
     """A backend that runs inside the operator: a module with these four functions.
 
     Taps are numbered row by row: tap (y + r) * L + (x + r) weighs the neighbour at (i + y, j + x), with r = L // 2.
-    Logits, softmax and sums are computed in `accumulation_dtype`, and what is returned is laid out as `empty_outputs`
+    Logits, softmax and sums have the dtype `at_least_float32`, and what is returned is laid out as `empty_outputs`
     and `empty_gradients` allocate it, because the compiler plans with exactly those strides.
     """
 
@@ -39,20 +41,11 @@ class Kernel(Backend, Protocol):
         """Return the gradients of query, key and value, bit for bit the same in every run."""
 
 
-def accumulation_dtype(query: Tensor, key: Tensor, value: Tensor) -> torch.dtype:
-    """Float64 if any input is, else float32: half-precision logits of hundreds of channels overflow."""
-    widest = torch.promote_types(torch.promote_types(query.dtype, key.dtype), value.dtype)
-    return torch.promote_types(widest, torch.float32)
-
-
 def empty_outputs(query: Tensor, key: Tensor, value: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    """Allocate output (laid out as `value`) and weights (N, L*L, H, W) (contiguous, accumulation dtype)."""
+    """Allocate output (laid out as `value`) and weights (N, L*L, H, W) (contiguous, in `at_least_float32`)."""
     images, _, height, width = value.shape
-    weights = torch.empty(
-        (images, window * window, height, width),
-        dtype=accumulation_dtype(query, key, value),
-        device=value.device,
-    )
+    shape = (images, window * window, height, width)
+    weights = torch.empty(shape, dtype=at_least_float32(query, key, value), device=value.device)
     return torch.empty_like(value), weights
 
 

@@ -40,8 +40,8 @@ def choose_backend(backend: str, query: Tensor, key: Tensor, value: Tensor, wind
         return next(able)
     if backend not in _ALL:
         raise ValueError(f'{origin}={backend!r} is no local attention backend; {_inventory()}')
-    refusal = _refusal(_ALL[backend], query, key, value, window)
-    if refusal:
+    chosen = _ALL[backend]
+    if refusal := chosen.missing() or chosen.unsupported(query, key, value, window):
         raise ValueError(f'{origin}={backend!r} cannot run: {refusal}; {_inventory()}')
     return backend
 
@@ -50,10 +50,6 @@ def choose_backend(backend: str, query: Tensor, key: Tensor, value: Tensor, wind
 def log_choice(backend: str, device_type: str, dtype: torch.dtype) -> None:
     """Say once per kind of tensor which backend runs."""
     print_log(f'local attention on {device_type}, {dtype}: backend {backend!r}', logger='current')
-
-
-def _refusal(backend: Backend, query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
-    return backend.missing() or backend.unsupported(query, key, value, window)
 
 
 def _inventory() -> str:

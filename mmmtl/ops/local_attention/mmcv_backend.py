@@ -11,7 +11,8 @@ import importlib.util
 import torch
 from torch import Tensor
 
-from .contract import accumulation_dtype, as_laid_out
+from ..precision import at_least_float32
+from .contract import as_laid_out
 
 
 def missing() -> str:
@@ -38,7 +39,7 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, *, window: int, s
     from mmcv.ops import Correlation, carafe  # imports the compiled operators, which many installations lack
 
     # mmcv sums in the dtype of its input, and half-precision sums overflow; its kernels read NCHW.
-    dtype = accumulation_dtype(query, key, value)
+    dtype = at_least_float32(query, key, value)
     sources = [tensor.to(dtype).contiguous() for tensor in (query, key, value)]
     correlation = Correlation(kernel_size=1, max_displacement=window // 2)
     logits = correlation(sources[0], sources[1]).flatten(1, 2) * scale

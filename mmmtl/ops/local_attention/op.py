@@ -40,36 +40,18 @@ def _forward(
 
 @torch.library.impl(_BACKWARD, 'default')
 def _backward(
-    grad: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    weights: Tensor,
-    window: int,
-    scale: float,
-    backend: str,
+    grad: Tensor, query: Tensor, key: Tensor, value: Tensor, weights: Tensor, window: int, scale: float, backend: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     return KERNELS[backend].backward(grad, query, key, value, weights, window=window, scale=scale)
 
 
 @torch.library.register_fake(_FORWARD)
-def _forward_fake(
-    query: Tensor, key: Tensor, value: Tensor, window: int, scale: float, border: str, backend: str
-) -> tuple[Tensor, Tensor]:
+def _forward_fake(query: Tensor, key: Tensor, value: Tensor, window: int, *_: Any) -> tuple[Tensor, Tensor]:
     return empty_outputs(query, key, value, window)
 
 
 @torch.library.register_fake(_BACKWARD)
-def _backward_fake(
-    grad: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    weights: Tensor,
-    window: int,
-    scale: float,
-    backend: str,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _backward_fake(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
     return empty_gradients(query, key, value)
 
 
@@ -102,15 +84,7 @@ def _forward_flops(query: torch.Size, key: torch.Size, value: torch.Size, window
 
 
 @register_flop_formula(torch.ops.mmmtl.local_attention_backward)
-def _backward_flops(
-    grad: torch.Size,
-    query: torch.Size,
-    key: torch.Size,
-    value: torch.Size,
-    weights: torch.Size,
-    window: int,
-    *_: Any,
-    **__: Any,
-) -> int:
+def _backward_flops(grad: torch.Size, query: torch.Size, key: torch.Size, *others: Any, **_: Any) -> int:
     """Two products for each of the forward's two."""
+    value, _weights, window, *_rest = others
     return 2 * _forward_flops(query, key, value, window)

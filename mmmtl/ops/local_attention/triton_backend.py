@@ -47,22 +47,14 @@ _TILES: dict[tuple[str, str], dict[int, Tile]] = {
         9: Tile(8, 8, 32, 8, 3),
         15: Tile(4, 8, 32, 8, 3),
     },
-    ('half', 'small'): {
-        7: Tile(4, 4, 64, 8, 3),
-        9: Tile(4, 4, 32, 8, 3),
-        15: Tile(4, 4, 64, 8, 2),
-    },
+    ('half', 'small'): {7: Tile(4, 4, 64, 8, 3), 9: Tile(4, 4, 32, 8, 3), 15: Tile(4, 4, 64, 8, 2)},
     ('float', 'large'): {
         3: Tile(8, 8, 16, 8, 3),
         5: Tile(4, 12, 16, 8, 3),
         9: Tile(4, 4, 32, 8, 2),
         15: Tile(4, 8, 16, 8, 2, strip=64),
     },
-    ('float', 'small'): {
-        5: Tile(4, 4, 32, 4, 3),
-        9: Tile(4, 4, 32, 8, 2),
-        15: Tile(4, 4, 16, 8, 2, strip=64),
-    },
+    ('float', 'small'): {5: Tile(4, 4, 32, 4, 3), 9: Tile(4, 4, 32, 8, 2), 15: Tile(4, 4, 16, 8, 2, strip=64)},
 }
 # Where the kernel with most values in registers, the gradient of the queries, needs another one.
 _TILES_BACKWARD_QUERY: dict[tuple[str, str], dict[int, Tile]] = {

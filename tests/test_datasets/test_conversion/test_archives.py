@@ -39,7 +39,7 @@ def test_the_manifest(tmp_path: Path) -> None:
 
 def test_counts() -> None:
     check_counts({'train': 795, 'val': 654, 'more': 1}, {'train': 795, 'val': 654}, where='here')
-    with pytest.raises(ValueError, match=r'here: not .*\(train: 794, expected 795; val: 0, expected 654\);.*partial'):
+    with pytest.raises(ValueError, match=r'here: .*train\D+794\D+795\D+val\D+0\D+654\D.*--allow-partial'):
         check_counts({'train': 794, 'other': 1}, {'train': 795, 'val': 654, 'other': 1}, where='here')
 
 
@@ -53,7 +53,7 @@ def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
         (root / 'whole').write_text('done')
         assert not target.exists()
     assert [file.name for file in target.iterdir()] == ['whole'] and [*target.parent.iterdir()] == [target]
-    with pytest.raises(FileExistsError, match=r'data: already there; remove it or choose'), whole_folder(target):
+    with pytest.raises(FileExistsError, match='data'), whole_folder(target):
         pass
 
 
@@ -89,7 +89,7 @@ def test_archives(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize('write', [write_zip, write_tar])
 def test_members_outside_the_folder(tmp_path: Path, write, name: str) -> None:
     archive = write(tmp_path / ('a.zip' if write is write_zip else 'a.tar.gz'), {'fine': b'1', name: b'2'})
-    with pytest.raises(ValueError, match=r'member .*evil.* would be written outside the folder; do not use'):
+    with pytest.raises(ValueError, match=r'a\.(zip|tar\.gz): .*evil'):
         extract(archive, tmp_path / 'in/out')
     assert not list(tmp_path.rglob('evil')) and not Path('/evil').exists()
 
@@ -98,7 +98,7 @@ def test_links_and_devices(tmp_path: Path) -> None:
     archives = [write_tar(tmp_path / f'{kind[0]}.tar.gz', {'x': b''}, kind) for kind in (b'1', b'2', b'3', b'6')]
     archives.append(write_zip(tmp_path / 'a.zip', {'x': b'/etc/passwd'}, stat.S_IFLNK | 0o777))
     for archive in archives:
-        with pytest.raises(ValueError, match=r"member 'x' is neither a file nor a folder; do not use this archive"):
+        with pytest.raises(ValueError, match=f"{archive.name}: .*'x'"):
             extract(archive, tmp_path / 'out')
     assert list((tmp_path / 'out').iterdir()) == []
 
@@ -107,12 +107,12 @@ def test_bad_archives(tmp_path: Path) -> None:
     content = bytes(range(256)) * 1000
     for archive in (write_zip(tmp_path / 'a.zip', {'x': content}), write_tar(tmp_path / 'a.tar.gz', {'x': content})):
         archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
-        with pytest.raises(ValueError, match=rf'{archive.name}: damaged archive \(.*\); download it again'):
+        with pytest.raises(ValueError, match=f'{archive.name}: '):
             extract(archive, tmp_path / 'out')
     (tmp_path / 'a.rar').write_bytes(b'Rar!')
-    with pytest.raises(ValueError, match=r'a\.rar: neither \.zip nor one of \.tar'):
+    with pytest.raises(ValueError, match=r'a\.rar: .*\.zip.*\.tar'):
         extract(tmp_path / 'a.rar', tmp_path / 'out')
-    with pytest.raises(FileNotFoundError, match=r'b\.zip: no such archive'):
+    with pytest.raises(FileNotFoundError, match=r'b\.zip: '):
         extract(tmp_path / 'b.zip', tmp_path / 'out')
 
 
@@ -127,11 +127,11 @@ def test_the_folder_inside_an_archive(tmp_path: Path) -> None:
     with checked_folder(tmp_path / 'out', None, marker='gt_sets') as root:
         assert root == tmp_path / 'out'
     for source, out, message in (
-        (archive, None, 'to unpack an archive, give --out'),
-        (tmp_path / 'out', tmp_path / 'new', 'a folder is checked where it is; leave out --out'),
-        (tmp_path, None, 'has no gt_sets; give the folder that has it'),
-        (tmp_path / 'typo', None, 'typo: no such folder or archive'),
-        (write_zip(tmp_path / 'b.zip', {'x': b''}), tmp_path / 'new', 'has no gt_sets inside; check that it is'),
+        (archive, None, r'a\.zip: .*--out'),
+        (tmp_path / 'out', tmp_path / 'new', 'out: .*--out'),
+        (tmp_path, None, 'has no gt_sets'),
+        (tmp_path / 'typo', None, 'typo: '),
+        (write_zip(tmp_path / 'b.zip', {'x': b''}), tmp_path / 'new', r'b\.zip: has no gt_sets'),
     ):
         with (
             pytest.raises((ValueError, FileNotFoundError), match=message),
@@ -156,11 +156,11 @@ def test_several_archives_become_one_folder(tmp_path: Path) -> None:
     with joined_folder([tmp_path / 'out'], None) as root:
         assert root == tmp_path / 'out'
     for sources, out, message in (
-        ([a], None, 'archives need --out'),
-        ([tmp_path / 'out', tmp_path / 'arranged'], None, 'archives need --out'),
-        ([a, tmp_path / 'out'], tmp_path / 'new', 'out: a folder is checked where it is; leave out --out'),
-        ([a, tmp_path / 'typo.zip'], tmp_path / 'new', r'typo\.zip: no such folder or archive'),
-        ([tmp_path / 'typo'], None, 'typo: no such folder or archive'),
+        ([a], None, r'a\.zip: .*--out'),
+        ([tmp_path / 'out', tmp_path / 'arranged'], None, 'out: .*--out'),
+        ([a, tmp_path / 'out'], tmp_path / 'new', 'out: .*--out'),
+        ([a, tmp_path / 'typo.zip'], tmp_path / 'new', r'typo\.zip: '),
+        ([tmp_path / 'typo'], None, 'typo: '),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=message), joined_folder(sources, out):
             pass

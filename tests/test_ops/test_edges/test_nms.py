@@ -102,5 +102,5 @@ def test_maps_that_have_no_ridges() -> None:
 
 @pytest.mark.parametrize('shape', [(1, 8), (4, 8, 3)])
 def test_maps_of_a_wrong_shape(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r'at least 2x2 pixels, not \('):
+    with pytest.raises(ValueError, match=r'2x2.*\('):
         edge_nms(np.zeros(shape))

@@ -87,5 +87,5 @@ def test_parts_and_holes_stay() -> None:
 def test_empty_and_wrong_maps() -> None:
     assert not thin(np.zeros((3, 4))).any()
     assert thin(np.ones((1, 1))).all()
-    with pytest.raises(ValueError, match=r'\(H, W\) can be thinned, not \(3, 4, 3\)'):
+    with pytest.raises(ValueError, match=r'\(H, W\).*\(3, 4, 3\)'):
         thin(np.ones((3, 4, 3)))

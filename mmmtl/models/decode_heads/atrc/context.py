@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmmtl.models.layers import linear_attention
 from mmmtl.models.layers.linear_attention import full_precision
 from mmmtl.ops import local_attention
+from mmmtl.ops.precision import at_least_float32
 
 # Shape letters: N batch, C channels of the features, D of the attention, H W the map, K regions (levels of a task).
 
@@ -159,7 +160,7 @@ def region_descriptors(features: Tensor, levels: Tensor) -> Tensor:
 
     Reference: Yuan et al., Object-Contextual Representations for Semantic Segmentation, ECCV 2020, section 3.2.
     """
-    dtype = torch.promote_types(features.dtype, torch.float32)
+    dtype = at_least_float32(features)
     with full_precision(features.device.type):
         weights = levels.to(dtype).flatten(2).softmax(dim=2)
         return torch.bmm(features.to(dtype).flatten(2), weights.transpose(1, 2)).to(features.dtype)

@@ -1,21 +1,48 @@
-"""Clocks and the machine's own rates, for the scripts beside it."""
+"""What the benchmarks share: arguments, the machine's own rates, and files of results."""
 
 from __future__ import annotations
 
+import argparse
+import json
+import platform
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from mmmtl.profiling.measure import Step
+from mmmtl.cli import add_timing_arguments
+from mmmtl.profiling.measure import Step, describe_machine
 
 TURN = 0.02  # seconds for which a step is repeated on a CPU
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add where to run, how to measure time, and where to write the results."""
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=('cpu', 'cuda'))
+    add_timing_arguments(parser)
+    parser.add_argument('--json', type=Path, help='also write the results there')
+
+
+def write_results(args: argparse.Namespace, **results: Any) -> None:
+    """Write results with their date and machine to `--json`, where that is given."""
+    if args.json is None:
+        return
+    head = {
+        'date': time.strftime('%Y-%m-%d'),
+        'clock': args.clock,
+        'machine': describe_machine(args.device),
+        'host_os': platform.platform(),
+    }
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps({**head, **results}, indent=1) + '\n', encoding='utf-8')
 
 
 class Machine:
     """Times steps on a device, and how fast it copies and multiplies matrices: the best of all calibrations."""
 
-    def __init__(self, device: str, clock: Callable[[], float] = time.perf_counter):
+    def __init__(self, device: str, clock: Callable[[], float]):
         self.device, self.clock = device, clock
         self.bandwidth = self.gemm_rate = 0.0
         elements = (1 << 28 if device == 'cuda' else 1 << 24) // 4  # beyond the cache
@@ -50,21 +77,3 @@ class Machine:
         first, second = (torch.ones(side, side, device=self.device, dtype=dtype) for _ in range(2))
         product = torch.empty_like(first)
         self.gemm_rate = max(self.gemm_rate, 2 * side**3 / self.seconds(lambda: torch.mm(first, second, out=product)))
-
-
-def replayed(step: Step) -> tuple[Step, bool]:
-    """Return the step as a replay of its CUDA graph, or as it is if it cannot be captured; and which."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    try:
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                step()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            step()
-        return graph.replay, True
-    except RuntimeError:
-        torch.cuda.synchronize()
-        return step, False

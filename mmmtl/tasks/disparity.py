@@ -1,0 +1,116 @@
+"""Stereo disparity: L1 loss and its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmmtl.registry import TASKS
+from mmmtl.structures import CameraChange
+
+from .base import IGNORE, Task, masked_mean, mean_map
+from .colour import colourize
+from .levels import log_levels
+
+
+@TASKS.register_module()
+class DisparityEstimation(Task):
+    """Stereo disparity (inverse depth). Map: (H, W) float32, 0 = none.
+
+    Data sets deliver pixels at their full width; a plain resize changes nothing. With `unit='raw'` the task works on
+    the value p / 65535 = (256 d + 1) / 65535 of a Cityscapes file instead, which MTAN and MILA learn and score. A
+    disparity of 0 (p = 1, infinitely far) counts as none, and a zoom multiplies the raw value, its offset included.
+
+    Loss `loss_l1`: |scale * logits - disparity|, averaged over the pixels that have one. Metrics: `abs_err` in `unit`
+    and `rel_err`; MILA's table 2 prints 100 * abs_err of the raw value.
+
+    Its 40 levels are intervals of equal length in the logarithm, from 1 / 64 of `max_disparity` to `max_disparity`.
+
+    Args:
+        unit: 'pixel' or 'raw'.
+        scale: units of disparity per unit of the logits, positive.
+        max_disparity: end of the colour scale and of the levels, in `unit`; by default 128 pixels, or the raw 0.5
+            (nearly the same).
+    """
+
+    higher_is_better = {'abs_err': False, 'rel_err': False}
+    primary_metric = 'abs_err'
+    out_channels = 1
+    num_levels = 40
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        unit: Literal['pixel', 'raw'] = 'pixel',
+        scale: float = 1.0,
+        max_disparity: float | None = None,
+        source: str | None = None,
+        loss_weight: float = 1.0,
+        primary_metric: str | None = None,
+    ) -> None:
+        super().__init__(name=name, source=source, loss_weight=loss_weight, primary_metric=primary_metric)
+        if unit not in ('pixel', 'raw'):
+            raise ValueError(f"task {name!r}: unit must be 'pixel' or 'raw', not {unit!r}")
+        if scale <= 0:
+            raise ValueError(f'task {name!r}: scale must be positive, not {scale}')
+        self.unit = unit
+        self.scale = scale
+        self.max_disparity = max_disparity or (128.0 if unit == 'pixel' else 0.5)
+
+    def definition(self) -> dict[str, Any]:
+        """The unit of the logits."""
+        return {**super().definition(), 'scale': self.scale, 'unit': self.unit}
+
+    def convert(self, array: np.ndarray) -> np.ndarray:
+        """Pixels to `unit`."""
+        if self.unit == 'pixel':
+            return array
+        return np.where(array > 0, (256 * array + 1) / 65535, 0).astype(np.float32)
+
+    def check(self, array: np.ndarray, where: str) -> None:
+        """Refuse negative and non-finite disparities."""
+        if not np.isfinite(array).all() or (array < 0).any():
+            raise ValueError(f'{where}: disparity of task {self.name!r} must be finite and >= 0 (0 = none)')
+
+    def adjust(self, array: np.ndarray, change: CameraChange) -> np.ndarray:
+        """Disparity is divided by the change's depth ratio."""
+        return (array / change.depth_ratio).astype(np.float32)
+
+    def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """`loss_l1`, see the class."""
+        return {'loss_l1': masked_mean((self.scale * logits - target).abs(), target > 0)}
+
+    def discretize(self, target: Tensor) -> Tensor:
+        """The interval of the disparity, see the class."""
+        levels = log_levels(target, self.max_disparity / 64, self.max_disparity, self.num_levels)
+        return levels.masked_fill(target <= 0, IGNORE)
+
+    def decode(self, logits: Tensor) -> Tensor:
+        """Disparity >= 0, (N, 1, H, W)."""
+        return F.relu(self.scale * logits)
+
+    def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Count and sums of |e| and |e| / g."""
+        mask = target > 0
+        g = target[mask].double()
+        error = (prediction[mask].double() - g).abs()
+        return torch.stack([mask.sum().double(), error.sum(), (error / g).sum()]).cpu()
+
+    def summarize(self, totals: Tensor) -> dict[str, float]:
+        """`abs_err` and `rel_err`; NaN where nothing was measured."""
+        abs_err, rel_err = (totals[1:] / totals[0]).tolist()
+        return {'abs_err': abs_err, 'rel_err': rel_err}
+
+    def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
+        """The mean disparity."""
+        return mean_map(self, (m[m > 0] for m in maps))
+
+    def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
+        """Near is bright, none is black."""
+        return colourize(np.sqrt(array[0] / self.max_disparity), array[0] > 0)
