@@ -17,6 +17,7 @@ from mmmtl.registry import MODELS
 from mmmtl.structures import Memory, StreamState
 from mmmtl.structures.memory_rows import join_rows, mask_slots, replace_rows, select_rows, spread_rows, true_rows
 
+from .build import build_fast_backbone, build_reader
 from .multi_task_segmentor import MultiTaskSegmentor, Samples
 
 LAST_KEY, LAST_NON_KEY, CURRENT = range(3)
@@ -32,7 +33,8 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
 
     Args:
         backbone: the slow network: pictures to a tuple, its last map (N, C, h, w) is used.
-        fast_backbone: the fast one, with the same C and stride (`AlignedBackbone`).
+        fast_backbone: the fast one, with the same C and stride (`AlignedBackbone`, which is given C as `channels` unless
+            it has them).
         neck: a `PropagatingNeck`; is given `tasks`.
         decode_head: see `MultiTaskSegmentor`, as `tasks` and `data_preprocessor`.
         key_frame_policy: which frames of a stream are key frames.
@@ -70,8 +72,8 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         )
         if not isinstance(self.neck, PropagatingNeck):
             raise ValueError(f'model.neck of a video model must propagate, as ILANeck does; {neck["type"]} does not')
-        self.fast_backbone = MODELS.build(fast_backbone)
-        self.align_loss = None if align_loss is None else MODELS.build(align_loss)
+        self.fast_backbone = build_fast_backbone(fast_backbone, self.backbone)
+        self.align_loss = None if align_loss is None else build_reader(align_loss, self.backbone)
         self.key_frame_policy = MODELS.build(key_frame_policy)
 
     def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> dict[str, Tensor]:
