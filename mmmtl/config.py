@@ -60,8 +60,8 @@ def resolve(cfg: Config) -> Config:
     - the checkpoint hook's `rule` follows the direction of the metric, or metrics, in `save_best`; 'auto' becomes the
       primary metric of the first task.
 
-    But where this says otherwise, what stood there is overwritten, so that `--cfg-options tasks.depth.loss_weight=2` reaches everything. Calling it
-    twice changes nothing.
+    All else that stood there is overwritten, so that `--cfg-options tasks.depth.loss_weight=2` reaches everything.
+    Calling it twice changes nothing.
 
     Raises:
         ValueError: the config declares no tasks, `use_tasks` names another, or `save_best` names a metric that no task

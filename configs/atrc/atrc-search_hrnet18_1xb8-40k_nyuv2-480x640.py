@@ -1,5 +1,4 @@
-# The weights learn with the Adam of the other methods, as long as ATRC's; the architecture with 5e-4 and no decay, as in
-# ATRC.
+# The weights learn with the Adam of the other methods, the architecture with 5e-4 and no decay, as in ATRC.
 _base_ = [
     '../_base_/models/multi-scale_hrnet18.py',
     '../_base_/datasets/nyuv2_480x640.py',

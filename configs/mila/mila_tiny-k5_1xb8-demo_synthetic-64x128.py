@@ -1,19 +1,6 @@
-# Two ResNet-18 of different widths: small enough to train on a CPU in minutes.
 _base_ = [
+    '../_base_/models/mila_tiny.py',
     '../_base_/datasets/synthetic_video_64x128.py',
     '../_base_/schedules/adam_demo.py',
     '../_base_/default_runtime.py',
 ]
-stride_8 = dict(type='mmseg.ResNet', depth=18, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), out_indices=(3,))
-model = dict(
-    type='VideoMultiTaskSegmentor',
-    backbone=dict(
-        type='AlignedBackbone', backbone=dict(stem_channels=32, base_channels=32, **stride_8), channels=64
-    ),
-    fast_backbone=dict(type='AlignedBackbone', backbone=dict(stem_channels=4, base_channels=2, **stride_8)),
-    neck=dict(type='ILANeck', attention_channels=16, window=5),
-    decode_head=dict(type='TaskConvHead', channels=(64, 64)),
-    align_loss=dict(type='AdversarialAlignLoss', hidden_channels=32, alpha=1.0, beta=0.1),
-    key_frame_policy=dict(type='FixedInterval'),
-)
-find_unused_parameters = True

@@ -44,7 +44,8 @@ def test_channels_are_those_of_the_maps(cfg: dict[str, Any], expected: tuple[int
 
 @pytest.mark.parametrize('method', ['CrossStitchBackbone', 'NDDRBackbone', 'MTANBackbone'])
 def test_channels_of_a_task_are_those_of_the_network(tiny, method: str) -> None:
-    for cfg, expected in (HRNET, WIDTHS), (SEGNET, (4,)), (dict(type='AlignedBackbone', backbone=RESNET, channels=7), (7,)):
+    aligned = dict(type='AlignedBackbone', backbone=RESNET, channels=7)
+    for cfg, expected in (HRNET, WIDTHS), (SEGNET, (4,)), (aligned, (7,)):
         assert feature_channels(MODELS.build(dict(type=method, tasks=tiny.tasks, backbone=cfg))) == expected
 
 

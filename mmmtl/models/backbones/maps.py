@@ -13,15 +13,15 @@ SIDE = 32
 
 
 def as_maps(output: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Return the maps (N, C, h, w) of a backbone; with one of `out_indices`, mmseg's MobileNetV2 gives a bare tensor."""
+    """Return the maps (N, C, h, w) of a backbone; mmseg's MobileNetV2 gives a bare tensor if there is one."""
     return (output,) if isinstance(output, Tensor) else tuple(output)
 
 
 def feature_channels(module: nn.Module) -> tuple[int, ...]:
     """Return the channels of the maps that a backbone or neck returns, finest first.
 
-    A module can say them itself, in an attribute `feature_channels`. Any other is taken for a backbone and run on a small
-    image, in eval mode and without gradients. This changes no weight or statistic, and draws no random number.
+    A module can say them itself, in an attribute `feature_channels`. Any other is taken for a backbone and run on a
+    small image, in eval mode and without gradients. This changes no weight or statistic, and draws no random number.
 
     Raises:
         ValueError: the module has no such attribute, and does not run on an image of 32 by 32 pixels.
@@ -40,8 +40,8 @@ def feature_channels(module: nn.Module) -> tuple[int, ...]:
     except Exception as error:
         raise ValueError(
             f'the channels of {type(module).__name__} are not known: it has no attribute `feature_channels`, and on an '
-            f'image of {SIDE}x{SIDE} pixels it fails with: {error}. Give it the attribute, or set `in_channels` of what '
-            'reads its maps'
+            f'image of {SIDE}x{SIDE} pixels it fails with: {error}. Give it the attribute, or set `in_channels` of '
+            'what reads its maps'
         ) from error
     finally:
         for child, mode in training.items():

@@ -55,7 +55,7 @@ class FlowWarpNeck(TaskMemoryNeck):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
-            tasks, in_channels, multi_frame=multi_frame, task_specific=task_specific, reduction=reduction, init_cfg=init_cfg
+            tasks, in_channels, init_cfg, multi_frame=multi_frame, task_specific=task_specific, reduction=reduction
         )
         self.flow: FlowEstimator = MODELS.build(flow)
         self.border = border

@@ -58,9 +58,10 @@ class ILANeck(TaskMemoryNeck):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
-            tasks, in_channels, multi_frame=multi_frame, task_specific=task_specific, reduction=reduction, init_cfg=init_cfg
+            tasks, in_channels, init_cfg, multi_frame=multi_frame, task_specific=task_specific, reduction=reduction
         )
-        self.embed = nn.ModuleDict({b: nn.Conv2d(in_channels[-1], attention_channels, 3, padding=1) for b in self.excite})
+        channels = in_channels[-1]
+        self.embed = nn.ModuleDict({b: nn.Conv2d(channels, attention_channels, 3, padding=1) for b in self.excite})
         self.window = window
         self.scale = scale
         self.border = border

@@ -60,7 +60,7 @@ class SVCNeck(TaskMemoryNeck):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
-            tasks, in_channels, multi_frame=multi_frame, task_specific=task_specific, reduction=reduction, init_cfg=init_cfg
+            tasks, in_channels, init_cfg, multi_frame=multi_frame, task_specific=task_specific, reduction=reduction
         )
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f'kernel_size must be odd and positive, not {kernel_size}')

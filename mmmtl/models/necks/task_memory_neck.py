@@ -20,8 +20,8 @@ class TaskMemoryNeck(BaseModule):
     """Features of each task, beside those that come to them from earlier frames.
 
     The slots of a task are (itself, from the last key frame, from the last non-key frame); without `multi_frame` the
-    third is missing. How features come from a frame is what a subclass says in `propagate`, and what else it needs of that
-    frame in `remember`.
+    third is missing. A subclass says in `propagate` how features come from a frame, and in `remember` what else it
+    needs of that frame.
 
     A branch is a set of parameters and features: one of each task, or one that all tasks share.
 
@@ -37,11 +37,11 @@ class TaskMemoryNeck(BaseModule):
         self,
         tasks: Mapping[str, Task],
         in_channels: Sequence[int],
+        init_cfg: dict[str, Any] | None = None,
         *,
         multi_frame: bool = False,
         task_specific: bool = False,
         reduction: int | None = None,
-        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.sources = 2 if multi_frame else 1

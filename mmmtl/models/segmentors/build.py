@@ -13,22 +13,20 @@ from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
 
-def build_backbone(
-    cfg: dict[str, Any], task_backbone: dict[str, Any] | None, tasks: Mapping[str, Task]
-) -> nn.Module:
+def build_backbone(cfg: dict[str, Any], task_backbone: dict[str, Any] | None, tasks: Mapping[str, Task]) -> nn.Module:
     """Build a backbone, or the `TaskBackbone` around it."""
     return MODELS.build(cfg if task_backbone is None else {**task_backbone, 'backbone': cfg, 'tasks': tasks})
 
 
 def build_fast_backbone(cfg: dict[str, Any], slow: nn.Module) -> nn.Module:
-    """Build the fast network; its `channels`, where it takes them and the config is silent, are those of the slow one."""
+    """Build the fast network, with the `channels` of the slow one where it takes them and the config is silent."""
     if _lacks(cfg, 'channels'):
         cfg = {**cfg, 'channels': feature_channels(slow)[-1]}
     return MODELS.build(cfg)
 
 
-def build_reader(cfg: dict[str, Any], source: nn.Module, **given: Any) -> nn.Module:
-    """Build what reads the maps of a source; `in_channels`, where it takes them and the config is silent, are theirs.
+def build_reader(cfg: dict[str, Any], source: nn.Module, **given: Any) -> Any:
+    """Build what reads the maps of a source, with their `in_channels` where it takes them and the config is silent.
 
     Args:
         cfg: of a neck, a head or a loss of features.
@@ -42,7 +40,7 @@ def build_reader(cfg: dict[str, Any], source: nn.Module, **given: Any) -> nn.Mod
         cfg = {**cfg, 'in_channels': feature_channels(source)}
     elif isinstance(number := cfg.get('in_channels'), int):
         raise ValueError(
-            f"{cfg['type']}: in_channels={number} must be a sequence with the channels of each map, as ({number},); "
+            f'{cfg["type"]}: in_channels={number} must be a sequence with the channels of each map, as ({number},); '
             'without it, they are those of the part before'
         )
     return MODELS.build({**cfg, **given})

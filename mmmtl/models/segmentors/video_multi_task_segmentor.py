@@ -33,8 +33,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
 
     Args:
         backbone: the slow network: pictures to a tuple, its last map (N, C, h, w) is used.
-        fast_backbone: the fast one, with the same C and stride (`AlignedBackbone`, which is given C as `channels` unless
-            it has them).
+        fast_backbone: the fast one, with the same C and stride; `AlignedBackbone` is given C, unless it has `channels`.
         neck: a `PropagatingNeck`; is given `tasks`.
         decode_head: see `MultiTaskSegmentor`, as `tasks` and `data_preprocessor`.
         key_frame_policy: which frames of a stream are key frames.
