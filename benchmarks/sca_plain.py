@@ -15,6 +15,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from mmmtl.models import MultiTaskSegmentor
+from mmmtl.models.backbones import feature_channels
 from mmmtl.registry import MODELS
 
 # Shape letters: N batch, C channels, H W size of a map, w side of a window, A heads, M tasks.
@@ -308,7 +309,7 @@ class PlainSCA(nn.Module):
     """Backbone, self-attention beside it, decoder: {task: logits} of pictures (N, 3, H, W).
 
     Args:
-        model: config of ours, from which backbone and widths are taken.
+        model: config of ours, from which the backbone is taken.
         tasks: channels of each task's prediction.
     """
 
@@ -316,8 +317,9 @@ class PlainSCA(nn.Module):
         super().__init__()
         released = model.decode_head.get('fpma_entry') == 'input'
         self.backbone = MODELS.build(model.backbone)
-        self.neck = Neck(model.neck.channels, heads=model.neck.get('num_heads', 6), mask_padding=not released)
-        self.decode_head = Decoder(tasks, model.decode_head.in_channels, released=released)
+        widths = feature_channels(self.backbone)
+        self.neck = Neck(widths, heads=model.neck.get('num_heads', 6), mask_padding=not released)
+        self.decode_head = Decoder(tasks, [2 * width for width in widths], released=released)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         return self.decode_head(self.neck(self.backbone(images)))

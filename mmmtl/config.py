@@ -48,17 +48,20 @@ def load_config(
 
 
 def resolve(cfg: Config) -> Config:
-    """A copy of the config in which model and data sets know the tasks, and all that follows from them is set.
+    """Return a copy of the config in which model and data sets know the tasks, and all that follows is set.
 
     - `use_tasks`, where there is one, leaves only those of the declared tasks;
     - `model.tasks` and the `metainfo.tasks` of every data set (through wrappers) become `tasks`;
     - `key_frame_interval`, where there is one, becomes the `interval` of the model's key-frame policy, if that has one,
       and of every data set's clips;
+    - a model without a key-frame policy reads single frames: clips are `single`, unless they say otherwise;
+    - hooks and log go by epoch or iteration as the training loop does, in steps of `checkpoint_interval` and
+      `log_interval`, unless they say otherwise;
     - the checkpoint hook's `rule` follows the direction of the metric, or metrics, in `save_best`; 'auto' becomes the
       primary metric of the first task.
 
-    What stood there is overwritten, so that `--cfg-options tasks.depth.loss_weight=2` reaches everything. Calling it
-    twice changes nothing.
+    All else that stood there is overwritten, so that `--cfg-options tasks.depth.loss_weight=2` reaches everything.
+    Calling it twice changes nothing.
 
     Raises:
         ValueError: the config declares no tasks, `use_tasks` names another, or `save_best` names a metric that no task
@@ -71,15 +74,23 @@ def resolve(cfg: Config) -> Config:
         raise ValueError('the config declares no tasks; write tasks=dict(<name>=dict(type=...), ...) at its top')
     tasks = build_tasks(declared, 'the config')
     interval = cfg.get('key_frame_interval')
+    single_frames = False
     if 'model' in cfg:
         cfg.model['tasks'] = declared
-        if interval is not None and cfg.model.get('key_frame_policy') is not None:
-            _set_interval(cfg.model.key_frame_policy, interval)
+        policy = cfg.model.get('key_frame_policy')
+        single_frames = policy is None
+        if interval is not None and policy is not None:
+            _set_interval(policy, interval)
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for dataset in dataset_configs((cfg.get(loader) or {}).get('dataset')):
             dataset['metainfo'] = {**(dataset.get('metainfo') or {}), 'tasks': declared}
-            if interval is not None and dataset.get('clip') is not None:
+            if dataset.get('clip') is None:
+                continue
+            if interval is not None:
                 dataset['clip']['interval'] = interval
+            if single_frames:
+                dataset['clip'].setdefault('single', True)
+    _set_loop(cfg)
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if checkpoint.get('save_best') == 'auto':
         first = next(iter(tasks.values()))
@@ -91,8 +102,25 @@ def resolve(cfg: Config) -> Config:
     return cfg
 
 
+def _set_loop(cfg: Config) -> None:
+    """Let hooks and log count as the training loop does: in epochs, or in iterations."""
+    if not cfg.get('train_cfg'):
+        return
+    by_epoch = 'max_epochs' in cfg.train_cfg
+    hooks = cfg.get('default_hooks') or {}
+    for part, key, value in (
+        (hooks.get('checkpoint'), 'by_epoch', by_epoch),
+        (hooks.get('checkpoint'), 'interval', cfg.get('checkpoint_interval')),
+        (hooks.get('logger'), 'log_metric_by_epoch', by_epoch),
+        (hooks.get('logger'), 'interval', cfg.get('log_interval')),
+        (cfg.get('log_processor'), 'by_epoch', by_epoch),
+    ):
+        if part is not None and value is not None:
+            part.setdefault(key, value)
+
+
 def _set_interval(policy: ConfigDict, interval: int) -> None:
-    """Into a key-frame policy that takes an interval, or one that it holds."""
+    """Put the interval into a key-frame policy that takes one, or into one that it holds."""
     kind = policy['type'] if isinstance(policy['type'], type) else MODELS.get(policy['type'])
     policy.pop('interval', None)  # of a config that was resolved before, and then given another policy
     if kind is not None and 'interval' in inspect.signature(kind).parameters:

@@ -244,6 +244,43 @@ def test_a_clip_of_one_frame_has_the_interval_of_the_clips() -> None:
     assert resolve(cfg).val_dataloader.dataset.clip == dict(offsets='all', single=True, interval=7)
 
 
+@pytest.mark.parametrize('own', [{}, dict(single=False)])
+def test_a_model_without_key_frames_reads_single_frames(own: dict[str, bool]) -> None:
+    model = dict(type='MultiTaskSegmentor')
+    cfg = make_config(model=model)
+    cfg.val_dataloader.dataset.clip.update(own)
+    folder, repeated, stills, val = data_sets(resolve(resolve(cfg)))
+    assert folder.clip.single and repeated.clip.single
+    assert stills.clip is None
+    assert val.clip == dict(offsets='all', single=True, interval=7) | own
+    assert all('single' not in (data.clip or {}) for data in data_sets(resolve(make_config())))
+
+
+def loop(**changes: Any) -> Config:
+    hooks = dict(logger=dict(type='LoggerHook'), checkpoint=dict(type='CheckpointHook'))
+    changes = dict(default_hooks=hooks, log_processor={}, log_interval=3, checkpoint_interval=5) | changes
+    return make_config(train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=2), **changes)
+
+
+def test_hooks_and_log_count_as_the_training_loop_does() -> None:
+    for by_epoch, cfg in (True, loop()), (False, loop()):
+        if not by_epoch:
+            cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=2)
+        for _ in range(2):
+            cfg = resolve(cfg)
+            assert cfg.default_hooks.logger == dict(type='LoggerHook', log_metric_by_epoch=by_epoch, interval=3)
+            assert cfg.default_hooks.checkpoint == dict(type='CheckpointHook', by_epoch=by_epoch, interval=5)
+            assert cfg.log_processor == dict(by_epoch=by_epoch)
+
+
+def test_what_hooks_say_themselves_is_kept() -> None:
+    own = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4), logger=None)
+    cfg = resolve(loop(default_hooks=own, log_processor=None))
+    assert cfg.default_hooks == own
+    assert cfg.log_processor is None
+    assert resolve(loop(log_interval=None)).default_hooks.logger == dict(type='LoggerHook', log_metric_by_epoch=True)
+
+
 def test_a_class_becomes_its_name() -> None:
     tasks = resolve(make_config(tasks=dict(depth=dict(type=DepthEstimation, max_depth=5)))).model.tasks
     assert tasks.depth.type == 'DepthEstimation'

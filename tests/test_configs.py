@@ -51,7 +51,7 @@ def levels(path: Path) -> int:
 def has_clips(path: Path) -> bool:
     """Whether the data set that a config starts from has clips of videos, or else images."""
     if path.parent.name == 'datasets':
-        return '_video_' in path.stem or path.stem.startswith('camvid')
+        return '_video_' in path.stem
     return any(map(has_clips, bases_of(path)))
 
 
@@ -73,7 +73,7 @@ def test_the_sweep_finds_the_configs_that_are_listed() -> None:
     models = [model for file in index for model in yaml.safe_load((ROOT.parent / file).read_text())['Models']]
     listed = sorted(model['Config'].removeprefix('configs/') for model in models)
 
-    assert FOUND and BASES
+    assert FOUND and BASES and len(FOUND + BASES) <= 100
     assert listed == FOUND
     assert [model['Name'] for model in models] == [Path(model['Config']).stem for model in models]
 
@@ -91,7 +91,7 @@ def test_its_name_says_what_it_is(name: str) -> None:
     if match['schedule'] != 'demo':
         assert length[match['schedule'][-1]] == int(match['schedule'][:-1])
     is_video = cfg.model.type == 'VideoMultiTaskSegmentor'
-    assert is_video == (match['interval'] is not None)
+    assert is_video == runs_on_clips(name) == ('key_frame_policy' in cfg.model)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         clip = loader.dataset.clip
         assert (clip is None) != has_clips(ROOT / name)
@@ -105,10 +105,26 @@ def test_its_name_says_what_it_is(name: str) -> None:
         kinds = {'d101': ('mmseg.ResNet', 101), 'r50': ('mmseg.ResNet', 50), 'mbv2': ('mmseg.MobileNetV2', None)}
         kinds |= {'hrnet18': ('mmseg.HRNet', None), 'segnet': ('SegNet', None), 'd18': ('mmseg.ResNet', 18)}
         assert kinds[part] in [(d.get('type'), d.get('depth')) for d in every_dict(cfg.model.to_dict())]
-    single = re.fullmatch(r'(?:.+-)?single-task-(\w+)', match['method'])
-    assert (len(cfg.tasks) == 1) == bool(single or re.search('camvid|kittistep|vspw', name))
-    if single:
-        assert list(cfg.tasks) == [single[1]]
+    kind = re.search(r'(single|multi)-task(?:-(\w+))?$', match['method'])
+    if kind:
+        assert len(cfg.tasks) == 1 if kind[1] == 'single' else len(cfg.tasks) > 1
+        assert kind[2] in (None, *cfg.tasks)
+
+
+def test_hooks_and_log_follow_the_schedule() -> None:
+    """(train_cfg, iterations between log lines, between checkpoints in epochs or iterations) of every schedule."""
+    found = {}
+    for name in FOUND:
+        cfg = resolve(Config.fromfile(ROOT / name))
+        by_epoch = cfg.train_cfg.type == 'EpochBasedTrainLoop'
+        hooks = cfg.default_hooks
+        assert hooks.checkpoint.by_epoch == hooks.logger.log_metric_by_epoch == cfg.log_processor.by_epoch == by_epoch
+        assert hooks.checkpoint.max_keep_ckpts == 2 and hooks.checkpoint.backend_args == dict(backend='atomic_local')
+        schedule = NAME.fullmatch(Path(name).stem)['schedule']  # type: ignore[index]
+        found.setdefault(schedule, set()).add((hooks.logger.interval, hooks.checkpoint.interval))
+    assert found == {
+        '100e': {(20, 1)}, '50e': {(50, 1)}, '2k': {(10, 200)}, '40k': {(50, 2000)}, 'demo': {(20, 500)}
+    }  # fmt: skip
 
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -174,6 +190,8 @@ def test_it_is_short_and_shallow(name: str) -> None:
 
     assert levels(ROOT / name) <= (0 if name in BASES else 2)
     assert '_delete_' not in text
+    assert 'in_channels' not in text, 'it follows from the backbone'
+    assert ('default_hooks' in text) == (name == '_base_/default_runtime.py')
     assert 'num_classes' not in text, 'it follows from the tasks'
     assert all(base.is_file() for base in bases_of(ROOT / name))
 
@@ -204,9 +222,22 @@ def make_batch(tasks: dict[str, Task], is_video: bool) -> dict[str, list]:
     return {'inputs': inputs, 'data_samples': samples}
 
 
-@pytest.mark.parametrize('name', FOUND)
-def test_its_model_learns_one_step(name: str, tmp_path: Path) -> None:
+# Rows of tables that are options of a config, as the READMEs say.
+ATRC, BASELINE = (
+    'atrc/atrc_hrnet18_1xb8-40k_nyuv2-480x640.py',
+    'baselines/multi-task_hrnet18_1xb10-100e_nyuv2-480x640.py',
+)
+ROWS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in FOUND]
+ROWS += [(ATRC, {'model.decode_head.contexts': kind}) for kind in ('local', 'source_label', 'target_label')]
+ROWS += [(BASELINE, {'use_tasks': [task]}) for task in ('semseg', 'depth')]
+
+
+@pytest.mark.parametrize(
+    ('name', 'options'), ROWS, ids=lambda v: v if isinstance(v, str) else '_'.join(map(str, v.values()))
+)
+def test_its_model_learns_one_step(name: str, options: dict[str, Any], tmp_path: Path) -> None:
     cfg = Config.fromfile(ROOT / name)
+    cfg.merge_from_dict(options)
     # Nothing but pictures is smaller than in use.
     cfg.merge_from_dict({'work_dir': str(tmp_path), 'experiment_name': name, 'log_level': 'ERROR'})
     cfg.env_cfg.dist_cfg.backend = 'gloo'
@@ -227,7 +258,7 @@ def test_its_model_learns_one_step(name: str, tmp_path: Path) -> None:
     scales = dict(SCAHead=4, PADNetHead=1).get(cfg.model.decode_head.type, 0)
     expected |= {f'preliminary.{i}.{key}' for i in range(scales) for key in expected}
     expected |= {f'distill.{t}.loss_{kind}' for t in model.tasks for kind in ('feature', 'prediction') if is_student}
-    expected |= {f'levels.{task}.loss_ce' for task in model.tasks if re.search('-label|-search', name)}
+    expected |= {f'levels.{task}.loss_ce' for task in model.tasks if re.search('_label|-search', f'{name} {options}')}
     expected |= {'search.loss_entropy'} if '-search' in name else set()
     assert {key for key in losses if 'loss' in key} == expected
     assert total.isfinite()

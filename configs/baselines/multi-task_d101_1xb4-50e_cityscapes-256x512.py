@@ -4,6 +4,3 @@ _base_ = [
     '../_base_/schedules/adam_50e.py',
     '../_base_/default_runtime.py',
 ]
-train_dataloader = dict(dataset=dict(clip=dict(single=True)))
-val_dataloader = dict(dataset=dict(clip=dict(single=True)))
-test_dataloader = val_dataloader

@@ -1,9 +1,24 @@
+# The fast network of mila_tiny alone.
 _base_ = [
-    '../_base_/models/multi-task_tiny-fast.py',
     '../_base_/datasets/synthetic_video_64x128.py',
     '../_base_/schedules/adam_demo.py',
     '../_base_/default_runtime.py',
 ]
-train_dataloader = dict(dataset=dict(clip=dict(single=True)))
-val_dataloader = dict(dataset=dict(clip=dict(single=True)))
-test_dataloader = val_dataloader
+model = dict(
+    type='MultiTaskSegmentor',
+    backbone=dict(
+        type='AlignedBackbone',
+        backbone=dict(
+            type='mmseg.ResNet',
+            depth=18,
+            stem_channels=4,
+            base_channels=2,
+            strides=(1, 2, 1, 1),
+            dilations=(1, 1, 2, 4),
+            out_indices=(3,),
+        ),
+        channels=64,
+    ),
+    neck=dict(type='TaskSqueezeExcitation'),
+    decode_head=dict(type='TaskConvHead', channels=(64, 64)),
+)

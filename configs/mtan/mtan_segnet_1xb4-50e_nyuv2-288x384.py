@@ -1,10 +1,7 @@
 _base_ = [
-    '../_base_/models/task-backbone_segnet.py',
+    '../_base_/models/multi-task_segnet.py',
     '../_base_/datasets/nyuv2_video_288x384.py',
     '../_base_/schedules/adam_50e.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(backbone=dict(type='MTANBackbone'))
-train_dataloader = dict(dataset=dict(clip=dict(single=True)))
-val_dataloader = dict(dataset=dict(clip=dict(single=True)))
-test_dataloader = val_dataloader
+model = dict(task_backbone=dict(type='MTANBackbone'))

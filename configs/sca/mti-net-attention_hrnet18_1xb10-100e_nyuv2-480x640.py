@@ -2,8 +2,5 @@
 _base_ = '../mti_net/mti-net_hrnet18_1xb10-100e_nyuv2-480x640.py'
 tasks = dict(semseg=dict(loss_weight=1.44), depth=dict(loss_weight=1.15))
 model = dict(
-    neck=dict(type='SelfAttentionNeck', channels=(18, 36, 72, 144), padding='zero', drop_path=0.2),
-    decode_head=dict(
-        in_channels=(36, 72, 144, 288),
-    ),
+    neck=dict(type='SelfAttentionNeck', padding='zero', drop_path=0.2),
 )

@@ -3,7 +3,7 @@ _base_ = './sca_hrnet18_1xb10-100e_nyuv2-480x640.py'
 model = dict(
     type='StudentSegmentor',
     neck=None,
-    decode_head=dict(in_channels=(18, 36, 72, 144), head_blocks=1),
+    decode_head=dict(head_blocks=1),
     teacher=dict(model={{_base_.model}}, checkpoint='work_dirs/sca_hrnet18_1xb10-100e_nyuv2-480x640/epoch_100.pth'),
     distillation=dict(type='DistillationLoss'),
 )

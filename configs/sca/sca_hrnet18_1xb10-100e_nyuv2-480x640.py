@@ -5,10 +5,9 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    neck=dict(type='SelfAttentionNeck', channels=(18, 36, 72, 144)),
+    neck=dict(type='SelfAttentionNeck'),
     decode_head=dict(
         type='SCAHead',
-        in_channels=(36, 72, 144, 288),
         fpma=dict(type='FPMA'),
         ctam=dict(type='CTAM'),
         csam=dict(type='CSAM'),

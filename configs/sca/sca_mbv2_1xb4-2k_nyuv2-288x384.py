@@ -6,10 +6,9 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    neck=dict(type='SelfAttentionNeck', channels=(24, 32, 96, 320), num_heads=8),
+    neck=dict(type='SelfAttentionNeck', num_heads=8),
     decode_head=dict(
         type='SCAHead',
-        in_channels=(48, 64, 192, 640),
         fpma=dict(type='FPMA'),
         ctam=dict(type='CTAM'),
         csam=dict(type='CSAM'),

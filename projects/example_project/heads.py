@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmcv.cnn import ConvModule, build_norm_layer
@@ -21,7 +21,7 @@ class SharedTrunkHead(BaseModule):
 
     Args:
         tasks: given by the segmentor.
-        in_channels: channels of one slot.
+        in_channels: (C,) of a slot, by default those of the neck or backbone.
         channels: of the two layers of the trunk.
         num_slots: slots of each task: 1 for images, `neck.num_slots` for video (set by the segmentor).
         norm_cfg: normalisation of the trunk.
@@ -32,7 +32,7 @@ class SharedTrunkHead(BaseModule):
         self,
         *,
         tasks: Mapping[str, Task],
-        in_channels: int,
+        in_channels: Sequence[int],
         channels: tuple[int, int] = (64, 64),
         num_slots: int = 1,
         norm_cfg: dict[str, Any] | None = None,
@@ -40,7 +40,7 @@ class SharedTrunkHead(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         norm_cfg = norm_cfg or dict(type='BN')
-        self.fuse = SlotConv(in_channels, channels[0], num_slots=num_slots)
+        self.fuse = SlotConv(in_channels[-1], channels[0], num_slots=num_slots)
         self.trunk = nn.Sequential(
             build_norm_layer(norm_cfg, channels[0])[1],
             nn.ReLU(inplace=True),

@@ -3,7 +3,7 @@ model = dict(
     _delete_=True,
     type='MultiTaskSegmentor',
     backbone={{_base_.model.fast_backbone}},
-    decode_head=dict(type='TaskConvHead', in_channels=8, channels=(8, 8)),
+    decode_head=dict(type='TaskConvHead', channels=(8, 8)),
 )
 train_dataloader = dict(dataset=dict(clip=None))
 val_dataloader = dict(dataset=dict(clip=None))

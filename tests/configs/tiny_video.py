@@ -18,11 +18,11 @@ stage = dict(
 )
 model = dict(
     type='VideoMultiTaskSegmentor',
-    backbone=dict(type='AlignedBackbone', backbone=stage, in_channels=32, channels=8),
-    fast_backbone=dict(type='AlignedBackbone', backbone=stage, in_channels=32, channels=8),
-    neck=dict(type='ILANeck', channels=8, attention_channels=4, window=3, reduction=4),
-    decode_head=dict(type='TaskConvHead', in_channels=8, channels=(8, 8)),
-    align_loss=dict(type='AdversarialAlignLoss', channels=8, hidden_channels=8),
+    backbone=dict(type='AlignedBackbone', backbone=stage, channels=8),
+    fast_backbone=dict(type='AlignedBackbone', backbone=stage),
+    neck=dict(type='ILANeck', attention_channels=4, window=3, reduction=4),
+    decode_head=dict(type='TaskConvHead', channels=(8, 8)),
+    align_loss=dict(type='AdversarialAlignLoss', hidden_channels=8),
     key_frame_policy=dict(type='FixedInterval'),
 )
 

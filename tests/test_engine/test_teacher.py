@@ -34,7 +34,7 @@ def make_student(make_config: MakeConfig, teacher: Path) -> Callable[..., Config
         cfg.model = dict(
             cfg.model,
             type='StudentSegmentor',
-            decode_head=dict(type='TaskConvHead', in_channels=8, channels=(6, 4)),
+            decode_head=dict(type='TaskConvHead', in_channels=(8,), channels=(6, 4)),
             teacher=dict(model=cfg.model, checkpoint=str(teacher)),
             distillation=dict(type='DistillationLoss'),
         )

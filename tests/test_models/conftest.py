@@ -83,8 +83,8 @@ def image_model(tasks: Mapping[str, Any] = TASKS, **changes: Any) -> MultiTaskSe
         type='MultiTaskSegmentor',
         tasks=tasks,
         backbone=dict(type=TinyNet, hidden=6),
-        neck=dict(type='TaskSqueezeExcitation', channels=CHANNELS, reduction=2),
-        decode_head=dict(type='TaskConvHead', in_channels=CHANNELS, channels=(10, 6)),
+        neck=dict(type='TaskSqueezeExcitation', in_channels=(CHANNELS,), reduction=2),
+        decode_head=dict(type='TaskConvHead', in_channels=(CHANNELS,), channels=(10, 6)),
     )
     return scramble(MODELS.build({**cfg, **changes})).double().eval()
 
@@ -104,9 +104,9 @@ def video_model(
         tasks=tasks,
         backbone=dict(type=TinyNet, hidden=6),
         fast_backbone=dict(type=TinyNet, hidden=4),
-        neck={'channels': CHANNELS, **(ila if 'type' not in (neck or {}) else {}), **(neck or {})},
-        decode_head=dict(type='TaskConvHead', in_channels=CHANNELS, channels=(10, 6)),
-        align_loss={'type': 'AdversarialAlignLoss', 'channels': CHANNELS, 'hidden_channels': 5, **(align or {})},
+        neck={'in_channels': (CHANNELS,), **(ila if 'type' not in (neck or {}) else {}), **(neck or {})},
+        decode_head=dict(type='TaskConvHead', in_channels=(CHANNELS,), channels=(10, 6)),
+        align_loss={'type': 'AdversarialAlignLoss', 'in_channels': (CHANNELS,), 'hidden_channels': 5, **(align or {})},
         key_frame_policy=dict(type='FixedInterval', interval=interval),
     )
     return scramble(MODELS.build({**cfg, **changes})).double().eval()

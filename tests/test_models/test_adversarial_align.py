@@ -17,7 +17,7 @@ C = 5
 
 
 def build(tiny, **kwargs) -> AdversarialAlignLoss:
-    return tiny.scramble(AdversarialAlignLoss(**{'channels': C, 'hidden_channels': 4, **kwargs})).double()
+    return tiny.scramble(AdversarialAlignLoss(**{'in_channels': (C,), 'hidden_channels': 4, **kwargs})).double()
 
 
 def features(tiny, count=2) -> list[Tensor]:
@@ -176,7 +176,7 @@ def test_no_rows_give_zeros_tied_to_the_graph(tiny, mode):
 
 
 def test_spectral_normalisation(tiny):
-    loss = AdversarialAlignLoss(channels=C, hidden_channels=4, spectral=True).double().train()
+    loss = AdversarialAlignLoss(in_channels=(C,), hidden_channels=4, spectral=True).double().train()
     for _ in range(50):
         losses = loss(*features(tiny))
     for layer in loss.discriminator[::2]:
@@ -199,9 +199,9 @@ def test_half_precision_losses_are_float32(tiny):
 
 def test_errors(tiny):
     with pytest.raises(ValueError, match="mode must be 'grl' or 'alternating', not 'gan'"):
-        AdversarialAlignLoss(channels=C, mode='gan')
+        AdversarialAlignLoss(in_channels=(C,), mode='gan')
     with pytest.raises(ValueError, match=r'alpha and beta must not be negative, not 1.0 and -1'):
-        AdversarialAlignLoss(channels=C, beta=-1)
+        AdversarialAlignLoss(in_channels=(C,), beta=-1)
     with pytest.raises(ValueError, match=r'slow features \(2, 5, 3, 4\) and fast ones \(2, 5, 6, 8\)'):
         build(tiny)(tiny.pixels(2, C, 3, 4), tiny.pixels(2, C, 6, 8))
 

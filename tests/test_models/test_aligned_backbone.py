@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import nn
 
@@ -26,7 +25,7 @@ def build(backbone, **kwargs) -> AlignedBackbone:
 
 def test_the_paper_s_fast_network():
     """ResNet-18 of mmseg with a 128-channel deep stem: 512 channels at output stride 8, so no alignment."""
-    network = build(DILATED, in_channels=512, channels=512)
+    network = build(DILATED, channels=512)
     assert network.alignment is None
     stem = [layer.weight.shape[0] for layer in network.backbone.stem if isinstance(layer, nn.Conv2d)]
     assert stem == [64, 64, 128]
@@ -36,7 +35,7 @@ def test_the_paper_s_fast_network():
 
 
 def test_another_width_is_aligned_by_a_1x1_convolution(tiny):
-    network = tiny.scramble(build(dict(type=tiny.TinyNet, hidden=4), in_channels=8, channels=6)).double().eval()
+    network = tiny.scramble(build(dict(type=tiny.TinyNet, hidden=4), channels=6)).double().eval()
     images = tiny.pixels(2, 3, 16, 24)
     (features,) = network(images)
     assert features.shape == (2, 6, 4, 6)
@@ -48,7 +47,7 @@ def test_another_width_is_aligned_by_a_1x1_convolution(tiny):
 
 def test_only_the_last_map_is_used():
     cfg = {**DILATED, 'out_indices': (0, 3), 'stem_channels': 8, 'base_channels': 4}
-    network = build(cfg, in_channels=32, channels=32)
+    network = build(cfg, channels=32)
     assert [tuple(x.shape[1:]) for x in network(torch.rand(2, 3, 32, 32))] == [(32, 4, 4)]
 
 
@@ -61,7 +60,7 @@ def test_a_backbone_that_gives_a_bare_tensor():
         dilations=(1, 1, 1, 1, 1, 2, 2),
         out_indices=(6,),
     )
-    network = build(cfg, in_channels=32, channels=16)
+    network = build(cfg, channels=16)
     images = torch.rand(2, 3, 32, 64)
     assert isinstance(network.backbone(images), torch.Tensor)
     assert network(images)[0].shape == (2, 16, 2, 4)
@@ -69,17 +68,10 @@ def test_a_backbone_that_gives_a_bare_tensor():
     assert [tuple(x.shape) for x in as_maps([images, images])] == [(2, 3, 32, 64)] * 2
 
 
-@pytest.mark.parametrize('channels', [32, 16])
-def test_wrong_in_channels_are_named(tiny, channels):
-    network = build(dict(type=tiny.TinyNet, hidden=4), in_channels=32, channels=channels)
-    with pytest.raises(ValueError, match='TinyNet gives 8 channels, in_channels is 32'):
-        network(torch.rand(1, 3, 16, 16))
-
-
 def test_modes_reach_backbones_whose_train_returns_nothing(tiny):
     """`ResNet.train()` and `.eval()` of mmseg 1.4.2 return None; the models around them must not depend on it."""
     small = {**DILATED, 'stem_channels': 8, 'base_channels': 2}
-    aligned = dict(type='AlignedBackbone', backbone=small, in_channels=16, channels=tiny.CHANNELS)
+    aligned = dict(type='AlignedBackbone', backbone=small, channels=tiny.CHANNELS)
     model = tiny.video_model(backbone=aligned, fast_backbone=aligned)
     assert model.train() is model
     assert all(module.training for module in model.modules())

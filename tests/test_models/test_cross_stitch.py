@@ -10,7 +10,7 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 
-from mmmtl.models.backbones import CrossStitchBackbone, NDDRBackbone, staged
+from mmmtl.models.backbones import CrossStitchBackbone, NDDRBackbone, split_into_stages
 from mmmtl.models.backbones.cross_stitch import CrossStitchUnit
 from mmmtl.registry import MODELS
 
@@ -59,7 +59,7 @@ def test_each_stage_sees_mixed_maps(tiny) -> None:
     images = tiny.pixels(2, 3, 12, 16)
     names = list(tiny.tasks)
     with torch.no_grad():
-        views = [staged(net.networks[name]) for name in names]
+        views = [split_into_stages(net.networks[name]) for name in names]
         maps: list[Tensor] = [images] * 3
         for i, (unit,) in enumerate(net.units):
             own = torch.stack([view.stages[i]((m,))[0] for view, m in zip(views, maps, strict=True)])
@@ -86,7 +86,7 @@ def checkpoint(tiny, path: Path, seed: int = 1, **changes) -> dict[str, Tensor]:
         {'depth': tiny.TASKS['depth']},
         backbone={**SEGNET, **changes},
         neck=None,
-        decode_head=dict(type='TaskConvHead', in_channels=4, channels=(6, 5)),
+        decode_head=dict(type='TaskConvHead', in_channels=(4,), channels=(6, 5)),
     )
     tiny.scramble(model, seed)
     torch.save({'state_dict': model.state_dict(), 'meta': {}}, path)

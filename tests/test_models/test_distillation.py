@@ -25,8 +25,8 @@ KEYS = [f'distill.{task}.loss_{kind}' for task in ('semseg', 'depth', 'normals')
 def image_config(tiny, hidden: int, channels: tuple[int, int]) -> dict[str, Any]:
     return dict(
         backbone=dict(type=tiny.TinyNet, hidden=hidden),
-        neck=dict(type='TaskSqueezeExcitation', channels=tiny.CHANNELS, reduction=2),
-        decode_head=dict(type='TaskConvHead', in_channels=tiny.CHANNELS, channels=channels),
+        neck=dict(type='TaskSqueezeExcitation', in_channels=(tiny.CHANNELS,), reduction=2),
+        decode_head=dict(type='TaskConvHead', in_channels=(tiny.CHANNELS,), channels=channels),
     )
 
 
@@ -273,7 +273,7 @@ def test_teachers_that_cannot_be(tiny, teacher: Any, message: str) -> None:
     model: dict[str, Any] = dict(type='MultiTaskSegmentor', **image_config(tiny, 4, (10, 5)))
     if teacher == 'video':
         model.update(type='VideoMultiTaskSegmentor', fast_backbone=model['backbone'])
-        model['neck'] = dict(type='ILANeck', channels=tiny.CHANNELS, attention_channels=4, reduction=2)
+        model['neck'] = dict(type='ILANeck', in_channels=(tiny.CHANNELS,), attention_channels=4, reduction=2)
         model['key_frame_policy'] = dict(type='FixedInterval', interval=5)
     if teacher == 'closed':
         model['decode_head'] = dict(type=closed_head)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmmtl.models.backbones import NDDRBackbone, staged
+from mmmtl.models.backbones import NDDRBackbone, split_into_stages
 from mmmtl.models.backbones.nddr import NDDRUnit
 from mmmtl.registry import MODELS
 
@@ -50,7 +50,7 @@ def test_each_stage_sees_fused_maps(tiny) -> None:
     net = tiny.scramble(net).double().eval()
     images = tiny.pixels(2, 3, 13, 18)
     with torch.no_grad():
-        views = {name: staged(network) for name, network in net.networks.items()}
+        views = {name: split_into_stages(network) for name, network in net.networks.items()}
         current = dict.fromkeys(views, images)
         for i, (fuse,) in enumerate(net.units):
             current = fuse({name: view.stages[i]((current[name],))[0] for name, view in views.items()})

@@ -13,7 +13,7 @@ C, A, H, W = 6, 3, 5, 7
 
 
 def neck(tiny, **changes) -> ILANeck:
-    cfg = dict(type='ILANeck', tasks=tiny.tasks, channels=C, attention_channels=A, reduction=2)
+    cfg = dict(type='ILANeck', tasks=tiny.tasks, in_channels=(C,), attention_channels=A, reduction=2)
     return tiny.scramble(MODELS.build({**cfg, **changes})).double()
 
 
@@ -46,7 +46,7 @@ def test_squeeze_excitation_keeps_one_hidden_unit_at_least():
 
 
 def test_each_task_has_a_gate_of_its_own(tiny):
-    gates = tiny.scramble(TaskSqueezeExcitation(tasks=tiny.tasks, channels=C, reduction=2)).double()
+    gates = tiny.scramble(TaskSqueezeExcitation(tasks=tiny.tasks, in_channels=(C,), reduction=2)).double()
     early, last = tiny.pixels(2, C, 9, 9, seed=1), tiny.pixels(2, C, H, W)
     maps = gates((early, last))
     assert list(maps) == list(tiny.tasks)
@@ -95,7 +95,7 @@ def test_equations_1_and_2_at_one_pixel(tiny):
 
 def recovering_neck(tiny, window):
     """h = 40 f, so that attention picks the most similar neighbour; the gate is 1 / 2 everywhere."""
-    ila = neck(tiny, channels=16, attention_channels=16, window=window)
+    ila = neck(tiny, in_channels=(16,), attention_channels=16, window=window)
     with torch.no_grad():
         for gate in ila.excite.values():
             gate.gate[2].weight.zero_()
@@ -228,4 +228,4 @@ def test_shared_equals_task_specific_with_equal_weights(tiny):
 
 def test_who_can_propagate(tiny):
     assert isinstance(neck(tiny), PropagatingNeck)
-    assert not isinstance(TaskSqueezeExcitation(tasks=tiny.tasks, channels=C), PropagatingNeck)
+    assert not isinstance(TaskSqueezeExcitation(tasks=tiny.tasks, in_channels=(C,)), PropagatingNeck)

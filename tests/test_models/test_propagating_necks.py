@@ -43,7 +43,7 @@ PROPAGATING = [name for name in NECKS if name != 'none']
 
 
 def build(tiny, name, **changes):
-    cfg = dict(tasks=tiny.tasks, channels=C, reduction=2, **NECKS[name])
+    cfg = dict(tasks=tiny.tasks, in_channels=(C,), reduction=2, **NECKS[name])
     return tiny.scramble(MODELS.build({**cfg, **changes})).double()
 
 
@@ -154,7 +154,7 @@ def test_dis_flow_carries_features_along(tiny):
     scene = np.stack([cv2.GaussianBlur(channel, (0, 0), 3) for channel in noise])
     scene = torch.from_numpy((scene - scene.mean()) / scene.std())[None]
     now, before = scene[..., 16:144, 16:144], scene[..., 8:136, 20:148]  # what is here now was at (+8, -4) before
-    neck = build(tiny, 'dis', channels=3, reduction=None)
+    neck = build(tiny, 'dis', in_channels=(3,), reduction=None)
     current, key = (neck.remember(F.avg_pool2d(x, STRIDE).double(), x.double()) for x in (now, before))
     own, warped = neck(current, key, None)['depth']
     inside = (..., slice(4, -4), slice(4, -4))
@@ -262,7 +262,7 @@ def test_concatenation_passes_features_through(tiny):
 def test_the_modules_of_table_7(tiny, cfg, size, convolutions, params, gmac):
     """One frame in the steady state: what it remembers of itself, and one propagation; without squeeze-excitation."""
     with torch.device('meta'):
-        neck = MODELS.build(dict(tasks=tiny.tasks, channels=512, reduction=None, **cfg))
+        neck = MODELS.build(dict(tasks=tiny.tasks, in_channels=(512,), reduction=None, **cfg))
         features, image = torch.empty(1, 512, size[0] // 8, size[1] // 8), torch.empty(1, 3, *size)
     source = neck.remember(features, image)
     own, _ = count_macs(neck, lambda: neck(neck.remember(features, image), source, None))

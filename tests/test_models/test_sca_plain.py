@@ -52,7 +52,7 @@ def test_the_plain_model_is_the_same_function(tiny, monkeypatch, reading: str, t
         type='MultiTaskSegmentor',
         tasks={name: tiny.tasks[name] for name in ('semseg', 'depth', 'normals')[:tasks]},
         backbone=dict(type=Pyramid),
-        neck=dict(type='SelfAttentionNeck', channels=WIDTHS, padding='mask' if reading == 'paper' else 'zero'),
+        neck=dict(type='SelfAttentionNeck', in_channels=WIDTHS, padding='mask' if reading == 'paper' else 'zero'),
         decode_head=dict(type='SCAHead', in_channels=tuple(2 * c for c in WIDTHS), **DECODERS[reading]),
     )
     images = tiny.pixels(2, 3, 61, 83)

@@ -14,7 +14,7 @@ CHANNELS = (6, 12)
 
 
 def neck(tiny, **changes: Any) -> SelfAttentionNeck:
-    cfg = dict(type='SelfAttentionNeck', tasks=tiny.tasks, channels=CHANNELS, num_heads=3)
+    cfg = dict(type='SelfAttentionNeck', tasks=tiny.tasks, in_channels=CHANNELS, num_heads=3)
     return tiny.scramble(MODELS.build({**cfg, **changes})).double()
 
 
@@ -70,7 +70,7 @@ def test_drop_path_and_padding_reach_the_blocks(tiny) -> None:
 
 def test_parameters_of_the_released_widths(tiny) -> None:
     with torch.device('meta'):
-        layer = SelfAttentionNeck(tasks=tiny.tasks, channels=(18, 36, 72, 144))
+        layer = SelfAttentionNeck(tasks=tiny.tasks, in_channels=(18, 36, 72, 144))
     # Embedding c^2 + 3c, two blocks of 4c^2 + 6c + 6 * 169, a norm of 2c.
     expected = sum(9 * c**2 + 17 * c + 2 * 6 * 169 for c in (18, 36, 72, 144))
     assert sum(p.numel() for p in layer.parameters()) == expected

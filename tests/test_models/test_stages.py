@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmmtl.models.backbones import Stage, Staged, as_maps, staged
+from mmmtl.models.backbones import BackbonePass, Stage, as_maps, split_into_stages
 from mmmtl.registry import MODELS
 
 RESNET = dict(type='mmseg.ResNet', depth=18, stem_channels=4, base_channels=2)
@@ -37,7 +37,7 @@ BACKBONES = {
     'hrnet-one-block': hrnet(stage1=1, modules=(2, 1, 1)),
     'hrnet-one-map': hrnet(multiscale_output=False),
     'segnet': dict(type='SegNet', channels=(2, 3, 4), depths=(2, 1, 3)),
-    'aligned': dict(type='AlignedBackbone', backbone=dict(RESNET, **DILATED), in_channels=16, channels=3),
+    'aligned': dict(type='AlignedBackbone', backbone=dict(RESNET, **DILATED), channels=3),
 }
 
 
@@ -50,7 +50,7 @@ def test_stage_by_stage_is_at_once(tiny, name: str, size: tuple[int, int]) -> No
     with torch.no_grad():
         expected = as_maps(net(images))
         for _ in range(2):  # nothing is left of a pass
-            found = staged(net)(images)
+            found = split_into_stages(net)(images)
             assert len(found) == len(expected) > 0
             assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
@@ -60,7 +60,7 @@ def test_stages_have_the_widths_that_they_say(tiny, name: str) -> None:
     net = MODELS.build(BACKBONES[name])
     net.eval()
     maps = (torch.rand(1, 3, 33, 40),)
-    stages = staged(net).stages
+    stages = split_into_stages(net).stages
     assert len(stages) == {'segnet': 6, 'resnet-v1d': 3}.get(name, 4)
     for stage in stages:
         first = stage.first(maps)
@@ -74,12 +74,12 @@ def test_the_last_block_is_alone() -> None:
     """So says what the first part leaves out."""
     net = MODELS.build(dict(RESNET, depth=50))
     net.eval()
-    stage = staged(net).stages[0]
+    stage = split_into_stages(net).stages[0]
     first = stage.first((torch.rand(1, 3, 16, 16),))
     assert torch.equal(stage.last(first)[0], net.layer1[2](first[0]))
     net = MODELS.build(hrnet())
     net.eval()
-    stages = staged(net).stages
+    stages = split_into_stages(net).stages
     maps = stages[0]((torch.rand(1, 3, 32, 32),))
     first = stages[1].first(maps)  # one module in stage 2: what is before it is the transition
     assert torch.equal(first[1], net.transition1[1](maps[0]))
@@ -89,13 +89,13 @@ def test_the_last_block_is_alone() -> None:
 
 def test_a_backbone_may_say_its_stages_itself(tiny) -> None:
     class Net(nn.Module):
-        def staged(self) -> Staged:
+        def split_into_stages(self) -> BackbonePass:
             double = Stage(lambda m: m, lambda m: (2 * m[0],), (3,), (3,))
-            return Staged((double, double), lambda maps: (maps[0][0] + maps[1][0],))
+            return BackbonePass((double, double), lambda maps: (maps[0][0] + maps[1][0],))
 
-    assert torch.equal(staged(Net())(torch.ones(1, 3, 2, 2))[0], torch.full((1, 3, 2, 2), 6.0))
+    assert torch.equal(split_into_stages(Net())(torch.ones(1, 3, 2, 2))[0], torch.full((1, 3, 2, 2), 6.0))
 
 
 def test_an_unknown_backbone_is_named(tiny) -> None:
     with pytest.raises(ValueError, match='stages of MobileNetV2 are not known: use SegNet, mmseg.HRNet'):
-        staged(MODELS.build(dict(type='mmseg.MobileNetV2', widen_factor=0.1)))
+        split_into_stages(MODELS.build(dict(type='mmseg.MobileNetV2', widen_factor=0.1)))

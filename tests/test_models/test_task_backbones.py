@@ -23,7 +23,6 @@ BACKBONES = dict(
             dilations=(1, 1, 2, 4),
             out_indices=(3,),
         ),
-        in_channels=16,
         channels=4,
     ),
     hrnet=dict(
@@ -82,12 +81,11 @@ def test_a_batch_is_its_rows(tiny, method, name) -> None:
 @every
 @pytest.mark.parametrize('tasks', [('depth',), ('semseg', 'depth', 'normals')], ids=len)
 def test_the_whole_model_learns_at_an_odd_size(tiny, method, name, tasks) -> None:
-    head = dict(type='TaskConvHead', in_channels=4, channels=(6, 5))
-    if name == 'hrnet':
-        head = dict(type='MultiScaleHead', in_channels=WIDTHS)
+    head = dict(type='MultiScaleHead') if name == 'hrnet' else dict(type='TaskConvHead', channels=(6, 5))
     model = tiny.image_model(
         {task: tiny.TASKS[task] for task in tasks},
-        backbone=dict(backbone=BACKBONES[name], **method),
+        backbone=BACKBONES[name],
+        task_backbone=method,
         neck=None,
         decode_head=head,
     ).train()

@@ -17,7 +17,7 @@ def conv(tiny, num_slots=3) -> SlotConv:
 
 
 def head(tiny, **changes) -> TaskConvHead:
-    cfg = dict(type='TaskConvHead', tasks=tiny.tasks, in_channels=C, channels=(8, 5))
+    cfg = dict(type='TaskConvHead', tasks=tiny.tasks, in_channels=(C,), channels=(8, 5))
     return tiny.scramble(MODELS.build({**cfg, **changes})).double().eval()
 
 
@@ -87,7 +87,7 @@ def test_shared_maps_and_maps_for_each_task(tiny):
 
 
 def test_the_paper_s_widths_are_the_default(tiny):
-    decoder = TaskConvHead(tasks=tiny.tasks, in_channels=8, num_slots=3)
+    decoder = TaskConvHead(tasks=tiny.tasks, in_channels=(8,), num_slots=3)
     assert decoder.fuse['depth'].weight.shape == (512, 24, 3, 3)
     assert decoder.predict['depth'][2].conv.weight.shape == (256, 512, 1, 1)
     assert decoder.predict['depth'][3].weight.shape == (1, 256, 1, 1)

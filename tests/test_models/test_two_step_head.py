@@ -18,8 +18,8 @@ HEADS = {
     'sca': (dict(SCA, csam=dict(type='CSAM')), SHARED),
     'sca without csam': (dict(SCA, csam=None), SHARED),
     'multi-scale': (dict(type='MultiScaleHead', in_channels=(8, 16)), SHARED),
-    'convolutions': (dict(type='TaskConvHead', in_channels=8, channels=(10, 5)), SHARED[:1]),
-    'slots': (dict(type='TaskConvHead', in_channels=8, channels=(10, 5), num_slots=2), (*SHARED[:1], *SHARED[:1])),
+    'convolutions': (dict(type='TaskConvHead', in_channels=(8,), channels=(10, 5)), SHARED[:1]),
+    'slots': (dict(type='TaskConvHead', in_channels=(8,), channels=(10, 5), num_slots=2), (*SHARED[:1], *SHARED[:1])),
 }
 
 

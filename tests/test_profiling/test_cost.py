@@ -44,7 +44,7 @@ class CountedNet(nn.Module):
 
 
 def image_config(**model: Any) -> Config:
-    head = dict(type='TaskConvHead', in_channels=C, channels=(6, 4))
+    head = dict(type='TaskConvHead', in_channels=(C,), channels=(6, 4))
     model = dict(type='MultiTaskSegmentor', backbone=dict(type='CountedNet', hidden=5), decode_head=head, **model)
     return Config(dict(tasks=TASKS, model=model))
 
@@ -55,8 +55,8 @@ def video_config(interval: int = 5, **neck: Any) -> Config:
         dict(
             type='VideoMultiTaskSegmentor',
             fast_backbone=dict(type='CountedNet', hidden=2),
-            neck=dict(type='ILANeck', channels=C, attention_channels=4, window=5, reduction=2, **neck),
-            align_loss=dict(type='AdversarialAlignLoss', channels=C, hidden_channels=16),
+            neck=dict(type='ILANeck', in_channels=(C,), attention_channels=4, window=5, reduction=2, **neck),
+            align_loss=dict(type='AdversarialAlignLoss', in_channels=(C,), hidden_channels=16),
             key_frame_policy=dict(type='FixedInterval', interval=interval),
         )
     )

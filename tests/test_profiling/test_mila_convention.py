@@ -37,7 +37,7 @@ def test_layers_by_hand() -> None:
 
 def config(interval: int = 5, **neck: Any) -> Config:
     conv = dict(type='mmseg.ResNet', depth=18, stem_channels=4, base_channels=4, strides=(1, 2, 1, 1), out_indices=(3,))
-    aligned = dict(type='AlignedBackbone', backbone={**conv, 'dilations': (1, 1, 2, 4)}, in_channels=32, channels=C)
+    aligned = dict(type='AlignedBackbone', backbone={**conv, 'dilations': (1, 1, 2, 4)}, channels=C)
     return Config(
         dict(
             tasks=dict(
@@ -48,8 +48,8 @@ def config(interval: int = 5, **neck: Any) -> Config:
                 type='VideoMultiTaskSegmentor',
                 backbone=aligned,
                 fast_backbone=aligned,
-                neck={**dict(type='ILANeck', channels=C, attention_channels=4, reduction=8), **neck},
-                decode_head=dict(type='TaskConvHead', in_channels=C, channels=(6, 4)),
+                neck={**dict(type='ILANeck', in_channels=(C,), attention_channels=4, reduction=8), **neck},
+                decode_head=dict(type='TaskConvHead', in_channels=(C,), channels=(6, 4)),
                 key_frame_policy=dict(type='FixedInterval', interval=interval),
             ),
         )

@@ -9,11 +9,11 @@ dilated = dict(
 )
 model = dict(
     type='VideoMultiTaskSegmentor',
-    backbone=dict(type='AlignedBackbone', backbone=dict(depth=101, **dilated), in_channels=2048, channels=512),
-    fast_backbone=dict(type='AlignedBackbone', backbone=dict(depth=18, **dilated), in_channels=512, channels=512),
-    neck=dict(type='ILANeck', channels=512),
-    decode_head=dict(type='TaskConvHead', in_channels=512, channels=(512, 256)),
-    align_loss=dict(type='AdversarialAlignLoss', channels=512, alpha=1.0, beta=1.0),
+    backbone=dict(type='AlignedBackbone', backbone=dict(depth=101, **dilated), channels=512),
+    fast_backbone=dict(type='AlignedBackbone', backbone=dict(depth=18, **dilated)),
+    neck=dict(type='ILANeck'),
+    decode_head=dict(type='TaskConvHead', channels=(512, 256)),
+    align_loss=dict(type='AdversarialAlignLoss', alpha=1.0, beta=1.0),
     key_frame_policy=dict(type='FixedInterval'),
 )
 # Whether a network runs depends on the offsets of a batch.

@@ -12,7 +12,6 @@ model = dict(
             out_indices=(3,),
             init_cfg=dict(type='Pretrained', checkpoint='data/weights/resnet50_caffe_imagenet.pth'),
         ),
-        in_channels=2048,
         channels=128,
     ),
     fast_backbone=dict(
@@ -24,12 +23,10 @@ model = dict(
             out_indices=(6,),
             init_cfg=dict(type='Pretrained', checkpoint='data/weights/mobilenet_v2_imagenet.pth'),
         ),
-        in_channels=320,
-        channels=128,
     ),
-    neck=dict(type='ILANeck', channels=128),
-    decode_head=dict(type='TaskConvHead', in_channels=128, channels=(128, 128)),
-    align_loss=dict(type='AdversarialAlignLoss', channels=128, hidden_channels=128),
+    neck=dict(type='ILANeck'),
+    decode_head=dict(type='TaskConvHead', channels=(128, 128)),
+    align_loss=dict(type='AdversarialAlignLoss', hidden_channels=128),
     key_frame_policy=dict(type='FixedInterval'),
 )
 find_unused_parameters = True

@@ -2,15 +2,11 @@
 stage = dict(type='mmseg.ResNet', depth=18, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), out_indices=(3,))
 model = dict(
     type='VideoMultiTaskSegmentor',
-    backbone=dict(
-        type='AlignedBackbone', backbone=dict(stem_channels=32, base_channels=32, **stage), in_channels=256, channels=64
-    ),
-    fast_backbone=dict(
-        type='AlignedBackbone', backbone=dict(stem_channels=4, base_channels=2, **stage), in_channels=16, channels=64
-    ),
-    neck=dict(type='ILANeck', channels=64, attention_channels=16, window=5),
-    decode_head=dict(type='TaskConvHead', in_channels=64, channels=(64, 64)),
-    align_loss=dict(type='AdversarialAlignLoss', channels=64, hidden_channels=32, alpha=1.0, beta=0.1),
+    backbone=dict(type='AlignedBackbone', backbone=dict(stem_channels=32, base_channels=32, **stage), channels=64),
+    fast_backbone=dict(type='AlignedBackbone', backbone=dict(stem_channels=4, base_channels=2, **stage)),
+    neck=dict(type='ILANeck', attention_channels=16, window=5),
+    decode_head=dict(type='TaskConvHead', channels=(64, 64)),
+    align_loss=dict(type='AdversarialAlignLoss', hidden_channels=32, alpha=1.0, beta=0.1),
     key_frame_policy=dict(type='FixedInterval'),
 )
 find_unused_parameters = True

@@ -12,5 +12,5 @@ model = dict(
         ),
         norm_cfg=dict(type='BN', momentum=0.01),
     ),
-    decode_head=dict(type='MultiScaleHead', in_channels=widths),
+    decode_head=dict(type='MultiScaleHead'),
 )

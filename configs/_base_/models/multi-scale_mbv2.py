@@ -6,5 +6,5 @@ model = dict(
         out_indices=(1, 2, 4, 6),
         init_cfg=dict(type='Pretrained', checkpoint='data/weights/mobilenet_v2_imagenet.pth'),
     ),
-    decode_head=dict(type='MultiScaleHead', in_channels=(24, 32, 96, 320)),
+    decode_head=dict(type='MultiScaleHead'),
 )

@@ -11,8 +11,7 @@ model = dict(
             dilations=(1, 1, 2, 4),
             out_indices=(3,),
         ),
-        in_channels=2048,
         channels=512,
     ),
-    decode_head=dict(type='TaskConvHead', in_channels=512, channels=(512, 256)),
+    decode_head=dict(type='TaskConvHead', channels=(512, 256)),
 )

@@ -9,8 +9,7 @@ model = dict(
             out_indices=(6,),
             init_cfg=dict(type='Pretrained', checkpoint='data/weights/mobilenet_v2_imagenet.pth'),
         ),
-        in_channels=320,
         channels=128,
     ),
-    decode_head=dict(type='TaskConvHead', in_channels=128, channels=(128, 128)),
+    decode_head=dict(type='TaskConvHead', channels=(128, 128)),
 )

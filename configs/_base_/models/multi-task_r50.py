@@ -11,8 +11,7 @@ model = dict(
             out_indices=(3,),
             init_cfg=dict(type='Pretrained', checkpoint='data/weights/resnet50_caffe_imagenet.pth'),
         ),
-        in_channels=2048,
         channels=128,
     ),
-    decode_head=dict(type='TaskConvHead', in_channels=128, channels=(128, 128)),
+    decode_head=dict(type='TaskConvHead', channels=(128, 128)),
 )

@@ -2,24 +2,25 @@
 
 from .aligned_backbone import AlignedBackbone
 from .cross_stitch import CrossStitchBackbone
-from .maps import as_maps
+from .maps import as_maps, feature_channels
 from .mtan import MTANBackbone
 from .nddr import NDDRBackbone
 from .segnet import SegNet
 from .soft_sharing import SoftSharingBackbone
-from .stages import Stage, Staged, staged
+from .stages import BackbonePass, Stage, split_into_stages
 from .task_backbone import TaskBackbone
 
 __all__ = [
     'AlignedBackbone',
+    'BackbonePass',
     'CrossStitchBackbone',
     'MTANBackbone',
     'NDDRBackbone',
     'SegNet',
     'SoftSharingBackbone',
     'Stage',
-    'Staged',
     'TaskBackbone',
     'as_maps',
-    'staged',
+    'feature_channels',
+    'split_into_stages',
 ]

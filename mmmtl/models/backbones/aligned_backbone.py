@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mmmtl.registry import MODELS
 
-from .maps import as_maps
-from .stages import Staged, staged
+from .maps import as_maps, feature_channels
+from .stages import BackbonePass, split_into_stages
 
 
 @MODELS.register_module()
@@ -25,27 +25,23 @@ class AlignedBackbone(BaseModule):
 
     Args:
         backbone: config of the backbone; its last map is used.
-        in_channels: channels of that map.
-        channels: channels wanted.
+        channels: channels wanted; of the fast network of a video model by default those of the slow one.
         norm_cfg: normalisation of the alignment.
-
-    Raises:
-        ValueError: the map has not `in_channels` channels.
     """
 
     def __init__(
         self,
         *,
         backbone: dict[str, Any],
-        in_channels: int,
         channels: int,
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.backbone = MODELS.build(backbone)
-        self.in_channels = in_channels
+        self.feature_channels = (channels,)
         self.alignment = None
+        in_channels = feature_channels(self.backbone)[-1]
         if in_channels != channels:
             self.alignment = ConvModule(in_channels, channels, 1, norm_cfg=norm_cfg or dict(type='BN'))
 
@@ -53,16 +49,11 @@ class AlignedBackbone(BaseModule):
         """One map (N, channels, h, w) of pictures (N, 3, H, W)."""
         return self.align(as_maps(self.backbone(images)))
 
-    def staged(self) -> Staged:
-        """The stages of the backbone, for one pass; the alignment follows them."""
-        inner = staged(self.backbone)
-        return Staged(inner.stages, lambda maps: self.align(inner.outputs(maps)))
+    def split_into_stages(self) -> BackbonePass:
+        """Return the stages of the backbone, for one pass; the alignment follows them."""
+        inner = split_into_stages(self.backbone)
+        return BackbonePass(inner.stages, lambda maps: self.align(inner.outputs(maps)))
 
     def align(self, maps: Sequence[Tensor]) -> tuple[Tensor]:
-        """The last map, at the wanted width."""
-        features = maps[-1]
-        if features.shape[1] != self.in_channels:
-            raise ValueError(
-                f'{type(self.backbone).__name__} gives {features.shape[1]} channels, in_channels is {self.in_channels}'
-            )
-        return (features if self.alignment is None else self.alignment(features),)
+        """Return the last map, at the wanted width."""
+        return (maps[-1] if self.alignment is None else self.alignment(maps[-1]),)

@@ -15,7 +15,8 @@ from mmmtl.models.layers import Bottleneck
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
-from .stages import Maps, Stage, same, staged
+from .maps import feature_channels
+from .stages import Maps, Stage, same, split_into_stages
 from .task_backbone import TaskBackbone
 
 Refine = Literal['conv', 'bottleneck']
@@ -82,7 +83,7 @@ class MTANBackbone(TaskBackbone):
 
     Args:
         tasks: given by the segmentor.
-        backbone: config of a backbone whose stages are known, see `staged`.
+        backbone: config of a backbone whose stages are known, see `split_into_stages`; given by the segmentor too.
         reduction: the hidden layer of a mask has 1 / reduction of the channels of its map.
         refine: f is a 3x3 convolution with norm and ReLU ('conv'), or a residual bottleneck.
         norm_cfg: normalisation of masks and f.
@@ -108,7 +109,8 @@ class MTANBackbone(TaskBackbone):
             raise ValueError(f"refine must be 'conv' or 'bottleneck', not {refine!r}")
         norm_cfg = norm_cfg or dict(type='BN')
         self.backbone = MODELS.build(backbone)
-        stages = staged(self.backbone).stages
+        self.feature_channels = feature_channels(self.backbone)
+        stages = split_into_stages(self.backbone).stages
 
         def passage(before: Stage, stage: Stage, branch: int) -> Passage:
             return Passage(
@@ -146,7 +148,7 @@ class MTANBackbone(TaskBackbone):
 
     def forward(self, images: Tensor) -> dict[str, Maps]:
         """{task: attended maps}, those that the network returns, of pictures (N, 3, H, W)."""
-        view = staged(self.backbone)
+        view = split_into_stages(self.backbone)
         shared: Maps = (images,)
         attended: dict[str, list[Maps]] = {name: [] for name in self.masks}
         for i, stage in enumerate(view.stages):

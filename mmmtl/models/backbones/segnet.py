@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmmtl.registry import MODELS
 
-from .stages import Maps, Stage, Staged, chain, on_map
+from .stages import BackbonePass, Maps, Stage, chain, on_map
 
 
 @MODELS.register_module()
@@ -46,6 +46,7 @@ class SegNet(BaseModule):
         if len(channels) != len(depths) or min(depths) < 1:
             raise ValueError(f'channels={channels} and depths={depths}: one width and one depth (>= 1) for each stage')
         norm_cfg = norm_cfg or dict(type='BN')
+        self.feature_channels = (channels[0],)
 
         def convolutions(in_channels: int, out_channels: int, depth: int) -> nn.Sequential:
             widths = [in_channels] + [out_channels] * (depth - 1)
@@ -59,10 +60,10 @@ class SegNet(BaseModule):
 
     def forward(self, images: Tensor) -> Maps:
         """One map (N, channels[0], H, W) of pictures (N, 3, H, W)."""
-        return self.staged()(images)
+        return self.split_into_stages()(images)
 
-    def staged(self) -> Staged:
-        """The stages of the encoder, then those of the decoder, for one pass."""
+    def split_into_stages(self) -> BackbonePass:
+        """Return the stages of the encoder, then those of the decoder, for one pass."""
         maxima: list[tuple[Tensor, tuple[int, int]]] = []
 
         def pool(maps: Maps) -> Maps:
@@ -83,4 +84,4 @@ class SegNet(BaseModule):
         for blocks in cast(list[nn.Sequential], self.decoder):
             first = cast(ConvModule, blocks[0])
             stages.append(Stage(unpool, on_map(blocks), (first.in_channels,), (first.out_channels,), unpools=True))
-        return Staged(tuple(stages), lambda maps: maps[-1])
+        return BackbonePass(tuple(stages), lambda maps: maps[-1])

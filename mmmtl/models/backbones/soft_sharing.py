@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
-from .stages import Maps, staged
+from .maps import feature_channels
+from .stages import Maps, split_into_stages
 from .task_backbone import TaskBackbone
 
 
@@ -30,7 +31,7 @@ class SoftSharingBackbone(TaskBackbone):
 
     Args:
         tasks: given by the segmentor.
-        backbone: config of a backbone whose stages are known, see `staged`.
+        backbone: config of a backbone whose stages are known, see `split_into_stages`; given by the segmentor too.
         pretrained: {task: checkpoint of a model with this backbone}, for none, some or all tasks; read when a
             training starts.
 
@@ -51,7 +52,9 @@ class SoftSharingBackbone(TaskBackbone):
         if unknown := sorted(self.pretrained.keys() - tasks.keys()):
             raise ValueError(f'pretrained: {unknown} are no tasks of this model, which has {list(tasks)}')
         self.networks = ModuleDict({name: MODELS.build(backbone) for name in tasks})
-        stages = staged(self.networks[next(iter(tasks))]).stages
+        some = self.networks[next(iter(tasks))]
+        self.feature_channels = feature_channels(some)
+        stages = split_into_stages(some).stages
         self.units = nn.ModuleList(
             nn.ModuleList([self.build_unit(list(tasks), width) for width in stage.channels]) for stage in stages
         )
@@ -62,7 +65,7 @@ class SoftSharingBackbone(TaskBackbone):
 
     def forward(self, images: Tensor) -> dict[str, Maps]:
         """{task: what its network returns}, of pictures (N, 3, H, W)."""
-        views = {name: staged(network) for name, network in self.networks.items()}
+        views = {name: split_into_stages(network) for name, network in self.networks.items()}
         maps: dict[str, Maps] = dict.fromkeys(views, (images,))
         found: dict[str, list[Maps]] = {name: [] for name in views}
         for i, units in enumerate(self.units):

@@ -43,7 +43,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Staged:
+class BackbonePass:
     """A backbone as stages, for one pass: stages may keep what a later one needs, such as the places of maxima.
 
     Args:
@@ -64,15 +64,15 @@ class Staged:
         return self.outputs(found)
 
 
-def staged(backbone: nn.Module) -> Staged:
-    """The stages of a backbone for one pass: of mmseg's ResNet and HRNet, or of one that has a method `staged`.
+def split_into_stages(backbone: nn.Module) -> BackbonePass:
+    """Return the stages of mmseg's ResNet or HRNet, or of a backbone that has a method `split_into_stages`.
 
     Four stages of one map for a ResNet, of one to four maps for an HRNet, whose transitions open the stages.
 
     Raises:
         ValueError: the stages of this backbone are not known.
     """
-    if callable(own := getattr(backbone, 'staged', None)):
+    if callable(own := getattr(backbone, 'split_into_stages', None)):
         return own()
     from mmseg.models.backbones import HRNet, ResNet  # slow to import, and then imported already
 
@@ -82,11 +82,11 @@ def staged(backbone: nn.Module) -> Staged:
         return _hrnet(backbone)
     raise ValueError(
         f'the stages of {type(backbone).__name__} are not known: use SegNet, mmseg.HRNet, or mmseg.ResNet and what '
-        'derives from it, or give it a method `staged` that returns mmmtl.models.backbones.Staged'
+        'derives from it, or give it a method `split_into_stages` that returns mmmtl.models.backbones.BackbonePass'
     )
 
 
-def _resnet(net: Any) -> Staged:
+def _resnet(net: Any) -> BackbonePass:
     layers = [getattr(net, name) for name in net.res_layers]
 
     def stem(maps: Maps) -> Maps:
@@ -103,10 +103,10 @@ def _resnet(net: Any) -> Staged:
         )
         for i, layer in enumerate(layers)
     )
-    return Staged(stages, lambda maps: tuple(maps[i][0] for i in range(len(maps)) if i in net.out_indices))
+    return BackbonePass(stages, lambda maps: tuple(maps[i][0] for i in range(len(maps)) if i in net.out_indices))
 
 
-def _hrnet(net: Any) -> Staged:
+def _hrnet(net: Any) -> BackbonePass:
     def stem(maps: Maps) -> Maps:
         (x,) = maps
         return (net.relu(net.norm2(net.conv2(net.relu(net.norm1(net.conv1(x)))))),)
@@ -134,7 +134,7 @@ def _hrnet(net: Any) -> Staged:
                 channels=widths(i) if modules[-1].multiscale_output else widths(i)[:1],
             )
         )
-    return Staged(tuple(stages), lambda maps: maps[-1])
+    return BackbonePass(tuple(stages), lambda maps: maps[-1])
 
 
 def _transition(layers: nn.ModuleList) -> Run:

@@ -11,8 +11,11 @@ from torch import Tensor
 class TaskBackbone(BaseModule):
     """Base of the backbones in which tasks part before the decoder: cross-stitch networks, NDDR-CNN, MTAN.
 
-    A segmentor builds them with `tasks`, which other backbones are not given.
+    A segmentor builds them, from its `task_backbone`, with its `tasks` and the config of its `backbone`.
     """
+
+    feature_channels: tuple[int, ...]
+    """Of the maps of each task, finest first."""
 
     @abstractmethod
     def forward(self, images: Tensor) -> dict[str, tuple[Tensor, ...]]:

@@ -55,7 +55,7 @@ class TaskConvHead(BaseModule):
 
     Args:
         tasks: given by the segmentor.
-        in_channels: channels of one slot.
+        in_channels: (C,) of a slot, by default those of the neck or backbone.
         channels: of the two hidden layers.
         num_slots: slots of each task: 1 for images, `neck.num_slots` for video (set by the segmentor).
         norm_cfg: normalisation of the hidden layers.
@@ -67,7 +67,7 @@ class TaskConvHead(BaseModule):
         self,
         *,
         tasks: Mapping[str, Task],
-        in_channels: int,
+        in_channels: Sequence[int],
         channels: tuple[int, int] = (512, 256),
         num_slots: int = 1,
         norm_cfg: dict[str, Any] | None = None,
@@ -76,7 +76,7 @@ class TaskConvHead(BaseModule):
         super().__init__(init_cfg)
         norm_cfg = norm_cfg or dict(type='BN')
         self.feature_channels = channels[1:]
-        self.fuse = nn.ModuleDict({n: SlotConv(in_channels, channels[0], num_slots=num_slots) for n in tasks})
+        self.fuse = nn.ModuleDict({n: SlotConv(in_channels[-1], channels[0], num_slots=num_slots) for n in tasks})
         self.predict = nn.ModuleDict(
             {
                 name: nn.Sequential(

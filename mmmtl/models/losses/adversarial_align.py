@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -46,7 +47,7 @@ class AdversarialAlignLoss(BaseModule):
     slow one moves against D too, as equation 3 reads literally (in mode 'alternating' by -beta log(1 - D(slow))).
 
     Args:
-        channels: of the features.
+        in_channels: (C,) of the features, by default those of the slow network.
         hidden_channels: of the discriminator's two hidden layers.
         alpha: weight of the L1 loss; 0 leaves it out.
         beta: weight of the adversarial loss; 0 leaves it and the discriminator out.
@@ -63,7 +64,7 @@ class AdversarialAlignLoss(BaseModule):
     def __init__(
         self,
         *,
-        channels: int,
+        in_channels: Sequence[int],
         hidden_channels: int = 256,
         alpha: float = 1.0,
         beta: float = 1.0,
@@ -83,13 +84,13 @@ class AdversarialAlignLoss(BaseModule):
         self.detach_slow = detach_slow
         self.discriminator = None
         if beta:
-            widths = (channels, hidden_channels, hidden_channels, 1)
+            widths = (in_channels[-1], hidden_channels, hidden_channels, 1)
             layers = [nn.Conv2d(a, b, 1) for a, b in zip(widths, widths[1:], strict=False)]
             first, second, last = (spectral_norm(layer) for layer in layers) if spectral else layers
             self.discriminator = nn.Sequential(first, nn.LeakyReLU(0.2), second, nn.LeakyReLU(0.2), last)
 
     def forward(self, slow: Tensor, fast: Tensor) -> dict[str, Tensor]:
-        """Losses of features (N, channels, h, w) of the same frames; with N = 0 zeros that are tied to the graph.
+        """Losses of features (N, C, h, w) of the same frames; with N = 0 zeros that are tied to the graph.
 
         Returns:
             `loss_l1`, `loss_adversarial`, in mode 'alternating' `loss_discriminator`, which belongs to the

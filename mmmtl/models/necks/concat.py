@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -22,7 +22,7 @@ class ConcatNeck(TaskMemoryNeck):
 
     Args:
         tasks: given by the segmentor.
-        channels: C of the shared features.
+        in_channels: (C,) of the shared features; by default those of the backbone.
         multi_frame: also the features of the last non-key frame, for key frames too.
         task_specific: an own SE for each task; otherwise all tasks share one.
         reduction: of the SE blocks; None leaves them out, as MultiNet++ does.
@@ -30,25 +30,6 @@ class ConcatNeck(TaskMemoryNeck):
     Reference: Chennupati et al., MultiNet++: Multi-Stream Feature Aggregation and Geometric Loss Strategy for
         Multi-Task Learning, CVPR Workshops 2019; MILA, section 4.2.
     """
-
-    def __init__(
-        self,
-        *,
-        tasks: Mapping[str, Task],
-        channels: int,
-        multi_frame: bool = False,
-        task_specific: bool = False,
-        reduction: int | None = None,
-        init_cfg: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(
-            tasks=tasks,
-            channels=channels,
-            sources=2 if multi_frame else 1,
-            task_specific=task_specific,
-            reduction=reduction,
-            init_cfg=init_cfg,
-        )
 
     def propagate(self, current: Memory, source: Memory) -> dict[str, Tensor]:
         """See `TaskMemoryNeck`."""
@@ -61,7 +42,7 @@ class NoPropagationNeck(TaskMemoryNeck):
 
     Args:
         tasks: given by the segmentor.
-        channels: C of the shared features.
+        in_channels: (C,) of the shared features; by default those of the backbone.
         task_specific: an own SE for each task; otherwise all tasks share one.
         reduction: of the SE blocks; None leaves them out.
     """
@@ -70,19 +51,13 @@ class NoPropagationNeck(TaskMemoryNeck):
         self,
         *,
         tasks: Mapping[str, Task],
-        channels: int,
+        in_channels: Sequence[int],
         task_specific: bool = False,
         reduction: int | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(
-            tasks=tasks,
-            channels=channels,
-            sources=0,
-            task_specific=task_specific,
-            reduction=reduction,
-            init_cfg=init_cfg,
-        )
+        super().__init__(tasks, in_channels, task_specific=task_specific, reduction=reduction, init_cfg=init_cfg)
+        self.sources = 0
 
     def propagate(self, current: Memory, source: Memory) -> dict[str, Tensor]:
         """Nothing, and there are no sources to ask about."""

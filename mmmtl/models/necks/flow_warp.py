@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -31,7 +31,7 @@ class FlowWarpNeck(TaskMemoryNeck):
 
     Args:
         tasks: given by the segmentor.
-        channels: C of the shared features.
+        in_channels: (C,) of the shared features; by default those of the backbone.
         flow: config of a `FlowEstimator`: `DISFlow`, which needs no weights, or the papers' `FlowNetS`.
         border: what comes from outside the image, see `warp`.
         multi_frame: also warp from the last non-key frame, to key frames too.
@@ -46,7 +46,7 @@ class FlowWarpNeck(TaskMemoryNeck):
         self,
         *,
         tasks: Mapping[str, Task],
-        channels: int,
+        in_channels: Sequence[int],
         flow: dict[str, Any],
         border: Border = 'zeros',
         multi_frame: bool = False,
@@ -55,12 +55,7 @@ class FlowWarpNeck(TaskMemoryNeck):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
-            tasks=tasks,
-            channels=channels,
-            sources=2 if multi_frame else 1,
-            task_specific=task_specific,
-            reduction=reduction,
-            init_cfg=init_cfg,
+            tasks, in_channels, init_cfg, multi_frame=multi_frame, task_specific=task_specific, reduction=reduction
         )
         self.flow: FlowEstimator = MODELS.build(flow)
         self.border = border

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ class ILANeck(TaskMemoryNeck):
 
     Args:
         tasks: given by the segmentor.
-        channels: C of the shared features.
+        in_channels: (C,) of the shared features; by default those of the backbone.
         attention_channels: channels of h. The paper gives its cost only; 36 would fit table 7, 32 tables 1 and 2 (a
             power of two, the default).
         window: odd side length, or 'global' (table 4).
@@ -46,7 +46,7 @@ class ILANeck(TaskMemoryNeck):
         self,
         *,
         tasks: Mapping[str, Task],
-        channels: int,
+        in_channels: Sequence[int],
         attention_channels: int = 32,
         window: int | Literal['global'] = 5,
         multi_frame: bool = True,
@@ -58,13 +58,9 @@ class ILANeck(TaskMemoryNeck):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
-            tasks=tasks,
-            channels=channels,
-            sources=2 if multi_frame else 1,
-            task_specific=task_specific,
-            reduction=reduction,
-            init_cfg=init_cfg,
+            tasks, in_channels, init_cfg, multi_frame=multi_frame, task_specific=task_specific, reduction=reduction
         )
+        channels = in_channels[-1]
         self.embed = nn.ModuleDict({b: nn.Conv2d(channels, attention_channels, 3, padding=1) for b in self.excite})
         self.window = window
         self.scale = scale

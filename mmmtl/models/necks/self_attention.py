@@ -25,7 +25,7 @@ class SelfAttentionNeck(BaseModule):
 
     Args:
         tasks: given by the segmentor; the maps are shared, so they change nothing.
-        channels: of each map of the backbone.
+        in_channels: of each map of the backbone, by default taken from it.
         depth: how often attention is applied.
         num_heads: of each attention; every width must be a multiple of it.
         window: side of a window.
@@ -35,7 +35,7 @@ class SelfAttentionNeck(BaseModule):
             The paper has none, its code 0.2.
 
     Raises:
-        ValueError: another number of maps than `channels`.
+        ValueError: another number of maps than `in_channels`.
 
     Reference: SCA-MTL, section 2.1 ('ATT' in figure 1).
     """
@@ -44,7 +44,7 @@ class SelfAttentionNeck(BaseModule):
         self,
         *,
         tasks: Mapping[str, Task],
-        channels: Sequence[int],
+        in_channels: Sequence[int],
         depth: int = 2,
         num_heads: int = 6,
         window: int = 7,
@@ -55,8 +55,9 @@ class SelfAttentionNeck(BaseModule):
         super().__init__(init_cfg)
         self.stages = nn.ModuleList(
             SwinStage(width, depth=depth, num_heads=num_heads, window=window, padding=padding, drop_path=drop_path)
-            for width in channels
+            for width in in_channels
         )
+        self.feature_channels = tuple(2 * width for width in in_channels)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps (N, 2 * C, h, w), attention first, of maps (N, C, h, w)."""

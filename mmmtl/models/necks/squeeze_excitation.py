@@ -18,13 +18,14 @@ class TaskSqueezeExcitation(BaseModule):
 
     Args:
         tasks: given by the segmentor.
-        channels: of the shared features.
+        in_channels: of the maps of the backbone, by default taken from it; the last is gated.
         reduction: see `SqueezeExcitation`.
     """
 
-    def __init__(self, *, tasks: Mapping[str, Task], channels: int, reduction: int = 16) -> None:
+    def __init__(self, *, tasks: Mapping[str, Task], in_channels: Sequence[int], reduction: int = 16) -> None:
         super().__init__()
-        self.excite = nn.ModuleDict({name: SqueezeExcitation(channels, reduction=reduction) for name in tasks})
+        self.feature_channels = (in_channels[-1],)
+        self.excite = nn.ModuleDict({name: SqueezeExcitation(in_channels[-1], reduction=reduction) for name in tasks})
 
     def forward(self, features: Sequence[Tensor]) -> dict[str, tuple[Tensor, ...]]:
         """{task: (map,)} of a tuple whose last map is gated."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -34,7 +34,7 @@ class SVCNeck(TaskMemoryNeck):
 
     Args:
         tasks: given by the segmentor.
-        channels: C of the shared features.
+        in_channels: (C,) of the shared features; by default those of the backbone.
         hidden_channels: of the first two convolutions.
         kernel_size: side of the predicted kernels, odd.
         multi_frame: also propagate from the last non-key frame, to key frames too.
@@ -51,7 +51,7 @@ class SVCNeck(TaskMemoryNeck):
         self,
         *,
         tasks: Mapping[str, Task],
-        channels: int,
+        in_channels: Sequence[int],
         hidden_channels: int = 256,
         kernel_size: int = 9,
         multi_frame: bool = False,
@@ -60,17 +60,12 @@ class SVCNeck(TaskMemoryNeck):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
-            tasks=tasks,
-            channels=channels,
-            sources=2 if multi_frame else 1,
-            task_specific=task_specific,
-            reduction=reduction,
-            init_cfg=init_cfg,
+            tasks, in_channels, init_cfg, multi_frame=multi_frame, task_specific=task_specific, reduction=reduction
         )
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f'kernel_size must be odd and positive, not {kernel_size}')
         self.kernel_size = kernel_size
-        self.embed = nn.ModuleDict({b: nn.Conv2d(channels, hidden_channels, 3, padding=1) for b in self.excite})
+        self.embed = nn.ModuleDict({b: nn.Conv2d(in_channels[-1], hidden_channels, 3, padding=1) for b in self.excite})
         self.predict = nn.ModuleDict(
             {
                 branch: nn.Sequential(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -19,37 +19,37 @@ SHARED = 'shared'
 class TaskMemoryNeck(BaseModule):
     """Features of each task, beside those that come to them from earlier frames.
 
-    The slots of a task are (itself, from the last key frame, from the last non-key frame), as many as there are
-    `sources`. How features come from a frame is what a subclass says in `propagate`, and what else it needs of that
-    frame in `remember`.
+    The slots of a task are (itself, from the last key frame, from the last non-key frame); without `multi_frame` the
+    third is missing. A subclass says in `propagate` how features come from a frame, and in `remember` what else it
+    needs of that frame.
 
     A branch is a set of parameters and features: one of each task, or one that all tasks share.
 
     Args:
         tasks: given by the segmentor.
-        channels: C of the shared features.
-        sources: 0: nothing is propagated. 1: from the last key frame to non-key frames. 2: from the last non-key frame
-            too, and this to key frames as well.
-        task_specific: a branch for each task.
+        in_channels: (C,) of the shared features; by default those of the backbone.
+        multi_frame: propagate from the last non-key frame too, and this to key frames as well.
+        task_specific: a branch for each task; otherwise all tasks share one.
         reduction: of the SE block of each branch; None leaves these out.
     """
 
     def __init__(
         self,
-        *,
         tasks: Mapping[str, Task],
-        channels: int,
-        sources: Literal[0, 1, 2],
-        task_specific: bool,
-        reduction: int | None,
+        in_channels: Sequence[int],
         init_cfg: dict[str, Any] | None = None,
+        *,
+        multi_frame: bool = False,
+        task_specific: bool = False,
+        reduction: int | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.sources = sources
+        self.sources = 2 if multi_frame else 1
+        self.feature_channels = tuple(in_channels[-1:])
         self.branch_of = {name: name if task_specific else SHARED for name in tasks}
         self.excite = nn.ModuleDict(
             {
-                branch: nn.Identity() if reduction is None else SqueezeExcitation(channels, reduction=reduction)
+                branch: nn.Identity() if reduction is None else SqueezeExcitation(in_channels[-1], reduction=reduction)
                 for branch in dict.fromkeys(self.branch_of.values())
             }
         )

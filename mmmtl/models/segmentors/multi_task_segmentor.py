@@ -10,14 +10,15 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmmtl.models.backbones import TaskBackbone, as_maps
+from mmmtl.models.backbones import as_maps
 from mmmtl.models.data_preprocessor import pad
 from mmmtl.registry import MODELS
 from mmmtl.structures import FrameResult, Logits, Memory, MultiTaskDataSample, StreamState
 from mmmtl.tasks import Task, build_tasks
 
+from .build import build_backbone, build_reader
 from .frame_kinds import IMAGE, Core, FrameOutput, ReadMemories
 
 Samples = Sequence[MultiTaskDataSample]
@@ -35,10 +36,11 @@ class MultiTaskSegmentor(BaseModel):
 
     Args:
         tasks: configs of the tasks, put there by `resolve`.
-        backbone: pictures (N, 3, H, W) to a tuple of maps; or a `TaskBackbone`, which is given `tasks`, to
-            {task: maps}.
-        decode_head: maps, or {task: maps}, to {task: logits}; is given `tasks`, and `num_slots` where the neck has it.
-        neck: maps to maps, or to {task: maps}; is given `tasks`.
+        backbone: pictures (N, 3, H, W) to a tuple of maps.
+        decode_head: maps, or {task: maps}, to {task: logits}; is given `tasks`, `in_channels` unless it has them, and
+            `num_slots` where the neck has it.
+        neck: maps to maps, or to {task: maps}; is given `tasks`, and `in_channels` unless it has them.
+        task_backbone: config of a `TaskBackbone`, which is built around the backbone and gives {task: maps}.
         data_preprocessor: config of `MultiTaskDataPreprocessor`; is given `tasks`.
 
     Raises:
@@ -52,6 +54,7 @@ class MultiTaskSegmentor(BaseModel):
         backbone: dict[str, Any],
         decode_head: dict[str, Any],
         neck: dict[str, Any] | None = None,
+        task_backbone: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
@@ -60,10 +63,11 @@ class MultiTaskSegmentor(BaseModel):
         # mmengine would look its type up in the default scope, which need not be ours.
         super().__init__(MODELS.build(preprocessor), init_cfg)
         self.tasks = tasks
-        self.backbone = build_backbone(backbone, tasks)
-        self.neck = None if neck is None else MODELS.build({**neck, 'tasks': tasks})
+        self.backbone = build_backbone(backbone, task_backbone, tasks)
+        self.neck = None if neck is None else build_reader(neck, self.backbone, tasks=tasks)
         slots = {} if self.neck is None or not hasattr(self.neck, 'num_slots') else {'num_slots': self.neck.num_slots}
-        self.decode_head = MODELS.build({**decode_head, **slots, 'tasks': tasks})
+        source = self.backbone if self.neck is None else self.neck
+        self.decode_head = build_reader(decode_head, source, **slots, tasks=tasks)
         self.optimized: Core | None = None
         """A faster core, which `mmmtl.apis.optimize_for_inference` puts here."""
 
@@ -203,13 +207,6 @@ class MultiTaskSegmentor(BaseModel):
             for name, value in loss(resized, target).items():
                 losses[f'{key}.{name}'] = task.loss_weight * value
         return losses
-
-
-def build_backbone(cfg: dict[str, Any], tasks: Mapping[str, Task]) -> nn.Module:
-    """The backbone of a config; one with features for every task is given `tasks`."""
-    kind = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
-    per_task = isinstance(kind, type) and issubclass(kind, TaskBackbone)
-    return MODELS.build({**cfg, 'tasks': tasks} if per_task else cfg)
 
 
 def stack_targets(task: Task, samples: Samples, device: torch.device) -> Tensor:

@@ -37,7 +37,7 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
     Args:
         teacher: see `Teacher`.
         distillation: config of `DistillationLoss`; is given `tasks` and the channels of both heads.
-        backbone: see `MultiTaskSegmentor`, as `tasks`, `neck` and `data_preprocessor`.
+        backbone: see `MultiTaskSegmentor`, as `tasks`, `neck`, `task_backbone` and `data_preprocessor`.
         decode_head: likewise; it and the teacher's must be a `TwoStepHead`.
 
     Raises:
@@ -53,6 +53,7 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
         decode_head: dict[str, Any],
         tasks: Mapping[str, Any] | None = None,
         neck: dict[str, Any] | None = None,
+        task_backbone: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
@@ -61,6 +62,7 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
             backbone=backbone,
             decode_head=decode_head,
             neck=neck,
+            task_backbone=task_backbone,
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )

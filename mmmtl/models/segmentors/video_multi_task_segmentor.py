@@ -15,6 +15,7 @@ from mmmtl.registry import MODELS
 from mmmtl.structures import FrameResult, Logits, Memory, StreamState
 from mmmtl.structures.rows import join_rows, mask_slots, replace_rows, select, select_rows, spread_rows, true_rows
 
+from .build import build_fast_backbone, build_reader
 from .clips import CURRENT, LAST_KEY, LAST_NON_KEY, check_clips, encode_both, frozen_statistics
 from .frame_kinds import (
     KEY,
@@ -42,7 +43,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
 
     Args:
         backbone: the slow network: pictures to a tuple, its last map (N, C, h, w) is used.
-        fast_backbone: the fast one, with the same C and stride (`AlignedBackbone`).
+        fast_backbone: the fast one, with the same C and stride; `AlignedBackbone` is given C, unless it has `channels`.
         neck: a `PropagatingNeck`; is given `tasks`.
         decode_head: see `MultiTaskSegmentor`, as `tasks` and `data_preprocessor`.
         key_frame_policy: which frames of a stream are key frames.
@@ -80,8 +81,8 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         )
         if not isinstance(self.neck, PropagatingNeck):
             raise ValueError(f'model.neck of a video model must propagate, as ILANeck does; {neck["type"]} does not')
-        self.fast_backbone = MODELS.build(fast_backbone)
-        self.align_loss = None if align_loss is None else MODELS.build(align_loss)
+        self.fast_backbone = build_fast_backbone(fast_backbone, self.backbone)
+        self.align_loss = None if align_loss is None else build_reader(align_loss, self.backbone)
         self.key_frame_policy: KeyFramePolicy = MODELS.build(key_frame_policy)
 
     def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> Logits:

@@ -1,9 +1,0 @@
-_base_ = [
-    '../_base_/models/multi-task_mbv2.py',
-    '../_base_/datasets/camvid_360x480.py',
-    '../_base_/schedules/adam_2k.py',
-    '../_base_/default_runtime.py',
-]
-train_dataloader = dict(dataset=dict(clip=dict(single=True)))
-val_dataloader = dict(dataset=dict(clip=dict(single=True)))
-test_dataloader = val_dataloader

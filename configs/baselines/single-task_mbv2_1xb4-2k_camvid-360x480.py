@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/multi-task_mbv2.py',
+    '../_base_/datasets/camvid_video_360x480.py',
+    '../_base_/schedules/adam_2k.py',
+    '../_base_/default_runtime.py',
+]

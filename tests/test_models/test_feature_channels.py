@@ -1,0 +1,112 @@
+"""The channels of a backbone's maps: declared or measured, and handed to what reads the maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from mmmtl.models import MultiTaskSegmentor
+from mmmtl.models.backbones import feature_channels
+from mmmtl.registry import MODELS
+
+WIDTHS = (2, 3, 4, 5)
+HRNET = dict(
+    type='mmseg.HRNet',
+    extra=dict(
+        stage1=dict(num_modules=1, num_branches=1, block='BOTTLENECK', num_blocks=(1,), num_channels=(2,)),
+        stage2=dict(num_modules=1, num_branches=2, block='BASIC', num_blocks=(1,) * 2, num_channels=WIDTHS[:2]),
+        stage3=dict(num_modules=1, num_branches=3, block='BASIC', num_blocks=(1,) * 3, num_channels=WIDTHS[:3]),
+        stage4=dict(num_modules=1, num_branches=4, block='BASIC', num_blocks=(1,) * 4, num_channels=WIDTHS),
+    ),
+)
+RESNET = dict(type='mmseg.ResNet', depth=18, stem_channels=4, base_channels=4)
+SEGNET = dict(type='SegNet', channels=(4, 5), depths=(1, 2))
+MOBILENET = dict(type='mmseg.MobileNetV2', widen_factor=0.1, out_indices=(6,))
+BACKBONES: list[tuple[dict[str, Any], tuple[int, ...]]] = [
+    (RESNET, (4, 8, 16, 32)),
+    (dict(RESNET, out_indices=(3,), norm_eval=True), (32,)),
+    (HRNET, WIDTHS),
+    (MOBILENET, (32,)),
+    (SEGNET, (4,)),
+    (dict(type='AlignedBackbone', backbone=RESNET, channels=7), (7,)),
+]
+
+
+@pytest.mark.parametrize('device', ['cpu', 'meta'])
+@pytest.mark.parametrize(('cfg', 'expected'), BACKBONES, ids=lambda v: v['type'] if isinstance(v, dict) else str(v))
+def test_channels_are_those_of_the_maps(cfg: dict[str, Any], expected: tuple[int, ...], device: str) -> None:
+    with torch.device(device):
+        assert feature_channels(MODELS.build(cfg)) == expected
+
+
+@pytest.mark.parametrize('method', ['CrossStitchBackbone', 'NDDRBackbone', 'MTANBackbone'])
+def test_channels_of_a_task_are_those_of_the_network(tiny, method: str) -> None:
+    aligned = dict(type='AlignedBackbone', backbone=RESNET, channels=7)
+    for cfg, expected in (HRNET, WIDTHS), (SEGNET, (4,)), (aligned, (7,)):
+        assert feature_channels(MODELS.build(dict(type=method, tasks=tiny.tasks, backbone=cfg))) == expected
+
+
+class Noisy(nn.Module):
+    """Weights, statistics, random numbers and modes, all of which must be left alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen = nn.Conv2d(3, 4, 1).eval()
+        self.norm = nn.BatchNorm2d(4)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        maps = self.norm(self.frozen(images)) * torch.rand(4, 1, 1)
+        return maps, torch.cat([maps, maps], dim=1)
+
+
+def test_measuring_leaves_no_trace() -> None:
+    net = Noisy()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    torch.manual_seed(3)
+    expected = torch.rand(5)
+    torch.manual_seed(3)
+    assert feature_channels(net) == (4, 8)
+    assert torch.equal(torch.rand(5), expected)
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert net.training and net.norm.training and not net.frozen.training
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_a_module_that_cannot_be_measured_is_named() -> None:
+    with pytest.raises(ValueError, match=r'Linear.*feature_channels.*in_channels'):
+        feature_channels(nn.Linear(2, 2))
+
+
+def build(tiny, **parts: Any) -> MultiTaskSegmentor:
+    model = MODELS.build(dict(type='MultiTaskSegmentor', tasks=tiny.TASKS, backbone=HRNET, **parts))
+    assert isinstance(model, MultiTaskSegmentor)
+    return model
+
+
+def test_a_head_gets_the_channels_of_the_backbone_or_of_the_neck(tiny) -> None:
+    assert build(tiny, decode_head=dict(type='MultiScaleHead')).decode_head.in_channels == list(WIDTHS)
+    neck = dict(type='SelfAttentionNeck', num_heads=1)
+    model = build(tiny, neck=neck, decode_head=dict(type='MultiScaleHead'))
+    assert [next(stage.parameters()).shape[0] for stage in model.neck.stages] == list(WIDTHS)
+    assert model.decode_head.in_channels == [2 * width for width in WIDTHS]
+    gated = build(tiny, neck=dict(type='TaskSqueezeExcitation', reduction=1), decode_head=dict(type='TaskConvHead'))
+    assert {conv.weight.shape[1] for conv in gated.decode_head.fuse.values()} == {WIDTHS[-1]}
+
+
+def test_channels_of_a_config_are_kept(tiny) -> None:
+    model = build(tiny, decode_head=dict(type='MultiScaleHead', in_channels=(1, 2)))
+    assert model.decode_head.in_channels == [1, 2]
+    with pytest.raises(ValueError, match=r'TaskConvHead: in_channels=5 .*\(5,\)'):
+        build(tiny, decode_head=dict(type='TaskConvHead', in_channels=5))
+
+
+def test_the_fast_network_is_as_wide_as_the_slow_one(tiny) -> None:
+    for fast, wanted in ({}, 7), ({'channels': 9}, 9):
+        model = tiny.video_model(
+            backbone=dict(type='AlignedBackbone', backbone=RESNET, channels=7),
+            fast_backbone=dict(type='AlignedBackbone', backbone=MOBILENET, **fast),
+        )
+        assert model.fast_backbone.feature_channels == (wanted,)
