@@ -82,8 +82,10 @@ def run(line: str, folder: str, renames: Renames, is_old: bool, args: argparse.N
     model.train()
     for i, batch in enumerate(training):
         seed_everything(args.seed + i)
-        if hasattr(model.decode_head, 'advance'):  # the schedule of a search
-            model.decode_head.advance(i / len(training))
+        for module in model.modules():
+            # In version 0.1 only the head of a search followed the training, by `advance`.
+            for method in ('on_train_progress', 'advance'):
+                getattr(module, method, lambda progress: None)(i / len(training))
         losses = model.train_step(pack(batch, with_labels=True), optimizer)
         losses['in total'] = losses.pop('loss')
         found |= {f'iteration {i}: loss {name}': torch.as_tensor(value) for name, value in losses.items()}
