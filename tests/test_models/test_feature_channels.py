@@ -110,3 +110,5 @@ def test_the_fast_network_is_as_wide_as_the_slow_one(tiny) -> None:
             fast_backbone=dict(type='AlignedBackbone', backbone=MOBILENET, **fast),
         )
         assert model.fast_backbone.feature_channels == (wanted,)
+    model = tiny.video_model(fast_backbone=dict(type='SegNet', channels=(tiny.CHANNELS, 4), depths=(1, 1)))
+    assert model.fast_backbone.feature_channels == (tiny.CHANNELS,)

@@ -46,7 +46,7 @@ class FixedHead(nn.Module):
 
 
 def supervised(tiny) -> MultiTaskSegmentor:
-    head = dict(type=DeeplySupervisedHead, in_channels=tiny.CHANNELS, channels=(10, 6))
+    head = dict(type=DeeplySupervisedHead, in_channels=(tiny.CHANNELS,), channels=(10, 6))
     return tiny.image_model(decode_head=head)
 
 
@@ -414,4 +414,4 @@ def test_it_needs_no_default_scope(tiny, monkeypatch):
     model = tiny.image_model()
     assert type(model.data_preprocessor).__name__ == 'MultiTaskDataPreprocessor'
     assert model.data_preprocessor.tasks is model.tasks
-    assert isinstance(MODELS.build(dict(type='mmmtl.TaskConvHead', tasks=model.tasks, in_channels=4)), TaskConvHead)
+    assert isinstance(MODELS.build(dict(type='mmmtl.TaskConvHead', tasks=model.tasks, in_channels=(4,))), TaskConvHead)

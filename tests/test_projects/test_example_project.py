@@ -141,7 +141,7 @@ def test_the_picture(task: Task) -> None:
 def test_tasks_share_the_trunk(project: dict[str, ModuleType]) -> None:
     tasks = build_tasks({'a': dict(type='BoundaryDetection'), 'b': dict(type='SurfaceNormals')}, 'the test')
     torch.manual_seed(0)
-    head = MODELS.build(dict(type='SharedTrunkHead', tasks=tasks, in_channels=4, channels=(6, 5), num_slots=2))
+    head = MODELS.build(dict(type='SharedTrunkHead', tasks=tasks, in_channels=(4,), channels=(6, 5), num_slots=2))
     slots = [torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3)]
 
     logits = head(slots)

@@ -111,7 +111,7 @@ def load_config(line: str, args: argparse.Namespace, order: list[str] | None) ->
     options = parser.parse_args(shlex.split(line))
     cfg = Config.fromfile(options.config)
     cfg.merge_from_dict({**options.cfg_options, **args.cfg_options})
-    names = options.tasks.split(',') if options.tasks else list(cfg.tasks)
+    names = options.tasks.split(',') if options.tasks else cfg.get('use_tasks') or list(cfg.tasks)
     if order is not None and set(order) != set(names):
         raise ValueError(f'{line}: the tasks are {names}, and were {order}')
     cfg.use_tasks = order or (sorted(names) if args.sort_tasks else names)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from mmmtl.models.backbones import feature_channels
+from mmmtl.models.backbones import AlignedBackbone, feature_channels
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
@@ -19,8 +19,8 @@ def build_backbone(cfg: dict[str, Any], task_backbone: dict[str, Any] | None, ta
 
 
 def build_fast_backbone(cfg: dict[str, Any], slow: nn.Module) -> nn.Module:
-    """Build the fast network, with the `channels` of the slow one where it takes them and the config is silent."""
-    if _lacks(cfg, 'channels'):
+    """Build the fast network; an `AlignedBackbone` without `channels` gets those of the slow one."""
+    if _kind(cfg) is AlignedBackbone and cfg.get('channels') is None:
         cfg = {**cfg, 'channels': feature_channels(slow)[-1]}
     return MODELS.build(cfg)
 
@@ -36,7 +36,8 @@ def build_reader(cfg: dict[str, Any], source: nn.Module, **given: Any) -> Any:
     Raises:
         ValueError: `in_channels` is a number; or see `feature_channels`.
     """
-    if _lacks(cfg, 'in_channels'):
+    kind = _kind(cfg)
+    if kind is not None and 'in_channels' in inspect.signature(kind).parameters and cfg.get('in_channels') is None:
         cfg = {**cfg, 'in_channels': feature_channels(source)}
     elif isinstance(number := cfg.get('in_channels'), int):
         raise ValueError(
@@ -46,7 +47,6 @@ def build_reader(cfg: dict[str, Any], source: nn.Module, **given: Any) -> Any:
     return MODELS.build({**cfg, **given})
 
 
-def _lacks(cfg: dict[str, Any], name: str) -> bool:
-    """Whether a component takes an argument that its config does not set."""
-    kind = cfg['type'] if isinstance(cfg['type'], type) else MODELS.get(cfg['type'])
-    return kind is not None and name in inspect.signature(kind).parameters and cfg.get(name) is None
+def _kind(cfg: dict[str, Any]) -> Any:
+    """Return the class or function that a config names; None if there is no such component."""
+    return MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
