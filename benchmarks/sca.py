@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from mmmtl.cli import start_clock
 from mmmtl.config import resolve
 from mmmtl.models import MultiTaskSegmentor
+from mmmtl.models.decode_heads import HeadOutput
 from mmmtl.profiling.measure import Step, peak_memory
 from mmmtl.registry import MODELS
 from mmmtl.structures import MultiTaskDataSample
@@ -92,8 +93,9 @@ def disagreement(plain: nn.Module, ours: nn.Module, images: Tensor) -> float:
     found = []
     for model in (plain, ours):
         exact = copy.deepcopy(model).double()
-        predictions = exact(images.double())
-        mean_square(predictions).backward()
+        output = exact.decode_head(exact.neck(exact.backbone(images.double())))
+        predictions = {f'{p}{name}': value for p, maps in output.predictions().items() for name, value in maps.items()}
+        mean_square(output).backward()
         grads = {name: parameter.grad for name, parameter in exact.named_parameters()}
         found.append((predictions, grads, max(g.abs().max() for g in grads.values())))
     errors = []
@@ -105,8 +107,9 @@ def disagreement(plain: nn.Module, ours: nn.Module, images: Tensor) -> float:
     return float(max(errors).detach())
 
 
-def mean_square(predictions: dict[str, Tensor]) -> Tensor:
-    return sum((value.square().mean() for value in predictions.values()), start=torch.tensor(0.0))
+def mean_square(output: HeadOutput) -> Tensor:
+    predictions = [value for maps in output.predictions().values() for value in maps.values()]
+    return sum((value.square().mean() for value in predictions), start=torch.tensor(0.0))
 
 
 def step(case: Case, scope: str, model: nn.Module, ours: MultiTaskSegmentor) -> Step:
@@ -118,21 +121,21 @@ def step(case: Case, scope: str, model: nn.Module, ours: MultiTaskSegmentor) -> 
             maps = [x.detach() for x in model.backbone(images)]
         parts = (model.neck, model.decode_head)
 
-        def predict() -> dict[str, Tensor]:
+        def predict() -> HeadOutput:
             # A backbone that learns needs the gradient of its maps.
             return model.decode_head(model.neck([x.detach().requires_grad_() for x in maps]))
     else:
         parts = (model,)
 
-        def predict() -> dict[str, Tensor]:
-            return model(images)
+        def predict() -> HeadOutput:
+            return model.decode_head(model.neck(model.backbone(images)))
 
     samples = labels(case, ours) if scope == 'training' else []
     optimizer = torch.optim.Adam([p for part in parts for p in part.parameters()], lr=1e-4, weight_decay=1e-4)
 
     def run() -> None:
-        predictions = predict()
-        loss = sum(ours.task_losses(predictions, samples).values()) if samples else mean_square(predictions)
+        output = predict()
+        loss = sum(ours.head_losses(output, samples).values()) if samples else mean_square(output)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.backbones import feature_channels
+from mmmtl.models.decode_heads import HeadOutput
 from mmmtl.registry import MODELS
 
 # Shape letters: N batch, C channels, H W size of a map, w side of a window, A heads, M tasks.
@@ -283,34 +284,35 @@ class Decoder(nn.Module):
             nn.ModuleDict({t: Head(c, out, below, **options) for t, out in tasks.items()})
             for c, below in zip(widths, coarse, strict=True)
         )
-        self.ctam = nn.ModuleList(CTAM(names, c, **options) for c in widths)
-        self.fpma = nn.ModuleList(FPMA(names, c, **options) for c in widths[1:])
-        self.csam = nn.ModuleDict({t: CSAM(widths, **options) for t in names})
-        total = sum(self.csam[names[0]].out_channels)
+        self.exchange = nn.ModuleList(CTAM(names, c, **options) for c in widths)
+        self.propagation = nn.ModuleList(FPMA(names, c, **options) for c in widths[1:])
+        self.cross_scale = nn.ModuleDict({t: CSAM(widths, **options) for t in names})
+        total = sum(self.cross_scale[names[0]].out_channels)
         self.aggregation = nn.ModuleDict({t: Aggregation(total, out, **options) for t, out in tasks.items()})
 
-    def forward(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
-        preliminary, scales, propagated = {}, [], {}
+    def forward(self, features: Sequence[Tensor]) -> HeadOutput:
+        preliminary, scales, propagated = [], [], {}
         for i in reversed(range(len(features))):
-            own = {}
+            own, early = {}, {}
             for name, head in self.heads[i].items():
                 own[name] = head(features[i], propagated.get(name))
-                preliminary[f'preliminary.{i}.{name}'] = head.predict(own[name])
-            own = self.ctam[i](own)
-            propagated = self.fpma[i - 1](own) if i else {}
+                early[name] = head.predict(own[name])
+            preliminary.insert(0, early)
+            own = self.exchange[i](own)
+            propagated = self.propagation[i - 1](own) if i else {}
             scales.insert(0, own)
         logits = {}
-        for name, csam in self.csam.items():
+        for name, csam in self.cross_scale.items():
             logits[name] = self.aggregation[name](csam([scale[name] for scale in scales]))
-        return logits | preliminary
+        return HeadOutput(logits, preliminary=preliminary)
 
 
 class PlainSCA(nn.Module):
-    """Backbone, self-attention beside it, decoder: {task: logits} of pictures (N, 3, H, W).
+    """Backbone, self-attention beside it, decoder: predictions of pictures (N, 3, H, W).
 
     Args:
         model: config of ours, from which the backbone is taken.
-        tasks: channels of each task's prediction.
+        tasks: channels of each task's prediction; concatenated sorted by name.
     """
 
     def __init__(self, model: ConfigDict, tasks: Mapping[str, int]) -> None:
@@ -319,11 +321,11 @@ class PlainSCA(nn.Module):
         self.backbone = MODELS.build(model.backbone)
         widths = feature_channels(self.backbone)
         self.neck = Neck(widths, heads=model.neck.get('num_heads', 6), mask_padding=not released)
-        self.decode_head = Decoder(tasks, [2 * width for width in widths], released=released)
+        self.decode_head = Decoder(dict(sorted(tasks.items())), [2 * width for width in widths], released=released)
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor) -> HeadOutput:
         return self.decode_head(self.neck(self.backbone(images)))
 
     def load(self, ours: MultiTaskSegmentor) -> None:
         """Take the weights of ours."""
-        self.load_state_dict({k: v for k, v in ours.state_dict().items() if not k.startswith('data_preprocessor')})
+        self.load_state_dict({k: v for k, v in ours.state_dict().items() if not k.endswith('.order.positions')})

@@ -17,6 +17,15 @@ from torch.hub import load_state_dict_from_url
 
 from mmmtl.registry import TASKS
 from mmmtl.tasks import build_tasks
+from mmmtl.tasks.order import TaskOrder
+
+RENAMED = (
+    (re.compile(r'^decode_head\.(ctam|distillation)\.'), 'decode_head.exchange.'),
+    (re.compile(r'^decode_head\.fpma\.'), 'decode_head.propagation.'),
+    (re.compile(r'^decode_head\.csam\.'), 'decode_head.cross_scale.'),
+    (re.compile(r'^decode_head\.levels\.'), 'decode_head.label_space.'),
+)
+"""Weights that had other names in version 0.1, and their names now."""
 
 
 def load_from_local(filename: str | Path, map_location: Any = None) -> dict[str, Any]:
@@ -88,7 +97,7 @@ def _without_code(checkpoint: Any) -> dict[str, Any]:
 
 def load_weights(
     model: nn.Module, checkpoint: Mapping[str, Any], *, tasks: Mapping[str, Any], partly: bool = False
-) -> Mapping[str, Tensor]:
+) -> OrderedDict[str, Tensor]:
     """Load the weights of a checkpoint into a model, if it was trained for the tasks of the model and fits it.
 
     Args:
@@ -101,12 +110,11 @@ def load_weights(
         The weights of the checkpoint under the names that they have in the model.
 
     Raises:
-        ValueError: the checkpoint is of other tasks or of another model.
+        ValueError: the checkpoint is of other tasks or of another model, or its order of tasks is needed and unknown.
     """
     if trained := trained_tasks(checkpoint):
         check_tasks(tasks, trained)
-    weights = weights_of(checkpoint)
-    # Here, before they are checked, is the place to bring weights of earlier versions into today's form.
+    weights = upgrade(weights_of(checkpoint), model, trained_order(checkpoint))
     check_weights(model, weights, partly=partly)
     fitting = copy(weights)
     for name, value in model.state_dict().items():
@@ -119,6 +127,44 @@ def load_weights(
 def trained_tasks(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configs of the tasks that a checkpoint was trained for; none for weights from elsewhere."""
     return ((checkpoint.get('meta') or {}).get('dataset_meta') or {}).get('tasks') or {}
+
+
+def trained_order(checkpoint: Mapping[str, Any]) -> list[str]:
+    """Return the tasks in the order of the model that a checkpoint was written for; none for weights from elsewhere.
+
+    Models of version 0.1 had the order of their config, and did not store it as `task_order`.
+    """
+    return list((checkpoint.get('meta') or {}).get('task_order') or trained_tasks(checkpoint))
+
+
+def upgrade(weights: OrderedDict[str, Tensor], model: nn.Module, order: Sequence[str]) -> OrderedDict[str, Tensor]:
+    """Return weights of any version in the form that this one has.
+
+    Args:
+        weights: by name, see `weights_of`.
+        model: not wrapped; it is not changed.
+        order: see `trained_order`.
+
+    Raises:
+        ValueError: the weights depend on an order of tasks that is not known.
+    """
+    upgraded = copy(weights)
+    for pattern, new in RENAMED:
+        for name in [name for name in upgraded if pattern.match(name)]:
+            upgraded[pattern.sub(new, name)] = upgraded.pop(name)
+    for name, module in model.named_modules():
+        siblings = f'{name.rpartition(".")[0]}.'
+        if not isinstance(module, TaskOrder) or len(module.sorted) == 1 or f'{name}.positions' in upgraded:
+            continue
+        if any(key.startswith(siblings) for key in upgraded):
+            positions = module.encode(order)
+            if len(positions) < len(module.sorted):
+                raise ValueError(
+                    f'the weights {siblings}* depend on the order of the tasks {module.sorted} in training, which the '
+                    "checkpoint does not tell; write it there: checkpoint['meta'] = dict(task_order=[...])"
+                )
+            upgraded[f'{name}.positions'] = positions
+    return upgraded
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> OrderedDict[str, Tensor]:

@@ -255,10 +255,12 @@ def test_its_model_learns_one_step(name: str, options: dict[str, Any], tmp_path:
     kinds = {'SemanticSegmentation': 'ce', 'SaliencyDetection': 'bce', 'EdgeDetection': 'bce'}
     expected = {f'{name}.loss_{kinds.get(type(task).__name__, "l1")}' for name, task in model.tasks.items()}
     expected |= {'align.loss_l1', 'align.loss_adversarial'} if cfg.model.get('align_loss') else set()
-    scales = dict(SCAHead=4, PADNetHead=1).get(cfg.model.decode_head.type, 0)
+    scales = dict(SCAHead=4, MTINetHead=4, PADNetHead=1).get(cfg.model.decode_head.type, 0)
     expected |= {f'preliminary.{i}.{key}' for i in range(scales) for key in expected}
     expected |= {f'distill.{t}.loss_{kind}' for t in model.tasks for kind in ('feature', 'prediction') if is_student}
-    expected |= {f'levels.{task}.loss_ce' for task in model.tasks if re.search('_label|-search', f'{name} {options}')}
+    expected |= {
+        f'label_space.{task}.loss_ce' for task in model.tasks if re.search('_label|-search', f'{name} {options}')
+    }
     expected |= {'search.loss_entropy'} if '-search' in name else set()
     assert {key for key in losses if 'loss' in key} == expected
     assert total.isfinite()

@@ -1,4 +1,4 @@
-# MTI-Net as its code has it; SCA-MTL's head, which extends it, with MTI-Net's modules.
+# MTI-Net as its code has it.
 _base_ = [
     '../_base_/models/multi-scale_hrnet18.py',
     '../_base_/datasets/nyuv2_480x640.py',
@@ -7,13 +7,9 @@ _base_ = [
 ]
 model = dict(
     decode_head=dict(
-        type='SCAHead',
-        fpma=dict(type='FPM', mask_axis='adjacent'),
-        ctam=dict(type='SpatialAttentionDistillation'),
-        csam=None,
-        fpma_source='initial',
-        fpma_entry='input',
-        hidden_channels='input',
+        type='MTINetHead',
+        propagation=dict(type='FPM', mask_axis='adjacent'),
+        exchange=dict(type='SpatialAttention'),
         # False gives the same predictions with 2.4 of 17 GMAC less.
         upsample_first=True,
     ),

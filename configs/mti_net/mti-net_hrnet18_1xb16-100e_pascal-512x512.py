@@ -6,13 +6,9 @@ _base_ = [
 ]
 model = dict(
     decode_head=dict(
-        type='SCAHead',
-        fpma=dict(type='FPM', mask_axis='adjacent'),
-        ctam=dict(type='SpatialAttentionDistillation'),
-        csam=None,
-        fpma_source='initial',
-        fpma_entry='input',
-        hidden_channels='input',
+        type='MTINetHead',
+        propagation=dict(type='FPM', mask_axis='adjacent'),
+        exchange=dict(type='SpatialAttention'),
     ),
 )
 auto_scale_lr = dict(base_batch_size=16)

@@ -6,12 +6,8 @@ _base_ = [
 ]
 model = dict(
     decode_head=dict(
-        type='SCAHead',
-        fpma=dict(type='FPM', mask_axis='adjacent'),
-        ctam=dict(type='SpatialAttentionDistillation'),
-        csam=None,
-        fpma_source='initial',
-        fpma_entry='input',
-        hidden_channels='input',
+        type='MTINetHead',
+        propagation=dict(type='FPM', mask_axis='adjacent'),
+        exchange=dict(type='SpatialAttention'),
     ),
 )

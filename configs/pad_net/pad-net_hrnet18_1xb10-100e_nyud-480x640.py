@@ -4,4 +4,4 @@ _base_ = [
     '../_base_/schedules/adam_100e.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(decode_head=dict(type='PADNetHead', distillation=dict(type='SpatialAttentionDistillation')))
+model = dict(decode_head=dict(type='PADNetHead', exchange=dict(type='SpatialAttention')))

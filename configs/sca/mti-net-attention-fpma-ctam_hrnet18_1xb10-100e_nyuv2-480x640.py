@@ -4,8 +4,8 @@ tasks = dict(semseg=dict(loss_weight=1.44), depth=dict(loss_weight=1.15))
 model = dict(
     neck=dict(type='SelfAttentionNeck', padding='zero', drop_path=0.2),
     decode_head=dict(
-        fpma=dict(type='FPMA', padding='zero'),
-        ctam=dict(type='CTAM', fusion='basic_block', shared_fusion=True, query_convs=2),
-        fpma_source='augmented',
+        propagation=dict(type='FPMA', padding='zero'),
+        exchange=dict(type='CTAM', fusion='basic_block', shared_fusion=True, query_convs=2),
+        propagated='augmented',
     ),
 )

@@ -4,6 +4,6 @@ tasks = dict(semseg=dict(loss_weight=1.44), depth=dict(loss_weight=1.15))
 model = dict(
     neck=dict(type='SelfAttentionNeck', padding='zero', drop_path=0.2),
     decode_head=dict(
-        fpma=dict(type='FPMA', padding='zero'),
+        propagation=dict(type='FPMA', padding='zero'),
     ),
 )

@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils._pytree import tree_map_only
 
 from mmmtl.models import MultiTaskSegmentor
+from mmmtl.models.decode_heads import DecodeHead
 from mmmtl.models.segmentors.frame_kinds import Core, frame_runs
 
 Optimization = Literal['fuse', 'compile']
@@ -62,8 +63,8 @@ def optimize_for_inference(
 def fold_norms(model: nn.Module) -> None:
     """Batch norm in eval mode becomes part of the convolution before it."""
     for module in model.modules():
-        if callable(fold := getattr(module, 'fold_norm', None)):
-            fold()
+        if isinstance(module, DecodeHead):
+            module.fold_norm()
     fuse_conv_bn(model)
 
 

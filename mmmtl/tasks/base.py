@@ -44,7 +44,7 @@ class Task(ABC):
     """Type of its map in the model."""
     fill: float = 0.0
     """Value of a pixel without label; maps are padded with it."""
-    num_levels: int = 2
+    label_space_size: int = 2
     """Classes of `discretize`."""
     higher_is_better: dict[str, bool]
     """Its metrics and their directions."""
@@ -99,7 +99,7 @@ class Task(ABC):
         """
 
     def discretize(self, target: Tensor) -> Tensor:
-        """The map as classes, (N, 1, H, W) int64 in 0..num_levels - 1, 255 = ignore.
+        """The map as classes, (N, 1, H, W) int64 in 0..label_space_size - 1, 255 = ignore.
 
         Methods that describe a picture by its regions need a label space of every task. The default is that of a
         binary map: whether a pixel is above one half.
@@ -109,16 +109,16 @@ class Task(ABC):
         """
         return (target > 0.5).long().masked_fill(target == self.fill, IGNORE)
 
-    def level_loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def label_space_loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """`loss_ce`, before `loss_weight`: cross-entropy with `discretize(target)`, averaged over the labelled pixels.
 
         Args:
-            logits: (N, num_levels, H, W).
+            logits: (N, label_space_size, H, W).
             target: (N, M, H, W), see `loss`.
         """
-        levels = self.discretize(target).squeeze(1)
-        total = F.cross_entropy(logits, levels, ignore_index=IGNORE, reduction='sum')
-        return {'loss_ce': total / (levels != IGNORE).sum().clamp(min=1)}
+        labels = self.discretize(target).squeeze(1)
+        total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction='sum')
+        return {'loss_ce': total / (labels != IGNORE).sum().clamp(min=1)}
 
     def imitate(self, student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
         """The loss of a student's logits against a teacher's, before `loss_weight`.

@@ -22,7 +22,7 @@ UNRESOLVED = (
 
 
 # Names that stand for something else in the keys of losses and metrics.
-TAKEN = re.compile(r'align|distill|preliminary|levels|pooled|search|stream|temporal|delta_m|offset_\d+')
+TAKEN = re.compile(r'align|distill|preliminary|label_space|pooled|search|stream|temporal|delta_m|offset_\d+')
 
 
 def build_tasks(tasks: Mapping[str, Any] | None, what: str) -> dict[str, Task]:

@@ -14,7 +14,7 @@ from mmmtl.structures import CameraChange
 
 from .base import IGNORE, Task, masked_mean, mean_map
 from .colour import colourize
-from .levels import log_levels
+from .label_space import log_bins
 
 
 @TASKS.register_module()
@@ -28,13 +28,13 @@ class DepthEstimation(Task):
 
     Temporal metrics: `warp_err` in metres, and `warp_rel_err`, relative to the mean of the two depths.
 
-    Its 40 levels are intervals of equal length in the logarithm.
+    Its label space consists of 40 intervals of equal length in the logarithm.
 
     Args:
         min_depth: nearest depth that is learnt, predicted and scored, in metres.
         max_depth: farthest.
         scale: metres per unit of the logits, positive; about the mean depth lets a fresh network start near it.
-        level_range: depths from and to which the levels reach, in metres; nearer and farther ones fall into the first
+        label_range: depths from and to which the label space reaches, in metres; others fall into its first
             and the last. By default 0.07 * `max_depth` and `max_depth`: for 10 metres, the 0.7 and 10 of ATRC.
     """
 
@@ -50,7 +50,7 @@ class DepthEstimation(Task):
     temporal_metrics = {'warp_err': False, 'warp_rel_err': False}
     primary_metric = 'abs_err'
     out_channels = 1
-    num_levels = 40
+    label_space_size = 40
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class DepthEstimation(Task):
         max_depth: float,
         min_depth: float = 1e-3,
         scale: float = 1.0,
-        level_range: tuple[float, float] | None = None,
+        label_range: tuple[float, float] | None = None,
         source: str | None = None,
         loss_weight: float = 1.0,
         primary_metric: str | None = None,
@@ -72,9 +72,9 @@ class DepthEstimation(Task):
         self.min_depth = min_depth
         self.max_depth = max_depth
         self.scale = scale
-        self.nearest, self.farthest = level_range or (0.07 * max_depth, max_depth)
+        self.nearest, self.farthest = label_range or (0.07 * max_depth, max_depth)
         if not 0 < self.nearest < self.farthest:
-            raise ValueError(f'task {name!r}: level_range needs 0 < nearest < farthest, not {level_range}')
+            raise ValueError(f'task {name!r}: label_range needs 0 < nearest < farthest, not {label_range}')
 
     def definition(self) -> dict[str, Any]:
         """The unit of the logits."""
@@ -104,8 +104,8 @@ class DepthEstimation(Task):
 
     def discretize(self, target: Tensor) -> Tensor:
         """The interval of the depth, see the class; what the loss leaves out is ignored."""
-        levels = log_levels(target, self.nearest, self.farthest, self.num_levels)
-        return levels.masked_fill(~self.valid(target), IGNORE)
+        bins = log_bins(target, self.nearest, self.farthest, self.label_space_size)
+        return bins.masked_fill(~self.valid(target), IGNORE)
 
     def decode(self, logits: Tensor) -> Tensor:
         """Metres within the task's range, (N, 1, H, W)."""

@@ -15,7 +15,7 @@ from mmmtl.structures import CameraChange
 
 from .base import IGNORE, Task, masked_mean, mean_map
 from .colour import colourize
-from .levels import log_levels
+from .label_space import log_bins
 
 
 @TASKS.register_module()
@@ -29,19 +29,20 @@ class DisparityEstimation(Task):
     Loss `loss_l1`: |scale * logits - disparity|, averaged over the pixels that have one. Metrics: `abs_err` in `unit`
     and `rel_err`; MILA's table 2 prints 100 * abs_err of the raw value.
 
-    Its 40 levels are intervals of equal length in the logarithm, from 1 / 64 of `max_disparity` to `max_disparity`.
+    Its label space consists of 40 intervals of equal length in the logarithm, from `max_disparity` / 64 to
+    `max_disparity`.
 
     Args:
         unit: 'pixel' or 'raw'.
         scale: units of disparity per unit of the logits, positive.
-        max_disparity: end of the colour scale and of the levels, in `unit`; by default 128 pixels, or the raw 0.5
+        max_disparity: end of the colour scale and of the label space, in `unit`; by default 128 pixels, or the raw 0.5
             (nearly the same).
     """
 
     higher_is_better = {'abs_err': False, 'rel_err': False}
     primary_metric = 'abs_err'
     out_channels = 1
-    num_levels = 40
+    label_space_size = 40
 
     def __init__(
         self,
@@ -88,8 +89,8 @@ class DisparityEstimation(Task):
 
     def discretize(self, target: Tensor) -> Tensor:
         """The interval of the disparity, see the class."""
-        levels = log_levels(target, self.max_disparity / 64, self.max_disparity, self.num_levels)
-        return levels.masked_fill(target <= 0, IGNORE)
+        bins = log_bins(target, self.max_disparity / 64, self.max_disparity, self.label_space_size)
+        return bins.masked_fill(target <= 0, IGNORE)
 
     def decode(self, logits: Tensor) -> Tensor:
         """Disparity >= 0, (N, 1, H, W)."""

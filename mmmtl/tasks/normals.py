@@ -13,7 +13,7 @@ from mmmtl.registry import TASKS
 from mmmtl.structures import CameraChange
 
 from .base import IGNORE, Task, masked_mean, nothing_labelled
-from .levels import half_sphere
+from .label_space import half_sphere
 
 BINS_PER_DEGREE = 100
 THRESHOLDS = (11.25, 22.5, 30.0)
@@ -32,15 +32,15 @@ class SurfaceNormals(Task):
     histogram of 0.01 degrees, so exact to half of that), and `within_11.25`, `within_22.5`, `within_30`, in percent.
     Temporal metric: `warp_err`, the mean angle in degrees; the turn of the camera is part of it.
 
-    Its 40 levels are the nearest of 40 fixed directions, even over the half sphere. (ATRC takes as many clusters of the
-    training normals, by k-means; these need no data.)
+    Its label space consists of 40 fixed directions, spread evenly over the half sphere; the nearest one counts. (ATRC
+    takes as many clusters of the training normals, by k-means; these need no data.)
     """
 
     higher_is_better = {'mean': False, 'median': False, 'within_11.25': True, 'within_22.5': True, 'within_30': True}
     primary_metric = 'mean'
     out_channels = 3
     map_channels = 3
-    num_levels = 40
+    label_space_size = 40
 
     def check(self, array: np.ndarray, where: str) -> None:
         """Refuse vectors that are neither unit nor zero, and maps that are not (H, W, 3)."""
@@ -63,7 +63,7 @@ class SurfaceNormals(Task):
 
     def discretize(self, target: Tensor) -> Tensor:
         """The nearest direction, see the class."""
-        directions = half_sphere(self.num_levels).to(target)
+        directions = half_sphere(self.label_space_size).to(target)
         # Autocast would round the products, and pixels between two directions would change sides.
         with torch.autocast(target.device.type, enabled=False):
             nearest = torch.einsum('kc,nchw->nkhw', directions, target).argmax(dim=1, keepdim=True)

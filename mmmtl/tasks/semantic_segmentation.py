@@ -61,7 +61,7 @@ class SemanticSegmentation(Task):
     ) -> None:
         super().__init__(name=name, source=source, loss_weight=loss_weight, primary_metric=primary_metric)
         self.classes, self.palette = class_list(classes, palette)
-        self.out_channels = self.num_levels = len(self.classes)
+        self.out_channels = self.label_space_size = len(self.classes)
         if self.out_channels > IGNORE:
             raise ValueError(f'task {name!r}: {self.out_channels} classes are too many, label {IGNORE} means ignore')
         if class_weights is not None and len(class_weights) != self.out_channels:

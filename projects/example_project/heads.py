@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmcv.cnn import ConvModule, build_norm_layer
-from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import nn
 
-from mmmtl.models.decode_heads import SlotConv
+from mmmtl.models.decode_heads import DecodeHead, HeadOutput, SlotConv
 from mmmtl.models.decode_heads.task_conv_head import Features
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
 
 @MODELS.register_module()
-class SharedTrunkHead(BaseModule):
+class SharedTrunkHead(DecodeHead):
     """`TaskConvHead` with one trunk for all tasks: a 3x3 and a 1x1 convolution, then a 1x1 convolution for each task.
 
     Args:
@@ -39,6 +38,7 @@ class SharedTrunkHead(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        self.feature_channels = channels[1:]
         norm_cfg = norm_cfg or dict(type='BN')
         self.fuse = SlotConv(in_channels[-1], channels[0], num_slots=num_slots)
         self.trunk = nn.Sequential(
@@ -50,9 +50,11 @@ class SharedTrunkHead(BaseModule):
             {name: nn.Conv2d(channels[1], task.out_channels, 1) for name, task in tasks.items()}
         )
 
-    def forward(self, features: Features) -> dict[str, Tensor]:
-        """{task: logits (N, task.out_channels, h, w)} of slots, shared by all tasks or {task: slots}."""
-        return {
-            name: predict(self.trunk(self.fuse(features[name] if isinstance(features, Mapping) else features)))
-            for name, predict in self.predict.items()
+    def forward(self, features: Features) -> HeadOutput:
+        """Predict all tasks from slots (N, in_channels, h, w), shared by all tasks or {task: slots}."""
+        hidden = {
+            name: self.trunk(self.fuse(features[name] if isinstance(features, Mapping) else features))
+            for name in self.predict
         }
+        logits = {name: predict(hidden[name]) for name, predict in self.predict.items()}
+        return HeadOutput(logits, {name: (map_,) for name, map_ in hidden.items()})

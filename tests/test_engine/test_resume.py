@@ -18,6 +18,7 @@ CONFIGS = ROOT / 'tests' / 'configs'
 
 # A process cannot see SIGKILL coming, even its own; and this way it comes at the same place each time.
 COMPONENTS = """
+import dataclasses
 import os
 import signal
 
@@ -47,7 +48,9 @@ class KillHook(Hook):
 @MODELS.register_module()
 class DropoutHead(TaskConvHead):
     def forward(self, features):
-        return {name: F.dropout(logits, 0.2, self.training) for name, logits in super().forward(features).items()}
+        output = super().forward(features)
+        dropped = {name: F.dropout(logits, 0.2, self.training) for name, logits in output.logits.items()}
+        return dataclasses.replace(output, logits=dropped)
 """
 
 WORKERS = {'train_dataloader.num_workers': 2, 'train_dataloader.persistent_workers': True}

@@ -69,4 +69,4 @@ def test_a_genotype_replaces_the_type_of_the_config(tmp_path: Path) -> None:
     head = build_on_meta(cfg).decode_head
     assert isinstance(head.contexts['semseg']['depth'], LabelContext)
     assert isinstance(head.contexts['depth']['depth'], LocalContext)
-    assert list(head.levels) == ['semseg']
+    assert list(head.label_space) == ['semseg']

@@ -1,4 +1,4 @@
-"""MTI-Net, which is SCA-MTL's head with other modules: propagation by hand, order of the modules, model and costs."""
+"""MTI-Net, its propagation by hand, order of the modules, model and costs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mmmtl.config import resolve
-from mmmtl.models.decode_heads import FPM, SCAHead
-from mmmtl.models.decode_heads.mti_net.fpm import task_mask
+from mmmtl.models.decode_heads import FPM, MTINetHead
+from mmmtl.models.decode_heads.feature_propagation import task_mask
 from mmmtl.profiling import build_on_meta, count_cost
 from mmmtl.registry import MODELS
 
@@ -24,10 +24,10 @@ NAMES = ('semseg', 'depth', 'normals')
 CONFIG = Path(__file__).parents[2] / 'configs' / 'mti_net' / 'mti-net_hrnet18_1xb10-100e_nyuv2-480x640.py'
 
 
-def head(tiny, names: Sequence[str] = NAMES, **changes: Any) -> SCAHead:
+def head(tiny, names: Sequence[str] = NAMES, **changes: Any) -> MTINetHead:
     cfg = Config.fromfile(CONFIG).model.decode_head.to_dict()
     cfg |= dict(tasks={name: tiny.tasks[name] for name in names}, in_channels=WIDTHS)
-    cfg['fpma']['reduction'] = 2
+    cfg['propagation']['reduction'] = 2
     return tiny.scramble(MODELS.build({**cfg, **changes})).double().eval()
 
 
@@ -82,75 +82,31 @@ def test_fpm_of_one_task_has_no_mask(tiny) -> None:
 
 @pytest.mark.parametrize('source', ['initial', 'augmented'])
 def test_the_road_through_the_head(tiny, source: str) -> None:
-    """Coarse to fine: task heads, of whose features FPM takes those before distillation; then aggregation."""
-    decoder, features = head(tiny, fpma_source=source), maps(tiny)
+    """Coarse to fine: task heads, of whose features FPM takes those before the exchange; then aggregation."""
+    decoder, features = head(tiny, propagated=source), maps(tiny)
     coarse: dict[str, Tensor] = {}
-    distilled: dict[int, dict[str, Tensor]] = {}
+    exchanged: dict[int, dict[str, Tensor]] = {}
     for i in (2, 1, 0):
         own = {}
         for name, part in decoder.heads[i].items():
             enters = [F.interpolate(coarse[name], SIZES[i], mode='bilinear')] if coarse else []
             own[name] = part.blocks(torch.cat([features[i], *enters], dim=1))
-        distilled[i] = decoder.ctam[i](own)
-        coarse = decoder.fpma[i - 1](own if source == 'initial' else distilled[i]) if i else {}
-    for name, logits in decoder(features).items():
-        scales = [F.interpolate(distilled[i][name], SIZES[0], mode='bilinear') for i in range(3)]
+        exchanged[i] = decoder.exchange[i](own)
+        coarse = decoder.propagation[i - 1](own if source == 'initial' else exchanged[i]) if i else {}
+    for name, logits in decoder(features).logits.items():
+        scales = [F.interpolate(exchanged[i][name], SIZES[0], mode='bilinear') for i in range(3)]
         part = decoder.aggregation[name]
         assert part.conv.weight.shape == (36, 36, 1, 1)
         torch.testing.assert_close(logits, part.predict(part.conv(torch.cat(scales, dim=1))))
 
 
-def test_what_propagates_matters_only_with_distillation(tiny) -> None:
-    initial, augmented = (head(tiny, ('depth', 'semseg'), fpma_source=source) for source in ('initial', 'augmented'))
-    assert (initial(maps(tiny))['depth'] - augmented(maps(tiny))['depth']).abs().max() > 1e-3
-    initial, augmented = (head(tiny, ctam=None, fpma_source=source) for source in ('initial', 'augmented'))
-    tiny.assert_same(initial(maps(tiny)), augmented(maps(tiny)), rtol=0, atol=0)
-    with pytest.raises(ValueError, match=r"fpma_source must be one of \('augmented', 'initial'\), not 'ctam'"):
-        head(tiny, fpma_source='ctam')
-
-
-def permuted_state(decoder: SCAHead, old: Sequence[str], new: Sequence[str]) -> dict[str, Tensor]:
-    """The weights of a head for the tasks in another order: FPM sees their channels in that order."""
-    state = dict(decoder.state_dict())
-    for i, width in enumerate(WIDTHS[1:]):
-        order = torch.cat([old.index(name) * width + torch.arange(width) for name in new])
-        for part in ('stage.0.conv1.conv', 'stage.0.shortcut.conv', 'fuse.conv1.conv', 'fuse.shortcut.conv'):
-            state[f'fpma.{i}.{part}.weight'] = state[f'fpma.{i}.{part}.weight'][:, order]
-        for kind in ('weight', 'bias'):
-            state[f'fpma.{i}.stage.2.{kind}'] = state[f'fpma.{i}.stage.2.{kind}'][order]
-    return state
-
-
-@pytest.mark.parametrize('new', [('depth', 'semseg'), ('normals', 'semseg', 'depth')])
-def test_tasks_permuted_are_outputs_permuted(tiny, new: Sequence[str]) -> None:
-    old = [name for name in NAMES if name in new]
-    axis = dict(fpma=dict(type='FPM', mask_axis='task'))
-    decoder, other = head(tiny, old, **axis), head(tiny, new, **axis)
-    other.load_state_dict(permuted_state(decoder, old, new))
-    expected, got = decoder(maps(tiny)), other(maps(tiny))
-    assert list(got) == list(new)
-    for name in new:
-        torch.testing.assert_close(got[name], expected[name])
-
-
-@pytest.mark.parametrize('names', [('depth',), ('semseg', 'depth'), NAMES], ids=len)
-def test_every_parameter_learns(tiny, names: Sequence[str]) -> None:
-    decoder = head(tiny, names).train()
-    out = decoder(maps(tiny))
-    assert set(out) == {f'{prefix}{n}' for prefix in ('', *(f'preliminary.{i}.' for i in range(3))) for n in names}
-    sum(value.square().mean() for value in out.values()).backward()
-    grads = {name: parameter.grad for name, parameter in decoder.named_parameters()}
-    assert not [name for name, grad in grads.items() if grad is None or not grad.isfinite().all()]
-    # A bias before a norm moves nothing.
-    silent = {name for name, grad in grads.items() if not grad.any()}
-    assert silent <= {f'aggregation.{name}.conv.bias' for name in names}
-
-
-def test_a_batch_is_its_rows(tiny) -> None:
-    decoder, features = head(tiny), maps(tiny)
-    rows = [decoder([f[i : i + 1] for f in features]) for i in range(2)]
-    for name, value in decoder(features).items():
-        torch.testing.assert_close(value, torch.cat([row[name] for row in rows]))
+def test_what_propagates_matters_only_with_an_exchange(tiny) -> None:
+    initial, augmented = (head(tiny, ('depth', 'semseg'), propagated=source) for source in ('initial', 'augmented'))
+    assert (initial(maps(tiny)).logits['depth'] - augmented(maps(tiny)).logits['depth']).abs().max() > 1e-3
+    initial, augmented = (head(tiny, exchange=None, propagated=source) for source in ('initial', 'augmented'))
+    tiny.assert_same(initial(maps(tiny)).logits, augmented(maps(tiny)).logits, rtol=0, atol=0)
+    with pytest.raises(ValueError, match=r"propagate must be one of \('augmented', 'initial'\), not 'ctam'"):
+        head(tiny, propagated='ctam')
 
 
 # The config

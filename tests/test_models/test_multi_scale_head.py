@@ -29,7 +29,7 @@ def pyramid(tiny, seed=0):
 def test_the_layers_by_hand(tiny, upsample_first):
     decoder, maps = head(tiny, upsample_first=upsample_first), pyramid(tiny)
     joined = torch.cat([maps[0], F.interpolate(maps[1], (5, 7), mode='bilinear')], dim=1)
-    for name, logits in decoder(maps).items():
+    for name, logits in decoder(maps).logits.items():
         part = decoder.aggregation[name]
         norm, _, last = part.predict
         hidden = F.batch_norm(part.conv(joined), norm.running_mean, norm.running_var, norm.weight, norm.bias)
@@ -41,8 +41,9 @@ def test_tasks_may_have_maps_of_their_own(tiny):
     decoder = head(tiny)
     maps = {name: pyramid(tiny, seed=2 * i) for i, name in enumerate(tiny.tasks)}
     found = decoder(maps)
+    assert all(found.features[name] is own for name, own in maps.items())
     for name, own in maps.items():
-        torch.testing.assert_close(found[name], decoder(own)[name], rtol=0, atol=0)
+        torch.testing.assert_close(found.logits[name], decoder(own).logits[name], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize('wrong', [slice(0, 1), slice(None, None, -1)])

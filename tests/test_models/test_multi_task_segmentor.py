@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from mmmtl.models import MultiTaskSegmentor
-from mmmtl.models.decode_heads import TaskConvHead
+from mmmtl.models.decode_heads import DecodeHead, HeadOutput, TaskConvHead
 from mmmtl.registry import MODELS
 
 LOSSES = ['semseg.loss_ce', 'depth.loss_l1', 'normals.loss_l1']
@@ -23,17 +24,17 @@ LOSSES = ['semseg.loss_ce', 'depth.loss_l1', 'normals.loss_l1']
 class DeeplySupervisedHead(TaskConvHead):
     """The plain head with preliminary predictions of two tasks."""
 
-    def __init__(self, *, tasks: Mapping[str, Any], in_channels: int, **kwargs: Any) -> None:
+    def __init__(self, *, tasks: Mapping[str, Any], in_channels: Sequence[int], **kwargs: Any) -> None:
         super().__init__(tasks=tasks, in_channels=in_channels, **kwargs)
         chosen = {name: tasks[name].out_channels for name in ('semseg', 'depth')}
-        self.early = nn.ModuleDict({name: nn.Conv2d(in_channels, width, 1) for name, width in chosen.items()})
+        self.early = nn.ModuleDict({name: nn.Conv2d(in_channels[-1], width, 1) for name, width in chosen.items()})
 
-    def forward(self, features: Any) -> dict[str, Tensor]:
-        early = {f'preliminary.0.{name}': layer(features[name][0]) for name, layer in self.early.items()}
-        return {**super().forward(features), **early}
+    def forward(self, features: Any) -> HeadOutput:
+        early = {name: layer(features[name][0]) for name, layer in self.early.items()}
+        return dataclasses.replace(super().forward(features), preliminary=[early])
 
 
-class FixedHead(nn.Module):
+class FixedHead(DecodeHead):
     """Logits that do not depend on the picture."""
 
     logits: Mapping[str, Tensor]
@@ -41,8 +42,8 @@ class FixedHead(nn.Module):
     def __init__(self, tasks: Mapping[str, Any]) -> None:
         super().__init__()
 
-    def forward(self, features: Any) -> dict[str, Tensor]:
-        return dict(self.logits)
+    def forward(self, features: Any) -> HeadOutput:
+        return HeadOutput(dict(self.logits))
 
 
 def supervised(tiny) -> MultiTaskSegmentor:
@@ -85,7 +86,7 @@ def test_permuted_tasks_permute_the_outputs(tiny):
     for order in (['normals', 'semseg', 'depth'], ['depth', 'normals', 'semseg']):
         other = tiny.image_model({name: tiny.TASKS[name] for name in order})
         other.load_state_dict(model.state_dict())
-        tiny.assert_same(other(images), {name: logits[name] for name in order}, rtol=0, atol=0)
+        tiny.assert_same(other(images), logits, rtol=0, atol=0)
         got = other(images, samples, mode='loss')
         assert [key.split('.')[0] for key in got] == order
         assert got == {key: losses[key] for key in got}
@@ -154,12 +155,14 @@ def test_each_loss_changes_the_total(tiny):
 def test_losses_are_those_of_the_resized_logits(tiny):
     model = supervised(tiny)
     images, samples = batch(tiny)
-    logits, losses = model(images), model(images, samples, mode='loss')
+    output, losses = model.decode_head(model.features(images)), model(images, samples, mode='loss')
+    predictions = {f'{prefix}{n}': value for prefix, maps in output.predictions().items() for n, value in maps.items()}
+    assert len(losses) == len(predictions)
     for key, value in losses.items():
         prediction, _, _ = key.rpartition('.')
         name = prediction.rpartition('.')[2]
         target = torch.stack([sample.gt.get(name) for sample in samples])
-        full = F.interpolate(logits[prediction].float(), tiny.SIZE, mode='bilinear')
+        full = F.interpolate(predictions[prediction].float(), tiny.SIZE, mode='bilinear')
         if name == 'semseg':
             expected = F.cross_entropy(full, target[:, 0])
         elif name == 'depth':
@@ -405,7 +408,7 @@ def test_predictions_are_decoded_logits(tiny):
 def test_without_a_neck_all_tasks_share_the_backbone_s_maps(tiny):
     model = tiny.image_model(neck=None)
     images, _ = batch(tiny)
-    tiny.assert_same(no_grad_logits(model, images), model.decode_head(model.backbone(images)))
+    tiny.assert_same(no_grad_logits(model, images), model.decode_head(model.backbone(images)).logits)
 
 
 def test_it_needs_no_default_scope(tiny, monkeypatch):

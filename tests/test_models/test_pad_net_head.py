@@ -1,4 +1,4 @@
-"""PAD-Net: distillation and head by hand, permutations of tasks, gradients, the whole model and its costs."""
+"""PAD-Net: spatial attention and head by hand, the whole model and its costs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 
 from mmmtl.config import resolve
-from mmmtl.models.decode_heads import PADNetHead, SpatialAttentionDistillation
+from mmmtl.models.decode_heads import PADNetHead, SpatialAttention
 from mmmtl.profiling import build_on_meta, count_cost
 from mmmtl.registry import MODELS
 
@@ -24,8 +24,8 @@ CONFIG = Path(__file__).parents[2] / 'configs' / 'pad_net' / 'pad-net_hrnet18_1x
 
 def head(tiny, names: Sequence[str] = NAMES, **changes) -> PADNetHead:
     tasks = {name: tiny.tasks[name] for name in names}
-    distillation = dict(type='SpatialAttentionDistillation')
-    cfg = dict(type='PADNetHead', tasks=tasks, in_channels=CHANNELS, channels=8, distillation=distillation)
+    exchange = dict(type='SpatialAttention')
+    cfg = dict(type='PADNetHead', tasks=tasks, in_channels=CHANNELS, channels=8, exchange=exchange)
     return tiny.scramble(MODELS.build({**cfg, **changes})).double().eval()
 
 
@@ -33,11 +33,11 @@ def maps(tiny, n: int = 2) -> list[torch.Tensor]:
     return [tiny.pixels(n, c, *size, seed=c) for c, size in zip(CHANNELS, SIZES, strict=True)]
 
 
-# Distillation
+# Spatial attention
 
 
-def test_distillation_by_hand() -> None:
-    module = SpatialAttentionDistillation(tasks=['a', 'b'], channels=1)
+def test_spatial_attention_by_hand() -> None:
+    module = SpatialAttention(tasks=['a', 'b'], channels=1)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             parameter.zero_()
@@ -50,8 +50,8 @@ def test_distillation_by_hand() -> None:
     assert out['b'].item() == pytest.approx(10 + 0.75 * 2 * 1, rel=1e-6)
 
 
-def test_distillation_of_three_tasks(tiny) -> None:
-    module = tiny.scramble(SpatialAttentionDistillation(tasks=NAMES, channels=4)).double()
+def test_spatial_attention_of_three_tasks(tiny) -> None:
+    module = tiny.scramble(SpatialAttention(tasks=NAMES, channels=4)).double()
     features = {name: tiny.pixels(2, 4, 5, 6, seed=i) for i, name in enumerate(NAMES)}
     out = module(features)
     state = module.state_dict()
@@ -65,8 +65,8 @@ def test_distillation_of_three_tasks(tiny) -> None:
     assert len(state) == 3 * 2 * 2, 'convolutions of its own for each pair, without bias'
 
 
-def test_distillation_of_one_task_passes_its_features(tiny) -> None:
-    module = SpatialAttentionDistillation(tasks=['a'], channels=4)
+def test_spatial_attention_of_one_task_passes_its_features(tiny) -> None:
+    module = SpatialAttention(tasks=['a'], channels=4)
     features = {'a': tiny.pixels(2, 4, 5, 6)}
     assert module(features)['a'] is features['a']
     assert not list(module.parameters())
@@ -82,52 +82,26 @@ def test_the_road_through_the_head(tiny, upsample_first: bool) -> None:
     aggregation, norm, _ = decoder.fuse
     shared = norm(aggregation.conv(joined)).relu()
     own = {name: decoder.heads[name](shared) for name in NAMES}
-    distilled = decoder.distillation(own)
-    last = decoder.task_features(features)[0]
-    for name, logits in decoder(features).items():
-        torch.testing.assert_close(logits, decoder.final[name](distilled[name]))
-        torch.testing.assert_close(last[name][0], decoder.final[name][:2](distilled[name]))
+    exchanged = decoder.exchange(own)
+    output = decoder(features)
+    last = output.features
+    for name, logits in output.logits.items():
+        torch.testing.assert_close(logits, decoder.final[name](exchanged[name]))
+        torch.testing.assert_close(last[name][0], decoder.final[name][:2](exchanged[name]))
         assert last[name][0].shape[1] == decoder.feature_channels[0]
         assert [block.layers[1].conv.weight.shape for block in decoder.heads[name]] == [(2, 2, 3, 3)] * 2
     out = decoder.train()(features)
-    assert list(out) == [*NAMES, *(f'preliminary.0.{name}' for name in NAMES)]
+    assert [list(scale) for scale in out.preliminary] == [list(NAMES)]
     shared = norm(aggregation.conv(joined)).relu()
     for name in NAMES:
         expected = decoder.preliminary[name](decoder.heads[name](shared))
-        torch.testing.assert_close(out[f'preliminary.0.{name}'], expected)
+        torch.testing.assert_close(out.preliminary[0][name], expected)
 
 
-def test_without_distillation_tasks_are_apart(tiny) -> None:
-    together, alone = head(tiny, distillation=None), head(tiny, ['depth'])
+def test_without_exchange_tasks_are_apart(tiny) -> None:
+    together, alone = head(tiny, exchange=None), head(tiny, ['depth'])
     alone.load_state_dict({key: value for key, value in together.state_dict().items() if key in alone.state_dict()})
-    torch.testing.assert_close(alone(maps(tiny))['depth'], together(maps(tiny))['depth'])
-
-
-@pytest.mark.parametrize('new', [('depth', 'semseg'), ('normals', 'semseg', 'depth')])
-def test_tasks_permuted_are_outputs_permuted(tiny, new: Sequence[str]) -> None:
-    decoder, other = head(tiny, [name for name in NAMES if name in new]), head(tiny, new)
-    other.load_state_dict(decoder.state_dict())
-    expected, got = decoder(maps(tiny)), other(maps(tiny))
-    assert list(got) == list(new)
-    for name in new:
-        torch.testing.assert_close(got[name], expected[name])
-
-
-@pytest.mark.parametrize('names', [('depth',), ('semseg', 'depth'), NAMES], ids=len)
-def test_every_parameter_learns(tiny, names: Sequence[str]) -> None:
-    decoder = head(tiny, names).train()
-    sum(value.square().mean() for value in decoder(maps(tiny)).values()).backward()
-    for name, parameter in decoder.named_parameters():
-        assert parameter.grad is not None, name
-        # A bias before a norm moves nothing.
-        assert parameter.grad.any() or name == 'fuse.0.conv.bias', name
-
-
-def test_a_batch_is_its_rows(tiny) -> None:
-    decoder, features = head(tiny), maps(tiny)
-    rows = [decoder([f[i : i + 1] for f in features]) for i in range(2)]
-    for name, value in decoder(features).items():
-        torch.testing.assert_close(value, torch.cat([row[name] for row in rows]))
+    torch.testing.assert_close(alone(maps(tiny)).logits['depth'], together(maps(tiny)).logits['depth'])
 
 
 def test_what_the_head_refuses(tiny) -> None:
@@ -150,7 +124,7 @@ def test_what_it_costs() -> None:
     assert not preliminary.at_inference
     parts = {name: cost.total(f'decode_head.{name}') for name in PADNetHead.cost_parts}
     assert {name: round(part.params / 1e6, 3) for name, part in parts.items()} == dict(
-        fuse=0.074, heads=0.423, preliminary=0.011, distillation=2.359, final=0.292
+        fuse=0.074, heads=0.423, preliminary=0.011, exchange=2.359, final=0.292
     )
     cheap = Config.fromfile(CONFIG)
     cheap.model.decode_head.upsample_first = False

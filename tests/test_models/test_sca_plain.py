@@ -61,5 +61,5 @@ def test_the_plain_model_is_the_same_function(tiny, monkeypatch, reading: str, t
     plain.load(ours)
     assert disagreement(plain, ours, images) < TOLERANCE
     with torch.no_grad():
-        ours.decode_head.ctam[0].attend['semseg']['depth'].key[0].bn.bias += 0.1
+        ours.decode_head.exchange[0].attend['semseg']['depth'].key[0].bn.bias += 0.1
     assert disagreement(plain, ours, images) > 1e3 * TOLERANCE

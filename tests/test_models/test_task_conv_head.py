@@ -60,7 +60,7 @@ def test_the_layers_by_hand(tiny):
         scaled = (x - layer.running_mean.view(shape)) / (layer.running_var.view(shape) + layer.eps).sqrt()
         return scaled * layer.weight.view(shape) + layer.bias.view(shape)
 
-    for name, logits in decoder(maps).items():
+    for name, logits in decoder(maps).logits.items():
         first, _, hidden, last = decoder.predict[name]
         x = norm(F.conv2d(torch.cat(maps, 1), decoder.fuse[name].weight, padding=1), first).relu()
         x = norm(F.conv2d(x, hidden.conv.weight), hidden.bn).relu()
@@ -68,7 +68,7 @@ def test_the_layers_by_hand(tiny):
 
 
 def test_each_task_has_its_channels_and_weights(tiny):
-    logits = head(tiny)(slots(tiny, 1))
+    logits = head(tiny)(slots(tiny, 1)).logits
     assert {name: tuple(value.shape) for name, value in logits.items()} == {
         'semseg': (2, 4, H, W),
         'depth': (2, 1, H, W),
@@ -81,9 +81,9 @@ def test_shared_maps_and_maps_for_each_task(tiny):
     decoder = head(tiny)
     maps = slots(tiny, 3)
     own = {name: (value,) for name, value in zip(tiny.tasks, maps, strict=True)}
-    logits = decoder(own)
+    logits = decoder(own).logits
     for name, value in own.items():
-        torch.testing.assert_close(logits[name], decoder(value)[name])
+        torch.testing.assert_close(logits[name], decoder(value).logits[name])
 
 
 def test_the_paper_s_widths_are_the_default(tiny):

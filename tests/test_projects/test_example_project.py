@@ -144,7 +144,7 @@ def test_tasks_share_the_trunk(project: dict[str, ModuleType]) -> None:
     head = MODELS.build(dict(type='SharedTrunkHead', tasks=tasks, in_channels=(4,), channels=(6, 5), num_slots=2))
     slots = [torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3)]
 
-    logits = head(slots)
+    logits = head(slots).logits
 
     assert {name: tuple(value.shape) for name, value in logits.items()} == {'a': (2, 1, 3, 3), 'b': (2, 3, 3, 3)}
     sum(value.sum() for value in logits.values()).backward()

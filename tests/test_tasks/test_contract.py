@@ -151,29 +151,33 @@ def test_levels_are_classes_of_the_labelled_pixels(task: Task) -> None:
     target = random_target(task, 1)
     levels = task.discretize(target)
 
-    assert 2 <= task.num_levels <= 255
+    assert 2 <= task.label_space_size <= 255
     assert levels.shape == (2, 1, 6, 7) and levels.dtype == torch.int64
     labelled = ~(target == task.fill).all(dim=1, keepdim=True)
     assert (levels[~labelled] == 255).all()
     # What the loss leaves out has no level either.
     found = set(levels[labelled].tolist()) - {255}
-    assert len(found) > 1 and found <= set(range(task.num_levels))
+    assert len(found) > 1 and found <= set(range(task.label_space_size))
     assert (task.discretize(unlabelled(task)) == 255).all()
 
 
-def test_level_loss_is_cross_entropy(task: Task) -> None:
-    logits = torch.randn(2, task.num_levels, 6, 7, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
+def test_label_space_loss_is_cross_entropy(task: Task) -> None:
+    logits = (
+        torch.randn(2, task.label_space_size, 6, 7, generator=torch.Generator().manual_seed(0))
+        .double()
+        .requires_grad_()
+    )
     target = random_target(task, 1)
     levels = task.discretize(target)[:, 0]
     labelled, holes = levels != 255, (target == task.fill).all(dim=1)
     chosen = logits.log_softmax(1).gather(1, levels.where(labelled, 0)[:, None])[:, 0]
 
-    losses = task.level_loss(logits, target)
+    losses = task.label_space_loss(logits, target)
     assert list(losses) == ['loss_ce']
     torch.testing.assert_close(losses['loss_ce'], -chosen[labelled].mean())
     (gradient,) = torch.autograd.grad(losses['loss_ce'], logits)
     assert not gradient.transpose(0, 1)[:, holes].any() and gradient.transpose(0, 1)[:, labelled].any()
-    nothing = task.level_loss(logits, unlabelled(task))['loss_ce']
+    nothing = task.label_space_loss(logits, unlabelled(task))['loss_ce']
     assert nothing.item() == 0 and nothing.requires_grad
 
 

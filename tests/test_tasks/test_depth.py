@@ -92,11 +92,11 @@ def test_levels_are_those_of_atrc_by_hand() -> None:
 
 
 def test_levels_of_another_range() -> None:
-    task = make_task(level_range=(2.0, 2.0 * 2**40))
+    task = make_task(label_range=(2.0, 2.0 * 2**40))
     # One octave each; a level includes where it begins.
     levels = task.discretize(depth_map(1.0, 2.0, 3.99, 4.0, 8.0, 10.0)[None])
 
-    assert task.num_levels == 40
+    assert task.label_space_size == 40
     assert levels.flatten().tolist() == [0, 0, 0, 1, 2, 2]
 
 
@@ -251,8 +251,8 @@ def test_draw_shows_near_bright_and_none_black() -> None:
         (dict(min_depth=0.0), r'\b0\.0\D+10\.0'),
         (dict(min_depth=10.0), r'\b10\.0\D+10\.0'),
         (dict(scale=0.0), r'scale.*\b0\.0'),
-        (dict(level_range=(5.0, 5.0)), r"task 'depth': level_range.*\(5\.0, 5\.0\)"),
-        (dict(level_range=(0.0, 5.0)), r'level_range.*\(0\.0, 5\.0\)'),
+        (dict(label_range=(5.0, 5.0)), r"task 'depth': label_range.*\(5\.0, 5\.0\)"),
+        (dict(label_range=(0.0, 5.0)), r'label_range.*\(0\.0, 5\.0\)'),
     ],
 )
 def test_impossible_arguments(kwargs: dict[str, Any], message: str) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmmtl.structures import CameraChange
 from mmmtl.tasks import SurfaceNormals, normals
-from mmmtl.tasks.levels import half_sphere
+from mmmtl.tasks.label_space import half_sphere
 
 
 def make_task(**kwargs: Any) -> SurfaceNormals:

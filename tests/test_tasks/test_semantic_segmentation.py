@@ -121,7 +121,7 @@ def test_levels_are_the_classes() -> None:
     task = make_task(class_weights=[0.5, 2.0, 0.0, 1.0])
     target = label_map([0, 3, 255])[None]
 
-    assert task.num_levels == 4
+    assert task.label_space_size == 4
     assert torch.equal(task.discretize(target), target)
 
 

@@ -12,7 +12,7 @@ import random
 import re
 import shlex
 import sys
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -73,7 +73,8 @@ def run(line: str, folder: str, renames: Renames, is_old: bool, args: argparse.N
         torch.save(shared, Path(folder, 'shared.pt'))
     else:
         for name, module in modules.items():
-            module.load_state_dict(rename_keys(shared['weights'][name], renames), strict=True)
+            weights = rename_keys(shared['weights'][name], renames)
+            module.load_state_dict(with_task_order(weights, module, shared['tasks']), strict=True)
     keys = rename_keys({name: name for name, _ in model.named_parameters()}, renames if is_old else [])
     watch = GradientNorms(model, {old: new for new, old in keys.items()})
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
@@ -88,12 +89,22 @@ def run(line: str, folder: str, renames: Renames, is_old: bool, args: argparse.N
                 getattr(module, method, lambda progress: None)(i / len(training))
         losses = model.train_step(pack(batch, with_labels=True), optimizer)
         losses['in total'] = losses.pop('loss')
+        losses = rename_keys(losses, renames if is_old else [])
         found |= {f'iteration {i}: loss {name}': torch.as_tensor(value) for name, value in losses.items()}
         found |= {f'iteration {i}: gradient norm of {name}': norm for name, norm in watch.pop().items()}
     model.eval()
     with torch.no_grad():
         found |= predict(model, last)
     return {name: value.detach().numpy() for name, value in found.items()}
+
+
+def with_task_order(weights: dict[str, Any], model: nn.Module, order: Sequence[str]) -> dict[str, Any]:
+    """Add the order in which modules concatenate tasks, where weights have none, as those of version 0.1."""
+    try:
+        from mmmtl.checkpoint import upgrade
+    except ImportError:
+        return weights
+    return upgrade(OrderedDict(weights), model, order)
 
 
 def load_config(line: str, args: argparse.Namespace, order: list[str] | None) -> Config:

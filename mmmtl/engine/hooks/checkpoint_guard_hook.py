@@ -14,7 +14,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmmtl.checkpoint import load_weights, some_names
+from mmmtl.checkpoint import load_weights, some_names, trained_order
 from mmmtl.engine.checkpoints import make_plain
 from mmmtl.engine.unwrap import unwrap
 from mmmtl.registry import HOOKS
@@ -47,6 +47,7 @@ class CheckpointGuardHook(Hook):
                 'one is untouched. Lower the learning rate, or resume from that one with gradient clipping '
                 '(optim_wrapper.clip_grad).'
             )
+        checkpoint['meta']['task_order'] = sorted(runner.cfg.model['tasks'])
         scalars = checkpoint['message_hub']['log_scalars']
         checkpoint['message_hub']['log_scalars'] = {name: _to_lists(buffer) for name, buffer in scalars.items()}
         for key in checkpoint.keys() - {'state_dict'}:
@@ -63,6 +64,12 @@ class CheckpointGuardHook(Hook):
             raise ValueError(
                 f'the checkpoint has no {sorted(absent)}, so training cannot be resumed from it; to start from its '
                 'weights, name it in load_from instead (--cfg-options load_from=...)'
+            )
+        order = trained_order(checkpoint)
+        if resumes and order != sorted(order):
+            raise ValueError(
+                f'the checkpoint is of version 0.1, whose optimizer has the tasks in the order {order}; finish the '
+                'training with that version, or start from the weights with --cfg-options load_from=...'
             )
         # mmengine builds the optimiser when training begins, and only then.
         starts_training = isinstance(runner.optim_wrapper, OptimWrapper) and not resumes

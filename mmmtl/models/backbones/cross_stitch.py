@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmmtl.models.layers import ModuleMap
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
@@ -30,7 +31,7 @@ class CrossStitchUnit(nn.Module):
 
     def __init__(self, tasks: Sequence[str], channels: int, *, alpha: float) -> None:
         super().__init__()
-        self.weight = nn.ModuleDict(
+        self.weight = ModuleMap(
             {
                 target: nn.ParameterDict(
                     {
@@ -45,7 +46,7 @@ class CrossStitchUnit(nn.Module):
     def forward(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{task: (N, C, h, w)} of the same."""
         return {
-            target: reduce(add, (weight * maps[s] for s, weight in cast(nn.ParameterDict, weights).items()))
+            target: reduce(add, (weight * maps[s] for s, weight in weights.items()))
             for target, weights in self.weight.items()
         }
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
-from mmmtl.models.layers import Bottleneck
+from mmmtl.models.layers import Bottleneck, ModuleMap, ModuleRow
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
@@ -132,14 +132,14 @@ class MTANBackbone(TaskBackbone):
             )
 
         # Of the second stage and those behind it.
-        self.passages = nn.ModuleList(
-            nn.ModuleList(passage(before, stage, branch) for branch in range(len(stage.channels)))
+        self.passages = ModuleRow(
+            ModuleRow(passage(before, stage, branch) for branch in range(len(stage.channels)))
             for before, stage in pairwise(stages)
         )
-        self.masks = nn.ModuleDict(
+        self.masks = ModuleMap(
             {
-                name: nn.ModuleList(
-                    nn.ModuleList(mask(i, branch) for branch in range(len(stage.channels)))
+                name: ModuleRow(
+                    ModuleRow(mask(i, branch) for branch in range(len(stage.channels)))
                     for i, stage in enumerate(stages)
                 )
                 for name in tasks
@@ -156,14 +156,13 @@ class MTANBackbone(TaskBackbone):
             last = stage.last(first)
             for name, masks in self.masks.items():
                 seen = first if i == 0 else self._join(i, first, attended[name][-1])
-                own = cast(list[nn.ModuleList], masks)[i]
-                attended[name].append(tuple(mask(x) * s for mask, x, s in zip(own, seen, last, strict=True)))
+                attended[name].append(tuple(mask(x) * s for mask, x, s in zip(masks[i], seen, last, strict=True)))
             shared = (stage.pool or same)(last)
         return {name: view.outputs(maps) for name, maps in attended.items()}
 
     def _join(self, index: int, first: Maps, before: Maps) -> Maps:
         """What the masks of a stage see: its maps before the last block, and the attended ones of the stage before."""
-        passages = cast(nn.ModuleList, self.passages[index - 1])
+        passages = self.passages[index - 1]
         return tuple(
             torch.cat([u, passage(before[min(branch, len(before) - 1)], u.shape[-2:])], dim=1)
             for branch, (u, passage) in enumerate(zip(first, passages, strict=False))

@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
+from mmmtl.models.layers import ModuleMap
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
 from .soft_sharing import SoftSharingBackbone, initial_share
-
-Convs = Mapping[str, nn.Conv2d]
 
 
 class NDDRUnit(nn.Module):
@@ -35,15 +34,12 @@ class NDDRUnit(nn.Module):
 
     def __init__(self, tasks: Sequence[str], channels: int, *, alpha: float, norm_cfg: dict[str, Any]) -> None:
         super().__init__()
-        self.reduce = nn.ModuleDict(
-            {
-                target: nn.ModuleDict({source: nn.Conv2d(channels, channels, 1, bias=False) for source in tasks})
-                for target in tasks
-            }
+        self.reduce = ModuleMap(
+            {t: ModuleMap({s: nn.Conv2d(channels, channels, 1, bias=False) for s in tasks}) for t in tasks}
         )
         self.norm = nn.ModuleDict({target: build_norm_layer(norm_cfg, channels)[1] for target in tasks})
         for target, convs in self.reduce.items():
-            for source, conv in cast(Convs, convs).items():
+            for source, conv in convs.items():
                 nn.init.dirac_(conv.weight)
                 with torch.no_grad():
                     conv.weight *= initial_share(source == target, len(tasks), alpha)
@@ -51,7 +47,7 @@ class NDDRUnit(nn.Module):
     def forward(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{task: (N, C, h, w)}, not negative, of {task: (N, C, h, w)}."""
         return {
-            target: self.norm[target](reduce(add, (conv(maps[s]) for s, conv in cast(Convs, convs).items()))).relu()
+            target: self.norm[target](reduce(add, (conv(maps[s]) for s, conv in convs.items()))).relu()
             for target, convs in self.reduce.items()
         }
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmmtl.models.layers import ModuleRow
 from mmmtl.registry import MODELS
 
 from .stages import BackbonePass, Maps, Stage, chain, on_map
@@ -53,10 +54,10 @@ class SegNet(BaseModule):
             return nn.Sequential(*(ConvModule(w, out_channels, 3, padding=1, norm_cfg=norm_cfg) for w in widths))
 
         before = [3, *channels[:-1]]
-        self.encoder = nn.ModuleList(map(convolutions, before, channels, depths))
+        self.encoder = ModuleRow(map(convolutions, before, channels, depths))
         # The deepest first.
         after = [channels[0], *channels[:-1]]
-        self.decoder = nn.ModuleList(map(convolutions, channels[::-1], after[::-1], depths[::-1]))
+        self.decoder = ModuleRow(map(convolutions, channels[::-1], after[::-1], depths[::-1]))
 
     def forward(self, images: Tensor) -> Maps:
         """One map (N, channels[0], H, W) of pictures (N, 3, H, W)."""
@@ -77,11 +78,12 @@ class SegNet(BaseModule):
             return (F.max_unpool2d(maps[0], places, (2, 2), output_size=size),)
 
         stages = []
-        for blocks in cast(list[nn.Sequential], self.encoder):
-            first, *rest = cast(list[ConvModule], blocks)
+        first: ConvModule
+        for blocks in self.encoder:
+            first, *rest = blocks
             width = (first.out_channels,)
             stages.append(Stage(on_map(first), chain(*map(on_map, rest)), width, width, pool=pool))
-        for blocks in cast(list[nn.Sequential], self.decoder):
-            first = cast(ConvModule, blocks[0])
+        for blocks in self.decoder:
+            first = blocks[0]
             stages.append(Stage(unpool, on_map(blocks), (first.in_channels,), (first.out_channels,), unpools=True))
         return BackbonePass(tuple(stages), lambda maps: maps[-1])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from mmengine.model import ModuleDict
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from mmmtl.models.layers import ModuleRow
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
@@ -55,8 +56,8 @@ class SoftSharingBackbone(TaskBackbone):
         some = self.networks[next(iter(tasks))]
         self.feature_channels = feature_channels(some)
         stages = split_into_stages(some).stages
-        self.units = nn.ModuleList(
-            nn.ModuleList([self.build_unit(list(tasks), width) for width in stage.channels]) for stage in stages
+        self.units = ModuleRow(
+            ModuleRow([self.build_unit(list(tasks), width) for width in stage.channels]) for stage in stages
         )
 
     @abstractmethod
@@ -70,10 +71,7 @@ class SoftSharingBackbone(TaskBackbone):
         found: dict[str, list[Maps]] = {name: [] for name in views}
         for i, units in enumerate(self.units):
             own = {name: view.stages[i](maps[name]) for name, view in views.items()}
-            mixed = [
-                unit({name: own[name][branch] for name in own})
-                for branch, unit in enumerate(cast(nn.ModuleList, units))
-            ]
+            mixed = [unit({name: own[name][branch] for name in own}) for branch, unit in enumerate(units)]
             maps = {name: tuple(branch[name] for branch in mixed) for name in own}
             for name in maps:
                 found[name].append(maps[name])

@@ -1,16 +1,16 @@
 """Decode heads: features to the logits of every task."""
 
 from .aggregation import Aggregation
-from .atrc.head import ATRCHead
-from .atrc.search_head import ATRCSearchHead
-from .mti_net.fpm import FPM
-from .mti_net.spatial_attention import SpatialAttentionDistillation
+from .atrc import ATRCHead, ATRCSearchHead
+from .base import DecodeHead, HeadOutput
+from .exchange_head import ExchangeHead
+from .mti_net import FPM, MTINetHead
 from .multi_scale_head import MultiScaleHead
-from .pad_net.head import PADNetHead
-from .sca import CSAM, CTAM, FPMA, TaskHead
-from .sca.head import SCAHead
+from .pad_net import PADNetHead
+from .sca import CSAM, CTAM, FPMA, SCAHead
+from .spatial_attention import SpatialAttention
 from .task_conv_head import SlotConv, TaskConvHead
-from .two_step_head import TwoStepHead
+from .task_head import TaskHead
 
 __all__ = [
     'CSAM',
@@ -20,12 +20,15 @@ __all__ = [
     'ATRCHead',
     'ATRCSearchHead',
     'Aggregation',
+    'DecodeHead',
+    'ExchangeHead',
+    'HeadOutput',
+    'MTINetHead',
     'MultiScaleHead',
     'PADNetHead',
     'SCAHead',
     'SlotConv',
-    'SpatialAttentionDistillation',
+    'SpatialAttention',
     'TaskConvHead',
     'TaskHead',
-    'TwoStepHead',
 ]

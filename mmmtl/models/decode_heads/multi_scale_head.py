@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor
 
+from mmmtl.models.layers import ModuleMap
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
 from .aggregation import Aggregation
+from .base import DecodeHead, HeadOutput
 
 Features = Sequence[Tensor] | Mapping[str, Sequence[Tensor]]
 
 
 @MODELS.register_module()
-class MultiScaleHead(BaseModule):
+class MultiScaleHead(DecodeHead):
     """For each task: all scales at the size of the finest, 1x1 convolution, norm, ReLU, 1x1 convolution.
 
     It is HRNet's own decoder for segmentation, once for each task: that of the single-task and multi-task baselines,
@@ -44,8 +45,8 @@ class MultiScaleHead(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.in_channels = list(in_channels)
-        self.aggregation = nn.ModuleDict(
+        self.feature_channels = self.in_channels = list(in_channels)
+        self.aggregation = ModuleMap(
             {
                 name: Aggregation(
                     in_channels,
@@ -58,8 +59,8 @@ class MultiScaleHead(BaseModule):
             }
         )
 
-    def forward(self, features: Features) -> dict[str, Tensor]:
-        """Logits (N, task.out_channels, h, w) of every task, in the size of the finest map.
+    def forward(self, features: Features) -> HeadOutput:
+        """Predict all tasks in the size of the finest map.
 
         Args:
             features: maps (N, in_channels[i], h_i, w_i), finest first, shared by all tasks or {task: maps}.
@@ -67,23 +68,10 @@ class MultiScaleHead(BaseModule):
         Raises:
             ValueError: another number of maps, or other channels, than `in_channels`.
         """
-        return self.task_logits(self.task_features(features)[0])
-
-    @property
-    def feature_channels(self) -> Sequence[int]:
-        """`in_channels`, see `TwoStepHead`."""
-        return self.in_channels
-
-    def task_features(self, features: Features) -> tuple[dict[str, Sequence[Tensor]], dict[str, Tensor]]:
-        """The maps as they came, for each task; there are no preliminary predictions."""
         own = {name: features[name] if isinstance(features, Mapping) else features for name in self.aggregation}
         for maps in own.values():
             if (found := [m.shape[1] for m in maps]) != self.in_channels:
                 raise ValueError(
                     f'maps of {found} channels for a head that was built for in_channels={self.in_channels}'
                 )
-        return own, {}
-
-    def task_logits(self, maps: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
-        """{task: (N, task.out_channels, h, w)} of the maps of each task."""
-        return {name: aggregate(maps[name]) for name, aggregate in self.aggregation.items()}
+        return HeadOutput({name: aggregate(own[name]) for name, aggregate in self.aggregation.items()}, own)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule, build_norm_layer
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from mmmtl.models.layers import ModuleMap
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
+
+from .base import DecodeHead, HeadOutput
 
 Features = Sequence[Tensor | None] | Mapping[str, Sequence[Tensor | None]]
 
@@ -46,7 +48,7 @@ class SlotConv(nn.Conv2d):
 
 
 @MODELS.register_module()
-class TaskConvHead(BaseModule):
+class TaskConvHead(DecodeHead):
     """For each task 3x3, 1x1 and 1x1 convolutions, the first over all slots.
 
     MILA: "three convolution layers with kernel size of 3x3, 1x1, and 1x1, and feature size of 512 and 256 in between".
@@ -76,8 +78,8 @@ class TaskConvHead(BaseModule):
         super().__init__(init_cfg)
         norm_cfg = norm_cfg or dict(type='BN')
         self.feature_channels = channels[1:]
-        self.fuse = nn.ModuleDict({n: SlotConv(in_channels[-1], channels[0], num_slots=num_slots) for n in tasks})
-        self.predict = nn.ModuleDict(
+        self.fuse = ModuleMap({n: SlotConv(in_channels[-1], channels[0], num_slots=num_slots) for n in tasks})
+        self.predict = ModuleMap(
             {
                 name: nn.Sequential(
                     build_norm_layer(norm_cfg, channels[0])[1],
@@ -89,26 +91,18 @@ class TaskConvHead(BaseModule):
             }
         )
 
-    def forward(self, features: Features) -> dict[str, Tensor]:
-        """{task: logits (N, task.out_channels, h, w)} of slots, shared by all tasks or {task: slots}."""
-        return self.task_logits(self.task_features(features)[0])
-
-    def task_features(self, features: Features) -> tuple[dict[str, Sequence[Tensor]], dict[str, Tensor]]:
-        """{task: the second hidden layer}, see `TwoStepHead`; there are no preliminary predictions."""
-        maps: dict[str, Sequence[Tensor]] = {}
+    def forward(self, features: Features) -> HeadOutput:
+        """Predict all tasks from slots (N, C, h, w), shared by all tasks or {task: slots}."""
+        hidden = {}
         for name, predict in self.predict.items():
             slots = features[name] if isinstance(features, Mapping) else features
-            maps[name] = (cast(nn.Sequential, predict)[:-1](self.fuse[name](slots)),)
-        return maps, {}
-
-    def task_logits(self, maps: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
-        """{task: (N, task.out_channels, h, w)} of the maps of each task."""
-        return {name: cast(nn.Sequential, predict)[-1](*maps[name]) for name, predict in self.predict.items()}
+            hidden[name] = predict[:-1](self.fuse[name](slots))
+        logits = {name: predict[-1](hidden[name]) for name, predict in self.predict.items()}
+        return HeadOutput(logits, {name: (map_,) for name, map_ in hidden.items()})
 
     def fold_norm(self) -> None:
-        """The batch norm behind the convolution of the slots becomes part of it, in eval mode."""
-        for name, predict in self.predict.items():
-            layers = cast(nn.Sequential, predict)
+        """Fold the batch norm behind the convolution of the slots into it, in eval mode."""
+        for name, layers in self.predict.items():
             if isinstance(layers[0], nn.modules.batchnorm._BatchNorm):
-                self.fuse[name] = fuse_conv_bn_eval(cast(SlotConv, self.fuse[name]), layers[0])
+                self.fuse[name] = fuse_conv_bn_eval(self.fuse[name], layers[0])
                 layers[0] = nn.Identity()

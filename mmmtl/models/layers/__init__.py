@@ -2,6 +2,7 @@
 
 from .basic_block import BasicBlock
 from .bottleneck import Bottleneck
+from .containers import ModuleMap, ModuleRow
 from .cross_attention import CrossAttention
 from .linear_attention import linear_attention
 from .squeeze_excitation import SqueezeExcitation
@@ -12,6 +13,8 @@ __all__ = [
     'BasicBlock',
     'Bottleneck',
     'CrossAttention',
+    'ModuleMap',
+    'ModuleRow',
     'Padding',
     'SqueezeExcitation',
     'SwinBlock',

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmmtl.models.layers import ModuleMap, ModuleRow
 from mmmtl.ops.precision import at_least_float32
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
@@ -68,9 +69,9 @@ class DistillationLoss(BaseModule):
         self.feature_weight = feature_weight
         self.prediction_weight = prediction_weight
         self.temperature = temperature
-        self.project = nn.ModuleDict(
+        self.project = ModuleMap(
             {
-                name: nn.ModuleList(
+                name: ModuleRow(
                     nn.Conv2d(own, other, 1) for own, other in zip(student_channels, teacher_channels, strict=True)
                 )
                 for name in (tasks if feature_weight else ())
@@ -95,9 +96,7 @@ class DistillationLoss(BaseModule):
         losses = {}
         for name, task in self.tasks.items():
             if self.feature_weight:
-                triples = zip(
-                    cast(nn.ModuleList, self.project[name]), student_features[name], teacher_features[name], strict=True
-                )
+                triples = zip(self.project[name], student_features[name], teacher_features[name], strict=True)
                 distances = [_distance(_resize(project(own), other), other) for project, own, other in triples]
                 losses[f'{name}.loss_feature'] = self.feature_weight * torch.stack(distances).mean()
             if self.prediction_weight:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -93,7 +93,7 @@ class SVCNeck(TaskMemoryNeck):
     def kernels(self, branch: str, current: Memory, source: Memory) -> Tensor:
         """Weights (N, kernel_size ** 2, h, w) that sum to 1, and are 0 for neighbours outside the image."""
         pair = torch.cat([current[f'{branch}.embedding'], source[f'{branch}.embedding']], dim=1)
-        logits = cast(Tensor, self.predict[branch](pair))
+        logits: Tensor = self.predict[branch](pair)
         height, width = logits.shape[-2:]
         inside = F.unfold(logits.new_ones(1, 1, height, width), self.kernel_size, padding=self.kernel_size // 2)
         return logits.masked_fill(inside.view(1, -1, height, width) == 0, float('-inf')).softmax(dim=1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
+from mmmtl.models.decode_heads import HeadOutput
 from mmmtl.models.necks import PropagatingNeck
 from mmmtl.structures import Logits, Memory
 from mmmtl.structures.rows import select_rows
@@ -53,10 +54,15 @@ class FrameOutput(NamedTuple):
 
 
 class ClipOutput(NamedTuple):
-    """Logits of the current frames of clips, and the fast features of those that are not key frames."""
+    """What the head makes of the current frames of clips, and the fast features of those that are not key frames."""
 
-    logits: Logits
+    head: HeadOutput
     fast_features: Tensor
+
+    @property
+    def logits(self) -> Logits:
+        """Return {task: logits} of the current frames."""
+        return self.head.logits
 
 
 class Core(NamedTuple):

@@ -14,9 +14,12 @@ from torch import Tensor
 
 from mmmtl.models.backbones import as_maps
 from mmmtl.models.data_preprocessor import pad
+from mmmtl.models.decode_heads import DecodeHead, HeadOutput
+from mmmtl.models.necks import PropagatingNeck
 from mmmtl.registry import MODELS
 from mmmtl.structures import FrameResult, Logits, Memory, MultiTaskDataSample, StreamState
 from mmmtl.tasks import Task, build_tasks
+from mmmtl.tasks.order import in_order
 
 from .build import build_backbone, build_reader
 from .frame_kinds import IMAGE, Core, FrameOutput, ReadMemories
@@ -29,22 +32,21 @@ Size = Sequence[int]
 class MultiTaskSegmentor(BaseModel):
     """Backbone, neck and decode head for any set of tasks.
 
-    Everything that concerns a task is asked of the task: out_channels, losses, decoding. The head may also return
-    preliminary predictions, as `preliminary.<i>.<task>`, which are supervised like the final ones, and predictions of a
-    task's levels (`Task.discretize`), as `levels.<task>`, which are supervised with cross-entropy. Losses of its own,
-    which are no task's, it returns from `extra_losses()`.
+    Everything that concerns a task is asked of the task: out_channels, losses, decoding. What else is supervised stands
+    in `HeadOutput`. Backbone, neck and head get the tasks sorted by name, so that weights and results do not depend on
+    the order in a config; losses and predictions keep that order.
 
     Args:
         tasks: configs of the tasks, put there by `resolve`.
         backbone: pictures (N, 3, H, W) to a tuple of maps.
-        decode_head: maps, or {task: maps}, to {task: logits}; is given `tasks`, `in_channels` unless it has them, and
-            `num_slots` where the neck has it.
+        decode_head: a `DecodeHead`; is given `tasks`, `in_channels` unless it has them, and the `num_slots` of a
+            `PropagatingNeck`.
         neck: maps to maps, or to {task: maps}; is given `tasks`, and `in_channels` unless it has them.
         task_backbone: config of a `TaskBackbone`, which is built around the backbone and gives {task: maps}.
         data_preprocessor: config of `MultiTaskDataPreprocessor`; is given `tasks`.
 
     Raises:
-        ValueError: built without tasks.
+        ValueError: built without tasks, or with a head that is no `DecodeHead`.
     """
 
     def __init__(
@@ -63,11 +65,14 @@ class MultiTaskSegmentor(BaseModel):
         # mmengine would look its type up in the default scope, which need not be ours.
         super().__init__(MODELS.build(preprocessor), init_cfg)
         self.tasks = tasks
-        self.backbone = build_backbone(backbone, task_backbone, tasks)
-        self.neck = None if neck is None else build_reader(neck, self.backbone, tasks=tasks)
-        slots = {} if self.neck is None or not hasattr(self.neck, 'num_slots') else {'num_slots': self.neck.num_slots}
+        ordered = in_order(tasks)
+        self.backbone = build_backbone(backbone, task_backbone, ordered)
+        self.neck = None if neck is None else build_reader(neck, self.backbone, tasks=ordered)
+        slots = {'num_slots': self.neck.num_slots} if isinstance(self.neck, PropagatingNeck) else {}
         source = self.backbone if self.neck is None else self.neck
-        self.decode_head = build_reader(decode_head, source, **slots, tasks=tasks)
+        self.decode_head: DecodeHead = build_reader(decode_head, source, **slots, tasks=ordered)
+        if not isinstance(self.decode_head, DecodeHead):
+            raise ValueError(f'model.decode_head must be a DecodeHead, not a {type(self.decode_head).__name__}')
         self.optimized: Core | None = None
         """A faster core, which `mmmtl.apis.optimize_for_inference` puts here."""
 
@@ -97,7 +102,7 @@ class MultiTaskSegmentor(BaseModel):
         return losses
 
     def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> Logits:
-        """{task: logits at feature resolution} and preliminary predictions."""
+        """Return {task: logits at feature resolution}."""
         return self.core.frames(inputs).logits
 
     def step(self, frames: Tensor, state: StreamState | None = None) -> FrameResult:
@@ -123,7 +128,7 @@ class MultiTaskSegmentor(BaseModel):
         self, frames: Tensor, key: Memory | None = None, non_key: Memory | None = None, *, is_key: bool = True
     ) -> FrameOutput:
         """Compute frames of one kind, see `VideoMultiTaskSegmentor`; to an image model all are of one kind."""
-        return FrameOutput(self.decode_head(self.features(frames)), {})
+        return FrameOutput(self.decode_head(self.features(frames)).logits, {})
 
     @property
     def frame_kinds(self) -> tuple[str, ...]:
@@ -146,12 +151,8 @@ class MultiTaskSegmentor(BaseModel):
         return maps if self.neck is None else self.neck(maps)
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
-        """`<task>.loss_<name>` and `preliminary.<i>.<task>.loss_<name>`, times the task's `loss_weight`.
-
-        And those that the head has of its own.
-        """
-        losses = self.task_losses(self.logits(inputs, data_samples), data_samples)
-        return losses | getattr(self.decode_head, 'extra_losses', dict)()
+        """Return the losses by name, see `head_losses`."""
+        return self.head_losses(self.decode_head(self.features(inputs)), data_samples)
 
     def predict(self, inputs: Tensor, data_samples: Samples) -> list[MultiTaskDataSample]:
         """The samples with `pred`, see `complete`."""
@@ -196,17 +197,23 @@ class MultiTaskSegmentor(BaseModel):
             maps.set_field(task.decode(full)[0], name)
         return maps
 
-    def task_losses(self, logits: Logits, data_samples: Samples) -> dict[str, Tensor]:
-        """Losses of every prediction of a task; one that no sample has gives zeros tied to the graph."""
-        losses = {}
-        for key, prediction in logits.items():
-            task = self.tasks[key.rpartition('.')[2]]
-            target = stack_targets(task, data_samples, prediction.device)
-            resized = F.interpolate(prediction.float(), target.shape[-2:], mode='bilinear')
-            loss = task.level_loss if key.startswith('levels.') else task.loss
-            for name, value in loss(resized, target).items():
-                losses[f'{key}.{name}'] = task.loss_weight * value
-        return losses
+    def head_losses(self, output: HeadOutput, data_samples: Samples) -> dict[str, Tensor]:
+        """Return the losses of all that a head predicts, times the `loss_weight` of the task, and its own losses.
+
+        They are `<task>.loss_<name>`, `preliminary.<i>.<task>.loss_<name>` and `label_space.<task>.loss_ce`. A task
+        that no sample has gives zeros tied to the graph.
+        """
+        losses: dict[str, Tensor] = {}
+        for prefix, predictions in {**output.predictions(), 'label_space.': output.label_space}.items():
+            for name, task in self.tasks.items():
+                if name not in predictions:
+                    continue
+                target = stack_targets(task, data_samples, predictions[name].device)
+                resized = F.interpolate(predictions[name].float(), target.shape[-2:], mode='bilinear')
+                loss = task.label_space_loss if predictions is output.label_space else task.loss
+                found = loss(resized, target).items()
+                losses |= {f'{prefix}{name}.{kind}': task.loss_weight * value for kind, value in found}
+        return losses | output.losses
 
 
 def stack_targets(task: Task, samples: Samples, device: torch.device) -> Tensor:

@@ -10,9 +10,9 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
 from mmmtl.checkpoint import load_weights
-from mmmtl.models.decode_heads.two_step_head import TwoStepHead
 from mmmtl.models.training_observer import TrainingObserver
 from mmmtl.registry import MODELS
+from mmmtl.tasks.order import in_order
 
 from .multi_task_segmentor import MultiTaskSegmentor, Samples
 
@@ -38,10 +38,10 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
         teacher: see `Teacher`.
         distillation: config of `DistillationLoss`; is given `tasks` and the channels of both heads.
         backbone: see `MultiTaskSegmentor`, as `tasks`, `neck`, `task_backbone` and `data_preprocessor`.
-        decode_head: likewise; it and the teacher's must be a `TwoStepHead`.
+        decode_head: likewise.
 
     Raises:
-        ValueError: the teacher is no image model, a head is not open to losses, or their features do not match.
+        ValueError: the teacher is no image model, or the features of the two heads do not match.
     """
 
     def __init__(
@@ -72,11 +72,9 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
         # In a tuple, so that it does not become a child.
         self._teacher: tuple[MultiTaskSegmentor, ...] = ()
         with torch.device('meta'):
-            theirs = _open_head(self.new_teacher(), 'model.teacher.model')
-        channels = dict(
-            student_channels=_open_head(self, 'model').feature_channels, teacher_channels=theirs.feature_channels
-        )
-        self.distillation = MODELS.build({**distillation, **channels, 'tasks': self.tasks})
+            theirs = self.new_teacher().decode_head.feature_channels
+        channels = dict(student_channels=self.decode_head.feature_channels, teacher_channels=theirs)
+        self.distillation = MODELS.build({**distillation, **channels, 'tasks': in_order(self.tasks)})
 
     def new_teacher(self) -> MultiTaskSegmentor:
         """A teacher without its weights."""
@@ -121,11 +119,11 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
                 'the student has no teacher yet: train through mmmtl.engine.build_runner(cfg), which reads '
                 'model.teacher.checkpoint, or call model.set_teacher(teacher)'
             )
-        features, logits, preliminary = _two_steps(self, inputs)
+        output = self.decode_head(self.features(inputs))
         with torch.no_grad():
-            their_features, their_logits, _ = _two_steps(self._teacher[0], inputs)
-        losses = self.task_losses(logits | preliminary, data_samples)
-        imitated = self.distillation(features, logits, their_features, their_logits)
+            theirs = self._teacher[0].decode_head(self._teacher[0].features(inputs))
+        losses = self.head_losses(output, data_samples)
+        imitated = self.distillation(output.features, output.logits, theirs.features, theirs.logits)
         return losses | {f'distill.{name}': value for name, value in imitated.items()}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> StudentSegmentor:
@@ -133,20 +131,3 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
         for teacher in self._teacher:
             teacher._apply(fn, recurse)
         return super()._apply(fn, recurse)
-
-
-def _open_head(model: MultiTaskSegmentor, where: str) -> TwoStepHead:
-    head = model.decode_head
-    if not isinstance(head, TwoStepHead):
-        raise ValueError(
-            f'{where}.decode_head: distillation needs the features that a head predicts from, and '
-            f'{type(head).__name__} has no `task_features` and `task_logits` (see TwoStepHead), as SCAHead, '
-            'MultiScaleHead and TaskConvHead have'
-        )
-    return head
-
-
-def _two_steps(model: MultiTaskSegmentor, inputs: Tensor) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
-    """Features, logits and preliminary predictions."""
-    features, preliminary = model.decode_head.task_features(model.features(inputs))
-    return features, model.decode_head.task_logits(features), preliminary

@@ -10,6 +10,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 
 from mmmtl.models.backbones import as_maps
+from mmmtl.models.decode_heads import HeadOutput
 from mmmtl.models.necks import PropagatingNeck
 from mmmtl.registry import MODELS
 from mmmtl.structures import FrameResult, Logits, Memory, StreamState
@@ -86,13 +87,13 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         self.key_frame_policy: KeyFramePolicy = MODELS.build(key_frame_policy)
 
     def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> Logits:
-        """{task: logits of the current frames} of clips (N, 3, 3, H, W), and preliminary predictions."""
+        """Return {task: logits of the current frames} of clips (N, 3, 3, H, W)."""
         return self._clips(inputs, data_samples or []).logits
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
         """Losses of the tasks, and `align.<name>` of the current frames that are not key frames."""
-        logits, fast_features = self._clips(inputs, data_samples)
-        losses = self.task_losses(logits, data_samples)
+        output, fast_features = self._clips(inputs, data_samples)
+        losses = self.head_losses(output, data_samples)
         if self.align_loss is not None:
             rows = [row for row, sample in enumerate(data_samples) if sample.offset]
             slow_features = self._slow_to_align(inputs[rows, CURRENT]) if rows else fast_features
@@ -156,7 +157,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
             is_key: whether they are key frames.
         """
         current = self.neck.remember(self._slow(frames) if is_key else self._fast(frames), frames)
-        return FrameOutput(self.decode_head(self.neck(current, key, non_key)), current)
+        return FrameOutput(self.decode_head(self.neck(current, key, non_key)).logits, current)
 
     def clip_logits(self, clips: Tensor, samples: Samples) -> ClipOutput:
         """Compute the current frames of clips (N, 3, 3, H, W)."""
@@ -211,20 +212,20 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         assert self.core.clips is not None
         return self.core.clips(clips, samples)
 
-    def _decode_batch(self, current: Memory, memories: Memories, kinds: Sequence[FrameKind]) -> Logits:
+    def _decode_batch(self, current: Memory, memories: Memories, kinds: Sequence[FrameKind]) -> HeadOutput:
         """Decode all rows at once, missing slots as zeros: batch norm in training needs it."""
         slots = self.neck(current, *memories)
         flags = (None, [kind.reads_key for kind in kinds], [kind.reads_non_key for kind in kinds])
         return self.decode_head({task: mask_slots(maps, flags[: self.neck.num_slots]) for task, maps in slots.items()})
 
-    def _decode_rows(self, current: Memory, memories: Memories, kinds: Sequence[FrameKind]) -> Logits:
+    def _decode_rows(self, current: Memory, memories: Memories, kinds: Sequence[FrameKind]) -> HeadOutput:
         """Decode rows of one kind together, without the slots that they miss: the same numbers for less work."""
         groups = group_rows(kinds)
         parts = [
-            self.decode_head(self.neck(select_rows(current, rows), *memories.read_by(kind, rows)))
+            self.decode_head(self.neck(select_rows(current, rows), *memories.read_by(kind, rows))).logits
             for kind, rows in groups.items()
         ]
-        return join_rows(parts, list(groups.values()))
+        return HeadOutput(join_rows(parts, list(groups.values())))
 
     def _slow(self, frames: Tensor) -> Tensor:
         return as_maps(self.backbone(frames))[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from mmcv.cnn import ConvModule
@@ -14,7 +14,14 @@ from mmmtl.models.layers.linear_attention import full_precision
 from mmmtl.ops import local_attention
 from mmmtl.ops.precision import at_least_float32
 
-# Shape letters: N batch, C channels of the features, D of the attention, H W the map, K regions (levels of a task).
+# Shape letters: N batch, C channels of the features, D of the attention, H W the map, K regions: the classes of a task.
+
+
+class TaskMaps(NamedTuple):
+    """What a context sees of a task: features (N, C, H, W), and logits (N, K, H, W) in its label space if needed."""
+
+    features: Tensor
+    label_space: Tensor | None = None
 
 
 class Context(nn.Module, ABC):
@@ -49,21 +56,8 @@ class Context(nn.Module, ABC):
                 nn.init.xavier_uniform_(module.weight)
 
     @abstractmethod
-    def forward(
-        self,
-        target: Tensor,
-        source: Tensor,
-        target_levels: Tensor | None = None,
-        source_levels: Tensor | None = None,
-    ) -> Tensor:
-        """(N, D, H, W).
-
-        Args:
-            target: (N, C, H, W), features of the target task.
-            source: (N, C, H, W), of the source task.
-            target_levels: (N, K, H, W), logits of the levels of the target task, where a context needs them.
-            source_levels: of the source task; its K may differ.
-        """
+    def forward(self, target: TaskMaps, source: TaskMaps) -> Tensor:
+        """Return (N, D, H, W), what the target task gathers from the source task; the K of the two may differ."""
 
 
 class GlobalContext(Context):
@@ -76,16 +70,11 @@ class GlobalContext(Context):
         for projection in (self.query, self.key):
             projection[-1].activate = nn.Softplus()
 
-    def forward(
-        self,
-        target: Tensor,
-        source: Tensor,
-        target_levels: Tensor | None = None,
-        source_levels: Tensor | None = None,
-    ) -> Tensor:
-        """See `Context`; the levels have no effect."""
-        query, key, value = (map_.flatten(2) for map_ in (self.query(target), self.key(source), self.value(source)))
-        return linear_attention(query, key, value).unflatten(2, target.shape[2:])
+    def forward(self, target: TaskMaps, source: TaskMaps) -> Tensor:
+        """Return what `Context` says; label spaces have no effect."""
+        maps = self.query(target.features), self.key(source.features), self.value(source.features)
+        query, key, value = (map_.flatten(2) for map_ in maps)
+        return linear_attention(query, key, value).unflatten(2, target.features.shape[2:])
 
 
 class LocalContext(Context):
@@ -96,15 +85,9 @@ class LocalContext(Context):
 
     window = 9
 
-    def forward(
-        self,
-        target: Tensor,
-        source: Tensor,
-        target_levels: Tensor | None = None,
-        source_levels: Tensor | None = None,
-    ) -> Tensor:
-        """See `Context`; the levels have no effect."""
-        query, key, value = self.query(target), self.key(source), self.value(source)
+    def forward(self, target: TaskMaps, source: TaskMaps) -> Tensor:
+        """Return what `Context` says; label spaces have no effect."""
+        query, key, value = self.query(target.features), self.key(source.features), self.value(source.features)
         scale = query.shape[1] ** -0.5
         return local_attention(query, key, value, window=self.window, scale=scale, border='zero')
 
@@ -112,10 +95,10 @@ class LocalContext(Context):
 class LabelContext(Context):
     """Softmax attention of each pixel over regions of the source, with logits divided by sqrt(D).
 
-    The regions are those of the levels of a task: T-label context takes the target's, S-label context the source's.
+    The regions are the classes of a label space: T-label context takes the target's, S-label context the source's.
 
     Args:
-        labels: whose levels, 'target' or 'source'.
+        labels: whose label space, 'target' or 'source'.
     """
 
     def __init__(
@@ -130,39 +113,37 @@ class LabelContext(Context):
         super().__init__(in_channels, channels, norm_cfg=norm_cfg, affine_value=affine_value)
         self.labels = labels
 
-    def forward(
-        self,
-        target: Tensor,
-        source: Tensor,
-        target_levels: Tensor | None = None,
-        source_levels: Tensor | None = None,
-    ) -> Tensor:
-        """See `Context`."""
-        levels = target_levels if self.labels == 'target' else source_levels
-        assert levels is not None, f'{self.labels} levels are missing'
-        regions = region_descriptors(source, levels).unsqueeze(3)
-        query, key, value = (map_.flatten(2) for map_ in (self.query(target), self.key(regions), self.value(regions)))
+    def forward(self, target: TaskMaps, source: TaskMaps) -> Tensor:
+        """Return what `Context` says."""
+        labels = (target if self.labels == 'target' else source).label_space
+        assert labels is not None, f'the label space of the {self.labels} task is missing'
+        regions = region_descriptors(source.features, labels).unsqueeze(3)
+        maps = self.query(target.features), self.key(regions), self.value(regions)
+        query, key, value = (map_.flatten(2) for map_ in maps)
         weights = torch.bmm(query.transpose(1, 2) * query.shape[1] ** -0.5, key).softmax(dim=2)  # (N, H * W, K)
-        return torch.bmm(value, weights.to(value.dtype).transpose(1, 2)).unflatten(2, target.shape[2:])
+        return torch.bmm(value, weights.to(value.dtype).transpose(1, 2)).unflatten(2, target.features.shape[2:])
 
 
-def region_descriptors(features: Tensor, levels: Tensor) -> Tensor:
-    """Mean features of each region, weighted by how much each pixel belongs to it: (N, C, K), dtype of `features`.
+def region_descriptors(features: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean features of each region, weighted by how much each pixel belongs to it.
 
-    out[:, c, k] = sum_p softmax_p(levels[:, k, p]) features[:, c, p]
+    out[:, c, k] = sum_p softmax_p(labels[:, k, p]) features[:, c, p]
 
     Softmax (over the pixels) and sum are float32 at least, also under autocast: thousands of small weights lose their
     digits in less.
 
     Args:
         features: (N, C, H, W).
-        levels: (N, K, H, W), logits.
+        labels: (N, K, H, W), logits.
+
+    Returns:
+        (N, C, K), dtype of `features`.
 
     Reference: Yuan et al., Object-Contextual Representations for Semantic Segmentation, ECCV 2020, section 3.2.
     """
     dtype = at_least_float32(features)
     with full_precision(features.device.type):
-        weights = levels.to(dtype).flatten(2).softmax(dim=2)
+        weights = labels.to(dtype).flatten(2).softmax(dim=2)
         return torch.bmm(features.to(dtype).flatten(2), weights.transpose(1, 2)).to(features.dtype)
 
 
@@ -174,7 +155,7 @@ def build_context(
     norm_cfg: dict[str, Any] | None = None,
     affine_value: bool = True,
 ) -> Context:
-    """The context of a type of `CONTEXTS` other than 'none'."""
+    """Return the context of a type of `CONTEXTS` other than 'none'."""
     if kind == 'global':
         return GlobalContext(in_channels, channels, norm_cfg=norm_cfg, affine_value=affine_value)
     if kind == 'local':

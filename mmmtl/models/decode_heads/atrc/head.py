@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmmtl.models.layers import ModuleMap
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
+from mmmtl.tasks.order import TaskOrder
 
 from ..aggregation import resize
-from .context import build_context
+from ..base import DecodeHead, HeadOutput
+from .context import TaskMaps, build_context
 from .fusion import ContextFusion
 from .genotype import label_tasks, read_genotype
 
 
 @MODELS.register_module()
-class ATRCHead(BaseModule):
+class ATRCHead(DecodeHead):
     """Task features of all scales, contexts between every pair of tasks, fusion and prediction for each task.
 
     The maps are upsampled to the finest and concatenated. From them a 3x3 convolution makes the features of each task.
@@ -28,15 +30,15 @@ class ATRCHead(BaseModule):
     the source: over all pixels ('global'), over a 9x9 window ('local'), or over regions of the label space of the
     target ('target_label', T-label in the paper) or the source ('source_label', S-label); 'none' leaves the pair out.
 
-    The label space of a task is that of its levels (`Task.discretize`): classes, or intervals of its values. Tasks
-    whose levels a context needs have an auxiliary prediction of them, `levels.<task>`, learnt with cross-entropy and
-    the weight of the task; as in the code it reads the shared maps without a gradient to them.
+    The label space of a task consists of classes, or of intervals of its values (`Task.discretize`). A task whose label
+    space a context needs has an auxiliary prediction in it, learnt with cross-entropy and the weight of the task; as in
+    the code it reads the shared maps without a gradient to them.
 
     Which type each pair has is the genotype that the paper searches (`ATRCSearchHead`). 'global' for all pairs, the
     default, is one of its fixed baselines.
 
     Of the widths and layers, those that the paper does not give are its code's. Ours: any size of maps; padding of a
-    batch counts in the regions like other pixels; the levels of binary tasks are learnt without balancing.
+    batch counts in the regions like other pixels; the classes of binary tasks are learnt without balancing.
 
     Args:
         tasks: given by the segmentor.
@@ -53,8 +55,7 @@ class ATRCHead(BaseModule):
     Reference: Bruggemann et al., Exploring Relational Context for Multi-Task Dense Prediction, ICCV 2021, section 3.
     """
 
-    cost_parts: ClassVar[tuple[str, ...]] = ('heads', 'levels', 'contexts', 'fusion', 'predict')
-    """Children that tools count for themselves."""
+    cost_parts: ClassVar[tuple[str, ...]] = ('heads', 'label_space', 'contexts', 'fusion', 'predict')
 
     def __init__(
         self,
@@ -75,20 +76,20 @@ class ATRCHead(BaseModule):
         channels = channels or width // 4
         attended = context_channels or channels // 2
         genotype = read_genotype(contexts, tasks)
-        self.heads = nn.ModuleDict(
-            {name: ConvModule(width, channels, 3, padding=1, norm_cfg=norm_cfg) for name in tasks}
-        )
-        self.levels = nn.ModuleDict(
+        self.feature_channels = (channels,)
+        self.order = TaskOrder(tasks)
+        self.heads = ModuleMap({n: ConvModule(width, channels, 3, padding=1, norm_cfg=norm_cfg) for n in tasks})
+        self.label_space = ModuleMap(
             {
                 name: nn.Sequential(
-                    ConvModule(width, width, 1, norm_cfg=norm_cfg), nn.Conv2d(width, tasks[name].num_levels, 1)
+                    ConvModule(width, width, 1, norm_cfg=norm_cfg), nn.Conv2d(width, tasks[name].label_space_size, 1)
                 )
                 for name in label_tasks(genotype)
             }
         )
-        self.contexts = nn.ModuleDict(
+        self.contexts: ModuleMap[ModuleMap[Any]] = ModuleMap(
             {
-                target: nn.ModuleDict(
+                target: ModuleMap(
                     {
                         source: build_context(kind, channels, attended, norm_cfg=norm_cfg)
                         for source, kind in sources.items()
@@ -98,24 +99,18 @@ class ATRCHead(BaseModule):
                 for target, sources in genotype.items()
             }
         )
-        self.fusion = nn.ModuleDict(
+        self.fusion = ModuleMap(
             {
                 name: ContextFusion(
-                    channels,
-                    attended,
-                    num_contexts=len(cast(nn.ModuleDict, self.contexts[name])),
-                    dropout=dropout,
-                    norm_cfg=norm_cfg,
+                    channels, attended, num_contexts=len(self.contexts[name]), dropout=dropout, norm_cfg=norm_cfg
                 )
                 for name in tasks
             }
         )
-        self.predict = nn.ModuleDict({name: nn.Conv2d(channels, task.out_channels, 1) for name, task in tasks.items()})
+        self.predict = ModuleMap({name: nn.Conv2d(channels, task.out_channels, 1) for name, task in tasks.items()})
 
-    def forward(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Logits (N, task.out_channels, h, w) of every task, in the size of the finest map.
-
-        In training also those of the levels that contexts need, `levels.<task>` (N, task.num_levels, h, w).
+    def forward(self, features: Sequence[Tensor]) -> HeadOutput:
+        """Predict all tasks in the size of the finest map, and in training the label spaces that contexts need.
 
         Args:
             features: maps (N, in_channels[i], h_i, w_i) shared by all tasks, finest first.
@@ -126,14 +121,13 @@ class ATRCHead(BaseModule):
         if len(features) != self.num_maps:
             raise ValueError(f'{len(features)} maps for a head that was built for {self.num_maps} (in_channels)')
         shared = torch.cat([resize(map_, features[0].shape[-2:]) for map_ in features], dim=1)
-        own = {name: head(shared) for name, head in self.heads.items()}
-        levels = {name: predict(shared.detach()) for name, predict in self.levels.items()}
-        logits = {}
+        labels = {name: predict(shared.detach()) for name, predict in self.label_space.items()}
+        own = {name: TaskMaps(head(shared), labels.get(name)) for name, head in self.heads.items()}
+        fused = {}
         for target, fuse in self.fusion.items():
-            blocks = cast(nn.ModuleDict, self.contexts[target])
-            found = [
-                context(own[target], own[source], levels.get(target), levels.get(source))
-                for source, context in blocks.items()
-            ]
-            logits[target] = self.predict[target](fuse(own[target], found))
-        return logits | ({f'levels.{name}': value for name, value in levels.items()} if self.training else {})
+            contexts = self.contexts[target]
+            found = [contexts[source](own[target], own[source]) for source in self.order if source in contexts]
+            fused[target] = fuse(own[target].features, found)
+        logits = {name: predict(fused[name]) for name, predict in self.predict.items()}
+        maps = {name: (map_,) for name, map_ in fused.items()}
+        return HeadOutput(logits, maps, label_space=labels if self.training else {})

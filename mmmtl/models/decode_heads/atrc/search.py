@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .context import build_context
+from mmmtl.models.layers import ModuleMap
+
+from .context import Context, TaskMaps, build_context
 
 
 def entropy(alpha: Tensor) -> Tensor:
@@ -51,7 +53,7 @@ class ContextChoice(nn.Module):
         self.kinds = tuple(kinds)
         self.channels = channels
         self.temperature = 1.0
-        self.candidates = nn.ModuleDict(
+        self.candidates: ModuleMap[Context] = ModuleMap(
             {
                 kind: build_context(kind, in_channels, channels, norm_cfg=norm_cfg, affine_value=False)
                 for kind in kinds
@@ -83,21 +85,15 @@ class ContextChoice(nn.Module):
         """Of the choice; it teaches alpha until the pair is decided."""
         return entropy(self.alpha.detach() if self.decided else self.alpha)
 
-    def forward(
-        self,
-        target: Tensor,
-        source: Tensor,
-        target_levels: Tensor | None = None,
-        source_levels: Tensor | None = None,
-    ) -> Tensor:
-        """(N, D, H, W), see `Context`."""
+    def forward(self, target: TaskMaps, source: TaskMaps) -> Tensor:
+        """Return (N, D, H, W), see `Context`."""
         weights: dict[str, Tensor | float] = {}
         if self.training and not self.decided:
             weights.update(zip(self.kinds, F.gumbel_softmax(self.alpha, self.temperature), strict=True))
         else:
             weights[self.chosen] = 1.0
-        found = target.new_zeros(target.shape[0], self.channels, *target.shape[2:])
+        found = target.features.new_zeros(len(target.features), self.channels, *target.features.shape[2:])
         for kind, weight in weights.items():
             if kind != 'none':
-                found = found + weight * self.candidates[kind](target, source, target_levels, source_levels)
+                found = found + weight * self.candidates[kind](target, source)
         return found

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmmtl.models.training_observer import TrainingObserver
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
-from .context import Context
+from ..base import HeadOutput
 from .genotype import CONTEXTS, Genotype
 from .head import ATRCHead
 from .search import ContextChoice
@@ -53,7 +54,7 @@ class ATRCSearchHead(ATRCHead, TrainingObserver):
         lead: float = 0.3,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        # What T-label contexts need is what the search needs: levels of every task, and a place for every pair.
+        # As T-label contexts, the search needs the label space of every task, and a place for every pair.
         super().__init__(
             tasks=tasks,
             in_channels=in_channels,
@@ -70,18 +71,17 @@ class ATRCSearchHead(ATRCHead, TrainingObserver):
         self.entropy_weight = entropy_weight
         self.lead = lead
         for target in tasks:
-            row = cast(nn.ModuleDict, self.contexts[target])
+            row = self.contexts[target]
             for source in tasks:
                 kinds = [kind for kind in CONTEXTS if (target, kind) != (source, 'source_label')]
-                value: Any = cast(Context, row[source]).value[0]
+                value = row[source].value[0]
                 row[source] = ContextChoice(kinds, value.in_channels, value.out_channels, norm_cfg=norm_cfg)
         self.on_train_progress(0.0)
 
     @property
     def choices(self) -> dict[tuple[str, str], ContextChoice]:
         """By target and source task."""
-        pairs = [(target, source) for target in self.contexts for source in self.contexts]
-        return {(t, s): cast(ContextChoice, self.get_submodule(f'contexts.{t}.{s}')) for t, s in pairs}
+        return {(target, source): choice for target, row in self.contexts.items() for source, choice in row.items()}
 
     @torch.no_grad()
     def on_train_progress(self, progress: float) -> None:
@@ -95,8 +95,13 @@ class ATRCSearchHead(ATRCHead, TrainingObserver):
         """Return the genotype."""
         return {'genotype': self.genotype()}
 
-    def extra_losses(self) -> dict[str, Tensor]:
-        """`search.loss_entropy`, and for the log `search.entropy` (nats) and `search.open`, the share of open pairs."""
+    def forward(self, features: Sequence[Tensor]) -> HeadOutput:
+        """Predict as `ATRCHead` does, in training with the loss of the entropy."""
+        output = super().forward(features)
+        return replace(output, losses=self.entropy_losses()) if self.training else output
+
+    def entropy_losses(self) -> dict[str, Tensor]:
+        """Return `search.loss_entropy`, and for the log `search.entropy` (nats) and `search.open`, the open share."""
         choices = self.choices.values()
         mean = torch.stack([choice.entropy() for choice in choices]).mean()
         loss, decided = self.entropy_weight_now * mean, torch.stack([choice.decided for choice in choices])

@@ -1,6 +1,6 @@
-"""MTI-Net's parts of a decoder."""
+"""MTI-Net's decoder and its feature propagation."""
 
 from .fpm import FPM
-from .spatial_attention import SpatialAttentionDistillation
+from .head import MTINetHead
 
-__all__ = ['FPM', 'SpatialAttentionDistillation']
+__all__ = ['FPM', 'MTINetHead']

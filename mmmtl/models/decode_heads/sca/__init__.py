@@ -1,8 +1,8 @@
-"""The parts of SCA-MTL's decoder."""
+"""SCA-MTL's decoder and its parts."""
 
 from .csam import CSAM
 from .ctam import CTAM
 from .fpma import FPMA
-from .task_head import TaskHead
+from .head import SCAHead
 
-__all__ = ['CSAM', 'CTAM', 'FPMA', 'TaskHead']
+__all__ = ['CSAM', 'CTAM', 'FPMA', 'SCAHead']

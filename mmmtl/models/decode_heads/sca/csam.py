@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmmtl.models.layers import CrossAttention
+from mmmtl.models.layers import CrossAttention, ModuleRow
 from mmmtl.registry import MODELS
 
 Source = Literal['refined', 'ctam']
@@ -58,22 +58,19 @@ class CSAM(BaseModule):
         coarser = len(channels) - 1
         self.out_channels = (*(2 * c * (coarser - k) for k, c in enumerate(channels[:-1])), channels[-1])
         widths = self.out_channels if source == 'refined' else channels
-        self.project = nn.ModuleList(
-            nn.ModuleList(ConvModule(width, c, 1, norm_cfg=norm_cfg, act_cfg=None) for width in widths[k + 1 :])
+        self.project = ModuleRow(
+            ModuleRow(ConvModule(width, c, 1, norm_cfg=norm_cfg, act_cfg=None) for width in widths[k + 1 :])
             for k, c in enumerate(channels[:-1])
         )
-        self.attend = nn.ModuleList(
-            CrossAttention(c, query_convs=query_convs, norm_cfg=norm_cfg) for c in channels[:-1]
-        )
+        self.attend = ModuleRow(CrossAttention(c, query_convs=query_convs, norm_cfg=norm_cfg) for c in channels[:-1])
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Maps (N, out_channels[k], h_k, w_k) of maps (N, channels[k], h_k, w_k), finest first."""
+        """Return maps (N, out_channels[k], h_k, w_k) of maps (N, channels[k], h_k, w_k), finest first."""
         refined = list(features)
         for k in reversed(range(len(features) - 1)):
             target = features[k]
             coarser = (refined if self.source == 'refined' else features)[k + 1 :]
-            projections = cast(nn.ModuleList, self.project[k])
-            sources = [project(map_) for project, map_ in zip(projections, coarser, strict=True)]
+            sources = [project(map_) for project, map_ in zip(self.project[k], coarser, strict=True)]
             found = self.attend[k](target, sources)
             refined[k] = torch.cat([part for ca in found for part in (target, ca)], dim=1)
         return refined

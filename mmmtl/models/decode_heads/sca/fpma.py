@@ -8,7 +8,7 @@ from typing import Any
 from mmmtl.models.layers import Padding, SwinStage
 from mmmtl.registry import MODELS
 
-from ..mti_net.fpm import Axis, FeaturePropagation
+from ..feature_propagation import Axis, FeaturePropagation
 
 
 @MODELS.register_module()

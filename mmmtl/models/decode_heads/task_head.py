@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmmtl.models.layers import BasicBlock
 
-from ..aggregation import resize
+from .aggregation import resize
 
 Entry = Literal['output', 'input']
 

@@ -1,17 +1,18 @@
-"""Multi-modal distillation by spatial attention: each task adds the gated features of the others."""
+"""Spatial attention between tasks: each task adds the gated features of the others."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, cast
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmmtl.models.layers import ModuleMap
 from mmmtl.registry import MODELS
 
 
-class SpatialAttention(nn.Module):
+class GatedMessage(nn.Module):
     """sigmoid(conv3x3(x)) * conv3x3(x): what a task passes on, and where.
 
     Args:
@@ -24,12 +25,12 @@ class SpatialAttention(nn.Module):
         self.message = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) of (N, C, h, w)."""
+        """Return (N, C, h, w) of (N, C, h, w)."""
         return self.gate(features).sigmoid() * self.message(features)
 
 
 @MODELS.register_module()
-class SpatialAttentionDistillation(BaseModule):
+class SpatialAttention(BaseModule):
     """F_i + sum over j != i of sigmoid(W_ij F_j) * (V_ij F_j).
 
     Each ordered pair of tasks has convolutions of its own. With one task its features pass.
@@ -37,10 +38,10 @@ class SpatialAttentionDistillation(BaseModule):
     Args:
         tasks: their names.
         channels: C of the features of each task.
-        norm_cfg: given to every module that exchanges features; here is nothing to normalise.
+        norm_cfg: given to every module that exchanges features; this one has nothing to normalise.
 
-    Reference: Xu et al., PAD-Net, CVPR 2018, section 3.4, distillation module C; in the form, and with the gate made of
-    the source, of Vandenhende et al., MTI-Net, ECCV 2020, section 3.2.
+    Reference: Xu et al., PAD-Net, CVPR 2018, section 3.4, module C; in the form, and with the gate made of the source,
+        of Vandenhende et al., MTI-Net, ECCV 2020, section 3.2.
     """
 
     def __init__(
@@ -52,18 +53,13 @@ class SpatialAttentionDistillation(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.attend = nn.ModuleDict(
-            {
-                target: nn.ModuleDict({source: SpatialAttention(channels) for source in tasks if source != target})
-                for target in tasks
-            }
-        )
+        self.attend = ModuleMap({t: ModuleMap({s: GatedMessage(channels) for s in tasks if s != t}) for t in tasks})
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """{task: (N, C, h, w)} of {task: (N, C, h, w)}."""
-        distilled = {}
+        """Return {task: (N, C, h, w)} of {task: (N, C, h, w)}."""
+        exchanged = {}
         for target, pairs in self.attend.items():
-            distilled[target] = features[target]
-            for source, attend in cast(nn.ModuleDict, pairs).items():
-                distilled[target] = distilled[target] + attend(features[source])
-        return distilled
+            exchanged[target] = features[target]
+            for source, attend in pairs.items():
+                exchanged[target] = exchanged[target] + attend(features[source])
+        return exchanged

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 
-def log_levels(values: Tensor, lower: float, upper: float, count: int) -> Tensor:
-    """Number of the interval that a value lies in; the intervals have equal lengths in the logarithm.
+def log_bins(values: Tensor, lower: float, upper: float, count: int) -> Tensor:
+    """Return the number of the interval that a value lies in; the intervals have equal lengths in the logarithm.
 
-    >>> log_levels(torch.tensor([0.5, 1.0, 1.9, 2.0, 5.0, 9.0]), 1.0, 8.0, 3).tolist()
+    >>> log_bins(torch.tensor([0.5, 1.0, 1.9, 2.0, 5.0, 9.0]), 1.0, 8.0, 3).tolist()
     [0, 0, 0, 1, 2, 2]
 
     Args:

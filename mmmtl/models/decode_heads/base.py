@@ -1,0 +1,61 @@
+"""The contract of decode heads: what they are given and what they return."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+Maps = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class HeadOutput:
+    """What a decode head makes of a batch. All but `logits` and `features` is needed for training alone.
+
+    Attributes:
+        logits: {task: (N, task.out_channels, h, w)}.
+        features: {task: maps (N, feature_channels[i], h_i, w_i)} that the logits are predicted from.
+        preliminary: for each scale, finest first, {task: (N, task.out_channels, h_i, w_i)}; supervised like the logits.
+        label_space: {task: (N, task.label_space_size, h, w)}, logits of the classes of `Task.discretize`.
+        losses: the head's own losses, and values for the log, by name.
+    """
+
+    logits: Maps
+    features: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
+    preliminary: Sequence[Maps] = ()
+    label_space: Maps = field(default_factory=dict)
+    losses: Maps = field(default_factory=dict)
+
+    def predictions(self) -> dict[str, Maps]:
+        """Return {prefix of the loss: predictions} of all that is supervised like the logits."""
+        scales = reversed(list(enumerate(self.preliminary)))
+        return {'': self.logits} | {f'preliminary.{i}.': maps for i, maps in scales}
+
+
+class DecodeHead(BaseModule, ABC):
+    """A decoder for all tasks: features in, `HeadOutput` out.
+
+    A segmentor builds it with `tasks`, and with `num_slots` if the neck propagates features between frames.
+    """
+
+    cost_parts: ClassVar[tuple[str, ...]] = ()
+    """Children that tools count for themselves."""
+
+    feature_channels: Sequence[int]
+    """Channels of `HeadOutput.features`, the same for every task."""
+
+    @abstractmethod
+    def forward(self, features: Any) -> HeadOutput:
+        """Predict all tasks.
+
+        Args:
+            features: maps (N, C, h, w), finest first, shared by all tasks or {task: maps}; or slots of features.
+        """
+
+    def fold_norm(self) -> None:
+        """Fold batch norms, in eval mode, into convolutions of a kind that mmcv does not know."""
