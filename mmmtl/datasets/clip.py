@@ -52,6 +52,11 @@ class Clip:
         """Every offset that an item may have."""
         return list(range(self.interval)) if isinstance(self.offsets, str) else [int(o) for o in self.offsets]
 
+    @property
+    def length(self) -> int:
+        """Number of frames from the oldest that any clip needs to the current one."""
+        return 1 - min(slot or 0 for offset in self.possible_offsets for slot in self.slots(offset))
+
     def slots(self, offset: int) -> tuple[int | None, int | None, int]:
         """Times of (last key frame, last non-key frame, current frame) relative to the current one.
 

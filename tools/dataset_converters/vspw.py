@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmmtl.datasets.conversion.archives import checked_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
-from mmmtl.datasets.vspw import numbered_files
+from mmmtl.datasets.readers import list_video
 
 VIDEOS = dict(train=2806, val=343, test=387)
 
@@ -34,9 +34,8 @@ def count(root: Path) -> tuple[dict[str, int], list[Path]]:
         videos = names.read_text().split() if names.is_file() else []
         counts |= {split: 0, f'{split}/origin': 0, f'{split}/mask': 0}
         for video in videos:
-            files = {
-                folder: list(numbered_files(root / 'data' / video, folder).values()) for folder in ('origin', 'mask')
-            }
+            place = root / 'data' / video
+            files = {folder: list(list_video(place / folder, video).values()) for folder in ('origin', 'mask')}
             counts[split] += bool(files['origin'])
             for folder, paths in files.items():
                 counts[f'{split}/{folder}'] += len(paths)
