@@ -150,7 +150,7 @@ def test_tasks_share_the_trunk(project: dict[str, ModuleType]) -> None:
     sum(value.sum() for value in logits.values()).backward()
     assert all(value.grad is not None for value in head.parameters())
     head.eval()
-    torch.testing.assert_close(head({'a': slots, 'b': slots})['b'], head(slots)['b'])
+    torch.testing.assert_close(head({'a': slots, 'b': slots}).logits['b'], head(slots).logits['b'])
     torch.testing.assert_close(head([slots[0], None])['a'], head([slots[0], torch.zeros_like(slots[1])])['a'])
 
 
