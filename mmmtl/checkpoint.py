@@ -70,7 +70,7 @@ def _errors_of(name: Any) -> Iterator[None]:
         yield
     except UnpicklingError as error:
         # torch says how to switch the protection off; users need to know what it found.
-        found = re.search(r'[^.\n]*(unsupported|unrecognized|disallowed)[^\n]*', str(error), re.IGNORECASE)
+        found = re.search(r'[^.:\n]*(unsupported|unrecognized|disallowed)[^\n]*', str(error), re.IGNORECASE)
         reason = found[0].strip()[:120] if found else 'not unpicklable'
         if not found or 'operand' in reason:
             raise ValueError(
