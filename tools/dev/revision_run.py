@@ -83,7 +83,7 @@ def run(line: str, folder: str, renames: Renames, is_old: bool, args: argparse.N
     model.train()
     for i, batch in enumerate(training):
         seed_everything(args.seed + i)
-        for name in ('advance', 'on_train_progress'):  # the schedule of a search, and its name in version 0.1
+        for name in ('advance', 'on_train_progress'):  # the schedule of a search; in version 0.1 the former
             if hasattr(model.decode_head, name):
                 getattr(model.decode_head, name)(i / len(training))
         losses = model.train_step(pack(batch, with_labels=True), optimizer)
