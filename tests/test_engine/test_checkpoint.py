@@ -287,6 +287,21 @@ def test_what_leaves_the_meaning_of_outputs_alone_may_differ() -> None:
     check_tasks(ours, theirs)
 
 
+def test_an_optimizer_of_another_order_of_tasks_is_refused(
+    trained: Runner, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    # Version 0.1 built models in the order of their config, which it did not store by itself.
+    checkpoint = torch.load(last(trained), weights_only=True)
+    assert checkpoint['meta'].pop('task_order') == ['depth', 'normals', 'semseg']
+    path = str(tmp_path / 'old.pth')
+    torch.save(checkpoint, path)
+    options = {'train_cfg.max_iters': 5}
+
+    with pytest.raises(ValueError, match=r"order \['semseg', 'depth', 'normals'\].*load_from"):
+        build_runner(make_config(load_from=path, resume=True, **options)).train()
+    build_runner(make_config('tiny_video', 'again', load_from=path, **options)).train()
+
+
 def test_some_of_the_tasks_of_a_checkpoint_can_be_tested(trained: Runner, make_config: MakeConfig) -> None:
     metrics = build_runner(make_config(load_from=str(last(trained)), use_tasks=['depth'])).test()
     of_all = build_runner(make_config('tiny_video', 'all', load_from=str(last(trained)))).test()
