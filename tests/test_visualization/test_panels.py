@@ -32,7 +32,7 @@ def test_each_task_draws_its_map() -> None:
     (first, classes), (second, normals) = task_tiles(image, maps, TASKS, 'label')
 
     assert (first, second) == ('semseg label', 'normals label')
-    # 65 % of the class colour and 35 % of the picture; ignored pixels show the picture.
+    # 65 % of the class colour and 35 % of the image; ignored pixels show the image.
     assert classes.tolist() == [[[165, 35, 35], [35, 100, 35], [100, 100, 100]]]
     # (n + 1) / 2; black where there is none.
     assert normals.tolist() == [[[128, 0, 128], [255, 128, 128], [0, 0, 0]]]
@@ -45,7 +45,7 @@ def test_a_task_without_a_map_is_black() -> None:
     assert tiles[1][1].shape == (2, 3, 3) and not tiles[1][1].any()
 
 
-def test_the_picture_is_fitted_to_a_map_of_another_size() -> None:
+def test_the_image_is_fitted_to_a_map_of_another_size() -> None:
     ((_, tile), _) = task_tiles(plain(4, 6, 100, 0, 0), {'semseg': np.full((1, 2, 3), 255)}, TASKS, '')
 
     assert tile.shape == (2, 3, 3)
