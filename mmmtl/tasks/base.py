@@ -39,9 +39,9 @@ class Task(ABC):
     dtype: torch.dtype = torch.float32
     """Type of the map in the model."""
     fill: float = 0.0
-    """Value of a pixel without label; maps are padded with it."""
+    """Value of an unlabelled pixel, also used for padding."""
     label_space_size: int = 2
-    """Classes of `discretize`."""
+    """Number of classes of `discretize`."""
     higher_is_better: dict[str, bool]
     """The metrics and whether higher is better."""
     temporal_metrics: dict[str, bool] = {'warp_err': False}
@@ -91,7 +91,7 @@ class Task(ABC):
         """
 
     def discretize(self, target: Tensor) -> Tensor:
-        """The map as classes, (N, 1, H, W) int64 in 0..label_space_size - 1, 255 = ignore.
+        """Return the map as classes, (N, 1, H, W) int64 in 0..label_space_size - 1, 255 = ignore.
 
         Methods that describe an image by its regions use it. The default, for binary maps, is whether a pixel of
         `target` (N, M, H, W) is above one half; unlabelled pixels hold `fill`.
@@ -99,11 +99,9 @@ class Task(ABC):
         return (target > 0.5).long().masked_fill(target == self.fill, IGNORE)
 
     def label_space_loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """`loss_ce`, before `loss_weight`: cross-entropy with `discretize(target)`, averaged over the labelled pixels.
+        """Return `loss_ce`, before `loss_weight`: cross-entropy with `discretize(target)` over the labelled pixels.
 
-        Args:
-            logits: (N, label_space_size, H, W).
-            target: (N, M, H, W), see `loss`.
+        Logits are (N, label_space_size, H, W), and the target is that of `loss`.
         """
         labels = self.discretize(target).squeeze(1)
         total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction='sum')

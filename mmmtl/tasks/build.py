@@ -21,7 +21,7 @@ UNRESOLVED = (
 )
 
 
-# Names that stand for something else in the keys of losses and metrics.
+# Names with another meaning in the keys of losses and metrics.
 TAKEN = re.compile(r'align|distill|preliminary|label_space|pooled|search|stream|temporal|delta_m|offset_\d+')
 
 

@@ -32,9 +32,9 @@ class DepthEstimation(Task):
     Args:
         min_depth: smallest depth that is learnt, predicted and scored, in metres.
         max_depth: largest such depth.
-        scale: metres per unit of the logits, positive; about the mean depth lets a fresh network start near it.
-        label_range: depths from and to which the label space reaches, in metres; others fall into its first
-            and the last. By default 0.07 * `max_depth` and `max_depth`: for 10 metres, the 0.7 and 10 of ATRC.
+        scale: metres per unit of the logits, positive; about the mean depth is a good start for a fresh network.
+        label_range: range of the label space in metres; depths outside fall into its first or last interval. By default
+            0.07 * `max_depth` to `max_depth`: for 10 metres, ATRC's 0.7 to 10.
     """
 
     higher_is_better = {
@@ -99,7 +99,6 @@ class DepthEstimation(Task):
         return {'loss_l1': masked_mean((self.scale * logits - target).abs(), self.valid(target))}
 
     def discretize(self, target: Tensor) -> Tensor:
-        """The interval of the depth, see the class; what the loss leaves out is ignored."""
         bins = log_bins(target, self.nearest, self.farthest, self.label_space_size)
         return bins.masked_fill(~self.valid(target), IGNORE)
 

@@ -85,7 +85,6 @@ class DisparityEstimation(Task):
         return {'loss_l1': masked_mean((self.scale * logits - target).abs(), target > 0)}
 
     def discretize(self, target: Tensor) -> Tensor:
-        """The interval of the disparity, see the class."""
         bins = log_bins(target, self.max_disparity / 64, self.max_disparity, self.label_space_size)
         return bins.masked_fill(target <= 0, IGNORE)
 

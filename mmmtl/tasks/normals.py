@@ -32,8 +32,8 @@ class SurfaceNormals(Task):
     histogram with bins of 0.01 degrees), and the percentages `within_11.25`, `within_22.5` and `within_30`.
     Temporal metric: `warp_err`, the mean angle in degrees, which includes the rotation of the camera.
 
-    Its label space consists of 40 fixed directions, spread evenly over the half sphere; the nearest one counts. (ATRC
-    takes as many clusters of the training normals, by k-means; these need no data.)
+    Its label space consists of 40 fixed directions, spread evenly over the half sphere; a normal belongs to the nearest
+    one. (ATRC uses 40 k-means clusters of the training normals; fixed directions need no data.)
     """
 
     higher_is_better = {'mean': False, 'median': False, 'within_11.25': True, 'within_22.5': True, 'within_30': True}
@@ -58,7 +58,6 @@ class SurfaceNormals(Task):
         return {'loss_l1': masked_mean(difference, target.any(dim=1))}
 
     def discretize(self, target: Tensor) -> Tensor:
-        """The nearest direction, see the class."""
         directions = half_sphere(self.label_space_size).to(target)
         # Autocast would round the products, and pixels between two directions would change sides.
         with torch.autocast(target.device.type, enabled=False):
