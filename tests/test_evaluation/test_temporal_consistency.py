@@ -164,7 +164,7 @@ def test_motion_that_is_not_known_is_estimated() -> None:
     assert metric.evaluate(3)['temporal/depth/warp_err'] == estimated
 
 
-def test_everything_is_compared_at_the_size_of_the_image() -> None:
+def test_everything_is_compared_at_the_size_of_the_picture() -> None:
     """Labels, predictions and the exact flow are twice as large as the image that the model sees."""
     scene = {name: value.repeat_interleave(2, -1).repeat_interleave(2, -2) for name, value in panorama().items()}
     flow = torch.full((2, 12, 24), 0.0) + torch.tensor([-4.0, 0.0]).view(2, 1, 1)

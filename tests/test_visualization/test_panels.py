@@ -45,7 +45,7 @@ def test_a_task_without_a_map_is_black() -> None:
     assert tiles[1][1].shape == (2, 3, 3) and not tiles[1][1].any()
 
 
-def test_the_image_is_fitted_to_a_map_of_another_size() -> None:
+def test_the_picture_is_fitted_to_a_map_of_another_size() -> None:
     ((_, tile), _) = task_tiles(plain(4, 6, 100, 0, 0), {'semseg': np.full((1, 2, 3), 255)}, TASKS, '')
 
     assert tile.shape == (2, 3, 3)
