@@ -1,4 +1,4 @@
-"""The check that one, and only one, distribution provides each of mmengine, mmcv and mmseg."""
+"""The check that exactly one distribution provides each of mmengine, mmcv and mmseg."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 __all__: list[str] = []
 
-# What mmmtl runs on: the lines of requirements/mminstall.txt (a test compares them).
+# The lines of requirements/mminstall.txt; a test compares them.
 REQUIRED = {
     'mmengine': 'onedl-mmengine>=0.10.12,<0.11',
     'mmcv': 'onedl-mmcv>=2.3.6,<2.4',
@@ -24,27 +24,24 @@ OWNERS = {
 
 
 def find_problem(distributions: Collection[str], importable: Collection[str]) -> str | None:
-    """Says what is wrong with the installed mm packages and which commands repair it.
+    """Return a message with the fix if an mm package is missing or has two owners; None if all is well.
 
     Two distributions that own one package overwrite each other's files; neither pip nor an import notices.
 
     Args:
-        distributions: names of the installed distributions, of those in `OWNERS`.
-        importable: names of the packages that Python finds, of the keys of `OWNERS`.
-
-    Returns:
-        The message for the user, None if all is well.
+        distributions: the installed distributions among those in `OWNERS`.
+        importable: the packages that Python finds among the keys of `OWNERS`.
     """
     requirements = ' '.join(f'"{requirement}"' for requirement in REQUIRED.values())
     installed = {package: [name for name in names if name in distributions] for package, names in OWNERS.items()}
     shared = {package: names for package, names in installed.items() if len(names) > 1}
     if shared:
         facts = '; '.join(f'{package} belongs to {" and ".join(names)}' for package, names in shared.items())
-        # All of them go: removing one deletes files of the other, and the rest depends on the wrong family.
+        # Uninstall all: removing one deletes files of the other, and the rest may depend on the wrong family.
         everything = ' '.join(name for names in installed.values() for name in names)
         return (
-            f'Two distributions have installed the same package: {facts}. Each has overwritten files of the other, '
-            'so what runs is neither. Repair it with\n'
+            f'Two distributions have installed the same package: {facts}. They have overwritten files of each other. '
+            'Repair it with\n'
             f'  pip uninstall -y {everything}\n'
             f'  pip install --force-reinstall --no-deps {requirements}'
         )
@@ -60,11 +57,7 @@ def find_problem(distributions: Collection[str], importable: Collection[str]) ->
 
 
 def check_environment() -> None:
-    """Looks at what is installed here; imports none of it.
-
-    Raises:
-        ImportError: an mm package is missing or has two owners; the message holds the repair command.
-    """
+    """Raise an ImportError with the fix if an mm package is missing or has two owners; import none of them."""
     distributions = [name for names in OWNERS.values() for name in names if _is_installed(name)]
     importable = [package for package in OWNERS if find_spec(package) is not None]
     problem = find_problem(distributions, importable)

@@ -1,4 +1,4 @@
-"""Registries of mmmtl: children of mmengine's, so that components of mmengine and mmseg are reachable by scope."""
+"""The registries of mmmtl: children of mmengine's, so that a scope reaches the components of mmengine and mmseg."""
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
@@ -41,7 +41,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmmtl', locations=['mmmtl.evaluation'])
 VISUALIZERS = Registry('visualizer', parent=MMENGINE_VISUALIZERS, scope='mmmtl', locations=['mmmtl.visualization'])
 
-# mmengine warns at every look-up in a tree that does not know the scope.
+# Without a child of this scope in every registry, mmengine warns at each look-up.
 for _root in list(vars(root).values()):
     if isinstance(_root, Registry) and 'mmmtl' not in _root.children:
         Registry(_root.name, parent=_root, scope='mmmtl')

@@ -1,4 +1,4 @@
-"""Evaluation: the metrics that ask the tasks, delta_m, and reports."""
+"""Evaluation: the metrics of the tasks, delta_m, and reports."""
 
 from .additive_metric import AdditiveMetric, merge_totals
 from .baseline import Baseline, load_baseline

@@ -1,4 +1,4 @@
-"""What metrics that are computed from sums share: their tasks, and sums over samples and processes."""
+"""The base class of metrics computed from sums over samples and processes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from torch import Tensor
 from mmmtl.tasks import Task, build_tasks
 
 Totals = dict[tuple[int | None, str], Tensor]
-"""Sums of what tasks measure, by (what the metric sorts by, task)."""
+"""Sums of task measurements by (group, task); the metric chooses the groups, for example offsets."""
 
 Key = TypeVar('Key')
 Value = TypeVar('Value', Tensor, int)
 
 
 class AdditiveMetric(BaseMetric):
-    """Base of the metrics that exchange sums alone, so that the result is the same for any number of processes."""
+    """A metric whose processes exchange only sums, so that their number does not change the result."""
 
-    # mmengine warns of a metric without a prefix; ours are part of the keys.
+    # mmengine warns about metrics without a prefix; the keys contain ours already.
     default_prefix = ''
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class AdditiveMetric(BaseMetric):
 
     @property
     def dataset_meta(self) -> dict[str, Any] | None:
-        """Meta info of the data set; brings the tasks."""
+        """The metainfo of the data set, with the tasks."""
         return self._dataset_meta
 
     @dataset_meta.setter
@@ -43,29 +43,28 @@ class AdditiveMetric(BaseMetric):
         self.check_tasks(self.tasks)
 
     def check_tasks(self, tasks: Mapping[str, Task]) -> None:
-        """Refuse tasks that the metric cannot serve, before anything runs."""
+        """Refuse unsuitable tasks before anything runs."""
 
     def add(self, key: tuple[int | None, str], measured: Tensor) -> None:
-        """Add what was measured to a sum."""
+        """Add a measurement to the sum of a key."""
         add_to(self.totals, key, measured)
 
     def take_totals(self) -> Totals:
-        """The sums of all processes; those of this one begin anew."""
+        """Return the sums over all processes and reset those of this process."""
         totals, self.totals = merge_totals(self.totals), {}
         return totals
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Unused: `evaluate` works on sums."""
-        raise AssertionError
+        raise AssertionError('evaluate() works on sums instead')
 
 
 def add_to(totals: dict[Key, Value], key: Key, value: Value) -> None:
-    """Add a tensor or a number to the sum of a key; the first one is the sum."""
+    """Add a tensor or a number to the sum of a key, which may be new."""
     totals[key] = totals[key] + value if key in totals else value
 
 
 def merge_totals(totals: dict[Key, Value]) -> dict[Key, Value]:
-    """Return the sums over all processes, on every process and in the same order."""
+    """Return the sums over all processes, in the same order on every process."""
     if get_world_size() == 1:
         return totals
     gathered: list[dict[Key, Value]] = [{}] * get_world_size()

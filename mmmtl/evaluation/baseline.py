@@ -1,4 +1,4 @@
-"""What delta_m compares with: metrics of another run, of several single-task runs, or of a paper."""
+"""The baseline of delta_m: metrics of a run, of several single-task runs, or of a paper."""
 
 from __future__ import annotations
 
@@ -12,26 +12,21 @@ from .published import PUBLISHED
 
 @dataclass(frozen=True)
 class Baseline:
-    """Metrics to compare with.
-
-    Args:
-        name: says what they are of, in tables and files.
-        metrics: `<task>/<metric>`.
-    """
+    """Named metrics {`<task>/<metric>`: value} to compare with."""
 
     name: str
     metrics: Mapping[str, float]
 
 
 def load_baseline(source: str | Path | Sequence[str | Path]) -> Baseline:
-    """The baseline of a name or of files.
+    """Load a baseline.
 
     Args:
-        source: name of a published table ('sca_table1', see `PUBLISHED`), whose baseline is taken; or a
-            `metrics.json` of `tools/test.py`; or several of these, one for each single-task model.
+        source: the name of a published table (for example 'sca_table1', see `PUBLISHED`), a `metrics.json` that
+            `tools/test.py` wrote, or several of these, one for each single-task model.
 
     Raises:
-        ValueError: there is neither such a file nor such a name, a file holds no metrics, or files contradict.
+        ValueError: a source does not exist or has no metrics, or two sources contradict each other.
     """
     sources = [source] if isinstance(source, (str, Path)) else list(source)
     if not sources:
@@ -44,8 +39,8 @@ def load_baseline(source: str | Path | Sequence[str | Path]) -> Baseline:
         for key, value in metrics.items():
             if merged.setdefault(key, value) != value:
                 raise ValueError(
-                    f'baseline: {key!r} is {merged[key]:g} in {origin[key]} and {value:g} in {name}; a metric must '
-                    'come from one of them, or be the same in all'
+                    f'baseline: {key!r} is {merged[key]:g} in {origin[key]} and {value:g} in {name}; remove it from '
+                    'all files but one'
                 )
             origin.setdefault(key, name)
     return Baseline(' + '.join(map(str, sources)), merged)

@@ -1,4 +1,4 @@
-"""The trivial predictors that a model must beat: one value for every pixel of every picture."""
+"""Trivial predictors that a model must beat: one value for every pixel of every image."""
 
 from __future__ import annotations
 
@@ -16,15 +16,12 @@ from .multi_task_metric import MultiTaskMetric
 
 
 def constant_predictor(train: BaseDataset, test: BaseDataset, *, max_samples: int = 200) -> dict[str, float]:
-    """Metrics of the best constants: majority class, mean depth, mean normal, ...
+    """Return the metrics (see `MultiTaskMetric`) of the best constants, such as the majority class or the mean depth.
 
     Args:
-        train: labelled samples that the constants are fitted on, as its pipeline gives them.
-        test: labelled samples that are scored.
-        max_samples: evenly spread samples of `train` that are used.
-
-    Returns:
-        `<task>/<metric>`, as `MultiTaskMetric` gives them.
+        train: labelled samples to fit the constants to, after its pipeline.
+        test: labelled samples to score.
+        max_samples: number of evenly spaced samples of `train` to use.
     """
     tasks = build_tasks(train.metainfo.get('tasks'), 'the trivial predictor')
     picked = np.unique(np.linspace(0, len(train) - 1, min(max_samples, len(train))).round().astype(int))
@@ -42,7 +39,7 @@ def constant_predictor(train: BaseDataset, test: BaseDataset, *, max_samples: in
 
 
 def fit_constants(tasks: Mapping[str, Task], labels: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """{task: (M, 1, 1)}, the best constant of each task for some labels {task: (M, H, W)}."""
+    """Fit the best constant of each task, {task: (M, 1, 1)}, to labels {task: (M, H, W)}."""
     labels = list(labels)
     constants = {}
     for name, task in tasks.items():

@@ -1,4 +1,4 @@
-"""Files of metrics, which `tools/test.py --out` writes: writing them, reading them, and choosing from them."""
+"""Metric files, as written by `tools/test.py --out`: writing, reading and selection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .published import PUBLISHED
 
 
 def write_metrics(path: str | Path, metrics: Mapping[str, float], meta: Mapping[str, Any]) -> None:
-    """Write metrics and `meta` as JSON; a metric for which nothing was labelled is `null`, since JSON has no NaN."""
+    """Write metrics and `meta` as JSON; NaN (nothing was labelled) becomes `null`, since JSON has no NaN."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
@@ -23,16 +23,12 @@ def write_metrics(path: str | Path, metrics: Mapping[str, float], meta: Mapping[
 
 
 def read_metrics(path: str | Path) -> dict[str, float]:
-    """Return `<task>/<metric>` of a `metrics.json`, without what was not measured (null).
-
-    Raises:
-        ValueError: there is no such file, or it holds no metrics.
-    """
+    """Read {`<task>/<metric>`: value} from a `metrics.json`, without the null entries."""
     path = Path(path)
     if not path.is_file():
         near = get_close_matches(str(path), PUBLISHED, n=1)
-        hint = f'did you mean {near[0]!r}?' if near else f'there are {list(PUBLISHED)}.'
-        raise ValueError(f'{path}: no such file of metrics, nor a published table of that name; {hint}')
+        hint = f'did you mean {near[0]!r}?' if near else f'tables are {list(PUBLISHED)}.'
+        raise ValueError(f'{path}: neither a file of metrics nor the name of a published table; {hint}')
     try:
         content: Any = json.loads(path.read_text())
     except ValueError as error:
@@ -40,16 +36,12 @@ def read_metrics(path: str | Path) -> dict[str, float]:
     entries = content.items() if isinstance(content, dict) else ()
     metrics = {k: float(v) for k, v in entries if '/' in k and isinstance(v, (int, float)) and not isinstance(v, bool)}
     if not metrics:
-        raise ValueError(f"{path}: it has no '<task>/<metric>'; give the file that tools/test.py --out wrote")
+        raise ValueError(f"{path}: has no '<task>/<metric>'; give the file that tools/test.py --out wrote")
     return metrics
 
 
 def read_named(arguments: Sequence[str]) -> list[tuple[str, dict[str, float]]]:
-    """(name, metrics) of the arguments `[NAME=]metrics.json` of a command line; without a name it is the path.
-
-    Raises:
-        ValueError: a file is missing, or holds no metrics.
-    """
+    """Read (name, metrics) of command-line arguments `[NAME=]metrics.json`; the default name is the path."""
     found = []
     for argument in arguments:
         name, _, path = argument.rpartition('=')
@@ -60,11 +52,7 @@ def read_named(arguments: Sequence[str]) -> list[tuple[str, dict[str, float]]]:
 
 
 def choose_metrics(wanted: Sequence[str] | None, found: Iterable[str]) -> list[str]:
-    """The wanted metrics, or all that were found, each once.
-
-    Raises:
-        ValueError: a wanted one was not found; names the nearest.
-    """
+    """Return the wanted metrics, by default all that were found, each once; refuse wanted ones that were not found."""
     known = list(dict.fromkeys(found))
     for name in wanted or ():
         if name not in known:
@@ -74,7 +62,7 @@ def choose_metrics(wanted: Sequence[str] | None, found: Iterable[str]) -> list[s
 
 
 def better(metric: str) -> str:
-    """An arrow: up where higher is better, down where lower is, nothing for a metric of an unknown kind of task."""
+    """Return an arrow up if higher is better, an arrow down if lower is, and '' for an unknown metric."""
     known = {m: up for kind in TASKS.module_dict.values() for m, up in kind.higher_is_better.items()}
     known |= {m: up for kind in TASKS.module_dict.values() for m, up in kind.temporal_metrics.items()}
     up = known.get(metric.rpartition('/')[2])

@@ -1,7 +1,7 @@
-"""Motion between two frames for temporal metrics: estimated flow, what stays visible, and following it.
+"""Motion between two frames for temporal metrics: flow, visibility, and warping.
 
-Flows are (2, H, W), x to the right and y down, in pixels, from the first frame to the second: what is at pixel p of the
-first is at p + flow[p] in the second.
+Flows are (2, H, W) in pixels, x to the right and y down, from the first frame to the second: pixel p of the first frame
+moves to p + flow[p] in the second.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from mmmtl.ops import warp
 
 
 def estimate_flow(first: Tensor, second: Tensor) -> Tensor:
-    """Flow between two grey pictures (H, W) uint8, by `DISFlow`; float32."""
+    """Estimate the flow between two grey images (H, W) uint8 with `DISFlow`, in float32."""
     flow: Tensor = DISFlow()(first[None, None].contiguous(), second[None, None].contiguous())[0]
     return flow
 
 
 def resize_exact_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """A flow with NaN where there is none, as one of `size` (H, W): nearest pixel, so that no two motions mix."""
+    """Resize a flow, NaN where unknown, to `size` (H, W) by the nearest pixel, so that motions do not mix."""
     height, width = flow.shape[-2:]
     if (height, width) == size:
         return flow
@@ -30,9 +30,10 @@ def resize_exact_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def follow(maps: Tensor, flow: Tensor) -> Tensor:
-    """What the first frame's pixels are in the second: its maps (M, H, W) at p + flow[p].
+    """Return the second frame's maps (M, H, W) at p + flow[p], for each pixel p of the first frame.
 
-    Bilinear for floating point, the nearest pixel for classes; without meaning where the flow leaves the picture.
+    Floating-point maps are sampled bilinearly and classes at the nearest pixel. Values are meaningless where the flow
+    leaves the image.
     """
     if maps.is_floating_point():
         return warp(maps.double()[None], flow.double()[None], border='border')[0].to(maps.dtype)
@@ -42,16 +43,16 @@ def follow(maps: Tensor, flow: Tensor) -> Tensor:
 
 
 def inside(flow: Tensor) -> Tensor:
-    """(H, W) bool, where p + flow[p] lies in the picture; not where the flow is NaN."""
+    """Return (H, W) bool, True where p + flow[p] lies in the image; False where the flow is NaN."""
     height, width = flow.shape[-2:]
     x, y = _targets(flow)
     return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
 
 
 def forward_backward_visible(forward: Tensor, backward: Tensor) -> Tensor:
-    """(H, W) bool, which pixels of the first frame are seen in the second: those that the backward flow brings back.
+    """Return (H, W) bool, True where a pixel of the first frame is visible in the second.
 
-    |f + b|^2 <= 0.01 (|f|^2 + |b|^2) + 0.5, with b the backward flow at p + f.
+    It is if the backward flow b at p + f returns it: |f + b|^2 <= 0.01 (|f|^2 + |b|^2) + 0.5.
 
     Reference: Sundaram et al., Dense Point Trajectories by GPU-accelerated Large Displacement Optical Flow, ECCV 2010,
     equation 5.
@@ -62,10 +63,10 @@ def forward_backward_visible(forward: Tensor, backward: Tensor) -> Tensor:
 
 
 def collision_free(flow: Tensor) -> Tensor:
-    """(H, W) bool, which pixels arrive at a pixel of the second frame where no other motion arrives.
+    """Return (H, W) bool, True where no pixel with another motion arrives at the same pixel of the second frame.
 
-    For an exact flow without one backwards: where pixels whose flows differ by more than 1 in x or y meet, one surface
-    hides the other, and neither counts.
+    This replaces `forward_backward_visible` for an exact flow without a backward flow. Where pixels meet whose flows
+    differ by more than 1 in x or y, one surface hides the other, and neither counts.
     """
     there = inside(flow)
     width = flow.shape[-1]
@@ -81,6 +82,6 @@ def collision_free(flow: Tensor) -> Tensor:
 
 
 def _targets(flow: Tensor) -> tuple[Tensor, Tensor]:
-    """(x, y) that the pixels move to, (H, W) float64 each."""
+    """Return the x and y that the pixels move to, each (H, W) float64."""
     ys, xs = (torch.arange(n, device=flow.device, dtype=torch.float64) for n in flow.shape[-2:])
     return xs + flow[0], ys[:, None] + flow[1]

@@ -1,4 +1,4 @@
-"""The one metric: it asks each task to measure, and sums over images, offsets and processes."""
+"""The metric of all tasks: it asks each task to measure, and sums over images, offsets and processes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ from .delta_m import check_baseline, delta_m
 class MultiTaskMetric(AdditiveMetric):
     """Metrics of all tasks, as `<task>/<metric>`.
 
-    For clips these are means over the offsets, as video papers report them; `offset_<k>/<task>/<metric>` is one of the
-    offsets, `pooled/<task>/<metric>` scores all samples together. Only sums are exchanged between processes, so the
-    result is the same for any number of them, if the sampler does not repeat samples (`round_up=False`).
+    For clips these are means over the offsets, as in video papers; `offset_<k>/<task>/<metric>` scores one offset, and
+    `pooled/<task>/<metric>` all samples together. The result does not depend on the number of processes if the sampler
+    does not repeat samples (`round_up=False`).
 
     Args:
-        details: also give the metrics of each offset, and pooled.
-        baseline: what `delta_m` compares with: a `metrics.json` of `tools/test.py`, several of them (one for each
-            single-task model), or the name of a published table, see `load_baseline`. It must have the primary metric
-            of every task, which is checked before anything runs.
+        details: also return the metrics of each offset, and pooled ones.
+        baseline: the source of a baseline for `delta_m`, see `load_baseline`. It must have the primary metric of every
+            task, which is checked before anything runs.
     """
 
     def __init__(self, *, details: bool = True, baseline: str | Sequence[str] | None = None) -> None:
@@ -36,12 +35,11 @@ class MultiTaskMetric(AdditiveMetric):
         self.baseline = None if baseline is None else load_baseline(baseline)
 
     def check_tasks(self, tasks: Mapping[str, Task]) -> None:
-        """See `check_baseline`."""
         if self.baseline is not None:
             check_baseline(self.baseline.metrics, tasks)
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Measure a batch; tasks without a label in a sample are left out."""
+        """Measure a batch; tasks without a label in a sample are skipped."""
         for sample in data_samples:
             for name, label in sample['gt'].items():
                 if name not in self.tasks:
@@ -49,14 +47,14 @@ class MultiTaskMetric(AdditiveMetric):
                 self.add((sample.get('offset'), name), self.tasks[name].measure(sample['pred'][name], label))
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """The metrics of everything that was processed, by all processes."""
+        """Return the metrics of everything that all processes have processed."""
         totals = self.take_totals()
         if not totals:
             raise ValueError('nothing to evaluate: no sample had a label of any task')
         return self.compute(totals)
 
     def compute(self, totals: Totals) -> dict[str, float]:
-        """The metrics from sums of `Task.measure` by (offset, task); offset None for images."""
+        """Compute the metrics from sums of `Task.measure` by (offset, task); the offset of images is None."""
         pooled: dict[str, Tensor] = {}
         for (_, name), total in totals.items():
             add_to(pooled, name, total)
@@ -75,6 +73,6 @@ class MultiTaskMetric(AdditiveMetric):
         return metrics
 
     def _summarize(self, totals: dict[str, Tensor]) -> dict[str, float]:
-        """`<task>/<metric>` from the sums of each task, in the order of the tasks."""
+        """Compute {`<task>/<metric>`: value} from the sums of each task, in the order of the tasks."""
         scores = {name: task.summarize(totals[name]) for name, task in self.tasks.items() if name in totals}
         return {f'{name}/{metric}': value for name, score in scores.items() for metric, value in score.items()}

@@ -1,4 +1,4 @@
-"""Tables that papers print, to compare with."""
+"""Tables printed in papers, for comparison."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class PublishedTable:
 
     Args:
         source: paper, table and data set.
-        columns: `<task>/<metric>` of the values.
-        rows: {method: values, and last delta_m}; the first row is the baseline of delta_m.
+        columns: `<task>/<metric>` of each value.
+        rows: {method: (*values, delta_m)}; the first row is the baseline.
     """
 
     source: str
@@ -22,19 +22,19 @@ class PublishedTable:
 
     @property
     def baseline(self) -> str:
-        """The method that delta_m compares with."""
+        """The baseline method of delta_m."""
         return next(iter(self.rows))
 
     def metrics(self, method: str) -> dict[str, float]:
-        """`<task>/<metric>` of a method."""
+        """Return {`<task>/<metric>`: value} of a method."""
         return dict(zip(self.columns, self.rows[method][:-1], strict=True))
 
     def delta_m(self, method: str) -> float:
-        """delta_m of a method as the paper prints it, which need not be what its metrics give."""
+        """Return the printed delta_m of a method, which may differ from the one computed from its metrics."""
         return self.rows[method][-1]
 
 
-# Delta_m of depth counts `rmse`: the task needs primary_metric='rmse'.
+# The papers compute delta_m of depth from `rmse`: the task needs primary_metric='rmse'.
 PUBLISHED = {
     'sca_table1': PublishedTable(
         'SCA-MTL, table 1: NYUD-v2, two tasks, HRNet18',
@@ -97,4 +97,4 @@ PUBLISHED = {
         },
     ),
 }
-"""By name. Their baselines can be named where `MultiTaskMetric` wants a file."""
+"""Tables by name, each usable as the `baseline` of `MultiTaskMetric`."""

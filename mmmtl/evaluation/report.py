@@ -15,12 +15,9 @@ from .delta_m import delta_m, primary_metrics
 def metrics_table(
     metrics: Mapping[str, float], tasks: Mapping[str, Task], others: Mapping[str, Mapping[str, float]] | None = None
 ) -> str:
-    """A row for each metric: the mean over offsets, each offset, and other predictors beside them.
+    """Format a table with a row for each metric of `MultiTaskMetric`.
 
-    Args:
-        metrics: as `MultiTaskMetric` gives them.
-        tasks: by name.
-        others: {column: metrics} of predictors to compare with.
+    Its columns are the mean over the offsets, each offset, and `others`, {column: metrics} of other predictors.
     """
     others = others or {}
     offsets = sorted({int(key.split('/')[0][7:]) for key in metrics if key.startswith('offset_')})
@@ -44,15 +41,9 @@ def metrics_table(
 def compare(
     methods: Mapping[str, Mapping[str, float]], baseline: Baseline, tasks: Mapping[str, Task]
 ) -> dict[str, dict[str, float]]:
-    """{method: its primary metrics and `delta_m`}, the baseline first.
+    """Return the primary metrics and `delta_m` of each method, with the baseline first.
 
-    Args:
-        methods: {method: `<task>/<metric>`}.
-        baseline: what `delta_m` compares with.
-        tasks: by name.
-
-    Raises:
-        ValueError: a primary metric is missing; names the method.
+    Raises a ValueError that names the method if one of its primary metrics is missing.
     """
     rows = {}
     for method, metrics in {baseline.name: baseline.metrics, **methods}.items():
@@ -67,7 +58,7 @@ def compare(
 def comparison_table(
     rows: Mapping[str, Mapping[str, float]], tasks: Mapping[str, Task], *, markdown: bool = False
 ) -> str:
-    """What `compare` gives, as text: a row for each method; arrows say which direction is better."""
+    """Format the result of `compare` with a row for each method; arrows show which direction is better."""
     arrows = {key: '↑' if up else '↓' for key, up in primary_metrics(tasks).items()}
     table = PrettyTable(['method', *(f'{key} {arrow}' for key, arrow in arrows.items()), 'delta_m ↑'])
     table.align = 'r'

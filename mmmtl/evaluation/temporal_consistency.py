@@ -1,4 +1,4 @@
-"""How steady predictions are over time: warping errors of all tasks, and the consistency of classes."""
+"""Temporal metrics: warping errors of all tasks, and the consistency of classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .motion import collision_free, estimate_flow, follow, forward_backward_visi
 
 
 class _Frame(NamedTuple):
-    """What is kept of the frame before."""
+    """The previous frame."""
 
     place: dict[str, Any]
     grey: Tensor
@@ -27,7 +27,7 @@ class _Frame(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """Label and prediction (H, W) of the frame before, and since how many frames each pixel has had them."""
+    """Label and prediction (H, W) of the previous frame, and for how many frames each pixel has had them."""
 
     label: Tensor
     prediction: Tensor
@@ -39,23 +39,20 @@ class _Run(NamedTuple):
 class TemporalConsistency(AdditiveMetric):
     """Temporal metrics of all tasks over whole videos, as `temporal/<task>/<metric>`; needs `StreamTestLoop`.
 
-    Every prediction is compared with that of the next frame, which is brought back to it along the motion between the
-    two pictures, at the size that the model sees: `Task.measure_change`. It takes no labels. What is not visible in the
-    next frame does not count. The motion is the data set's where it knows it, else it is estimated, see
-    `mmmtl.evaluation.motion`.
+    `Task.measure_change` compares each prediction with that of the next frame, warped back along the motion between the
+    two frames at the input size of the model. Pixels that are not visible in the next frame do not count. The motion
+    comes from the data set if it has one, and is estimated otherwise (`mmmtl.evaluation.motion`).
 
     - `warp_err`: the mean difference, for depth in metres, for normals in degrees; `warp_rel_err` of depth.
-    - `TC` of classes: the mIoU of the two, from one confusion matrix of all pairs (of each pair where the task
+    - `TC` of classes: the mIoU of the two, from one confusion matrix of all pairs (or one of each pair if the task
       aggregates by image), as in ETC, which averages over clips.
-    - `VC<n>` of classes: the mean over all windows of n frames of the share of pixels whose prediction stays the same,
-      among those whose label stays the same, whether the prediction is right or not. For labels in every frame; pixels
-      to be ignored are left out. As VSPW computes VC8 and VC16, except that its code leaves out the last window of a
-      video and counts unlabelled pixels that stay so.
-
-    Only sums are exchanged between processes, so the result is the same for any number of them.
+    - `VC<n>` of classes: among the pixels whose label stays the same in a window of n frames, the share whose
+      prediction stays the same, right or wrong; the mean over all windows. It needs labels in every frame and leaves
+      out ignored pixels. VSPW defines VC8 and VC16 like this, but its released code skips the last window of a video
+      and counts pixels that stay unlabelled.
 
     Args:
-        exact_flow: use the motion that the data set knows. Without, estimate all of it.
+        exact_flow: use the data set's motion if it has one; False always estimates it.
 
     Reference: Liu et al., Efficient Semantic Video Segmentation with Per-frame Inference, ECCV 2020 (TC); Miao et al.,
     VSPW: A Large-scale Dataset for Video Scene Parsing in the Wild, CVPR 2021 (VC).
@@ -68,19 +65,15 @@ class TemporalConsistency(AdditiveMetric):
         self._runs: dict[str, _Run] = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Compare the next frames, each with the one before it.
-
-        Raises:
-            ValueError: these are not frames of whole videos.
-        """
-        for picture, sample in zip(data_batch['inputs'], data_samples, strict=True):
-            if picture.dim() != 3 or 'video' not in sample or 'offset' in sample:
+        """Compare each frame with the previous one."""
+        for image, sample in zip(data_batch['inputs'], data_samples, strict=True):
+            if image.dim() != 3 or 'video' not in sample or 'offset' in sample:
                 raise ValueError(
                     'TemporalConsistency needs the frames of whole videos in order: tools/test.py --stream, or '
                     "test_cfg=dict(type='StreamTestLoop')"
                 )
-            size = (picture.shape[-2], picture.shape[-1])
-            blue, green, red = picture.float()
+            size = (image.shape[-2], image.shape[-1])
+            blue, green, red = image.float()
             grey = (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).round().to(torch.uint8)
             maps = {name: resize_nearest(sample['pred'][name], size) for name in self.tasks}
             before, self._before = self._before, _Frame({k: sample[k] for k in ('video', 'time')}, grey, maps)
@@ -91,11 +84,11 @@ class TemporalConsistency(AdditiveMetric):
             self._watch(sample)
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """The metrics of everything that was processed, by all processes."""
+        """Return the metrics of everything that all processes have processed."""
         totals, self._before = self.take_totals(), None
         self._runs.clear()
         if not totals:
-            raise ValueError('nothing to compare: no video has two frames one after the other')
+            raise ValueError('nothing to compare: no video has two consecutive frames')
         metrics = {}
         for name, task in self.tasks.items():
             scores = task.summarize_change(totals[None, name])
@@ -106,7 +99,7 @@ class TemporalConsistency(AdditiveMetric):
         return metrics
 
     def _compare(self, first: _Frame, second: _Frame, flow: Tensor | None) -> None:
-        """Add the change of every task from a frame to the next."""
+        """Add the change of every task from one frame to the next."""
         if flow is not None and self.exact_flow:
             flow = resize_exact_flow(flow, (first.grey.shape[0], first.grey.shape[1]))
             visible = inside(flow) & collision_free(flow)
@@ -121,7 +114,7 @@ class TemporalConsistency(AdditiveMetric):
             self.add((None, name), task.measure_change(first.maps[name][:, there], moved[:, there]))
 
     def _watch(self, sample: Mapping[str, Any]) -> None:
-        """Add the windows that end with this frame."""
+        """Add the consistency windows that end with this frame."""
         for name, task in self.tasks.items():
             if not task.consistency_windows:
                 continue
@@ -137,7 +130,7 @@ class TemporalConsistency(AdditiveMetric):
 
 
 def extend_run(run: _Run | None, label: Tensor, prediction: Tensor) -> _Run:
-    """A run with one frame more: a pixel's age is 1 where it changed, and 0 where the label is to be ignored."""
+    """Extend a run by a frame: the age of a pixel is 1 where it changed, and 0 where its label is ignored."""
     if run is None:
         ages = [torch.ones_like(label)] * 2
     else:
@@ -147,7 +140,7 @@ def extend_run(run: _Run | None, label: Tensor, prediction: Tensor) -> _Run:
 
 
 def resize_nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps (M, H, W) of any type at another size, no value changed."""
+    """Resize maps (M, H, W) of any type by the nearest pixel."""
     if tuple(maps.shape[-2:]) == size:
         return maps
     return F.interpolate(maps[None].double(), size, mode='nearest-exact')[0].to(maps.dtype)

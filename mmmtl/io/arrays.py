@@ -1,4 +1,4 @@
-"""Reading array files, with errors that name the file."""
+"""Readers of array files, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ import numpy as np
 
 
 def read_npy(path: Path) -> np.ndarray:
-    """The array of a NumPy file.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file holds no array, or is damaged.
-    """
+    """Read the array of a NumPy file."""
     try:
         return np.load(path, allow_pickle=False)
     except (EOFError, ValueError) as error:
@@ -21,19 +16,14 @@ def read_npy(path: Path) -> np.ndarray:
 
 
 def read_mat(path: Path, key: str) -> np.ndarray:
-    """A variable of a MATLAB file up to version 7.2.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file has no such variable, is of version 7.3, or is damaged.
-    """
+    """Read a variable of a MATLAB file up to version 7.2."""
     from scipy.io import loadmat, whosmat
 
     try:
         found = loadmat(str(path), variable_names=[key])
     except FileNotFoundError:
         raise
-    except Exception as error:  # SciPy's reader stumbles over a damaged file in many ways
+    except Exception as error:  # SciPy raises many types of errors for damaged files
         raise ValueError(f'{path}: no readable MATLAB file up to version 7.2 ({error}); save it again') from error
     if key not in found:
         names = [name for name, *_ in whosmat(path)]

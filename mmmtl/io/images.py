@@ -1,4 +1,4 @@
-"""Reading and writing image files, with errors that name the file."""
+"""Readers and a writer of image files, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def read_image(path: str | Path, flags: int = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) -> np.ndarray:
-    """A decoded image file: by default (H, W, 3) uint8 BGR.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is no readable image.
-    """
+    """Read and decode an image file, by default as (H, W, 3) uint8 BGR."""
     try:
         data = np.fromfile(path, dtype=np.uint8)
     except FileNotFoundError:
@@ -30,7 +25,7 @@ def read_image(path: str | Path, flags: int = cv2.IMREAD_COLOR | cv2.IMREAD_IGNO
 
 
 def read_raw(path: str | Path) -> np.ndarray:
-    """An image file as it is: any depth and number of channels, colours in RGB order; with a palette, the indices."""
+    """Read an image file without conversion: any bit depth and channels, RGB order, and the indices of a palette."""
     array = read_image(path, cv2.IMREAD_UNCHANGED)
     if array.ndim == 2:
         return array
@@ -40,14 +35,14 @@ def read_raw(path: str | Path) -> np.ndarray:
 
 
 def _has_palette(path: str | Path) -> bool:
-    """Whether a file is a PNG of colour type 3, which stands in its first chunk."""
+    """Return whether a file is a PNG with colour type 3 in its header."""
     with Path(path).open('rb') as file:
         header = file.read(26)
     return header[:4] == b'\x89PNG' and header[25:] == b'\x03'
 
 
 def _read_indices(path: str | Path) -> np.ndarray:
-    """The indices of an image with a palette, of which OpenCV gives the colours alone."""
+    """Read the indices of an image with a palette; OpenCV would return the colours."""
     from PIL import Image
 
     with Image.open(path) as image:
@@ -55,11 +50,7 @@ def _read_indices(path: str | Path) -> np.ndarray:
 
 
 def write_png(path: Path, array: np.ndarray) -> None:
-    """Write an image in BGR, labels, or depth: one or three channels of uint8 or uint16. Makes the folder.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Write one or three (BGR) channels of uint8 or uint16: an image, labels or depth. Create the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), np.ascontiguousarray(array)):
-        raise OSError(f'{path}: could not be written; check the free space and the rights of the folder')
+        raise OSError(f'{path}: could not be written; check the free space and the permissions of the folder')

@@ -1,4 +1,4 @@
-"""Reading and writing videos, frame by frame."""
+"""A reader and a writer of videos, frame by frame."""
 
 from __future__ import annotations
 
@@ -13,13 +13,9 @@ from .images import IMAGE_SUFFIXES, read_image
 
 
 def read_frames(video: str | Path | int | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Frames (H, W, 3) uint8 BGR of a video file, folder (in the order of the numbers in its names), URL, or camera.
+    """Yield the frames (H, W, 3) uint8 BGR of a video file, URL, camera number or folder, or the frames given.
 
-    Frames themselves are passed on.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it cannot be opened, or holds no frame.
+    The images of a folder are sorted by the numbers in their names.
     """
     if isinstance(video, (str, Path)) and Path(video).is_dir():
         paths = [path for path in Path(video).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
@@ -45,21 +41,16 @@ def _decode(video: str | Path | int) -> Iterator[np.ndarray]:
     finally:
         capture.release()
     if not number:
-        raise ValueError(f'{video}: cannot be opened as a video, or holds no frame; does OpenCV know its codec?')
+        raise ValueError(f'{video}: cannot be opened as a video or has no frames; check that OpenCV supports its codec')
 
 
 def _numbers_count(path: Path) -> list[tuple[int, str]]:
-    """Key by which frame_9 comes before frame_10."""
+    """Return a sort key that places frame_9 before frame_10."""
     return [(int(part), '') if part.isdecimal() else (-1, part) for part in re.split(r'(\d+)', path.name)]
 
 
 class VideoWriter:
-    """An mp4 file (VP9, which browsers play), frame by frame; use it in a `with` block.
-
-    Args:
-        path: of the file.
-        fps: frames per second.
-    """
+    """A writer of an mp4 file (VP9, which browsers play) for use in a `with` block."""
 
     def __init__(self, path: str | Path, fps: float) -> None:
         self.path = Path(path)
@@ -71,16 +62,12 @@ class VideoWriter:
         return self
 
     def write(self, frame: np.ndarray) -> None:
-        """Add a frame (H, W, 3) uint8 RGB; an odd last row or column is cut off.
-
-        Raises:
-            ValueError: it is no such frame, has not the size of the first, or no video can be written there.
-        """
+        """Append a frame (H, W, 3) uint8 RGB; an odd last row or column is cut off."""
         self._shape = self._shape or frame.shape
         if frame.shape != self._shape or frame.shape[2:] != (3,) or frame.dtype != np.uint8:
-            # OpenCV would leave it out without a word.
+            # OpenCV would silently drop the frame.
             raise ValueError(
-                f'{self.path}: frames must be (H, W, 3) uint8 and of the size of the first, not {frame.shape} '
+                f'{self.path}: frames must be (H, W, 3) uint8 and have the size of the first, not {frame.shape} '
                 f'{frame.dtype} after {self._shape}'
             )
         if self._writer is None:
@@ -88,7 +75,7 @@ class VideoWriter:
             codec = cv2.VideoWriter.fourcc(*'vp09')
             self._writer = cv2.VideoWriter(str(self.path), codec, self.fps, frame.shape[1::-1])
             if not self._writer.isOpened():
-                raise ValueError(f'{self.path}: OpenCV cannot write VP9 video there')
+                raise ValueError(f'{self.path}: OpenCV cannot write a VP9 video there; check path and codec')
         self._writer.write(np.ascontiguousarray(frame[..., ::-1]))
 
     def __exit__(self, *exception: object) -> None:

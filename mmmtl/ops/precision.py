@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def at_least_float32(*tensors: Tensor) -> torch.dtype:
-    """Return float64 if any tensor has it, else float32: in half precision sums lose digits and logits overflow."""
+    """Return float64 if any tensor has it, else float32; half precision would lose digits in sums and overflow."""
     dtype = torch.float32
     for tensor in tensors:
         dtype = torch.promote_types(dtype, tensor.dtype)

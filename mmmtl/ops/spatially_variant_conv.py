@@ -1,4 +1,4 @@
-"""Spatially variant convolution: every place has a kernel of its own, shared by all channels."""
+"""Spatially variant convolution: each pixel has its own kernel, shared by all channels."""
 
 from __future__ import annotations
 
@@ -19,23 +19,19 @@ Box = tuple[EllipsisType, slice, slice]
 
 
 def spatially_variant_conv(value: Tensor, kernels: Tensor) -> Tensor:
-    """Each pixel's weighted sum of its neighbours, with weights of its own.
+    """Compute a weighted sum of each pixel's neighbours, with weights that differ between pixels.
 
     out[:, :, i, j] = sum_{y,x} kernels[:, (y + K // 2) * K + x + K // 2, i, j] value[:, :, i+y, j+x]
 
-    Neighbours outside the image count as zero, as in a padded convolution. Sums are float32 (float64 if an input is)
-    whatever the dtypes. The neighbours are never unfolded: one pass per tap, so memory does not grow with K. It can be
-    differentiated once.
+    Neighbours outside the image count as zero. Sums are float32 (float64 if an input is). One pass per tap instead of
+    unfolding keeps the memory independent of K. The operator is differentiable once.
 
     Args:
         value: (N, V, H, W).
-        kernels: (N, K * K, H, W) with an odd K, row by row; not normalised here.
+        kernels: (N, K * K, H, W) with an odd K, row by row; they are not normalised here.
 
     Returns:
         (N, V, H, W), dtype of `value`.
-
-    Raises:
-        ValueError: shapes or devices do not fit, or K * K is not the square of an odd number.
 
     Reference: Li et al., Low-Latency Video Semantic Segmentation, CVPR 2018.
     """
@@ -46,7 +42,7 @@ def spatially_variant_conv(value: Tensor, kernels: Tensor) -> Tensor:
             f'{value.device} and {tuple(kernels.shape)} on {kernels.device}'
         )
     if isqrt(taps) ** 2 != taps or taps % 2 == 0:
-        raise ValueError(f'kernels have {taps} weights, which is not the square of an odd side')
+        raise ValueError(f'kernels have {taps} weights, which is not the square of an odd number')
     out: Tensor = torch.ops.mmmtl.spatially_variant_conv(value, kernels)
     return out
 
@@ -102,7 +98,7 @@ _forward.register_autograd(_differentiate, setup_context=_save)
 
 @register_flop_formula(torch.ops.mmmtl.spatially_variant_conv)
 def _flops(value: torch.Size, kernels: torch.Size, *_: Any, **__: Any) -> int:
-    """Two per multiply-accumulate; all taps count, those outside the image too."""
+    """Count two per multiply-accumulate, for all taps including those outside the image."""
     return 2 * value.numel() * kernels[1]
 
 
@@ -112,7 +108,7 @@ def _backward_flops(grad: torch.Size, value: torch.Size, kernels: torch.Size, *_
 
 
 def _taps(kernels: Tensor) -> Iterator[tuple[int, Box, Box]]:
-    """Each tap, the pixels that have this neighbour, and these neighbours."""
+    """Yield each tap, the box of pixels that have this neighbour, and the box of these neighbours."""
     taps, height, width = kernels.shape[1:]
     side = isqrt(taps)
     for tap in range(taps):

@@ -1,4 +1,4 @@
-"""Warping a map along an optical flow, and bringing a flow to another resolution."""
+"""Warping of maps along an optical flow, and resizing of flows."""
 
 from __future__ import annotations
 
@@ -14,30 +14,27 @@ Border = Literal['zeros', 'border']
 
 
 def warp(features: Tensor, flow: Tensor, *, border: Border = 'zeros') -> Tensor:
-    """What a frame sees of the features of another one, given the flow from this frame to that one.
+    """Sample another frame's features at the positions to which the flow from this frame points.
 
     out[:, :, i, j] = features[:, :, i + flow_y[i, j], j + flow_x[i, j]], bilinear between pixels
 
-    Flows count in pixels, whose centres lie at whole numbers (`align_corners=False` of `grid_sample`). Positions are
-    computed in float32 at least: in half precision they would miss by a quarter of a pixel.
+    Pixel centres are at integers (`align_corners=False` of `grid_sample`). Positions have at least float32, since half
+    precision would be wrong by a quarter of a pixel.
 
     Args:
-        features: (N, C, H, W), of the frame to propagate from.
+        features: (N, C, H, W) of the other frame.
         flow: (N, 2, H, W), x to the right and y down, in pixels of this map.
-        border: 'zeros': what comes from outside is zero, as in Deep Feature Flow and Accel. 'border': it is the
+        border: what a position outside the map samples: 'zeros' as in Deep Feature Flow and Accel, or with 'border' the
             nearest pixel.
 
     Returns:
         (N, C, H, W), dtype of `features`.
 
-    Raises:
-        ValueError: the flow does not fit the features.
-
     Reference: Zhu et al., Deep Feature Flow for Video Recognition, CVPR 2017, equations 2 and 3.
     """
     height, width = features.shape[-2:]
     if flow.shape != (len(features), 2, height, width):
-        raise ValueError(f'a flow of shape {tuple(flow.shape)} for features of {tuple(features.shape)}; resize_flow')
+        raise ValueError(f'flow {tuple(flow.shape)} does not fit features {tuple(features.shape)}; use resize_flow')
     dtype = at_least_float32(features)
     ys, xs = (torch.arange(n, device=flow.device, dtype=dtype) for n in (height, width))
     x, y = xs + flow[:, 0].to(dtype), ys[:, None] + flow[:, 1].to(dtype)
@@ -46,15 +43,15 @@ def warp(features: Tensor, flow: Tensor, *, border: Border = 'zeros') -> Tensor:
 
 
 def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """A flow (N, 2, h, w) in pixels of its map, as one of `size` (H, W) in pixels of that.
+    """Resize a flow (N, 2, h, w) to `size` (H, W) and scale it to pixels of the new map.
 
-    Bilinear, and an average where the flow becomes smaller; in float32 at least.
+    The result is bilinear with antialiasing, in at least float32.
     """
     height, width = flow.shape[-2:]
     if (height, width) == size:
         return flow
-    # There is no antialiasing in bfloat16 on a CPU, nor are its pixels fine enough.
+    # bfloat16 has no antialiasing on a CPU and is too coarse for positions.
     flow = flow.to(at_least_float32(flow))
     x, y = F.interpolate(flow, size, mode='bilinear', antialias=True).unbind(1)
-    # Two scalars, not a tensor of them, for whose copy a GPU would be waited for.
+    # Two scalars instead of a tensor, whose copy would synchronize with the GPU.
     return torch.stack([x * (size[1] / width), y * (size[0] / height)], dim=1)

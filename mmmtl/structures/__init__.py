@@ -1,4 +1,4 @@
-"""What passes between the rooms: the data sample, the camera change of an augmentation, the frames of streams."""
+"""Data structures: the data sample, the camera change of an augmentation, and the state of streams."""
 
 from .camera_change import CameraChange
 from .multi_task_data_sample import MultiTaskDataSample

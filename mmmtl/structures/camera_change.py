@@ -1,4 +1,4 @@
-"""How a geometric augmentation changed the camera: all that a task must know to adjust the values of its map."""
+"""The change of camera that goes with a geometric augmentation."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class CameraChange:
-    """A change of camera that goes with a resampling of the picture.
+    """A change of camera, from which tasks adjust the values of their maps after the pixels have been resampled.
 
-    The resampling itself moves pixels and is the same for every map. This says what happens to their values; a task
-    takes from it what concerns it: normals turn by `linear`, depth is multiplied by `depth_ratio`, disparity divided
-    by it.
+    Normals are multiplied by `linear` and depth by `depth_ratio`; disparity is divided by it.
 
     Args:
-        linear: (3, 3), the new camera's coordinates of a direction = linear @ its old coordinates (camera axes x right,
-            y down, z forward). A mirror is diag(-1, 1, 1), a roll or a pan is a rotation.
+        linear: (3, 3), maps a direction from the old camera's coordinates to the new ones (x right, y down, z forward).
+            A mirror is diag(-1, 1, 1); a roll or a pan is a rotation.
         depth_ratio: new depth / old depth of the point that a pixel shows, a number or (H, W) on the new pixel grid. A
-            crop that is enlarged `zoom` times has 1 / zoom: the intrinsics stay, so the scene seems to come nearer.
+            crop that is enlarged `zoom` times has 1 / zoom: with the same intrinsics, the scene seems to come nearer.
     """
 
     linear: np.ndarray = field(default_factory=lambda: np.eye(3, dtype=np.float32))

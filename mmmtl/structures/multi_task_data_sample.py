@@ -8,15 +8,15 @@ from mmengine.structures import BaseDataElement, PixelData
 class MultiTaskDataSample(BaseDataElement):
     """Ground truth and predictions of one image or clip, one map per task.
 
-    `gt` holds the maps that are labelled, `pred` those that were predicted: labels (1, H, W) int64, depth (1, H, W)
-    float32 metres, normals (3, H, W) float32 unit vectors. A task without a label has no field in `gt`.
+    `gt` holds the labelled maps and `pred` the predicted ones: labels (1, H, W) int64, depth (1, H, W) float32 metres,
+    normals (3, H, W) float32 unit vectors. A task without a label has no field in `gt`.
 
-    `flow`, where a data set of whole videos knows it, is (2, H, W) float32: the motion from the frame before to this
-    one in pixels (x, y) of the original picture, at the pixels of the frame before; NaN where there is none.
+    `flow` is the motion from the previous frame to this one, (2, H, W) float32 in pixels (x, y) of the original image,
+    at the pixels of the previous frame; NaN where unknown. Only some data sets of whole videos provide it.
 
-    Metainfo: `img_path`, `ori_shape`, `img_shape` (H, W); for clips `offset` (frames since the key frame, 0 to K - 1)
-    and `valid_slots` (last key frame, last non-key frame, current frame); for frames of whole videos `video`, `time`
-    and, once a model has seen them, `is_key_frame`.
+    Metainfo: `img_path`, `ori_shape`, `img_shape` (H, W). Clips also have `offset` (frames since the key frame, 0 to
+    K - 1) and `valid_slots` (last key frame, last non-key frame, current frame). Frames of whole videos have `video`,
+    `time` and, after a model has processed them, `is_key_frame`.
 
     Examples:
         >>> import torch

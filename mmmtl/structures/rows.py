@@ -1,4 +1,4 @@
-"""Rows of a batch: selecting, joining, spreading and replacing those of named tensors."""
+"""Operations on the rows of named tensors: select, join, spread, replace and mask."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import torch
 from torch import Tensor
 
 NamedRows = dict[str, Tensor]
-"""Named tensors whose first axis is the row of a batch: memories or logits."""
+"""Memories or logits by name; the first axis of each tensor is the batch."""
 
 
 def true_rows(flags: Iterable[bool]) -> list[int]:
-    """Return the numbers of the rows whose flag is set."""
+    """Return the indices of the flags that are set."""
     return [row for row, flag in enumerate(flags) if flag]
 
 
 def select_rows(tensors: NamedRows, rows: Sequence[int]) -> NamedRows:
-    """Return some rows, in ascending order; if they are all rows, nothing is copied."""
+    """Select rows, given in ascending order. Return the tensors themselves, uncopied, if all rows are selected."""
     return {name: select(tensor, rows) for name, tensor in tensors.items()}
 
 
 def select(tensor: Tensor, rows: Sequence[int]) -> Tensor:
-    """Return some rows of one tensor, see `select_rows`."""
+    """Select rows of one tensor as `select_rows` does."""
     return tensor if len(tensor) == len(rows) else tensor[list(rows)]
 
 
 def join_rows(parts: Sequence[NamedRows], rows: Sequence[Sequence[int]]) -> NamedRows:
-    """Join what `select_rows` took apart, in the order of the rows; a single part is not copied."""
+    """Join parts that `select_rows` made, in the order of the rows; a single part is not copied."""
     if len(parts) == 1:
         return parts[0]
     order = torch.tensor([row for some in rows for row in some]).argsort()
@@ -36,7 +36,7 @@ def join_rows(parts: Sequence[NamedRows], rows: Sequence[Sequence[int]]) -> Name
 
 
 def spread_rows(tensors: NamedRows, rows: Sequence[int], count: int) -> NamedRows:
-    """Extend tensors of `rows`, in ascending order, to all `count` rows; the other rows are zero."""
+    """Extend tensors of `rows`, in ascending order, to `count` rows; the other rows are zero."""
     if len(rows) == count:
         return tensors
     index = torch.tensor(rows, dtype=torch.int64)
@@ -44,7 +44,7 @@ def spread_rows(tensors: NamedRows, rows: Sequence[int], count: int) -> NamedRow
 
 
 def replace_rows(old: NamedRows, new: NamedRows, mask: Tensor) -> NamedRows:
-    """Return `old` with the rows of `mask` (N,) taken from `new`; rows that are in neither are zero."""
+    """Return `old` with the rows of `mask` (N,) taken from `new`; rows in neither are zero."""
     if mask.all():
         return new
     if not mask.any():
@@ -57,7 +57,7 @@ def replace_rows(old: NamedRows, new: NamedRows, mask: Tensor) -> NamedRows:
 
 
 def mask_slots(slots: Sequence[Tensor | None], flags: Sequence[Sequence[bool] | None]) -> list[Tensor | None]:
-    """Set the rows of slots (N, C, h, w) that do not exist to zero; where the flags are None, all exist."""
+    """Set the rows of slots (N, C, h, w) whose flag is False to zero; flags of None keep all rows."""
     masked: list[Tensor | None] = []
     for slot, valid in zip(slots, flags, strict=True):
         if slot is not None and valid is not None and not all(valid):

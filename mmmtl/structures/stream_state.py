@@ -1,4 +1,4 @@
-"""The state of running video streams: what the model remembers of each, kept by the caller."""
+"""The state of running video streams: the memory of the model, kept by the caller."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 Memory = dict[str, Tensor]
-"""What is remembered of a frame: named tensors whose first axis is the stream."""
+"""Remembered tensors by name; the first axis is the stream."""
 
 Logits = dict[str, Tensor]
 """{task: (N, C, h, w)} at feature resolution."""
@@ -21,20 +21,20 @@ SLOTS = ('key', 'non_key', 'policy')
 
 @dataclass(frozen=True, eq=False)
 class StreamState:
-    """Memory of N streams, one row each; nothing about a video is kept anywhere else.
+    """The memory of N streams, one row each; nothing about a video is kept anywhere else.
 
-    The flags and counters live on the CPU, so that choosing the network of the next frame never waits for a GPU.
+    Flags, counters and the policy's memory are on the CPU, so choosing the next frame's network never waits for a GPU.
 
     Args:
-        has_key: (N,) bool, CPU, rows whose `key` is valid.
-        has_non_key: (N,) bool, CPU, rows whose `non_key` is valid.
-        frames: (N,) int64, CPU, frames seen since the row was reset.
-        key_frames: (N,) int64, CPU, how many of them were key frames.
-        key: what the neck remembers of the last key frame; empty before the first frame.
-        non_key: the same of the last non-key frame.
-        policy: what the key-frame policy remembers; on the CPU, like the flags.
-        resolution: (H, W) of the frames whose memory this is, None before the first; a change of resolution needs a new
-            state. It stays None for an image model, which remembers nothing.
+        has_key: (N,) bool, rows whose `key` is valid.
+        has_non_key: (N,) bool, rows whose `non_key` is valid.
+        frames: (N,) int64, frames seen since the row was reset.
+        key_frames: (N,) int64, how many of them were key frames.
+        key: the neck's memory of the last key frame; empty before the first frame.
+        non_key: the neck's memory of the last non-key frame.
+        policy: the key-frame policy's memory.
+        resolution: (H, W) of the remembered frames; another resolution needs a new state. None before the first frame,
+            and always for an image model, which remembers nothing.
 
     Examples:
         >>> StreamState.new(3).select([2, 0]).frames
@@ -52,7 +52,7 @@ class StreamState:
 
     @classmethod
     def new(cls, num_streams: int) -> StreamState:
-        """The state of `num_streams` streams before their first frame."""
+        """Return the state of `num_streams` streams before their first frame."""
         return cls(
             has_key=torch.zeros(num_streams, dtype=torch.bool, device='cpu'),
             has_non_key=torch.zeros(num_streams, dtype=torch.bool, device='cpu'),
@@ -62,13 +62,12 @@ class StreamState:
 
     @classmethod
     def before(cls, frames: Tensor, state: StreamState | None) -> StreamState:
-        """Return the state before frames (N, 3, H, W): `state`, or a new one where it is None.
+        """Return the state before frames (N, 3, H, W): `state`, or a new one if it is None.
 
-        Raises:
-            ValueError: these are no frames, or their number or resolution is not that of the state.
+        Raises a ValueError if the number or the resolution of the frames differs from the state's.
         """
         if frames.dim() != 4 or not len(frames):
-            raise ValueError(f'frames must be (N, 3, H, W) with one of each stream, not {tuple(frames.shape)}')
+            raise ValueError(f'frames must be (N, 3, H, W), one per stream, not {tuple(frames.shape)}')
         resolution = (frames.shape[-2], frames.shape[-1])
         if state is None:
             state = cls.new(len(frames))
@@ -80,17 +79,10 @@ class StreamState:
 
     @classmethod
     def cat(cls, states: Sequence[StreamState]) -> StreamState:
-        """The state of all streams of several states, in their order.
-
-        Args:
-            states: at least one; those that have seen a frame have one resolution and one kind of model.
-
-        Raises:
-            ValueError: there are none, or their resolutions differ.
-        """
+        """Concatenate states of one model. Those that have seen a frame must have the same resolution."""
         resolutions = {state.resolution for state in states if state.resolution is not None}
         if not states or len(resolutions) > 1:
-            raise ValueError(f'states of one resolution are needed, and at least one, not {sorted(resolutions)}')
+            raise ValueError(f'expected at least one state and a single resolution, not {sorted(resolutions)}')
         flags = {name: torch.cat([getattr(state, name) for state in states]) for name in FLAGS}
         slots = {slot: _cat_memories([(getattr(state, slot), len(state)) for state in states]) for slot in SLOTS}
         joined: dict[str, Any] = {**flags, **slots}
@@ -100,11 +92,7 @@ class StreamState:
         return len(self.frames)
 
     def reset(self, rows: Sequence[int] | Tensor) -> StreamState:
-        """The state with the streams `rows` set back to before their first frame; the others go on.
-
-        Args:
-            rows: their numbers, or a mask of bools for all streams.
-        """
+        """Return the state with the streams `rows` (indices, or a bool mask) as before their first frame."""
         index = self._index(rows)
         return replace(
             self,
@@ -115,11 +103,7 @@ class StreamState:
         )
 
     def select(self, rows: Sequence[int] | Tensor) -> StreamState:
-        """The state of the streams `rows` alone, in that order.
-
-        Args:
-            rows: their numbers, or a mask of bools for all streams.
-        """
+        """Return the state of only the streams `rows` (indices in the wanted order, or a bool mask)."""
         index = self._index(rows)
         flags = replace(
             self,
@@ -129,35 +113,31 @@ class StreamState:
         return flags._map_memory(lambda tensor: tensor[index.to(tensor.device)])
 
     def to(self, device: torch.device | str) -> StreamState:
-        """The state with its memory on `device`; flags and counters stay on the CPU."""
+        """Return the state with the neck's memory on `device`."""
         return self._map_memory(lambda tensor: tensor.to(device))
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain tensors and numbers: `torch.save` it, and load it with `weights_only=True`."""
+        """Return a dict of tensors and numbers, which `torch.load(..., weights_only=True)` can read after saving."""
         return dict(vars(self))
 
     @classmethod
     def from_state_dict(cls, state_dict: dict[str, Any]) -> StreamState:
-        """The inverse of `state_dict`, on the device of the tensors; flags and counters on the CPU.
-
-        Raises:
-            ValueError: it is not the dict of a state of this version.
-        """
+        """Restore a state from its `state_dict`, with the neck's memory on the device of the saved tensors."""
         if different := sorted({one.name for one in fields(cls)} ^ state_dict.keys()):
             raise ValueError(
-                f'not the state of streams of this version, which differs in {different}; begin the streams anew (None)'
+                f'the saved state is of another version, which differs in {different}; start a new state (None)'
             )
         on_cpu = {name: state_dict[name].cpu() for name in FLAGS}
         policy = {name: tensor.cpu() for name, tensor in state_dict['policy'].items()}
         return cls(**{**state_dict, **on_cpu, 'policy': policy})
 
     def _index(self, rows: Sequence[int] | Tensor) -> Tensor:
-        """Row numbers, int64 on the CPU."""
+        """Return row indices, int64 on the CPU."""
         index = torch.as_tensor(rows, device='cpu')
         if index.dtype != torch.bool:
             return index.to(torch.int64)
         if index.shape != self.frames.shape:
-            raise ValueError(f'a mask of shape {tuple(index.shape)} for {len(self)} streams')
+            raise ValueError(f'a mask of shape {tuple(index.shape)} for {len(self)} streams; it must be ({len(self)},)')
         return index.nonzero().flatten()
 
     def _map_memory(self, function: Callable[[Tensor], Tensor]) -> StreamState:
@@ -169,7 +149,7 @@ class StreamState:
 
 
 class FrameResult(NamedTuple):
-    """What a model's `step` gives: logits, (N,) bool on the CPU which rows are key frames, and the next state."""
+    """The result of a model's `step`: logits, (N,) bool on the CPU (which rows are key frames), and the next state."""
 
     logits: Logits
     is_key: Tensor
@@ -177,7 +157,7 @@ class FrameResult(NamedTuple):
 
 
 def _cat_memories(parts: Sequence[tuple[Memory, int]]) -> Memory:
-    """Memories of some streams each as one; where one remembers nothing, zeros, which nobody reads."""
+    """Concatenate (memory, number of streams). Missing entries become zeros; their validity flags are False."""
     some = {name: tensor for memory, _ in parts for name, tensor in memory.items()}
     return {
         name: torch.cat([memory.get(name, like.new_zeros(count, *like.shape[1:])) for memory, count in parts])

@@ -1,4 +1,4 @@
-"""Tasks: each kind of dense prediction with its loss, decoding, metrics and picture."""
+"""Tasks: each kind of dense prediction with its losses, decoding, metrics and drawing."""
 
 from .base import Task
 from .build import build_tasks, metric_direction

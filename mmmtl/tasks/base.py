@@ -1,4 +1,4 @@
-"""The task: everything that one kind of dense prediction needs, in one object."""
+"""The task: everything that is specific to one kind of dense prediction, in one object."""
 
 from __future__ import annotations
 
@@ -17,43 +17,39 @@ IGNORE = 255
 
 
 class Task(ABC):
-    """One dense prediction task: its map, loss, decoding, metrics and picture.
+    """One dense prediction task: its map, losses, decoding, metrics and drawing.
 
-    Model, pipeline, metric, visualiser and inferencer loop over tasks and know none by name. A new task is one new
-    file with one subclass, registered in `TASKS`.
+    Models, pipelines, metrics, visualisers and the inferencer loop over tasks without knowing any by name. A new task
+    is one new file with one subclass, registered in `TASKS`.
 
-    Maps of the pipeline are NumPy arrays, (H, W) or (H, W, 3); inside the model they are tensors (N, M, H, W) with
-    M = `map_channels`.
+    Maps are NumPy arrays (H, W) or (H, W, 3) in the pipeline, and tensors (N, M, H, W) with M = `map_channels` in the
+    model.
 
     Args:
-        name: key of the task in the config and of its maps in a data set, set by `resolve`.
-        source: key of its maps in the data set where that is not `name`.
+        name: key of the task in the config.
+        source: key of its maps in the data set; None means `name`.
         loss_weight: factor of its losses.
-        primary_metric: the metric that stands for the task, where that is not the usual one: papers that report depth
-            by RMSE take delta_m of it too.
-
-    Raises:
-        ValueError: the task has no metric of that name.
+        primary_metric: overrides the metric that `delta_m` uses for the task, for example RMSE for depth.
     """
 
     out_channels: int
-    """Channels of the logits."""
+    """Number of channels of the logits."""
     map_channels: int = 1
-    """Channels of its map."""
+    """Number of channels of the map."""
     dtype: torch.dtype = torch.float32
-    """Type of its map in the model."""
+    """Type of the map in the model."""
     fill: float = 0.0
-    """Value of a pixel without label; maps are padded with it."""
+    """Value of an unlabelled pixel, also used for padding."""
     label_space_size: int = 2
-    """Classes of `discretize`."""
+    """Number of classes of `discretize`."""
     higher_is_better: dict[str, bool]
-    """Its metrics and their directions."""
+    """The metrics and whether higher is better."""
     temporal_metrics: dict[str, bool] = {'warp_err': False}
-    """How its predictions change over time: names and directions, see `measure_change`."""
+    """The metrics of change over time and whether higher is better; see `measure_change`."""
     consistency_windows: tuple[int, ...] = ()
-    """Lengths n of the windows of its temporal metrics `VC<n>`, see `TemporalConsistency`."""
+    """Window lengths n of the temporal metrics `VC<n>`; see `TemporalConsistency`."""
     primary_metric: str
-    """The metric that stands for the task, in delta_m for one."""
+    """The metric that represents the task, for example in `delta_m`."""
 
     def __init__(
         self, *, name: str, source: str | None = None, loss_weight: float = 1.0, primary_metric: str | None = None
@@ -70,149 +66,122 @@ class Task(ABC):
             self.primary_metric = primary_metric
 
     def definition(self) -> dict[str, Any]:
-        """What decides the meaning of the logits: a checkpoint is refused by a task of another definition."""
+        """Return what determines the meaning of the logits; a checkpoint with another definition is refused."""
         return {'type': type(self).__name__, 'out_channels': self.out_channels}
 
     def convert(self, array: np.ndarray) -> np.ndarray:
-        """The map as this task wants it, from what data sets deliver (labels, metres, pixels of disparity)."""
+        """Convert a map from the data set's unit (class numbers, metres, pixels of disparity) to the task's."""
         return array
 
     def check(self, array: np.ndarray, where: str) -> None:
-        """Refuse a map with values out of range.
-
-        Raises:
-            ValueError: the map has impossible values; `where` (a file name) stands in the message.
-        """
+        """Raise a ValueError that names `where` (a file) if the map has impossible values."""
 
     def adjust(self, array: np.ndarray, change: CameraChange) -> np.ndarray:
-        """The map's values after a change of camera; the pixels were moved before."""
+        """Adjust the values of a map, whose pixels have been moved already, to a change of the camera."""
         return array
 
     @abstractmethod
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Losses by name (each starts with 'loss_'), before `loss_weight`.
+        """Return the losses by name (each starts with 'loss_'), before `loss_weight`.
 
         Args:
             logits: (N, out_channels, H, W).
-            target: (N, M, H, W); pixels without label hold `fill`. With none labelled the loss is a zero that is tied
-                to the graph.
+            target: (N, M, H, W); unlabelled pixels hold `fill`. If all are unlabelled, the loss is a zero tied to the
+                graph.
         """
 
     def discretize(self, target: Tensor) -> Tensor:
-        """The map as classes, (N, 1, H, W) int64 in 0..label_space_size - 1, 255 = ignore.
+        """Return the map as classes, (N, 1, H, W) int64 in 0..label_space_size - 1, 255 = ignore.
 
-        Methods that describe a picture by its regions need a label space of every task. The default is that of a
-        binary map: whether a pixel is above one half.
-
-        Args:
-            target: (N, M, H, W); pixels without label hold `fill`.
+        Methods that describe an image by its regions use it. The default, for binary maps, is whether a pixel of
+        `target` (N, M, H, W) is above one half; unlabelled pixels hold `fill`.
         """
         return (target > 0.5).long().masked_fill(target == self.fill, IGNORE)
 
     def label_space_loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """`loss_ce`, before `loss_weight`: cross-entropy with `discretize(target)`, averaged over the labelled pixels.
+        """Return `loss_ce`, before `loss_weight`: cross-entropy with `discretize(target)` over the labelled pixels.
 
-        Args:
-            logits: (N, label_space_size, H, W).
-            target: (N, M, H, W), see `loss`.
+        Logits are (N, label_space_size, H, W), and the target is that of `loss`.
         """
         labels = self.discretize(target).squeeze(1)
         total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction='sum')
         return {'loss_ce': total / (labels != IGNORE).sum().clamp(min=1)}
 
     def imitate(self, student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
-        """The loss of a student's logits against a teacher's, before `loss_weight`.
+        """Return the loss of a student's logits against a teacher's, before `loss_weight`.
 
-        By default the teacher's prediction takes the place of the label. Tasks of classes compare probabilities.
+        By default the teacher's prediction is the label. Classification tasks compare probabilities.
 
         Args:
             student: (N, out_channels, H, W).
             teacher: (N, out_channels, H, W), without gradient.
-            temperature: softens probabilities; other predictions have none.
+            temperature: softens probabilities; has no effect on other predictions.
         """
         return torch.stack(list(self.loss(student, self.decode(teacher)).values())).sum()
 
     @abstractmethod
     def decode(self, logits: Tensor) -> Tensor:
-        """Predicted maps (N, M, H, W) of logits (N, out_channels, H, W)."""
+        """Decode logits (N, out_channels, H, W) to predicted maps (N, M, H, W)."""
 
     @abstractmethod
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """What one image adds to the score: a float64 vector.
+        """Return what one image contributes to the metrics, from a prediction and a target (M, H, W).
 
-        Vectors of images, batches and processes add up, which makes every metric exact however the images are spread.
-
-        Args:
-            prediction: (M, H, W), as `decode` gives it.
-            target: (M, H, W).
+        The contribution is a float64 vector. Vectors add up over images, batches and processes, so every metric is
+        exact however the images are distributed.
         """
 
     @abstractmethod
     def summarize(self, totals: Tensor) -> dict[str, float]:
-        """The metrics, one for each of `higher_is_better`, from summed vectors of `measure`."""
+        """Compute the metrics of `higher_is_better` from summed vectors of `measure`; NaN if nothing was labelled."""
 
     def differences(self, first: Tensor, second: Tensor) -> Tensor:
-        """How far predictions of the same surfaces are apart, (K, P): a row for each of K temporal metrics.
+        """Compare predictions (M, P) of P surface points in a frame and in the next.
 
-        The default is one row, the mean over channels of the absolute difference.
-
-        Args:
-            first: (M, P), as `decode` gives them, at P pixels of a frame.
-            second: (M, P), of the next frame.
+        Returns (K, P), one row for each of K temporal metrics; by default one row, the absolute difference averaged
+        over the channels.
         """
         return (first - second).abs().mean(dim=0, keepdim=True)
 
     def measure_change(self, first: Tensor, second: Tensor) -> Tensor:
-        """What a frame and the next add to the temporal scores: a float64 vector, additive like that of `measure`.
+        """Return what a pair of frames contributes to the temporal metrics: a float64 vector that adds up.
 
-        Args:
-            first: see `differences`.
-            second: see `differences`.
+        The arguments are those of `differences`.
         """
         sums = self.differences(first.double(), second.double()).sum(dim=1)
         return torch.cat([sums.new_tensor([first.shape[1]]), sums]).cpu()
 
     def summarize_change(self, totals: Tensor) -> dict[str, float]:
-        """The temporal metrics from summed vectors of `measure_change`; NaN where nothing was compared."""
+        """Compute the temporal metrics from summed vectors of `measure_change`; NaN if nothing was compared."""
         return dict(zip(self.temporal_metrics, (totals[1:] / totals[0]).tolist(), strict=True))
 
     @abstractmethod
     def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
-        """The trivial predictor: one value for every pixel, fitted to these maps, as a map of shape (M, 1, 1).
+        """Fit the trivial predictor, one value for every pixel, to these maps; return it as (M, 1, 1).
 
-        Raises:
-            ValueError: nothing is labelled in the maps.
+        Raises a ValueError if no pixel is labelled.
         """
 
     @abstractmethod
     def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
-        """A picture of the map: (H, W, 3) uint8 RGB.
-
-        Args:
-            image: (H, W, 3) uint8 RGB, what the map belongs to.
-            array: (M, H, W), a predicted or labelled map.
-        """
+        """Draw a map (M, H, W), predicted or labelled, of an image (H, W, 3) uint8 RGB; return the same kind."""
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(name={self.name!r})'
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `values` where `mask`; zero, tied to the graph, where nothing is."""
+    """Return the mean of `values` where `mask` is set; a zero tied to the graph if it is nowhere."""
     return torch.where(mask, values, torch.zeros_like(values)).sum() / mask.sum().clamp(min=1)
 
 
 def nothing_labelled(task: Task) -> ValueError:
-    """The error of `Task.constant` for maps without a label."""
+    """Return the error of `Task.constant` for maps without a label."""
     return ValueError(f'task {task.name!r}: the maps have no labelled pixel, so no constant can be fitted to them')
 
 
 def mean_map(task: Task, values: Iterable[np.ndarray]) -> np.ndarray:
-    """Return the mean of all values as a map of shape (1, 1, 1).
-
-    Raises:
-        ValueError: there are no values.
-    """
+    """Return the mean of all values as a map of shape (1, 1, 1); raise `nothing_labelled` if there are none."""
     total, count = 0.0, 0
     for array in values:
         total += array.sum(dtype=np.float64)

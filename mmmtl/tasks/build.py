@@ -1,4 +1,4 @@
-"""Building tasks from their configs."""
+"""Construction of tasks from their configs."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ UNRESOLVED = (
 )
 
 
-# Names that stand for something else in the keys of losses and metrics.
+# Names with another meaning in the keys of losses and metrics.
 TAKEN = re.compile(r'align|distill|preliminary|label_space|pooled|search|stream|temporal|delta_m|offset_\d+')
 
 
 def build_tasks(tasks: Mapping[str, Any] | None, what: str) -> dict[str, Task]:
-    """Task objects by name, from the `tasks` of a config or of a data set's metainfo.
+    """Build the tasks {name: config} of a config or of a data set's metainfo.
 
     Args:
-        tasks: {name: config}; a config that is a Task already is taken as it is.
-        what: who asks, for the message.
+        tasks: {name: config}; a Task in place of a config is kept.
+        what: the caller, for error messages.
 
     Raises:
-        ValueError: no tasks (the config was not resolved), a name that cannot be one, or a task without a type.
-        KeyError: an unknown kind of task; the nearest names stand in the message.
-        TypeError: arguments that the task does not take.
+        ValueError: there are no tasks (the config was not resolved), a name is invalid, or a task has no type.
+        KeyError: the type of a task is unknown.
+        TypeError: the task does not accept an argument.
     """
     if not tasks:
         raise ValueError(UNRESOLVED.format(what=what))
@@ -45,21 +45,20 @@ def build_tasks(tasks: Mapping[str, Any] | None, what: str) -> dict[str, Task]:
 def _build_task(name: str, cfg: Mapping[str, Any]) -> Task:
     if not name.isidentifier() or name.startswith('_') or keyword.iskeyword(name):
         raise ValueError(f'{name!r} cannot name a task: it must be an identifier that begins with a letter')
-    # Its maps are an attribute of a PixelData, its modules an entry of a ModuleDict, which refuses such names.
+    # A task's maps are an attribute of a PixelData and its modules an entry of a ModuleDict.
     if hasattr(PixelData, name) or hasattr(nn.ModuleDict(), name) or TAKEN.fullmatch(name):
         raise ValueError(
-            f"{name!r} cannot name a task: it is an attribute of mmengine's PixelData or torch's ModuleDict, or a word "
-            'in the keys of losses and metrics; choose another name and say where its maps are with `source`'
+            f"{name!r} cannot name a task: it is an attribute of mmengine's PixelData or torch's ModuleDict, or has a "
+            f'meaning in the keys of losses and metrics; choose another name and set source={name!r}'
         )
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise ValueError(f'tasks.{name} must be a dict with the `type` of the task, not {cfg!r}')
     cfg = to_plain(cfg)
     if isinstance(kind := cfg['type'], str) and TASKS.get(kind) is None:
         near = get_close_matches(kind, TASKS.module_dict, n=3, cutoff=0.4)
-        hint = f'did you mean {near}?' if near else f'there are {sorted(TASKS.module_dict)}.'
+        hint = f'did you mean {near}?' if near else f'known types are {sorted(TASKS.module_dict)}.'
         raise KeyError(
-            f'tasks.{name}: there is no kind of task {kind!r}; {hint} A task of your own must be imported through '
-            '`custom_imports` of the config.'
+            f'tasks.{name}: unknown type {kind!r}; {hint} Import your own tasks through `custom_imports` of the config.'
         )
     try:
         return TASKS.build({**cfg, 'name': name})
@@ -68,15 +67,11 @@ def _build_task(name: str, cfg: Mapping[str, Any]) -> Task:
 
 
 def metric_direction(key: str, tasks: Mapping[str, Task]) -> bool:
-    """Whether higher is better for a metric's key, such as 'semseg/mIoU' or 'offset_2/depth/rmse'.
+    """Return whether higher is better for the key of a metric.
 
-    Raises:
-        ValueError: no task has that metric; the message lists those that exist.
-
-    Examples:
-        >>> tasks = build_tasks({'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}, 'the example')
-        >>> metric_direction('depth/delta1', tasks), metric_direction('offset_2/depth/rmse', tasks)
-        (True, False)
+    >>> tasks = build_tasks({'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}, 'the example')
+    >>> metric_direction('depth/delta1', tasks), metric_direction('offset_2/depth/rmse', tasks)
+    (True, False)
     """
     known = {f'{name}/{metric}': up for name, task in tasks.items() for metric, up in task.higher_is_better.items()}
     known |= {f'temporal/{name}/{m}': up for name, task in tasks.items() for m, up in task.temporal_metrics.items()}
@@ -84,11 +79,11 @@ def metric_direction(key: str, tasks: Mapping[str, Task]) -> bool:
     for name, up in known.items():
         if key == name or key.endswith(f'/{name}'):
             return up
-    raise ValueError(f'no task has the metric {key!r}; there are {sorted(known)}')
+    raise ValueError(f'no task has the metric {key!r}; known metrics are {sorted(known)}')
 
 
 def to_plain(value: Any) -> Any:
-    """Nested plain dicts and lists, and names for classes: what a checkpoint may hold to be read safely."""
+    """Convert nested containers to plain dicts and lists, and classes to their names, as safe checkpoints need."""
     if isinstance(value, Mapping):
         return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

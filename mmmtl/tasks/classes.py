@@ -1,4 +1,4 @@
-"""Class names and colours of the data sets, by name."""
+"""Lists of class names and colours for the data sets."""
 
 from __future__ import annotations
 
@@ -10,12 +10,29 @@ Colour = tuple[int, int, int]
 
 
 def _hue(index: int, count: int) -> Colour:
-    """One of `count` evenly spread hues; brightness alternates so that neighbours differ."""
+    """Return one of `count` evenly spaced hues; the brightness alternates so that neighbours differ."""
     r, g, b = colorsys.hsv_to_rgb(index / count, 0.75, 0.95 if index % 2 == 0 else 0.65)
     return round(255 * r), round(255 * g), round(255 * b)
 
 
-# Without official colours; the names are those of the data set's label_num_dic_final.json.
+def _voc(index: int) -> Colour:
+    """Return a colour of PASCAL VOC's colour map: the bits of `index` in turn are the high bits of R, G and B."""
+    r, g, b = (sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3)) for channel in range(3))
+    return r, g, b
+
+
+NYUV2_NAMES = (
+    'wall', 'floor', 'cabinet', 'bed', 'chair', 'sofa', 'table', 'door', 'window', 'bookshelf', 'picture', 'counter',
+    'blinds', 'desk', 'shelves', 'curtain', 'dresser', 'pillow', 'mirror', 'floor mat', 'clothes', 'ceiling', 'books',
+    'refrigerator', 'television', 'paper', 'towel', 'shower curtain', 'box', 'whiteboard', 'person', 'night stand',
+    'toilet', 'sink', 'lamp', 'bathtub', 'bag', 'otherstructure', 'otherfurniture', 'otherprop',
+)  # fmt: skip
+PARTS_NAMES = ('background', 'head', 'torso', 'upper arm', 'lower arm', 'upper leg', 'lower leg')
+PASCAL_NAMES = (
+    'background', 'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable',
+    'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor',
+)  # fmt: skip
+# From the data set's label_num_dic_final.json, which has no colours.
 VSPW_NAMES = (
     'wall', 'ceiling', 'door', 'stair', 'ladder', 'escalator', 'Playground_slide', 'handrail_or_fence', 'window',
     'rail', 'goal', 'pillar', 'pole', 'floor', 'ground', 'grass', 'sand', 'athletic_field', 'road', 'path',
@@ -93,15 +110,7 @@ CLASSES: dict[str, dict[str, Colour]] = {
         'appliance': (112, 128, 144),
         'object': (82, 84, 163),
     },
-    'human_parts_7': {
-        'background': (0, 0, 0),
-        'head': (128, 0, 0),
-        'torso': (0, 128, 0),
-        'upper arm': (128, 128, 0),
-        'lower arm': (0, 0, 128),
-        'upper leg': (128, 0, 128),
-        'lower leg': (0, 128, 128),
-    },
+    'human_parts_7': {name: _voc(i) for i, name in enumerate(PARTS_NAMES)},
     'nyuv2_13': {
         'bed': (255, 187, 120),
         'books': (148, 103, 189),
@@ -117,71 +126,8 @@ CLASSES: dict[str, dict[str, Colour]] = {
         'wall': (174, 199, 232),
         'window': (197, 176, 213),
     },
-    'nyuv2_40': {
-        'wall': (128, 0, 0),
-        'floor': (0, 128, 0),
-        'cabinet': (128, 128, 0),
-        'bed': (0, 0, 128),
-        'chair': (128, 0, 128),
-        'sofa': (0, 128, 128),
-        'table': (128, 128, 128),
-        'door': (64, 0, 0),
-        'window': (192, 0, 0),
-        'bookshelf': (64, 128, 0),
-        'picture': (192, 128, 0),
-        'counter': (64, 0, 128),
-        'blinds': (192, 0, 128),
-        'desk': (64, 128, 128),
-        'shelves': (192, 128, 128),
-        'curtain': (0, 64, 0),
-        'dresser': (128, 64, 0),
-        'pillow': (0, 192, 0),
-        'mirror': (128, 192, 0),
-        'floor mat': (0, 64, 128),
-        'clothes': (128, 64, 128),
-        'ceiling': (0, 192, 128),
-        'books': (128, 192, 128),
-        'refrigerator': (64, 64, 0),
-        'television': (192, 64, 0),
-        'paper': (64, 192, 0),
-        'towel': (192, 192, 0),
-        'shower curtain': (64, 64, 128),
-        'box': (192, 64, 128),
-        'whiteboard': (64, 192, 128),
-        'person': (192, 192, 128),
-        'night stand': (0, 0, 64),
-        'toilet': (128, 0, 64),
-        'sink': (0, 128, 64),
-        'lamp': (128, 128, 64),
-        'bathtub': (0, 0, 192),
-        'bag': (128, 0, 192),
-        'otherstructure': (0, 128, 192),
-        'otherfurniture': (128, 128, 192),
-        'otherprop': (64, 0, 64),
-    },
-    'pascal_21': {
-        'background': (0, 0, 0),
-        'aeroplane': (128, 0, 0),
-        'bicycle': (0, 128, 0),
-        'bird': (128, 128, 0),
-        'boat': (0, 0, 128),
-        'bottle': (128, 0, 128),
-        'bus': (0, 128, 128),
-        'car': (128, 128, 128),
-        'cat': (64, 0, 0),
-        'chair': (192, 0, 0),
-        'cow': (64, 128, 0),
-        'diningtable': (192, 128, 0),
-        'dog': (64, 0, 128),
-        'horse': (192, 0, 128),
-        'motorbike': (64, 128, 128),
-        'person': (192, 128, 128),
-        'pottedplant': (0, 64, 0),
-        'sheep': (128, 64, 0),
-        'sofa': (0, 192, 0),
-        'train': (128, 192, 0),
-        'tvmonitor': (0, 64, 128),
-    },
+    'nyuv2_40': {name: _voc(i) for i, name in enumerate(NYUV2_NAMES, start=1)},
+    'pascal_21': {name: _voc(i) for i, name in enumerate(PASCAL_NAMES)},
     'semantickitti_19': {
         'car': (100, 150, 245),
         'bicycle': (100, 230, 245),
@@ -230,20 +176,16 @@ CLASSES: dict[str, dict[str, Colour]] = {
     },
     'vspw_124': {name: _hue(i, len(VSPW_NAMES)) for i, name in enumerate(VSPW_NAMES)},
 }
-"""Names and RGB colours, in the order of the labels."""
+"""Class names and RGB colours by list name, in the order of the labels."""
 
 
 def class_list(
     classes: str | Sequence[str], palette: Sequence[Sequence[int]] | None = None
 ) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
-    """Names and colours of `classes`, a name in `CLASSES` or the class names themselves.
+    """Return the names and colours of `classes`, which is a name in `CLASSES` or the class names.
 
-    Raises:
-        ValueError: an unknown list, repeated names, or a palette of another length or with impossible colours.
-
-    Examples:
-        >>> class_list(['wall', 'floor'], palette=[[0, 0, 0], [255, 0, 0]])
-        (('wall', 'floor'), ((0, 0, 0), (255, 0, 0)))
+    >>> class_list(['wall', 'floor'], palette=[[0, 0, 0], [255, 0, 0]])
+    (('wall', 'floor'), ((0, 0, 0), (255, 0, 0)))
     """
     if isinstance(classes, str):
         if classes not in CLASSES:
@@ -258,6 +200,6 @@ def class_list(
         if len(palette) != len(names):
             raise ValueError(f'{len(palette)} colours in the palette for {len(names)} classes')
         if wrong := [colour for colour in palette if len(colour) != 3 or not all(0 <= c <= 255 for c in colour)]:
-            raise ValueError(f'colours of a palette are three numbers in 0..255, not {wrong[:3]}')
+            raise ValueError(f'colours of a palette must be three numbers in 0..255, not {wrong[:3]}')
         colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
     return names, colours

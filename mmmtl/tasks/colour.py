@@ -7,7 +7,7 @@ import numpy as np
 
 
 def colourize(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Colours of `values` (H, W) in 0..1, clipped, as (H, W, 3) uint8 RGB; black where not `valid`."""
+    """Draw `values` (H, W), clipped to 0..1, as (H, W, 3) uint8 RGB; black where not `valid`."""
     levels = (255 * np.clip(values, 0, 1)).astype(np.uint8)
     colours = cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA)[..., ::-1]
     return np.where(valid[..., None], colours, 0).astype(np.uint8)

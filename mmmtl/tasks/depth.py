@@ -24,18 +24,17 @@ class DepthEstimation(Task):
     Loss `loss_l1`: |scale * logits - depth| in metres, averaged over the pixels with depth in (min_depth, max_depth].
 
     Metrics, over the same pixels of all images: `abs_err` and `rmse` in metres, `rel_err` (|d - g| / g), `rmse_log`
-    (natural logarithm) and `delta1..3`, the percentage with max(d / g, g / d) < 1.25, 1.25^2, 1.25^3.
-
-    Temporal metrics: `warp_err` in metres, and `warp_rel_err`, relative to the mean of the two depths.
+    (natural logarithm) and `delta1..3`, the percentage with max(d / g, g / d) < 1.25, 1.25^2, 1.25^3. Temporal metrics:
+    `warp_err` in metres, and `warp_rel_err`, relative to the mean of the two depths.
 
     Its label space consists of 40 intervals of equal length in the logarithm.
 
     Args:
-        min_depth: nearest depth that is learnt, predicted and scored, in metres.
-        max_depth: farthest.
-        scale: metres per unit of the logits, positive; about the mean depth lets a fresh network start near it.
-        label_range: depths from and to which the label space reaches, in metres; others fall into its first
-            and the last. By default 0.07 * `max_depth` and `max_depth`: for 10 metres, the 0.7 and 10 of ATRC.
+        min_depth: smallest depth that is learnt, predicted and scored, in metres.
+        max_depth: largest such depth.
+        scale: metres per unit of the logits, positive; about the mean depth is a good start for a fresh network.
+        label_range: range of the label space in metres; depths outside fall into its first or last interval. By default
+            0.07 * `max_depth` to `max_depth`: for 10 metres, ATRC's 0.7 to 10.
     """
 
     higher_is_better = {
@@ -77,46 +76,42 @@ class DepthEstimation(Task):
             raise ValueError(f'task {name!r}: label_range needs 0 < nearest < farthest, not {label_range}')
 
     def definition(self) -> dict[str, Any]:
-        """The unit of the logits."""
         return {**super().definition(), 'scale': self.scale}
 
     def check(self, array: np.ndarray, where: str) -> None:
         """Refuse negative and non-finite depths, and maps that lie wholly beyond 10 * `max_depth` (wrong unit).
 
-        A map that is merely all too far passes: a crop of the sky or of a distant facade has nothing to learn.
+        Maps wholly beyond `max_depth` itself pass: crops of the sky or of a distant facade.
         """
         if not np.isfinite(array).all() or (array < 0).any():
-            raise ValueError(f'{where}: depth of task {self.name!r} must be finite and >= 0 (0 = none)')
+            raise ValueError(f'{where}: depth of task {self.name!r} must be finite and >= 0 (0 = no measurement)')
         measured = array[array > 0]
         if len(measured) and measured.min() > 10 * self.max_depth:
             raise ValueError(
                 f'{where}: every depth of task {self.name!r} is far beyond max_depth={self.max_depth} m (nearest '
-                f'{measured.min():.1f}); depths must be in metres, and 0 where there is none, as in the sky'
+                f'{measured.min():.1f}); convert it to metres, with 0 for no measurement'
             )
 
     def adjust(self, array: np.ndarray, change: CameraChange) -> np.ndarray:
-        """Depth is multiplied by the change's ratio."""
         return (array * change.depth_ratio).astype(np.float32)
 
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """`loss_l1`, see the class."""
         return {'loss_l1': masked_mean((self.scale * logits - target).abs(), self.valid(target))}
 
     def discretize(self, target: Tensor) -> Tensor:
-        """The interval of the depth, see the class; what the loss leaves out is ignored."""
         bins = log_bins(target, self.nearest, self.farthest, self.label_space_size)
         return bins.masked_fill(~self.valid(target), IGNORE)
 
     def decode(self, logits: Tensor) -> Tensor:
-        """Metres within the task's range, (N, 1, H, W)."""
+        """Return metres, clamped to the task's range, (N, 1, H, W)."""
         return (self.scale * logits).clamp(self.min_depth, self.max_depth)
 
     def valid(self, target: Tensor) -> Tensor:
-        """Where the target counts."""
+        """Return where the depth is within the task's range."""
         return (target > self.min_depth) & (target <= self.max_depth)
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Count and sums of |e|, |e| / g, e^2, log error^2, and counts of the three deltas."""
+        """Return the count, the sums of |e|, |e| / g, e^2 and squared log error, and the counts of the three deltas."""
         mask = self.valid(target)
         p, g = prediction[mask].double(), target[mask].double()
         error = (p - g).abs()
@@ -125,21 +120,19 @@ class DepthEstimation(Task):
         return torch.stack([mask.sum().double(), *(term.double().sum() for term in terms)]).cpu()
 
     def summarize(self, totals: Tensor) -> dict[str, float]:
-        """The metrics of the class; NaN where nothing was measured."""
         abs_err, rel_err, mse, mse_log, *deltas = (totals[1:] / totals[0]).tolist()
         metrics = {'abs_err': abs_err, 'rel_err': rel_err, 'rmse': mse**0.5, 'rmse_log': mse_log**0.5}
         return metrics | {f'delta{i}': 100 * delta for i, delta in enumerate(deltas, 1)}
 
     def differences(self, first: Tensor, second: Tensor) -> Tensor:
-        """Metres, and relative to the mean of the two."""
         error = (first - second).abs()
         return torch.cat([error, 2 * error / (first + second)])
 
     def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
-        """The mean depth."""
+        """Return the mean depth."""
         return mean_map(self, (m[(m > self.min_depth) & (m <= self.max_depth)] for m in maps))
 
     def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
-        """Near is bright, far is dark, none is black; the colours span 0 to `max_depth` by its square root."""
+        """Draw near depths bright, far ones dark and missing ones black; the scale is the root of depth / max_depth."""
         depth = array[0]
         return colourize(1 - np.sqrt(depth / self.max_depth), depth > 0)

@@ -1,4 +1,4 @@
-"""Stereo disparity: L1 loss and its errors."""
+"""Stereo disparity: L1 loss and absolute and relative errors."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from .label_space import log_bins
 class DisparityEstimation(Task):
     """Stereo disparity (inverse depth). Map: (H, W) float32, 0 = none.
 
-    Data sets deliver pixels at their full width; a plain resize changes nothing. With `unit='raw'` the task works on
-    the value p / 65535 = (256 d + 1) / 65535 of a Cityscapes file instead, which MTAN and MILA learn and score. A
-    disparity of 0 (p = 1, infinitely far) counts as none, and a zoom multiplies the raw value, its offset included.
+    Data sets deliver disparity in pixels of the full image width; resizing does not change the values. With
+    `unit='raw'` the task uses the value p / 65535 = (256 d + 1) / 65535 of a Cityscapes file instead, which MTAN and
+    MILA learn and score. A disparity of 0 (p = 1, infinitely far) counts as none. A zoom multiplies the raw value,
+    including its offset.
 
-    Loss `loss_l1`: |scale * logits - disparity|, averaged over the pixels that have one. Metrics: `abs_err` in `unit`
-    and `rel_err`; MILA's table 2 prints 100 * abs_err of the raw value.
+    Loss `loss_l1`: |scale * logits - disparity|, averaged over the labelled pixels. Metrics: `abs_err` in `unit` and
+    `rel_err`; MILA's table 2 prints 100 * abs_err of the raw value.
 
     Its label space consists of 40 intervals of equal length in the logarithm, from `max_disparity` / 64 to
     `max_disparity`.
@@ -65,11 +66,9 @@ class DisparityEstimation(Task):
         self.max_disparity = max_disparity or (128.0 if unit == 'pixel' else 0.5)
 
     def definition(self) -> dict[str, Any]:
-        """The unit of the logits."""
         return {**super().definition(), 'scale': self.scale, 'unit': self.unit}
 
     def convert(self, array: np.ndarray) -> np.ndarray:
-        """Pixels to `unit`."""
         if self.unit == 'pixel':
             return array
         return np.where(array > 0, (256 * array + 1) / 65535, 0).astype(np.float32)
@@ -80,38 +79,33 @@ class DisparityEstimation(Task):
             raise ValueError(f'{where}: disparity of task {self.name!r} must be finite and >= 0 (0 = none)')
 
     def adjust(self, array: np.ndarray, change: CameraChange) -> np.ndarray:
-        """Disparity is divided by the change's depth ratio."""
         return (array / change.depth_ratio).astype(np.float32)
 
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """`loss_l1`, see the class."""
         return {'loss_l1': masked_mean((self.scale * logits - target).abs(), target > 0)}
 
     def discretize(self, target: Tensor) -> Tensor:
-        """The interval of the disparity, see the class."""
         bins = log_bins(target, self.max_disparity / 64, self.max_disparity, self.label_space_size)
         return bins.masked_fill(target <= 0, IGNORE)
 
     def decode(self, logits: Tensor) -> Tensor:
-        """Disparity >= 0, (N, 1, H, W)."""
         return F.relu(self.scale * logits)
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Count and sums of |e| and |e| / g."""
+        """Return the count and the sums of |e| and |e| / g."""
         mask = target > 0
         g = target[mask].double()
         error = (prediction[mask].double() - g).abs()
         return torch.stack([mask.sum().double(), error.sum(), (error / g).sum()]).cpu()
 
     def summarize(self, totals: Tensor) -> dict[str, float]:
-        """`abs_err` and `rel_err`; NaN where nothing was measured."""
         abs_err, rel_err = (totals[1:] / totals[0]).tolist()
         return {'abs_err': abs_err, 'rel_err': rel_err}
 
     def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
-        """The mean disparity."""
+        """Return the mean disparity."""
         return mean_map(self, (m[m > 0] for m in maps))
 
     def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
-        """Near is bright, none is black."""
+        """Draw near pixels bright and unlabelled ones black."""
         return colourize(np.sqrt(array[0] / self.max_disparity), array[0] > 0)

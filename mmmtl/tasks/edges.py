@@ -1,4 +1,4 @@
-"""Edge detection: balanced cross-entropy and the F measure of one-to-one matched boundaries."""
+"""Edge detection: balanced cross-entropy and the F-measure of matched boundaries."""
 
 from __future__ import annotations
 
@@ -20,29 +20,27 @@ from .imitation import imitate_binary
 
 @TASKS.register_module()
 class EdgeDetection(Task):
-    """Edges of objects and surfaces. Map: (H, W) float32, 1 = edge, 0 = none, between them soft, 255 = ignore.
+    """Edges of objects and surfaces. Map: (H, W) float32, 1 = edge, 0 = no edge, soft in between, 255 = ignore.
 
-    Loss `loss_bce`: cross-entropy, the edge with weight `pos_weight` and the rest with 1 - `pos_weight`, averaged over
-    the labelled pixels; a soft label s counts as s of an edge and 1 - s of none.
+    Loss `loss_bce`: cross-entropy with weight `pos_weight` for edges and 1 - `pos_weight` for the rest, averaged over
+    the labelled pixels; a soft label s counts as s of an edge and 1 - s of no edge.
 
-    Metrics, in percent, as SEISM has them. Per image, the predicted probabilities go through non-maximum suppression;
-    for each threshold, what reaches it is thinned and matched one to one with the thinned label (> 0.5), each pixel
-    with one at most `max_distance` away. With m pairs of p predicted and l labelled pixels, precision is m / p, recall
-    m / l and F = 2 m / (p + l).
+    Metrics, in percent, as in SEISM. The predicted probabilities of an image go through non-maximum suppression. For
+    each threshold, the pixels that reach it are thinned and matched one to one with the thinned label (> 0.5), at most
+    `max_distance` apart. With m pairs of p predicted and l labelled pixels, precision is m / p, recall is m / l and
+    F = 2 m / (p + l). Ignored pixels are removed from prediction and label after thinning.
 
-    - `odsF`, the optimal data set scale: counts added up over the images, F at the best threshold.
-    - `oisF`, the optimal image scale: the same, with the best threshold of each image (the lowest of equals).
-
-    Pixels to be ignored are left out after thinning, in prediction and label.
+    - `odsF`, the optimal data set scale: F of the counts summed over the images, at the best threshold.
+    - `oisF`, the optimal image scale: F of the counts summed at each image's best threshold (the lowest if tied).
 
     Args:
         pos_weight: 0.95 is usual for PASCAL-Context (ASTMT, MTI-Net), 0.8 for NYUD (ATRC).
-        max_distance: as a part of the image's diagonal; 0.0075 for PASCAL-Context, 0.011 for NYUD.
-        thresholds: how many, evenly spread inside 0 to 1; the time of `measure` grows with it.
-        nms: suppress what is not the ridge of an edge before thresholds are applied.
+        max_distance: fraction of the image's diagonal; 0.0075 for PASCAL-Context, 0.011 for NYUD.
+        thresholds: how many, evenly spaced between 0 and 1; the time of `measure` grows with it.
+        nms: apply non-maximum suppression before the thresholds.
 
     Reference: Pont-Tuset and Marques, Supervised evaluation of image segmentation and object proposal techniques,
-    PAMI 38(7), 2016 (SEISM). docs/edge_metric.md has the steps and every deviation.
+    PAMI 38(7), 2016 (SEISM). docs/edge_metric.md lists the steps and every deviation.
     """
 
     out_channels = 1
@@ -66,37 +64,34 @@ class EdgeDetection(Task):
         if not 0 < pos_weight < 1:
             raise ValueError(f'task {name!r}: pos_weight must be between 0 and 1, not {pos_weight}')
         if not 0 <= max_distance < 1:
-            raise ValueError(
-                f'task {name!r}: max_distance is a part of the diagonal, such as 0.0075, not {max_distance}'
-            )
+            raise ValueError(f'task {name!r}: max_distance must be a fraction of the diagonal, not {max_distance}')
         if thresholds < 1:
-            raise ValueError(f'task {name!r}: thresholds is their number, at least 1, not {thresholds}')
+            raise ValueError(f'task {name!r}: thresholds must be a number of at least 1, not {thresholds}')
         self.pos_weight = pos_weight
         self.max_distance = max_distance
         self.thresholds = np.arange(1, thresholds + 1) / (thresholds + 1)
         self.nms = nms
 
     def check(self, array: np.ndarray, where: str) -> None:
-        """Refuse maps that are not (H, W), or with values other than 0 to 1 and 255."""
+        """Refuse maps that are not (H, W) or have values other than 0 to 1 and 255."""
         if array.ndim != 2 or not (((array >= 0) & (array <= 1)) | (array == IGNORE)).all():
             raise ValueError(
-                f'{where}: a map of task {self.name!r} must be (H, W) with edges as 0 to 1, and 255 where unlabelled'
+                f'{where}: a map of task {self.name!r} must be (H, W) with values 0 to 1, or 255 = ignore, not '
+                f'{array.shape} with {array.min()} to {array.max()}'
             )
 
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """`loss_bce`, see the class."""
         return {'loss_bce': balanced_bce(logits, target, target != IGNORE, self.pos_weight)}
 
     def imitate(self, student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
-        """The divergence of the probabilities, see `imitate_binary`."""
         return imitate_binary(student, teacher, temperature)
 
     def decode(self, logits: Tensor) -> Tensor:
-        """Probabilities of an edge, (N, 1, H, W)."""
+        """Return the probability of an edge, (N, 1, H, W)."""
         return logits.sigmoid()
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """1, and the counts of labels; of pairs and predictions at the best threshold, and then at each threshold."""
+        """Return 1 and the counts of labels, of pairs and predictions at the best threshold, and at each threshold."""
         strength, edge = prediction[0].double().cpu().numpy(), target[0].cpu().numpy()
         labelled = edge != IGNORE
         if not labelled.any():
@@ -108,9 +103,9 @@ class EdgeDetection(Task):
         return torch.tensor(counts, dtype=torch.float64)
 
     def _counts(self, strength: np.ndarray, label: np.ndarray, labelled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How many pairs and predicted pixels there are at each threshold."""
+        """Count the pairs and the predicted pixels at each threshold."""
         sizes = [np.count_nonzero(strength >= threshold) for threshold in self.thresholds]
-        # Thresholds that as many pixels reach are reached by the same ones.
+        # Thresholds with equal counts select the same pixels, so each distinct mask is computed once.
         _, first, same = np.unique(sizes, return_index=True, return_inverse=True)
         masks = [thin(strength >= threshold) & labelled for threshold in self.thresholds[first]]
         found = np.logical_or.reduce(masks)
@@ -121,7 +116,6 @@ class EdgeDetection(Task):
         return pairs[same], np.array([mask.sum() for mask in masks])[same]
 
     def summarize(self, totals: Tensor) -> dict[str, float]:
-        """The metrics of the class; NaN where nothing was labelled."""
         images, labels, best_pairs, best_predicted, *counts = totals.numpy()
         if not images:
             return dict.fromkeys(self.higher_is_better, float('nan'))
@@ -130,15 +124,15 @@ class EdgeDetection(Task):
         return {'odsF': 100 * float(data_set), 'oisF': 100 * float(image)}
 
     def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
-        """The share of edges."""
+        """Return the share of edge pixels."""
         return mean_map(self, (edge[edge != IGNORE] for edge in maps))
 
     def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
-        """Dark edges on white; pixels to be ignored show the image."""
+        """Draw dark edges on white; ignored pixels show the image."""
         edge = array[0][..., None]
         return np.where(edge == IGNORE, image, 255 * (1 - edge.clip(0, 1))).round().astype(np.uint8)
 
 
 def f_measure(pairs: np.ndarray, predicted: np.ndarray, labels: float) -> np.ndarray:
-    """2 m / (p + l), the harmonic mean of m / p and m / l; 0 where nothing is predicted and nothing labelled."""
+    """Return 2 m / (p + l), the harmonic mean of m / p and m / l; 0 where p = l = 0."""
     return 2 * pairs / np.maximum(predicted + labels, 1)

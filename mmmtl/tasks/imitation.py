@@ -1,4 +1,4 @@
-"""Losses of a student whose targets are a teacher's probabilities."""
+"""Distillation losses: a student learns a teacher's probabilities."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ from torch import Tensor
 
 
 def imitate_classes(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """T^2 * KL(softmax(teacher / T) || softmax(student / T)), averaged over the pixels.
+    """Return T^2 * KL(softmax(teacher / T) || softmax(student / T)) of logits (N, C, H, W), averaged over the pixels.
 
-    T^2 keeps the size of the gradients, which softer probabilities would divide by it.
-
-    Args:
-        student: logits (N, C, H, W).
-        teacher: logits (N, C, H, W).
-        temperature: T > 0; above 1 it shows more of what the teacher thinks of the less likely classes.
+    A temperature T > 1 gives the less likely classes more influence. It divides the gradients by T^2, so the factor
+    T^2 restores their size.
 
     Reference: Hinton et al., Distilling the Knowledge in a Neural Network, 2015, section 2; by pixel as in Liu et al.,
-        Structured Knowledge Distillation for Semantic Segmentation, CVPR 2019, section 3.1.
+    Structured Knowledge Distillation for Semantic Segmentation, CVPR 2019, section 3.1.
     """
     log_student, log_teacher = ((logits / temperature).log_softmax(dim=1) for logits in (student, teacher))
     divergence = F.kl_div(log_student, log_teacher, reduction='none', log_target=True).sum(dim=1)
@@ -25,15 +21,9 @@ def imitate_classes(student: Tensor, teacher: Tensor, temperature: float = 1.0) 
 
 
 def imitate_binary(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """`imitate_classes` of one logit x for two classes of probability sigmoid(x) and 1 - sigmoid(x).
-
-    Args:
-        student: logits (N, 1, H, W).
-        teacher: logits (N, 1, H, W).
-        temperature: T > 0.
-    """
+    """Return `imitate_classes` of two classes with probabilities sigmoid(x) and 1 - sigmoid(x), x of (N, 1, H, W)."""
     student, teacher = student / temperature, teacher / temperature
-    # The cross-entropy with the teacher's probabilities, less its value where both agree.
+    # The cross-entropy with the teacher's probabilities, minus its value where both agree.
     target = teacher.sigmoid()
     excess = F.softplus(student) - F.softplus(teacher) - target * (student - teacher)
     return temperature**2 * excess.mean()

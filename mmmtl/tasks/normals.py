@@ -21,19 +21,19 @@ THRESHOLDS = (11.25, 22.5, 30.0)
 
 @TASKS.register_module()
 class SurfaceNormals(Task):
-    """Surface normals. Map: (H, W, 3) float32 unit vectors in the camera frame, the zero vector = none.
+    """Surface normals. Map: (H, W, 3) float32 unit vectors in the camera's coordinates, the zero vector = none.
 
     Axes: x right, y down, z forward; normals point to the camera (a floor seen by a level camera is (0, -1, 0)).
 
-    Loss `loss_l1`: |n - g| of the normalised prediction, summed over x, y, z and averaged over the labelled pixels;
-    the divisor is the number of pixels, not of coordinates (a third of it would be the mean over both).
+    Loss `loss_l1`: |n - g| of the normalised prediction, summed over x, y, z and averaged over the labelled pixels
+    (three times the mean over pixels and coordinates).
 
-    Metrics, over all labelled pixels of all images: angle to the label in degrees, `mean` and `median` (from a
-    histogram of 0.01 degrees, so exact to half of that), and `within_11.25`, `within_22.5`, `within_30`, in percent.
-    Temporal metric: `warp_err`, the mean angle in degrees; the turn of the camera is part of it.
+    Metrics, over all labelled pixels of all images: the angle to the label in degrees, as `mean` and `median` (from a
+    histogram with bins of 0.01 degrees), and the percentages `within_11.25`, `within_22.5` and `within_30`.
+    Temporal metric: `warp_err`, the mean angle in degrees, which includes the rotation of the camera.
 
-    Its label space consists of 40 fixed directions, spread evenly over the half sphere; the nearest one counts. (ATRC
-    takes as many clusters of the training normals, by k-means; these need no data.)
+    Its label space consists of 40 fixed directions, spread evenly over the half sphere; a normal belongs to the nearest
+    one. (ATRC uses 40 k-means clusters of the training normals; fixed directions need no data.)
     """
 
     higher_is_better = {'mean': False, 'median': False, 'within_11.25': True, 'within_22.5': True, 'within_30': True}
@@ -43,26 +43,21 @@ class SurfaceNormals(Task):
     label_space_size = 40
 
     def check(self, array: np.ndarray, where: str) -> None:
-        """Refuse vectors that are neither unit nor zero, and maps that are not (H, W, 3)."""
+        """Refuse vectors that are neither of unit length nor zero, and maps that are not (H, W, 3)."""
         if array.ndim != 3 or array.shape[2] != 3:
             raise ValueError(f'{where}: the map of task {self.name!r} has shape {array.shape}, not (H, W, 3)')
         length = np.linalg.norm(array, axis=-1)
         if not np.isfinite(length).all() or (np.abs(length - 1) > 0.01)[length > 0].any():
-            raise ValueError(
-                f'{where}: normals of task {self.name!r} must be unit vectors, or zero where there is none'
-            )
+            raise ValueError(f'{where}: normals of task {self.name!r} must be unit vectors, or zero = none')
 
     def adjust(self, array: np.ndarray, change: CameraChange) -> np.ndarray:
-        """Normals turn with the camera."""
         return (array @ change.linear.T).astype(np.float32)
 
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """`loss_l1`, see the class."""
         difference = (self.decode(logits) - target).abs().sum(dim=1)
         return {'loss_l1': masked_mean(difference, target.any(dim=1))}
 
     def discretize(self, target: Tensor) -> Tensor:
-        """The nearest direction, see the class."""
         directions = half_sphere(self.label_space_size).to(target)
         # Autocast would round the products, and pixels between two directions would change sides.
         with torch.autocast(target.device.type, enabled=False):
@@ -70,12 +65,12 @@ class SurfaceNormals(Task):
         return nearest.masked_fill(~target.any(dim=1, keepdim=True), IGNORE)
 
     def decode(self, logits: Tensor) -> Tensor:
-        """Unit vectors (N, 3, H, W)."""
-        # What `F.normalize` gives, in a tenth of its time on a CPU.
+        """Return unit vectors (N, 3, H, W)."""
+        # The result of `F.normalize`, in a tenth of its time on a CPU.
         return logits / logits.square().sum(dim=1, keepdim=True).clamp(min=1e-12).sqrt()
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Count, sum of the angles, counts below the thresholds, histogram of the angles."""
+        """Return the count, the sum of the angles, the counts below the thresholds, and the histogram of the angles."""
         mask = target.any(dim=0)
         p, g = prediction[:, mask].double(), target[:, mask].double()
         angle = angles(p, g)
@@ -85,7 +80,6 @@ class SurfaceNormals(Task):
         return torch.cat([torch.stack([term.double() for term in head]), histogram]).cpu()
 
     def summarize(self, totals: Tensor) -> dict[str, float]:
-        """The metrics of the class; NaN where nothing was labelled."""
         count, total, *below = totals[:5].tolist()
         if not count:
             return dict.fromkeys(self.higher_is_better, float('nan'))
@@ -96,11 +90,11 @@ class SurfaceNormals(Task):
         return {'mean': total / count, 'median': median, **within}
 
     def differences(self, first: Tensor, second: Tensor) -> Tensor:
-        """The angle in degrees."""
+        """Return the angle in degrees."""
         return angles(first, second)[None]
 
     def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
-        """The mean normal."""
+        """Return the mean normal."""
         total = np.zeros(3)
         for normals in maps:
             total += normals.reshape(-1, 3).sum(axis=0, dtype=np.float64)
@@ -110,13 +104,13 @@ class SurfaceNormals(Task):
         return (total / length).astype(np.float32).reshape(3, 1, 1)
 
     def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
-        """(n + 1) / 2 as colour (red x, green y, blue z), rounded to 8 bits; none is black."""
+        """Draw (n + 1) / 2 as RGB, rounded to 8 bits; unlabelled pixels are black."""
         colours = np.where(array.any(axis=0), (array + 1) / 2, 0)
         return (255 * colours).clip(0, 255).round().astype(np.uint8).transpose(1, 2, 0)
 
 
 def angles(first: Tensor, second: Tensor) -> Tensor:
-    """(P,) degrees between vectors (3, P) of any length; 90 where one is zero."""
+    """Return the degrees (P,) between vectors (3, P) of any length; 90 if one of them is zero."""
     p, g = F.normalize(first, dim=0), F.normalize(second, dim=0)
-    # Exact for every angle, where the arc cosine of a rounded product is not.
+    # Unlike the arc cosine of a rounded product, this is exact for small angles too.
     return torch.rad2deg(2 * torch.atan2((p - g).norm(dim=0), (p + g).norm(dim=0)))

@@ -1,4 +1,4 @@
-"""Saliency: class-balanced cross-entropy and the two scores that papers call by one name."""
+"""Saliency: class-balanced cross-entropy, and two metrics that papers report."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ BETA_SQUARED = 0.3
 
 @TASKS.register_module()
 class SaliencyDetection(Task):
-    """What catches the eye. Map: (H, W) float32, 1 = salient, 0 = not, 255 = ignore.
+    """Salient regions. Map: (H, W) float32, 1 = salient, 0 = not, 255 = ignore.
 
-    Loss `loss_bce`: class-balanced binary cross-entropy, averaged over the labelled pixels; a positive weighs the share
-    of negatives in the batch, a negative that of positives, as in ASTMT and MTI-Net. (ATRC learns two logits by a
-    cross-entropy of two balanced classes.)
+    Loss `loss_bce`: class-balanced binary cross-entropy, averaged over the labelled pixels. Positives are weighted by
+    the fraction of negatives in the batch, and negatives by the fraction of positives, as in ASTMT and MTI-Net. (ATRC
+    uses a balanced cross-entropy of two logits.)
 
-    Metrics, in percent. A pixel is salient where its label is above one half, and is predicted so at a threshold t
-    where its probability is at least t.
+    Metrics, in percent. A pixel is salient if its label is above one half. It is predicted as salient at a threshold t
+    if its probability is at least t.
 
-    - `max_mIoU`: for t = 0.2, 0.25, ..., 0.9 the mean over images of |P and G| / |P or G| of the predicted and the
-      labelled salient pixels, 1 for an image that has neither; then the maximum over t. ASTMT and MTI-Net print it as
-      mIoU, about 65 on PASCAL-Context (of probabilities rounded to 8 bits, above t).
-    - `maxF`: for t = 0.05, 0.1, ..., 0.95 the F-measure (1 + b) p r / (b p + r), b = 0.3, of precision p and recall r
-      over the pixels of all images together; then the maximum over t. ATRC, InvPT and most later papers, about 84.
+    - `max_mIoU`: the mean over images of the IoU of predicted and labelled salient pixels (1 if an image has neither);
+      the maximum over t = 0.2, 0.25, ..., 0.9. ASTMT and MTI-Net print it as mIoU, about 65 on PASCAL-Context (they
+      round probabilities to 8 bits and count those above t).
+    - `maxF`: the F-measure (1 + b) p r / (b p + r), b = 0.3, of precision p and recall r over the pixels of all images;
+      the maximum over t = 0.05, 0.1, ..., 0.95. ATRC, InvPT and most later papers report it, about 84.
     """
 
     fill = IGNORE
@@ -44,33 +44,31 @@ class SaliencyDetection(Task):
     out_channels = 1
 
     def check(self, array: np.ndarray, where: str) -> None:
-        """Refuse values that are neither in 0..1 nor 255."""
+        """Refuse values other than 0 to 1 and 255."""
         wrong = array[~((array >= 0) & (array <= 1)) & (array != IGNORE)]
         if len(wrong):
             raise ValueError(
-                f'{where}: values {np.unique(wrong)[:8].tolist()} of task {self.name!r} are neither in 0..1 nor 255 = '
-                'ignore; divide grey levels by 255'
+                f'{where}: values {np.unique(wrong)[:8].tolist()} of task {self.name!r} are neither in 0..1 nor 255 '
+                '(ignore); divide grey levels by 255'
             )
 
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """`loss_bce`, see the class."""
         return {'loss_bce': balanced_bce(logits, target, target != IGNORE)}
 
     def imitate(self, student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
-        """The divergence of the probabilities, see `imitate_binary`."""
         return imitate_binary(student, teacher, temperature)
 
     def decode(self, logits: Tensor) -> Tensor:
-        """The probability of being salient, (N, 1, H, W)."""
+        """Return the probability of being salient, (N, 1, H, W)."""
         return logits.sigmoid()
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """One, counts of salient, of predicted and of both pixels, and this image's IoUs."""
+        """Return 1, the count of salient pixels, and at each threshold the predicted ones, the hits and the IoU."""
         labelled = target != IGNORE
         if not labelled.any():
             return torch.zeros(2 + 2 * len(THRESHOLDS) + len(THRESHOLDS[IOU_THRESHOLDS]), dtype=torch.float64)
         probability, salient = prediction[labelled], target[labelled] > 0.5
-        # How many thresholds a pixel reaches, then by threshold how many pixels reach it.
+        # First the number of thresholds that each pixel reaches, then the number of pixels that reach each threshold.
         reached = torch.bucketize(probability, probability.new_tensor(THRESHOLDS), right=True)
         predicted, hits = (_at_least(part, len(THRESHOLDS)) for part in (reached, reached[salient]))
         count = salient.sum().double().cpu()
@@ -79,28 +77,27 @@ class SaliencyDetection(Task):
         return torch.cat([torch.stack([torch.ones_like(count), count]), predicted, hits, iou[IOU_THRESHOLDS]])
 
     def summarize(self, totals: Tensor) -> dict[str, float]:
-        """`max_mIoU` and `maxF` in percent; NaN where nothing was labelled."""
         images, count, *_ = totals.tolist()
         if not images:
             return dict.fromkeys(self.higher_is_better, float('nan'))
         size = len(THRESHOLDS)
         predicted, hits, iou = totals[2 : 2 + size], totals[2 + size : 2 + 2 * size], totals[2 + 2 * size :]
-        # The F-measure with p = hits / predicted and r = hits / count, which has a value where those have none.
+        # The F-measure with p = hits / predicted and r = hits / count, rearranged so that it is defined for zeros.
         f_measure = (1 + BETA_SQUARED) * hits / (BETA_SQUARED * count + predicted).clamp(min=BETA_SQUARED)
         return {'max_mIoU': 100 * float(iou.max() / images), 'maxF': 100 * float(f_measure.max())}
 
     def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
-        """Everything is salient: no other constant scores better, as far as anything is."""
+        """Predict salient everywhere: no constant scores higher if any pixel is salient."""
         if not any((array != IGNORE).any() for array in maps):
             raise nothing_labelled(self)
         return np.ones((1, 1, 1), dtype=np.float32)
 
     def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
-        """Salient is bright, ignored pixels are black."""
+        """Draw salient pixels bright and ignored ones black."""
         return colourize(array[0], array[0] != IGNORE)
 
 
 def _at_least(reached: Tensor, count: int) -> Tensor:
-    """(count,) float64: by threshold, how many pixels reach it, from how many thresholds each pixel reaches."""
+    """Return (count,) float64: how many pixels reach each threshold, given how many thresholds each pixel reaches."""
     histogram = torch.bincount(reached, minlength=count + 1).double().cpu()
     return histogram.flip(0).cumsum(0).flip(0)[1:]

@@ -17,24 +17,24 @@ from .classes import class_list
 from .imitation import imitate_classes
 
 VC_WINDOWS = (8, 16)
-"""Frames of the windows of VSPW's VC8 and VC16."""
+"""Window lengths, in frames, of VSPW's VC8 and VC16."""
 
 
 @TASKS.register_module()
 class SemanticSegmentation(Task):
     """One class per pixel. Map: (H, W) labels 0 to C - 1, 255 = ignore.
 
-    Loss `loss_ce`: cross-entropy, averaged over the labelled pixels (by their weight where `class_weights` is given).
+    Loss `loss_ce`: cross-entropy, averaged over the labelled pixels (weighted if `class_weights` is given).
 
-    Metrics, in percent: `mIoU`, the mean over scored classes of intersection / union, and `pixel_acc`. A class that
-    neither occurs nor is predicted is left out of the mean. Temporal metrics: `TC`, the mIoU of a prediction and the
-    warped one of the next frame, aggregated alike, and `VC8` and `VC16`.
+    Metrics, in percent: `mIoU`, the mean over scored classes of intersection / union, and `pixel_acc`. The mean leaves
+    out classes that neither occur nor are predicted. Temporal metrics: `TC`, the mIoU of a prediction and the warped
+    prediction of the next frame, with the same aggregation, and `VC8` and `VC16`.
 
     Args:
-        classes: name of a list in `mmmtl.tasks.classes` or the class names themselves.
-        palette: RGB colours of the classes; by default those of the named list, else evenly spread hues.
+        classes: name of a list in `mmmtl.tasks.classes`, or the class names.
+        palette: RGB colours of the classes; by default those of the named list, else evenly spaced hues.
         class_weights: weight of each class in the loss.
-        unscored: classes that take no part in the score: their pixels are ignored.
+        unscored: classes whose pixels the metrics ignore.
         aggregation: 'dataset' scores one confusion matrix of all images; 'image' scores each image and averages, the
             protocol of multi-task papers before 2021.
     """
@@ -79,27 +79,25 @@ class SemanticSegmentation(Task):
         self.aggregation = aggregation
 
     def definition(self) -> dict[str, Any]:
-        """The classes, in their order."""
         return {**super().definition(), 'classes': self.classes}
 
     def check(self, array: np.ndarray, where: str) -> None:
         """Refuse labels other than 0 to C - 1 and 255, and maps with colour channels."""
         if array.ndim != 2:
             raise ValueError(
-                f'{where}: the map of task {self.name!r} has shape {array.shape}, not (H, W); its labels must be class '
-                'numbers, not colours'
+                f'{where}: the map of task {self.name!r} has shape {array.shape}, not (H, W); convert colours to class '
+                'numbers'
             )
         found = np.unique(array)
         wrong = found[((found < 0) | (found >= self.out_channels)) & (found != IGNORE)]
         if len(wrong):
             raise ValueError(
-                f'{where}: labels {wrong[:8].tolist()} of task {self.name!r} are not in 0..{self.out_channels - 1} '
-                f'(or 255 = ignore); check that `classes` of the task ({self.out_channels} names) is the list of this '
-                'data set, and that its labels are class numbers, not colours'
+                f'{where}: labels {wrong[:8].tolist()} of task {self.name!r} are neither in '
+                f'0..{self.out_channels - 1} nor 255 (ignore); check that the {self.out_channels} `classes` of the '
+                'task are those of this data set, and that its labels are class numbers, not colours'
             )
 
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """`loss_ce`, see the class."""
         labels = target.squeeze(1)
         weight = None if self.class_weights is None else self.class_weights.to(logits)
         total = F.cross_entropy(logits, labels, weight=weight, ignore_index=IGNORE, reduction='sum')
@@ -110,19 +108,17 @@ class SemanticSegmentation(Task):
         return {'loss_ce': total / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)}
 
     def discretize(self, target: Tensor) -> Tensor:
-        """The classes themselves."""
         return target
 
     def imitate(self, student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
-        """The divergence of the class probabilities, see `imitate_classes`."""
         return imitate_classes(student, teacher, temperature)
 
     def decode(self, logits: Tensor) -> Tensor:
-        """The most likely class, (N, 1, H, W) int64."""
-        return logits.max(dim=1, keepdim=True).indices  # what `argmax` gives, in a tenth of its time on a CPU
+        """Return the most likely class, (N, 1, H, W) int64."""
+        return logits.max(dim=1, keepdim=True).indices  # the result of `argmax`, in a tenth of its time on a CPU
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The confusion matrix, or with `aggregation='image'` this image's metrics and a count."""
+        """Return the confusion matrix, or with `aggregation='image'` this image's metrics and a 1."""
         confusion = self._confusion(prediction, target)
         if self.aggregation == 'dataset':
             return confusion.flatten()
@@ -131,7 +127,6 @@ class SemanticSegmentation(Task):
         return torch.stack([*self._scores(confusion), torch.ones((), dtype=torch.float64)])
 
     def summarize(self, totals: Tensor) -> dict[str, float]:
-        """`mIoU` and `pixel_acc` in percent; NaN where nothing was labelled."""
         totals = totals.cpu()
         if self.aggregation == 'dataset':
             miou, accuracy = self._scores(totals.view(self.out_channels, self.out_channels))
@@ -140,15 +135,13 @@ class SemanticSegmentation(Task):
         return {'mIoU': 100 * float(miou), 'pixel_acc': 100 * float(accuracy)}
 
     def measure_change(self, first: Tensor, second: Tensor) -> Tensor:
-        """`measure` with the frame before as the label."""
         return self.measure(second, first)
 
     def summarize_change(self, totals: Tensor) -> dict[str, float]:
-        """`TC`, the mIoU of a frame with the one before."""
         return {'TC': self.summarize(totals)['mIoU']}
 
     def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
-        """The majority of the scored classes."""
+        """Return the most frequent scored class."""
         counts = np.zeros(self.out_channels, dtype=np.int64)
         for labels in maps:
             counts += np.bincount(labels.ravel(), minlength=IGNORE + 1)[: self.out_channels]
@@ -158,7 +151,7 @@ class SemanticSegmentation(Task):
         return np.full((1, 1, 1), int(np.argmax(counts)), dtype=np.int64)
 
     def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
-        """The classes' colours, blended with the image; ignored pixels show the image alone."""
+        """Blend the colours of the classes with the image; ignored pixels show the image alone."""
         labels = array[0]
         colours = np.zeros((IGNORE + 1, 3), dtype=np.float32)
         colours[: self.out_channels] = self.palette
@@ -166,7 +159,7 @@ class SemanticSegmentation(Task):
         return (opacity * colours[labels] + (1 - opacity) * image).round().astype(np.uint8)
 
     def _confusion(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """(C, C) float64, rows = label, columns = prediction, of the scored labels."""
+        """Return the confusion matrix of the scored labels, (C, C) float64, rows = label, columns = prediction."""
         labels, predicted = target.flatten().long(), prediction.flatten().long()
         valid = labels != IGNORE
         valid &= self.scored.to(labels.device)[labels.where(valid, torch.zeros_like(labels))]
@@ -175,7 +168,7 @@ class SemanticSegmentation(Task):
         return counts.view(self.out_channels, self.out_channels).double().cpu()
 
     def _scores(self, confusion: Tensor) -> tuple[Tensor, Tensor]:
-        """(mIoU, pixel accuracy) in 0..1 of a confusion matrix."""
+        """Return mIoU and pixel accuracy, in 0..1, of a confusion matrix."""
         hits = confusion.diagonal()
         union = confusion.sum(0) + confusion.sum(1) - hits
         iou = hits / union

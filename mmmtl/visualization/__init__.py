@@ -1,4 +1,4 @@
-"""Visualisation: panels of all tasks."""
+"""Visualisation: panels of all tasks and curves of metrics."""
 
 from .multi_task_visualizer import MultiTaskVisualizer
 from .panels import grid, task_tiles

@@ -1,4 +1,4 @@
-"""Curves of metrics, one panel for each metric, from files that `tools/test.py` wrote."""
+"""Figures with curves of metrics, one panel for each metric."""
 
 from __future__ import annotations
 
@@ -13,14 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 @dataclass(frozen=True)
 class Curve:
-    """A line of a panel.
-
-    Args:
-        label: in the legend.
-        x: where its points are.
-        y: their values.
-        level: a horizontal dashed line in its colour, None for none.
-    """
+    """A labelled line through points (x, y); `level` adds a dashed horizontal line in the same colour."""
 
     label: str
     x: Sequence[float]
@@ -29,25 +22,14 @@ class Curve:
 
 
 def check_figure_path(path: str) -> None:
-    """Refuse a file that no figure can be written to.
-
-    Raises:
-        ValueError: an unknown ending.
-    """
+    """Refuse a file name whose ending is not a figure format."""
     known = sorted(FigureCanvasBase.get_supported_filetypes())
     if Path(path).suffix.removeprefix('.') not in known:
         raise ValueError(f'{path}: a figure must end in one of {known}')
 
 
 def draw_panels(panels: Mapping[str, Sequence[Curve]], x_label: str, path: str, *, whole_numbers: bool = False) -> None:
-    """Write a figure with a panel for each metric, side by side.
-
-    Args:
-        panels: {title: curves}.
-        x_label: what the curves run over.
-        path: the ending says the format: .png, .svg, .pdf, ...
-        whole_numbers: x counts something.
-    """
+    """Write a figure with panels {title: curves} side by side; `whole_numbers` places ticks at integers only."""
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout='constrained')

@@ -1,4 +1,4 @@
-"""One visualiser for all tasks: it asks each to draw."""
+"""The visualiser of all tasks: it asks each task to draw."""
 
 from __future__ import annotations
 
@@ -15,24 +15,18 @@ from .panels import grid, task_tiles
 
 @VISUALIZERS.register_module()
 class MultiTaskVisualizer(Visualizer):
-    """mmengine's Visualizer, with a panel of all tasks.
-
-    The tasks come from the data set's metainfo, which the runner sets.
-    """
+    """mmengine's Visualizer with a panel of all tasks, which come from the data set's metainfo."""
 
     def draw_sample(
         self, image: np.ndarray, sample: MultiTaskDataSample, *, draw_gt: bool = True, draw_pred: bool = True
     ) -> np.ndarray:
-        """A row of labels and a row of predictions, each for every task, beside the picture.
+        """Draw a row of labels and a row of predictions beside the image; return (H', W', 3) uint8 RGB.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            sample: has `gt`, `pred`, both, or neither; a row for each that has maps.
+            sample: may lack `gt`, `pred` or both; a row without maps is left out.
             draw_gt: draw the labels.
             draw_pred: draw the predictions.
-
-        Returns:
-            (H', W', 3) uint8 RGB.
         """
         tasks = build_tasks((self.dataset_meta or {}).get('tasks'), 'the visualiser')
         rows = [
@@ -53,7 +47,7 @@ class MultiTaskVisualizer(Visualizer):
         wait_time: int = 0,
         step: int = 0,
     ) -> None:
-        """mmengine's interface: draw a sample and hand it to the backends."""
+        """Draw a sample and pass it to the backends, as mmengine demands."""
         assert data_sample is not None
         panel = self.draw_sample(image, data_sample, draw_gt=draw_gt, draw_pred=draw_pred)
         if show:

@@ -1,4 +1,4 @@
-"""Pictures side by side, with captions."""
+"""Grids of pictures with captions."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from mmmtl.tasks import Task
 
 Tile = tuple[str, np.ndarray]
-"""A caption and its picture, (H, W, 3) uint8 RGB."""
+"""A caption and a picture (H, W, 3) uint8 RGB."""
 
 CAPTION_HEIGHT, CAPTION_WIDTH = 20, 160
 
 
 def task_tiles(image: np.ndarray, maps: Mapping[str, np.ndarray], tasks: Mapping[str, Task], what: str) -> list[Tile]:
-    """A tile for each task: its map drawn, or black where it has none.
+    """Draw the map of each task, or a black tile for a task without a map.
 
     Args:
-        image: (H, W, 3) uint8 RGB; resized to the maps where they differ.
+        image: (H, W, 3) uint8 RGB; resized to the maps if their size differs.
         maps: {task: (M, H, W)}.
-        tasks: by name.
-        what: is added to the captions.
+        tasks: {task: Task}.
+        what: appended to the captions.
     """
     tiles = []
     for name, task in tasks.items():
@@ -36,12 +36,10 @@ def task_tiles(image: np.ndarray, maps: Mapping[str, np.ndarray], tasks: Mapping
 
 
 def grid(rows: Sequence[Sequence[Tile]], *, tile_height: int | None = None) -> np.ndarray:
-    """Rows of captioned tiles as one picture, (H, W, 3) uint8 RGB.
+    """Join rows of tiles into one picture (H, W, 3) uint8 RGB; shorter rows end in white.
 
-    Args:
-        rows: may differ in length; short ones end in white.
-        tile_height: height of the pictures in it; by default that of the first, times the whole number that leaves its
-            caption room.
+    Tiles get the height `tile_height`. By default it is the height of the first tile, multiplied by an integer if the
+    caption needs more width.
     """
     height, width = rows[0][0][1].shape[:2]
     height = tile_height or height * -(-CAPTION_WIDTH // width)

@@ -1,4 +1,4 @@
-"""What delta_m compares with: a file, several, or a published row."""
+"""The baseline of delta_m: a file, several files, or a published row."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ X, Y, NOTHING = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0)
 
 
 class Samples:
-    """Labelled samples in memory; it remembers which were asked for."""
+    """Labelled samples in memory; it records which were requested."""
 
     def __init__(self, *labels: dict[str, Tensor], offsets: list[int] | None = None) -> None:
         self.metainfo = dict(tasks=TASKS)

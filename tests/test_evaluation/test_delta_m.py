@@ -22,9 +22,9 @@ BASELINE = {'semseg/mIoU': 40.0, 'depth/abs_err': 0.5, 'normals/mean': 20.0, 'de
     ('change', 'expected'),
     [
         ({}, 0.0),
-        ({'semseg/mIoU': 44.0}, 10 / 3),  # more is better
+        ({'semseg/mIoU': 44.0}, 10 / 3),  # higher is better
         ({'semseg/mIoU': 36.0}, -10 / 3),
-        ({'depth/abs_err': 0.4}, 20 / 3),  # less is better
+        ({'depth/abs_err': 0.4}, 20 / 3),  # lower is better
         ({'depth/abs_err': 0.6}, -20 / 3),
         ({'normals/mean': 25.0}, -25 / 3),
         ({'depth/delta1': 10.0}, 0.0),  # only the primary metric of a task counts

@@ -1,4 +1,4 @@
-"""Motion between frames: estimated flow, visibility, and following it, on motions that are known."""
+"""Motion between frames: estimated flow, visibility and warping, for known motions."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_what_is_run_into_does_not_count() -> None:
     flow = uniform(0.0, 0.0, (2, 10))
     flow[0, :, 2:4] = 3
     hidden = torch.zeros(2, 10, dtype=torch.bool)
-    hidden[:, 2:4] = True  # the bar: nothing tells which of the two is in front
+    hidden[:, 2:4] = True  # the bar: the flow does not tell which of the two is in front
     hidden[:, 5:7] = True
     assert torch.equal(~collision_free(flow), hidden)
 

@@ -1,4 +1,4 @@
-"""The table that is printed and the file that is kept."""
+"""The printed tables and the metric files."""
 
 from __future__ import annotations
 

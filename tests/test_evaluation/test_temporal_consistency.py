@@ -42,7 +42,7 @@ def frame(
     gt: dict[str, Tensor] | None = None,
     video: str = 'v',
 ) -> tuple[Tensor, dict[str, Any]]:
-    """A black picture and the sample of a frame."""
+    """A black image and the sample of a frame."""
     size = next(iter(pred.values())).shape[-2:]
     sample = {'video': video, 'time': time, 'pred': pred, 'gt': gt or {}}
     return torch.zeros(3, *size, dtype=torch.uint8), sample if flow is None else {**sample, 'flow': flow}
@@ -59,7 +59,7 @@ def score(frames: Sequence[tuple[Tensor, dict[str, Any]]], tasks: dict[str, Any]
 
 
 def panorama(seed: int = 0, length: int = 30) -> dict[str, Tensor]:
-    """Maps of a wide scene, that a camera moves along."""
+    """Maps of a wide scene that a camera moves along."""
     rng = torch.Generator().manual_seed(seed)
     normals = torch.randn(3, SIZE[0], length, generator=rng)
     return {
@@ -87,7 +87,7 @@ def test_a_translated_sequence_is_perfectly_consistent() -> None:
         },
         abs=1e-5,
     )
-    # Without following the motion nothing fits.
+    # Without following the motion, the maps differ.
     wrong = score([frame(window(scene, 2 * t), t, still()) for t in range(5)])
     assert wrong['temporal/semseg/TC'] < 40
     assert wrong['temporal/depth/warp_err'] > 1
@@ -101,7 +101,7 @@ def test_a_flicker_of_a_known_size() -> None:
 
     labels = torch.zeros(1, *SIZE, dtype=torch.int64)
     other = labels.clone()
-    other[:, :, :3] = 1  # a quarter of the picture changes its class
+    other[:, :, :3] = 1  # a quarter of the image changes its class
     maps = [
         {'semseg': labels, 'depth': torch.full((1, *SIZE), 4.0), 'normals': turned(0)},
         {'semseg': other, 'depth': torch.full((1, *SIZE), 6.0), 'normals': turned(30)},
@@ -135,7 +135,7 @@ def test_what_gets_hidden_does_not_count() -> None:
     tasks = {'depth': TASKS['depth']}
     metrics = score([frame({'depth': depth[0]}, 0), frame({'depth': depth[1]}, 1, flow)], tasks)
     assert metrics['temporal/depth/warp_err'] == 0
-    # What the data set has no motion for does not count either: without the bar's flow the wall is where it was.
+    # Pixels without a known motion do not count either: without the flow of the bar, the wall is where it was.
     unknown = still()
     unknown[:, :, 2:4] = unknown[:, :, 5:7] = float('nan')
     assert score([frame({'depth': depth[0]}, 0), frame({'depth': depth[1]}, 1, unknown)], tasks) == metrics
@@ -158,14 +158,14 @@ def test_motion_that_is_not_known_is_estimated() -> None:
     estimated = score(frames, tasks)['temporal/depth/warp_err']
     resting = score([(p, {**s, 'flow': still((64, 96))}) for p, s in frames], tasks)['temporal/depth/warp_err']
     assert estimated < 0.1 < 0.5 < resting
-    # The same when the motion that is known, wrong here, is not to be used.
+    # The same if the known motion, which is wrong here, is not used.
     metric = make_metric(tasks, exact_flow=False)
     process(metric, [(p, {**s, 'flow': still((64, 96))}) for p, s in frames])
     assert metric.evaluate(3)['temporal/depth/warp_err'] == estimated
 
 
 def test_everything_is_compared_at_the_size_of_the_picture() -> None:
-    """Labels, predictions and the exact flow are twice as large as the picture that the model sees."""
+    """Labels, predictions and the exact flow are twice as large as the image that the model sees."""
     scene = {name: value.repeat_interleave(2, -1).repeat_interleave(2, -2) for name, value in panorama().items()}
     flow = torch.full((2, 12, 24), 0.0) + torch.tensor([-4.0, 0.0]).view(2, 1, 1)
     frames = []
@@ -292,7 +292,7 @@ def test_vc_leaves_out_what_is_not_labelled() -> None:
 
 
 def test_vc_equals_its_definition_on_random_maps() -> None:
-    """Against loops over windows, as the definition reads."""
+    """Compare with loops over windows, as in the definition."""
     rng = torch.Generator().manual_seed(1)
 
     def flickering(rate: float) -> Tensor:
@@ -317,7 +317,7 @@ def test_vc_equals_its_definition_on_random_maps() -> None:
 
 
 def test_the_truth_of_a_scene_is_nearly_consistent() -> None:
-    """Labels as predictions, of a moving camera: far steadier along the motion, exact or estimated, than in place."""
+    """Labels of a moving camera as predictions: far steadier along the motion, exact or estimated, than in place."""
     tasks = {**TASKS, 'semseg': dict(type='SemanticSegmentation', classes='synthetic')}
     load = [dict(type=f'mmmtl.{name}') for name in ('LoadFrames', 'LoadMaps', 'PackMultiTaskInputs')]
     data = SyntheticVideo(

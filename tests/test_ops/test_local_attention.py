@@ -483,7 +483,7 @@ def test_logs_the_choice_once(monkeypatch):
 @pytest.mark.parametrize('border', BORDERS)
 @pytest.mark.parametrize('window', [1, 5])
 def test_mmcv_backend_on_stand_ins(monkeypatch, border, window):
-    """The kernels need CUDA; what we add to them (tap order, mask, dtype, layout) does not."""
+    """mmcv's kernels need CUDA; the code around them (tap order, mask, dtype, layout) does not."""
 
     class Correlation:
         def __init__(self, *, kernel_size: int, max_displacement: int):

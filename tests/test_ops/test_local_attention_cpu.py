@@ -1,4 +1,4 @@
-"""The compiled CPU backend: the numbers of the 'torch' backend, its repeatability, and life without a compiler."""
+"""The compiled CPU backend: equality with the 'torch' backend, repeatability, and machines without a compiler."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_expanded_gradient():
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_numbers_survive(dtype):
-    """L = 1 copies the value: every number there is, through the conversions of both layouts."""
+    """L = 1 copies the value: all numbers of the dtype pass through the conversions of both layouts."""
     bits = torch.arange(2**16, dtype=torch.int32).to(torch.int16)
     value = bits.view(dtype).reshape(1, 16, 64, 64)
     zeros = torch.zeros_like(value[:, :1])
@@ -183,7 +183,7 @@ def test_repeats_bit_for_bit(layout):
 
 
 def test_a_crop_of_the_map_has_the_same_bits():
-    """Neither the strips nor a pixel's place in a block show in its numbers."""
+    """Neither the strips nor a pixel's place in a block change its result."""
     query, key, value = (x.detach() for x in inputs(512, 512, 8, 150, layout='channels_last', images=1))
     out = local_attention(query, key, value, backend='cpu')
     crop = local_attention(*(x[..., 37:100] for x in (query, key, value)), backend='cpu')
@@ -279,15 +279,15 @@ def expect_torch(reason: str) -> None:
 
 def test_without_a_compiler(monkeypatch, unbuilt):
     monkeypatch.setenv('CXX', '/nowhere/g++')
-    expect_torch('/nowhere/g.. is not installed, which compiles it .install g')
+    expect_torch('/nowhere/g...*not installed .install g')
     assert len(unbuilt.lines) == 1
-    assert "the slower 'torch' stands in for it" in unbuilt.lines[0]
+    assert "'torch'" in unbuilt.lines[0]
 
 
 def test_without_ninja(monkeypatch, unbuilt):
     which = cpu_backend.shutil.which
     monkeypatch.setattr(cpu_backend.shutil, 'which', lambda tool: None if tool == 'ninja' else which(tool))
-    expect_torch('ninja is not installed, which compiles it .pip install ninja')
+    expect_torch('ninja.*not installed .pip install ninja')
     assert len(unbuilt.lines) == 1
 
 
@@ -309,7 +309,7 @@ def test_disabled(monkeypatch, unbuilt):
 
 
 def test_a_stale_lock_does_not_block(monkeypatch, unbuilt):
-    """PyTorch leaves `lock` behind when a process is killed while it compiles, and then waits for ever."""
+    """If a process is killed while compiling, PyTorch leaves `lock` behind and later waits for it forever."""
     calls = []
     monkeypatch.setattr('torch.utils.cpp_extension.load', lambda *args, **kwargs: calls.append((args, kwargs)))
     directory = unbuilt.directory / f'mmmtl_local_attention_{cpu_backend._digest()}'

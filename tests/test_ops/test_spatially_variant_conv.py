@@ -25,7 +25,7 @@ def inputs(side: int, dtype: torch.dtype = torch.float64, size: tuple[int, int] 
 
 @pytest.mark.parametrize('side', [1, 3, 5, 9, 15])
 def test_it_equals_unfolding(side: int) -> None:
-    """Also with kernels larger than the map; forward and gradients."""
+    """Forward and gradients, also with kernels larger than the map."""
     tensors = inputs(side)
     out, expected = spatially_variant_conv(*tensors), unfolded(*tensors)
     torch.testing.assert_close(out, expected)

@@ -1,4 +1,4 @@
-"""Warping by flows whose effect is known, and flows at other resolutions."""
+"""Warping along known flows, and resized flows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_gradcheck() -> None:
 
 
 def test_half_precision_knows_where_it_is() -> None:
-    """The last columns of a wide map: bfloat16 has no whole numbers between 256 and 258."""
+    """The last columns of a wide map: bfloat16 has no integers between 256 and 258."""
     features = torch.arange(300.0).expand(1, 1, 2, 300)
     flow = (
         torch.ones(1, 2, 2, 300, dtype=torch.bfloat16) * torch.tensor([1.0, 0.0], dtype=torch.bfloat16)[:, None, None]

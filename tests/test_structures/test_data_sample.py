@@ -107,7 +107,7 @@ def test_no_change_of_camera_by_default() -> None:
     np.testing.assert_array_equal(change.linear, np.eye(3))
     assert change.linear.dtype == np.float32
     assert change.depth_ratio == 1.0
-    # Each has a matrix of its own, and arrays do not make it ambiguous to compare.
+    # Each has its own matrix, and changes can be compared although they hold arrays.
     other = CameraChange(depth_ratio=np.ones((2, 2)))
     assert change.linear is not other.linear
     assert change != other

@@ -1,4 +1,4 @@
-"""The state of streams: rows are reset, chosen, moved, saved and loaded; flags stay on the CPU."""
+"""The state of streams: rows are reset, selected, moved, saved and loaded; flags stay on the CPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SLOTS = ('key', 'non_key', 'policy')
 
 
 def make_state() -> StreamState:
-    """Three streams; the value of every memory says its row."""
+    """Three streams; every memory holds the number of its row."""
     rows = torch.arange(3.0)
     return StreamState(
         has_key=torch.tensor([True, True, False]),
@@ -46,7 +46,7 @@ def test_new_streams_have_seen_nothing() -> None:
     )
     assert (state.has_key.dtype, state.has_non_key.dtype, state.frames.dtype) == (torch.bool, torch.bool, torch.int64)
     assert state.key == state.non_key == {}
-    # The flags are tensors of their own.
+    # The flags are copies.
     assert state.has_key.data_ptr() != state.has_non_key.data_ptr()
 
 
@@ -62,7 +62,7 @@ def test_reset_forgets_those_rows_alone(rows: Any) -> None:
     assert reset.has_non_key.tolist() == [False, False, False]
     assert reset.frames.tolist() == [0, 1, 0]
     assert reset.key_frames.tolist() == [0, 1, 0]
-    # What was remembered of the others, and of the stream as a whole, goes on; the old state is as it was.
+    # The memory of the other streams is kept, and the old state does not change.
     assert reset.key['features'][1].tolist() == state.key['features'][1].tolist()
     assert reset.resolution == (64, 128)
     assert values(state) == before
@@ -99,7 +99,7 @@ def test_select_takes_rows_in_their_order(rows: Any, expected: list[int]) -> Non
 
 
 def test_a_mask_is_for_all_streams() -> None:
-    with pytest.raises(ValueError, match=r'a mask of shape \(2,\) for 3 streams'):
+    with pytest.raises(ValueError, match=r'mask.*\(2,\).*\(3,\)'):
         make_state().reset(torch.tensor([True, False]))
     with pytest.raises(IndexError):
         make_state().select([3])
@@ -118,7 +118,7 @@ def test_moving_takes_the_memory_and_leaves_the_flags() -> None:
     assert {t.device.type for memory in (state.key, state.non_key) for t in memory.values()} == {'meta'}
     assert {getattr(state, name).device.type for name in FLAGS} == {'cpu'}
     assert state.policy['credit'].device.type == 'cpu'
-    # Rows are chosen wherever the memory is.
+    # Rows are selected on the device of the memory.
     assert state.select(torch.tensor([True, False, True])).key['features'].shape == (2, 2, 4, 5)
     assert state.reset([0]).has_key.tolist() == [False, True, False]
 
@@ -139,7 +139,7 @@ def test_saved_and_loaded_safely(make: Any) -> None:
 def test_what_another_version_saved_is_refused() -> None:
     old = make_state().state_dict()
     del old['key_frames'], old['policy']
-    with pytest.raises(ValueError, match=r"differs in \['key_frames', 'policy'\]; begin the streams anew"):
+    with pytest.raises(ValueError, match=r"differs in \['key_frames', 'policy'\]"):
         StreamState.from_state_dict(old)
     with pytest.raises(ValueError, match=r"differs in \['memory'\]"):
         StreamState.from_state_dict({**make_state().state_dict(), 'memory': {}})
@@ -147,7 +147,7 @@ def test_what_another_version_saved_is_refused() -> None:
 
 def test_flags_are_loaded_to_the_cpu() -> None:
     class OnDevice(Tensor):
-        """A tensor that says where `cpu` is asked of it."""
+        """A tensor that records calls of `cpu`."""
 
         asked = 0
 
@@ -183,7 +183,7 @@ def test_states_are_joined_in_their_order() -> None:
 
     assert joined.frames.tolist() == [0, 7, 0, 1]
     assert joined.has_key.tolist() == [False, True, False, True]
-    # A new stream remembers nothing: what stands in its row is not read.
+    # A new stream remembers nothing: the values of its row are not read.
     assert joined.key['features'][:, 0, 0, 0].tolist() == [2, 0, 0, 1]
     assert joined.policy['credit'].tolist() == [32, 30, 0, 31]
     assert joined.resolution == (64, 128)
@@ -193,9 +193,9 @@ def test_states_are_joined_in_their_order() -> None:
 
 def test_states_of_different_resolutions_are_not_joined() -> None:
     other = replace(make_state(), resolution=(32, 64))
-    with pytest.raises(ValueError, match=r'one resolution are needed.*\(32, 64\), \(64, 128\)'):
+    with pytest.raises(ValueError, match=r'resolution.*\(32, 64\), \(64, 128\)'):
         StreamState.cat([make_state(), other])
-    with pytest.raises(ValueError, match='at least one'):
+    with pytest.raises(ValueError, match=r'state.*\[\]'):
         StreamState.cat([])
 
 

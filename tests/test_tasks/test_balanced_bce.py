@@ -1,4 +1,4 @@
-"""The balanced cross-entropy by hand, against PyTorch's, and where it is hard to compute."""
+"""The balanced cross-entropy by hand, against PyTorch's, and in numerically hard cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Class lists: names, colours, and what is refused."""
+"""Class lists: names, colours and errors."""
 
 from __future__ import annotations
 

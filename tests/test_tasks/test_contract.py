@@ -1,4 +1,4 @@
-"""What every kind of task must keep, for all that are registered."""
+"""The contract of tasks, for every registered kind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mmmtl.tasks import Task, build_tasks
 
 REQUIRED: dict[str, dict[str, Any]] = {
     'DepthEstimation': dict(max_depth=10.0, scale=3.0),
-    'EdgeDetection': dict(nms=False),  # which keeps the ridges of a map; the maps below are noise
+    'EdgeDetection': dict(nms=False),  # the maps below are noise without ridges
     'SemanticSegmentation': dict(classes='camvid_11'),
 }
 """Arguments without a default. A new kind of task that needs some adds a line here."""
@@ -74,7 +74,7 @@ def test_it_declares_itself(task: Task) -> None:
     assert task.map_channels > 0
     assert task.primary_metric in task.higher_is_better
     assert all(isinstance(up, bool) for up in task.higher_is_better.values())
-    # Metrics become keys of losses and of the log, where 'loss' and '/' have a meaning.
+    # Metrics become keys of the log, where 'loss' and '/' have a meaning.
     assert not any('loss' in name or '/' in name for name in task.higher_is_better)
     assert type(task).__doc__
 
@@ -155,7 +155,7 @@ def test_levels_are_classes_of_the_labelled_pixels(task: Task) -> None:
     assert levels.shape == (2, 1, 6, 7) and levels.dtype == torch.int64
     labelled = ~(target == task.fill).all(dim=1, keepdim=True)
     assert (levels[~labelled] == 255).all()
-    # What the loss leaves out has no level either.
+    # Pixels without a loss have no class either.
     found = set(levels[labelled].tolist()) - {255}
     assert len(found) > 1 and found <= set(range(task.label_space_size))
     assert (task.discretize(unlabelled(task)) == 255).all()

@@ -215,7 +215,7 @@ def test_check_refuses_millimetres() -> None:
 
 @pytest.mark.parametrize('values', [[0.0, 0.0], [0.0, 12.0], [655.0, 3.0], [99.0, 60.0]])
 def test_check_accepts_far_and_unmeasured_pixels(values: list[float]) -> None:
-    # A crop may show nothing within the range; that is no reason to stop a training run.
+    # A crop may have no depth within the range; training must not stop for it.
     make_task().check(np.array([values], dtype=np.float32), 'd.png')
 
 

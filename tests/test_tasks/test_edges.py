@@ -24,7 +24,7 @@ def make_task(**kwargs: Any) -> EdgeDetection:
 
 
 def lines(columns: dict[int, float], size: tuple[int, int] = SIZE) -> Tensor:
-    """(1, H, W): in these columns a vertical line of 40 pixels of this value."""
+    """A map (1, H, W) with a vertical line of 40 pixels of this value in each of these columns."""
     map_ = torch.zeros(1, *size)
     for column, value in columns.items():
         map_[:, 10:50, column] = value
@@ -125,7 +125,7 @@ def test_an_image_without_edges_counts_what_is_predicted() -> None:
     task = make_task(thresholds=3)
     nothing = task.measure(lines({20: 0.6, 50: 0.3}), lines({}))
 
-    # No threshold is better than another there, so the lowest stands for it, as in SEISM.
+    # All thresholds are equal, so the lowest is taken, as in SEISM.
     assert nothing.tolist() == [1, 0, 0, 80, 0, 0, 0, 80, 40, 0]
     metrics = task.summarize(nothing + task.measure(lines({20: 0.6}), lines({20: 1.0})))
     assert metrics == pytest.approx({'odsF': 100 * 80 / 120, 'oisF': 100 * 80 / 160})

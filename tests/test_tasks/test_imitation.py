@@ -1,4 +1,4 @@
-"""What a student loses against a teacher, by kind of task."""
+"""The distillation losses of the tasks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def random(channels: int, seed: int) -> Tensor:
 
 @pytest.mark.parametrize('temperature', [1.0, 2.0, 5.0])
 def test_classes_by_hand(temperature: float) -> None:
-    # Softened, the student says 1/4 and 3/4, the teacher 3/4 and 1/4.
+    # Softened, the student has 1/4 and 3/4, the teacher 3/4 and 1/4.
     student, teacher = temperature * logits(7, 7 + LN3), temperature * logits(LN3, 0)
     expected = temperature**2 * (0.75 * math.log(0.75 / 0.25) + 0.25 * math.log(0.25 / 0.75))
 
     torch.testing.assert_close(imitate_classes(student, teacher, temperature).item(), expected)
-    # Averaged over the pixels: one that agrees halves it.
+    # Averaged over the pixels: a second one that agrees halves it.
     two = (torch.cat([a, teacher], dim=3) for a in (student, teacher))
     torch.testing.assert_close(imitate_classes(*two, temperature).item(), expected / 2)
 

@@ -22,7 +22,7 @@ def score(images: Images) -> dict[str, float]:
 
 
 def reference(images: Images) -> dict[str, float]:
-    """The two protocols as they are written in papers, one threshold after another, in plain NumPy."""
+    """Compute both protocols as papers define them, threshold by threshold, in plain NumPy."""
     ious, measures = [], []
     for threshold in np.linspace(0.2, 0.9, 15):
         each = []
@@ -44,7 +44,7 @@ def reference(images: Images) -> dict[str, float]:
 
 
 def make_images(seed: int, sizes: list[tuple[int, int]]) -> Images:
-    """Probabilities that know something of the label; a tenth of the pixels is not labelled."""
+    """Probabilities that correlate with the label; a tenth of the pixels is not labelled."""
     rng = np.random.default_rng(seed)
     images = []
     for size in sizes:

@@ -32,7 +32,7 @@ def test_each_task_draws_its_map() -> None:
     (first, classes), (second, normals) = task_tiles(image, maps, TASKS, 'label')
 
     assert (first, second) == ('semseg label', 'normals label')
-    # 65 % of the class colour and 35 % of the picture; ignored pixels show the picture.
+    # 65 % of the class colour and 35 % of the image; ignored pixels show the image.
     assert classes.tolist() == [[[165, 35, 35], [35, 100, 35], [100, 100, 100]]]
     # (n + 1) / 2; black where there is none.
     assert normals.tolist() == [[[128, 0, 128], [255, 128, 128], [0, 0, 0]]]

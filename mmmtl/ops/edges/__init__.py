@@ -1,4 +1,4 @@
-"""Edge maps: thinning, non-maximum suppression, and the matching of predicted with labelled edges."""
+"""Edge maps: thinning, non-maximum suppression, and matching of predicted with labelled edges."""
 
 from .matching import count_pairs, reachable_pixels
 from .nms import edge_nms

@@ -1,4 +1,4 @@
-"""One-to-one matching of boundary pixels that lie near one another."""
+"""One-to-one matching of nearby boundary pixels."""
 
 from __future__ import annotations
 
@@ -11,28 +11,19 @@ if TYPE_CHECKING:
 
 
 def reachable_pixels(prediction: np.ndarray, label: np.ndarray, distance: float) -> csr_array:
-    """Which pixels of two boundary maps lie within a Euclidean distance of one another.
+    """Find the pairs of pixels of two boundary maps (H, W) bool that are at most `distance` pixels apart.
 
-    Args:
-        prediction: (H, W) bool.
-        label: (H, W) bool.
-        distance: in pixels, inclusive.
-
-    Returns:
-        (P, L) matrix with an entry for each such pair; rows are the predicted pixels, columns the labelled ones, both
-        in the order of `np.nonzero`.
-
-    Raises:
-        ValueError: the two maps differ in size.
+    Returns a (P, L) matrix with an entry for each pair. Rows are the predicted pixels and columns the labelled ones,
+    both in the order of `np.nonzero`.
     """
-    from scipy.sparse import csr_array  # takes a while to import, and only this metric needs it
+    from scipy.sparse import csr_array  # slow to import, and only this metric needs it
 
     if prediction.shape != label.shape:
-        raise ValueError(f'predicted and labelled boundaries differ in size: {prediction.shape} and {label.shape}')
+        raise ValueError(f'boundary maps must have the same size, not {prediction.shape} and {label.shape}')
     reach = int(distance)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     near = y**2 + x**2 <= distance**2
-    # Numbers of the predicted pixels from 1, in a frame that no step can leave.
+    # The predicted pixels numbered from 1, padded so that no step leaves the array.
     numbers = np.where(prediction, prediction.cumsum(dtype=np.int32).reshape(prediction.shape), 0)
     numbers = np.pad(numbers, reach)
     rows, columns = np.nonzero(label)
@@ -44,15 +35,14 @@ def reachable_pixels(prediction: np.ndarray, label: np.ndarray, distance: float)
 
 
 def count_pairs(reachable: csr_array) -> int:
-    """The most pairs that can be made of rows and columns that reach one another, each in one pair at most.
+    """Return the largest number of pairs of reachable rows and columns with each row and column in at most one pair.
 
-    It is the maximum flow from a source through rows and columns to a sink, with capacities of 1.
+    It is computed as the maximum flow from a source through rows and columns to a sink, with capacities of 1.
 
-    Deviation: the Berkeley benchmark assigns pixels at least cost, where a pair costs its distance, at most d, and a
-    pixel without partner 100 d. Having one pair more saves 100 d, so the number of pairs is the same unless the last
-    ones would need a chain of 100 or more pairs to change partners and move apart by more than 100 d together; then
-    the benchmark goes without. It also draws its graph's edges to the outliers at random. So its counts are these, or
-    slightly lower.
+    Deviation: the Berkeley benchmark minimizes a cost. A pair costs its distance, at most d, and a pixel without a
+    partner costs 100 d. One more pair saves 100 d, so the number of pairs is the same, except where gaining a pair
+    makes a chain of 100 or more pairs change partners and adds more than 100 d to their distances. The benchmark also
+    chooses its graph's edges to outliers at random. Its counts are therefore equal or slightly lower.
 
     Reference: Martin, Fowlkes and Malik, Learning to detect natural image boundaries using local brightness, color,
     and texture cues, PAMI 26(5), 2004, and `correspondPixels` of the benchmark.
@@ -60,10 +50,10 @@ def count_pairs(reachable: csr_array) -> int:
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import maximum_flow
 
-    # scipy's maximum_bipartite_matching, made for this, takes minutes for some of these graphs.
+    # scipy's maximum_bipartite_matching takes minutes for some of these graphs.
     rows, columns = reachable.shape
     source, sink = 0, rows + columns + 1
-    # The edges of the source, of each row, of each column, of the sink.
+    # The edges that leave the source, each row, each column and the sink.
     heads = np.concatenate([1 + np.arange(rows), 1 + rows + reachable.indices, np.full(columns, sink)])
     ends = [rows + reachable.indptr, rows + reachable.nnz + 1 + np.arange(columns), [len(heads)]]
     starts = np.concatenate([[0], *ends])

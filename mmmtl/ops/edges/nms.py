@@ -1,4 +1,4 @@
-"""Non-maximum suppression of soft edge maps: only the ridges stay."""
+"""Non-maximum suppression, which keeps the ridges of soft edge maps."""
 
 from __future__ import annotations
 
@@ -11,32 +11,23 @@ BORDER = 5
 
 
 def edge_nms(strength: np.ndarray) -> np.ndarray:
-    """An edge map with zeros wherever a neighbour across the edge is stronger.
+    """Set an edge map (H, W) >= 0 to zero wherever a neighbour across the edge is stronger; return float64.
 
-    1. Orientation: with E smoothed by a triangle filter of radius 4 (reflected at the border), and its second
-       derivatives from repeated central differences, o = atan(E_yy sign(-E_xy) / (E_xx + 1e-5)) mod pi, roughly the
-       direction across the edge, x to the right and y down.
-    2. A pixel stays if 1.01 times its strength reaches that of both points at distance 1 along (cos o, sin o), of the
-       map itself, between pixels bilinear. Points outside are moved to the border.
-    3. Towards the border, where estimates are noisy, strengths fall linearly to zero over the last 5 pixels.
+    1. Orientation: smooth the map with a triangle filter of radius 4 (reflected at the border), and take second
+       derivatives by repeated central differences. Then o = atan(E_yy sign(-E_xy) / (E_xx + 1e-5)) mod pi is roughly
+       the direction across the edge, x to the right and y down.
+    2. A pixel stays if 1.01 times its strength reaches that of both points at distance 1 along (cos o, sin o) in the
+       unsmoothed map, bilinear between pixels. Points outside are moved to the border.
+    3. Strengths fall linearly to zero over the last 5 pixels before the border, where estimates are noisy.
 
-    Deviation: sign(0) is 1. The original's 0 turns exactly horizontal edges by a right angle; maps of networks have
-    none.
-
-    Args:
-        strength: (H, W), at least 2x2, not negative.
-
-    Returns:
-        (H, W) float64.
-
-    Raises:
-        ValueError: `strength` is not (H, W) or too small to have an orientation.
+    Deviation: sign(0) is 1. The original's 0 rotates exactly horizontal edges by 90 degrees; predictions of networks
+    have none.
 
     Reference: Dollár and Zitnick, Fast edge detection using structured forests, PAMI 37(8), 2015, section 2.3, with
-    the values that SEISM calls it with.
+    the parameters of SEISM.
     """
     if strength.ndim != 2 or min(strength.shape) < 2:
-        raise ValueError(f'edges are thinned in maps (H, W) of at least 2x2 pixels, not {strength.shape}')
+        raise ValueError(f'an edge map must be (H, W) with at least 2x2 pixels, not {strength.shape}')
     strength = strength.astype(np.float64)
     rows, columns = np.nonzero(strength > 0)
     angle = _across(strength)[rows, columns]
@@ -51,7 +42,7 @@ def edge_nms(strength: np.ndarray) -> np.ndarray:
 
 
 def _across(strength: np.ndarray) -> np.ndarray:
-    """(H, W) angles in 0 to pi, roughly across the edges."""
+    """Return angles (H, W) in 0 to pi, roughly across the edges."""
     smooth = cv2.sepFilter2D(strength, cv2.CV_64F, SMOOTHING, SMOOTHING, borderType=cv2.BORDER_REFLECT)
     y, x = np.gradient(smooth)
     xx = np.gradient(x, axis=1)
@@ -60,7 +51,7 @@ def _across(strength: np.ndarray) -> np.ndarray:
 
 
 def _sample(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Values between pixels, bilinear; what lies outside is moved to the border."""
+    """Interpolate values bilinearly; points outside are moved to the border."""
     height, width = values.shape
     rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
     i, j = np.minimum(rows.astype(int), height - 2), np.minimum(columns.astype(int), width - 2)
@@ -71,7 +62,7 @@ def _sample(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
 
 
 def _fade(length: int) -> np.ndarray:
-    """(length,) factors: 0, 1/5, ... to 1 from either end, over half the length at most."""
+    """Return factors (length,) that rise as 0, 1/5, ..., 1 from both ends, over at most half the length."""
     reach = min(BORDER, length // 2)
     position = np.arange(length)
     return np.minimum(np.minimum(position, position[::-1]) / reach, 1)

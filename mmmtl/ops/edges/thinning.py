@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-# (row, column) of the neighbours x1 to x8 of the paper: east, then counter-clockwise.
+# (row, column) of the paper's neighbours x1 to x8: east, then counter-clockwise.
 NEIGHBOURS = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
 
 
 def thin(mask: np.ndarray) -> np.ndarray:
-    """What is left of a binary map when pixels are peeled off until nothing changes: lines of one pixel.
+    """Thin a binary map (H, W) to lines of one pixel, as (H, W) bool.
 
-    The number of 8-connected parts stays, and so do ends of lines; holes stay holes. It is MATLAB's
-    `bwmorph(mask, 'thin', inf)`, pixel for pixel.
-
-    Args:
-        mask: (H, W), nonzero where there is something; pixels outside count as empty.
-
-    Returns:
-        (H, W) bool, part of `mask`.
-
-    Raises:
-        ValueError: `mask` is not (H, W).
+    Pixels are peeled off until nothing changes. This preserves the number of 8-connected parts, ends of lines and
+    holes. The result equals MATLAB's `bwmorph(mask, 'thin', inf)`. Pixels outside the map count as empty.
 
     Reference: Guo and Hall, Parallel thinning with two-subiteration algorithms, CACM 32(3), 1989, algorithm A1; its
     conditions as in Lam, Lee and Suen, Thinning methodologies, PAMI 14(9), 1992.
 
-    Examples:
-        >>> thin(np.ones((3, 7))).astype(int)
-        array([[0, 0, 0, 0, 0, 0, 0],
-               [0, 1, 1, 1, 1, 1, 0],
-               [0, 0, 0, 0, 0, 0, 0]])
+    >>> thin(np.ones((3, 7))).astype(int)
+    array([[0, 0, 0, 0, 0, 0, 0],
+           [0, 1, 1, 1, 1, 1, 0],
+           [0, 0, 0, 0, 0, 0, 0]])
     """
     if mask.ndim != 2:
-        raise ValueError(f'only maps of shape (H, W) can be thinned, not {mask.shape}')
+        raise ValueError(f'thinning needs a map of shape (H, W), not {mask.shape}')
     padded = np.pad(mask.astype(bool), 1)
     flat, width = padded.reshape(-1), padded.shape[1]
     steps = [row * width + column for row, column in NEIGHBOURS]
@@ -51,7 +41,7 @@ def thin(mask: np.ndarray) -> np.ndarray:
 
 
 def _peeled(*, second: bool) -> np.ndarray:
-    """(256,) bool: whether a subiteration removes a pixel, by the bits of its neighbours x1 (lowest) to x8."""
+    """Return (256,) bool: whether a subiteration removes a pixel with neighbours x1 (lowest bit) to x8."""
     codes = np.arange(256)
     x1, x2, x3, x4, x5, x6, x7, x8 = x = [(codes >> bit & 1).astype(bool) for bit in range(8)]
     odd, even, next_odd = x[0::2], x[1::2], [*x[2::2], x1]

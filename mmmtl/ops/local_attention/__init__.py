@@ -1,4 +1,4 @@
-"""Local attention between two frames: the public function, its backends and their choice."""
+"""Local attention between two frames: the public function, its backends and their selection."""
 
 from .dispatch import available_backends
 from .functional import local_attention

@@ -1,4 +1,4 @@
-"""Local attention on the CPU in C++ with OpenMP, compiled once for the machine's kind and kept in a cache."""
+"""Local attention on the CPU in C++ with OpenMP, compiled on first use and cached."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from torch import Tensor
 
 from .contract import empty_gradients, empty_outputs
 
-# Set to 1, this backend is neither compiled nor used.
+# If set to 1, this backend is neither compiled nor used.
 DISABLE_VARIABLE = 'MMMTL_NO_CPU_EXTENSION'
 
 _SOURCES = Path(__file__).parent / 'csrc'
 _INTERFACE = 1  # mmmtl_local_attention_interface() in csrc
-# No -ffast-math: masked logits are infinite, and linked in it changes the rounding of the whole process.
+# No -ffast-math: masked logits are infinite, and linking with it changes the rounding of the whole process.
 _COMPILER_FLAGS = ['-O3', '-fopenmp', '-ffp-contract=fast', '-Wno-psabi']
 _LINKER_FLAGS = ['-fopenmp', '-Wl,--as-needed']
 _DTYPES = {torch.float64: 0, torch.float32: 1, torch.bfloat16: 2, torch.float16: 3}
@@ -42,12 +42,12 @@ def instruction_set() -> str:
 
 @torch.compiler.assume_constant_result
 def missing() -> str:
-    """Why this backend cannot run on this machine; empty if it can. The first call may compile it."""
+    """Return why this backend cannot run on this machine; empty if it can. The first call may compile it."""
     return _library_or_reason()[1]
 
 
 def unsupported(query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
-    """Why this backend cannot run these tensors; empty if it can."""
+    """Return why this backend cannot run these tensors; empty if it can."""
     for tensor in (query, key, value):
         if tensor.device.type != 'cpu':
             return f'it needs CPU tensors, not {tensor.device.type}'
@@ -59,7 +59,7 @@ def unsupported(query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
 def forward(
     query: Tensor, key: Tensor, value: Tensor, *, window: int, scale: float, border: str
 ) -> tuple[Tensor, Tensor]:
-    """See `contract.Kernel`."""
+    """Compute `Kernel.forward`."""
     out, weights = empty_outputs(query, key, value, window)
     arguments = _problem(query, weights, value.shape[1], window, border == 'zero')
     for tensor in (query, key, value, out):
@@ -71,7 +71,7 @@ def forward(
 def backward(
     grad: Tensor, query: Tensor, key: Tensor, value: Tensor, weights: Tensor, *, window: int, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """See `contract.Kernel`."""
+    """Compute `Kernel.backward`."""
     gradients = empty_gradients(query, key, value)
     weights = weights.contiguous()  # a no-op on what `forward` returned
     grad_logits = torch.empty_like(weights)
@@ -83,14 +83,14 @@ def backward(
 
 
 def _problem(query: Tensor, weights: Tensor, depth: int, window: int, zero_border: bool) -> list[int]:
-    """Return struct Problem of csrc/tensors.h."""
+    """Return the fields of struct Problem in csrc/tensors.h."""
     images, channels, height, width = query.shape
     in_double = weights.dtype == torch.float64
     return [images, height, width, channels, depth, window, zero_border, in_double, torch.get_num_threads()]
 
 
 def _described(tensor: Tensor) -> tuple[int, ...]:
-    """Return struct Tensor of csrc/tensors.h."""
+    """Return the fields of struct Tensor in csrc/tensors.h."""
     return tensor.data_ptr(), *tensor.stride(), _DTYPES[tensor.dtype]
 
 
@@ -110,7 +110,7 @@ def _run(name: str, arguments: list[int], scale: float, weights: Tensor) -> None
 
 @cache
 def _library_or_reason() -> tuple[ctypes.CDLL | None, str]:
-    """Load the library that came with the installation, or the one in the cache, or compile it."""
+    """Load the installed library or the cached one, or compile it."""
     if os.environ.get(DISABLE_VARIABLE, '0') not in ('', '0'):
         return None, f'{DISABLE_VARIABLE} is set'
     try:
@@ -118,7 +118,7 @@ def _library_or_reason() -> tuple[ctypes.CDLL | None, str]:
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         reason = _summary(error)
     print_log(
-        f"local attention: backend 'cpu' cannot run: {reason}; the slower 'torch' stands in for it",
+        f"local attention: backend 'cpu' cannot run: {reason}; 'torch' replaces it, which is slower",
         'current',
         logging.WARNING,
     )
@@ -126,7 +126,7 @@ def _library_or_reason() -> tuple[ctypes.CDLL | None, str]:
 
 
 def _installed() -> ctypes.CDLL | None:
-    """Load what `MMMTL_BUILD_EXTENSIONS=1 pip install` compiled."""
+    """Load the library that `MMMTL_BUILD_EXTENSIONS=1 pip install` compiled, if there is one of this interface."""
     spec = importlib.util.find_spec('mmmtl.ops.local_attention._cpu')
     if spec is None or spec.origin is None:
         return None
@@ -136,7 +136,7 @@ def _installed() -> ctypes.CDLL | None:
 
 def _from_cache() -> ctypes.CDLL:
     if os.name != 'posix':
-        raise RuntimeError('it is compiled with GCC or Clang, on Linux and macOS only')
+        raise RuntimeError('it needs GCC or Clang on Linux or macOS')
     from torch.utils import cpp_extension
 
     name = f'mmmtl_local_attention_{_digest()}'
@@ -159,9 +159,9 @@ def _compile(name: str, directory: Path) -> None:
     with _tools_of_this_python():
         for tool, hint in ((compiler, 'install g++ or clang++'), ('ninja', 'pip install ninja')):
             if shutil.which(tool) is None:
-                raise RuntimeError(f'{tool} is not installed, which compiles it ({hint})')
+                raise RuntimeError(f'{tool}, which compiles it, is not installed ({hint})')
         print_log(f'local attention: compiling the CPU backend in {directory} (once, about 20 s)', 'current')
-        # All our processes hold our lock here: PyTorch's, if there, is from one that was killed, and would block us.
+        # Our own lock is held here, so a lock file of PyTorch is left from a killed process and would block us.
         (directory / 'lock').unlink(missing_ok=True)
         cpp_extension.load(
             name,
@@ -174,7 +174,7 @@ def _compile(name: str, directory: Path) -> None:
 
 
 def _digest() -> str:
-    """Return what tells apart all that must not share a library."""
+    """Return a hash of everything that the compiled library depends on."""
     digest = hashlib.sha256(repr((_COMPILER_FLAGS, _LINKER_FLAGS, platform.machine(), sys.platform)).encode())
     for path in sorted(_SOURCES.iterdir()):
         digest.update(path.read_bytes())
@@ -183,7 +183,7 @@ def _digest() -> str:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that the system takes back when the process ends, however it ends."""
+    """Hold a lock that the system releases when the process ends, however it ends."""
     import fcntl
 
     with path.open('w') as file:
@@ -193,7 +193,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _tools_of_this_python() -> Iterator[None]:
-    """Find `ninja` beside the interpreter, also where its environment is not activated."""
+    """Add the interpreter's folder to PATH, to find `ninja` even if the environment is not activated."""
     before = os.environ.get('PATH', '')
     os.environ['PATH'] = f'{before}{os.pathsep}{Path(sys.executable).parent}'
     try:
@@ -203,7 +203,7 @@ def _tools_of_this_python() -> Iterator[None]:
 
 
 def _summary(error: Exception) -> str:
-    """Return the line of a compiler's output that says most."""
+    """Return the most informative line of a compiler's output."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     line = next((line for line in lines[1:] if 'error' in line), lines[0])
     return line if len(line) < 200 else f'{line[:200]} ...'

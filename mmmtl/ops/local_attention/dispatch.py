@@ -1,4 +1,4 @@
-"""Which backend of local attention runs: by name, by environment variable, or the best for the tensors."""
+"""Selection of a local attention backend: by name, by environment variable, or the best for the tensors."""
 
 from __future__ import annotations
 
@@ -14,32 +14,28 @@ from .contract import Backend, Kernel
 
 ENVIRONMENT_VARIABLE = 'MMMTL_LOCAL_ATTENTION'
 
-# Those that run inside `mmmtl::local_attention`, best first: 'auto' takes the first that can run the tensors.
+# Backends that run inside `mmmtl::local_attention`; 'auto' takes the first that can run the tensors.
 KERNELS: dict[str, Kernel] = {'triton': triton_backend, 'cpu': cpu_backend, 'torch': torch_backend}
 _ALL: dict[str, Backend] = {**KERNELS, 'mmcv': mmcv_backend}
 
 
 def available_backends() -> tuple[str, ...]:
-    """Names of the local attention backends that this machine can run, whatever the tensors."""
+    """Return the names of the local attention backends that can run on this machine."""
     return tuple(name for name, backend in _ALL.items() if not backend.missing())
 
 
 def choose_backend(backend: str, query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
-    """Return the name of the backend to run; `MMMTL_LOCAL_ATTENTION` stands in for 'auto'.
-
-    Raises:
-        ValueError: the backend is unknown, or cannot run on this machine or with these tensors.
-    """
+    """Return the name of the backend to run, and refuse one that cannot; `MMMTL_LOCAL_ATTENTION` replaces 'auto'."""
     origin = 'backend'
     if backend == 'auto' and os.environ.get(ENVIRONMENT_VARIABLE):
         origin, backend = ENVIRONMENT_VARIABLE, os.environ[ENVIRONMENT_VARIABLE]
     if backend == 'auto':
-        # The tensors first: only a backend that they suit is worth compiling.
+        # Check the tensors first: `missing` may compile the backend.
         tensors = query, key, value, window
         able = (name for name, kernel in KERNELS.items() if not (kernel.unsupported(*tensors) or kernel.missing()))
         return next(able)
     if backend not in _ALL:
-        raise ValueError(f'{origin}={backend!r} is no local attention backend; {_inventory()}')
+        raise ValueError(f'{origin}={backend!r} is not a local attention backend; {_inventory()}')
     chosen = _ALL[backend]
     if refusal := chosen.missing() or chosen.unsupported(query, key, value, window):
         raise ValueError(f'{origin}={backend!r} cannot run: {refusal}; {_inventory()}')
@@ -48,7 +44,7 @@ def choose_backend(backend: str, query: Tensor, key: Tensor, value: Tensor, wind
 
 @cache
 def log_choice(backend: str, device_type: str, dtype: torch.dtype) -> None:
-    """Say once per kind of tensor which backend runs."""
+    """Log once per kind of tensor which backend runs."""
     print_log(f'local attention on {device_type}, {dtype}: backend {backend!r}', logger='current')
 
 

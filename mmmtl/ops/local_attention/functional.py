@@ -1,4 +1,4 @@
-"""The public function `local_attention`: checks, precision, and the choice of who computes it."""
+"""The public function `local_attention`: checks, precision, and dispatch to a backend."""
 
 from __future__ import annotations
 
@@ -25,34 +25,29 @@ def local_attention(
     border: Literal['mask', 'zero'] = 'mask',
     backend: str = 'auto',
 ) -> Tensor:
-    """Softmax attention of each pixel over a window around the same place in another frame.
+    """Attend from each pixel, with softmax weights, to a window around the same place in another frame.
 
     out[:, :, i, j] = sum_{x,y} softmax_{x,y}(scale * query[:, :, i, j] . key[:, :, i+x, j+y]) value[:, :, i+x, j+y]
 
-    Logits, softmax and sums are float32 (float64 if an input is) whatever the dtype of the inputs. Under autocast the
-    inputs are first cast to its dtype. With a window, gradients are the same bit for bit in every run (but for 'mmcv',
-    which does not promise it), and differentiating twice raises.
+    Logits, softmax and sums are float32 (float64 if an input is). Autocast first casts the inputs to its dtype. With a
+    window, gradients are bit-identical in every run (except with 'mmcv') and differentiating twice raises.
 
     Args:
         query: (N, C, H, W), features of the current frame.
-        key: (N, C, H, W), features of the frame to propagate from.
-        value: (N, V, H, W), what is propagated; V may differ from C.
-        window: odd side length L of the window, which may exceed the map, or 'global' for full attention over the
-            whole map; `border` and `backend` then have no effect.
-        scale: factor on the dot products. The paper has none (1.0); 256 and more channels saturate the softmax.
-        border: 'mask': neighbours outside the image take no part. 'zero': they take part with logit 0 and value 0,
-            as after zero padding, which shrinks the output to as little as 0.36 at a corner for L = 5.
+        key: (N, C, H, W), features of the other frame.
+        value: (N, V, H, W), features to propagate from the other frame.
+        window: odd side length L of the window, which may exceed the map, or 'global' for attention over the whole
+            map, where `border` and `backend` have no effect.
+        scale: factor of the dot products. The paper has none (1.0), but 256 or more channels saturate the softmax.
+        border: 'mask' excludes neighbours outside the image. 'zero' gives them logit 0 and value 0, as zero padding
+            does, which shrinks the output to as little as 0.36 at a corner for L = 5.
         backend: 'auto' or a name in `available_backends()`. The environment variable `MMMTL_LOCAL_ATTENTION` replaces
             'auto'.
 
     Returns:
         (N, V, H, W), dtype and memory format of `value`.
 
-    Raises:
-        ValueError: shapes, devices or dtypes do not fit, `window` is not odd and positive, `border` or `backend` is
-            unknown, or the backend cannot run these tensors.
-
-    Reference: MILA, section 3.2, equations 1 and 2. The paper does not say what happens at the border; both are here.
+    Reference: MILA, section 3.2, equations 1 and 2. The paper does not define the border.
     """
     _check(query, key, value, window, border)
     query, key, value = _autocast(query, key, value)
@@ -75,7 +70,7 @@ def _check(query: Tensor, key: Tensor, value: Tensor, window: int | str, border:
     if value.dim() != 4 or value.shape[0] != query.shape[0] or value.shape[2:] != query.shape[2:]:
         raise ValueError(f'value must have shape (N, V, H, W) with N, H, W of the query {shapes[0]}, not {shapes[2]}')
     if not (query.device == key.device == value.device):
-        raise ValueError(f'query, key and value are on {query.device}, {key.device} and {value.device}')
+        raise ValueError(f'query, key and value must share a device, not {query.device}, {key.device}, {value.device}')
     if not (query.is_floating_point() and key.is_floating_point() and value.is_floating_point()):
         raise ValueError(f'query, key and value must be floating point, not {query.dtype}, {key.dtype}, {value.dtype}')
     if window != 'global' and (not isinstance(window, int) or window < 1 or window % 2 == 0):
@@ -85,7 +80,7 @@ def _check(query: Tensor, key: Tensor, value: Tensor, window: int | str, border:
 
 
 def _autocast(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cast as autocast casts the inputs of a matrix product; the operator itself has no fixed autocast dtype."""
+    """Cast as autocast does for a matrix product; the custom operator has no autocast rule."""
     kind = query.device.type
     if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
         return query, key, value
@@ -95,7 +90,7 @@ def _autocast(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor
 
 
 def _global_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    """Attention of each pixel to the whole map of the other frame."""
+    """Attend from each pixel to the whole map of the other frame."""
     dtype = torch.promote_types(torch.promote_types(query.dtype, key.dtype), value.dtype)
     # (N, 1, H*W, C): the single head makes the fused kernels eligible.
     q, k, v = (tensor.to(dtype).flatten(2).transpose(1, 2).unsqueeze(1) for tensor in (query, key, value))

@@ -1,7 +1,7 @@
-"""Local attention from two operators of mmcv, correlation and CARAFE: CUDA only, to compare against.
+"""Local attention from mmcv's operators correlation and CARAFE: CUDA only, for comparison.
 
-It bypasses `mmmtl::local_attention`: mmcv differentiates its functions itself, `torch.compile` breaks the graph at
-them, and their FLOPs are not counted.
+It bypasses `mmmtl::local_attention`. `torch.compile` breaks the graph at mmcv's autograd functions, and their FLOPs are
+not counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .contract import as_laid_out
 
 
 def missing() -> str:
-    """Why this backend cannot run on this machine; empty if it can."""
+    """Return why this backend cannot run on this machine; empty if it can."""
     if importlib.util.find_spec('mmcv') is None:
         return 'mmcv is not installed'
     if importlib.util.find_spec('mmcv._ext') is None:
@@ -25,7 +25,7 @@ def missing() -> str:
 
 
 def unsupported(query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
-    """Why this backend cannot run these tensors; empty if it can."""
+    """Return why this backend cannot run these tensors; empty if it can."""
     for tensor in (query, key, value):
         if tensor.device.type != 'cuda':
             return f'it needs CUDA tensors, not {tensor.device.type}'
@@ -35,10 +35,10 @@ def unsupported(query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
 
 
 def local_attention(query: Tensor, key: Tensor, value: Tensor, *, window: int, scale: float, border: str) -> Tensor:
-    """See `mmmtl.ops.local_attention`. Differentiable once."""
-    from mmcv.ops import Correlation, carafe  # imports the compiled operators, which many installations lack
+    """Compute `mmmtl.ops.local_attention`, differentiable once."""
+    from mmcv.ops import Correlation, carafe  # many installations lack these compiled operators
 
-    # mmcv sums in the dtype of its input, and half-precision sums overflow; its kernels read NCHW.
+    # mmcv sums in the dtype of its input, where half precision overflows; its kernels need NCHW.
     dtype = at_least_float32(query, key, value)
     sources = [tensor.to(dtype).contiguous() for tensor in (query, key, value)]
     correlation = Correlation(kernel_size=1, max_displacement=window // 2)
@@ -50,7 +50,7 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, *, window: int, s
 
 
 def _outside(window: int, height: int, width: int, device: torch.device) -> Tensor:
-    """(L*L, H, W), True where the neighbour lies outside the image."""
+    """Return (L*L, H, W) bool, True where the neighbour lies outside the image."""
     offsets = torch.arange(window, device=device) - window // 2
     rows = offsets[:, None] + torch.arange(height, device=device)
     columns = offsets[:, None] + torch.arange(width, device=device)

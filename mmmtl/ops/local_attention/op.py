@@ -1,6 +1,6 @@
-"""The operators `mmmtl::local_attention` and `mmmtl::local_attention_backward`, and what PyTorch must know of them.
+"""The operators `mmmtl::local_attention` and `mmmtl::local_attention_backward`, registered with PyTorch.
 
-`backend` names the kernel that runs; it is part of the call, so a compiled or exported graph keeps it.
+Their argument `backend` names the kernel that runs, so a compiled or exported graph keeps it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _differentiate(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ..
 
 def _refuse(ctx: Any, *grads: Tensor) -> None:
     # Without this, PyTorch would treat the gradients as constants and only warn.
-    raise RuntimeError('local_attention can be differentiated once, not twice: there is no double backward')
+    raise RuntimeError('local_attention can be differentiated only once: it has no double backward')
 
 
 torch.library.register_autograd(_FORWARD, _differentiate, setup_context=_save)
@@ -78,13 +78,13 @@ torch.library.register_autograd(_BACKWARD, _refuse)
 
 @register_flop_formula(torch.ops.mmmtl.local_attention)
 def _forward_flops(query: torch.Size, key: torch.Size, value: torch.Size, window: int, *_: Any, **__: Any) -> int:
-    """Two per multiply-accumulate; all L * L taps count, those outside the image too."""
+    """Count two per multiply-accumulate, for all L * L taps including those outside the image."""
     images, channels, height, width = query
     return 2 * window * window * (channels + value[1]) * images * height * width
 
 
 @register_flop_formula(torch.ops.mmmtl.local_attention_backward)
 def _backward_flops(grad: torch.Size, query: torch.Size, key: torch.Size, *others: Any, **_: Any) -> int:
-    """Two products for each of the forward's two."""
+    """Count two products for each of the forward's two."""
     value, _weights, window, *_rest = others
     return 2 * _forward_flops(query, key, value, window)

@@ -1,4 +1,4 @@
-"""Local attention in plain PyTorch: one pass per tap over bands of rows, for any device and any float dtype."""
+"""Local attention in plain PyTorch: one pass per tap over bands of rows, for any device and float dtype."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from .contract import empty_gradients, empty_outputs
 
-# A band is read once per tap. On a CPU it pays to keep it in the cache (measured on 1 MB of L2 per core); elsewhere
-# the launches cost more than the reads, and the bound only limits the memory of the products.
+# A band is read once per tap. On a CPU it should stay in the cache (measured with 1 MB of L2 per core). Elsewhere
+# launches cost more than reads, and the limit only bounds the memory of the products.
 _BAND_BYTES_CPU = 3 << 20
 _BAND_BYTES = 256 << 20
 
@@ -21,8 +21,8 @@ Box = tuple[slice, slice, slice, slice]
 
 class _Tap(NamedTuple):
     number: int
-    here: Box  # the pixels of the band that have this neighbour, counted from the band's first row
-    there: Box  # those neighbours, counted from the halo's first row
+    here: Box  # pixels of the band that have this neighbour, relative to the band's first row
+    there: Box  # these neighbours, relative to the halo's first row
 
 
 class _Band(NamedTuple):
@@ -41,7 +41,7 @@ class _Band(NamedTuple):
         return self.images, slice(None), slice(self.halo_top, self.halo_bottom), slice(None)
 
     def taps(self, window: int, width: int, *, mirrored: bool = False) -> Iterator[_Tap]:
-        """Yield each tap with the pixels that have it; mirrored: with the pixels that are seen through it."""
+        """Yield each tap with the pixels that have it; mirrored: with the pixels that are this neighbour of others."""
         radius = window // 2
         for number in range(window * window):
             y, x = number // window - radius, number % window - radius
@@ -58,23 +58,23 @@ class _Band(NamedTuple):
 
 
 def missing() -> str:
-    """Nothing: it always runs."""
+    """Return '': this backend runs everywhere."""
     return ''
 
 
 def unsupported(query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
-    """Nothing: it runs all tensors."""
+    """Return '': this backend runs all tensors."""
     return ''
 
 
 def forward(
     query: Tensor, key: Tensor, value: Tensor, *, window: int, scale: float, border: str
 ) -> tuple[Tensor, Tensor]:
-    """See `contract.Kernel`."""
+    """Compute `Kernel.forward`."""
     out, weights = empty_outputs(query, key, value, window)
     dtype, width = weights.dtype, value.shape[-1]
     for band in _bands(query, value, dtype, window):
-        # The scale goes on the query: a scale of 0 or less must not meet the -inf of the mask.
+        # Scale the query, not the logits: a scale <= 0 would spoil the -inf of the mask.
         scaled_query = query[band.box].to(dtype) * scale
         logits = torch.full_like(weights[band.box], float('-inf') if border == 'mask' else 0.0)
         _dot(scaled_query, key[band.halo].to(dtype), band.taps(window, width), logits)
@@ -87,9 +87,9 @@ def forward(
 
 
 def traceable(query: Tensor, key: Tensor, value: Tensor, *, window: int, scale: float, border: str) -> Tensor:
-    """The output of `forward` by slices of padded maps alone: what exporters that know no custom operator can write.
+    """Compute the output of `forward` by slicing padded maps, for exporters that do not know custom operators.
 
-    Sizes may be symbolic. The L * L logits of each pixel are in memory, not its neighbours' features.
+    Sizes may be symbolic. The memory holds the L * L logits of each pixel, not its neighbours' features.
     """
     height, width = query.shape[-2:]
     dtype = torch.float64 if torch.float64 in (query.dtype, key.dtype, value.dtype) else torch.float32
@@ -116,13 +116,13 @@ def traceable(query: Tensor, key: Tensor, value: Tensor, *, window: int, scale: 
 def backward(
     grad: Tensor, query: Tensor, key: Tensor, value: Tensor, weights: Tensor, *, window: int, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """See `contract.Kernel`. Each gradient is gathered by the pixel it belongs to: nothing is added atomically."""
+    """Compute `Kernel.backward`; each pixel gathers its own gradient, without atomic additions."""
     grad_query, grad_key, grad_value = empty_gradients(query, key, value)
     grad_logits = torch.empty_like(weights)
     dtype, width = weights.dtype, value.shape[-1]
 
     for band in _bands(query, value, dtype, window):
-        # Taps outside the image keep 0: with border='zero' their value is 0, with 'mask' their weight is.
+        # Taps outside the image stay 0: with border='zero' their value is 0, with 'mask' their weight is.
         grad_weights = torch.zeros_like(weights[band.box])
         _dot(grad[band.box].to(dtype), value[band.halo].to(dtype), band.taps(window, width), grad_weights)
         mean = (weights[band.box] * grad_weights).sum(1, keepdim=True)
@@ -142,8 +142,8 @@ def backward(
 
 
 def _dot(here: Tensor, there: Tensor, taps: Iterator[_Tap], out: Tensor) -> None:
-    """Write to out[:, tap] the sum over channels of here * neighbour."""
-    product = torch.empty_like(here)  # one buffer for all taps stays in the cache
+    """Write the sum over channels of here * neighbour to out[:, tap]."""
+    product = torch.empty_like(here)  # a single buffer for all taps stays in the cache
     for tap in taps:
         torch.mul(here[tap.here], there[tap.there], out=product[tap.here])
         torch.sum(product[tap.here], 1, keepdim=True, out=_plane(out, tap.number)[tap.here])
@@ -152,14 +152,14 @@ def _dot(here: Tensor, there: Tensor, taps: Iterator[_Tap], out: Tensor) -> None
 def _weighted_sum(
     factors: Tensor, there: Tensor, taps: Iterator[_Tap], total: Tensor, *, mirrored: bool = False
 ) -> None:
-    """Add to total, over all taps, factor * neighbour; mirrored: the factor is the neighbour's, not the pixel's own."""
+    """Add factor * neighbour over all taps to total; mirrored: with the neighbour's factor instead of the pixel's."""
     for tap in taps:
         factor = _plane(factors, tap.number)[tap.there if mirrored else tap.here]
         total[tap.here].addcmul_(factor, there[tap.there])
 
 
 def _bands(query: Tensor, value: Tensor, dtype: torch.dtype, window: int) -> Iterator[_Band]:
-    """Cut the map into bands of rows; images that fit as a whole are taken several at a time."""
+    """Cut the map into bands of rows; small images are taken whole, several at a time."""
     images, channels, height, width = query.shape
     budget = _BAND_BYTES_CPU if query.device.type == 'cpu' else _BAND_BYTES
     row_bytes = max(1, max(channels, value.shape[1]) * width * dtype.itemsize)

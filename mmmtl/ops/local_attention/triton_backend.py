@@ -1,7 +1,7 @@
-"""Local attention on NVIDIA GPUs: which Triton kernels are launched, with which tiles.
+"""Local attention on NVIDIA GPUs: the launches of the Triton kernels and their tiles.
 
-Key and value are read once per tile of queries plus its halo; float32 uses three TF32 products per product, or one
-where the user allows TF32. As weights of 0 are multiplied too, a NaN or infinite value spreads to the whole tile.
+Key and value are read once per tile of queries plus its halo. A float32 product takes three TF32 products, or one if
+the user allows TF32. Weights of 0 are multiplied too, so a NaN or infinite value spreads to the whole tile.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from .contract import empty_gradients, empty_outputs
 
 _SPEC = importlib.util.find_spec('triton')
 _INSTALLED = _SPEC is not None
-_TOO_OLD = _SPEC is not None and not Path(_SPEC.origin or '').with_name('knobs.py').exists()  # which 3.4 brought
+_TOO_OLD = _SPEC is not None and not Path(_SPEC.origin or '').with_name('knobs.py').exists()  # new in 3.4
 _INT32_MAX = 2**31 - 1
 
 
 class Tile(NamedTuple):
-    """Pixels of a program, channels that it takes at a time, warps, depth of its pipeline of loads.
+    """Pixels of a program, channels that it loads at a time, warps, and depth of its pipeline of loads.
 
-    strip: neighbours that are summed at a time, with weights that go through memory; 0: all, from registers.
+    strip: neighbours that are summed at a time, with weights from memory; 0: all at once, from registers.
     """
 
     rows: int
@@ -36,9 +36,9 @@ class Tile(NamedTuple):
     strip: int = 0
 
 
-# By the largest window that a tile serves. Chosen so that no kernel spills registers (float16: 40 bytes at most) on
-# compute capability 8.0 and 9.0 with the Triton of `requirements/constraints.txt`, as `benchmarks/triton_offline.py`
-# prints; not yet tuned on a GPU. A small map is cut into more programs, to fill the GPU.
+# Tiles by the largest window that they serve, chosen so that no kernel spills registers (float16: at most 40 bytes) on
+# compute capability 8.0 and 9.0 with the Triton of `requirements/constraints.txt`, see `benchmarks/triton_offline.py`;
+# not yet tuned on a GPU. Small maps are cut into more programs, to fill the GPU.
 _TILES: dict[tuple[str, str], dict[int, Tile]] = {
     ('half', 'large'): {
         3: Tile(8, 8, 64, 8, 3),
@@ -56,7 +56,7 @@ _TILES: dict[tuple[str, str], dict[int, Tile]] = {
     },
     ('float', 'small'): {5: Tile(4, 4, 32, 4, 3), 9: Tile(4, 4, 32, 8, 2), 15: Tile(4, 4, 16, 8, 2, strip=64)},
 }
-# Where the kernel with most values in registers, the gradient of the queries, needs another one.
+# Exceptions for the gradient of the queries, the kernel with the most values in registers.
 _TILES_BACKWARD_QUERY: dict[tuple[str, str], dict[int, Tile]] = {
     ('half', 'large'): {9: Tile(8, 8, 32, 16, 3), 15: Tile(4, 4, 32, 8, 2)},
     ('float', 'large'): {15: Tile(4, 4, 16, 8, 2, strip=64)},
@@ -66,7 +66,7 @@ _SMALL_MAP = 8192  # pixels of all images; 171 programs with the tile for large 
 
 
 class Launch(NamedTuple):
-    """A kernel with everything that its launch needs, so that it can also be compiled without a GPU."""
+    """A kernel with its launch arguments, which can also be compiled without a GPU."""
 
     kernel: Any
     grid: tuple[int, ...]
@@ -80,7 +80,7 @@ class Launch(NamedTuple):
 
 
 def missing() -> str:
-    """Why this backend cannot run on this machine; empty if it can."""
+    """Return why this backend cannot run on this machine; empty if it can."""
     if not _INSTALLED:
         return 'triton is not installed'
     if _TOO_OLD:
@@ -91,7 +91,7 @@ def missing() -> str:
 
 
 def unsupported(query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
-    """Why this backend cannot run these tensors; empty if it can."""
+    """Return why this backend cannot run these tensors; empty if it can."""
     device = query.device
     if device.type != 'cuda' and not (device.type == 'cpu' and _interpreted()):
         return f'it needs CUDA tensors, not {device.type}'
@@ -101,14 +101,14 @@ def unsupported(query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
         if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
             return f'it needs float32, float16 or bfloat16, not {tensor.dtype}'
     if window > _LARGEST_WINDOW:
-        return f'its windows end at {_LARGEST_WINDOW}, not {window}'
+        return f'its largest window is {_LARGEST_WINDOW}, not {window}'
     return ''
 
 
 def forward(
     query: Tensor, key: Tensor, value: Tensor, *, window: int, scale: float, border: str
 ) -> tuple[Tensor, Tensor]:
-    """See `contract.Kernel`."""
+    """Compute `Kernel.forward`."""
     out, weights = empty_outputs(query, key, value, window)
     if out.numel():
         plan_forward(query, key, value, out, weights, window, scale, border).run()
@@ -118,7 +118,7 @@ def forward(
 def backward(
     grad: Tensor, query: Tensor, key: Tensor, value: Tensor, weights: Tensor, *, window: int, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """See `contract.Kernel`. Each gradient is gathered by the pixel it belongs to: nothing is added atomically."""
+    """Compute `Kernel.backward`; each pixel gathers its own gradient, without atomic additions."""
     gradients = empty_gradients(query, key, value)
     if weights.numel():
         for launch in plan_backward(grad, query, key, value, weights, gradients, window, scale):
@@ -149,7 +149,7 @@ def plan_backward(
     window: int,
     scale: float,
 ) -> list[Launch]:
-    """Return the launches that fill `gradients`, in their order."""
+    """Return the launches that fill `gradients`, in order."""
     from . import triton_kernels
 
     grad_query, grad_key, grad_value = gradients
@@ -165,7 +165,7 @@ def plan_backward(
 
 
 def choose_tile(kernel: str, window: int, dtype: torch.dtype, pixels: int) -> Tile:
-    """Return the tile for maps of so many pixels in all images together: the same for the same arguments, always."""
+    """Return the tile for a total number of pixels of all images; it depends on the arguments only."""
     kind = 'float' if dtype == torch.float32 else 'half', 'small' if pixels <= _SMALL_MAP else 'large'
     tiles = dict(_TILES[kind])
     if kernel == 'backward_query':
@@ -181,7 +181,7 @@ def _launch(kernel: Any, name: str, arguments: dict[str, Any], window: int, part
     dtype = features[0].dtype if len({x.dtype for x in features}) == 1 else torch.float32
     images, _, height, width = features[0].shape
     tile = choose_tile(name, window, dtype, images * height * width)
-    # The kernels reach a weight by way of offsets up to 16 times its own.
+    # Intermediate offsets in the kernels are up to 16 times that of a weight.
     largest_offset = max(16 * _extent(arguments['weights']), *(_extent(x) for x in features))
     arguments = dict(
         **arguments,
@@ -208,16 +208,16 @@ def _sizes(query: Tensor, value: Tensor) -> dict[str, int]:
 
 
 def _extent(tensor: Tensor) -> int:
-    """Largest distance between two elements of one image."""
+    """Return the largest distance between two elements of one image."""
     return sum((size - 1) * stride for size, stride in zip(tensor.shape[1:], tensor.stride()[1:], strict=True))
 
 
 def _allows_tf32() -> bool:
     matmul = torch.backends.cuda.matmul
-    # `allow_tf32` raises where the user chose by `fp32_precision`, which PyTorch has since 2.9.
+    # `allow_tf32` raises if the user has set `fp32_precision`, which is new in PyTorch 2.9.
     return matmul.fp32_precision == 'tf32' if hasattr(matmul, 'fp32_precision') else matmul.allow_tf32
 
 
 def _interpreted() -> bool:
-    """Whether Triton runs its kernels in Python, on any tensor: for tests."""
+    """Return whether Triton interprets its kernels in Python, on any device, as in tests."""
     return os.environ.get('TRITON_INTERPRET') == '1'

@@ -1,8 +1,8 @@
-"""The Triton kernels of local attention, and how they are launched. Only `triton_backend` imports this module.
+"""The Triton kernels of local attention, which only `triton_backend` imports.
 
-One program owns a tile of pixels and holds the products of its pixels with all neighbours of the tile, the halo, in
-registers, so each feature is read from memory once per tile, whatever the number of channels. All gradients are
-gathered by the pixel that they belong to. Tensors come as a pointer and strides (N, C, H, W).
+A program owns a tile of pixels. It holds the products of its pixels with all neighbours of the tile, the halo, in
+registers, so it reads each feature once per tile for any number of channels. Each pixel gathers its own gradients.
+Tensors are passed as a pointer and strides (N, C, H, W).
 """
 
 # mypy: allow-untyped-defs
@@ -13,7 +13,7 @@ import triton.language as tl
 
 @triton.jit
 def _tile(height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """The image, top and left of the tile of this program."""
+    """Return the image, top and left of this program's tile."""
     across = tl.cdiv(width, COLUMNS)
     down = tl.cdiv(height, ROWS)
     tile = tl.program_id(0)
@@ -24,7 +24,7 @@ def _tile(height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
 
 @triton.jit
 def _pixels(top, left, ROWS: tl.constexpr, COLUMNS: tl.constexpr, height, width, INDEX: tl.constexpr):
-    """Coordinates of ROWS * COLUMNS pixels, padded to a power of two, and which of them are in both box and image."""
+    """Return y and x of ROWS * COLUMNS pixels, padded to a power of two, and which of them are in box and image."""
     number = tl.arange(0, triton.next_power_of_2(ROWS * COLUMNS))
     y = (top + number // COLUMNS).to(INDEX)
     x = (left + number % COLUMNS).to(INDEX)
@@ -35,7 +35,7 @@ def _pixels(top, left, ROWS: tl.constexpr, COLUMNS: tl.constexpr, height, width,
 @triton.jit
 def _dot(here, here_strides, y, x, inside, there, there_strides, ny, nx, ninside, image, channels,
          CHUNK: tl.constexpr, DTYPE: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
-    """Sums over channels of pixel (rows) times neighbour (columns), float32; pixels outside count as 0."""
+    """Return the sums over channels of pixel (rows) times neighbour (columns), float32; pixels outside count as 0."""
     total = tl.zeros((y.shape[0], ny.shape[0]), tl.float32)
     here += image * here_strides[0]
     there += image * there_strides[0]
@@ -53,8 +53,8 @@ def _dot(here, here_strides, y, x, inside, there, there_strides, ny, nx, ninside
 @triton.jit
 def _weighted_sum(factors, there, there_strides, ny, nx, ninside, out, out_strides, y, x, inside, image, channels,
                   CHUNK: tl.constexpr, DTYPE: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
-    """Store at each pixel (rows) the sum over neighbours (columns) of factor times neighbour."""
-    if DTYPE.is_fp16():  # gradients of logits may exceed its range
+    """Store the sum over neighbours (columns) of factor times neighbour at each pixel (rows)."""
+    if DTYPE.is_fp16():  # gradients of logits may exceed the range of float16
         largest = tl.max(tl.abs(factors), 1)
         largest = tl.where(largest > 0, largest, 1.0)
         factors /= largest[:, None]
@@ -77,9 +77,9 @@ def _weighted_sum(factors, there, there_strides, ny, nx, ninside, out, out_strid
 def _stored_sum(factors, MIRRORED: tl.constexpr, there, there_strides, out, out_strides, y, x, inside, top, left,
                 image, height, width, channels, WINDOW: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
                 STRIP: tl.constexpr, CHUNK: tl.constexpr, DTYPE: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
-    """As `_weighted_sum`, for halos too large for it: STRIP neighbours at a time, with factors from memory.
+    """Compute `_weighted_sum` for large halos: STRIP neighbours at a time, with factors from memory.
 
-    MIRRORED: the factors are those with which the neighbours, as queries, see the pixel.
+    MIRRORED: use the factors of the neighbours, as queries, for the pixel as their key.
     """
     there += image * there_strides[0]
     out += image * out_strides[0]
@@ -108,7 +108,7 @@ def _stored_sum(factors, MIRRORED: tl.constexpr, there, there_strides, out, out_
 
 @triton.jit
 def _taps(y, x, ny, nx, top, left, height, width, WINDOW: tl.constexpr):
-    """For query (y, x) and key (ny, nx): whether the key is in the window, and where the pair's weight is stored."""
+    """Return whether key (ny, nx) is in the window of query (y, x), and the offset of the pair's weight."""
     tap_y = ny - y + WINDOW // 2
     tap_x = nx - x + WINDOW // 2
     near = (tap_y >= 0) & (tap_y < WINDOW) & (tap_x >= 0) & (tap_x < WINDOW)
@@ -126,7 +126,7 @@ def forward_kernel(
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHUNK: tl.constexpr, STRIP: tl.constexpr,
     DTYPE: tl.constexpr, PRECISION: tl.constexpr, INDEX: tl.constexpr,
 ):  # fmt: skip
-    """Output and weights. A tile of queries; the halo holds the keys."""
+    """Compute output and weights for a tile of queries; the halo holds the keys."""
     image, top, left = _tile(height, width, ROWS, COLUMNS)
     y, x, inside = _pixels(top, left, ROWS, COLUMNS, height, width, INDEX)
     ny, nx, ninside = _pixels(
@@ -158,7 +158,7 @@ def backward_query_kernel(
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHUNK: tl.constexpr, STRIP: tl.constexpr,
     DTYPE: tl.constexpr, PRECISION: tl.constexpr, INDEX: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of the logits and of the queries. A tile of queries; the halo holds the keys."""
+    """Compute the gradients of logits and queries for a tile of queries; the halo holds the keys."""
     image, top, left = _tile(height, width, ROWS, COLUMNS)
     y, x, inside = _pixels(top, left, ROWS, COLUMNS, height, width, INDEX)
     ny, nx, ninside = _pixels(
@@ -190,7 +190,7 @@ def backward_key_value_kernel(
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHUNK: tl.constexpr, STRIP: tl.constexpr,
     DTYPE: tl.constexpr, PRECISION: tl.constexpr, INDEX: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of the keys (second grid axis 0) and values (1). A tile of keys; the halo holds the queries."""
+    """Compute the gradients of keys (second grid axis 0) or values (1) for a tile of keys; the halo has the queries."""
     image, top, left = _tile(height, width, ROWS, COLUMNS)
     y, x, inside = _pixels(top, left, ROWS, COLUMNS, height, width, INDEX)
     if STRIP:
