@@ -1,4 +1,4 @@
-"""The base of every data set: reads frames and labels, and numbers the random draws."""
+"""The base of every data set: frames, items, and numbered random draws."""
 
 from __future__ import annotations
 
@@ -29,26 +29,24 @@ from .samplers import Draw
 class MultiTaskDataset(BaseDataset):
     """Labelled images or, with `clip`, clips that end in a labelled frame.
 
-    A subclass says which frames there are (`load_frames`) and, if its files are unusual, how to read them
-    (`read_image`, `read_map`). Its own arguments are annotated class attributes, as in a dataclass.
+    A subclass lists its frames (`load_frames`) and, if its files are unusual, reads them (`read_image`, `read_map`).
+    Its own arguments are annotated class attributes, as in a dataclass.
 
     Items (see `items.py`) go to the pipeline with `tasks`, `read_image`, `read_map`, and `rng`, from which every
-    transform draws.
-
-    Training needs the samplers of `mmmtl.datasets.samplers`: an index without a number (`Draw`) gives one item the same
-    augmentation in every epoch.
+    transform draws. Training needs the samplers of `mmmtl.datasets.samplers`: a plain index, which is not a `Draw`,
+    gives an item the same augmentation in every epoch.
 
     Args:
         data_root: folder of the data set.
         step: use every `step`-th labelled frame of each video.
         clip: arguments of `Clip`; None for single images.
-        whole_videos: the items are all frames of each video that has a labelled one, in order; of `clip` only
+        whole_videos: make an item of every frame of each video that has a label, in order; of `clip` only
             `missing='skip'` applies. `StreamTestLoop` sets it.
-        exact_flow: items come with the motion from the frame before, where the data set knows it (`read_flow`).
+        exact_flow: add the motion from the frame before to each item, where the data set knows it (`read_flow`).
         pipeline: transforms.
-        metainfo: holds `tasks`, put there by `resolve`; kept as plain dicts.
+        metainfo: holds `tasks`, put there by `resolve`.
         indices: use only the first so many items, or those listed.
-        test_mode: mmengine's flag; an item that cannot be loaded is an error with and without it.
+        test_mode: mmengine's flag; it changes nothing, and an item that cannot be loaded is always an error.
         lazy_init: do not read the file lists yet.
 
     Raises:
@@ -68,11 +66,11 @@ class MultiTaskDataset(BaseDataset):
     lazy_init: bool = False
 
     def __init_subclass__(cls) -> None:
-        """Make arguments of the annotated attributes of a subclass."""
+        """Turn the annotated attributes of a subclass into arguments."""
         dataclass(kw_only=True, eq=False, repr=False)(cls)
 
     def __post_init__(self) -> None:
-        # mmengine carries the metainfo on into checkpoints, where a ConfigDict bars the safe loader.
+        # mmengine writes the metainfo into checkpoints, and the safe loader refuses a ConfigDict.
         self.metainfo = metainfo = ConfigDict(self.metainfo or {}).to_dict()
         self.tasks: dict[str, Task] = build_tasks(metainfo.get('tasks'), f'data set {type(self).__name__}')
         if self.step < 1:
@@ -92,14 +90,14 @@ class MultiTaskDataset(BaseDataset):
 
     @abstractmethod
     def load_frames(self) -> Iterable[Frame]:
-        """Return the frames, each once; a data set of clips or whole videos also those without a label."""
+        """Return every frame once; clips and whole videos also need the frames without a label."""
 
     def read_image(self, reference: Any) -> np.ndarray:
-        """Return an image, (H, W, 3) uint8 BGR; of an image file, unless a subclass reads something else."""
+        """Return an image, (H, W, 3) uint8 BGR; by default from an image file."""
         return read_image(reference)
 
     def read_map(self, source: str, reference: Any) -> np.ndarray:
-        """Return a map, (H, W) or (H, W, 3); of an image file of any kind that `read_map_by_kind` tells apart.
+        """Return a map, (H, W) or (H, W, 3); by default from an image file of a kind that `read_map_by_kind` knows.
 
         Maps hold labels (0 to C - 1, 255 = ignore), metres or pixels of disparity (0 = none), or unit vectors (zero =
         none).
@@ -107,17 +105,17 @@ class MultiTaskDataset(BaseDataset):
         return read_map_by_kind(reference)
 
     def read_flow(self, video: str, time: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the exact motion from frame `time` to the next, None where the data set does not know it.
+        """Return the exact motion from frame `time` to the next, or None if the data set does not know it.
 
         Returns:
-            (H, W, 2) float32: what is seen at pixel (x, y) is at (x, y) + flow[y, x] in the next frame, whether it is
-            visible there or not; and (H, W) bool, where there is a motion.
+            (H, W, 2) float32: the point at pixel (x, y) moves to (x, y) + flow[y, x], where it may be hidden; and (H,
+                W) bool: whether its motion is known.
         """
         return None
 
     @property
     def sources(self) -> set[str]:
-        """The sources of the maps that the tasks want."""
+        """Return the sources of the maps that the tasks use."""
         return {task.source for task in self.tasks.values()}
 
     def load_data_list(self) -> list[dict[str, Any]]:
@@ -148,7 +146,7 @@ class MultiTaskDataset(BaseDataset):
         return items
 
     def prepare_data(self, idx: int) -> Any:
-        """Return an item after the pipeline, with a random generator that depends on seed and draw alone."""
+        """Return an item after the pipeline; its random generator depends only on the seed and the draw."""
         results = self.get_data_info(int(idx))
         draw = idx if isinstance(idx, Draw) else Draw(idx, number=results['sample_idx'])
         rng = np.random.default_rng((draw.seed, draw.number))
@@ -169,7 +167,7 @@ class MultiTaskDataset(BaseDataset):
         return self.prepare_data(idx)
 
     def _has_image(self, frame: Frame) -> bool:
-        """Return whether a labelled frame has its image; refuse one without, unless `clip.missing` is 'skip'."""
+        """Return whether a labelled frame has an image; refuse a missing one unless `clip.missing` is 'skip'."""
         if frame.image is None and not self.skip_missing:
             raise FileNotFoundError(
                 f'{self.frames.describe(frame.video, frame.time)} is missing, but there is a label for it: '

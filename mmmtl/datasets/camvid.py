@@ -28,27 +28,24 @@ class CamVid(MultiTaskDataset):
     {split}annot/{sequence}_{frame}.png     uint8, 0 to 10, 11 = void
     ```
 
-    The labelled train frames are 1 s apart: stills, to be made clips by `StillToClip`. The val part of this form is
-    continuous at 15 Hz, every second frame of the 30 Hz film; its time here is counted in frames at hand.
+    The labelled train frames are 1 s apart; `StillToClip` makes clips of them. The val part of this form is continuous
+    at 15 Hz: every second frame of the 30 Hz film.
 
     Args:
-        data_root: the folder.
         split: 'train', 'val' or 'test'.
-        frame_step: numbers between consecutive frames at hand (2 at 15 Hz).
+        frame_step: difference between the numbers of consecutive frames (2 at 15 Hz).
     """
 
     split: str
     frame_step: int = 2
 
     def load_frames(self) -> Iterator[Frame]:
-        """Return every frame, with its label where there is one."""
         fix = 'set frame_step to the difference of consecutive frame numbers, or remove one of the files'
         for (video, time), path in list_files(self.root / self.split, self._key, fix=fix).items():
             label = self.root / f'{self.split}annot' / f'{path.stem}.png'
             yield Frame(video, time, path, {'semseg': label} if label.exists() else {})
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """Return the labels, void ignored."""
         labels = read_raw(reference)
         labels[labels == VOID] = IGNORE
         return labels

@@ -1,4 +1,4 @@
-"""Cityscapes: stills or 30-frame snippets, with labels, disparity and depth for one frame of each."""
+"""Cityscapes: stills or 30-frame snippets; one frame of each has labels, disparity and depth."""
 
 from __future__ import annotations
 
@@ -32,28 +32,24 @@ TRAIN_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 3
 
 @DATASETS.register_module()
 class Cityscapes(MultiTaskDataset):
-    """Cityscapes, its annotated frames: as stills, or with `clip` in the snippets of `leftImg8bit_sequence`.
+    """The annotated frames of Cityscapes: stills or, with `clip`, clips from the snippets of `leftImg8bit_sequence`.
 
     ```
     leftImg8bit/{split}/{city}/{city}_{seq}_{frame}_leftImg8bit.png             stills
-    leftImg8bit_sequence/{split}/{city}/{city}_{seq}_{frame}_leftImg8bit.png    snippets; serve stills too
+    leftImg8bit_sequence/{split}/{city}/{city}_{seq}_{frame}_leftImg8bit.png    snippets; can replace the stills
     gtFine/{split}/{city}/{city}_{seq}_{frame}_gtFine_labelIds.png
-    disparity/{split}/{city}/{city}_{seq}_{frame}_disparity.png     uint16, p > 0: (p - 1) / 256 pixels; where there
-                                                                    is none, disparity_sequence
+    disparity/{split}/{city}/{city}_{seq}_{frame}_disparity.png     uint16, p > 0: (p - 1) / 256 pixels; missing files
+                                                                    are looked for in disparity_sequence
     camera/{split}/{city}/{city}_{seq}_{frame}_camera.json          for depth: `extrinsic.baseline`, `intrinsic.fx`
     ```
 
     Sources: `semseg` (19 classes, `classes='cityscapes_19'`), `semseg7` (the seven categories, of every label id that
-    has one, `classes='cityscapes_7'`), `disparity` (pixels at the full width of 2048; p = 1, which is 0 pixels,
-    counts as none) and `depth` (metres, baseline * fx / disparity; 0 where there is none). Clips are found by frame
-    number, which serves short snippets (label at frame 19) and long sequences (label at any frame) alike.
+    has one, `classes='cityscapes_7'`), `disparity` (pixels at the full width of 2048; p = 1, which is 0 pixels, counts
+    as none) and `depth` (metres, baseline * fx / disparity; 0 = none). Clips are found by frame number, in short
+    snippets (label at frame 19) as in long sequences (label at any frame).
 
     Args:
-        data_root: the folder.
         split: 'train' or 'val'.
-
-    Raises:
-        ValueError: a camera file is not as above.
     """
 
     split: str
@@ -67,7 +63,6 @@ class Cityscapes(MultiTaskDataset):
         return join_files(images, dict(semseg=labels, semseg7=labels, disparity=disparity, depth=depth))
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """Return train ids, categories, disparity or depth."""
         raw = read_raw(reference)
         if source == 'disparity':
             return decode_disparity(raw)
@@ -93,7 +88,7 @@ class Cityscapes(MultiTaskDataset):
 
 
 def decode_labels(ids: np.ndarray, *, categories: bool) -> np.ndarray:
-    """Train ids, 0 to 18, or the categories, 0 to 6, of label ids; 255 = ignore. (H, W) uint8."""
+    """Return train ids (0 to 18) or categories (0 to 6) of label ids; 255 = ignore. (H, W) uint8."""
     table = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
     mapping = CATEGORY_OF_ID if categories else {label: i for i, label in enumerate(TRAIN_IDS)}
     table[list(mapping)] = list(mapping.values())
@@ -101,16 +96,12 @@ def decode_labels(ids: np.ndarray, *, categories: bool) -> np.ndarray:
 
 
 def decode_disparity(raw: np.ndarray) -> np.ndarray:
-    """Pixels at the full width of 2048, of the numbers p of a disparity file; 0 = none. (H, W) float32."""
+    """Return pixels at the full width of 2048, of the numbers p of a disparity file; 0 = none. (H, W) float32."""
     return np.where(raw > 0, (raw.astype(np.float32) - 1) / 256, 0).astype(np.float32)
 
 
 def baseline_times_fx(path: Path) -> np.float32:
-    """Metres times pixels of disparity, of a camera file.
-
-    Raises:
-        ValueError: the file is no camera file, or its numbers are not positive.
-    """
+    """Return metres times pixels of disparity, from a camera file."""
     try:
         camera = json.loads(path.read_text())
         baseline, fx = float(camera['extrinsic']['baseline']), float(camera['intrinsic']['fx'])
@@ -122,6 +113,6 @@ def baseline_times_fx(path: Path) -> np.float32:
 
 
 def frame_key(path: Path) -> FrameKey | None:
-    """Return city with sequence, and frame number, of a file; None where it is called otherwise."""
+    """Return (city with sequence, frame number) of a file, or None if its name has another form."""
     match = NAME.fullmatch(path.name)
     return None if match is None else (match[1], int(match[2]))

@@ -1,4 +1,4 @@
-"""The three frames of a clip, by frame arithmetic."""
+"""The three frames of a clip, as frame arithmetic."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Clip:
-    """How a video data set makes clips: last key frame, last non-key frame, current frame.
+    """The clips of a video data set: last key frame, last non-key frame, current frame.
 
     Args:
         interval: K, every K-th frame is a key frame.
-        offsets: frames between the last key frame and the current one. 'all' makes an item of each 0 to K - 1 for every
-            labelled frame, a list of some makes those, 'random' draws one whenever a labelled frame is used.
-        missing: what happens where a frame of the clip does not exist: 'repeat' takes the next existing frame towards
-            the current one, 'skip' leaves out the labelled frame, at all offsets alike, so that these are scored on the
-            same frames, 'error' raises.
-        still: the data set has single images, not videos; the transform `StillToClip` makes the other frames.
-        single: give the current frame alone, once, to an image model; the labelled frames are those of the clips.
+        offsets: frames between the last key frame and the current one. 'all' makes an item of each of 0 to K - 1 for
+            every labelled frame, a list makes those, 'random' draws one whenever a labelled frame is used.
+        missing: what to do if a frame of the clip does not exist: 'repeat' takes the next existing frame towards the
+            current one; 'skip' leaves out the labelled frame at every offset, so that all offsets are scored on the
+            same frames; 'error' raises.
+        still: the data set has single images, of which the transform `StillToClip` makes clips.
+        single: give only the current frame, once, to an image model; the labelled frames are those of the clips.
         no_history: probability of leaving out the last non-key frame, so that training also sees the start of a video.
     """
 
@@ -41,7 +41,7 @@ class Clip:
             raise ValueError(f'clip.no_history is a probability below 1, not {self.no_history}')
         offsets = self.possible_offsets
         if not offsets or len(set(offsets)) != len(offsets):
-            raise ValueError(f'clip.offsets must name each offset once and at least one, not {offsets}')
+            raise ValueError(f'clip.offsets must name at least one offset, and each only once, not {offsets}')
         if outside := [o for o in offsets if not 0 <= o < self.interval]:
             raise ValueError(
                 f'clip.offsets {outside} are not in 0..{self.interval - 1} (key_frame_interval is {self.interval})'
@@ -49,16 +49,16 @@ class Clip:
 
     @property
     def possible_offsets(self) -> list[int]:
-        """Every offset that an item may have."""
+        """Return every offset that an item may have."""
         return list(range(self.interval)) if isinstance(self.offsets, str) else [int(o) for o in self.offsets]
 
     @property
     def length(self) -> int:
-        """Number of frames from the oldest that any clip needs to the current one."""
+        """Return the number of frames from the oldest that any clip needs to the current one."""
         return 1 - min(slot or 0 for offset in self.possible_offsets for slot in self.slots(offset))
 
     def slots(self, offset: int) -> tuple[int | None, int | None, int]:
-        """Times of (last key frame, last non-key frame, current frame) relative to the current one.
+        """Return the times of (last key frame, last non-key frame, current frame), relative to the current one.
 
         None is an empty slot: a key frame reads no earlier key frame, and with an interval of 1 there are no others.
         The frame before the first non-key frame of an interval is the key frame, so its last non-key frame is 2 back.

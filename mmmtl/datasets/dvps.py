@@ -1,4 +1,4 @@
-"""Depth-aware video panoptic segmentation: labels and depth of the same frames, of Cityscapes and of KITTI."""
+"""Depth-aware video panoptic segmentation: frames with labels and depth, from Cityscapes and from KITTI."""
 
 from __future__ import annotations
 
@@ -22,14 +22,11 @@ VOID = 32
 
 
 class DVPS(MultiTaskDataset):
-    """The flat folders `video_sequence/{split}`, whose file names say sequence, frame and kind.
+    """Flat folders `video_sequence/{split}` of files whose names give sequence, frame and kind.
 
     Args:
         data_root: the folder that has `video_sequence`.
         split: 'train', 'val' or 'test'.
-
-    Raises:
-        ValueError: two files of one frame and kind, or a depth that is not one channel of uint16.
     """
 
     pattern: ClassVar[re.Pattern[str]]
@@ -39,7 +36,6 @@ class DVPS(MultiTaskDataset):
     frame_step = 1
 
     def load_frames(self) -> list[Frame]:
-        """Return the frames, sequence by sequence."""
         files: dict[str, dict[FrameKey, Path]] = dict(image={}, semseg={}, depth={})
         for (kind, video, time), path in list_files(self.root / 'video_sequence' / self.split, self._key).items():
             files[kind][video, time] = path
@@ -47,11 +43,10 @@ class DVPS(MultiTaskDataset):
         return join_files(self.frames_between(files) | images, files)
 
     def frames_between(self, maps: Mapping[str, Mapping[FrameKey, Path]]) -> dict[FrameKey, Path]:
-        """Return images that lie elsewhere, of the videos of these maps; here none."""
+        """Return images of the videos of these maps that are in other folders; here none."""
         return {}
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """Return labels or metres."""
         raw = as_map(read_raw(reference), reference, channels=1)
         if source == 'semseg':
             return self.decode_labels(raw)
@@ -60,7 +55,7 @@ class DVPS(MultiTaskDataset):
         return raw.astype(np.float32) / 256
 
     def decode_labels(self, raw: np.ndarray) -> np.ndarray:
-        """Return labels, void as 255, of what is in a label file."""
+        """Return labels, void as 255, from the numbers in a label file."""
         return raw
 
     def _key(self, path: Path) -> tuple[str, str, int] | None:
@@ -72,7 +67,7 @@ class DVPS(MultiTaskDataset):
 
 @DATASETS.register_module()
 class CityscapesDVPS(DVPS):
-    """Cityscapes-DVPS: snippets of Cityscapes, six frames of each labelled, every fifth: 2400 train and 300 val frames.
+    """Cityscapes-DVPS: snippets with every fifth frame labelled, six each: 2400 train and 300 val frames.
 
     ```
     video_sequence/{split}/{seq:06d}_{i:06d}_{city}_{cseq:06d}_{frame:06d}_leftImg8bit.png
@@ -82,16 +77,14 @@ class CityscapesDVPS(DVPS):
     ```
 
     Labels are train ids, or 1000 times these plus an instance, 32 = void; depth is uint16, metres * 256, 0 = none.
-    Sources: `semseg` (`classes='cityscapes_19'`) and `depth`. A video is one `seq`; its time is Cityscapes' `frame`, so
-    clips take the frames between from Cityscapes' own sequences.
+    Sources: `semseg` (`classes='cityscapes_19'`) and `depth`. A video is one `seq`, its time Cityscapes' `frame`: clips
+    take the frames between from `leftImg8bit_sequence`.
 
     Args:
         data_root: the folder that has `video_sequence` and, for clips at the full rate, `leftImg8bit_sequence`.
         split: 'train' or 'val'.
-        frame_step: 1 counts time in frames of Cityscapes, at 17 Hz; 5 in labelled frames, of which clips then consist.
-
-    Raises:
-        ValueError: two files of one frame and kind, a depth that is not one channel of uint16, or `frame_step` < 1.
+        frame_step: 1 counts time in frames of Cityscapes, at 17 Hz; 5 counts labelled frames, and clips consist of
+            these.
     """
 
     pattern = re.compile(
@@ -102,7 +95,6 @@ class CityscapesDVPS(DVPS):
     frame_step: int = 1
 
     def load_frames(self) -> list[Frame]:
-        """Return the frames, sequence by sequence."""
         if self.frame_step < 1:
             raise ValueError(f'frame_step must be at least 1, not {self.frame_step}')
         return super().load_frames()
@@ -116,14 +108,13 @@ class CityscapesDVPS(DVPS):
             match = self.pattern.fullmatch(path.name)
             assert match is not None
             name = f'{match["city"]}_{match["cseq"]}_*_leftImg8bit.png'
-            # Their train part, too, is of Cityscapes' val.
+            # Both parts come from Cityscapes' val.
             for split in ('test', 'train', 'val'):
                 files = list_files(self.root / 'leftImg8bit_sequence' / split / match['city'], frame_key, name)
                 found |= {(video, time): path for (_, time), path in files.items()}
         return found
 
     def decode_labels(self, raw: np.ndarray) -> np.ndarray:
-        """Return train ids of ids with instances, void as 255."""
         labels = np.where(raw >= 1000, raw // 1000, raw)
         return np.where(labels == VOID, IGNORE, labels)
 
@@ -139,13 +130,6 @@ class SemKITTIDVPS(DVPS):
     ```
 
     Sources: `semseg` (`classes='semantickitti_19'`) and `depth`. Both come from laser points, so most pixels have none.
-
-    Args:
-        data_root: the folder that has `video_sequence`.
-        split: 'train', 'val' or 'test'.
-
-    Raises:
-        ValueError: two files of one frame and kind, or a depth that is not one channel of uint16.
     """
 
     pattern = re.compile(

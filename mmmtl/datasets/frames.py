@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 FrameKey = tuple[str, int]
-"""A video and a time in it, the number of the frame."""
+"""A video and the number of a frame in it."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A moment of a video, or a still: a video of one frame, at time 0.
+    """A moment of a video; a still is a video of one frame, at time 0.
 
     Args:
         video: name of the video.
         time: number of the frame; consecutive frames have consecutive numbers.
-        image: reference of the image, which `read_image` of the data set understands; None where it is missing.
-        maps: {source: reference} of the labels, which `read_map` understands; a missing label is a missing key.
+        image: reference of the image for `read_image` of the data set; None if it is missing.
+        maps: {source: reference} of the labels for `read_map`; a missing label is a missing key.
     """
 
     video: str
@@ -38,7 +38,7 @@ def join_files(images: Mapping[FrameKey, Path], maps: Mapping[str, Mapping[Frame
 
 
 class FrameIndex:
-    """References of the images of all frames, found by video and time.
+    """The images of all frames, found by video and time.
 
     Args:
         name: of the data set, for messages.
@@ -49,20 +49,16 @@ class FrameIndex:
         self._images: dict[str, dict[int, Any]] = {}
 
     def add(self, frame: Frame) -> None:
-        """Add the image of a frame.
-
-        Raises:
-            ValueError: the frame has another image already.
-        """
+        """Add the image of a frame; refuse a second one."""
         images = self._images.setdefault(frame.video, {})
         if frame.image is not None and images.setdefault(frame.time, frame.image) != frame.image:
             raise ValueError(f'{frame.image}: the same frame as {images[frame.time]}; remove one of them')
 
     def find(self, video: str, time: int) -> Any | None:
-        """Return the reference of an image, None where there is no such frame."""
+        """Return the reference of an image, or None if there is no such frame."""
         return self._images[video].get(time)
 
     def describe(self, video: str, time: int) -> str:
-        """Return what a frame is called in a message: the folder of its video's images, its number and its video."""
+        """Return the name of a frame in messages: folder of its images, number and video."""
         known = next(iter(self._images[video].values()), None)
         return f'{known.parent if isinstance(known, Path) else self.name}: frame {time} of video {video!r}'

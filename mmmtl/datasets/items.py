@@ -13,10 +13,10 @@ Item = dict[str, Any]
 
 
 class Items(ABC):
-    """What a data set makes of its labelled frames.
+    """A kind of item that a data set makes of its labelled frames.
 
-    An item goes to the pipeline with `video` and `time` of its frame, `frames`, the references of its images, and
-    `maps`, {source: reference}.
+    An item goes to the pipeline with `video` and `time` of its frame, `frames` (the references of its images) and
+    `maps` ({source: reference}).
     """
 
     @abstractmethod
@@ -24,7 +24,7 @@ class Items(ABC):
         """Return the items of labelled frames, all of which have an image."""
 
     def complete(self, item: Item, index: FrameIndex) -> None:
-        """Fill in what an item draws from `item['rng']` each time that it is used; here nothing."""
+        """Draw what varies from use to use, from `item['rng']`; here nothing."""
 
 
 class Stills(Items):
@@ -38,7 +38,6 @@ class Stills(Items):
         self.clip = clip
 
     def make(self, labelled: Sequence[Frame], index: FrameIndex) -> list[Item]:
-        """Return an item for each labelled frame."""
         kept = labelled if self.clip is None else frames_with_clips(labelled, self.clip, index)
         return [single_item(frame) for frame in kept]
 
@@ -53,14 +52,14 @@ class Clips(Items):
         self.clip = clip
 
     def make(self, labelled: Sequence[Frame], index: FrameIndex) -> list[Item]:
-        """Return an item for each labelled frame and offset, or for each frame where offsets are drawn."""
+        """Return an item for each labelled frame and offset; where offsets are drawn, one for each frame."""
         offsets = self.clip.possible_offsets
         groups = [offsets] if self.clip.offsets == 'random' else [[offset] for offset in offsets]
         frames = frames_with_clips(labelled, self.clip, index)
         return [dict(single_item(frame), offsets=group) for frame in frames for group in groups]
 
     def complete(self, item: Item, index: FrameIndex) -> None:
-        """Draw the offset and whether the last non-key frame is left out, and find the images."""
+        """Draw the offset and whether to leave out the last non-key frame, and find the images."""
         rng, offsets = item['rng'], item.pop('offsets')
         offset = offsets[int(rng.integers(len(offsets)))] if len(offsets) > 1 else offsets[0]
         slots = self.clip.slots(offset)
@@ -73,10 +72,10 @@ class Clips(Items):
 
 
 class WholeVideos(Items):
-    """All frames around and between the labelled ones, video by video, each alone and with the labels that it has."""
+    """All frames of each labelled video, in order, each alone with the labels that it has."""
 
     def make(self, labelled: Sequence[Frame], index: FrameIndex) -> list[Item]:
-        """Return the frames of each video in order: those between labelled ones, and on to the next gap."""
+        """Return each video's frames in order: from the first to the last labelled one, and on to the next gaps."""
         videos: dict[str, dict[int, Frame]] = {}
         for frame in labelled:
             videos.setdefault(frame.video, {})[frame.time] = frame
@@ -93,11 +92,7 @@ class WholeVideos(Items):
 
 
 def choose_items(clip: Clip | None, *, whole_videos: bool) -> Items:
-    """Return the kind of items that a data set's arguments ask for.
-
-    Raises:
-        ValueError: whole videos of stills.
-    """
+    """Return the kind of items that a data set's arguments ask for."""
     if whole_videos:
         if clip is not None and clip.still:
             raise ValueError('a data set of stills (clip.still) has no whole videos')
@@ -111,14 +106,10 @@ def single_item(frame: Frame) -> Item:
 
 
 def frames_with_clips(labelled: Sequence[Frame], clip: Clip, index: FrameIndex) -> list[Frame]:
-    """Return the labelled frames that have a clip at every offset.
-
-    Raises:
-        FileNotFoundError: see `find_clip`.
-    """
+    """Return the labelled frames that have a clip at every offset."""
     if clip.still:
         return list(labelled)
-    # A test at some offsets scores the frames of a test at all of them.
+    # A test at some offsets scores the same frames as a test at all.
     offsets = range(clip.interval) if clip.missing == 'skip' else clip.possible_offsets
     return [
         frame
@@ -128,14 +119,10 @@ def frames_with_clips(labelled: Sequence[Frame], clip: Clip, index: FrameIndex) 
 
 
 def find_clip(video: str, now: int, offset: int, clip: Clip, index: FrameIndex) -> list[Any] | None:
-    """Return the references of a clip's three images, None where one is missing and `clip.missing` is 'skip'.
-
-    Raises:
-        FileNotFoundError: one is missing and `clip.missing` is 'error'.
-    """
+    """Return the references of a clip's three images; if one is missing, None or an error, as `clip.missing` says."""
     references = []
     for slot in clip.slots(offset):
-        # An empty slot holds the current frame; the model does not look at it.
+        # An empty slot holds the current frame, which the model ignores.
         wanted = now + (slot or 0)
         times = range(wanted, now + 1) if clip.missing == 'repeat' else (wanted,)
         found = next((ref for time in times if (ref := index.find(video, time)) is not None), None)
@@ -144,7 +131,7 @@ def find_clip(video: str, now: int, offset: int, clip: Clip, index: FrameIndex) 
                 return None
             raise FileNotFoundError(
                 f'{index.describe(video, wanted)} is missing; the clip of labelled frame {now} with offset {offset} '
-                "needs it. Set clip.missing to 'repeat' or 'skip' to go on without, or lower key_frame_interval"
+                "needs it. Set clip.missing to 'repeat' or 'skip', or lower key_frame_interval"
             )
         references.append(found)
     return references

@@ -29,21 +29,15 @@ class KITTISTEP(MultiTaskDataset):
     Source: `semseg` (`classes='cityscapes_19'`).
 
     Args:
-        data_root: the folder.
         split: 'train' or 'val'.
-
-    Raises:
-        ValueError: a label is no image of three channels of uint8.
     """
 
     split: str
 
     def load_frames(self) -> list[Frame]:
-        """Return the frames, sequence by sequence."""
         return join_files(self._list('images'), dict(semseg=self._list('panoptic_maps')))
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """Return train ids."""
         raw = read_raw(reference)
         if raw.dtype != np.uint8:
             raise ValueError(f'{reference}: {raw.dtype}, but a panoptic map is RGB of uint8; get the file again')

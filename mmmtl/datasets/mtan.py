@@ -22,15 +22,11 @@ class NumberedFolders(MultiTaskDataset):
     """Numbered files in one folder per kind: `{split}/{folder}/{number}`, images in `image`.
 
     Args:
-        data_root: the folder.
         split: 'train' or 'val'.
-
-    Raises:
-        ValueError: two files of one number, or a file of another form.
     """
 
     folders: ClassVar[dict[str, tuple[str, ...]]]
-    """Where the maps of a source are: the first of these folders that has the file."""
+    """Folders of the maps of each source; the first that has the file counts."""
 
     split: str
 
@@ -48,13 +44,13 @@ class NumberedFolders(MultiTaskDataset):
             yield Frame(number, 0, images.get(number), maps)
 
     def read_image(self, reference: Path) -> np.ndarray:
-        """Return an image, from RGB between 0 and 1 where it is a NumPy file."""
+        """Return an image; NumPy files hold RGB between 0 and 1."""
         if reference.suffix != '.npy':
             return super().read_image(reference)
         rgb = as_map(read_npy(reference), reference, channels=3)
         if not np.issubdtype(rgb.dtype, np.floating) or not (rgb.min() >= -1e-3 and rgb.max() <= 1 + 1e-3):
             raise ValueError(
-                f'{reference}: {rgb.dtype} from {rgb.min()} to {rgb.max()} is no image of floats between 0 and 1; '
+                f'{reference}: {rgb.dtype} from {rgb.min()} to {rgb.max()} instead of floats between 0 and 1; '
                 'divide it by 255'
             )
         return np.ascontiguousarray((255 * rgb[..., ::-1]).round().clip(0, 255).astype(np.uint8))
@@ -74,13 +70,9 @@ class MTANNYUv2(NumberedFolders):
     Sources: `semseg` (`classes='nyuv2_13'`), `depth` and `normals`.
 
     Args:
-        data_root: the folder.
         split: 'train' or 'val'.
         normal_signs: factors 1 or -1 that turn the stored x, y, z into those of the package (x right, y down, z
             forward); `tools/dataset_converters/mtan.py` finds them from the depth.
-
-    Raises:
-        ValueError: two files of one number, a file of another form, or wrong `normal_signs`.
     """
 
     folders = dict(semseg=('label',), depth=('depth',), normals=('normal',))
@@ -88,12 +80,10 @@ class MTANNYUv2(NumberedFolders):
     normal_signs: tuple[int, int, int] = (1, 1, 1)
 
     def load_frames(self) -> Iterator[Frame]:
-        """Return the images of the split, in the order of their numbers."""
         check_signs(self.normal_signs)
         return super().load_frames()
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """Return a map, see the class."""
         array = as_map(read_npy(reference), reference, channels=3 if source == 'normals' else 1)
         if source == 'normals':
             return unit_normals(array) * np.array(self.normal_signs, dtype=np.float32)
@@ -109,19 +99,16 @@ class MTANCityscapes(NumberedFolders):
     ```
     {train,val}/image/{i}.npy       (H, W, 3) RGB from 0 to 1; or .png
     {train,val}/label_2/{i}.npy     (H, W), -1 = void, 0 and 1
-    {train,val}/label_7/{i}.npy     -1 to 6; LibMTL has it as `label`
+    {train,val}/label_7/{i}.npy     -1 to 6; LibMTL calls the folder `label`
     {train,val}/label_19/{i}.npy    -1 to 18
     {train,val}/seg/{i}.png         label ids, for 7 and 19 classes
     {train,val}/depth/{i}.npy       (H, W, 1) p / 65535 of the official disparity file, 0 = none; or p, as uint16 .png
     ```
 
-    Sources: `semseg` (`classes='cityscapes_19'`), `semseg7` (`classes='cityscapes_7'`), `semseg2` and `disparity`. What
-    is called depth there is inverse: it comes as pixels of disparity at the full width of 2048, as that of
-    `Cityscapes`; `DisparityEstimation(unit='raw')` learns and scores the stored p / 65535. That this is the unit is
-    inferred from the largest value, 32257 / 65535 = 0.4922.
-
-    Raises:
-        ValueError: two files of one number, or a file of another form.
+    Sources: `semseg` (`classes='cityscapes_19'`), `semseg7` (`classes='cityscapes_7'`), `semseg2` and `disparity`. The
+    files called depth hold inverse depth: they are read as pixels of disparity at the full width of 2048, as in
+    `Cityscapes`; `DisparityEstimation(unit='raw')` learns and scores the stored p / 65535. This unit is inferred from
+    the largest value, 32257 / 65535 = 0.4922.
     """
 
     folders = dict(
@@ -129,7 +116,6 @@ class MTANCityscapes(NumberedFolders):
     )
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """Return a map, see the class."""
         if reference.suffix == '.png':
             raw = as_map(read_raw(reference), reference, channels=1)
             if source == 'disparity':
@@ -140,7 +126,7 @@ class MTANCityscapes(NumberedFolders):
             return to_labels(array, reference, lowest=-1, highest=dict(semseg=18, semseg7=6, semseg2=1)[source])
         if not (array.min() >= 0 and array.max() <= 1):
             raise ValueError(
-                f'{reference}: {array.min()} to {array.max()} is no disparity p / 65535; with other units use a '
-                'VideoFolder'
+                f'{reference}: {array.min()} to {array.max()} instead of disparity p / 65535 in 0..1; with other units '
+                'use a VideoFolder'
             )
         return np.maximum(decode_disparity(65535 * array.astype(np.float32)), 0)

@@ -40,27 +40,21 @@ class NYUD(MultiTaskDataset):
     edge/{name}                 0 to 1: .npy, or .png or .jpg / 255
     ```
 
-    How a file is read depends on its suffix, so the folders may be of different origin. A label that is not there is
-    left out.
+    The suffix of a file decides how it is read, so folders of different origin can be mixed. Missing labels are left
+    out.
 
     Sources: `semseg` (`classes='nyuv2_40'`), `semseg13` (`classes='nyuv2_13'`), `depth`, `normals` and `edge`.
 
     Args:
-        data_root: the folder.
         split: 'train' or 'val'.
         normal_signs: factors 1 or -1 that turn the stored x, y, z into those of the package (x right, y down, z
-            forward). Copies differ and do not say it; `tools/dataset_converters/nyud.py` finds it from the depth.
-
-    Raises:
-        FileNotFoundError: no list of the split.
-        ValueError: two files of one name in a folder, a suffix or a form other than these, wrong `normal_signs`.
+            forward). Copies differ without saying so; `tools/dataset_converters/nyud.py` finds them from the depth.
     """
 
     split: str
     normal_signs: tuple[int, int, int] = (1, 1, 1)
 
     def load_frames(self) -> Iterator[Frame]:
-        """Return the images of the split."""
         check_signs(self.normal_signs)
         names = read_names(self.root / 'gt_sets' / f'{self.split}.txt')
         files = {folder: list_stems(self.root / folder) for folder in READABLE}
@@ -72,7 +66,6 @@ class NYUD(MultiTaskDataset):
             yield Frame(name, 0, files['images'].get(name), maps)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """Return a map, see the class."""
         folder = FOLDERS[source]
         suffix = reference.suffix.lower()
         if suffix in IMAGES:

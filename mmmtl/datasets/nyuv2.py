@@ -1,4 +1,4 @@
-"""NYU Depth v2, the labelled images, in the 384x288 pack."""
+"""The labelled images of NYU Depth v2, in the 384x288 pack."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .readers import decode_normals, read_names
 
 FOLDERS = dict(semseg='lab40', semseg13='lab40', depth='depth8', normals='normals')
 EVALUATION_WINDOW = (slice(27, 283), slice(25, 361))
-"""Rows 45:471 and columns 41:601 of 480x640, the usual ones, at 288x384."""
+"""The usual rows 45:471 and columns 41:601 of 480x640, scaled to 288x384."""
 TO_13 = (11, 4, 5, 0, 3, 8, 9, 11, 12, 5, 7, 5, 12, 9, 5, 12, 5, 6, 6, 4, 6, 2, 1, 5, 10, *(6,) * 6, 5, *(6,) * 6, 5, 6)
 """The class in `nyuv2_13` of each class of `nyuv2_40`."""
 
@@ -35,30 +35,25 @@ class NYUv2(MultiTaskDataset):
     ```
 
     Sources: `semseg` (`classes='nyuv2_40'`), `semseg13` (`classes='nyuv2_13'`), `depth` and `normals`. Class 39,
-    `otherprop`, occurs in the test labels alone: leave it out of the score with `unscored=['otherprop']`. The normals
+    `otherprop`, occurs only in the test labels: leave it out of the score with `unscored=['otherprop']`. The normals
     are pseudo ground truth, derived from the depth by the pack's `derive_normals.py`: say so beside their scores.
 
-    About 8 pixels (at 480x640) of the border are white, their depth is made up: scores are usually taken inside.
+    A border of about 8 pixels (at 480x640) is white, and its depth is made up: scores usually leave it out.
 
     Args:
-        data_root: the folder.
         split: 'train' or 'test', the official parts.
-        evaluation_window: only rows 27:283, columns 25:361 are labelled.
-
-    Raises:
-        FileNotFoundError: no list of the split, or a task wants the normals and they were not derived.
+        evaluation_window: label only rows 27:283, columns 25:361.
     """
 
     split: str
     evaluation_window: bool = False
 
     def load_frames(self) -> Iterator[Frame]:
-        """Return the images of the split."""
         names = read_names(self.root / f'{self.split}.txt')
         if not (folder := self.root / 'normals').is_dir() and 'normals' in self.sources:
             raise FileNotFoundError(
                 f'{folder}: no such folder; run `python derive_normals.py --root . --out normals` in {self.root}, or '
-                'leave out the task that has these normals'
+                'remove the task that needs them'
             )
         for name in names:
             image = self.root / 'rgb' / f'{name}.webp'
@@ -67,7 +62,6 @@ class NYUv2(MultiTaskDataset):
             yield Frame(name, 0, image if image.exists() else None, maps)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """Return a map, see the class."""
         raw = read_raw(reference)
         if source == 'normals':
             return self._windowed(decode_normals(raw), 0)
@@ -84,7 +78,7 @@ class NYUv2(MultiTaskDataset):
 
 
 def classes_13(labels: np.ndarray) -> np.ndarray:
-    """Labels of `nyuv2_13` for labels of `nyuv2_40`, (H, W) uint8; what is no class of these is ignored."""
+    """Return labels of `nyuv2_13` for labels of `nyuv2_40`, (H, W) uint8; all others are ignored."""
     table = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
     table[: len(TO_13)] = TO_13
     return table[labels]

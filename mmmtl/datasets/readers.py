@@ -1,4 +1,4 @@
-"""Listing files, and reading stored labels, depths and normals as the maps of the data contract."""
+"""Lists of files, and readers of stored labels, depths and normals."""
 
 from __future__ import annotations
 
@@ -19,16 +19,14 @@ Key = TypeVar('Key', bound=Hashable)
 def list_files(
     folder: Path, key: Callable[[Path], Key | None], pattern: str = '*', *, fix: str = 'remove one of them'
 ) -> dict[Key, Path]:
-    """Return {key: file}, sorted by path, of the files in a folder; none where it is absent.
+    """Return {key: file}, sorted by path, of the files in a folder; {} if it is missing.
 
     Args:
         folder: where to look.
-        key: what a file is called, mostly (video, time) or its stem; None leaves it out. Hidden files are left out.
+        key: returns the key of a file, mostly (video, time) or its stem, or None to leave it out. Hidden files are left
+            out.
         pattern: of `Path.glob`.
-        fix: what to do about two files of one key, for the message.
-
-    Raises:
-        ValueError: two files have the same key.
+        fix: what to do if two files have the same key, for the message.
     """
     files: dict[Key, Path] = {}
     for path in sorted(folder.glob(pattern)):
@@ -40,12 +38,12 @@ def list_files(
 
 
 def list_stems(folder: Path) -> dict[str, Path]:
-    """Return {name without suffix: file} of a folder, see `list_files`."""
+    """Return {name without suffix: file} of a folder."""
     return list_files(folder, lambda path: path.stem)
 
 
 def list_video(folder: Path, video: str) -> dict[FrameKey, Path]:
-    """Return {(video, number): file} of a folder of images whose names are numbers, see `list_files`."""
+    """Return {(video, number): file} of a folder of images whose names are numbers."""
 
     def key(path: Path) -> FrameKey | None:
         return (video, int(path.stem)) if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.isdecimal() else None
@@ -54,24 +52,17 @@ def list_video(folder: Path, video: str) -> dict[FrameKey, Path]:
 
 
 def read_names(path: Path) -> list[str]:
-    """Return the names in a list of a split, one per line.
-
-    Raises:
-        FileNotFoundError: no such list.
-    """
+    """Return the names in the list of a split, one per line."""
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such list; check data_root and split')
     return path.read_text().split()
 
 
 def read_map_by_kind(path: Path) -> np.ndarray:
-    """Read a map from an image file whose kind says what it holds.
+    """Return the map in an image file, whose number type and channels tell what it holds.
 
-    One channel of 8 bits is labels (255 = ignore), one of 16 bits depth in millimetres (0 = none), three of 8 bits
+    One channel of 8 bits holds labels (255 = ignore), one of 16 bits depth in millimetres (0 = none), three of 8 bits
     normals, v = round((n + 1) / 2 * 255) with (0, 0, 0) = none.
-
-    Raises:
-        ValueError: it is of another kind.
     """
     raw = read_raw(path)
     if (raw.dtype, raw.ndim) == (np.uint8, 2):
@@ -81,17 +72,13 @@ def read_map_by_kind(path: Path) -> np.ndarray:
     if (raw.dtype, raw.ndim) == (np.uint8, 3):
         return decode_normals(raw)
     raise ValueError(
-        f'{path}: {raw.dtype} of shape {raw.shape} is no label map; write labels as one channel of uint8, depth as '
-        'one of uint16 (millimetres), normals as RGB of uint8'
+        f'{path}: {raw.dtype} of shape {raw.shape} is of no known kind; write labels as one channel of uint8, '
+        'depth as one of uint16 (millimetres), normals as RGB of uint8'
     )
 
 
 def as_map(array: np.ndarray, where: str | Path, *, channels: int) -> np.ndarray:
-    """A stored (H, W), (H, W, 1) or (H, W, 3) array as a map of so many channels: (H, W) or (H, W, 3).
-
-    Raises:
-        ValueError: it has another shape; `where` stands in the message.
-    """
+    """Return a stored (H, W), (H, W, 1) or (H, W, 3) array as a map, (H, W) or (H, W, 3); refuse other shapes."""
     if channels == 1 and array.ndim == 3 and array.shape[2] == 1:
         return array[..., 0]
     if array.shape[2:] != (() if channels == 1 else (channels,)) or array.ndim < 2:
@@ -101,31 +88,27 @@ def as_map(array: np.ndarray, where: str | Path, *, channels: int) -> np.ndarray
 
 
 def to_labels(array: np.ndarray, where: str | Path, *, lowest: int, highest: int) -> np.ndarray:
-    """Class numbers stored as any type, with `lowest` for void: labels uint8 from 0 on, void as 255.
+    """Return labels, uint8 from 0 on, void as 255, of class numbers of any type that start with `lowest` for void.
 
-    Raises:
-        ValueError: a value is no integer or outside the range; `where` stands in the message.
+    Numbers that are not whole or outside the range are refused.
     """
     found = np.unique(array)
     wrong = found[(found != np.round(found)) | (found < lowest) | (found > highest)]
     if len(wrong):
         raise ValueError(
-            f'{where}: labels {wrong[:8].tolist()} are not whole numbers from {lowest} (void) to {highest}; check that '
-            'this is the folder of that data set, unchanged'
+            f'{where}: labels {wrong[:8].tolist()} are not whole numbers from {lowest} (void) to {highest}; check the '
+            'folder, and that its files are unchanged'
         )
     return np.where(array == lowest, IGNORE, array - (lowest + 1)).astype(np.uint8)
 
 
 def labels_of_colours(rgb: np.ndarray, labels: Mapping[tuple[int, int, int], int], where: str | Path) -> np.ndarray:
-    """Labels (H, W) uint8 of an image (H, W, 3) uint8 in which each class has a colour, or several.
+    """Return the labels, (H, W) uint8, of an image, (H, W, 3) uint8, in which each class has one colour or several.
 
     Args:
         rgb: colours in RGB order.
-        labels: {colour: label}, 255 = ignore.
+        labels: {colour: label}, 255 = ignore; other colours are refused.
         where: the file, for messages.
-
-    Raises:
-        ValueError: it is no image of three channels of uint8, or has a colour that is not in `labels`.
     """
     rgb = as_map(rgb, where, channels=3)
     if rgb.dtype != np.uint8:
@@ -137,16 +120,16 @@ def labels_of_colours(rgb: np.ndarray, labels: Mapping[tuple[int, int, int], int
     if len(wrong := np.unique(packed[codes[found] != packed])):
         colours = [(int(code) >> 16, int(code) >> 8 & 255, int(code) & 255) for code in wrong[:4]]
         raise ValueError(
-            f"{where}: {len(wrong)} colours are no classes, as RGB {colours}; check that the file is the data set's, "
-            'unchanged (no JPEG, not resized)'
+            f'{where}: {len(wrong)} colours belong to no class, as RGB {colours}; check that the file is the '
+            "data set's, unchanged (no JPEG, not resized)"
         )
     return np.array([known[int(code)] for code in codes], dtype=np.uint8)[found]
 
 
 def decode_normals(rgb: np.ndarray) -> np.ndarray:
-    """Unit vectors (H, W, 3) float32 of uint8 colours v = round((n + 1) / 2 * 255).
+    """Return unit vectors, (H, W, 3) float32, of uint8 colours v = round((n + 1) / 2 * 255).
 
-    A colour that is far from unit length is none, the zero vector: (0, 0, 0) and grey are so in use.
+    Colours far from unit length become the zero vector, none: data sets use (0, 0, 0) and grey for it.
     """
     vectors = rgb.astype(np.float32) / 127.5 - 1
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
@@ -155,18 +138,14 @@ def decode_normals(rgb: np.ndarray) -> np.ndarray:
 
 
 def unit_normals(vectors: np.ndarray) -> np.ndarray:
-    """Unit vectors (H, W, 3) float32 of vectors of any length; zero stays zero."""
+    """Return unit vectors, (H, W, 3) float32, of vectors of any length; zero stays zero."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     some = length > 1e-3
     return np.where(some, vectors / np.where(some, length, 1), 0).astype(np.float32)
 
 
 def check_signs(signs: Sequence[int]) -> tuple[int, ...]:
-    """Three factors 1 or -1, which turn the stored x, y and z into the package's.
-
-    Raises:
-        ValueError: they are something else.
-    """
+    """Return three factors 1 or -1, which turn the stored x, y and z into the package's; refuse others."""
     if len(signs) != 3 or not set(signs) <= {1, -1}:
         raise ValueError(f'normal_signs must be three of 1 and -1, for x, y and z, not {tuple(signs)}')
     return tuple(signs)

@@ -1,4 +1,4 @@
-"""Samplers: of training, which number their draws, and of whole videos."""
+"""Samplers: two for training, which number their draws, and one for whole videos."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mmmtl.registry import DATA_SAMPLERS
 
 
 class Draw(int):
-    """An index that knows which draw of the whole training it is, counted from 0.
+    """An index with the number of the draw in the whole training, counted from 0.
 
-    A data set seeds the generator of its transforms with (seed, number), so a resumed training sees what an
-    uninterrupted one would have seen, whatever the number of workers.
+    A data set seeds the generator of its transforms with (seed, number), so a resumed training sees the same samples as
+    an uninterrupted one, with any number of workers.
 
-    All that goes from a sampler to a data set, in a worker and through mmengine's wrappers, is the index. So the number
-    travels in it: `ConcatDataset` subtracts from an index and `RepeatDataset` takes a remainder, which keep the number
-    here. `ClassBalancedDataset` looks up a plain index and would lose it, but asks for categories that dense maps lack.
+    The index is all that a sampler can send to a data set through workers and mmengine's wrappers, so it carries the
+    number: `ConcatDataset` subtracts from an index and `RepeatDataset` takes a remainder, and both keep the number
+    here. `ClassBalancedDataset` would lose it, but it needs categories, which dense maps lack.
     """
 
     number: int
@@ -62,7 +62,7 @@ class InfiniteDrawSampler(InfiniteSampler):
         self._position = num_samples
 
     def __iter__(self) -> Iterator[Draw]:
-        # Not through super().__iter__(): closing that iterator would end the stream, which a second one goes on with.
+        # Closing super().__iter__() would end the stream, which a second iterator must continue.
         for index in self.indices:
             number = self._position * self.world_size + self.rank
             self._position += 1
@@ -71,14 +71,14 @@ class InfiniteDrawSampler(InfiniteSampler):
 
 @DATA_SAMPLERS.register_module()
 class VideoSampler(Sampler[int]):
-    """Whole videos, frame by frame in order; every video goes to one process, once.
+    """Whole videos, frame by frame in order; each video goes to one process.
 
-    The longest videos are dealt out first, each to the process that has the fewest frames. A gap in the numbers of the
-    frames ends a video. A process may have none.
+    The longest videos are dealt out first, each to the process with the fewest frames. A gap in the frame numbers ends
+    a video. A process may have no video.
 
     Args:
         dataset: with `whole_videos=True`, in any wrapper.
-        seed: given by the runner; nothing is drawn.
+        seed: given by the runner, and unused.
     """
 
     def __init__(self, dataset: BaseDataset, seed: int | None = None) -> None:
@@ -96,12 +96,12 @@ class VideoSampler(Sampler[int]):
 
 
 def video_ranges(dataset: BaseDataset) -> list[range]:
-    """Indices of the frames of each video of a data set of whole videos."""
+    """Return the indices of the frames of each video of a data set of whole videos."""
     items = [dataset.get_data_info(index) for index in range(len(dataset))]
     starts = [index for index, (a, b) in enumerate(pairwise(items), 1) if not is_next_frame(a, b)]
     return [range(start, stop) for start, stop in pairwise([0, *starts, len(items)])]
 
 
 def is_next_frame(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether an item, or a sample, is the frame after another in the same video."""
+    """Return whether an item or sample is the frame after another in the same video."""
     return after['video'] == before['video'] and after['time'] == before['time'] + 1

@@ -1,4 +1,4 @@
-"""Virtual KITTI 2: rendered drives with exact labels, depth and motion for every frame."""
+"""Virtual KITTI 2: rendered drives with exact labels, depth and motion in every frame."""
 
 from __future__ import annotations
 
@@ -40,24 +40,19 @@ class VirtualKITTI2(MultiTaskDataset):
     {scene}/{variant}/frames/forwardFlow/Camera_{c}/flow_{t:05d}.png              optional, see `read_flow`
     ```
 
-    Copies write the folders in other cases (classsegmentation): upper and lower case are the same here.
+    Copies spell the folders differently (classsegmentation), so their case is ignored.
 
     Sources: `semseg` (`classes='vkitti_14'`, undefined is ignored) and `depth` (metres along the optical axis; none at
-    and beyond 655.35 m, as in the sky; nearer limits are the task's `max_depth`). A video is one variant seen by one
+    and beyond 655.35 m, as in the sky; the task's `max_depth` sets nearer limits). A video is one variant seen by one
     camera, named scene/variant/Camera_c.
 
-    There is no official split. A scene is in one part with all its variants, which show the same drive.
+    There is no official split. All variants of a scene, which show the same drive, are in the same part.
 
     Args:
-        data_root: the folder.
-        split: 'train' or 'test', all scenes but `test_scenes` or just these; None takes all.
+        split: 'train' (all scenes but `test_scenes`), 'test' (only these) or None (all).
         test_scenes: the scenes of the test part.
-        variants: of `VARIANTS`; None takes all that are there.
+        variants: of `VARIANTS`; None takes all that exist.
         cameras: 0 (left), 1 (right) or both.
-
-    Raises:
-        ValueError: an unknown split, scene, variant or camera, or a colour that is no class.
-        FileNotFoundError: a scene or variant that was asked for is not there.
     """
 
     split: str | None
@@ -66,7 +61,6 @@ class VirtualKITTI2(MultiTaskDataset):
     cameras: Sequence[int] = (0,)
 
     def load_frames(self) -> Iterator[Frame]:
-        """Return the frames, video by video."""
         if self.split not in ('train', 'test', None):
             raise ValueError(f"split must be 'train', 'test' or None, not {self.split!r}")
         for name, chosen, known in (
@@ -81,23 +75,18 @@ class VirtualKITTI2(MultiTaskDataset):
             yield from join_files(self._list(video, 'rgb'), maps)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """Return labels or metres."""
         raw = read_raw(reference)
         if source == 'semseg':
             return labels_of_colours(raw, COLOURS, reference)
         if raw.dtype != np.uint16 or raw.ndim != 2:
             raise ValueError(
-                f'{reference}: {raw.dtype} of shape {raw.shape} is no depth in centimetres (one channel of uint16); '
-                'get the file again'
+                f'{reference}: {raw.dtype} of shape {raw.shape} instead of one channel of uint16 (centimetres); get '
+                'the file again'
             )
         return np.where(raw == NO_DEPTH, 0, raw.astype(np.float32) / 100).astype(np.float32)
 
     def read_flow(self, video: str, time: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the exact motion from a frame to the next, none in the sky; see `MultiTaskDataset.read_flow`.
-
-        Raises:
-            FileNotFoundError: there is no such file, as for the last frame of a video.
-            ValueError: the file is not as the data set stores it.
+        """Return the exact motion from a frame to the next, see the base class; the last frame of a video has none.
 
         Reference: the data set's documentation: B > 0 is valid, R and G are (f / (size - 1) + 1) / 2 * 65535.
         """
@@ -108,7 +97,7 @@ class VirtualKITTI2(MultiTaskDataset):
             )
         bgr = read_image(path, cv2.IMREAD_UNCHANGED)
         if bgr.dtype != np.uint16 or bgr.ndim != 3:
-            raise ValueError(f'{path}: {bgr.dtype} of shape {bgr.shape} is no motion (three channels of uint16)')
+            raise ValueError(f'{path}: {bgr.dtype} of shape {bgr.shape} instead of three channels of uint16')
         valid = bgr[..., 0] > 0
         extent = np.array([bgr.shape[1] - 1, bgr.shape[0] - 1], dtype=np.float32)
         flow = (bgr[..., :0:-1].astype(np.float32) * (2 / 65535) - 1) * extent
@@ -121,18 +110,18 @@ class VirtualKITTI2(MultiTaskDataset):
         ]
         present = [scene for scene in wanted if (root / scene).is_dir()]
         if not present:
-            raise FileNotFoundError(f'{root}: has none of {wanted}; unpack the archives there, or check data_root')
+            raise FileNotFoundError(f'{root}: lacks all of {wanted}; unpack the archives there, or check data_root')
         videos = []
         for scene in present:
             for variant in VARIANTS if self.variants is None else self.variants:
                 if (root / scene / variant).is_dir():
                     videos += [f'{scene}/{variant}/Camera_{camera}' for camera in self.cameras]
                 elif self.variants is not None:
-                    raise FileNotFoundError(f'{root / scene / variant}: no such folder; leave it out of `variants`')
+                    raise FileNotFoundError(f'{root / scene / variant}: no such folder; remove it from `variants`')
         return videos
 
     def _list(self, video: str, kind: str) -> dict[FrameKey, Path]:
-        """Return a video's images or maps of a kind, none where the folder is absent."""
+        """Return a video's images or maps of a kind; {} if the folder is missing."""
         variant, _, camera = video.rpartition('/')
         folder = _same_name(_same_name(self.root / variant / 'frames', kind), camera)
 
@@ -144,6 +133,6 @@ class VirtualKITTI2(MultiTaskDataset):
 
 
 def _same_name(parent: Path, name: str) -> Path:
-    """Return the folder in another that has a name in any case; where there is none, the one with this very name."""
+    """Return the folder in `parent` that has the name in any case, or else one of exactly this name."""
     found = [path for path in parent.iterdir() if path.name.lower() == name.lower()] if parent.is_dir() else []
     return found[0] if found else parent / name

@@ -26,27 +26,21 @@ class VSPW(MultiTaskDataset):
 
     ```
     {split}.txt                          names of videos, one per line
-    data/{video}/origin/{number}.jpg     frames; the numbers need not follow one another
+    data/{video}/origin/{number}.jpg     frames; numbers may be left out
     data/{video}/mask/{number}.png       uint8, 0 = void, 1 to 124; 254 and 255 = void, too
     ```
 
-    Source: `semseg` (`classes='vspw_124'`). Time is counted in the frames at hand, in the order of their numbers.
-    Hidden files (`._*`, which macOS leaves) are passed over. An empty file counts as missing, with a warning: clips
-    that need its frame lack it, and a label without an image is left out.
+    Source: `semseg` (`classes='vspw_124'`). Time is the position of a frame in its video, by number. Hidden files
+    (`._*`, which macOS leaves) are ignored. An empty file counts as missing, with a warning: clips then lack its frame,
+    and a label without an image is left out.
 
     Args:
-        data_root: the folder.
         split: 'train', 'val' or 'test'.
-
-    Raises:
-        FileNotFoundError: no list of the split, or a video in it has no frames.
-        ValueError: a label is none of the above.
     """
 
     split: str
 
     def load_frames(self) -> Iterator[Frame]:
-        """Return the frames, video by video."""
         names = self.root / f'{self.split}.txt'
         empty: list[Path] = []
         for video in read_names(names):
@@ -54,10 +48,10 @@ class VSPW(MultiTaskDataset):
             images, labels = list_video(folder / 'origin', video), list_video(folder / 'mask', video)
             if not images:
                 raise FileNotFoundError(
-                    f'{folder / "origin"}: no frames of a video that {names.name} lists; unpack the archive again, or '
-                    'take the video out of the list'
+                    f'{folder / "origin"}: no frames, but {names.name} lists the video; unpack the archive again, or '
+                    'remove the video from the list'
                 )
-            # An empty file stays a gap: the frames around it are not neighbours.
+            # An empty file leaves a gap: the frames around it are not neighbours.
             for time, key in enumerate(sorted(images | labels)):
                 here = {kind: files[key] for kind, files in (('image', images), ('semseg', labels)) if key in files}
                 hollow = [kind for kind, path in here.items() if not path.stat().st_size]
@@ -67,13 +61,12 @@ class VSPW(MultiTaskDataset):
         if empty:
             print_log(
                 f'{self.root}: {len(empty)} empty files are left out, the first is {empty[0]}; unpack the archive '
-                'again if it has them whole',
+                'again if they are not empty there',
                 logger='current',
                 level=logging.WARNING,
             )
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """Return labels from 0 on, void as 255."""
         raw = as_map(read_raw(reference), reference, channels=1)
         if (wrong := np.unique(raw[(raw > NUM_CLASSES) & (raw < 254)])).size:
             raise ValueError(f'{reference}: labels {wrong[:8].tolist()} are not in 0..{NUM_CLASSES}, 254 or 255')

@@ -114,7 +114,7 @@ def test_with_the_list_of_people_it_has_no_label_at_all(pascal_mt: Path) -> None
 def test_another_list_of_people_is_refused(pascal_mt: Path, text: str) -> None:
     (pascal_mt / 'ImageSets' / 'Parts').mkdir()
     (pascal_mt / 'ImageSets' / 'Parts' / 'train.txt').write_text(text)
-    with pytest.raises(ValueError, match=r'Parts/train\.txt: .*; remove it, it is only a shortcut'):
+    with pytest.raises(ValueError, match=r'Parts/train\.txt: '):
         build(pascal_mt)
 
 
@@ -150,7 +150,7 @@ def test_annotations_of_another_kind_are_refused(pascal_mt: Path) -> None:
     anno = loadmat(path)['anno']
     anno[0, 0][1][0, 0][3][0, 2][0] = np.array(['wing'])
     savemat(path, {'anno': anno})
-    with pytest.raises(ValueError, match=rf"{FIRST}\.mat: unknown part 'wing' of a person; there are \['hair'"):
+    with pytest.raises(ValueError, match=rf"{FIRST}\.mat: unknown part 'wing' of a person.*\['hair'"):
         maps_of(pascal_mt, FIRST)
 
     anno[0, 0][1][0, 0][3][0, 2][0], anno[0, 0][1][0, 0][3][0, 2][1] = np.array(['neck']), np.ones((3, 3))

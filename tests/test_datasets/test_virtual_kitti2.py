@@ -13,8 +13,7 @@ from mmmtl.datasets import VirtualKITTI2
 from mmmtl.datasets.virtual_kitti2 import SCENES, VARIANTS
 
 TASKS = dict(
-    semseg=dict(type='SemanticSegmentation', classes='vkitti_14'),
-    depth=dict(type='DepthEstimation', max_depth=80.0),
+    semseg=dict(type='SemanticSegmentation', classes='vkitti_14'), depth=dict(type='DepthEstimation', max_depth=80.0)
 )
 LOAD = [dict(type='mmmtl.LoadFrames'), dict(type='mmmtl.LoadMaps')]
 # RGB of the official colors.txt, Undefined last.
@@ -117,13 +116,13 @@ def test_an_unknown_colour_is_named(vkitti: Path, write_image) -> None:
     rgb = np.full((*SIZE, 3), (0, 199, 0), np.uint8)
     rgb[0, 0] = 0, 199, 1
     write_image(path, rgb[..., ::-1])
-    with pytest.raises(ValueError, match=rf'{path.name}: 1 colours are no classes, as RGB \[\(0, 199, 1\)\]; check'):
+    with pytest.raises(ValueError, match=rf'{path.name}: 1 colours .*RGB \[\(0, 199, 1\)\]; check'):
         build(vkitti)[int(path.stem[-5:])]
 
 
 def test_depth_of_another_kind_is_named(vkitti: Path, write_image) -> None:
     path = write_image(vkitti / 'Scene01/clone/frames/depth/Camera_0/depth_00000.png', np.zeros(SIZE, np.uint8))
-    with pytest.raises(ValueError, match=rf'{path.name}: uint8 of shape \(3, 5\) is no depth in centimetres'):
+    with pytest.raises(ValueError, match=rf'{path.name}: uint8 of shape \(3, 5\).*centimetres'):
         build(vkitti)[0]
 
 
@@ -143,7 +142,7 @@ def test_wrong_arguments(vkitti: Path, arguments: dict[str, Any], message: str) 
 
 
 def test_what_is_not_there(vkitti: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"nowhere: has none of \['Scene01', .*; unpack the archives there"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere: .*\['Scene01', "):
         build(vkitti / 'nowhere')
     with pytest.raises(FileNotFoundError, match=r'Scene01/rain: no such folder; leave it out of `variants`'):
         build(vkitti, variants=['rain'])

@@ -90,7 +90,7 @@ def test_what_is_not_there(vspw: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r'val\.txt: no such list; check data_root and split'):
         build(vspw, split='val')
     (vspw / 'train.txt').write_text('1_abc\n3_ghi\n')
-    with pytest.raises(FileNotFoundError, match=r'data/3_ghi/origin: no frames of a video that train\.txt lists'):
+    with pytest.raises(FileNotFoundError, match=r'data/3_ghi/origin: no frames.*train\.txt'):
         build(vspw)
 
 

@@ -54,10 +54,7 @@ def test_clips_and_pictures(run_tool: Callable[..., str], root: Path) -> None:
         (('--device', 'cpu'), r'tiny_video\.py: .*--shape H W'),
         ((*QUICK, '--mode', 'image'), "'image'.*VideoMultiTaskSegmentor"),
         ((*QUICK, '--dtype', 'bfloat16'), 'torch.bfloat16.*optimize'),
-        (
-            (*QUICK, '--mode', 'clip', '--optimize', 'compile'),
-            '--mode clip.*--optimize',
-        ),
+        ((*QUICK, '--mode', 'clip', '--optimize', 'compile'), '--mode clip.*--optimize'),
         (('no-such-weights.pth', *QUICK), r'no-such-weights\.pth'),
         ((*QUICK, '--clock', 'cpu', '--threads', 2), '--clock cpu.*--device cpu --threads 1'),
     ],

@@ -102,10 +102,7 @@ def test_the_interval_is_that_of_the_data_set(tool: SimpleNamespace, dataset: di
 
 
 def test_captions_name_the_times_of_the_clips(
-    run_tool: Callable[..., str],
-    tiny: tuple[str, list[str]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    run_tool: Callable[..., str], tiny: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     captions = []
     original = cv2.putText

@@ -21,8 +21,7 @@ TOOL = 'tools/dataset_converters/nyud.py'
 SIZE = (12, 16)
 CLASSES = np.arange(894) % 40 + 1
 TASKS = dict(
-    semseg=dict(type='SemanticSegmentation', classes='nyuv2_40'),
-    depth=dict(type='DepthEstimation', max_depth=10.0),
+    semseg=dict(type='SemanticSegmentation', classes='nyuv2_40'), depth=dict(type='DepthEstimation', max_depth=10.0)
 )
 LOAD = [dict(type='mmmtl.LoadFrames'), dict(type='mmmtl.LoadMaps')]
 

@@ -30,8 +30,7 @@ STAMPS = {
 # Scene, and which of its frames is labelled: in the middle, in the second part, soon after a pause, and not at hand.
 LABELLED = [('bedroom_0001', 6), ('basement_0001b', 1), ('office_0003', 4), ('kitchen_0009', 0)]
 TASKS = dict(
-    semseg=dict(type='SemanticSegmentation', classes='nyuv2_13'),
-    depth=dict(type='DepthEstimation', max_depth=10.0),
+    semseg=dict(type='SemanticSegmentation', classes='nyuv2_13'), depth=dict(type='DepthEstimation', max_depth=10.0)
 )
 LOAD = [dict(type='mmmtl.LoadFrames'), dict(type='mmmtl.LoadMaps')]
 

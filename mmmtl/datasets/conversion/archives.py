@@ -1,4 +1,4 @@
-"""Archives of data sets: safe extraction, into folders that are whole or absent."""
+"""Safe extraction of archives, into folders that are complete or absent."""
 
 from __future__ import annotations
 
@@ -20,11 +20,7 @@ TAR_SUFFIXES = ('.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A new folder to fill, which becomes `target` when the block ends; after an error or a stop there is no `target`.
-
-    Raises:
-        FileExistsError: `target` is already there.
-    """
+    """Yield a new folder to fill. It becomes `target` when the block ends; after an error there is no `target`."""
     if target.exists():
         raise FileExistsError(f'{target}: already there; remove it or choose another folder')
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -36,11 +32,11 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def extract(archive: Path, target: Path) -> None:
-    """Unpack a zip or tar file of plain files and folders into a folder.
+    """Unpack a zip or tar file into a folder.
 
     Raises:
         FileNotFoundError: no such archive.
-        ValueError: no zip or tar file, damaged, or a member is a link or device, or would lie outside `target`.
+        ValueError: not a zip or tar file, damaged, or a member is a link or device or would end up outside `target`.
     """
     if not archive.is_file():
         raise FileNotFoundError(f'{archive}: no such archive')
@@ -58,28 +54,24 @@ def extract(archive: Path, target: Path) -> None:
 
 @contextmanager
 def checked_folder(source: Path, out: Path | None, *, marker: str) -> Iterator[Path]:
-    """The folder of a data set to check: an unpacked one where it is, or an archive's, which becomes `out` at the end.
+    """Yield the folder of a data set to check: `source` itself, or an archive's contents, which become `out`.
 
     Args:
         source: folder, or zip or tar file.
-        out: where an archive goes; None for a folder.
-        marker: what stands in the data set's own folder; archives have it at any depth.
-
-    Raises:
-        FileNotFoundError: there is no `source`, or nothing named `marker` in it.
-        ValueError: an archive without `out`, or a folder with it.
+        out: the new folder of an archive; None for a folder.
+        marker: name of a file in the data set's main folder, which archives may have at any depth.
     """
 
     def arrange(unpacked: Path, root: Path) -> None:
         found = min((path.parent for path in unpacked.rglob(marker)), key=lambda path: len(path.parts), default=None)
         if found is None:
-            raise FileNotFoundError(f'{source}: has no {marker} inside; check that it is the right archive')
+            raise FileNotFoundError(f'{source}: contains no {marker}; check that it is the right archive')
         root.rmdir()
         found.rename(root)
 
     with joined_folder([source], out, arrange=arrange) as root:
         if not (root / marker).exists():
-            raise FileNotFoundError(f'{source}: has no {marker}; give the folder that has it')
+            raise FileNotFoundError(f'{source}: contains no {marker}; give the folder that does')
         yield root
 
 
@@ -87,16 +79,13 @@ def checked_folder(source: Path, out: Path | None, *, marker: str) -> Iterator[P
 def joined_folder(
     sources: Sequence[Path], out: Path | None, *, arrange: Callable[[Path, Path], None] | None = None
 ) -> Iterator[Path]:
-    """Like `checked_folder`, of a data set that comes as several archives, unpacked over each other.
+    """Yield the folder of a data set, as `checked_folder` does, of several archives unpacked over each other.
 
     Args:
         sources: one folder, or zip and tar files.
-        out: where the archives go; None for a folder.
-        arrange: takes what was unpacked (first) to its places in the data set (second); None where it has them.
-
-    Raises:
-        FileNotFoundError: one of `sources` is not there.
-        ValueError: archives without `out`, or a folder with it.
+        out: the new folder of the archives; None for a folder.
+        arrange: moves the files from the unpacked archives (first) into the data set (second); None if they fit
+            already.
     """
     if missing := [str(source) for source in sources if not source.exists()]:
         raise FileNotFoundError(f'{", ".join(missing)}: no such folder or archive')
@@ -106,7 +95,7 @@ def joined_folder(
         yield sources[0]
         return
     if folders := [str(source) for source in sources if source.is_dir()]:
-        raise ValueError(f'{", ".join(folders)}: a folder is checked where it is; leave out --out')
+        raise ValueError(f'{", ".join(folders)}: a folder is checked in place; leave out --out')
     with whole_folder(out) as root:
         unpacked = root if arrange is None else root.with_name(f'{root.name}.unpacked')
         for source in sources:
@@ -119,7 +108,7 @@ def joined_folder(
 def _extract_zip(archive: Path, target: Path) -> None:
     with zipfile.ZipFile(archive) as opened:
         for member in track(opened.infolist(), description=f'Unpacking {archive.name}', transient=True):
-            # Unix keeps the kind of file in the upper half; it is 0 in archives made elsewhere.
+            # Unix stores the kind of file in the upper half; other systems leave 0.
             kind = stat.S_IFMT(member.external_attr >> 16)
             _check_member(archive, member.filename, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
             opened.extract(member, target)
@@ -133,7 +122,7 @@ def _extract_tar(archive: Path, target: Path) -> None:
 
 
 def _check_member(archive: Path, name: str, *, plain: bool) -> None:
-    """Refuse what a data set's archive never has and an attacker's does."""
+    """Refuse a link, a device, or a member outside the folder."""
     outside = PurePosixPath(name).is_absolute() or '..' in PurePosixPath(name).parts
     outside |= bool(PureWindowsPath(name).anchor) or '..' in PureWindowsPath(name).parts
     if outside or not plain:

@@ -14,11 +14,7 @@ MANIFEST = 'manifest.json'
 
 
 def check_counts(counts: Mapping[str, int], expected: Mapping[str, int], *, where: str | Path) -> None:
-    """Compare how many there are of each thing with how many there must be; what is not expected may be there.
-
-    Raises:
-        ValueError: names `where` and every mismatch.
-    """
+    """Refuse counts that differ from the expected ones; things that are not expected may be there."""
     wrong = [
         f'{name}: {counts.get(name, 0)}, expected {number}'
         for name, number in expected.items()
@@ -26,13 +22,13 @@ def check_counts(counts: Mapping[str, int], expected: Mapping[str, int], *, wher
     ]
     if wrong:
         raise ValueError(
-            f'{where}: not the complete data set ({"; ".join(wrong)}); get the missing files, or convert what there is '
-            'with --allow-partial'
+            f'{where}: not the complete data set ({"; ".join(wrong)}); get the missing files, or accept these with '
+            '--allow-partial'
         )
 
 
 def write_manifest(root: Path, *, dataset: str, counts: Mapping[str, int], sources: Sequence[Path] = ()) -> Path:
-    """Write `manifest.json` into a converted data set: what it is, of what it was made, and every file in it.
+    """Write `manifest.json` into a converted data set, with its sources and all its files, and return its path.
 
     ```
     {"dataset": "nyud", "counts": {"train": 795, ...},
@@ -40,10 +36,7 @@ def write_manifest(root: Path, *, dataset: str, counts: Mapping[str, int], sourc
      "files": {"images/0001.jpg": {"bytes": 50000, "sha256": "..."}, ...}}
     ```
 
-    Of a source that is a folder only the name is kept. The manifest replaces an older one in one step.
-
-    Returns:
-        The manifest's path.
+    Source folders are recorded by name only. An older manifest is replaced in one step.
     """
     path = root / MANIFEST
     files = sorted(file for file in root.rglob('*') if file.is_file() and file != path)
@@ -63,7 +56,7 @@ def write_manifest(root: Path, *, dataset: str, counts: Mapping[str, int], sourc
 
 
 def _describe(file: Path) -> dict[str, int | str]:
-    """Size and hash of a file."""
+    """Return the size and hash of a file."""
     digest = hashlib.sha256()
     with file.open('rb') as opened:
         while block := opened.read(1 << 20):

@@ -1,4 +1,4 @@
-"""Which way the axes of stored normals point: by the depth of the same images, or by what a camera can see."""
+"""Axes of stored normals, found from the depth of the same images or from the view of the camera."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ DOUBTFUL = 30.0
 
 
 class NormalSigns(NamedTuple):
-    """Factors of x, y, z that turn stored normals into those of the depth, and the median angle that is left."""
+    """Factors of x, y, z that turn stored normals into those of the depth, and the median angle between both."""
 
     signs: tuple[int, int, int]
     angle: float
 
 
 def find_normal_signs(dataset: MultiTaskDataset, *, samples: int = 20) -> NormalSigns | None:
-    """The signs that fit the depth of some images best; None where no image has both depth and normals.
+    """Return the signs that fit the depth of some images best; None if no image has both depth and normals.
 
     Args:
         dataset: with the sources `depth` (metres) and `normals` (as stored) of NYU Depth v2.
@@ -47,39 +47,38 @@ def find_normal_signs(dataset: MultiTaskDataset, *, samples: int = 20) -> Normal
 
 
 def report_signs(found: NormalSigns | None) -> str:
-    """One line for the user."""
+    """Return a line on signs for the user."""
     if found is None:
         return 'normals: no image has both depth and normals, so their axes were not checked'
     if found.angle > DOUBTFUL:
-        return f'normals: do not fit the depth with any signs (median angle {found.angle:.0f} degrees); look at them'
+        return f'normals: fit the depth with no signs (median angle {found.angle:.0f} degrees); look at the files'
     fit = f'fit the depth (median angle {found.angle:.1f} degrees)'
     if found.signs == (1, 1, 1):
-        return f'normals: {fit} as they are'
+        return f'normals: {fit}'
     return f'normals: {fit} with other signs: set normal_signs={found.signs} in the data set'
 
 
 def report_facing(normals: np.ndarray) -> str:
-    """One line for the user, where there is no depth: whether stored normals point to the camera (z < 0).
+    """Return a line for the user, without depth: whether stored normals point to the camera (z < 0).
 
-    All surfaces that a camera sees do, but for a few near the border of a wide picture.
+    All visible surfaces do, except a few near the border of a wide image.
 
     Args:
         normals: (..., 3), as stored, zero = none.
     """
     z = normals[normals.any(axis=-1)][:, 2]
     if not len(z):
-        return 'normals: there are none to check'
+        return 'normals: none to check'
     away = np.count_nonzero(z > 0) / len(z)
     if away > 0.5:
-        share = f'{100 * away:.0f} % of them point away from the camera'
-        return f'normals: {share}, which cannot see those: set normal_signs=(1, 1, -1) in the data set'
-    return f'normals: {100 * (1 - away):.0f} % of them point to the camera; the signs of x and y were not checked'
+        return f'normals: {100 * away:.0f} % point away from the camera: set normal_signs=(1, 1, -1) in the data set'
+    return f'normals: {100 * (1 - away):.0f} % point to the camera; the signs of x and y were not checked'
 
 
 def normals_of_depth(depth: np.ndarray) -> np.ndarray:
-    """Rough unit normals (H, W, 3) of a depth map (H, W) in metres, to the camera; zero where depth is near none.
+    """Return rough unit normals (H, W, 3), towards the camera, of depth (H, W) in metres.
 
-    Axes: x right, y down, z forward.
+    They are zero near pixels without depth. Axes: x right, y down, z forward.
     """
     height, width = depth.shape
     smooth = cv2.GaussianBlur(depth, (0, 0), width / 100)

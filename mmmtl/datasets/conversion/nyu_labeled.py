@@ -1,4 +1,4 @@
-"""The official labelled file of NYU Depth v2, and the files of its splits and classes."""
+"""Readers of the official labelled file of NYU Depth v2 and the files of its splits and classes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,7 @@ NUM_LABELS, NUM_CLASSES = 894, 40
 
 @contextmanager
 def open_labeled(path: Path) -> Iterator[Any]:
-    """The contents of nyu_depth_v2_labeled.mat, an HDF5 file; its arrays have MATLAB's axes in reverse order.
-
-    Raises:
-        SystemExit: h5py is not installed.
-        FileNotFoundError: no such file.
-        ValueError: it is no HDF5 file.
-    """
+    """Yield the contents of nyu_depth_v2_labeled.mat, an HDF5 file; its arrays have MATLAB's axes in reverse order."""
     try:
         import h5py
     except ImportError:
@@ -33,23 +27,19 @@ def open_labeled(path: Path) -> Iterator[Any]:
     except FileNotFoundError:
         raise FileNotFoundError(f'{path}: no such file') from None
     except OSError as error:
-        raise ValueError(f'{path}: no HDF5 file ({error}); download it again') from error
+        raise ValueError(f'{path}: not an HDF5 file ({error}); download it again') from error
     with file:
         yield file
 
 
 def read_splits(path: Path, count: int) -> dict[str, list[int]]:
-    """The numbers of the images, from 1 on, of the splits `train` and `val`, as far as there are so many images."""
+    """Return the numbers of the images, from 1 to `count`, of the splits `train` and `val`."""
     numbers = {split: read_mat(path, key).ravel() for split, key in (('train', 'trainNdxs'), ('val', 'testNdxs'))}
     return {split: sorted(int(n) for n in found if n <= count) for split, found in numbers.items()}
 
 
 def read_class_mapping(path: Path) -> np.ndarray:
-    """The class, 1 to 40, of each label 1 to 894; 0, void, of label 0.
-
-    Raises:
-        ValueError: it is another mapping.
-    """
+    """Return the class, 1 to 40, of each label 1 to 894; label 0 becomes 0, void."""
     classes = read_mat(path, 'mapClass').ravel()
     if len(classes) != NUM_LABELS or classes.min() < 1 or classes.max() > NUM_CLASSES:
         raise ValueError(
@@ -60,5 +50,5 @@ def read_class_mapping(path: Path) -> np.ndarray:
 
 
 def read_strings(file: Any, key: str) -> list[str]:
-    """The strings of a MATLAB cell array, which are stored as references to arrays of UTF-16 codes."""
+    """Return the strings of a MATLAB cell array, which are references to arrays of UTF-16 codes."""
     return [''.join(map(chr, np.asarray(file[reference]).ravel())) for reference in np.asarray(file[key]).ravel()]

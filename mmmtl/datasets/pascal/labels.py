@@ -1,4 +1,4 @@
-"""The 459 labels of PASCAL-Context: which of them PASCAL VOC and NYU Depth v2 have too."""
+"""The 459 labels of PASCAL-Context, and those that are also in PASCAL VOC or NYU Depth v2."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ VOC_OF_CONTEXT = {
         (2, 23, 25, 31, 34, 45, 59, 65, 72, 98, 397, 113, 207, 258, 284, 308, 347, 368, 416, 427), start=1
     )
 }
-"""The class in `pascal_21` of those of the 459 labels of PASCAL-Context that have one."""
+"""{label of PASCAL-Context: class of `pascal_21`}."""
 
 INDOOR = (
     3, 4, 6, 9, 10, 11, 13, 15, 17, 18, 22, 23, 29, 30, 33, 34, 36, 37, 38, 39, 41, 43, 46, 49, 50, 51, 53, 55, 56, 59,

@@ -22,35 +22,27 @@ PART_GROUPS = {
     5: ('luleg', 'ruleg'),
     6: ('llleg', 'lfoot', 'rlleg', 'rfoot'),
 }
-"""The 24 parts of a person by their class in `human_parts_7`, as since ASTMT."""
+"""The 24 parts of a person by class of `human_parts_7`, grouped as in ASTMT."""
 LABEL_OF_PART = {part: label for label, parts in PART_GROUPS.items() for part in parts}
 
 
 def read_classes(path: Path) -> dict[str, list[int]]:
-    """{name of an image: classes of its objects in PASCAL-Part, -1 for an empty one}; nothing where there is no list.
-
-    Raises:
-        ValueError: the file is something else.
-    """
+    """Return {name of an image: classes of its objects in PASCAL-Part, -1 for an empty one}; {} without a list."""
     if not path.is_file():
         return {}
     try:
         classes = json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f'{path}: no readable JSON ({error}); remove it, it is only a shortcut') from error
+        raise ValueError(f'{path}: not readable as JSON ({error}); remove this optional file') from error
     if not isinstance(classes, dict) or not all(isinstance(ids, list) for ids in classes.values()):
-        raise ValueError(f'{path}: not {{name: list of classes}}; remove it, it is only a shortcut')
+        raise ValueError(f'{path}: not {{name: list of classes}}; remove this optional file')
     return classes
 
 
 def read_objects(path: Path) -> list[PartObject]:
-    """The objects of an annotation file: class, mask (H, W), and name and mask of each part.
+    """Return the objects of an annotation file: class, mask (H, W), and name and mask of each part.
 
-    Fields are taken by their places (image, objects; name, class, mask, parts; name, mask), not by their names.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is no such annotation.
+    Fields are found by position (image, objects; name, class, mask, parts; name, mask), not by name.
     """
     anno = read_mat(path, 'anno')
     try:
@@ -59,25 +51,23 @@ def read_objects(path: Path) -> list[PartObject]:
             for thing in anno.ravel()[0][1].ravel()
         ]
     except (AttributeError, IndexError, TypeError, ValueError) as error:
-        raise ValueError(f'{path}: `anno` is no annotation of PASCAL-Part ({error}); copy the file again') from error
+        raise ValueError(
+            f'{path}: `anno` is not an annotation of PASCAL-Part ({error}); copy the file again'
+        ) from error
 
 
 def read_parts(path: Path) -> np.ndarray | None:
-    """Labels of `human_parts_7`, uint8, of the people in an annotation file; None where they have no part.
+    """Return labels of `human_parts_7`, uint8, of the people in an annotation file; None if they have no parts.
 
-    Where parts overlap, the later one counts.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is no such annotation, has an unknown part, or its parts are of different sizes.
+    Where parts overlap, the later one counts. An unknown part, or parts of different sizes, are refused.
     """
     labels = None
     for name, mask in (part for kind, _, parts in read_objects(path) if kind == PERSON for part in parts):
         if name not in LABEL_OF_PART:
-            raise ValueError(f'{path}: unknown part {name!r} of a person; there are {sorted(LABEL_OF_PART)}')
+            raise ValueError(f'{path}: unknown part {name!r} of a person, not one of {sorted(LABEL_OF_PART)}')
         if labels is None:
             labels = np.zeros(mask.shape, dtype=np.uint8)
         if mask.shape != labels.shape:
-            raise ValueError(f'{path}: part {name!r} has {mask.shape} pixels, another one {labels.shape}')
+            raise ValueError(f'{path}: part {name!r} has shape {mask.shape}, another one {labels.shape}')
         labels[mask.astype(bool)] = LABEL_OF_PART[name]
     return labels if labels is not None and labels.any() else None

@@ -28,7 +28,7 @@ FILES = dict(
     normals=('normals_distill/{name}.png',),
     edge=('edge/{name}.png', LABELS),
 )
-"""Where the label of each source is; the first file that is there."""
+"""Files of the labels of each source; the first that exists counts."""
 
 
 @DATASETS.register_module()
@@ -39,7 +39,7 @@ class PASCALContext(MultiTaskDataset):
     ImageSets/Context/{train,val}.txt           names, one per line
     ImageSets/Parts/{train,val}.txt             optional: JSON, {name: classes of its objects}
     JPEGImages/{name}.jpg                       of any size
-    semseg/VOC12/{name}.png                     0 to 20, 255 = ignore; where there is none:
+    semseg/VOC12/{name}.png                     0 to 20, 255 = ignore; if missing:
     semseg/pascal-context/{name}.png            the same
     human_parts/{name}.mat                      `anno`, PASCAL-Part
     sal_distill/{name}.png                      grey, above 127.5 = salient
@@ -48,33 +48,27 @@ class PASCALContext(MultiTaskDataset):
     edge/{name}.png                             optional: above 0 = edge
     ```
 
-    A label that is not there is left out. Sources:
+    Missing labels are left out. Sources:
 
     - `semseg` (`classes='pascal_21'`);
-    - `human_parts` (`classes='human_parts_7'`). An image without an annotated part of a person is not labelled at all:
-      every pixel is 255 or, with the list in `ImageSets/Parts`, there is no label;
-    - `saliency` and `normals`, which other networks predicted (distilled labels). Normals count where `LabelMap` has a
-      class that also occurs indoors, in NYU Depth v2;
+    - `human_parts` (`classes='human_parts_7'`). In an image without an annotated part of a person, every pixel is 255
+      or, with the list in `ImageSets/Parts`, there is no label;
+    - `saliency` and `normals`, predicted by other networks. Normals count where `LabelMap` has a class that also occurs
+      indoors, in NYU Depth v2;
     - `edge`, 0 or 1: where the Laplacian of `LabelMap` is not zero, thinned to one pixel.
 
     Args:
-        data_root: the folder.
         split: 'train' or 'val'.
         normal_signs: factors 1 or -1 that turn the stored x, y, z into those of the package (x right, y down, z
-            forward). The data set does not say what its axes are; its scores do not depend on it, ATRC's label contexts
-            do. `tools/dataset_converters/pascal_context.py` says which way z points. In use the vectors turn with the
-            image like ours, so x and y must change their signs together.
-
-    Raises:
-        FileNotFoundError: no list of the split.
-        ValueError: `normal_signs` other than 1 and -1, or a file of another form.
+            forward). The data set does not document its axes; its scores do not depend on them, but ATRC's label
+            contexts do. `tools/dataset_converters/pascal_context.py` tells which way z points. The stored vectors turn
+            with the image as ours do, so x and y must change their signs together.
     """
 
     split: str
     normal_signs: tuple[int, int, int] = (1, 1, 1)
 
     def load_frames(self) -> Iterator[Frame]:
-        """Return the images of the split."""
         check_signs(self.normal_signs)
         root = self.root
         names = read_names(root / 'ImageSets' / 'Context' / f'{self.split}.txt')
@@ -89,7 +83,6 @@ class PASCALContext(MultiTaskDataset):
             yield Frame(name, 0, image if image.exists() else None, found)
 
     def read_map(self, source: str, reference: Path) -> np.ndarray:
-        """Return a map, see the class."""
         if source == 'human_parts':
             if (labels := read_parts(reference)) is not None:
                 return labels
@@ -101,8 +94,8 @@ class PASCALContext(MultiTaskDataset):
             indoors = np.isin(self._read_labels(reference.stem), INDOOR)
             if indoors.shape != array.shape[:2]:
                 raise ValueError(
-                    f'{reference}: {array.shape[:2]} pixels, but LabelMap of the image, which says where normals '
-                    f'count, has {indoors.shape} (height, width); they must be equal'
+                    f'{reference}: {array.shape[:2]} pixels, but LabelMap, which says where normals count, has '
+                    f'{indoors.shape} (height, width); they must be equal'
                 )
             normals = decode_normals(array) * np.array(self.normal_signs, dtype=np.float32)
             return np.where(indoors[..., None], normals, 0).astype(np.float32)
@@ -118,5 +111,5 @@ class PASCALContext(MultiTaskDataset):
 
 
 def label_edges(labels: np.ndarray) -> np.ndarray:
-    """(H, W) bool: where the Laplacian (4 neighbours) of the label numbers is not zero, thinned to one pixel."""
+    """Return where the Laplacian (4 neighbours) of (H, W) label numbers is not zero, thinned to one pixel; bool."""
     return thin(cv2.Laplacian(labels.astype(np.float64), cv2.CV_64F) != 0)

@@ -11,23 +11,18 @@ from .scene import Scene
 
 
 def scene_flow(scene: Scene, frame: RenderedFrame, t: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Where what a frame shows is in the next one.
-
-    Args:
-        scene: that was rendered.
-        frame: the scene at `t`.
-        t: frame number.
+    """Return the motion of each pixel of a frame, rendered at `t`, to the next frame.
 
     Returns:
-        motion: (H, W, 2) float32 pixels, x to the right and y down, whether it is visible there or not; of the sky, as
-            far as the camera turns. 0 where there is none.
-        valid: (H, W) bool, where there is one: not where it gets behind the camera.
+        motion: (H, W, 2) float32 pixels, x to the right and y down, also to places that are hidden; the sky only turns
+            with the camera. 0 where invalid.
+        valid: (H, W) bool, False for points that end up behind the camera.
     """
     height, width = frame.depth.shape
     intrinsics, flat = camera_rays(height, width, scene.focal)
     depth = frame.depth.astype(np.float64).ravel()
     sky = depth == 0
-    # The sky is a direction: points at infinity do not feel where the camera is.
+    # The sky is at infinity: the position of the camera does not matter.
     points = frame.pose[:3, :3] @ (flat * np.where(sky, 1.0, depth))
     points[:, ~sky] += frame.pose[:3, 3:]
     owner = frame.owner.ravel()

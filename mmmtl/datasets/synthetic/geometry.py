@@ -17,7 +17,7 @@ NEAR = 0.05
 
 
 class PosedSolid:
-    """A solid at one moment, seen from one camera: rays are taken to its own frame (centred, turned by its yaw)."""
+    """A solid at one moment, seen from one camera; rays are moved to its own frame (centred, turned by its yaw)."""
 
     def __init__(self, solid: Solid, t: float, camera_centre: NDArray[np.float64]) -> None:
         self.solid = solid
@@ -30,7 +30,7 @@ class PosedSolid:
     def screen_bounds(
         self, pose: NDArray[np.float64], intrinsics: NDArray[np.float64], height: int, width: int
     ) -> tuple[int, int, int, int] | None:
-        """Rows and columns (top, bottom, left, right; half open) that can see the solid; None if none can."""
+        """Return rows and columns (top, bottom, left, right; half open) that may see the solid; None if none can."""
         signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float64)
         corners = signs * self.solid.size
         corners = self.centre + np.stack(self.to_world(*corners.T), axis=1)
@@ -46,25 +46,24 @@ class PosedSolid:
         return (top, bottom, left, right) if left < right and top < bottom else None
 
     def to_local(self, x: Floats, y: Floats, z: Floats) -> Components:
-        """Directions from the world's to the solid's frame, component by component."""
+        """Turn directions from the world's to the solid's frame, component by component."""
         return self.cos * x - self.sin * z, y, self.sin * x + self.cos * z
 
     def to_world(self, x: Floats, y: Floats, z: Floats) -> Components:
-        """Directions from the solid's to the world's frame, component by component."""
+        """Turn directions from the solid's to the world's frame, component by component."""
         return self.cos * x + self.sin * z, y, self.cos * z - self.sin * x
 
     def intersect(self, x: Floats, y: Floats, z: Floats) -> Floats:
-        """Depth of the first hit along rays in the world, any shape; inf where the solid is missed."""
+        """Return the depth of the first hit along rays in the world, any shape; inf for a miss."""
         local = self.to_local(x, y, z)
         return _INTERSECT[self.solid.shape](self.origin, local, self.solid.size)
 
     def surface(self, x: Floats, y: Floats, z: Floats, depth: Floats) -> tuple[Floats, Floats, Floats]:
-        """Where rays that hit the solid at `depth` meet it.
+        """Return the surface where N rays hit the solid at `depth`.
 
         Returns:
             normals: (3, N) outward unit vectors in the world.
-            u: (N,) surface coordinate, metres.
-            v: (N,) surface coordinate, metres.
+            u, v: (N,) surface coordinates, metres.
         """
         local = self.to_local(x, y, z)
         points = [o + depth * d for o, d in zip(self.origin, local, strict=True)]
@@ -85,7 +84,7 @@ def _intersect_box(origin: Vector, direction: Components, size: Vector) -> Float
 def _intersect_sphere(origin: Vector, direction: Components, size: Vector) -> Floats:
     squared = sum(d * d for d in direction)
     closest = -sum(o * d for o, d in zip(origin, direction, strict=True)) / squared
-    # The distance at the closest approach, rather than b^2 - 4ac, keeps float32 exact for far and small spheres.
+    # Unlike b^2 - 4ac, the distance at the closest approach keeps float32 exact for far and small spheres.
     missed = sum((o + closest * d) ** 2 for o, d in zip(origin, direction, strict=True))
     inside = size[0] ** 2 - missed
     depth = closest - np.sqrt(np.maximum(inside, 0) / squared)
@@ -108,7 +107,7 @@ def _intersect_cylinder(origin: Vector, direction: Components, size: Vector) -> 
 
 def _surface_box(points: Components, size: Vector) -> tuple[Components, Floats, Floats]:
     x, y, z = points
-    # The face that was hit is the one whose distance from the point is least.
+    # The face that was hit is the nearest to the point.
     gap = np.stack([np.abs(np.abs(p) - half) for p, half in zip(points, size, strict=True)])
     axis = gap.argmin(axis=0)
     normal = [np.where(axis == k, np.sign(p), np.float32(0)) for k, p in enumerate(points)]

@@ -24,7 +24,7 @@ from .scene import (
     Vector,
 )
 
-# Pattern types lean towards a class, colours never do: a pixel's colour alone says next to nothing.
+# Patterns depend on the class, colours do not: the colour of a single pixel tells almost nothing.
 GROUND_PATTERNS: tuple[Pattern, ...] = ('tiles', 'checker')
 WALL_PATTERNS: tuple[Pattern, ...] = ('bricks', 'windows')
 CEILING_PATTERNS: tuple[Pattern, ...] = ('blotches', 'tiles')
@@ -39,16 +39,10 @@ MARGIN = 0.15
 
 
 def make_scene(seed: int) -> Scene:
-    """Make a room (even seeds) or a street (odd seeds).
+    """Make a room (even seeds) or a street (odd seeds), whose camera path never meets a wall or a solid.
 
     Args:
         seed: any integer >= 0; the same seed gives the same scene in every process.
-
-    Returns:
-        A scene whose camera path never meets a wall or a solid.
-
-    Raises:
-        ValueError: the seed is negative.
     """
     if seed < 0:
         raise ValueError(f'seed must be at least 0, got {seed}')
@@ -121,7 +115,7 @@ def _camera_path(rng: np.random.Generator, shell: Shell, street: bool) -> Camera
 
 
 def _solids(rng: np.random.Generator, shell: Shell, camera: CameraPath, street: bool) -> tuple[Solid, ...]:
-    """Solids that keep clear of each other, of the walls and of the camera's rectangle wherever they move."""
+    """Place solids clear of each other, of the walls and of the camera, wherever they move."""
     placed: list[tuple[np.ndarray, float]] = []
     solids: list[Solid] = []
     counts = {BOX: 6, BALL: 8, PILLAR: 7} if street else {BOX: 6, BALL: 7, PILLAR: 5}
@@ -195,7 +189,7 @@ def _solid(
 
 
 def _track(spot: np.ndarray, motion: Motion | None) -> np.ndarray:
-    """Points (K, 2) along the ground that a solid passes."""
+    """Return points (K, 2) along the ground that a solid passes."""
     if motion is None:
         return spot[None]
     return spot + np.linspace(-motion.amplitude, motion.amplitude, 9)[:, None] * np.asarray(motion.direction)
@@ -230,7 +224,7 @@ def _light(rng: np.random.Generator) -> Light:
 
 
 def _color(rng: np.random.Generator) -> Vector:
-    """One distribution for every surface."""
+    """Draw a colour, from one distribution for every surface."""
     return colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.1, 0.65), rng.uniform(0.35, 0.95))
 
 

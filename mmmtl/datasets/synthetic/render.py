@@ -25,10 +25,10 @@ class RenderedFrame:
     image: (H, W, 3) uint8 BGR.
     semseg: (H, W) uint8, labels of `synthetic`.
     depth: (H, W) float32, metres along the optical axis, 0 = none (sky).
-    normals: (H, W, 3) float32, unit vectors in the camera frame (x right, y down, z forward) that point to the camera;
-        zero where there is none (sky).
-    owner: (H, W) int16, number of the scene's solid that is seen; -1 for ground, ceiling, walls and sky.
-    moving: (H, W) bool, the surface moves in the world.
+    normals: (H, W, 3) float32, unit vectors towards the camera, in its frame (x right, y down, z forward); zero = none
+    (sky).
+    owner: (H, W) int16, index of the visible solid in the scene; -1 for ground, ceiling, walls and sky.
+    moving: (H, W) bool, whether the surface moves in the world.
     intrinsics: (3, 3) float64.
     pose: (4, 4) float64, camera to world (y down, the ground at y = 0), metres.
     """
@@ -45,7 +45,7 @@ class RenderedFrame:
 
 @dataclass
 class _Buffers:
-    """What the passes fill, flat over the N = H W pixels; vectors in the world frame, component first."""
+    """The buffers of the passes, flat over the N = H W pixels; vectors in the world frame, component first."""
 
     rays: Floats
     depth: Floats
@@ -63,9 +63,6 @@ def render(scene: Scene, t: int, height: int, width: int) -> RenderedFrame:
         t: frame number, at least 0.
         height: image height, pixels.
         width: image width, pixels; the focal length is `scene.focal * width`.
-
-    Raises:
-        ValueError: the size is not positive, or `t` is negative.
     """
     if height < 1 or width < 1:
         raise ValueError(f'cannot render a {height}x{width} image')
@@ -112,7 +109,7 @@ def render(scene: Scene, t: int, height: int, width: int) -> RenderedFrame:
 
 @lru_cache(maxsize=16)
 def camera_rays(height: int, width: int, focal: float) -> tuple[NDArray[np.float64], Floats]:
-    """Intrinsics (3, 3) and rays (3, H W) with z = 1, so that a ray's parameter is the depth."""
+    """Return intrinsics (3, 3) and rays (3, H W) with z = 1, so that a ray's parameter is the depth."""
     f, cx, cy = focal * width, (width - 1) / 2, (height - 1) / 2
     x, y = np.meshgrid((np.arange(width) - cx) / f, (np.arange(height) - cy) / f)
     rays = np.stack([x.ravel(), y.ravel(), np.ones(x.size)]).astype(np.float32)
@@ -151,12 +148,12 @@ def _draw_solid(out: _Buffers, where: NDArray[np.intp], solid: PosedSolid, pixel
 def _draw_shell(
     out: _Buffers, shell: Shell, posed: list[PosedSolid], eye: NDArray[np.float64], pixel: float, table: Floats
 ) -> None:
-    """Fill what no solid has taken with ground, ceiling and walls; what is left is sky."""
+    """Draw ground, ceiling and walls where there is no solid; the rest is sky."""
     top = -np.inf if shell.ceiling_height is None else -shell.ceiling_height
     lo, hi = (shell.lo[0], top, shell.lo[1]), (shell.hi[0], 0.0, shell.hi[1])
     free = np.flatnonzero(out.owner == NO_SURFACE)
     rays = out.rays[:, free]
-    # The camera is inside, so the nearest of the three planes ahead is the one that is hit.
+    # The camera is inside, so it sees the nearest of the three planes ahead.
     with np.errstate(divide='ignore'):
         exits = np.stack(
             [
@@ -197,7 +194,7 @@ def _draw_shell(
 
 
 def _contact_shadow(x: Floats, z: Floats, posed: list[PosedSolid]) -> Floats:
-    """Factor in [0.5, 1] that darkens the ground under and around solids."""
+    """Return factors in [0.5, 1] that darken the ground under and around solids."""
     light = np.ones_like(x)
     for solid in posed:
         cx, cy, cz = solid.centre.tolist()
@@ -209,7 +206,7 @@ def _contact_shadow(x: Floats, z: Floats, posed: list[PosedSolid]) -> Floats:
 
 
 def _footprint(rays: Floats, normals: Floats, depth: Floats, pixel: float) -> Floats:
-    """Size of a pixel on the surface across the slant, metres; `pixel` is its angle in rad."""
+    """Return the size of a pixel on the surface across the slant, metres; `pixel` is its angle in rad."""
     cosine = np.abs((rays * normals).sum(axis=0))
     return depth * pixel / np.maximum(cosine, 0.08)
 
@@ -224,7 +221,7 @@ def _light(out: _Buffers, light: Light) -> None:
 
 
 def _draw_sky(out: _Buffers, where: NDArray[np.intp], sky: Texture, table: Floats) -> None:
-    """Blend the sky's two colours by elevation, and by clouds on a plane above."""
+    """Blend the sky's two colours by elevation and by clouds."""
     x, y, z = out.rays[:, where]
     up = np.maximum(-y / np.sqrt(x * x + y * y + z * z), 0.02)
     flat = 1.0 / np.sqrt(x * x + z * z)

@@ -1,6 +1,6 @@
-"""What a synthetic scene is made of: plain data, with positions as functions of the frame number.
+"""Synthetic scenes as plain data, with positions as functions of the frame number.
 
-World frame: x right, y down, z forward, metres; the ground is the plane y = 0, so what stands on it has y < 0.
+World frame: x right, y down, z forward, metres; the ground is the plane y = 0, so everything above it has y < 0.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Texture:
 class Motion:
     """A swing back and forth along a horizontal direction, with a bounce and a turn.
 
-    `direction` (x, z) is a unit vector, `amplitude` and `bounce` are metres, `rate` is rad per frame, `phase` rad,
-    `turn` the rotation about the vertical in rad per frame.
+    `direction` (x, z) is a unit vector, `amplitude` and `bounce` are in metres, `rate` in rad per frame, `phase` in
+    rad, `turn` about the vertical in rad per frame.
     """
 
     direction: tuple[float, float] = (1.0, 0.0)
@@ -52,11 +52,11 @@ class Motion:
     turn: float = 0.0
 
     def travel(self, t: float) -> float:
-        """Signed distance along `direction` from the position of rest, metres."""
+        """Return the signed distance along `direction` from the position of rest, metres."""
         return self.amplitude * math.sin(self.rate * t + self.phase)
 
     def lift(self, t: float) -> float:
-        """Height above the position of rest, metres, never negative."""
+        """Return the height above the position of rest, metres, never negative."""
         return self.bounce * abs(math.sin(1.7 * self.rate * t + self.phase))
 
 
@@ -77,7 +77,7 @@ class Solid:
     motion: Motion | None = None
 
     def centre_at(self, t: float) -> NDArray[np.float64]:
-        """Centre in the world at frame t, (3,) metres."""
+        """Return the centre in the world at frame t, (3,) metres."""
         centre = np.asarray(self.centre, np.float64)
         if self.motion is None:
             return centre
@@ -86,7 +86,7 @@ class Solid:
         return centre + np.asarray(step)
 
     def yaw_at(self, t: float) -> float:
-        """Turn about the vertical at frame t, rad."""
+        """Return the turn about the vertical at frame t, rad."""
         return self.yaw + (self.motion.turn * t if self.motion else 0.0)
 
 
@@ -103,9 +103,9 @@ class Facade:
 
 @dataclass(frozen=True)
 class Shell:
-    """The rectangle of ground that the camera stays in, its outer walls and its ceiling.
+    """The rectangle of ground that the camera stays in, with its outer walls and its ceiling.
 
-    `lo` and `hi` are (x, z) corners. Without a ceiling (`ceiling_height=None`) what is above the walls is sky.
+    `lo` and `hi` are (x, z) corners. Without a ceiling (`ceiling_height=None`) the sky is above the walls.
     """
 
     lo: tuple[float, float]
@@ -133,7 +133,7 @@ class CameraPath:
     rate: float = 0.03
 
     def pose(self, t: float) -> NDArray[np.float64]:
-        """Camera-to-world transform at frame t, (4, 4) float64, translation in metres."""
+        """Return the camera-to-world transform at frame t, (4, 4) float64, translation in metres."""
         warp = 0.6 * self.rate
         phase = self.rate * t + 0.7 / 0.6 * math.sin(warp * t + self.phases[5])
         wave = [math.sin(speed * phase + p) for speed, p in zip((1.0, 0.77, 0.83, 1.3, 1.1), self.phases, strict=False)]
@@ -150,7 +150,7 @@ class CameraPath:
 
 @dataclass(frozen=True)
 class Light:
-    """A sun, its weaker opposite fill, ambient light and a haze.
+    """A sun, a weaker fill light opposite, ambient light and a haze.
 
     `direction` is the unit vector towards the sun, `haze` a density per metre.
     """
@@ -165,7 +165,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that `render` needs; `focal` is the focal length in image widths, `grain` the noise in grey levels."""
+    """Everything that `render` needs; `focal` is in image widths, `grain` is the noise in grey levels."""
 
     seed: int
     camera: CameraPath

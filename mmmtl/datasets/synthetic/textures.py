@@ -18,12 +18,12 @@ TWO_PI = 2.0 * np.pi
 
 @lru_cache(maxsize=64)
 def noise_table(seed: int) -> Floats:
-    """Lattice of a scene's value noise, (64 * 64,) float32 in [0, 1]."""
+    """Return the lattice of a scene's value noise, (64 * 64,) float32 in [0, 1]."""
     return np.random.default_rng([seed, 1]).random(TABLE_SIZE * TABLE_SIZE, dtype=np.float32)
 
 
 def value_noise(u: Floats, v: Floats, table: Floats) -> Floats:
-    """Smooth noise with features of about one unit, repeating every 64 units; (N,) float32 in [0, 1]."""
+    """Return smooth noise with features of about one unit, repeating every 64 units; (N,) float32 in [0, 1]."""
     fu, fv = np.floor(u), np.floor(v)
     iu, iv = fu.astype(np.int32), fv.astype(np.int32)
     au, av = u - fu, v - fv
@@ -39,7 +39,7 @@ def value_noise(u: Floats, v: Floats, table: Floats) -> Floats:
 
 
 def shade_pattern(texture: Texture, u: Floats, v: Floats, footprint: Floats, table: Floats) -> Floats:
-    """Colours of a texture at surface coordinates.
+    """Return the colours of a texture at surface coordinates, (3, N) float32 RGB, about [0, 1].
 
     The contrast fades between 4 and 2 pixels per period, so that far patterns turn grey instead of flickering.
 
@@ -49,9 +49,6 @@ def shade_pattern(texture: Texture, u: Floats, v: Floats, footprint: Floats, tab
         v: (N,) second surface coordinate, metres.
         footprint: (N,) size of a pixel on the surface, metres.
         table: lattice from `noise_table`.
-
-    Returns:
-        (3, N) float32 RGB, about [0, 1].
     """
     scale = 1.0 / texture.period
     c, s = float(np.cos(texture.angle)) * scale, float(np.sin(texture.angle)) * scale
@@ -67,23 +64,23 @@ def shade_pattern(texture: Texture, u: Floats, v: Floats, footprint: Floats, tab
 
 
 def stripes(u: Floats, v: Floats, table: Floats) -> Floats:
-    """Bands of equal width across u."""
+    """Draw bands of equal width across u."""
     return np.clip(0.5 + 3.0 * np.sin(TWO_PI * u), 0.0, 1.0)
 
 
 def checker(u: Floats, v: Floats, table: Floats) -> Floats:
-    """A chess board with two fields per period."""
+    """Draw a chess board with two fields per period."""
     return np.clip(0.5 + 5.0 * np.sin(TWO_PI * u) * np.sin(TWO_PI * v), 0.0, 1.0)
 
 
 def dots(u: Floats, v: Floats, table: Floats) -> Floats:
-    """One disc per period."""
+    """Draw one disc per period."""
     a, b = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5
     return np.clip(0.5 + 25.0 * (0.1 - a * a - b * b), 0.0, 1.0)
 
 
 def bricks(u: Floats, v: Floats, table: Floats) -> Floats:
-    """Rows of half a period in height, every other one shifted, with joints and uneven bricks."""
+    """Draw rows of half a period in height, every other one shifted, with joints and uneven bricks."""
     row = np.floor(2.0 * v)
     a = u + 0.5 * (row - 2.0 * np.floor(0.5 * row))
     column = np.floor(a)
@@ -93,26 +90,26 @@ def bricks(u: Floats, v: Floats, table: Floats) -> Floats:
 
 
 def tiles(u: Floats, v: Floats, table: Floats) -> Floats:
-    """Square tiles with joints."""
+    """Draw square tiles with joints."""
     joint = np.minimum(_edge(u - np.floor(u)), _edge(v - np.floor(v)))
     return np.clip(18.0 * joint - 0.5, 0.0, 1.0)
 
 
 def windows(u: Floats, v: Floats, table: Floats) -> Floats:
-    """One upright rectangle per period."""
+    """Draw one upright rectangle per period."""
     a, b = np.abs(u - np.floor(u) - 0.5), np.abs(v - np.floor(v) - 0.5)
     return np.clip(20.0 * np.minimum(0.2 - a, 0.3 - b) + 0.5, 0.0, 1.0)
 
 
 def crate(u: Floats, v: Floats, table: Floats) -> Floats:
-    """A frame around one period (a whole face of a box) and a diagonal."""
+    """Draw a border around one period (a whole face of a box) and a diagonal."""
     a, b = u - np.floor(u), v - np.floor(v)
     inside = np.minimum(np.minimum(_edge(a), _edge(b)) - 0.12, np.abs(a - b) - 0.08)
     return np.clip(20.0 * inside + 0.5, 0.0, 1.0)
 
 
 def blotches(u: Floats, v: Floats, table: Floats) -> Floats:
-    """Soft irregular patches."""
+    """Draw soft irregular patches."""
     noise = 0.7 * value_noise(2.0 * u, 2.0 * v, table) + 0.3 * value_noise(4.3 * u, 4.3 * v, table)
     return np.clip(4.0 * noise - 1.5, 0.0, 1.0)
 

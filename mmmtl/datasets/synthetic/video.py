@@ -18,11 +18,11 @@ from .render import RenderedFrame, render
 from .scene import Scene
 
 SEEDS = {'train': 0, 'val': 1_000_000, 'test': 2_000_000}
-"""The first scene of each split; no two splits share one."""
+"""The seed of the first scene of each split."""
 
 
 class FrameReference(NamedTuple):
-    """A frame that need not be rendered yet."""
+    """A frame, rendered or not."""
 
     video: str
     time: int
@@ -33,7 +33,7 @@ class FrameReference(NamedTuple):
 
 BYTES_PER_PIXEL = 23
 KEPT_BYTES = 1 << 30
-"""Rendered frames are kept up to about so much memory per process."""
+"""Memory for rendered frames, per process."""
 
 
 @DATASETS.register_module()
@@ -41,7 +41,7 @@ class SyntheticVideo(MultiTaskDataset):
     """Rooms and streets of boxes, spheres and cylinders, seen by a moving camera: no files, exact labels.
 
     Sources: `semseg` (`classes='synthetic'`), `depth` (metres, none in the sky) and `normals`. Every frame is labelled.
-    Frames are rendered when they are first asked for and kept, up to 1 GiB.
+    Frames are rendered when they are first used, and up to 1 GiB of them is kept.
 
     Args:
         split: 'train', 'val' or 'test': different scenes.
@@ -58,7 +58,6 @@ class SyntheticVideo(MultiTaskDataset):
     _rendered: dict[FrameReference, RenderedFrame] = field(init=False, default_factory=dict)
 
     def load_frames(self) -> Iterator[Frame]:
-        """Return every frame of every video."""
         if self.split not in SEEDS:
             raise ValueError(f'split must be one of {sorted(SEEDS)}, not {self.split!r}')
         for number in range(self.num_videos):
@@ -69,15 +68,12 @@ class SyntheticVideo(MultiTaskDataset):
                 yield Frame(video, time, reference, dict.fromkeys(('semseg', 'depth', 'normals'), reference))
 
     def read_image(self, reference: FrameReference) -> np.ndarray:
-        """Return the image of a frame."""
         return self._render(reference).image.copy()
 
     def read_map(self, source: str, reference: FrameReference) -> np.ndarray:
-        """Return a map of a frame."""
         return getattr(self._render(reference), source).copy()
 
     def read_flow(self, video: str, time: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the exact motion from a frame to the next, see `MultiTaskDataset.read_flow`."""
         return scene_flow(self._scenes[video], self._render(FrameReference(video, time)), time)
 
     def _render(self, reference: FrameReference) -> RenderedFrame:
@@ -85,6 +81,6 @@ class SyntheticVideo(MultiTaskDataset):
             return self._rendered[reference]
         frame = render(self._scenes[reference.video], reference.time, *self.size)
         if self._rendered and len(self._rendered) * frame.semseg.size * BYTES_PER_PIXEL >= KEPT_BYTES:
-            self._rendered.popitem()  # room for this one: its image and maps are asked for one after another
+            self._rendered.popitem()  # make room for this one, whose image and maps are read one by one
         self._rendered[reference] = frame
         return frame

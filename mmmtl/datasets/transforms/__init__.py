@@ -1,4 +1,4 @@
-"""Transforms of the pipeline; every random one draws from `results['rng']`, once for all frames and maps."""
+"""The pipeline's transforms; each random one draws from `results['rng']`, once for all frames and maps."""
 
 from .formatting import PackMultiTaskInputs, to_tensor
 from .geometric import GeometricTransform, RandomCrop, RandomFlip, RandomRotate, RandomScale, RandomZoom, Resize

@@ -1,4 +1,4 @@
-"""Packing an item for the model."""
+"""The transform that packs an item for the model."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ META_KEYS = ('img_path', 'ori_shape', 'img_shape', 'video', 'time', 'offset', 'v
 
 @TRANSFORMS.register_module()
 class PackMultiTaskInputs(BaseTransform):
-    """Makes tensors: `inputs` (3, H, W) or for clips (T, 3, H, W) uint8 BGR, `data_samples` with a map per task.
+    """Tensors of an item: `inputs` (3, H, W), or (T, 3, H, W) for clips, uint8 BGR; `data_samples` with a map per task.
 
-    Where the data set gives the motion from the frame before, it becomes `flow` of the sample.
-
-    Values of the maps are checked here, on the CPU, where an error can still name the file.
+    If the data set gives the motion from the frame before, it becomes `flow` of the sample. The values of the maps are
+    checked here, where an error can still name the file.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """See the class."""
         frames = np.stack(results['imgs']).transpose(0, 3, 1, 2)
         inputs = torch.from_numpy(np.ascontiguousarray(frames))
         gt = PixelData()
@@ -43,6 +41,6 @@ class PackMultiTaskInputs(BaseTransform):
 
 
 def to_tensor(array: np.ndarray, task: Task) -> torch.Tensor:
-    """A map (H, W) or (H, W, M) as a tensor (M, H, W) of the task's type."""
+    """Return a map (H, W) or (H, W, M) as a tensor (M, H, W) of the task's type."""
     planes = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(planes)).to(task.dtype)

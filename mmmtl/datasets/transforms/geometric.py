@@ -1,4 +1,4 @@
-"""Geometric transforms: one draw for all frames and all maps, and the maps' values follow the camera."""
+"""Geometric transforms: one draw for all frames and maps; the values of the maps follow the camera."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Size = tuple[int, int]
 
 
 def resize_image(image: np.ndarray, size: Size) -> np.ndarray:
-    """(H, W, 3) to `size` (height, width): area average when it shrinks, bilinear when it grows."""
+    """Resize (H, W, 3) to `size` (height, width): area average if it shrinks, bilinear otherwise."""
     if image.shape[:2] == size:
         return image
     shrinks = size[0] < image.shape[0] and size[1] < image.shape[1]
@@ -24,20 +24,20 @@ def resize_image(image: np.ndarray, size: Size) -> np.ndarray:
 
 
 def resize_map(array: np.ndarray, size: Size) -> np.ndarray:
-    """A label map to `size` by nearest neighbour (pixel centres), values untouched."""
+    """Resize a map by nearest neighbour (pixel centres), with its values unchanged."""
     rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, array.shape, strict=False))
     return array[rows][:, columns]
 
 
 def warp_image(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """The image moved by `matrix` (3, 3: old to new pixel, centres at integers), bilinear, mirrored at the border."""
+    """Move an image by `matrix` (3, 3: old to new pixel, centres at integers), bilinear, mirrored at the border."""
     size = image.shape[1::-1]
     return cv2.warpPerspective(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def warp_map(array: np.ndarray, matrix: np.ndarray, fill: float) -> np.ndarray:
-    """A label map moved by `matrix`, nearest neighbour; what was outside is `fill`."""
-    # float32 holds every label exactly and is the one type that OpenCV warps for all our maps.
+    """Move a map by `matrix`, nearest neighbour; the outside becomes `fill`."""
+    # float32 holds every label exactly, and OpenCV warps it with one or three channels.
     moved = cv2.warpPerspective(
         array.astype(np.float32),
         matrix,
@@ -50,7 +50,7 @@ def warp_map(array: np.ndarray, matrix: np.ndarray, fill: float) -> np.ndarray:
 
 
 class GeometricTransform(BaseTransform):
-    """Base of the transforms that move pixels: applies functions to all frames and maps of `results`."""
+    """Base of the transforms that move pixels."""
 
     def apply(
         self,
@@ -65,11 +65,11 @@ class GeometricTransform(BaseTransform):
             results: of the pipeline.
             on_image: image -> image.
             on_map: (map, fill) -> map.
-            change: what became of the camera; None leaves the values alone.
+            change: of the camera; None leaves the values alone.
 
         Raises:
             ValueError: the maps no longer fit the images, after `Resize(maps=False)`; or the item has a `flow`, which
-                stays that of the original image, and this is no plain resize.
+                stays that of the original image, and this is not a plain resize.
         """
         size = results['imgs'][0].shape[:2]
         if results.get('flow') is not None and not isinstance(self, Resize):
@@ -91,11 +91,11 @@ class GeometricTransform(BaseTransform):
 
 @TRANSFORMS.register_module()
 class Resize(GeometricTransform):
-    """Resize to a fixed size; no value of any map changes.
+    """A fixed size; the values of maps do not change.
 
     Args:
         size: (height, width).
-        maps: also resize the maps; without (in test pipelines), predictions are scored at the labels' own size.
+        maps: also resize the maps. Test pipelines do not, and score predictions at the labels' size.
     """
 
     def __init__(self, size: Size, *, maps: bool = True) -> None:
@@ -103,7 +103,6 @@ class Resize(GeometricTransform):
         self.maps = maps
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """See the class."""
         return self.apply(
             results,
             lambda image: resize_image(image, self.size),
@@ -127,7 +126,6 @@ class RandomZoom(GeometricTransform):
         self.zooms = tuple(zooms)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """See the class."""
         rng = results['rng']
         zoom = self.zooms[int(rng.integers(len(self.zooms)))]
         size = results['imgs'][0].shape[:2]
@@ -142,7 +140,7 @@ class RandomZoom(GeometricTransform):
 
 @TRANSFORMS.register_module()
 class RandomCrop(GeometricTransform):
-    """A random crop of a fixed size; no value of any map changes.
+    """A random crop of a fixed size; the values of maps do not change.
 
     Args:
         size: (height, width), at most the image's.
@@ -152,24 +150,18 @@ class RandomCrop(GeometricTransform):
         self.size = (size[0], size[1])
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """See the class."""
         window = crop_window(results['rng'], results['imgs'][0].shape[:2], self.size)
         return self.apply(results, lambda image: image[window], lambda array, fill: array[window])
 
 
 @TRANSFORMS.register_module()
 class RandomFlip(GeometricTransform):
-    """A horizontal mirror image; normals point the other way in x.
-
-    Args:
-        prob: probability.
-    """
+    """A horizontal mirror image, with probability `prob`; normals change their sign in x."""
 
     def __init__(self, prob: float = 0.5) -> None:
         self.prob = prob
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """See the class."""
         if results['rng'].random() >= self.prob:
             return results
         change = CameraChange(linear=np.diag([-1.0, 1.0, 1.0]).astype(np.float32))
@@ -178,7 +170,7 @@ class RandomFlip(GeometricTransform):
 
 @TRANSFORMS.register_module()
 class RandomRotate(GeometricTransform):
-    """A roll of the camera about its optical axis; normals turn, corners lose their labels.
+    """A roll of the camera about its optical axis, with probability `prob`; normals turn, corners lose their labels.
 
     Args:
         max_angle: the angle is uniform in [-max_angle, max_angle] degrees, counter-clockwise as displayed.
@@ -190,7 +182,6 @@ class RandomRotate(GeometricTransform):
         self.prob = prob
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """See the class."""
         rng = results['rng']
         if rng.random() >= self.prob:
             return results
@@ -210,7 +201,7 @@ class RandomRotate(GeometricTransform):
 
 @TRANSFORMS.register_module()
 class RandomScale(GeometricTransform):
-    """Enlarges or shrinks the image about its middle and keeps its size: the scene comes nearer or moves away.
+    """A zoom about the middle of the image, whose size stays: the scene comes nearer or moves away.
 
     Depth is divided by the factor and disparity multiplied, as by `RandomZoom`. The margin of a shrunk image is
     mirrored and has no labels.
@@ -225,7 +216,6 @@ class RandomScale(GeometricTransform):
         self.scales = tuple(scales)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """See the class."""
         scale = results['rng'].uniform(*self.scales)
         height, width = results['imgs'][0].shape[:2]
         matrix = np.diag([scale, scale, 1.0])
@@ -239,11 +229,7 @@ class RandomScale(GeometricTransform):
 
 
 def crop_window(rng: np.random.Generator, size: Size, crop: Size) -> tuple[slice, slice]:
-    """A random window of `crop` inside `size`.
-
-    Raises:
-        ValueError: the crop is larger than the image.
-    """
+    """Return a random window of `crop` inside `size`; refuse a crop larger than the image."""
     if crop[0] > size[0] or crop[1] > size[1]:
         raise ValueError(f'crop {crop} (height, width) is larger than the image {size}; resize first')
     top, left = (int(rng.integers(s - c + 1)) for s, c in zip(size, crop, strict=True))

@@ -1,4 +1,4 @@
-"""Loading the images and maps of an item through its data set's readers."""
+"""The transforms that load the images and maps of an item through its data set's readers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,10 @@ from mmmtl.tasks import Task
 
 @TRANSFORMS.register_module()
 class LoadFrames(BaseTransform):
-    """Reads the images of an item: `imgs`, one (H, W, 3) uint8 BGR array for each of its `frames`.
-
-    Raises:
-        ValueError: a file is no readable image, or the frames of a clip have different sizes.
-        FileNotFoundError: a file is not there.
-    """
+    """The images of an item: `imgs`, one (H, W, 3) uint8 BGR array for each of its `frames`, all of one size."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """See the class."""
-        # Empty slots of a clip repeat the current frame, which is read once.
+        # Empty slots of a clip repeat the current frame; read it once.
         images = {ref: results['read_image'](ref) for ref in dict.fromkeys(results['frames'])}
         results['imgs'] = [images[ref] for ref in results['frames']]
         results['img_path'] = str(results['frames'][-1])
@@ -39,14 +33,9 @@ class LoadFrames(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadMaps(BaseTransform):
-    """Reads the label maps of an item: `gt_maps`, one array for each task that is labelled there.
-
-    Raises:
-        ValueError: a map is no map of its task, or has not the size of its image.
-    """
+    """The label maps of an item: `gt_maps`, one array of the image's size for each labelled task."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """See the class."""
         results['map_paths'] = {}
         for name, task in results['tasks'].items():
             if (ref := results['maps'].get(task.source)) is None:
@@ -64,17 +53,13 @@ class LoadMaps(BaseTransform):
 
 
 def check_kind(array: np.ndarray, task: Task, where: str) -> None:
-    """Refuse a map whose channels or type of numbers cannot be the task's.
-
-    Raises:
-        ValueError: `where` (a file name) and the fix stand in the message.
-    """
+    """Refuse a map whose channels or number type cannot be the task's; name the file and the fix."""
     channels = 1 if array.ndim == 2 else array.shape[2]
     if channels != task.map_channels:
         raise ValueError(
             f'{where}: {channels} channels, but a map of task {task.name!r} ({type(task).__name__}) has '
-            f'{task.map_channels}; write it as the data set documents (class numbers in one channel, no colours and no '
-            'palette), or name the right folder in `source` of the task'
+            f'{task.map_channels}; write it as the data set documents (class numbers in one channel, without colours '
+            'or palette), or name the right folder in `source` of the task'
         )
     if not task.dtype.is_floating_point and np.issubdtype(array.dtype, np.floating):
         raise ValueError(

@@ -16,10 +16,10 @@ class ColorJitter(BaseTransform):
     """Random brightness, contrast, saturation and hue, the same for all frames of a clip.
 
     Args:
-        brightness: factor uniform in [1 - brightness, 1 + brightness].
-        contrast: factor on the difference to the mean of the current frame, likewise.
-        saturation: factor on the difference to grey (the mean of the three colours), likewise.
-        hue: turn of the colours about the axis of greys, uniform in [-hue, hue] degrees; 120 takes red to green.
+        brightness: the factor is uniform in [1 - brightness, 1 + brightness].
+        contrast: the same for the factor on the difference to the mean of the current frame.
+        saturation: the same for the factor on the difference to grey (the mean of the three colours).
+        hue: the colours turn about the axis of greys, uniformly in [-hue, hue] degrees; 120 turns red into green.
     """
 
     def __init__(
@@ -29,7 +29,6 @@ class ColorJitter(BaseTransform):
         self.hue = hue
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """See the class."""
         rng = results['rng']
         brightness, contrast, saturation = rng.uniform(1 - self.limits, 1 + self.limits)
         hue = rng.uniform(-self.hue, self.hue)
@@ -41,13 +40,13 @@ class ColorJitter(BaseTransform):
 
 
 def colour_matrix(saturation: float, hue: float) -> np.ndarray:
-    """(3, 3), BGR to BGR: turns the hue by `hue` degrees and multiplies the distance to grey by `saturation`."""
+    """Return the matrix, (3, 3), that turns the hue of BGR by `hue` degrees and scales the distance to grey."""
     # In BGR, red to green is the negative turn about the diagonal.
     turn = cv2.Rodrigues(np.full(3, -np.deg2rad(hue) / np.sqrt(3)))[0]
     return saturation * turn + (1 - saturation) / 3
 
 
 def recolour(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """uint8 colours through an affine map (3, 4), rounded and clipped to 0..255."""
+    """Map uint8 colours by an affine map (3, 4), rounded and clipped to 0..255."""
     mapped = image.astype(np.float32) @ affine[:, :3].T.astype(np.float32) + affine[:, 3].astype(np.float32)
     return mapped.clip(0, 255).round().astype(np.uint8)
