@@ -1,4 +1,4 @@
-"""What the benchmarks share: arguments, the machine's own rates, and files of results."""
+"""Shared parts of the benchmarks: arguments, the machine's own rates, and files of results."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ import torch
 from mmmtl.cli import add_timing_arguments
 from mmmtl.profiling.measure import Step, describe_machine
 
-TURN = 0.02  # seconds for which a step is repeated on a CPU
+TURN = 0.02  # seconds to repeat a step on a CPU
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add where to run, how to measure time, and where to write the results."""
+    """Add arguments for the device, the clock and the file of results."""
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=('cpu', 'cuda'))
     add_timing_arguments(parser)
     parser.add_argument('--json', type=Path, help='also write the results there')
 
 
 def write_results(args: argparse.Namespace, **results: Any) -> None:
-    """Write results with their date and machine to `--json`, where that is given."""
+    """Write results with their date and machine to `--json`, if it is given."""
     if args.json is None:
         return
     head = {
@@ -40,7 +40,7 @@ def write_results(args: argparse.Namespace, **results: Any) -> None:
 
 
 class Machine:
-    """Times steps on a device, and how fast it copies and multiplies matrices: the best of all calibrations."""
+    """A device that times steps; its rates of copying and of multiplying matrices are the best of all calibrations."""
 
     def __init__(self, device: str, clock: Callable[[], float]):
         self.device, self.clock = device, clock
@@ -57,10 +57,10 @@ class Machine:
                 result = step()
                 taken += self.clock() - start
                 repeats += 1
-                del result  # freeing is not timed, for anybody
+                del result  # freeing memory is not timed
             return taken / repeats
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        repeats = 10  # the clock of the events is too coarse for one
+        repeats = 10  # the events are too coarse for one step
         torch.cuda.synchronize()
         begin.record()
         for _ in range(repeats):
@@ -70,7 +70,7 @@ class Machine:
         return begin.elapsed_time(end) * 1e-3 / repeats
 
     def calibrate(self, dtype: torch.dtype) -> None:
-        """Measure both rates once more."""
+        """Measure both rates again."""
         moved = 2 * self._source.numel() * self._source.element_size()
         self.bandwidth = max(self.bandwidth, moved / self.seconds(lambda: self._target.copy_(self._source)))
         side = 8192 if self.device == 'cuda' else 768

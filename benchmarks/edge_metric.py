@@ -1,4 +1,4 @@
-"""Time of the edge metric for one image: curved regions, a prediction that is shifted, blurred, faded and noisy."""
+"""Time the edge metric for one image: curved regions, and a prediction that is shifted, blurred, faded and noisy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmmtl.tasks import EdgeDetection
 
 
 def scene(regions: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """(prediction, label), each (1, H, W): the borders of this many regions."""
+    """Return (prediction, label), each (1, H, W), of the borders of this many regions."""
     generator = np.random.default_rng(0)
     height, width = size
     noise = [generator.standard_normal(size).astype(np.float32) for _ in range(4)]
@@ -34,7 +34,7 @@ def scene(regions: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 
 def main() -> None:
-    """Prints a row for each scene, distance and number of thresholds: processor time, the median of five."""
+    """Print a row for each scene, distance and number of thresholds: processor time, the median of five."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--size', type=int, nargs=2, default=(425, 560), metavar=('HEIGHT', 'WIDTH'))
     args = parser.parse_args()

@@ -2,11 +2,11 @@
 
     python benchmarks/local_attention.py --threads 2 --json benchmarks/results/local_attention_cpu.json
 
-Each is first checked against float64. Then all take turns, round after round, so that a busy machine disturbs all
-alike (a step that is short is repeated in its turn). Reported are the medians, forward and forward + backward, the peak
-of extra memory, the speed-up over the fastest form with unfold, and the ratio to the floor: the time that the
-unavoidable bytes take at the copy bandwidth of this run or, on a CPU, the arithmetic at its GEMM rate, whichever is
-longer. On a GPU small maps are replayed from a CUDA graph where possible.
+Each is first checked against float64. Then all take turns, so that a busy machine disturbs all alike (short steps are
+repeated in a turn). The report has the medians of forward and forward + backward, the peak of extra memory, the
+speed-up over the fastest form with unfold, and the ratio to the floor: the time of the unavoidable bytes at the copy
+bandwidth of this run or, on a CPU, of the arithmetic at its GEMM rate, whichever is longer. On a GPU small maps are
+replayed from a CUDA graph where possible.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from mmmtl.cli import start_clock
 from mmmtl.profiling.measure import Step, peak_memory
 
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 6e-2}
-SLOW = 0.5  # seconds; what takes longer runs in the first rounds alone
+SLOW = 0.5  # seconds; longer steps run only in the first rounds
 SLOW_ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class Case:
-    """N images, C channels of query and key, V channels of value, L side of the window, H W the map."""
+    """The size of a problem: N images, C channels of query and key, V of value, L side of the window, H W map."""
 
     height: int
     width: int
@@ -53,7 +53,7 @@ class Case:
         return 2 * self.window**2 * (self.channels + self.depth) * pixels
 
     def bytes(self, backward: bool) -> int:
-        """What must be read and written at least: the backward reads q, k, v, g and writes three gradients."""
+        """Return the minimal traffic: the backward reads q, k, v, g and writes three gradients."""
         values = 6 * self.channels + 5 * self.depth if backward else 2 * self.channels + 2 * self.depth
         return values * self.images * self.height * self.width * self.dtype.itemsize
 
@@ -66,7 +66,7 @@ class Case:
             shape = (self.images, channels, height or self.height, width or self.width)
             x = torch.randn(shape, generator=generator)
             if channels == self.channels and len(result) < 2:
-                x = x * channels**-0.25  # logits of deviation 1: a softmax that is neither flat nor a maximum
+                x = x * channels**-0.25  # logits of deviation 1, for a softmax that is neither flat nor one-hot
             result.append(x.to(self.device, self.dtype).contiguous(memory_format=memory_format))
         return result
 
@@ -93,7 +93,7 @@ def check(case: Case, contender: Contender) -> float:
 
 
 def steps(case: Case, attention: Attention, differentiable: bool) -> dict[str, Any]:
-    """Return what is measured: the forward of inference, and a forward with its backward."""
+    """Return the measured steps: the forward of inference, and a forward with its backward."""
     *inputs, grad = case.tensors()
     leaves = [x.detach().requires_grad_() for x in inputs]
 
@@ -109,7 +109,7 @@ def steps(case: Case, attention: Attention, differentiable: bool) -> dict[str, A
 
 
 def prepare(case: Case, contender: Contender, row: dict[str, Any]) -> dict[str, Any]:
-    """Check, warm up and weigh a contender; return its steps."""
+    """Check a contender, warm it up, measure its memory, and return its steps."""
     row['error'] = check(case, contender)
     if row['error'] > TOLERANCE[case.dtype]:
         raise Unavailable(f'wrong by {row["error"]:.1e} of the largest number')
@@ -124,7 +124,7 @@ def prepare(case: Case, contender: Contender, row: dict[str, Any]) -> dict[str, 
 
 
 def replayed(step: Step) -> tuple[Step, bool]:
-    """Return the step as a replay of its CUDA graph, or as it is if it cannot be captured; and which."""
+    """Return a step as a replay of its CUDA graph, or unchanged if it cannot be captured; and which of both."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     try:
@@ -201,18 +201,18 @@ def show(table: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Read the command line, measure, print, write."""
+    """Read the command line, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_run_arguments(parser)
     parser.add_argument('--sizes', nargs='+', default=['32x64', '128x256'], metavar='HxW')
-    parser.add_argument('--dtypes', nargs='+', help='float32 on a CPU, bfloat16 and float32 on a GPU if left out')
+    parser.add_argument('--dtypes', nargs='+', help='(default: float32 on a CPU, bfloat16 and float32 on a GPU)')
     parser.add_argument('--layout', default='channels_last', choices=('channels_last', 'contiguous'))
     parser.add_argument('--images', type=int, default=1)
     parser.add_argument('--channels', type=int, default=256, help='of query, key and value')
     parser.add_argument('--window', type=int, default=5)
     parser.add_argument('--rounds', type=int, default=15)
-    parser.add_argument('--quick', action='store_true', help='the smallest size alone, in 3 rounds')
-    parser.add_argument('--only', default='', help='parts of the names of those to measure, separated by commas')
+    parser.add_argument('--quick', action='store_true', help='only the first size, in 3 rounds')
+    parser.add_argument('--only', default='', help='parts of the names to measure, separated by commas')
     args = parser.parse_args()
     machine = Machine(args.device, start_clock(args))
     tables = []

@@ -1,4 +1,4 @@
-"""Other ways to compute local attention, to measure ours against: all with masked borders unless said otherwise."""
+"""Rivals of our local attention; all mask the borders unless a comment says otherwise."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 
 from mmmtl.ops import available_backends, local_attention
 
-# N images, C channels of query and key, V channels of value, L side of the window, H W the map, T side of a tile.
+# Shape letters: N images, C channels of query and key, V of value, L side of the window, H W of the map, T of a tile.
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Unavailable(Exception):
-    """This contender cannot run here, and why."""
+    """The reason why a contender cannot run here."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Contender:
     make: Callable[[int, Tensor], Attention]
     kind: str  # 'ours', 'unfold', 'eager', 'compiled' or 'library'
     differentiable: bool = True
-    shifted_border: bool = False  # windows are moved into the image: only the interior can be compared
+    shifted_border: bool = False  # windows shift into the image: only the interior can be compared
 
 
 def contenders(device: str) -> list[Contender]:
@@ -107,15 +107,15 @@ def _shift(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
 
 
 def _compiled_shift(window: int, query: Tensor) -> Attention:
-    torch.compiler.reset()  # past its limit of recompilations, a function silently runs eagerly
+    torch.compiler.reset()  # after too many recompilations, a function silently runs eagerly
     return torch.compile(lambda q, k, v: _shift(q, k, v, window), dynamic=False)
 
 
 def _halo(query: Tensor, key: Tensor, value: Tensor, window: int, tile: int = 8) -> Tensor:
-    """Dense attention of each tile to the tile and its halo, the rest masked."""
+    """Attend densely from each tile to the tile and its halo, and mask the rest."""
     radius, (images, depth, height, width) = window // 2, value.shape
     if height % tile or width % tile:
-        raise Unavailable(f'{height} x {width} is no multiple of {tile}')
+        raise Unavailable(f'{height} x {width} is not a multiple of {tile}')
     rows, columns, side = height // tile, width // tile, tile + 2 * radius
 
     def halos(x: Tensor) -> Tensor:  # (N * tiles, side * side, channels)
@@ -147,12 +147,12 @@ def _natten(window: int, query: Tensor) -> Attention:
 
 
 def _flex(window: int, query: Tensor, tile: tuple[int, int] = (8, 16)) -> Attention:
-    """Pixels are ordered by tiles, so that a block of 128 keys is a patch of the map and not half a row."""
+    """Order pixels by tiles, so that a block of 128 keys is a patch of the map and not half a row."""
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
     images, _, height, width = query.shape
     if query.device.type == 'cpu' and height * width > 1 << 13:
-        raise Unavailable('its mask takes H*W x H*W on the CPU')
+        raise Unavailable('its mask has H*W x H*W entries on the CPU')
     order = torch.arange(height * width, device=query.device).view(1, 1, height, width)
     order = _by_tiles(order, tile).flatten()  # raster index of each token
     rows, columns = order // width, order % width
@@ -176,8 +176,8 @@ def _flex(window: int, query: Tensor, tile: tuple[int, int] = (8, 16)) -> Attent
 
 
 def _by_tiles(x: Tensor, tile: tuple[int, int]) -> Tensor:
-    """(N, C, H, W) to (N, C, H / tile, W / tile, tile, tile)."""
+    """Turn (N, C, H, W) into (N, C, H / tile, W / tile, tile, tile)."""
     height, width = x.shape[2:]
     if height % tile[0] or width % tile[1]:
-        raise Unavailable(f'{height} x {width} is no multiple of {tile[0]} x {tile[1]}')
+        raise Unavailable(f'{height} x {width} is not a multiple of {tile[0]} x {tile[1]}')
     return x.unflatten(3, (-1, tile[1])).unflatten(2, (-1, tile[0])).transpose(3, 4)

@@ -2,12 +2,12 @@
 
     python benchmarks/sca.py --threads 1 --clock cpu --json benchmarks/results/sca_cpu.json
 
-Both readings (configs/sca), with two and three tasks, at three scopes. `sca` is what the paper adds: neck and decoder
-on given maps of the backbone. `model` is the whole network. Their step is forward, the mean square of every prediction
-as loss, backward and Adam. `training` is the whole network with the losses of its tasks, which are the same for all.
+Both readings (configs/sca) are measured with two and three tasks, at three scopes. `sca` is the part that the paper
+adds: neck and decoder on given maps of the backbone. `model` is the whole network. Their step is forward, the mean
+square of every prediction as loss, backward and Adam. `training` is the whole network with the losses of its tasks.
 
-The plain one (sca_plain.py) has our weights and is first compared in float64, predictions and gradients. Then all take
-turns, so that a busy machine disturbs all alike. Drop path, which is random, is off for all.
+The plain model (sca_plain.py) has our weights; its predictions and gradients are first compared with ours in float64.
+Then all take turns, so that a busy machine disturbs all alike. Drop path, which is random, is off.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PLAIN = 'plain'
 
 @dataclass(frozen=True)
 class Case:
-    """A reading of SCA-MTL with a number of tasks, N pictures of H x W, and where."""
+    """A reading of SCA-MTL with a number of tasks, N images of H x W, and a device."""
 
     reading: str
     tasks: int
@@ -65,7 +65,7 @@ Models = dict[str, nn.Module]
 
 
 def contenders(case: Case) -> tuple[Models, str]:
-    """The plain model and ours in both orders of the aggregation, with the same weights; and which is configured."""
+    """Return the plain model and ours in both orders of aggregation, with equal weights; and the configured order."""
     cfg = Config.fromfile(ROOT / CONFIG.format(READINGS[case.reading]))
     cfg.model.neck.drop_path = 0.0
     cfg.use_tasks = ['semseg', 'depth', 'normals'][: case.tasks]
@@ -89,7 +89,7 @@ def _name(upsample_first: bool) -> str:
 
 
 def disagreement(plain: nn.Module, ours: nn.Module, images: Tensor) -> float:
-    """The largest difference of predictions and gradients in float64, relative to the largest number of each tensor."""
+    """Return the largest difference of predictions and gradients in float64, relative to the largest of each tensor."""
     found = []
     for model in (plain, ours):
         exact = copy.deepcopy(model).double()
@@ -101,8 +101,8 @@ def disagreement(plain: nn.Module, ours: nn.Module, images: Tensor) -> float:
     errors = []
     for wanted, got in zip(found[0][:2], found[1][:2], strict=True):
         if wanted.keys() != got.keys():
-            raise ValueError(f'names that only one has: {sorted(wanted.keys() ^ got.keys())}')
-        # What is zero but for rounding, such as the gradient of a bias before a norm, has no digits to compare.
+            raise ValueError(f'names that only one model has: {sorted(wanted.keys() ^ got.keys())}')
+        # Values that are zero up to rounding, like the gradient of a bias before a norm, cannot be compared.
         errors += [(got[n] - w).abs().max() / (w.abs().max() + 1e-6 * found[0][2]) for n, w in wanted.items()]
     return float(max(errors).detach())
 
@@ -113,7 +113,7 @@ def mean_square(output: HeadOutput) -> Tensor:
 
 
 def step(case: Case, scope: str, model: nn.Module, ours: MultiTaskSegmentor) -> Step:
-    """A training step: forward, loss, backward, Adam."""
+    """Return a training step: forward, loss, backward, Adam."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(case.images, 3, case.height, case.width, generator=generator).to(case.device)
     if scope == 'sca':
@@ -122,7 +122,7 @@ def step(case: Case, scope: str, model: nn.Module, ours: MultiTaskSegmentor) -> 
         parts = (model.neck, model.decode_head)
 
         def predict() -> HeadOutput:
-            # A backbone that learns needs the gradient of its maps.
+            # The backbone would need the gradient of its maps.
             return model.decode_head(model.neck([x.detach().requires_grad_() for x in maps]))
     else:
         parts = (model,)
@@ -159,7 +159,7 @@ def measure(case: Case, scopes: Sequence[str], machine: Machine, rounds: int) ->
     errors = {name: disagreement(models[PLAIN], model, images) for name, model in models.items() if name != PLAIN}
     wrong = {name: error for name, error in errors.items() if not error < TOLERANCE}
     if wrong:
-        raise SystemExit(f'{case}: not the same equations as the plain model: {wrong}')
+        raise SystemExit(f'{case}: differs from the plain model: {wrong}')
     tables = []
     for scope in scopes:
         steps = {name: step(case, scope, model, models[configured]) for name, model in models.items()}
@@ -185,7 +185,7 @@ def measure(case: Case, scopes: Sequence[str], machine: Machine, rounds: int) ->
 
 
 def interquartile(values: Sequence[float]) -> float:
-    """The range that holds the middle half."""
+    """Return the range that holds the middle half."""
     if len(values) < 2:
         return 0.0
     low, _, high = statistics.quantiles(values, n=4, method='inclusive')
@@ -193,7 +193,7 @@ def interquartile(values: Sequence[float]) -> float:
 
 
 def show(table: dict[str, Any]) -> None:
-    """Print a table; * marks what the config says."""
+    """Print a table; * marks the order in the config."""
     print(f'\n{table["scope"]}: {table["case"]}, {table["rounds"]} rounds')
     head = ('median s', 'IQR s', 'images/s', 'faster', 'peak MB', 'of plain', 'error')
     print(f'{"":30}' + ''.join(f'{x:>10}' for x in head))
@@ -204,11 +204,11 @@ def show(table: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Read the command line, measure, print, write."""
+    """Read the command line, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_run_arguments(parser)
     parser.add_argument('--size', default='480x640', metavar='HxW')
-    parser.add_argument('--batch', type=int, default=1, help='pictures in a step')
+    parser.add_argument('--batch', type=int, default=1, help='images in a step')
     parser.add_argument('--tasks', type=int, nargs='+', default=[2, 3], choices=(2, 3))
     parser.add_argument('--readings', nargs='+', default=list(READINGS), choices=READINGS)
     parser.add_argument('--scopes', nargs='+', default=list(SCOPES), choices=SCOPES)

@@ -1,8 +1,8 @@
-"""SCA-MTL written down plainly, in the order of its equations, to measure ours against.
+"""SCA-MTL in plain form, in the order of its equations, as a rival of ours.
 
-One loop turn for each ordered pair of tasks and for each pair of scales of a task; query, key and value are computed
-anew in each; maps are upsampled before they are concatenated and convolved. This is how the released code computes.
-Parameters have the names and shapes that `load` finds for ours.
+There is one loop turn for each ordered pair of tasks and for each pair of scales of a task; each turn computes query,
+key and value anew; maps are upsampled before they are concatenated and convolved. The released code computes like this.
+Parameters have the names and shapes of ours, for `load`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mmmtl.registry import MODELS
 
 
 class ConvNorm(nn.Module):
-    """Convolution without bias, batch norm and perhaps ReLU."""
+    """A convolution without bias, batch norm and an optional ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, size: int = 1, *, act: bool = True) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class ConvNorm(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions and a shortcut, with a 1x1 convolution where the widths differ."""
+    """Two 3x3 convolutions and a shortcut, with a 1x1 convolution if the widths differ."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """Equations 1 and 2: the target at its places, of one source, in linear form; (N, C, H, W) of the target's size."""
+    """Linear attention from a target to one source, equations 1 and 2; (N, C, H, W) like the target."""
 
     def __init__(self, channels: int, convs: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Attention(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Attention in windows, shifted or not; padding is zeros that take part, or is masked."""
+    """Attention in windows, shifted or not; padding is masked, or takes part as zeros."""
 
     def __init__(self, channels: int, *, heads: int, shift: int, mask_padding: bool, window: int = 7) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class WindowAttention(nn.Module):
         self.register_buffer('index', rows * (2 * window - 1) + columns, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) of (N, H, W, C)."""
+        """Attend in windows, (N, H, W, C) to (N, H, W, C)."""
         w, (height, width) = self.window, x.shape[1:3]
         x = F.pad(x, (0, 0, 0, -width % w, 0, -height % w))
         shifts = [self.shift if side > w else 0 for side in x.shape[1:3]]
@@ -104,7 +104,7 @@ class WindowAttention(nn.Module):
         return x.view(n, height // w, w, width // w, w, channels).transpose(2, 3).reshape(-1, w * w, channels)
 
     def mask(self, x: Tensor, size: Sequence[int], shifts: Sequence[int]) -> Tensor:
-        """-100 between places that a shift or, where it is masked, padding brought together."""
+        """Return -100 between places that a shift, or padding if it is masked, brought together."""
         number = x.new_zeros(x.shape[1:3])
         for axis, shift in enumerate(shifts):
             number.narrow(axis, x.shape[1 + axis] - shift, shift).add_(1 + axis)
@@ -143,7 +143,7 @@ class Swin(nn.Module):
 
 
 class Neck(nn.Module):
-    """Each map, and attention of it before it."""
+    """The maps, each with its self-attention in front."""
 
     def __init__(self, channels: Sequence[int], **kwargs: int | bool) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class Neck(nn.Module):
 
 
 class CTAM(nn.Module):
-    """Equation 3: one turn for each ordered pair of tasks."""
+    """Equation 3, one turn for each ordered pair of tasks."""
 
     def __init__(self, tasks: Sequence[str], channels: int, *, released: bool) -> None:
         super().__init__()
@@ -210,7 +210,7 @@ class FPMA(nn.Module):
 
 
 class CSAM(nn.Module):
-    """Equation 4: one turn for each pair of scales."""
+    """Equation 4, one turn for each pair of scales."""
 
     def __init__(self, channels: Sequence[int], *, released: bool) -> None:
         super().__init__()
@@ -236,7 +236,7 @@ class CSAM(nn.Module):
 
 
 class Head(nn.Module):
-    """Residual blocks of a task at a scale, what comes from the coarser scale, and the preliminary prediction."""
+    """The residual blocks of a task at a scale, its input from the coarser scale, and the preliminary prediction."""
 
     def __init__(self, channels: int, out_channels: int, coarse: int, *, released: bool) -> None:
         super().__init__()
@@ -256,7 +256,7 @@ class Head(nn.Module):
 
 
 class Aggregation(nn.Module):
-    """Equation 5: upsample, concatenate, convolve."""
+    """Equation 5, in the order upsample, concatenate, convolve."""
 
     def __init__(self, channels: int, out_channels: int, *, released: bool) -> None:
         super().__init__()
@@ -273,7 +273,7 @@ class Aggregation(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Section 2: scale by scale from coarse to fine, then task by task."""
+    """Section 2, scale by scale from coarse to fine, then task by task."""
 
     def __init__(self, tasks: Mapping[str, int], widths: Sequence[int], *, released: bool) -> None:
         super().__init__()
@@ -308,10 +308,10 @@ class Decoder(nn.Module):
 
 
 class PlainSCA(nn.Module):
-    """Backbone, self-attention beside it, decoder: predictions of pictures (N, 3, H, W).
+    """Backbone, self-attention beside it, and decoder; predictions of images (N, 3, H, W).
 
     Args:
-        model: config of ours, from which the backbone is taken.
+        model: our config, which gives the backbone.
         tasks: channels of each task's prediction; concatenated sorted by name.
     """
 
@@ -327,5 +327,5 @@ class PlainSCA(nn.Module):
         return self.decode_head(self.neck(self.backbone(images)))
 
     def load(self, ours: MultiTaskSegmentor) -> None:
-        """Take the weights of ours."""
+        """Copy our weights."""
         self.load_state_dict({k: v for k, v in ours.state_dict().items() if not k.endswith('.order.positions')})

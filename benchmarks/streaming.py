@@ -1,11 +1,11 @@
-"""Measure MILA's frames against networks that run on every frame, in one run; and their counted costs.
+"""Compare MILA with networks that run on every frame, in one run: measured times and counted costs.
 
     python benchmarks/streaming.py --threads 1 --clock cpu --json benchmarks/results/streaming_cpu.json
 
 All have random weights (speed does not depend on them), the same optimisation and the same input, and take turns, so
-that a busy machine disturbs all alike. Timed is the way from normalised pixels to decoded maps; medians count. A saving
-is 1 - MILA's average frame / the rival's frame, in time and in counted MACs: their ratio says what of a counted saving
-arrives. "Slow only" is MILA's slow network with the same decoder on every frame (the multi-task baseline).
+that a busy machine disturbs all alike. Times are medians of the way from normalised pixels to decoded maps. A saving is
+1 - MILA's average frame / the rival's frame, in time and in counted MACs; their ratio tells how much of a counted
+saving is real. "Slow only" is MILA's slow network with the same decoder on every frame (the multi-task baseline).
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ KEY_GOAL = 1.1  # times the counted ratio of a key frame to slow only
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_run_arguments(parser)
-    parser.add_argument('--optimize', default='compile', choices=('none', 'fuse', 'compile'), help='of all alike')
-    parser.add_argument('--dtype', choices=('bfloat16', 'float16'), help='float32 if left out')
-    add_shape_argument(parser, '--shape', 'height and width of the pictures (default: 256 512, of the configs)')
+    parser.add_argument('--optimize', default='compile', choices=('none', 'fuse', 'compile'), help='for all models')
+    parser.add_argument('--dtype', choices=('bfloat16', 'float16'), help='(default: float32)')
+    add_shape_argument(parser, '--shape', 'height and width of the images (default: 256 512, of the configs)')
     parser.add_argument('--rounds', type=int, default=9)
-    parser.add_argument('--warmup', type=int, default=2, help='rounds before, which do not count')
+    parser.add_argument('--warmup', type=int, default=2, help='rounds before those that count')
     args = parser.parse_args()
     if args.dtype and args.optimize == 'none':
         parser.error('--dtype needs --optimize fuse or compile')
@@ -66,7 +66,7 @@ def main() -> None:
         plain = MultiTaskInferencer(CONFIGS / config, device='cpu')
         size = args.shape or plain.size
         if size is None:
-            raise SystemExit(f'{config}: its test pipeline has no Resize that says the size')
+            raise SystemExit(f'{config}: its test pipeline has no Resize that sets the size')
         cost = count_cost(plain.model.to('meta'), size)
         costs[name] = {kind: macs / 1e9 for kind, macs in cost.total().macs.items()}
         interval = cost.interval or interval
@@ -90,7 +90,7 @@ def main() -> None:
 def compare(
     found: dict[tuple[str, str], Latency], costs: dict[str, dict[str, float]], interval: int
 ) -> dict[str, dict[str, Any]]:
-    """Milliseconds and GMAC of each contender, and what MILA saves."""
+    """Return milliseconds and GMAC of each contender, and the savings of MILA."""
     rows: dict[str, dict[str, Any]] = {}
     for name, macs in costs.items():
         times = {kind: one for (owner, kind), one in found.items() if owner == name}
@@ -113,7 +113,7 @@ def compare(
 
 
 def show(rows: dict[str, dict[str, Any]], interval: int) -> None:
-    """Print the table, and what is asked of MILA's key frames."""
+    """Print the table, and whether MILA's key frames reach their goal."""
     columns = ['ms', 'GMAC', 'ms per GMAC', 'peak MB', "MILA's saving of ms", 'of GMAC', f'ratio, goal {SAVING_GOAL}']
     table = PrettyTable(['frame', *columns])
     table.align = 'r'

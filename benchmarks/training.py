@@ -1,15 +1,15 @@
-"""Train the methods of a table by one recipe, test them, and keep the figures.
+"""Train the methods of a table with one recipe, test them, and keep the figures.
 
     python benchmarks/training.py image-3 --iterations 100 --batch 2
     python benchmarks/training.py image-3 --iterations 4000 --batch 16 --seeds 0 1 2 --bf16
     python benchmarks/training.py image-3 --print
 
-Each row goes through tools/train.py, tools/test.py and tools/analysis_tools/get_flops.py, as a user would. A figure is
-added to the JSON file as soon as it is there; a row that stands there already, of the same recipe and seed, is not
-trained again, so that runs add up and an interrupted one goes on.
+Each row goes through tools/train.py, tools/test.py and tools/analysis_tools/get_flops.py, as a user would run them. Its
+figures are written to the JSON file at once, and a row that is there with the same recipe and seed is not trained
+again: runs add up, and an interrupted one can be continued.
 
-A method is called better than another only where the gap between their means over seeds exceeds twice the deviation
-between seeds, the larger of the two; with one seed no order is claimed.
+A method counts as better than another only if the gap between their means over seeds exceeds twice the larger of their
+deviations between seeds; with one seed no order is claimed.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--bf16', action='store_true', help='train in bfloat16 (needs a GPU)')
     parser.add_argument('--json', metavar='FILE', help='default: benchmarks/results/training_<table>.json')
     parser.add_argument('--work-dir', default='work_dirs/training', help='where checkpoints and logs go')
-    parser.add_argument('--print', action='store_true', help='only print what is there')
+    parser.add_argument('--print', action='store_true', help='only print the existing figures')
     args = parser.parse_args()
     args.json = Path(args.json or ROOT / f'benchmarks/results/training_{args.table}.json')
     names = [row.name for row in TABLES[args.table].rows]
     if unknown := sorted(set(args.rows or []) - set(names)):
-        parser.error(f'--rows: the table has no {unknown}; it has {names}')
+        parser.error(f'--rows: the table lacks {unknown}; choose from {names}')
     if args.bf16 and not torch.cuda.is_available():
-        parser.error('--bf16 needs a GPU, and there is none here')
+        parser.error('--bf16 needs a GPU')
     return args
 
 
@@ -74,7 +74,7 @@ def main() -> None:
         for row in rows:
             key = dict(row=row.name, seed=seed, **recipe)
             if any(key.items() <= record.items() for record in records):
-                print(f'{row.name}, seed {seed}: there already')
+                print(f'{row.name}, seed {seed}: exists already')
                 continue
             print(f'{row.name}, seed {seed}: training', flush=True)
             records.append({**key, **run(table, row, seed, args)})
@@ -130,7 +130,7 @@ def run(table: Table, row: Row, seed: int, args: argparse.Namespace) -> Record:
 
 
 def call(args: argparse.Namespace, work_dir: Path, *command: str) -> None:
-    """Run a tool; its output goes to a log file, whose end is shown where it fails."""
+    """Run a tool and log its output to a file; if it fails, show the end of the log."""
     work_dir.mkdir(parents=True, exist_ok=True)
     log = work_dir / f'{Path(command[0]).stem}.log'
     environment = {**os.environ, 'OMP_NUM_THREADS': str(args.threads)}
@@ -141,14 +141,14 @@ def call(args: argparse.Namespace, work_dir: Path, *command: str) -> None:
 
 
 def iteration_time(work_dir: Path) -> float:
-    """Median seconds of an iteration, loading included, of the newest run there."""
+    """Return the median seconds of an iteration, with loading, of the newest run in a folder."""
     newest = max(work_dir.glob('*/vis_data/scalars.json'))
     entries = [json.loads(line) for line in newest.read_text().splitlines()]
     return statistics.median(entry['time'] for entry in entries if 'time' in entry)
 
 
 def write(path: Path, records: Sequence[Record]) -> None:
-    """Replace the file at once, so that an interrupted run leaves a whole one."""
+    """Replace the file in one step, so that an interrupted run leaves it complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix('.tmp')
     temporary.write_text(json.dumps(list(records), indent=2) + '\n')
@@ -156,9 +156,9 @@ def write(path: Path, records: Sequence[Record]) -> None:
 
 
 def print_tables(table: Table, records: Sequence[Record]) -> None:
-    """A table for each recipe, and the orders that the seeds support."""
+    """Print a table for each recipe, and the orders that the seeds support."""
     if not records:
-        print('nothing was trained yet')
+        print('no figures yet')
     recipes = defaultdict(list)
     for record in records:
         recipes[tuple(record[key] for key in ('device', 'iterations', 'batch', 'bf16'))].append(record)
@@ -200,19 +200,19 @@ def print_table(table: Table, records: Sequence[Record]) -> None:
 
 
 def means(found: Sequence[Record]) -> dict[str, float]:
-    """Mean of every metric over the runs."""
+    """Return the mean of every metric over the runs."""
     keys = [key for key, value in found[0]['metrics'].items() if value is not None]
     return {key: statistics.fmean(run['metrics'][key] for run in found) for key in keys}
 
 
 def spread(values: Sequence[float]) -> str:
-    """The mean, and the deviation where there are several."""
+    """Return the mean, and the deviation if there are several values."""
     mean = f'{statistics.fmean(values):.4g}'
     return f'{mean} ± {statistics.stdev(values):.2g}' if len(values) > 1 else mean
 
 
 def orders(metric: str, runs: Mapping[str, Sequence[Record]], higher: bool) -> list[str]:
-    """The pairs of methods whose order the seeds support."""
+    """Return the pairs of methods whose order the seeds support."""
     values = {name: [run['metrics'][metric] for run in found] for name, found in runs.items() if len(found) > 1}
     claims = []
     for better, ours in values.items():

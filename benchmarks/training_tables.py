@@ -1,4 +1,4 @@
-"""The rows of the training tables: which configs are compared, on which tasks."""
+"""The rows of the training tables: configs to compare, and their tasks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ CAMVID = '1xb4-2k_camvid-360x480'
 
 @dataclass(frozen=True)
 class Row:
-    """A method: one model, or several whose metrics stand side by side and whose costs add up.
+    """A method: one model, or several whose metrics are listed together and whose costs add up.
 
     Args:
         name: of the method.
         config: its config file.
         models: `--tasks` of each of its models; None for one model of all tasks of the table.
-        options: `--cfg-options` of its own.
+        options: its `--cfg-options`.
     """
 
     name: str
@@ -31,9 +31,9 @@ class Table:
     """Methods that are trained alike.
 
     Args:
-        tasks: that all models have, for `--tasks`.
-        metrics: that are shown.
-        rows: the first is the baseline of delta_m.
+        tasks: of all models, for `--tasks`.
+        metrics: the columns.
+        rows: the methods; the first is the baseline of delta_m.
         offsets: `--offsets` of tools/test.py for the models of clips.
     """
 
@@ -44,7 +44,7 @@ class Table:
 
 
 def image_table(tasks: str, metrics: tuple[str, ...]) -> Table:
-    """The methods of the SCA-MTL paper on NYUv2."""
+    """Return the methods of the SCA-MTL paper, on NYUv2."""
     baseline = f'configs/baselines/multi-task_mbv2_{NYUV2}.py'
     methods = {'PAD-Net': 'pad-net', 'MTI-Net': 'mti-net', 'ATRC': 'atrc', 'SCA': 'sca'}
     return Table(
@@ -59,7 +59,7 @@ def image_table(tasks: str, metrics: tuple[str, ...]) -> Table:
 
 
 def video_table() -> Table:
-    """The rows of MILA's tables 1 to 6 on house_video."""
+    """Return the rows of MILA's tables 1 to 6, on house_video."""
     tasks = 'semseg,depth,normals'
     slow = f'configs/baselines/multi-task_r50_{HOUSE}.py'
     mila = f'configs/mila/mila_r50-mbv2-k5_{HOUSE}.py'
@@ -90,7 +90,7 @@ def video_table() -> Table:
 
 
 def long_interval_table() -> Table:
-    """Propagation over ten frames on house_video, scored on the frames that have ten before them."""
+    """Return propagation over ten frames of house_video, scored on frames that have ten before them."""
     options = ('key_frame_interval=10',)
     return Table(
         'semseg,depth,normals',
@@ -105,7 +105,7 @@ def long_interval_table() -> Table:
 
 
 def camvid_table() -> Table:
-    """MILA with segmentation alone on CamVid, beside its slow and its fast network and plain concatenation."""
+    """Return MILA for segmentation alone on CamVid, its slow and its fast network, and plain concatenation."""
     mila = f'configs/mila/mila_r50-mbv2-k5_{CAMVID}.py'
     without_frames = ('model.neck.multi_frame=False', 'model.neck.task_specific=False')
     concat = ('model.neck.type=ConcatNeck', *without_frames, 'model.align_loss=None')
@@ -113,8 +113,8 @@ def camvid_table() -> Table:
         'semseg',
         ('semseg/mIoU', 'semseg/pixel_acc'),
         (
-            Row('slow only', f'configs/baselines/multi-task_r50_{CAMVID}.py'),
-            Row('fast only', f'configs/baselines/multi-task_mbv2_{CAMVID}.py'),
+            Row('slow only', f'configs/baselines/single-task_r50_{CAMVID}.py'),
+            Row('fast only', f'configs/baselines/single-task_mbv2_{CAMVID}.py'),
             Row('MultiNet++', mila, options=concat),
             Row('MILA w/o MF&TS', mila, options=without_frames),
             Row('MILA', mila),

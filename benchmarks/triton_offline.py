@@ -1,8 +1,8 @@
-"""Compile the Triton kernels of local attention for GPUs that need not be there, and print what each tile costs.
+"""Compile the Triton kernels of local attention for GPUs, without having them, and print the cost of each tile.
 
     python benchmarks/triton_offline.py --arch 80 90 --window 5 --dtype bfloat16
 
-Registers are per thread, of 255; the stack holds what did not fit, in bytes per thread; shared memory is per program.
+Registers are per thread, at most 255; the stack holds spilled ones, in bytes per thread; shared memory is per program.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from mmmtl.ops.local_attention.contract import empty_gradients, empty_outputs
 WINDOWS = (3, 5, 7, 9, 15)
 DTYPES = ('bfloat16', 'float16', 'float32')
 LAYOUTS = ('channels_last', 'contiguous')
-# Images of the published settings: they fall on both sides of the bound between the tables of tiles.
+# Maps of the published settings, one for each table of tiles.
 SIZES = ((128, 256), (32, 64))
 CUOBJDUMP = str(Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin' / 'cuobjdump')
 SHARED_LIMIT = {80: 163 << 10, 90: 227 << 10}
 
 
 class Cost(NamedTuple):
-    """What a compiled kernel takes."""
+    """The resources of a compiled kernel."""
 
     arch: int
     kernel: str
@@ -112,7 +112,7 @@ def costs(
 
 
 def _describe(value: Any, path: tuple[int, ...], constants: dict, attributes: dict) -> str:
-    """The type of an argument; as at run time, 1 is a constant and multiples of 16 are known to be."""
+    """Return the type of an argument; as at run time, 1 is a constant and multiples of 16 are marked."""
     if isinstance(value, Tensor):
         attributes[path] = [['tt.divisibility', 16]]
         return '*' + {torch.bfloat16: 'bf16', torch.float16: 'fp16', torch.float32: 'fp32'}[value.dtype]
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument('--window', type=int, nargs='+', default=WINDOWS)
     parser.add_argument('--dtype', nargs='+', default=DTYPES, choices=DTYPES)
     parser.add_argument('--layout', nargs='+', default=LAYOUTS[:1], choices=LAYOUTS)
-    parser.add_argument('--tf32', action='store_true', help='as where the user allows TF32')
+    parser.add_argument('--tf32', action='store_true', help='allow TF32')
     args = parser.parse_args()
     torch.set_float32_matmul_precision('high' if args.tf32 else 'highest')
     print('sm  kernel               L  dtype     layout        map      tile (chunk)  warps stages', end='')

@@ -1,6 +1,6 @@
-"""The whole road on embedded data: train a tiny video model, test it at all offsets, and stream it over a video.
+"""Run everything on embedded data: train a tiny video model, test it at all offsets, and stream it over a video.
 
-Writes checkpoint, metrics.json, demo.mp4 and index.html to work_dirs/demo/. Runs on two CPU cores in a few minutes.
+Writes checkpoint, metrics.json, demo.mp4 and index.html to work_dirs/demo/. Takes a few minutes on two CPU cores.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Metrics = dict[str, float]
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs/demo', help='where everything goes')
+    parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs/demo', help='output folder')
     parser.add_argument('--frames', type=int, default=80, help='length of the video')
     return parser.parse_args()
 
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def train_and_test(out: Path, name: str, config: str) -> Metrics:
-    """What a user would type; MILA's results go to the top of the output folder."""
+    """Run the commands that a user would type; MILA's results go to the top of the output folder."""
     work_dir = out / name.replace(' ', '-')
     top = out if name == 'MILA' else work_dir
     run(out, 'tools/train.py', config, '--work-dir', str(work_dir), '--no-validate')
@@ -102,14 +102,14 @@ def run(out: Path, *command: str) -> None:
 
 
 def table(scores: dict[str, Metrics], tasks: dict[str, Task]) -> str:
-    """All metrics of MILA by offset, and the others beside them."""
+    """Return the metrics of MILA by offset, with the others beside them."""
     mila = scores['MILA']
     others = {'non-key frames': non_key(mila), 'fast only': scores['fast only'], 'trivial': scores['trivial']}
     return metrics_table(mila, tasks, others)
 
 
 def non_key(metrics: Metrics) -> Metrics:
-    """Means over the offsets that are not key frames."""
+    """Return the means over the offsets of non-key frames."""
     groups: dict[str, list[float]] = {}
     for key, value in metrics.items():
         if key.startswith('offset_') and not key.startswith('offset_0/'):
@@ -118,7 +118,7 @@ def non_key(metrics: Metrics) -> Metrics:
 
 
 def verdict(scores: dict[str, Metrics], tasks: dict[str, Task]) -> list[str]:
-    """Gains of each task's primary metric, in words."""
+    """Return the gains of each task's primary metric, in words."""
     lines = []
     on_non_key = non_key(scores['MILA'])
     for name, task in tasks.items():
@@ -133,7 +133,7 @@ def verdict(scores: dict[str, Metrics], tasks: dict[str, Task]) -> list[str]:
 
 
 def write_video(path: Path, inferencer: MultiTaskInferencer, length: int) -> float:
-    """Stream the model over two held-out videos, a room and a street; returns its frames per second."""
+    """Stream the model over two held-out videos, a room and a street; return its frames per second."""
     busy = 0.0
     with VideoWriter(path, fps=12) as writer:
         for scene in (make_scene(SEEDS['test']), make_scene(SEEDS['test'] + 1)):
@@ -152,7 +152,7 @@ def write_video(path: Path, inferencer: MultiTaskInferencer, length: int) -> flo
 
 
 def write_page(path: Path, report: str, lines: list[str]) -> None:
-    """A page with the video and the table."""
+    """Write a page with the video and the table."""
     items = ''.join(f'<li>{html.escape(line)}</li>' for line in lines)
     path.write_text(f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>mmmtl demo</title>

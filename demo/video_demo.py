@@ -29,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     add_inferencer_arguments(parser)
     parser.add_argument('--out', required=True, metavar='FILE.mp4', help='write the video there')
     parser.add_argument(
-        '--fps', type=float, help=f"frames per second of what is written (default: the video's, or {DEFAULT_FPS:g})"
+        '--fps', type=float, help=f"frames per second of the output (default: the video's, or {DEFAULT_FPS:g})"
     )
     parser.add_argument('--max-frames', type=int, metavar='N', help='stop after N frames')
     return parser.parse_args()
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def open_video(name: str) -> tuple[str | int, int | None, float]:
-    """What `read_frames` takes, the number of frames if known, and frames per second."""
+    """Return the source for `read_frames`, the number of frames if known, and frames per second."""
     path = Path(name)
     if path.is_dir():
         return name, sum(file.suffix.lower() in IMAGE_SUFFIXES for file in path.iterdir()), DEFAULT_FPS
@@ -75,16 +75,16 @@ def open_video(name: str) -> tuple[str | int, int | None, float]:
 
 
 def report(seconds: Mapping[str, Sequence[float]]) -> str:
-    """Return frames per second of each kind and of all; the first frame of each kind is slow and left out.
+    """Return frames per second of each kind and of all; the first frame of each kind is slow and does not count.
 
     Args:
-        seconds: that the model took for each frame of each kind, without reading, drawing and writing.
+        seconds: of the model for each frame of each kind, without reading, drawing and writing.
     """
-    # Where there is but one it must do.
+    # A single frame counts nevertheless.
     counted = {kind: times[1:] or times for kind, times in sorted(seconds.items())}
     lines = [f'{kind}: {len(seconds[kind])}, {len(times) / sum(times):.1f} frames/s' for kind, times in counted.items()]
     if len(counted) > 1:
-        # As often as they came in the video.
+        # Weight each kind by its number of frames.
         number = sum(map(len, seconds.values()))
         total = sum(len(seconds[kind]) * sum(times) / len(times) for kind, times in counted.items())
         lines.append(f'all frames: {number}, {number / total:.1f} frames/s')

@@ -1,5 +1,5 @@
-# Runs tools/$tool.py with torchrun. dist_train.sh and dist_test.sh source it after they set `tool` and `operands`, the
-# arguments that the tool itself needs.
+# Runs tools/$tool.py with torchrun. dist_train.sh and dist_test.sh set `tool` and `operands`, its own arguments, and
+# then source this file.
 # shellcheck shell=bash
 usage="usage: tools/dist_$tool.sh ${operands[*]} PROCESSES [arguments of tools/$tool.py]
 

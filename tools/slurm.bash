@@ -1,10 +1,10 @@
-# Runs tools/$tool.py as a Slurm job. slurm_train.sh and slurm_test.sh source it after they set `tool` and `operands`,
-# the arguments that the tool itself needs.
+# Runs tools/$tool.py as a Slurm job. slurm_train.sh and slurm_test.sh set `tool` and `operands`, its own arguments,
+# and then source this file.
 # shellcheck shell=bash
 usage="usage: tools/slurm_$tool.sh PARTITION JOB_NAME ${operands[*]} [arguments of tools/$tool.py]
 
 Runs tools/$tool.py as a Slurm job. Environment:
-  GPUS            in all; one process each (8); 0 runs on CPUs alone
+  GPUS            in total; one process each (8); 0 runs on CPUs only
   GPUS_PER_NODE   GPUS, at most 8
   NTASKS          processes where GPUS is 0 (1)
   CPUS_PER_TASK   cores of each process (5)
@@ -27,9 +27,9 @@ else
   resources=(--ntasks "${NTASKS:-1}")
 fi
 cpus=${CPUS_PER_TASK:-5}
-# As many threads as cores were asked for, not as the node has.
+# Use as many threads as requested cores, not as the node has.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$cpus}
-# Two jobs may share a node, so not always the same port.
+# Two jobs may share a node, so the port varies.
 export MASTER_PORT=${MASTER_PORT:-$((20000 + RANDOM % 20000))}
 export PYTHONPATH="$(dirname "$tools")${PYTHONPATH:+:$PYTHONPATH}"
 

@@ -1,4 +1,4 @@
-"""Test a checkpoint, on labelled frames or on whole videos: a table of every metric, a JSON file, pictures."""
+"""Test a checkpoint on labelled frames or on whole videos: print and save every metric, and draw pictures."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', metavar='metrics.json', help='write the metrics there')
     parser.add_argument('--show-dir', help='write pictures of labels and predictions there')
-    parser.add_argument('--show-interval', type=int, default=10, help='samples from one picture to the next')
+    parser.add_argument(
+        '--show-interval', type=int, default=10, help='draw every N-th sample (default: 10)', metavar='N'
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         '--stream',
         action='store_true',
-        help='run over whole videos, frame by frame: adds temporal metrics, and what the key-frame policy has cost',
+        help='run over whole videos, frame by frame: adds temporal metrics and the cost of the key-frame policy',
     )
     how.add_argument(
         '--offsets',
@@ -39,7 +41,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def offsets(text: str) -> str | list[int]:
-    """The argument of --offsets."""
+    """Parse the argument of --offsets."""
     try:
         return text if text == 'all' else [int(number) for number in text.split(',')]
     except ValueError:

@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CKPT',
-        help='go on from a checkpoint, or without a name from the newest one in the work directory',
+        help='continue from a checkpoint, by default the newest one in the work directory',
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
     parser.add_argument('--auto-scale-lr', action='store_true', help="scale the learning rate to the run's batch size")
@@ -34,13 +34,13 @@ def main() -> None:
     if args.resume is not None:
         checkpoint = find_checkpoint(cfg.work_dir) if args.resume == 'auto' else Path(args.resume)
         if checkpoint is None:
-            print(f'{cfg.work_dir}: no checkpoint to resume from yet; starting anew')
+            print(f'{cfg.work_dir}: no checkpoint to resume from; starting from scratch')
         else:
             cfg.resume, cfg.load_from = True, str(checkpoint)
     if args.amp:
         if not torch.cuda.is_available():
-            raise SystemExit('--amp needs a GPU, and there is none here')
-        # With a constructor there are several optimisers, by name.
+            raise SystemExit('--amp needs a GPU')
+        # A constructor has several optimisers, by name.
         named = 'constructor' in cfg.optim_wrapper and 'optimizer' not in cfg.optim_wrapper
         wrappers = [v for v in cfg.optim_wrapper.values() if isinstance(v, dict)] if named else [cfg.optim_wrapper]
         for wrapper in wrappers:

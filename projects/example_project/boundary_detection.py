@@ -1,4 +1,4 @@
-"""Semantic boundaries: where one class ends and another begins."""
+"""Semantic boundaries: the pixels where one class ends and another begins."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ NONE = -1.0
 class BoundaryDetection(Task):
     """Boundaries between the classes of a semantic map. Map: (H, W) float32, 1 on a boundary, 0 off it, -1 = none.
 
-    Its maps are made from those of another task, so that it needs no labels of its own: `source` names them.
+    The maps are made from those of another task, which `source` names, so no labels are needed.
 
     Loss `loss_bce`: binary cross-entropy, averaged over the labelled pixels.
 
-    Metrics, in percent, over the labelled pixels of all images: `f1`, `precision` and `recall` of the pixels whose
-    probability is above one half.
+    Metrics, in percent, over the labelled pixels of all images: `f1`, `precision` and `recall` of the pixels with a
+    probability above one half.
 
     Args:
         name: given by `resolve`.
-        pos_weight: how many times a boundary pixel counts in the loss; there are few of them.
+        pos_weight: weight of a boundary pixel in the loss; there are few of them.
         source: key of the semantic maps in the data set.
         loss_weight: factor of the loss.
         primary_metric: 'f1' by default.
@@ -55,34 +55,33 @@ class BoundaryDetection(Task):
         self.pos_weight = pos_weight
 
     def convert(self, array: np.ndarray) -> np.ndarray:
-        """Labels (H, W) to boundaries: pixels of which a neighbour above, below, left or right has another class."""
+        """Return the boundaries of (H, W) labels: pixels next to (above, below, left or right) another class."""
         return np.where(array == IGNORE, NONE, boundaries(array)).astype(np.float32)
 
     def check(self, array: np.ndarray, where: str) -> None:
-        """Refuse what is neither a probability nor -1."""
+        """Refuse values that are neither a probability nor -1."""
         if array.ndim != 2 or not (((array >= 0) & (array <= 1)) | (array == NONE)).all():
             raise ValueError(f'{where}: boundaries of task {self.name!r} must be (H, W) in 0..1, or -1 where unknown')
 
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """`loss_bce`, see the class."""
         labelled = target != NONE
         weight = logits.new_tensor(self.pos_weight)
         each = F.binary_cross_entropy_with_logits(logits, target.clamp(min=0), pos_weight=weight, reduction='none')
         return {'loss_bce': torch.where(labelled, each, 0).sum() / labelled.sum().clamp(min=1)}
 
     def decode(self, logits: Tensor) -> Tensor:
-        """Probabilities, (N, 1, H, W)."""
+        """Return probabilities, (N, 1, H, W)."""
         return logits.sigmoid()
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Counts of labelled, hit, invented and missed pixels."""
+        """Count labelled, hit, invented and missed pixels."""
         labelled = target != NONE
         found, there = prediction > 0.5, target > 0.5
         counts = [labelled, found & there, found & ~there & labelled, ~found & there]
         return torch.stack([count.sum() for count in counts]).double().cpu()
 
     def summarize(self, totals: Tensor) -> dict[str, float]:
-        """The metrics of the class; 0 where nothing was found, NaN where nothing was labelled."""
+        """Return the metrics of the class; 0 if nothing was found, NaN if nothing was labelled."""
         count, hit, invented, missed = totals.tolist()
         if not count:
             return dict.fromkeys(self.higher_is_better, float('nan'))
@@ -93,20 +92,20 @@ class BoundaryDetection(Task):
         }
 
     def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
-        """Boundary everywhere, which has the best F1 of all constants, if there is any."""
+        """Predict boundary everywhere: no constant has a higher F1 if there is any boundary."""
         values = np.concatenate([array[array != NONE] for array in maps])
         if not len(values):
             raise ValueError(f'task {self.name!r}: the maps have no labelled pixel')
         return np.full((1, 1, 1), (values > 0.5).any(), dtype=np.float32)
 
     def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
-        """The darkened image with boundaries in white."""
+        """Draw the boundaries in white on the darkened image."""
         strength = array[0].clip(0, 1)[..., None]
         return (255 * strength + 0.5 * image * (1 - strength)).round().astype(np.uint8)
 
 
 def boundaries(labels: np.ndarray) -> np.ndarray:
-    """Whether a pixel of (H, W) labels has a neighbour of another class; pixels to ignore are no neighbours."""
+    """Return whether each pixel of (H, W) labels has a neighbour of another class; ignored pixels do not count."""
     found = np.zeros(labels.shape, dtype=bool)
     for this, other in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
         a, b = labels[this], labels[other]

@@ -16,7 +16,7 @@ from mmmtl.tasks import Task
 
 @MODELS.register_module()
 class SharedTrunkHead(DecodeHead):
-    """`TaskConvHead` with one trunk for all tasks: a 3x3 and a 1x1 convolution, then a 1x1 convolution for each task.
+    """A `TaskConvHead` with one trunk for all tasks: a 3x3 and a 1x1 convolution, then a 1x1 convolution for each task.
 
     Args:
         tasks: given by the segmentor.

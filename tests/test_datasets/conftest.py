@@ -37,7 +37,7 @@ def grey(value: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 class Scripted:
-    """A random generator that returns what it was told, one value a call, whatever the limits."""
+    """A random generator that returns given values, one per call, whatever the limits."""
 
     def __init__(self, *values: Any) -> None:
         self.values = list(values)
@@ -64,13 +64,13 @@ def tasks() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def scripted() -> type[Scripted]:
-    """See the class."""
+    """Return `Scripted`."""
     return Scripted
 
 
 @pytest.fixture
 def make_results() -> Callable[..., dict[str, Any]]:
-    """Makes the item of a pipeline after loading."""
+    """Make the item of a pipeline after loading."""
 
     def make(
         imgs: Sequence[np.ndarray],
@@ -98,7 +98,7 @@ def make_results() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def write_image() -> Callable[[Path, np.ndarray], Path]:
-    """Writes an image file with its folders."""
+    """Write an image file with its folders."""
     return write
 
 

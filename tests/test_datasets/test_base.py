@@ -129,7 +129,7 @@ def test_missing_error_names_frame_clip_and_way_out() -> None:
         FileNotFoundError, match=r"frame 3 of video 'v' is missing.*labelled frame 5.*offset 1.*'repeat'"
     ):
         Numbers(videos, labelled=[5], clip=dict(interval=3, offsets='all', missing='error'))
-    # Clips that do not need frame 3 are no error.
+    # Clips that do not need frame 3 are accepted.
     assert len(Numbers(videos, labelled=[5], clip=dict(interval=3, offsets=[0], missing='error'))) == 1
 
 

@@ -59,7 +59,7 @@ def test_classes(cityscapes: Path) -> None:
 
 
 def test_class_lists_fit(cityscapes: Path) -> None:
-    # That the names stand in the order of the labels: id 7 is road and flat, id 26 car and vehicle.
+    # The names are in the order of the labels: id 7 is road and flat, id 26 car and vehicle.
     data = build(cityscapes)
     names, categories = data.tasks['semseg'].classes, data.tasks['categories'].classes
     by_id = {7: ('road', 'flat'), 17: ('pole', 'object'), 21: ('vegetation', 'nature'), 23: ('sky', 'sky')}

@@ -155,11 +155,11 @@ def test_annotations_of_another_kind_are_refused(pascal_mt: Path) -> None:
 
     anno[0, 0][1][0, 0][3][0, 2][0], anno[0, 0][1][0, 0][3][0, 2][1] = np.array(['neck']), np.ones((3, 3))
     savemat(path, {'anno': anno})
-    with pytest.raises(ValueError, match=rf"{FIRST}\.mat: part 'neck' has \(3, 3\) pixels, another one \(64, 64\)"):
+    with pytest.raises(ValueError, match=rf"{FIRST}\.mat: part 'neck' .*\(3, 3\).* \(64, 64\)"):
         maps_of(pascal_mt, FIRST)
 
     savemat(path, {'anno': np.arange(4)})
-    with pytest.raises(ValueError, match=rf'{FIRST}\.mat: `anno` is no annotation of PASCAL-Part'):
+    with pytest.raises(ValueError, match=rf'{FIRST}\.mat: `anno` .*PASCAL-Part'):
         maps_of(pascal_mt, FIRST)
 
 
@@ -226,7 +226,7 @@ def test_edges_by_hand() -> None:
     # Columns 3 and 4 are borders; one of them is left. Ends may lose a pixel.
     assert not edges[:, [0, 1, 2, 5, 6]].any()
     assert (edges[1:-1].sum(axis=1) == 1).all() and edges.sum() in (5, 6, 7)
-    # Where numbers rise evenly there is no edge but that of the picture: labels are numbers to the Laplacian.
+    # Evenly rising numbers have an edge only at the border of the image: the Laplacian takes labels as numbers.
     assert not label_edges(np.tile(np.arange(7, dtype=np.uint16), (7, 1)))[:, 1:-1].any()
 
 
@@ -293,7 +293,7 @@ def test_a_config_can_take_some_of_the_tasks() -> None:
 
 
 def test_normals_weigh_as_in_the_papers() -> None:
-    """Their loss is the mean over x, y and z with the weight 10; ours sums these."""
+    """MTI-Net weights the mean over x, y and z by 10; ours is a sum."""
     task = build_tasks({'normals': Config.fromfile(CONFIG).tasks['normals']}, 'the test')['normals']
     generator = torch.Generator().manual_seed(0)
     prediction, target = (

@@ -181,7 +181,7 @@ def test_static_points_land_on_the_same_surface_later(seed: int) -> None:
     gap = ((points - points_of(later)[rows, columns]) * normals).sum(-1)
     clear = ~_outlines(later)[rows, columns] & ~later.moving[rows, columns]
     assert clear.sum() > 3000
-    # A point may be hidden two frames later (negative gap), but never float in front of what is seen there.
+    # A point may be hidden two frames later (negative gap), but never float in front of the surface there.
     assert (gap[clear] < 0.01).mean() > 0.999
     assert (np.abs(gap[clear]) < 0.01).mean() > 0.94
     assert np.median(np.abs(gap[clear])) < 1e-4
@@ -280,7 +280,7 @@ def _miou(predicted: np.ndarray, label: np.ndarray) -> float:
 
 
 def test_colour_of_single_pixels_says_little() -> None:
-    """Colour histograms and boosted trees on 40 videos, scored on 12 others: what is left must come from context."""
+    """Colour histograms and boosted trees on 40 videos, scored on 12 others: the rest needs context."""
     (color, label), (held_color, held_label) = _samples(range(40)), _samples(range(10000, 10012))
     scores = {}
     for bins in (8, 16):

@@ -144,7 +144,7 @@ def test_wrong_arguments(vkitti: Path, arguments: dict[str, Any], message: str) 
 def test_what_is_not_there(vkitti: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere: .*\['Scene01', "):
         build(vkitti / 'nowhere')
-    with pytest.raises(FileNotFoundError, match=r'Scene01/rain: no such folder; leave it out of `variants`'):
+    with pytest.raises(FileNotFoundError, match=r'Scene01/rain: .*`variants`'):
         build(vkitti, variants=['rain'])
     with pytest.raises(ValueError, match='VirtualKITTI2 found no frame with a label'):
         build(vkitti, cameras=[1])

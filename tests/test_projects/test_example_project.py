@@ -43,7 +43,7 @@ SMALL = {
 @pytest.fixture(scope='module')
 def project() -> Iterator[dict[str, ModuleType]]:
     """Its modules, as `PYTHONPATH=.` and the config's `custom_imports` load them."""
-    # Not at the top of this file: what is registered there would be swept up by the tests of the core's tasks.
+    # Not at the top of this file: the tests of the core's tasks would find what it registers.
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))
         yield {

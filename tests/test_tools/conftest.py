@@ -1,4 +1,4 @@
-"""Running command lines: inside this process where that says as much as a process of its own."""
+"""Command lines, run in this process if a new one would not tell more."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def tiny() -> tuple[str, list[str]]:
 
 @pytest.fixture
 def run_tool(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs a script as a command line does, in this process, and returns what it printed."""
+    """Run a script like a command line, in this process, and return its output."""
 
     def run(script: str, *arguments: object) -> str:
         monkeypatch.setattr(sys, 'argv', [script, *map(str, arguments)])

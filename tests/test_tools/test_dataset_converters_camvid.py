@@ -22,7 +22,7 @@ STILLS = ['0001TP_006690', '0001TP_008550', '0006R0_f00930', '0016E5_00010', '00
 
 
 def scene(number: int) -> np.ndarray:
-    """A picture that differs from frame to frame."""
+    """An image that differs from frame to frame."""
     picture = np.full((*SIZE, 3), 40, np.uint8)
     picture[:, 6 * number % 90 : 6 * number % 90 + 6] = 220
     return picture

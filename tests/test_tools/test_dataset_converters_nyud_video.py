@@ -81,7 +81,7 @@ def official(tmp_path: Path) -> list[Any]:
 
 
 def greys(root: Path, video: str) -> list[int | None]:
-    """The grey of each of the five frames, None where there is none."""
+    """Return the grey of each of the five frames, None for a missing one."""
     paths = [root / 'frames' / video / f'{time:06d}.png' for time in range(5)]
     return [int(cv2.imread(str(path))[0, 0, 0]) if path.exists() else None for path in paths]
 
@@ -128,7 +128,7 @@ def test_a_fixed_rate(run_tool: Callable[..., str], official: list[Any], tmp_pat
 
 @pytest.mark.parametrize('interval', [1, 2, 3])
 def test_short_intervals(run_tool: Callable[..., str], official: list[Any], tmp_path: Path, interval: int) -> None:
-    """With K = 2, too, the last non-key frame is two frames back; with K = 1 nothing is read."""
+    """With K = 2 the last non-key frame is two frames back, as with more; with K = 1 no frames are read."""
     run_tool(TOOL, *official, '--key-frame-interval', interval)
     numbers = () if interval == 1 else (4, 5)
     assert [g for g in greys(tmp_path / 'out', '0001') if g] == [*(grey_of('bedroom_0001', i) for i in numbers), 250]

@@ -28,7 +28,7 @@ def encode(array: np.ndarray, suffix: str) -> bytes:
 
 
 def write_tar(path: Path, files: Mapping[str, np.ndarray | bytes]) -> Path:
-    """An archive of pictures, or of texts."""
+    """An archive of images, or of texts."""
     folder = path.parent / f'{path.name}.content'
     for name, content in files.items():
         file = folder / name

@@ -1,4 +1,4 @@
-"""demo/image_demo.py and demo/video_demo.py on pictures made here."""
+"""demo/image_demo.py and demo/video_demo.py on generated images."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def video_demo(root: Path) -> SimpleNamespace:
 def test_pictures(run_tool: Callable[..., str], tiny: tuple[str, list[str]], frames: Path, tmp_path: Path) -> None:
     out = tmp_path / 'new' / 'out'
     printed = run_tool('demo/image_demo.py', frames, tiny[0], '--out-dir', out, '--size', *SIZE, '--device', 'cpu')
-    assert f'8 pictures: {out}' in printed
+    assert f'8 drawings: {out}' in printed
     assert sorted(path.stem for path in out.iterdir()) == [f'{number:06d}' for number in range(8)]
     panel = cv2.imread(str(out / '000003.png'))
-    # The picture as it is, beside three maps enlarged to it.
+    # The unchanged image, beside three maps enlarged to its size.
     assert panel.shape == (96 + 20, 4 * 192, 3)
     assert np.array_equal(panel[20:, :192], cv2.imread(str(frames / '000003.png')))
 

@@ -35,7 +35,7 @@ def options(**more: Any) -> list[str]:
 def train(
     run_tool: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., list[dict[str, float]]]:
-    """Trains, and returns what was logged: a dict for each iteration and for each validation."""
+    """Train, and return the log: a dict for each iteration and for each validation."""
     monkeypatch.setenv('LOCAL_RANK', '0')  # the tool would leave it behind
 
     def run(*arguments: object, config: Path = VIDEO, **more: Any) -> list[dict[str, float]]:
@@ -49,7 +49,7 @@ def train(
 
 @pytest.fixture
 def configured(run_tool: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
-    """The config that train.py hands to the runner, on a machine that seems to have a GPU."""
+    """Return the config that train.py gives to the runner, on a machine that seems to have a GPU."""
     monkeypatch.setenv('LOCAL_RANK', '0')
 
     def run(*arguments: object) -> Config:
@@ -73,7 +73,7 @@ def configured(run_tool: Callable[..., str], monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a model that has learnt for one iteration."""
+    """A checkpoint of a model after one iteration of training."""
     cfg = Config.fromfile(VIDEO)
     changes = {'train_cfg.max_iters': 1, 'default_hooks.checkpoint.interval': 1}
     cfg.merge_from_dict({**RUN, **changes, 'experiment_name': f'tools_{next(_numbers)}'})
@@ -86,7 +86,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tool(
     run_tool: Callable[..., str], checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, float]]:
-    """Tests the checkpoint, and returns the metrics."""
+    """Test the checkpoint, and return the metrics."""
     monkeypatch.setenv('LOCAL_RANK', '0')
 
     def run(*arguments: object, config: Path = VIDEO) -> dict[str, float]:
@@ -235,7 +235,7 @@ def test_a_baseline_stands_beside_and_says_what_delta_m_is_of(
 def test_offsets_choose_what_is_scored(test_tool: Callable[..., dict[str, float]]) -> None:
     everything = test_tool('--offsets', 'all')
     assert offsets_of(everything) == [f'offset_{o}' for o in range(5)]
-    assert test_tool() == everything, 'so it stands in the config'
+    assert test_tool() == everything, 'the config has it'
     two = test_tool('--offsets', '0,4')
     assert offsets_of(two) == ['offset_0', 'offset_4']
     for name in ('semseg/mIoU', 'depth/abs_err', 'normals/mean'):
@@ -298,7 +298,7 @@ def test_stream(test_tool: Callable[..., Any], capsys: pytest.CaptureFixture[str
 def test_stream_with_a_policy_and_a_config_of_its_own(
     run_tool: Callable[..., str], checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loop in the config is the same as --stream, and says the same of a policy without an interval."""
+    """The loop in the config gives the same as --stream, also for a policy without an interval."""
     monkeypatch.setenv('LOCAL_RANK', '0')
     policy = 'model = dict(key_frame_policy=dict(_delete_=True, type="FrameChange", threshold=100.0))'
     by_config = tmp_path / 'stream.py'

@@ -55,7 +55,7 @@ def expected(train: Frames, test: Frames) -> dict[str, float]:
 
 @pytest.fixture
 def run_on(run_tool: Callable[..., str], tmp_path: Path) -> RunOn:
-    """Runs the tool on a config, or with options; the metrics and what it printed."""
+    """Run the tool on a config, with options; return the metrics and the output."""
 
     def run(config: Config | Path, *arguments: object) -> tuple[dict[str, float], str]:
         path = config
@@ -105,7 +105,7 @@ def test_of_stills(run_on: RunOn) -> None:
     cfg = Config.fromfile(VIDEO)
     dataset = cfg.train_dataloader.dataset
     dataset.clip = dict(offsets='random', still=True, no_history=0.1)
-    dataset.pipeline.insert(2, dict(type='StillToClip', max_speed=1.0, max_turn=0.0))  # the current frame stands still
+    dataset.pipeline.insert(2, dict(type='StillToClip', max_speed=1.0, max_turn=0.0))  # the current frame does not move
     metrics, _ = run_on(cfg)
     check(metrics, expected(frames_of('train', 4, (0, 3, 6, 9, 12)), frames_of(*TEST)))
 

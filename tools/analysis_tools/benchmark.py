@@ -1,7 +1,7 @@
-"""How long a model takes, and how much memory: latency of each kind of frame, throughput, peak.
+"""Measure how long a model takes and how much memory: latency of each kind of frame, throughput, peak.
 
-Timed is the way from normalised pixels to decoded maps. A video model is measured in the steady state of its streams, a
-key frame and another frame in turns (--mode clip: three frames to predict one, as in testing).
+The time covers the way from normalised pixels to decoded maps. A video model is measured in the steady state of its
+streams, a key frame and a non-key frame in turns (--mode clip: three frames per prediction, as in testing).
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_arguments(parser)
     add_inferencer_arguments(parser, size='--shape')
-    parser.add_argument('--mode', choices=('image', 'stream', 'clip'), help='(default: stream of a video model, image)')
-    parser.add_argument('--batch', type=positive, default=1, help='pictures, clips, or streams in step (default: 1)')
+    parser.add_argument(
+        '--mode', choices=('image', 'stream', 'clip'), help='(default: stream for a video model, else image)'
+    )
+    parser.add_argument('--batch', type=positive, default=1, help='images, clips, or parallel streams (default: 1)')
     parser.add_argument('--rounds', type=positive, default=50, help='measurements of each kind of frame (default: 50)')
-    parser.add_argument('--warmup', type=positive, default=5, help='rounds before that do not count (default: 5)')
+    parser.add_argument('--warmup', type=positive, default=5, help='rounds before those that count (default: 5)')
     add_timing_arguments(parser)
     parser.add_argument('--json', metavar='FILE', help='write the numbers there')
     return parser.parse_args()
@@ -48,11 +50,11 @@ def main() -> None:
     args = parse_args()
     clock = start_clock(args)
     if args.mode == 'clip' and args.optimize == 'compile':
-        raise SystemExit('--mode clip: what is compiled are the frames of streams; give --optimize fuse')
+        raise SystemExit('--mode clip: only the frames of streams can be compiled; give --optimize fuse')
     cfg = config_of(args)
     shape = args.shape or input_size(cfg)
     if shape is None:
-        raise SystemExit(f'{args.config}: its test pipeline has no Resize that says the size; say it with --shape H W')
+        raise SystemExit(f'{args.config}: its test pipeline has no Resize that sets the size; give --shape H W')
     try:
         inferencer = MultiTaskInferencer(cfg, args.checkpoint, **inferencer_options(args))
         steps = prediction_steps(inferencer.model, shape, batch=args.batch, mode=args.mode)

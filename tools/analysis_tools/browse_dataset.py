@@ -1,7 +1,7 @@
-"""What a model is trained or tested on: a picture of each sample after the pipeline, with the labels of every task.
+"""Draw the samples of a data set after the pipeline, as a model gets them, with the labels of every task.
 
-Samples of a training set come in the order, and with the augmentation, of the first ones of a training run. A clip is
-shown as a strip of its three frames; slots that are empty are grey.
+Training samples come in the order, and with the augmentation, of a training run. A clip is shown as a strip of its
+three frames; empty slots are grey.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train', help='which data loader (train)')
     parser.add_argument('--number', type=int, default=20, metavar='N', help='how many samples (20)')
     parser.add_argument('--output-dir', metavar='DIR', help='write PNG pictures there (default: work_dirs/browse)')
-    parser.add_argument('--show', action='store_true', help='show them in a window; space goes on')
+    parser.add_argument('--show', action='store_true', help='show them in a window; press space for the next')
     return parser.parse_args()
 
 
@@ -50,10 +50,10 @@ def main() -> None:
     init_default_scope(cfg.get('default_scope', 'mmmtl'))
     loader = cfg.get(f'{args.split}_dataloader')
     if not loader:
-        raise SystemExit(f'{args.config}: it has no {args.split}_dataloader; choose another --split')
+        raise SystemExit(f'{args.config}: no {args.split}_dataloader; choose another --split')
     check_components(Config(dict(loader=loader)))
     tasks = build_tasks(cfg.tasks, 'the config')
-    # Without either flag pictures are written; with --show alone they are not.
+    # Pictures are written unless --show is given alone.
     folder = Path(args.output_dir or 'work_dirs/browse') if args.output_dir or not args.show else None
     window = open_window() if args.show else None
     interval = clip_interval(loader.dataset)
@@ -73,23 +73,23 @@ def main() -> None:
 
 
 def open_window() -> Visualizer:
-    """A window; without a display mmengine would wait for one for ever."""
+    """Open a window; without a display mmengine would wait for one for ever."""
     if plt.get_backend().lower() == 'agg':
-        raise SystemExit('--show: there is no display here; write pictures with --output-dir DIR instead')
+        raise SystemExit('--show: no display here; write pictures with --output-dir DIR instead')
     return Visualizer()
 
 
 def draw_samples(loader: Mapping[str, Any], seed: int) -> tuple[Any, Iterator[int]]:
-    """The data set, and the indices in the order in which a run would use them, numbered for the augmentation."""
+    """Return the data set and its indices in the order of a run, numbered for the augmentation."""
     dataset = DATASETS.build(loader['dataset'])
     sampler = DATA_SAMPLERS.build({'seed': seed, **loader['sampler'], 'dataset': dataset})
     return dataset, iter(sampler)
 
 
 def clip_interval(dataset: ConfigDict) -> int:
-    """The interval of the key frames of a resolved data set, or the largest of those in its wrappers.
+    """Return the key-frame interval of a resolved data set, the largest if wrappers hold several.
 
-    All intervals give a clip of the same offset the same times, but 1, whose last non-key frame is an empty slot.
+    All intervals give a clip of the same offset the same times, except 1, whose last non-key frame is an empty slot.
     """
     clips = [inner.get('clip') for inner in dataset_configs(dataset)]
     return max((Clip(**clip).interval for clip in clips if clip is not None), default=Clip.interval)
@@ -98,7 +98,7 @@ def clip_interval(dataset: ConfigDict) -> int:
 def sample_panel(
     inputs: np.ndarray, sample: MultiTaskDataSample, tasks: Mapping[str, Task], interval: int
 ) -> np.ndarray:
-    """Labels of every task beside the picture, or below the frames of the clip: (H, W, 3) uint8 RGB.
+    """Draw the labels of every task beside the image, or below the frames of the clip: (H, W, 3) uint8 RGB.
 
     Args:
         inputs: (3, H, W) or (3, 3, H, W) uint8 BGR.

@@ -1,4 +1,4 @@
-"""Metrics over the cost of a frame, for key-frame policies: a table and a figure with one panel for each metric.
+"""Show metrics over the cost of a frame, for key-frame policies: a table and a figure with a panel per metric.
 
     for K in 1 2 5 10; do
         python tools/test.py CONFIG CHECKPOINT --stream --out k$K.json --cfg-options key_frame_interval=$K
@@ -8,7 +8,7 @@
     python tools/analysis_tools/cost_curve.py fixed=k1.json fixed=k2.json fixed=k5.json fixed=k10.json \\
         change=change.json --out policies.svg
 
-Files of one name make one curve.
+Files with the same name make one curve.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
             check_figure_path(args.out)
         files = read_named(args.files)
         if lacking := [name for name, metrics in files if COST not in metrics]:
-            raise ValueError(f'{lacking[0]}: it has no {COST}; test on whole videos with tools/test.py --stream')
+            raise ValueError(f'{lacking[0]}: no {COST}; test on whole videos with tools/test.py --stream')
         files.sort(key=lambda file: file[1][COST])
         found = (key for _, metrics in files for key in metrics if not key.startswith('stream/'))
         chosen = choose_metrics(args.metrics, found)
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def curves(files: list[tuple[str, dict[str, float]]], metric: str) -> list[Curve]:
-    """A curve for each name, over the cost, of the files that have the metric; they are in the order of their cost."""
+    """Return a curve over the cost for each name, of the files that have the metric, sorted by cost."""
     points: dict[str, list[tuple[float, float]]] = {}
     for name, metrics in files:
         if metric in metrics:

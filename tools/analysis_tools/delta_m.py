@@ -1,6 +1,6 @@
 """Compare methods by delta_m, their mean relative gain over a baseline: a table of the tasks' primary metrics.
 
-The config says which tasks there are, which metric stands for each and which direction is better:
+The config defines the tasks, the primary metric of each, and its direction:
 
     python tools/analysis_tools/delta_m.py CONFIG sca=work_dirs/sca/metrics.json other/metrics.json sca_table1 \\
         --baseline semseg/metrics.json depth/metrics.json --cfg-options tasks.depth.primary_metric=rmse
@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
         'methods',
         nargs='*',
         metavar='[NAME=]METRICS',
-        help=f'metrics.json of a method, or a published table with all its methods: {", ".join(PUBLISHED)}',
+        help=f'metrics.json of a method, or a published table, for all its methods: {", ".join(PUBLISHED)}',
     )
     parser.add_argument(
         '--baseline',
@@ -65,11 +65,7 @@ def main() -> None:
 
 
 def read_methods(arguments: Sequence[str], baseline: Baseline) -> dict[str, dict[str, float]]:
-    """{method: metrics} of the command line; of a published table what is not the baseline itself.
-
-    Raises:
-        ValueError: a file is missing or holds no metrics, or two methods have one name.
-    """
+    """Return {method: metrics} of the command line; a published table gives all rows except the baseline."""
     methods: dict[str, dict[str, float]] = {}
     for argument in arguments:
         name, _, path = argument.rpartition('=')

@@ -1,8 +1,8 @@
-"""What a model costs: multiply-accumulates and parameters of each component.
+"""Count the cost of a model: multiply-accumulates and parameters of each component.
 
-A video model is counted in the steady state: a key frame, another frame, and the average over the key-frame interval.
-Counted are convolutions, linear layers, matrix products and attention. Nothing is computed and no weights are read.
-With --paper-convention less is counted: what gives the figures of MILA's tables 1 and 2 (see configs/mila).
+A video model is counted in the steady state: a key frame, a non-key frame, and the average over the key-frame interval.
+Convolutions, linear layers, matrix products and attention count. Nothing is computed and no weights are read.
+--paper-convention counts less, to give the figures of MILA's tables 1 and 2 (see configs/mila).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mmmtl.profiling.mila_convention import paper_macs
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_arguments(parser)
-    add_shape_argument(parser, '--shape', 'height and width of the picture (default: of Resize in the test pipeline)')
+    add_shape_argument(parser, '--shape', 'height and width of the image (default: of Resize in the test pipeline)')
     parser.add_argument(
         '--paper-convention',
         action='store_true',
@@ -35,7 +35,7 @@ def main() -> None:
     cfg = config_of(args)
     shape = args.shape or input_size(cfg)
     if shape is None:
-        raise SystemExit(f'{args.config}: its test pipeline has no Resize that says the size; say it with --shape H W')
+        raise SystemExit(f'{args.config}: its test pipeline has no Resize that sets the size; give --shape H W')
     model = build_on_meta(cfg)
     cost = count_cost(model, shape)
     print(cost_table(cost))

@@ -1,4 +1,4 @@
-"""Metrics over the offset from the key frame: a table and a figure with one panel for each metric.
+"""Show metrics over the offset from the key frame: a table and a figure with one panel for each metric.
 
     python tools/test.py CONFIG CHECKPOINT --offsets all --out mila.json
     python tools/analysis_tools/offset_curve.py mila=mila.json fast=fast.json --out offsets.svg
@@ -50,11 +50,7 @@ def main() -> None:
 
 
 def offset_panels(files: list[tuple[str, dict[str, float]]], wanted: list[str] | None) -> dict[str, list[Curve]]:
-    """{metric: curves over the offsets, one for each file that has the metric}.
-
-    Raises:
-        ValueError: a file has no metrics of offsets, two have one name, or a wanted metric is not there.
-    """
+    """Return {metric: curves over the offsets, one for each file that has the metric}."""
     found: dict[str, dict[str, dict[int, float]]] = {}
     for name, metrics in files:
         if name in found:
@@ -65,7 +61,7 @@ def offset_panels(files: list[tuple[str, dict[str, float]]], wanted: list[str] |
                 found[name].setdefault(match[2], {})[int(match[1])] = value
         if not found[name]:
             raise ValueError(
-                f'{name}: it has no metrics of offsets (offset_0/...); test a video model on clips with --offsets all'
+                f'{name}: no metrics of offsets (offset_0/...); test a video model on clips with --offsets all'
             )
     means = dict(files)
     panels = {}

@@ -17,7 +17,7 @@ from mmmtl.tasks import build_tasks
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_config_arguments(parser)
-    parser.add_argument('--samples', type=int, default=200, help='training samples that the constants are fitted on')
+    parser.add_argument('--samples', type=int, default=200, help='training samples to fit the constants on')
     parser.add_argument('--out', metavar='metrics.json', help='write the metrics there')
     return parser.parse_args()
 
@@ -28,7 +28,7 @@ def main() -> None:
     cfg = resolve(cfg)
     for loader in (cfg.train_dataloader, cfg.test_dataloader):
         for dataset in dataset_configs(loader.dataset):
-            # A constant does not care which frames came before; every labelled frame is scored once.
+            # A constant ignores earlier frames; every labelled frame is scored once.
             if dataset.get('clip') is not None:
                 dataset.clip.single = True
     init_default_scope(cfg.get('default_scope', 'mmmtl'))

@@ -1,11 +1,11 @@
-r"""Make CamVid of its official files for the data set `CamVid`: 11 classes, 960x720, and frames of the films if given.
+r"""Convert the official files of CamVid for the data set `CamVid`: 11 classes, 960x720, and frames of the films.
 
     python tools/dataset_converters/camvid.py 701_StillsRaw_full.zip LabeledApproved_full.zip --out data/camvid_960x720
     python tools/dataset_converters/camvid.py 701_StillsRaw_full.zip LabeledApproved_full.zip \
         --films 0005VD.MXF 0006R0.MXF 0016E5.MXF 01TP_extract.avi --out data/camvid_960x720
 
-With the films, the frames before each labelled one are written beside it: read them with `frame_step=1`, and with
-`clip.missing` for those that a film lacks. How a film's frames are numbered is checked by its labelled ones.
+With the films, the frames before each labelled one are also written: read them with `frame_step=1`, and set
+`clip.missing` for frames that a film lacks. The labelled frames serve to check how a film numbers its frames.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mmmtl.io.images import read_image, read_raw, write_png
 from mmmtl.io.video import read_frames
 
 SPLITS = dict(train=367, val=101, test=233)
-# SegNet's eleven classes of the official 32; what is not here is void.
+# SegNet's eleven classes of the official 32.
 COLOURS: dict[tuple[int, int, int], int] = {
     (128, 128, 128): 0,  # sky
     (128, 0, 0): 1, (0, 128, 64): 1, (64, 192, 0): 1, (64, 0, 64): 1, (192, 0, 128): 1,  # building, bridge, wall, ...
@@ -48,7 +48,7 @@ COLOURS: dict[tuple[int, int, int], int] = {
 
 
 class Film(NamedTuple):
-    """How a film's frames are called, and the number of its first."""
+    """The pattern of the names of a film's frames, and the number of its first."""
 
     name: str
     first: int
@@ -70,13 +70,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('labels', type=Path, help='LabeledApproved_full, an archive or a folder')
     parser.add_argument('--out', type=Path, required=True, help='the new data set')
     parser.add_argument('--films', type=Path, nargs='+', default=[], help=f'some of {", ".join(FILMS)}, any suffix')
-    parser.add_argument('--key-frame-interval', type=positive, default=5, help='the clips serve intervals up to this')
+    parser.add_argument('--key-frame-interval', type=positive, default=5, help='the longest interval of the clips')
     parser.add_argument('--allow-partial', action='store_true', help='accept another number of labels than 701')
     return parser.parse_args()
 
 
 def split_of(stem: str) -> str:
-    """The usual split, by sequence and frame number."""
+    """Return the usual split, by sequence and frame number."""
     sequence, number = stem.split('_')
     time = int(number.lstrip('f'))
     if sequence == '0001TP':
@@ -88,35 +88,31 @@ def split_of(stem: str) -> str:
 
 
 def convert_labels(stills: Path, labels: Path, root: Path) -> dict[str, Path]:
-    """Write pictures and labels of the stills; {name: picture}."""
-    pictures = {path.stem: path for path in stills.rglob('[!.]*.png')}
+    """Write images and labels of the stills; return {name: image}."""
+    images = {path.stem: path for path in stills.rglob('[!.]*.png')}
     written = {}
     for split in SPLITS:
         for folder in (split, f'{split}annot'):
             (root / folder).mkdir()
     for path in track(sorted(labels.rglob('[!.]*_L.png')), description='Labels', transient=True):
         stem = path.stem.removesuffix('_L')
-        if stem not in pictures:
-            raise FileNotFoundError(f'{stills}: has no {stem}.png, of which {path.name} is the label')
+        if stem not in images:
+            raise FileNotFoundError(f'{stills}: lacks {stem}.png, the image of {path.name}')
         split = split_of(stem)
         write_png(root / f'{split}annot' / f'{stem}.png', labels_of_colours(read_raw(path), COLOURS, path))
         written[stem] = root / split / f'{stem}.png'
-        write_png(written[stem], read_image(pictures[stem]))
+        write_png(written[stem], read_image(images[stem]))
     return written
 
 
 def labelled_numbers(film: Film, stills: dict[str, Path]) -> dict[int, Path]:
-    """{frame number: still} of a film's labelled frames."""
+    """Return {frame number: still} of a film's labelled frames."""
     sequence = film.name.partition('_')[0]
     return {int(stem.split('_')[1].lstrip('f')): still for stem, still in stills.items() if stem.startswith(sequence)}
 
 
 def find_shift(path: Path, film: Film, labelled: dict[int, Path]) -> int:
-    """By how much a film's frame numbers are off: decoders differ in how many frames they find at its beginning.
-
-    Raises:
-        ValueError: the film has none of its labelled frames.
-    """
+    """Return how far a film's frame numbers are off: decoders find different numbers of frames at its beginning."""
     times = sorted(labelled)
     compared: dict[int, list[tuple[int, int]]] = {}
     for time in times[:: max(1, len(times) // CHECKED)]:
@@ -131,23 +127,19 @@ def find_shift(path: Path, film: Film, labelled: dict[int, Path]) -> int:
                 float(np.abs(thumbnail(frame) - thumbnail(read_image(labelled[time]))).mean())
             )
     if not errors:
-        raise ValueError(f'{path}: has none of the labelled frames ({times[:3]}, ...); get the film again')
+        raise ValueError(f'{path}: lacks all labelled frames ({times[:3]}, ...); get the film again')
     return min(errors, key=lambda shift: (np.mean(errors[shift]), abs(shift)))
 
 
-def thumbnail(picture: np.ndarray) -> np.ndarray:
-    """A picture at 96x72, in which films and stills can be compared."""
-    return cv2.resize(picture, (96, 72), interpolation=cv2.INTER_AREA).astype(np.float32)
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """Return an image at 96x72, to compare films and stills."""
+    return cv2.resize(image, (96, 72), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def write_film_frames(path: Path, stills: dict[str, Path], *, before: int) -> None:
-    """Write the frames before each labelled frame of a film, beside it.
-
-    Raises:
-        ValueError: an unknown film, or one that has none of its labelled frames.
-    """
+    """Write the frames before each labelled frame of a film."""
     if path.stem not in FILMS:
-        raise ValueError(f'{path}: the films are {", ".join(FILMS)}; do not rename them')
+        raise ValueError(f'{path}: not one of the films {", ".join(FILMS)}; do not rename them')
     film = FILMS[path.stem]
     labelled = labelled_numbers(film, stills)
     shift = find_shift(path, film, labelled)
@@ -161,13 +153,13 @@ def write_film_frames(path: Path, stills: dict[str, Path], *, before: int) -> No
     for number, frame in enumerate(track(read_frames(path), description=path.name, transient=True), first):
         for folder in wanted.get(number, ()):
             target = folder / f'{film.name.format(number)}.png'
-            # A still stays as it is.
+            # Do not overwrite a still.
             if not target.exists():
                 write_png(target, resize_image(frame, (height, width)))
 
 
 def count(root: Path, before: int) -> Counter[str]:
-    """How many labels each split has, and how many of them with all frames of their clips."""
+    """Return how many labels each split has, and how many of them have all frames of their clips."""
     counts: Counter[str] = Counter()
     for split in SPLITS:
         labels = [path.stem for path in (root / f'{split}annot').iterdir()]

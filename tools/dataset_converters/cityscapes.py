@@ -1,6 +1,6 @@
 r"""Unpack the official archives of Cityscapes into one folder for the data set `Cityscapes`, or check such a folder.
 
-All archives at once; stills need the first two, disparity and depth the others, clips leftImg8bit_sequence:
+Give all archives at once; stills need the first two, disparity and depth also the others, clips leftImg8bit_sequence:
     python tools/dataset_converters/cityscapes.py leftImg8bit_trainvaltest.zip gtFine_trainvaltest.zip \
         disparity_trainvaltest.zip camera_trainvaltest.zip --out data/cityscapes
     python tools/dataset_converters/cityscapes.py data/cityscapes
@@ -25,11 +25,11 @@ PATTERNS = dict(
 
 
 def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
-    """How many files of each kind and split there are, and how many there must be of the kinds that are there."""
+    """Return the number of files of each kind, and the expected numbers, of the kinds that exist."""
     counts: dict[str, int] = {}
     expected: dict[str, int] = {}
     for folder, pattern in PATTERNS.items():
-        # The labels are what makes a data set of the rest.
+        # Labels are never optional.
         if folder == 'gtFine' or (root / folder).is_dir():
             for split, number in SPLITS.items():
                 counts[f'{folder}/{split}'] = sum(1 for _ in (root / folder / split).glob(f'*/{pattern}'))

@@ -1,7 +1,7 @@
-r"""Put images and labels beside the depth of Cityscapes-DVPS or SemKITTI-DVPS, for `CityscapesDVPS`, `SemKITTIDVPS`.
+r"""Add images and labels to the depth of Cityscapes-DVPS or SemKITTI-DVPS, for `CityscapesDVPS` or `SemKITTIDVPS`.
 
-The published archive, folder video_sequence, has the depth (and SemKITTI's labels). Cityscapes' images are those of
-leftImg8bit_sequence, its labels those of Cityscapes-VPS; KITTI's images are those of the odometry benchmark:
+The published archive, folder video_sequence, has the depth (and SemKITTI's labels). Cityscapes' images come from
+leftImg8bit_sequence and its labels from Cityscapes-VPS; KITTI's images come from the odometry benchmark:
     python tools/dataset_converters/dvps.py cityscapes video_sequence.zip --images cityscapes/leftImg8bit_sequence \
         --labels cityscapes_vps --out data/cityscapes_dvps
     python tools/dataset_converters/dvps.py semkitti video_sequence.zip --images kitti/sequences \
@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def fill(root: Path, args: argparse.Namespace) -> None:
-    """Copy the image, and for Cityscapes the labels, of each depth map to its side."""
+    """Copy the image of each depth map, and for Cityscapes its labels, into the same folder."""
     for split in FRAMES[args.dataset]:
         folder = root / 'video_sequence' / split
         labels = {} if args.labels is None else labels_by_frame(args.labels / split / 'panoptic_inst')
@@ -54,17 +54,17 @@ def fill(root: Path, args: argparse.Namespace) -> None:
             if args.labels is not None:
                 frame = stem.split('_', 2)[2]
                 if frame not in labels:
-                    raise FileNotFoundError(f'{args.labels / split / "panoptic_inst"}: has no labels of {frame}')
+                    raise FileNotFoundError(f'{args.labels / split / "panoptic_inst"}: lacks labels of {frame}')
                 shutil.copyfile(labels[frame], folder / f'{stem}_gtFine_instanceTrainIds.png')
 
 
 def labels_by_frame(folder: Path) -> dict[str, Path]:
-    """{city_sequence_frame: file} of names such as 0001_0005_lindau_000000_000024_gtFine_color.png (or final_mask)."""
+    """Return {city_sequence_frame: file} of names like 0001_0005_lindau_000000_000024_final_mask.png."""
     return {'_'.join(path.name.split('_')[2:5]): path for path in folder.glob('*.png')}
 
 
 def find_image(args: argparse.Namespace, stem: str) -> Path:
-    """The original of a frame."""
+    """Return the original image of a frame."""
     if args.dataset == 'semkitti':
         sequence, number = stem.split('_')
         candidates = [args.images / f'{int(sequence):02d}' / 'image_2' / f'{number}.png']
@@ -78,7 +78,7 @@ def find_image(args: argparse.Namespace, stem: str) -> Path:
 
 
 def count(root: Path, dataset: str) -> tuple[dict[str, int], dict[str, int]]:
-    """How many images and maps of each kind there are, and how many there must be."""
+    """Return the number of files of each kind, and the expected numbers."""
     pairs = [(split, kind) for split in FRAMES[dataset] for kind in PATTERNS[dataset]]
     folder = root / 'video_sequence'
     counts = {f'{s}/{kind}': sum(1 for _ in (folder / s).glob(PATTERNS[dataset][kind])) for s, kind in pairs}

@@ -1,4 +1,4 @@
-"""The command line of the converters whose data set comes as several archives, unpacked over each other."""
+"""The command line of converters whose data set comes as several archives, unpacked over each other."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def convert(
     Args:
         description: of the script, for `--help`.
         dataset: its name in the manifest.
-        content: what the archives hold, for the message where they hold nothing of it.
-        count: returns how many files of each kind a folder has, and how many it must have.
+        content: contents of the right archives, for a message about wrong ones.
+        count: returns how many files of each kind a folder has, and how many are expected.
         arrange: see `joined_folder`.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -36,7 +36,7 @@ def convert(
     with joined_folder(args.sources, args.out, arrange=arrange) as root:
         counts, expected = count(root)
         if not any(counts.values()):
-            raise ValueError(f'{args.sources[0]}: has no {content}; give the official archives, or their folder')
+            raise ValueError(f'{args.sources[0]}: contains no {content}; give the official archives, or their folder')
         if not args.allow_partial:
             check_counts(counts, expected, where=target)
         write_manifest(root, dataset=dataset, counts=counts, sources=args.sources)

@@ -1,4 +1,4 @@
-r"""Put KITTI's tracking images and the maps of KITTI-STEP together for the data set `KITTISTEP`, or check its folder.
+r"""Combine KITTI's tracking images and the maps of KITTI-STEP for the data set `KITTISTEP`, or check its folder.
 
 python tools/dataset_converters/kitti_step.py data_tracking_image_2.zip kitti-step.tar.gz --out data/kitti_step
 python tools/dataset_converters/kitti_step.py data/kitti_step
@@ -17,7 +17,7 @@ FOLDERS = ('images', 'panoptic_maps')
 
 
 def arrange(unpacked: Path, root: Path) -> None:
-    """Move KITTI's training/image_02/{sequence} and the {split}/{sequence} of panoptic_maps to their places."""
+    """Move KITTI's training/image_02/{sequence} and {split}/{sequence} of panoptic_maps to their folders."""
     for folder in sorted(unpacked.rglob('image_02')):
         for sequence in sorted(folder.iterdir()):
             split = 'test' if folder.parent.name == 'testing' else 'val' if sequence.name in VAL_SEQUENCES else 'train'
@@ -28,13 +28,13 @@ def arrange(unpacked: Path, root: Path) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename a folder into another."""
+    """Move a folder, and make its parents."""
     target.parent.mkdir(parents=True, exist_ok=True)
     source.rename(target)
 
 
 def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
-    """How many images and maps each split has, and how many there must be."""
+    """Return the number of files of each kind, and the expected numbers."""
     pairs = [(folder, split) for folder in FOLDERS for split in FRAMES]
     counts = {f'{f}/{split}': sum(1 for _ in (root / f / split).glob('[0-9]*/[0-9]*.png')) for f, split in pairs}
     return counts, {f'{folder}/{split}': FRAMES[split] for folder, split in pairs}

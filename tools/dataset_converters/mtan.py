@@ -1,6 +1,6 @@
 """Unpack or check NYU Depth v2 or Cityscapes in the form of MTAN, for the data sets `MTANNYUv2` and `MTANCityscapes`.
 
-From an archive, or only check a folder that is already there:
+From an archive, or only check an existing folder:
     python tools/dataset_converters/mtan.py nyuv2 nyuv2.zip --out data/mtan_nyuv2
     python tools/dataset_converters/mtan.py cityscapes data/mtan_cityscapes
 """
@@ -30,9 +30,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def count(root: Path, dataset: str) -> tuple[dict[str, int], dict[str, int]]:
-    """How many images and labels of each kind there are, and how many there must be."""
+    """Return the number of files of each kind, and the expected numbers."""
     labels = {folder for folders in CLASSES[dataset].folders.values() for folder in folders}
-    # Copies differ in which labels they have, but one that is there must be whole.
+    # Copies have different labels, but each folder must be complete.
     present = {folder for folder in labels if any((root / split / folder).is_dir() for split in SPLITS[dataset])}
     folders = sorted({'image', 'depth', *present})
     pairs = [(split, folder, number) for split, number in SPLITS[dataset].items() for folder in folders]

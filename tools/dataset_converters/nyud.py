@@ -1,9 +1,9 @@
 r"""Make or check NYU Depth v2 in the layout `NYUD_MT`, which the data set `NYUD` reads.
 
-From the official file, which has no normals and no edges, and 40 classes with a mapping alone:
+From the official file, which has no normals or edges, and needs a mapping for 40 classes:
     python tools/dataset_converters/nyud.py nyu_depth_v2_labeled.mat --splits splits.mat --classes classMapping40.mat \
         --out data/nyud
-From an archive NYUD_MT.tgz or NYUDv2.tar.gz; or only check a folder that is already there:
+From an archive NYUD_MT.tgz or NYUDv2.tar.gz; or only check an existing folder:
     python tools/dataset_converters/nyud.py NYUD_MT.tgz --out data/nyud
     python tools/dataset_converters/nyud.py data/nyud
 """
@@ -31,8 +31,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('source', type=Path, help='nyu_depth_v2_labeled.mat, an archive, or a folder to check')
     parser.add_argument('--out', type=Path, help='the new data set; not for a folder')
     parser.add_argument('--splits', type=Path, help='splits.mat, needed for the official file')
-    parser.add_argument('--classes', type=Path, help='classMapping40.mat; without it there is no segmentation')
-    parser.add_argument('--raw-depth', action='store_true', help='the measured depth alone, without in-painting')
+    parser.add_argument('--classes', type=Path, help='classMapping40.mat, needed for segmentation')
+    parser.add_argument('--raw-depth', action='store_true', help='the measured depth, without in-painting')
     parser.add_argument('--allow-partial', action='store_true', help='accept another number of images than 795 / 654')
     return parser.parse_args()
 
@@ -49,7 +49,7 @@ def convert(args: argparse.Namespace, root: Path) -> None:
             (root / 'gt_sets' / f'{split}.txt').write_text(''.join(f'{n:04d}\n' for n in found))
         for number in track(sorted(sum(numbers.values(), [])), description='Converting', transient=True):
             name, index = f'{number:04d}', number - 1
-            # MATLAB's order of the axes, reversed: (3, W, H) and (W, H).
+            # HDF5 reverses MATLAB's order of the axes: (3, W, H) and (W, H).
             image = file['images'][index].transpose(2, 1, 0)
             write_png(root / 'images' / f'{name}.png', image[..., ::-1])
             np.save(root / 'depth' / f'{name}.npy', np.ascontiguousarray(depths[index].T.astype(np.float32)))
@@ -58,7 +58,7 @@ def convert(args: argparse.Namespace, root: Path) -> None:
 
 
 def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
-    """How many names, images and labels of each kind there are, and how many there must be."""
+    """Return the number of files of each kind, and the expected numbers, of the kinds that exist."""
     counts: dict[str, int] = {}
     expected: dict[str, int] = {}
     for split, number in SPLITS.items():
@@ -88,7 +88,7 @@ def main() -> None:
         with checked_folder(args.source, args.out, marker='gt_sets') as root:
             finish(root, args, [args.source])
     elif args.out is None or args.splits is None:
-        raise SystemExit('the official file needs --out and --splits')
+        raise SystemExit(f'{args.source}: the official file needs --out and --splits')
     else:
         with whole_folder(args.out) as root:
             convert(args, root)

@@ -1,11 +1,11 @@
-r"""Make clips of NYU Depth v2, a VideoFolder: the labelled frames with the raw frames before them.
+r"""Make clips of NYU Depth v2 as a VideoFolder: the labelled frames with the raw frames before them.
 
     python tools/dataset_converters/nyud_video.py nyu_depth_v2_labeled.mat --raw nyu_depth_v2_raw --splits splits.mat \
         --classes classMapping40.mat --out data/nyuv2_video
 
 The raw folder has one folder per scene, or per part of a scene (basement_0001a, basement_0001b). A labelled frame is
-found there by the file name that the official file gives, the frames before it by their times. If a scene is missing
-or begins too late, the clip has the frames that there are: the data set's `clip.missing` says what becomes of it.
+found by the file name in the official file, the frames before it by their times. If a scene is missing or begins too
+late, the clip lacks frames; the data set's `clip.missing` handles such clips.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from mmmtl.io.images import read_image, read_raw, write_png
 NAME = re.compile(r'r-(\d+\.\d+)-(\d+)\.ppm')
 PART = re.compile(r'(.+_\d{4})[a-z]')
 IGNORE = 255
-# The colour camera, of the data set's toolbox (camera_params.m); the labelled pictures are rectified, the raw are not.
+# The colour camera, from the data set's toolbox (camera_params.m); labelled images are rectified, raw ones are not.
 CAMERA = np.array([[518.85790117450188, 0, 325.58244941119034], [0, 519.46961112127485, 253.73616633400465], [0, 0, 1]])
 DISTORTION = np.array(
     [0.20796615318809061, -0.58613825163911781, 7.2231363135888329e-4, 1.0479627195765181e-3, 0.49856986684705107]
@@ -45,7 +45,7 @@ INSIDE = (slice(45, 471), slice(41, 601))
 
 
 class RawFrame(NamedTuple):
-    """A frame of the raw data, sorted by time; without a path where the file is missing or empty."""
+    """A frame of the raw data; without a path if the file is missing or empty. Frames sort by time."""
 
     stamp: float
     counter: int
@@ -59,7 +59,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--raw', type=Path, required=True, help='folder of the raw scenes')
     parser.add_argument('--splits', type=Path, required=True, help='splits.mat')
     parser.add_argument(
-        '--classes', type=Path, required=True, help='classMapping40.mat; the 13 classes are made of its 40'
+        '--classes', type=Path, required=True, help='classMapping40.mat; its 40 classes are merged into 13'
     )
     parser.add_argument('--out', type=Path, required=True, help='the new data set')
     parser.add_argument(
@@ -68,36 +68,34 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--normal-signs', type=int, nargs=3, default=(1, 1, 1), metavar='S', help='1 or -1 for their x, y and z'
     )
-    parser.add_argument('--key-frame-interval', type=positive, default=5, help='the clips serve intervals up to this')
-    parser.add_argument(
-        '--rate', type=float, help='frames per second of the clips; by default every raw frame is taken'
-    )
+    parser.add_argument('--key-frame-interval', type=positive, default=5, help='the longest interval of the clips')
+    parser.add_argument('--rate', type=float, help='frames per second of the clips; by default all raw frames')
     parser.add_argument('--max-gap', type=float, default=0.5, help='a longer pause, in seconds, ends the clip')
-    parser.add_argument('--raw-depth', action='store_true', help='the measured depth alone, without in-painting')
-    parser.add_argument('--no-rectify', action='store_true', help='leave the raw frames as the camera distorts them')
+    parser.add_argument('--raw-depth', action='store_true', help='the measured depth, without in-painting')
+    parser.add_argument('--no-rectify', action='store_true', help='keep the distortion of the raw frames')
     parser.add_argument('--allow-partial', action='store_true', help='accept another number of images than 795 / 654')
     return parser.parse_args()
 
 
 def find_scenes(raw: Path) -> dict[str, list[Path]]:
-    """{name of a scene without the letter of its part: folders}, one or two levels below `raw`."""
+    """Return {scene without the letter of its part: folders}, one or two levels below `raw`."""
     scenes: dict[str, list[Path]] = {}
     for folder in sorted([*raw.glob('*'), *raw.glob('*/*')]):
         if '.' not in folder.name and folder.is_dir():
             scenes.setdefault(without_part(folder.name), []).append(folder)
     if not scenes:
-        raise FileNotFoundError(f'{raw}: has no folders of scenes; check --raw')
+        raise FileNotFoundError(f'{raw}: contains no folders of scenes; check --raw')
     return scenes
 
 
 def without_part(scene: str) -> str:
-    """basement_0001 of basement_0001a."""
+    """Return basement_0001 of basement_0001a."""
     match = PART.fullmatch(scene)
     return scene if match is None else match[1]
 
 
 def read_timeline(folders: Sequence[Path]) -> list[RawFrame]:
-    """The colour frames of a scene's parts by time, also those that only INDEX.txt has."""
+    """Return the colour frames of a scene's parts by time, with those that only INDEX.txt has."""
     frames = {}
     for folder in folders:
         index = folder / 'INDEX.txt'
@@ -113,14 +111,14 @@ def read_timeline(folders: Sequence[Path]) -> list[RawFrame]:
 def frames_before(
     timeline: Sequence[RawFrame], name: str, *, count: int, rate: float | None, max_gap: float
 ) -> list[Path | None]:
-    """The last `count` frames before the one of a name, the oldest first; None where one is missing.
+    """Return the last `count` frames before the named one, the oldest first; None for a missing frame.
 
     Args:
         timeline: of `read_timeline`.
         name: file name of the labelled frame.
         count: how many.
-        rate: frames per second, of which each is the nearest in time; None takes every frame.
-        max_gap: seconds without a frame, in which the camera is taken to have stopped.
+        rate: take the nearest frames at this number per second; None takes every frame.
+        max_gap: a longer pause, in seconds, means that the camera stopped.
     """
     names = [frame.name for frame in timeline]
     if name not in names:
@@ -144,15 +142,15 @@ def frames_before(
 
 
 def rectify(image: np.ndarray) -> np.ndarray:
-    """A raw frame of 640x480 without the distortion of its lens; white outside, as the labelled pictures are."""
+    """Remove the distortion of the lens from a raw 640x480 frame; the outside is white, as in the labelled images."""
     if image.shape[:2] != (480, 640):
-        raise ValueError(f'a raw frame has {image.shape[1::-1]} pixels, not (640, 480); give --no-rectify')
+        raise ValueError(f'a raw frame has (width, height) {image.shape[1::-1]}, not (640, 480); give --no-rectify')
     columns, rows = cv2.initUndistortRectifyMap(CAMERA, DISTORTION, np.eye(3), CAMERA, (640, 480), cv2.CV_32FC1)
     return cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderValue=(255, 255, 255))
 
 
 def read_normals(path: Path, signs: tuple[int, ...], size: tuple[int, ...]) -> np.ndarray:
-    """Normals of a file as RGB, v = round((n + 1) / 2 * 255), (0, 0, 0) = none."""
+    """Return the normals of a file as RGB, v = round((n + 1) / 2 * 255), (0, 0, 0) = none."""
     normals = unit_normals(read_npy(path)) if path.suffix == '.npy' else decode_normals(read_raw(path))
     if normals.shape != (*size, 3):
         raise ValueError(f'{path}: normals of shape {normals.shape}, not {(*size, 3)}; resize them first')
@@ -161,7 +159,7 @@ def read_normals(path: Path, signs: tuple[int, ...], size: tuple[int, ...]) -> n
 
 
 def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
-    """Write clips and labels of the official file, and count them."""
+    """Write clips and labels of the official file, and return their counts."""
     mapping = read_class_mapping(args.classes)
     signs = check_signs(args.normal_signs)
     normals = {} if args.normals is None else list_stems(args.normals)
@@ -186,43 +184,43 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
             )
             for folder in ('frames', 'semseg', 'depth', *(('normals',) if video in normals else ())):
                 (root / folder / video).mkdir(parents=True)
-            # MATLAB's order of the axes, reversed: (3, W, H) and (W, H).
-            picture = np.ascontiguousarray(file['images'][index].transpose(2, 1, 0)[..., ::-1])
+            # HDF5 reverses MATLAB's order of the axes: (3, W, H) and (W, H).
+            labelled = np.ascontiguousarray(file['images'][index].transpose(2, 1, 0)[..., ::-1])
             for time, path in enumerate(clip):
                 if path is not None:
                     frame = read_image(path)
                     write_png(root / 'frames' / video / f'{time:06d}.png', frame if args.no_rectify else rectify(frame))
             label = f'{before:06d}.png'
-            write_png(root / 'frames' / video / label, picture)
+            write_png(root / 'frames' / video / label, labelled)
             labels = mapping[file['labels'][index].T]
             write_png(root / 'semseg' / video / label, classes_13(np.where(labels == 0, IGNORE, labels - 1)))
             write_png(root / 'depth' / video / label, (depths[index].T * 1000).round().clip(0, 65535).astype(np.uint16))
             if video in normals:
-                rgb = read_normals(normals[video], signs, picture.shape[:2])
+                rgb = read_normals(normals[video], signs, labelled.shape[:2])
                 write_png(root / 'normals' / video / label, rgb[..., ::-1])
             videos[video] = dict(split=split, length=before + 1, raw=str(names[index]))
             counts[split] += 1
             counts[f'{split}/complete'] += None not in clip
             own = next((frame.path for frame in timelines[scene] if frame.name == names[index].name), None)
-            if own is not None and picture.shape[:2] == (480, 640):
+            if own is not None and labelled.shape[:2] == (480, 640):
                 raw = read_image(own)
                 differences.append(
-                    [np.abs(image[INSIDE] * 1.0 - picture[INSIDE]).mean() for image in (rectify(raw), raw)]
+                    [np.abs(image[INSIDE] * 1.0 - labelled[INSIDE]).mean() for image in (rectify(raw), raw)]
                 )
     (root / 'videos.json').write_text(json.dumps(videos, indent=1) + '\n')
     if differences:
         rectified, plain = np.median(differences, axis=0)
-        print(f'raw frames of labelled ones differ from these by {rectified:.1f} when rectified, {plain:.1f} when not')
+        print(f'raw and labelled images differ by {rectified:.1f} with rectification, by {plain:.1f} without')
     return counts
 
 
 def check_normals(root: Path) -> None:
-    """Refuse normals whose axes are not the package's, as the depth shows."""
+    """Refuse normals whose axes, by the depth, are not the package's."""
     tasks = dict(depth=dict(type='DepthEstimation', max_depth=10.0), normals=dict(type='SurfaceNormals'))
     found = find_normal_signs(VideoFolder(str(root), metainfo=dict(tasks=tasks)))
     if found is not None and found.signs != (1, 1, 1) and found.angle <= DOUBTFUL:
         raise ValueError(
-            f'normals: they fit the depth with other signs: add --normal-signs {" ".join(map(str, found.signs))}'
+            f'normals: fit the depth with other signs: add --normal-signs {" ".join(map(str, found.signs))}'
         )
     print(report_signs(found))
 

@@ -1,12 +1,12 @@
 r"""Make or check PASCAL-Context in the layout `PASCAL_MT`, which the data set `PASCALContext` reads.
 
-From the archive of ASTMT and MTI-Net, or that of InvPT; or only check a folder that is already there:
+From the archive of ASTMT and MTI-Net, or that of InvPT; or only check an existing folder:
     python tools/dataset_converters/pascal_context.py PASCAL_MT.tgz --out data/pascal_context
     python tools/dataset_converters/pascal_context.py data/pascal_context
-From the originals, which have no saliency, no normals, and semantic labels of PASCAL-Context alone:
+From the originals, which have no saliency or normals, and whose semantic labels are those of PASCAL-Context:
     python tools/dataset_converters/pascal_context.py VOCtrainval_03-May-2010.tar --context <PASCAL-Context archive> \
         --parts <PASCAL-Part archive> --out data/pascal_context
-It adds the lists in ImageSets/Parts where there are none: they say which images show people.
+Missing lists in ImageSets/Parts, which tell the images that show people, are added.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def parse_args() -> argparse.Namespace:
 
 
 def convert(args: argparse.Namespace, root: Path) -> None:
-    """Write pictures, lists and labels of VOC 2010, PASCAL-Context and PASCAL-Part."""
+    """Write images, lists and labels of VOC 2010, PASCAL-Context and PASCAL-Part."""
     unpacked = {name: root.with_name(f'{root.name}.{name}') for name in ('voc', 'context', 'parts')}
     for folder, archive in zip(unpacked.values(), (args.source, args.context, args.parts), strict=True):
         extract(archive, folder)
     found = {name: {path.stem: path for path in unpacked[name].rglob('*.mat')} for name in ('context', 'parts')}
     voc = next((path.parent for path in unpacked['voc'].rglob('JPEGImages')), None)
     if voc is None:
-        raise FileNotFoundError(f'{args.source}: has no JPEGImages inside; check that it is the archive of VOC 2010')
+        raise FileNotFoundError(f'{args.source}: contains no JPEGImages; check that it is the archive of VOC 2010')
     for folder in (
         'ImageSets/Context',
         'JPEGImages',
@@ -80,19 +80,19 @@ def convert(args: argparse.Namespace, root: Path) -> None:
 
 
 def to_voc(labels: np.ndarray) -> np.ndarray:
-    """(H, W) uint8 classes of `pascal_21` of the labels of PASCAL-Context; what is none of the 20 is background."""
+    """Return classes of `pascal_21`, (H, W) uint8, of the labels of PASCAL-Context; all others become background."""
     table = np.zeros(max(int(labels.max()), *VOC_OF_CONTEXT) + 1, dtype=np.uint8)
     table[list(VOC_OF_CONTEXT)] = list(VOC_OF_CONTEXT.values())
     return table[labels]
 
 
 def names_of(root: Path, split: str) -> list[str]:
-    """The images of a split."""
+    """Return the names of the images of a split."""
     return (root / 'ImageSets' / 'Context' / f'{split}.txt').read_text().split()
 
 
 def list_parts(root: Path) -> None:
-    """Write the classes of the objects of every image, -1 for an empty one, where no list of them is there."""
+    """Write the missing lists of the classes of the objects of every image, -1 for an empty one."""
     for split in SPLITS:
         path = root / 'ImageSets' / 'Parts' / f'{split}.txt'
         if path.exists() or not (root / 'human_parts').is_dir():
@@ -108,7 +108,7 @@ def list_parts(root: Path) -> None:
 
 
 def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
-    """How many names, images and labels of each kind there are, and how many there must be."""
+    """Return the number of files of each kind, and the expected numbers, of the kinds that exist."""
     files = {
         kind: set[str]().union(*(list_stems(root / folder) for folder in folders))
         for kind, folders in FOLDERS.items()
@@ -125,7 +125,7 @@ def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def finish(root: Path, args: argparse.Namespace, sources: list[Path]) -> None:
-    """Count, check, list the people, look at the normals and write the manifest."""
+    """Count and check the files, list the people, report on the normals and write the manifest."""
     counts, expected = count(root)
     if not args.allow_partial:
         check_counts(counts, expected, where=args.source)
@@ -142,7 +142,7 @@ def main() -> None:
         with checked_folder(args.source, args.out, marker='ImageSets') as root:
             finish(root, args, [args.source])
     elif None in (args.context, args.parts, args.out):
-        raise SystemExit('the archive of VOC 2010 needs --context, --parts and --out')
+        raise SystemExit(f'{args.source}: the archive of VOC 2010 needs --context, --parts and --out')
     else:
         with whole_folder(args.out) as root:
             convert(args, root)

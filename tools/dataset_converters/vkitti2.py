@@ -1,6 +1,6 @@
 r"""Unpack the archives of Virtual KITTI 2 into one folder for the data set `VirtualKITTI2`, or check such a folder.
 
-All archives at once; forwardFlow is for metrics over time alone:
+Give all archives at once; forwardFlow only serves metrics over time:
     python tools/dataset_converters/vkitti2.py vkitti_2.0.3_rgb.tar vkitti_2.0.3_depth.tar \
         vkitti_2.0.3_classSegmentation.tar vkitti_2.0.3_forwardFlow.tar --out data/vkitti2
     python tools/dataset_converters/vkitti2.py data/vkitti2
@@ -21,7 +21,7 @@ KINDS = ('rgb', 'depth', 'classSegmentation')
 
 
 def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
-    """How many files of each scene and kind there are, and how many there must be of the kinds that are there."""
+    """Return the number of files of each kind, and the expected numbers, of the kinds that exist."""
     names = {kind.lower(): kind for kind in (*KINDS, 'forwardFlow')}
     found: Counter[str] = Counter()
     for scene in SCENES:

@@ -1,6 +1,6 @@
 """Unpack or check VSPW in its 480p form, for the data set `VSPW`.
 
-From the archive, or only check a folder that is already there:
+From the archive, or only check an existing folder:
     python tools/dataset_converters/vspw.py VSPW_480p.tar --out data/vspw
     python tools/dataset_converters/vspw.py data/vspw
 """
@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def count(root: Path) -> tuple[dict[str, int], list[Path]]:
-    """How many videos that have frames, frames and masks each split has; and the files that are empty."""
+    """Return the number of videos with frames, of frames and of masks of each split, and the empty files."""
     counts: dict[str, int] = {}
     empty: list[Path] = []
     for split in VIDEOS:
@@ -50,12 +50,10 @@ def main() -> None:
         if not args.allow_partial:
             check_counts(counts, VIDEOS, where=args.source)
         write_manifest(root, dataset='vspw', counts=counts, sources=[args.source])
-        # The official archive has some.
+        # The official archive has empty files.
         if empty:
             videos = sorted({path.parents[1].name for path in empty})
-            print(
-                f'{len(empty)} files are empty and will be left out, in {len(videos)} videos: {", ".join(videos[:5])}'
-            )
+            print(f'{len(empty)} empty files will be left out, in {len(videos)} videos: {", ".join(videos[:5])}')
     print(f'{args.out or args.source}: complete, see manifest.json')
 
 

@@ -2,12 +2,12 @@
 
 Both revisions get the same generated inputs, the same weights and the same order of the tasks. The first difference of
 every config is printed, and the exit status is 1 if there is any. A revision that git names is checked out in a
-temporary folder; a folder, such as `.`, is used as it is.
+temporary folder; a folder, such as `.`, is used directly.
 
     python tools/dev/compare_runs.py main . --one-per-method
     python tools/dev/compare_runs.py v0.1.0 . 'mila/*' 'sca_*nyud*' --iterations 5
 
-See `tools/dev/renames.yml` for what has another name in the new revision.
+`tools/dev/renames.yml` lists names that differ in the new revision.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What one revision computes for a config: the part of compare_runs.py that runs in a process of its own.
+"""Everything that one revision computes for a config, in a process of its own; compare_runs.py starts it.
 
 It must run with every revision since version 0.1.
 """
@@ -29,7 +29,7 @@ Renames = Sequence[tuple[str, str | None]]
 
 
 def enter(root: str) -> None:
-    """Let this process import mmmtl from `root`, and compute alike each time."""
+    """Let this process import mmmtl from `root`, and make it deterministic."""
     sys.path.insert(0, root)
     os.environ['PYTHONPATH'] = root
     import mmmtl
@@ -37,7 +37,7 @@ def enter(root: str) -> None:
     assert Path(mmmtl.__file__).is_relative_to(root), f'{mmmtl.__file__} is imported instead of {root}'
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # What libraries print would hide the progress.
+    # Output of libraries would hide the progress.
     for stream in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
@@ -108,13 +108,13 @@ def with_task_order(weights: dict[str, Any], model: nn.Module, order: Sequence[s
 
 
 def load_config(line: str, args: argparse.Namespace, order: list[str] | None) -> Config:
-    """Return the resolved config that a line names, without pre-trained weights, its tasks in the given order."""
-    # In version 0.1 this was `resolve_tasks`; it stays for comparisons with that release.
+    """Return the resolved config of a line, without pre-trained weights, with its tasks in the given order."""
+    # Version 0.1 called it `resolve_tasks`.
     try:
         from mmmtl.config import resolve
     except ImportError:
         from mmmtl.tasks import resolve_tasks as resolve
-    # A line is written as the arguments of the tools.
+    # A line has the form of a tool's arguments.
     parser = argparse.ArgumentParser()
     parser.add_argument('config')
     parser.add_argument('--tasks')
@@ -139,21 +139,21 @@ def drop_pretrained(cfg: Any) -> None:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed every generator that a model may draw from."""
+    """Seed every generator that a model may use."""
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  what is not ours may use it
+    np.random.seed(seed)  # noqa: NPY002  other libraries may use it
     torch.manual_seed(seed)
 
 
 def shake(module: nn.Module) -> None:
-    """Add noise to the parameters: a gate that starts at zero would hide what is behind it."""
+    """Add noise to the parameters: a gate that starts at zero would hide the layers behind it."""
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.01)
 
 
 def make_batch(tasks: Mapping[str, Any], size: Sequence[int], is_video: bool, seed: int) -> dict[str, Any]:
-    """Return a key frame and another one as plain tensors; a quarter of each label is missing."""
+    """Return a key frame and a non-key frame as plain tensors; a quarter of each label is missing."""
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randint(256, (2, 3, 3, *size), generator=generator, dtype=torch.uint8)
     frames = torch.randint(256, (FRAMES, 2, 3, *size), generator=generator, dtype=torch.uint8)
@@ -217,7 +217,7 @@ class GradientNorms:
 
 
 def predict(model: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
-    """Return logits and maps of a batch, and logits of two streams; the second begins anew halfway."""
+    """Return logits and maps of a batch, and logits of two streams; the second is reset halfway."""
     data = model.data_preprocessor(pack(batch, with_labels=False), False)
     output = model(**data, mode='tensor')
     logits = getattr(output, 'logits', output)
@@ -241,7 +241,7 @@ def step(model: nn.Module, frames: Tensor, state: Any) -> tuple[Mapping[str, Ten
     if hasattr(model, 'step'):
         result = model.step(frames, state)
         return result.logits, result.is_key, result.state
-    # Version 0.1 had no `step`; the rest stays for comparisons with it.
+    # Version 0.1 had no `step`.
     if not hasattr(model, 'stream_logits'):
         return model.logits(frames), None, None
     logits, after = model.stream_logits(frames, state)

@@ -1,4 +1,4 @@
-"""The config that a run would use: base files, overrides and tasks resolved."""
+"""Print the config that a run would use: base files, overrides and tasks resolved."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmmtl.config import resolve
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_config_arguments(parser)
-    parser.add_argument('--save-path', metavar='FILE.py', help='also write it there; the file is a config itself')
+    parser.add_argument('--save-path', metavar='FILE.py', help='also write it there, as a config file')
     args = parser.parse_args()
     if args.save_path and Path(args.save_path).suffix not in ('.py', '.json', '.yml', '.yaml'):
         raise SystemExit(f'--save-path {args.save_path}: must end in .py, .json, .yml or .yaml')

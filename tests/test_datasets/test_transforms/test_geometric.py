@@ -101,7 +101,7 @@ def test_corners_lose_their_labels(item, scripted) -> None:
 def render(normal: np.ndarray, size: tuple[int, int], roll: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Label (a half-plane), depth and normal of the plane normal . X = -3 for a camera rolled by `roll` degrees.
 
-    `roll` is the angle by which the picture turns counter-clockwise: that of the camera clockwise.
+    The image turns counter-clockwise by `roll`, the camera clockwise.
     """
     c, s = np.cos(np.deg2rad(roll)), np.sin(np.deg2rad(roll))
     turn = np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])  # counter-clockwise for y down
@@ -129,9 +129,9 @@ def test_rotation_is_a_rolled_camera(make_results, scripted, angle: float) -> No
     assert np.abs(moved['depth'] / expected_depth - 1)[inside].max() < 0.015
     assert np.abs(expected_depth / depth - 1)[inside].max() > 0.1
     assert np.abs(moved['normals'] - expected_normals)[inside].max() < 1e-6
-    picture = results['imgs'][0][..., 0]
+    image = results['imgs'][0][..., 0]
     clear = inside & (cv2.erode(expected_label, np.ones((5, 5))) == cv2.dilate(expected_label, np.ones((5, 5))))
-    assert np.array_equal(picture[clear], 100 * expected_label[clear]) and clear.mean() > 0.5
+    assert np.array_equal(image[clear], 100 * expected_label[clear]) and clear.mean() > 0.5
 
 
 # Scale
@@ -140,7 +140,7 @@ def test_rotation_is_a_rolled_camera(make_results, scripted, angle: float) -> No
 def test_scale_enlarges_about_the_middle(item, scripted) -> None:
     results = RandomScale()(item(5, 5, scripted(2.0)))
     k = numbers(5, 5)
-    # Rows and columns 1 to 3 of the old picture at every second place of the new one.
+    # Rows and columns 1 to 3 of the old image at every second place of the new one.
     assert np.array_equal(results['gt_maps']['semseg'][::2, ::2], k[1:4, 1:4])
     assert np.array_equal(results['imgs'][1][::2, ::2, 0], k[1:4, 1:4] + 100)
     assert np.allclose(results['gt_maps']['depth'][::2, ::2], (1 + k[1:4, 1:4]) / 2)
@@ -157,7 +157,7 @@ def test_scale_shrinks_about_the_middle(item, scripted) -> None:
     maps = results['gt_maps']
     assert np.array_equal(maps['semseg'][inside].reshape(5, 5), k[::2, ::2])
     assert np.allclose(maps['depth'][inside].reshape(5, 5), (1 + k[::2, ::2]) * 2)
-    # The margin has no labels, the picture is mirrored there.
+    # The margin has no labels, the image is mirrored there.
     assert (maps['semseg'][~inside] == 255).all() and not maps['depth'][~inside].any()
     assert not maps['normals'][~inside].any()
     assert np.array_equal(results['imgs'][0][1, 2:7, 0], k[2, ::2]) and np.array_equal(
@@ -299,7 +299,7 @@ def test_resize_without_maps(item, scripted) -> None:
 
 
 def test_one_draw_for_all_frames_and_maps(make_results) -> None:
-    """Picture and maps that hold the same numbers hold the same after every transform that copies pixels."""
+    """An image and maps with equal numbers stay equal under every transform that copies pixels."""
     k = np.tile(np.arange(24, dtype=np.uint8).reshape(4, 6).repeat(4, 0).repeat(4, 1)[..., None], 3)
     transforms = [RandomCrop(size=(12, 20)), RandomFlip(), RandomZoom(zooms=[1.0, 2.0]), RandomFlip()]
     seen = set()
@@ -313,7 +313,7 @@ def test_one_draw_for_all_frames_and_maps(make_results) -> None:
         labels, depth = results['gt_maps']['semseg'], results['gt_maps']['depth']
         ratio = depth / (1 + labels.astype(np.float32))
         assert len(np.unique(ratio.round(5))) == 1 and ratio[0, 0].round(5) in (1.0, 0.5)
-        # A zoomed picture is interpolated between blocks; away from their edges it shows the label.
+        # A zoomed image is interpolated between blocks; away from their edges it shows the label.
         assert (first[..., 0] == labels).mean() > 0.4
         seen.add(first.tobytes())
     assert len(seen) > 10

@@ -25,7 +25,7 @@ MAPS = {
 
 @pytest.fixture
 def item(tasks: dict[str, Any]):
-    """Makes an item as a data set hands it on, and counts what is read."""
+    """Make an item like a data set, and count the files that are read."""
 
     def make(frames: list[str], maps: dict[str, str], tasks: dict[str, Any] = tasks) -> tuple[dict[str, Any], list]:
         read: list = []

@@ -40,15 +40,15 @@ def test_nothing_asked_nothing_changed(make_results, image: np.ndarray) -> None:
 
 def test_formula(make_results, scripted) -> None:
     # Two pixels; their mean is (10 + 20 + 60 + 90 + 90 + 90) / 6 = 60.
-    picture = np.array([[[10, 20, 60], [90, 90, 90]]], dtype=np.uint8)
-    (out,) = jitter(make_results, scripted, [picture], (1.2, 0.5, 0.5), 0.0)
+    image = np.array([[[10, 20, 60], [90, 90, 90]]], dtype=np.uint8)
+    (out,) = jitter(make_results, scripted, [image], (1.2, 0.5, 0.5), 0.0)
     # Saturation: (20, 25, 45); contrast: 60 + (x - 60) / 2 = (40, 42.5, 52.5), 75; brightness 1.2: (48, 51, 63), 90.
     assert out.tolist() == [[[48, 51, 63], [90, 90, 90]]] and out.dtype == np.uint8
 
 
 def test_values_are_clipped(make_results, scripted) -> None:
-    picture = np.array([[[0, 128, 255]]], dtype=np.uint8)
-    (out,) = jitter(make_results, scripted, [picture], (1.0, 3.0, 1.0), 0.0)
+    image = np.array([[[0, 128, 255]]], dtype=np.uint8)
+    (out,) = jitter(make_results, scripted, [image], (1.0, 3.0, 1.0), 0.0)
     assert out[0, 0, 0] == 0 and out[0, 0, 2] == 255
 
 

@@ -55,7 +55,7 @@ def still() -> np.ndarray:
 
 @pytest.fixture
 def make_clip(make_results, still: np.ndarray):
-    """Makes a clip of the scene, from scripted degrees (turn, speed, acceleration) or a real generator."""
+    """Make a clip of the scene, from scripted degrees (turn, speed, acceleration) or a real generator."""
 
     def make(rng: Any, *, offset: int = 2, interval: int = 5, **limits: float) -> dict[str, Any]:
         slots = Clip(interval=interval).slots(offset)
