@@ -38,11 +38,7 @@ def join_files(images: Mapping[FrameKey, Path], maps: Mapping[str, Mapping[Frame
 
 
 class FrameIndex:
-    """The images of all frames, found by video and time.
-
-    Args:
-        name: of the data set, for messages.
-    """
+    """The images of all frames, found by video and time; messages use `name`, the data set's."""
 
     def __init__(self, name: str) -> None:
         self.name = name

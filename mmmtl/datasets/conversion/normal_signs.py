@@ -59,12 +59,9 @@ def report_signs(found: NormalSigns | None) -> str:
 
 
 def report_facing(normals: np.ndarray) -> str:
-    """Return a line for the user, without depth: whether stored normals point to the camera (z < 0).
+    """Return a line for the user, without depth: whether stored normals (..., 3) point to the camera (z < 0).
 
-    All visible surfaces do, except a few near the border of a wide image.
-
-    Args:
-        normals: (..., 3), as stored, zero = none.
+    All visible surfaces do, except a few near the border of a wide image. Zero vectors do not count.
     """
     z = normals[normals.any(axis=-1)][:, 2]
     if not len(z):

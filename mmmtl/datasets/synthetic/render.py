@@ -56,13 +56,9 @@ class _Buffers:
 
 
 def render(scene: Scene, t: int, height: int, width: int) -> RenderedFrame:
-    """Ray-cast frame `t` of a scene.
+    """Ray-cast frame `t`, at least 0, of a scene from `make_scene` or made by hand.
 
-    Args:
-        scene: from `make_scene`, or made by hand.
-        t: frame number, at least 0.
-        height: image height, pixels.
-        width: image width, pixels; the focal length is `scene.focal * width`.
+    Height and width are in pixels; the focal length is `scene.focal * width`.
     """
     if height < 1 or width < 1:
         raise ValueError(f'cannot render a {height}x{width} image')

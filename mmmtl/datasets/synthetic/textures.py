@@ -39,16 +39,10 @@ def value_noise(u: Floats, v: Floats, table: Floats) -> Floats:
 
 
 def shade_pattern(texture: Texture, u: Floats, v: Floats, footprint: Floats, table: Floats) -> Floats:
-    """Return the colours of a texture at surface coordinates, (3, N) float32 RGB, about [0, 1].
+    """Return the colours of a texture at surface coordinates u and v, (3, N) float32 RGB, about [0, 1].
 
     The contrast fades between 4 and 2 pixels per period, so that far patterns turn grey instead of flickering.
-
-    Args:
-        texture: the texture.
-        u: (N,) first surface coordinate, metres.
-        v: (N,) second surface coordinate, metres.
-        footprint: (N,) size of a pixel on the surface, metres.
-        table: lattice from `noise_table`.
+    Coordinates and `footprint`, the size of a pixel on the surface, are (N,) in metres; `table` is from `noise_table`.
     """
     scale = 1.0 / texture.period
     c, s = float(np.cos(texture.angle)) * scale, float(np.sin(texture.angle)) * scale

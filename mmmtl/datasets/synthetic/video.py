@@ -45,8 +45,7 @@ class SyntheticVideo(MultiTaskDataset):
 
     Args:
         split: 'train', 'val' or 'test': different scenes.
-        num_videos: number of videos.
-        length: frames of each.
+        length: frames of each video.
         size: (height, width).
     """
 

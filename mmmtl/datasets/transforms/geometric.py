@@ -174,7 +174,6 @@ class RandomRotate(GeometricTransform):
 
     Args:
         max_angle: the angle is uniform in [-max_angle, max_angle] degrees, counter-clockwise as displayed.
-        prob: probability.
     """
 
     def __init__(self, max_angle: float = 10.0, *, prob: float = 0.5) -> None:
