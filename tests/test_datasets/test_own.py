@@ -75,8 +75,8 @@ def test_arguments_are_annotated_attributes(drives: Path) -> None:
     assert {i['data_samples'].video for i in build(drives, suffix='.jpg')} == {'north'}
     assert {i['data_samples'].video for i in build(drives, suffix='.jpeg')} == {'south'}
     assert {'data_root', 'clip', 'suffix'} <= inspect.signature(Drives).parameters.keys()
-    with pytest.raises(TypeError, match='sufix'):
-        build(drives, sufix='.jpeg')
+    with pytest.raises(TypeError, match='suffx'):
+        build(drives, suffx='.jpeg')
 
 
 def test_one_frame_with_two_images_is_refused(drives: Path, write_image) -> None:
