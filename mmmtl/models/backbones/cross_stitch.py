@@ -19,9 +19,9 @@ from .soft_sharing import SoftSharingBackbone, initial_share
 
 
 class CrossStitchUnit(nn.Module):
-    """The mixture out[t] = sum_s weight[t][s] * in[s], with weights per channel or, if `channels` is 1, one for all.
+    """The mixture out[t] = sum_s weight[t][s] * in[s] (section 3.2, equation 1).
 
-    Reference: cross-stitch networks, section 3.2, equation 1.
+    There are weights per channel or, if `channels` is 1, one for all channels.
     """
 
     def __init__(self, tasks: Sequence[str], channels: int, *, alpha: float) -> None:
@@ -45,11 +45,8 @@ class CrossStitchBackbone(SoftSharingBackbone):
     """A network for every task, with cross-stitch units after each stage.
 
     The paper has them after the pooling layers of an AlexNet, MILA after the four stages of a ResNet. The paper learns
-    one weight for each pair of tasks, later code one for each channel.
-
-    Args:
-        alpha: initial weight of the task itself, 0.9 in the paper; the others share the rest.
-        channelwise: a weight for every channel, instead of one.
+    one weight for each pair of tasks, later code one for each channel (`channelwise`). A task starts with weight
+    `alpha` for itself, 0.9 in the paper; the others share the rest.
 
     Reference: Misra et al., Cross-stitch Networks for Multi-task Learning, CVPR 2016.
     """

@@ -25,11 +25,8 @@ Refine = Literal['conv', 'bottleneck']
 class Passage(nn.Module):
     """The f of the paper, for all tasks: takes attended features of one stage to the size and width of the next.
 
-    Features are refined before pooling and after upsampling; between an encoder and its decoder, both.
-
-    Args:
-        pools: whether the stage before ends with a pooling that the next one undoes.
-        unpools: whether the next stage begins with an unpooling.
+    Features are refined before pooling and after upsampling; between an encoder and its decoder, both. `pools` says
+    that the stage before ends with pooling, `unpools` that the next one begins with unpooling.
     """
 
     def __init__(
@@ -131,8 +128,7 @@ class MTANBackbone(TaskBackbone):
         self.masks = ModuleMap(
             {
                 name: ModuleRow(
-                    ModuleRow(mask(i, branch) for branch in range(len(stage.channels)))
-                    for i, stage in enumerate(stages)
+                    ModuleRow(mask(i, b) for b in range(len(stage.channels))) for i, stage in enumerate(stages)
                 )
                 for name in tasks
             }

@@ -50,11 +50,9 @@ class NDDRUnit(nn.Module):
 class NDDRBackbone(SoftSharingBackbone):
     """A network for every task, with features fused by neural discriminative dimensionality reduction.
 
-    The paper has it after the pooling layers of a VGG-16, and after each stage of a ResNet.
-
-    Args:
-        alpha: initial weight of the task itself, 0.9 in the paper; the others share the rest.
-        norm_cfg: normalisation after the reduction; momentum 0.05 is that of the released code.
+    The paper has it after the pooling layers of a VGG-16, and after each stage of a ResNet. A task starts with weight
+    `alpha` for itself, 0.9 in the paper; the others share the rest. The norm's momentum 0.05 is that of the released
+    code.
 
     Reference: Gao et al., NDDR-CNN: Layerwise Feature Fusing in Multi-Task CNNs, CVPR 2019, section 3.
     """

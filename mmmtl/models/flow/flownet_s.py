@@ -23,14 +23,12 @@ class FlowNetS(FlowEstimator):
     """Two images, concatenated along their channels, to a flow of an eighth of their resolution.
 
     Ten convolutions down to stride 64; four steps up to stride 4, each with a deconvolution of the features and one of
-    the flow; and five convolutions that predict a flow: 23 layers, 38.7 M parameters. The input has half the
-    resolution, as in Deep Feature Flow and Accel. Any size works: deconvolved maps are cropped to odd sizes.
+    the flow; and five convolutions that predict a flow: 23 layers, 38.7 M parameters. The first convolution has
+    `base_channels`, the others 2, 4, 8, 8 and 16 times as many. The input has half the resolution, as in Deep Feature
+    Flow and Accel. Any size works: deconvolved maps are cropped to odd sizes.
 
     No batch norm, LeakyReLU with slope 0.1. Flows start close to zero; the papers start from weights trained on Flying
     Chairs (`init_cfg`, with the names of this module).
-
-    Args:
-        base_channels: of the first convolution; the others have 2, 4, 8, 8 and 16 times as many.
 
     Reference: Dosovitskiy et al., FlowNet: Learning Optical Flow with Convolutional Networks, ICCV 2015, figure 2.
     """

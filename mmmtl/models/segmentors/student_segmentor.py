@@ -30,10 +30,8 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
 
     The teacher is used only in training. It gets its weights when training starts, stays frozen in eval mode and is not
     a submodule, so it appears in no state dict, optimiser or cost. The checkpoint is that of the student alone and also
-    loads into the same model without `teacher` and `distillation`. Unlabelled images are distilled as well.
-
-    Args:
-        distillation: config of `DistillationLoss`; gets `tasks` and the channels of both heads.
+    loads into the same model without `teacher` and `distillation`. This `DistillationLoss` gets `tasks` and the
+    channels of both heads; unlabelled images are distilled as well.
     """
 
     def __init__(
