@@ -133,7 +133,7 @@ def test_the_encoders_of_the_slots(tiny):
     model = tiny.video_model()
     clips = tiny.clips(2)
     samples = tiny.clip_samples([0, 2])
-    neck, fuse = model.neck, model.decode_head
+    neck, fuse = model.neck, lambda slots: model.decode_head(slots).logits
     with torch.no_grad():
         slow, fast = (lambda x: model.backbone(x)[-1]), (lambda x: model.fast_backbone(x)[-1])
         key_row = neck(neck.remember(slow(clips[:1, 2]), None), None, neck.remember(fast(clips[:1, 1]), None))
