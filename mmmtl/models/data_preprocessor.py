@@ -1,4 +1,4 @@
-"""Batches: normalised, padded pictures and one padded label map per task."""
+"""Batches of normalised, padded images."""
 
 from __future__ import annotations
 
@@ -19,17 +19,12 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 
 @MODELS.register_module()
 class MultiTaskDataPreprocessor(BaseDataPreprocessor):
-    """uint8 BGR pictures or clips to a float32 RGB batch.
+    """Conversion of uint8 BGR images or clips to a float32 RGB batch.
 
-    `inputs` becomes (N, 3, H, W), or (N, 3, 3, H, W) for clips of three frames: normalised with the mean and standard
-    deviation of ImageNet, then padded with 0 at the bottom and the right to the largest picture of the batch and a
-    multiple of `size_divisor`. Label maps stay as they are; a loss pads them with `pad` to the `padded_shape`.
-
-    Args:
-        tasks: given by the segmentor.
-        mean: of each channel, RGB.
-        std: of each channel, RGB.
-        size_divisor: height and width of the batch are multiples of it.
+    `inputs` becomes (N, 3, H, W), or (N, 3, 3, H, W) for clips of three frames: normalised with `mean` and `std` (RGB,
+    by default those of ImageNet), then padded with 0 at the bottom and the right to the largest image of the batch and
+    a multiple of `size_divisor`. Label maps do not change; a loss pads them with `pad` to the `padded_shape` (H, W),
+    which `data_samples` get here.
     """
 
     def __init__(
@@ -47,7 +42,6 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """The batch, see the class; `data_samples` get the `padded_shape` (H, W) of the batch."""
         data = self.cast_data(data)
         images = [(image.flip(-3).float() - self.mean) / self.std for image in data['inputs']]
         height, width = (max(image.shape[axis] for image in images) for axis in (-2, -1))
@@ -59,20 +53,16 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
 
 
 def round_up(number: int, divisor: int) -> int:
-    """The next multiple of `divisor`."""
+    """Return the smallest multiple of `divisor` that is at least `number`."""
     return -(-number // divisor) * divisor
 
 
 def pad(tensor: Tensor, size: Sequence[int], value: float) -> Tensor:
-    """(..., H, W) padded at the bottom and the right to `size`.
-
-    Raises:
-        ValueError: it is larger than that already.
-    """
+    """Pad (..., H, W) at the bottom and the right to `size`; refuse a tensor that is larger."""
     below, right = size[0] - tensor.shape[-2], size[1] - tensor.shape[-1]
     if below < 0 or right < 0:
         raise ValueError(
-            f'cannot pad {tuple(tensor.shape[-2:])} to {tuple(size)} (height, width); were the pictures resized and '
-            'their maps not (Resize(maps=False) in a training pipeline)?'
+            f'cannot pad {tuple(tensor.shape[-2:])} to {tuple(size)} (height, width); if only the images were '
+            'resized, remove Resize(maps=False) from the training pipeline'
         )
     return F.pad(tensor, (0, right, 0, below), value=value)

@@ -1,4 +1,4 @@
-"""What a part of a model may want to know of its training."""
+"""The interface of modules that follow the training."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ from typing import Any
 
 
 class TrainingObserver:
-    """A base for modules that follow the training; every run calls these methods, which do nothing by default."""
+    """Base of modules that follow the training. Every run calls these methods, which do nothing by default."""
 
     def on_train_start(self) -> None:
-        """Prepare for training. The weights are loaded, and the model is on its device."""
+        """Prepare for training, with the weights loaded and the model on its device."""
 
     def on_train_progress(self, progress: float) -> None:
-        """Follow the training; called before each iteration.
-
-        Args:
-            progress: share of the training that is done, 0 to 1.
-        """
+        """Follow the training, before each iteration; `progress` is the share done, 0 to 1."""
 
     def on_train_end(self) -> dict[str, Any]:
-        """Return what training found, by the name of the JSON file that keeps it in the work directory."""
+        """Return what training found, under the name of the JSON file for it in the work directory."""
         return {}

@@ -84,7 +84,7 @@ def test_testing_needs_no_teacher_nor_distillation(
 @pytest.mark.parametrize(
     ('spoil', 'error', 'message'),
     [
-        ('absent', FileNotFoundError, 'no such checkpoint of the teacher; train the teacher first, or name'),
+        ('absent', FileNotFoundError, r'--cfg-options model\.teacher\.checkpoint='),
         ('tasks', ValueError, r"model\.teacher\.checkpoint \(.*\): the checkpoint was trained for the tasks \['depth'"),
         ('definition', ValueError, r"task 'depth' of the checkpoint is not that of this config \(scale: 4.0 here, 2.0"),
         ('model', ValueError, 'the checkpoint is of another model: of the .* it lacks 1'),

@@ -33,7 +33,7 @@ RIVALS = dict(
     concat_mf_ts=dict(type='ConcatNeck', multi_frame=True, task_specific=True, reduction=2),
     none=dict(type='NoPropagationNeck', task_specific=True, reduction=2),
 )
-"""Changes of the neck of `video_model` to other ways of propagation."""
+"""Settings of `video_model`'s neck for other ways of propagation."""
 NECKS = dict(
     ila={},
     ila_no_mf=dict(multi_frame=False),
@@ -60,7 +60,7 @@ class TinyNet(nn.Module):
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
-        assert len(images), 'a backbone was run on no pictures'
+        assert len(images), 'a backbone was run on no images'
         return (self.layers(images),)
 
 
@@ -140,7 +140,7 @@ def clip_samples(offsets: Sequence[int], valid_slots: Sequence[Sequence[bool]] |
 
 
 def pixels(*shape: int, seed: int = 0) -> Tensor:
-    """Random float64 pictures."""
+    """Random float64 images."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 

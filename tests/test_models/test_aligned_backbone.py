@@ -52,7 +52,7 @@ def test_only_the_last_map_is_used():
 
 
 def test_a_backbone_that_gives_a_bare_tensor():
-    """MobileNetV2 of mmseg does so for one out index; its last row must not be taken for its last map."""
+    """MobileNetV2 of mmseg returns a bare tensor for one out index; its last row is not its last map."""
     cfg = dict(
         type='mmseg.MobileNetV2',
         widen_factor=0.1,

@@ -81,7 +81,7 @@ def test_one_task_has_nothing_to_mix(tiny, kind) -> None:
 
 
 def checkpoint(tiny, path: Path, seed: int = 1, **changes) -> dict[str, Tensor]:
-    """Saves a single-task model; returns the weights of its backbone."""
+    """Save a single-task model and return the weights of its backbone."""
     model = tiny.image_model(
         {'depth': tiny.TASKS['depth']},
         backbone={**SEGNET, **changes},
@@ -104,12 +104,12 @@ def test_networks_start_from_single_task_checkpoints(tiny, tmp_path: Path) -> No
 
 def test_a_checkpoint_that_does_not_fit_is_named(tiny, tmp_path: Path) -> None:
     checkpoint(tiny, tmp_path / 'other.pth', depths=(1, 1))
-    with pytest.raises(ValueError, match=r"pretrained\['depth'\]: the backbone of .*other.pth is no such SegNet"):
+    with pytest.raises(ValueError, match=r"pretrained\['depth'\]: .*other\.pth .*SegNet"):
         build(tiny, pretrained={'depth': tmp_path / 'other.pth'}).init_weights()
     torch.save({'state_dict': {'fc.weight': torch.ones(1)}}, tmp_path / 'none.pth')
-    with pytest.raises(ValueError, match='none.pth is no such SegNet'):
+    with pytest.raises(ValueError, match=r'none\.pth .*SegNet'):
         build(tiny, pretrained={'depth': tmp_path / 'none.pth'}).init_weights()
-    with pytest.raises(ValueError, match=r"pretrained: \['dept'\] are no tasks of this model"):
+    with pytest.raises(ValueError, match=r"pretrained: \['dept'\]"):
         build(tiny, pretrained={'dept': tmp_path / 'none.pth'})
 
 

@@ -1,4 +1,4 @@
-"""A student and its teacher: the loss by hand, who learns, and what is left of the teacher (nothing)."""
+"""A student and its teacher: the loss by hand, who learns, and the teacher's absence from checkpoints."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_by_hand(tiny) -> None:
         {'depth': maps([[5.0, 9.0]])},
     )
 
-    # The first points where the teacher's does, the second stands at a right angle to it.
+    # The first is parallel to the teacher's, the second orthogonal to it.
     assert {key: value.item() for key, value in got.items()} == pytest.approx(
         {'depth.loss_feature': 3 * (0 + 1) / 2, 'depth.loss_prediction': 2 * 0.5 * (1 + 3) / 2}
     )
@@ -281,7 +281,7 @@ def test_teachers_that_cannot_be(tiny, teacher: Any, message: str) -> None:
 
 @pytest.fixture
 def process_group(tmp_path: Path) -> Iterator[None]:
-    """One process among one."""
+    """A group of one process."""
     torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path / "store"}', rank=0, world_size=1)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The channels of a backbone's maps: declared or measured, and handed to what reads the maps."""
+"""The channels of a backbone's maps: declared or measured, and handed to the parts that read the maps."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_channels_of_a_task_are_those_of_the_network(tiny, method: str) -> None:
 
 
 class Noisy(nn.Module):
-    """Weights, statistics, random numbers and modes, all of which must be left alone."""
+    """Weights, statistics, random numbers and modes, none of which may change."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Optical flow: FlowNet-S's layers and costs, and DIS on pictures that moved by a known way."""
+"""Optical flow: FlowNet-S's layers and costs, and DIS on images that moved by a known distance."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def test_the_cost_that_mila_prints(paper_s_net: FlowNetS) -> None:
         at_outputs += output.numel() * layer.in_channels * layer.kernel_size[0] ** 2
 
     handles = [layer.register_forward_hook(count) for layer in paper_s_net.modules() if isinstance(layer, LAYERS)]
-    picture = paper_s_net.prepare(torch.empty(1, 3, 1024, 2048, device='meta'))
-    assert picture.shape == (1, 3, 512, 1024)
-    own, _ = count_macs(paper_s_net, lambda: paper_s_net(picture, picture))
+    image = paper_s_net.prepare(torch.empty(1, 3, 1024, 2048, device='meta'))
+    assert image.shape == (1, 3, 512, 1024)
+    own, _ = count_macs(paper_s_net, lambda: paper_s_net(image, image))
     for handle in handles:
         handle.remove()
     assert at_outputs == pytest.approx(71.18e9, abs=0.005e9)
@@ -55,8 +55,8 @@ def test_the_cost_that_mila_prints(paper_s_net: FlowNetS) -> None:
 @pytest.mark.parametrize('size', [(64, 128), (33, 47), (6, 5)])
 def test_any_size_gives_a_flow_of_an_eighth(size: tuple[int, int]) -> None:
     net = FlowNetS(base_channels=2)
-    pictures = net.prepare(torch.rand(2, 3, *size))
-    assert net(pictures, pictures).shape == (2, 2, *(-(-side // 8) for side in size))
+    images = net.prepare(torch.rand(2, 3, *size))
+    assert net(images, images).shape == (2, 2, *(-(-side // 8) for side in size))
     assert len(net.prepare(torch.rand(0, 3, *size))) == 0
 
 
@@ -73,29 +73,29 @@ def test_flows_begin_close_to_zero() -> None:
 
 
 def scene(seed: int, size: int = 120) -> np.ndarray:
-    """A picture (size, size, 3) of smooth texture, uint8 BGR."""
+    """An image (size, size, 3) of smooth texture, uint8 BGR."""
     noise = np.random.default_rng(seed).random((size, size, 3)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 2)
     return cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
 
 
-def normalised(*pictures: np.ndarray) -> Tensor:
-    inputs = [torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))) for picture in pictures]
+def normalised(*images: np.ndarray) -> Tensor:
+    inputs = [torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))) for image in images]
     return MultiTaskDataPreprocessor(tasks={})(dict(inputs=inputs))['inputs']
 
 
 def test_grey_pictures_are_opencv_s() -> None:
-    pictures = scene(0), scene(1)
-    prepared = DISFlow().prepare(normalised(*pictures))
+    images = scene(0), scene(1)
+    prepared = DISFlow().prepare(normalised(*images))
     assert prepared.dtype == torch.uint8
-    for grey, picture in zip(prepared[:, 0].numpy(), pictures, strict=True):
-        assert np.abs(grey.astype(int) - cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)).max() <= 1
+    for grey, image in zip(prepared[:, 0].numpy(), images, strict=True):
+        assert np.abs(grey.astype(int) - cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)).max() <= 1
 
 
 @pytest.mark.parametrize('preset', ['ultrafast', 'fast', 'medium'])
 @pytest.mark.parametrize(('x', 'y'), [(0, 0), (3, 0), (-4, 5)])
 def test_a_translation_is_found(preset: str, x: int, y: int) -> None:
-    """What is at p now was at p + (x, y) before; each row has its own scene."""
+    """Place p shows what p + (x, y) showed before; each row has its own scene."""
     scenes = scene(0), scene(1)
     now = normalised(*(s[10:106, 10:106] for s in scenes))
     before = normalised(*(s[10 - y : 106 - y, 10 - x : 106 - x] for s in scenes))
@@ -108,7 +108,7 @@ def test_a_translation_is_found(preset: str, x: int, y: int) -> None:
 
 
 def test_rows_do_not_touch_one_another() -> None:
-    """An estimator of OpenCV remembers its last pair; on noise that shows."""
+    """OpenCV's estimator remembers its last pair, which shows on noise."""
     noise = torch.randint(0, 256, (2, 3, 1, 36, 44), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     first, second = noise
     dis = DISFlow()
@@ -118,8 +118,8 @@ def test_rows_do_not_touch_one_another() -> None:
 
 
 def test_it_has_a_shape_where_there_are_no_values() -> None:
-    picture = torch.empty(2, 1, 24, 32, dtype=torch.uint8, device='meta')
-    flow = DISFlow()(picture, picture)
+    image = torch.empty(2, 1, 24, 32, dtype=torch.uint8, device='meta')
+    flow = DISFlow()(image, image)
     assert (flow.device.type, flow.dtype, flow.shape) == ('meta', torch.float32, (2, 2, 24, 32))
     real = torch.zeros(2, 1, 24, 32, dtype=torch.uint8)
     torch.library.opcheck(torch.ops.mmmtl.dis_flow, (real, real, 1))
@@ -136,8 +136,8 @@ def test_narrow_pictures_are_refused(preset: str, side: int) -> None:
     dis = DISFlow(preset=preset)
     for size in ((side - 1, 100), (100, side - 1)):
         narrow = torch.zeros(1, 1, *size, dtype=torch.uint8)
-        with pytest.raises(ValueError, match=rf'needs pictures of {side}x{side} pixels at least, not \({size[0]}, '):
+        with pytest.raises(ValueError, match=rf'{side}x{side} pixels, not \({size[0]}, '):
             dis(narrow, narrow)
     for size in ((side, side), (side, 100), (100, side), (side, 800)):
-        picture = torch.randint(0, 256, (1, 1, *size), dtype=torch.uint8)
-        assert dis(picture, picture).abs().max() < 0.1
+        image = torch.randint(0, 256, (1, 1, *size), dtype=torch.uint8)
+        assert dis(image, image).abs().max() < 0.1

@@ -20,7 +20,7 @@ def state(*frames: int) -> StreamState:
 
 
 def frames_of(*levels: float) -> torch.Tensor:
-    """Pictures of one grey level each."""
+    """Images of one grey level each."""
     return torch.tensor(levels, dtype=torch.float64).view(-1, 1, 1, 1).expand(-1, 3, 32, 64)
 
 
@@ -75,7 +75,7 @@ def test_an_interval_below_one_is_refused(interval):
 
 
 class Never(KeyFramePolicy):
-    """No key frames but those that must be."""
+    """Only the key frames that must be."""
 
     def is_key_frame(self, state: StreamState, frames: torch.Tensor) -> torch.Tensor:
         return torch.zeros(len(state), dtype=torch.bool)
@@ -190,7 +190,7 @@ def test_the_average_never_exceeds_the_budget(inner: dict | None, burst: float) 
     for row in run(policy, levels.tolist()):
         costs = torch.where(torch.tensor(row) == 1, key, non_key).double().cumsum(0)
         assert (costs <= key + budget * torch.arange(400) + 1e-6).all()
-        # And it is used, where something changes all the time.
+        # The credit is used if something changes all the time.
         assert costs[-1] / 400 > budget - 0.2
 
 

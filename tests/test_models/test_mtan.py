@@ -1,4 +1,4 @@
-"""MTAN: its masks, the road of attended features through SegNet, ResNet and HRNet by hand, its costs."""
+"""MTAN: its masks, the path of attended features through SegNet, ResNet and HRNet by hand, its costs."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_wrong_refine_is_named(tiny) -> None:
 @pytest.mark.parametrize(
     ('config', 'shape', 'component', 'gmac'),
     [
-        # The authors' code: 216.0 and 146.7 without decoder; ours has a 1x1 convolution more in each decoder of SegNet.
+        # The released code: 216.0 and 146.7 without decoder; ours has a 1x1 convolution more in each decoder of SegNet.
         ('mtan/mtan_segnet_1xb4-50e_nyuv2-288x384.py', (288, 384), None, 216.0 + 3 * 64 * 64 * 288 * 384 / 1e9),
         (
             'mtan/mtan_d101_1xb4-50e_cityscapes-256x512.py',

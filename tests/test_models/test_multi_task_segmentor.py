@@ -35,7 +35,7 @@ class DeeplySupervisedHead(TaskConvHead):
 
 
 class FixedHead(DecodeHead):
-    """Logits that do not depend on the picture."""
+    """Logits that do not depend on the image."""
 
     logits: Mapping[str, Tensor]
 
@@ -206,7 +206,7 @@ def test_no_labels_at_all(tiny):
 
 
 def test_partial_labels_count_where_they_are(tiny):
-    """The loss of a task is that of the rows that have its label."""
+    """The loss of a task covers the rows with its label."""
     model = tiny.image_model()
     images, samples = batch(tiny, 4)
     present = {'semseg': [0, 2], 'depth': [1, 2, 3], 'normals': [3]}
@@ -222,7 +222,7 @@ def test_partial_labels_count_where_they_are(tiny):
 
 
 def test_padding_does_not_count(tiny):
-    """Pictures of two sizes in one batch: the loss is the mean over the labelled pixels of both."""
+    """Images of two sizes in one batch: the loss is the mean over the labelled pixels of both."""
     model = tiny.image_model()
     inputs = [
         torch.randint(0, 256, (3, 24, 32), dtype=torch.uint8),
@@ -319,13 +319,13 @@ def fixed(tiny, logits: Mapping[str, Tensor], **preprocessor: Any) -> MultiTaskS
 
 
 def ramp(size: Sequence[int], wanted: Sequence[int], scale: float) -> Tensor:
-    """x of a picture's pixels, in pixels of the logits, which are `scale` times as large: (1, *wanted)."""
+    """x of an image's pixels, in pixels of the logits, which are `scale` times as large: (1, *wanted)."""
     x = (torch.arange(wanted[1]) + 0.5) / scale - 0.5
     return x.clamp(0, size[1] - 1).expand(1, *wanted)
 
 
 def test_decoding_by_hand(tiny):
-    """Logits that are the x coordinate stay it when enlarged; padding is cut off, not squeezed in."""
+    """Logits equal to the x coordinate stay equal to it when enlarged; padding is cut off, not squeezed in."""
     x = torch.arange(8.0).expand(1, 6, 8)
     logits = {'depth': x + 1, 'semseg': torch.stack([0 * x[0], x[0] - 3.4, -x[0], -x[0]]), 'normals': x.expand(3, 6, 8)}
     model = fixed(tiny, {})
@@ -347,7 +347,7 @@ def test_decoding_by_hand(tiny):
 
 
 def test_predictions_come_without_the_padding(tiny):
-    """A picture padded to a multiple of 16 has the map of its own pixels."""
+    """An image padded to a multiple of 16 has the map of its own pixels."""
     x = torch.arange(8.0).expand(2, 1, 8, 8) + 1
     zeros = torch.zeros(2, 4, 8, 8)
     model = fixed(tiny, {'depth': x, 'semseg': zeros, 'normals': zeros[:, :3]}, size_divisor=16)
@@ -363,7 +363,7 @@ def test_predictions_come_without_the_padding(tiny):
         torch.testing.assert_close(sample.pred.depth, ramp((8, 8), size, 4) + 1)
         assert 'gt' in sample
 
-    # Without labels, the size of the original picture counts.
+    # Without labels, the size of the original image counts.
     for sample, shape in zip(data['data_samples'], [(40, 54), (10, 7)], strict=True):
         del sample.gt
         sample.set_metainfo({'ori_shape': shape})
@@ -384,7 +384,7 @@ def test_predictions_have_the_size_of_their_labels(tiny):
 
 
 def test_predictions_without_a_label_for_this_picture(tiny):
-    """A sample whose `gt` is empty has the size of the original picture."""
+    """A sample whose `gt` is empty has the size of the original image."""
     sample = tiny.sample(tasks=[])
     sample.set_metainfo({'ori_shape': (30, 40)})
     (predicted,) = tiny.image_model()(tiny.pixels(1, 3, *tiny.SIZE), [sample], mode='predict')

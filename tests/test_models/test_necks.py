@@ -109,13 +109,13 @@ def recovering_neck(tiny, window):
 
 @pytest.mark.parametrize('shift', [(0, 0), (1, 0), (-1, 2), (2, 2), (-2, -1)])
 def test_a_translation_is_recovered(tiny, shift):
-    """What moved by at most half a window is found where it went, and carried along."""
+    """Features that moved by at most half a window are found and propagated."""
     ila = recovering_neck(tiny, 5)
     scene = torch.nn.functional.normalize(tiny.pixels(2, 16, 14, 16), dim=1)
     now, before = scene[..., 2:12, 2:14], scene[..., 2 + shift[0] : 12 + shift[0], 2 + shift[1] : 14 + shift[1]]
     current, key = ila.remember(now, now), ila.remember(before, before)
     for slots in ila(current, key, None).values():
-        # Inside, where what is seen now was in the picture before.
+        # Inside: what is visible now was in the image before.
         inner = (..., slice(2, -2), slice(2, -2))
         torch.testing.assert_close(slots[1][inner], now[inner] / 2, rtol=0, atol=1e-6)
         if shift != (0, 0):

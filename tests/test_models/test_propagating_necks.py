@@ -19,7 +19,7 @@ STRIDE = 4
 
 
 class KnownFlow(FlowEstimator):
-    """The same flow everywhere, in pixels of pictures of which nothing is remembered but their size."""
+    """The same flow everywhere, in pixels of the images; only their size is remembered."""
 
     def __init__(self, *, x: float, y: float) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ def memory(neck, tiny, seed, count=2):
 
 
 def moved(maps, y, x):
-    """`maps` as they are y rows below and x columns to the right, zero outside."""
+    """`maps` moved up by y rows and left by x columns, zero outside."""
     margin = max(abs(y), abs(x))
     padded = F.pad(maps, (margin,) * 4)
     return padded[..., margin + y : margin + y + maps.shape[2], margin + x : margin + x + maps.shape[3]]
@@ -135,7 +135,7 @@ def test_rows_are_independent_and_may_be_none(tiny, name):
 @pytest.mark.parametrize('border', ['zeros', 'border'])
 @pytest.mark.parametrize(('x', 'y'), [(0, 0), (1, 0), (-1, 2)])
 def test_a_known_flow_moves_features(tiny, x, y, border):
-    """The flow counts in pixels of the picture: a stride of them is one feature."""
+    """The flow counts in pixels of the image: one stride of them is one feature."""
     flow = dict(type=KnownFlow, x=float(STRIDE * x), y=float(STRIDE * y))
     neck = build(tiny, 'flow', flow=flow, border=border)
     current, key = memory(neck, tiny, 0), memory(neck, tiny, 1)
@@ -149,7 +149,7 @@ def test_a_known_flow_moves_features(tiny, x, y, border):
 
 
 def test_dis_flow_carries_features_along(tiny):
-    """What a picture and its features have moved by is found from the picture alone."""
+    """The flow is found from the image alone, and its features move along."""
     noise = np.random.default_rng(0).random((3, 160, 160)).astype(np.float32)
     scene = np.stack([cv2.GaussianBlur(channel, (0, 0), 3) for channel in noise])
     scene = torch.from_numpy((scene - scene.mean()) / scene.std())[None]

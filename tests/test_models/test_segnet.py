@@ -1,4 +1,4 @@
-"""SegNet: maxima return to their places, its widths are VGG-16's."""
+"""SegNet: maxima return to their places, and widths are those of VGG-16."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_stages_have_the_widths_that_they_say(tiny, name: str) -> None:
 
 
 def test_the_last_block_is_alone() -> None:
-    """So says what the first part leaves out."""
+    """`first` leaves out exactly the last block."""
     net = MODELS.build(dict(RESNET, depth=50))
     net.eval()
     stage = split_into_stages(net).stages[0]

@@ -1,4 +1,4 @@
-"""Streaming: frame by frame with a state in the caller's hands, the same numbers as whole clips."""
+"""Streaming: frame by frame with a state that the caller keeps, the same numbers as whole clips."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_stream_equals_its_clips(tiny, interval, neck):
         tiny.assert_same(logits, model.logits(clip[None], [sample]))
         seen.add((sample.offset, sample.valid_slots))
     assert {offset for offset, _ in seen} == set(range(interval))
-    # The beginning, where slots are missing, is among them.
+    # This includes the beginning, where slots are missing.
     assert len(seen) == {1: 1, 2: 4, 5: 7}[interval]
 
 
@@ -224,7 +224,7 @@ def test_each_row_says_whether_it_is_a_key_frame(tiny):
 
 
 def test_an_image_model_streams_each_frame_alone(tiny):
-    """The same loop and the same state, in which there is nothing of the past."""
+    """The same loop and state, but the state holds nothing of the past."""
     model = tiny.image_model()
     video = tiny.pixels(5, 3, 3, *tiny.SIZE)
     outputs, state = run(model, video[:3])

@@ -1,4 +1,4 @@
-"""What holds for every backbone with features for each task: names, sizes, gradients, the whole model."""
+"""Properties of every backbone with features for each task: names, sizes, gradients, the whole model."""
 
 from __future__ import annotations
 

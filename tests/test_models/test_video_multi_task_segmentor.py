@@ -65,7 +65,7 @@ def test_without_memory_it_is_the_image_model(tiny, neck, offset, encoder):
 
 
 class OffsetNeck(ILANeck):
-    """A neck that makes something of nothing: its slots are not zero where the memory is."""
+    """A neck with slots that are not zero where the memory is zero."""
 
     def propagate(self, *args: Any) -> dict[str, Tensor]:
         return {branch: slot + 1 for branch, slot in super().propagate(*args).items()}
@@ -133,7 +133,7 @@ def test_the_encoders_of_the_slots(tiny):
     model = tiny.video_model()
     clips = tiny.clips(2)
     samples = tiny.clip_samples([0, 2])
-    neck, fuse = model.neck, model.decode_head
+    neck, fuse = model.neck, lambda slots: model.decode_head(slots).logits
     with torch.no_grad():
         slow, fast = (lambda x: model.backbone(x)[-1]), (lambda x: model.fast_backbone(x)[-1])
         key_row = neck(neck.remember(slow(clips[:1, 2]), None), None, neck.remember(fast(clips[:1, 1]), None))
@@ -157,7 +157,7 @@ def test_the_encoders_of_the_slots(tiny):
     ],
 )
 def test_which_frames_of_a_clip_are_read(tiny, neck, offset, read):
-    """Also in training, and although the data set calls every slot valid."""
+    """This also holds in training, and although the data set calls every slot valid."""
     model = tiny.video_model(neck=neck)
     clips, samples = tiny.clips(2), tiny.clip_samples([offset] * 2, [(True, True, True)] * 2)
     for training in (False, True):
@@ -276,7 +276,7 @@ def test_the_aligning_slow_pass_leaves_the_running_statistics_alone(tiny):
     tiny.assert_same(statistics(model.backbone), before, rtol=0, atol=0)
     assert all(module.training for module in model.modules())
 
-    # With key frames in the batch they count, and they alone.
+    # With key frames in the batch, only they count.
     plain = copy.deepcopy(model)
     plain.align_loss = None
     samples = tiny.clip_samples([0, 2, 4], [(False, True, True), (True, True, True), (False, True, True)])
@@ -411,6 +411,6 @@ def test_the_costs_of_the_paper_s_models(name, size, expected):
     key, others = costs[5], costs[6:]
     assert others[0] == others[1]
     assert (key, others[0], (key + 4 * others[0]) / 5) == pytest.approx(expected, rel=0.002)
-    # A first frame has nothing to read, the frame after it no other frame.
+    # The first frame reads nothing, and the next one only the key frame.
     assert costs[0] < key
     assert costs[1] < others[0]

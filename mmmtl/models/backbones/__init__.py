@@ -1,4 +1,4 @@
-"""Backbones that mmseg does not have; its own are reached by scope, `type='mmseg.ResNet'`."""
+"""Backbones that mmseg does not have; those of mmseg are reached by scope, as in `type='mmseg.ResNet'`."""
 
 from .aligned_backbone import AlignedBackbone
 from .cross_stitch import CrossStitchBackbone

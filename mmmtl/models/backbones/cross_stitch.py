@@ -1,4 +1,4 @@
-"""Cross-stitch networks: every task mixes the features of all."""
+"""Cross-stitch networks: every task mixes the features of all tasks."""
 
 from __future__ import annotations
 
@@ -19,32 +19,21 @@ from .soft_sharing import SoftSharingBackbone, initial_share
 
 
 class CrossStitchUnit(nn.Module):
-    """out[t] = sum_s weight[t][s] * in[s], with a weight for every channel or one for all.
+    """The mixture out[t] = sum_s weight[t][s] * in[s] (section 3.2, equation 1).
 
-    Args:
-        tasks: their names.
-        channels: of the maps; 1 is one weight for all channels.
-        alpha: initial weight of the task itself; the others share the rest.
-
-    Reference: cross-stitch networks, section 3.2, equation 1.
+    There are weights per channel or, if `channels` is 1, one for all channels.
     """
 
     def __init__(self, tasks: Sequence[str], channels: int, *, alpha: float) -> None:
         super().__init__()
-        self.weight = ModuleMap(
-            {
-                target: nn.ParameterDict(
-                    {
-                        source: torch.full((channels, 1, 1), initial_share(source == target, len(tasks), alpha))
-                        for source in tasks
-                    }
-                )
-                for target in tasks
-            }
-        )
+
+        def share(own: bool) -> Tensor:
+            return torch.full((channels, 1, 1), initial_share(own, len(tasks), alpha))
+
+        self.weight = ModuleMap({t: nn.ParameterDict({s: share(s == t) for s in tasks}) for t in tasks})
 
     def forward(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """{task: (N, C, h, w)} of the same."""
+        """Return the mixed {task: (N, C, h, w)}."""
         return {
             target: reduce(add, (weight * maps[s] for s, weight in weights.items()))
             for target, weights in self.weight.items()
@@ -55,13 +44,9 @@ class CrossStitchUnit(nn.Module):
 class CrossStitchBackbone(SoftSharingBackbone):
     """A network for every task, with cross-stitch units after each stage.
 
-    The paper has them after the pooling layers of an AlexNet, MILA after the four stages of a ResNet. It learns one
-    weight for each pair of tasks; later code, one for each channel.
-
-    Args:
-        tasks, backbone, pretrained: see `SoftSharingBackbone`.
-        alpha: initial weight of the task itself, the paper's 0.9; the others share the rest (its 0.1).
-        channelwise: a weight for every channel, instead of one.
+    The paper has them after the pooling layers of an AlexNet, MILA after the four stages of a ResNet. The paper learns
+    one weight for each pair of tasks, later code one for each channel (`channelwise`). A task starts with weight
+    `alpha` for itself, 0.9 in the paper; the others share the rest.
 
     Reference: Misra et al., Cross-stitch Networks for Multi-task Learning, CVPR 2016.
     """
@@ -81,5 +66,4 @@ class CrossStitchBackbone(SoftSharingBackbone):
         super().__init__(tasks=tasks, backbone=backbone, pretrained=pretrained, init_cfg=init_cfg)
 
     def build_unit(self, tasks: list[str], channels: int) -> nn.Module:
-        """A cross-stitch unit."""
         return CrossStitchUnit(tasks, channels if self.channelwise else 1, alpha=self.alpha)

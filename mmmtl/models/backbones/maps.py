@@ -1,4 +1,4 @@
-"""The output of any backbone as a tuple of maps, and how many channels these have."""
+"""The output of any backbone as a tuple of maps, and their channels."""
 
 from __future__ import annotations
 
@@ -9,39 +9,36 @@ import torch
 from torch import Tensor, nn
 
 SIDE = 32
-"""Of the image on which a backbone is run to learn its channels."""
+"""Side of the image on which a backbone runs to find its channels."""
 
 
 def as_maps(output: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Return the maps (N, C, h, w) of a backbone; mmseg's MobileNetV2 gives a bare tensor if there is one."""
+    """Return the maps (N, C, h, w) of a backbone; mmseg's MobileNetV2 returns a single map as a bare tensor."""
     return (output,) if isinstance(output, Tensor) else tuple(output)
 
 
 def feature_channels(module: nn.Module) -> tuple[int, ...]:
     """Return the channels of the maps that a backbone or neck returns, finest first.
 
-    A module can say them itself, in an attribute `feature_channels`. Any other is taken for a backbone and run on a
-    small image, in eval mode and without gradients. This changes no weight or statistic, and draws no random number.
-
-    Raises:
-        ValueError: the module has no such attribute, and does not run on an image of 32 by 32 pixels.
+    They are its attribute `feature_channels`. A module without it is taken for a backbone and runs on a small image, in
+    eval mode and without gradients. This changes no weight or statistic and draws no random number.
     """
     declared: Sequence[int] | None = getattr(module, 'feature_channels', None)
     if declared is not None:
         return tuple(declared)
     if any(p.is_meta for p in module.parameters()):
-        # Python works out the shapes of some operators on the meta device: slower than computing on garbage.
+        # Python infers the shapes of some operators on the meta device: slower than computing on garbage.
         module = copy.deepcopy(module).to_empty(device='cpu')
     training = {child: child.training for child in module.modules()}
-    module.eval()  # which returns None for mmseg's ResNet
+    module.eval()  # returns None for mmseg's ResNet
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=()):
             maps = as_maps(module(next(module.parameters()).new_zeros(1, 3, SIDE, SIDE)))
     except Exception as error:
         raise ValueError(
-            f'the channels of {type(module).__name__} are not known: it has no attribute `feature_channels`, and on an '
+            f'the channels of {type(module).__name__} are unknown: it has no attribute `feature_channels`, and on an '
             f'image of {SIDE}x{SIDE} pixels it fails with: {error}. Give it the attribute, or set `in_channels` of '
-            'what reads its maps'
+            'the part that reads its maps'
         ) from error
     finally:
         for child, mode in training.items():

@@ -23,17 +23,10 @@ Refine = Literal['conv', 'bottleneck']
 
 
 class Passage(nn.Module):
-    """Takes attended features of one stage to the size and width of the next: the f of the paper, for all tasks.
+    """The f of the paper, for all tasks: takes attended features of one stage to the size and width of the next.
 
-    Features are refined before they are pooled, and after they are upsampled; between an encoder and its decoder both.
-
-    Args:
-        in_channels: of the stage before.
-        out_channels: of the next stage.
-        pools: whether the stage before ends with a pooling that the next one undoes.
-        unpools: whether the next stage begins with an unpooling.
-        refine: a 3x3 convolution with norm and ReLU, or a residual bottleneck.
-        norm_cfg: normalisation.
+    Features are refined before pooling and after upsampling; between an encoder and its decoder, both. `pools` says
+    that the stage before ends with pooling, `unpools` that the next one begins with unpooling.
     """
 
     def __init__(
@@ -57,7 +50,7 @@ class Passage(nn.Module):
         self.after = block(out_channels) if unpools else None
 
     def forward(self, attended: Tensor, size: Sequence[int]) -> Tensor:
-        """(N, out_channels, *size) of (N, in_channels, h, w)."""
+        """Return (N, out_channels, *size) of attended features (N, in_channels, h, w)."""
         if self.before is not None:
             attended = self.before(attended)
             # Strides of 2 and poolings round up, here and in the network.
@@ -73,23 +66,19 @@ class MTANBackbone(TaskBackbone):
     """One network, and for every task and stage a mask on the features of its last block.
 
     With u the maps before the last block of a stage and s those behind it, the attended features of task t are
-    a_t = mask_t([u, f(a_t of the stage before)]) * s. The mask is two 1x1 convolutions with norm, ReLU between and a
-    sigmoid at the end; f is shared by the tasks. The attended features of the last stage are the task's features.
+    a_t = mask_t([u, f(a_t of the stage before)]) * s. The mask is two 1x1 convolutions with norm, a ReLU between them
+    and a sigmoid at the end; the tasks share f. The attended features of the last stage are the task's features.
 
-    On SegNet this is figure 2 of the paper, encoder and decoder, and its code; only is upsampling that of all models
-    here (align_corners=False). On a ResNet, `reduction=4` and `refine='bottleneck'` are the authors' DeepLab variant.
-    For HRNet nothing is published: here every map of a stage has masks of its own, a new map gets its f from the map
-    that it came from. What follows the stages (the 1x1 convolution of `AlignedBackbone`) is shared by the tasks.
+    On SegNet this is figure 2 of the paper, encoder and decoder, and the released code, except that upsampling uses
+    align_corners=False as everywhere here. On a ResNet, `reduction=4` and `refine='bottleneck'` are the authors'
+    DeepLab variant. Nothing is published for HRNet: here every map of a stage has its own masks, and a new map gets its
+    f from the map that it came from. The tasks share what follows the stages (the 1x1 convolution of
+    `AlignedBackbone`).
 
     Args:
-        tasks: given by the segmentor.
-        backbone: config of a backbone whose stages are known, see `split_into_stages`; given by the segmentor too.
+        backbone: config of a backbone with known stages, see `split_into_stages`.
         reduction: the hidden layer of a mask has 1 / reduction of the channels of its map.
         refine: f is a 3x3 convolution with norm and ReLU ('conv'), or a residual bottleneck.
-        norm_cfg: normalisation of masks and f.
-
-    Raises:
-        ValueError: the stages of the backbone are not known, or `refine` is neither.
 
     Reference: Liu et al., End-to-End Multi-Task Learning with Attention, CVPR 2019, section 3 and figure 2.
     """
@@ -131,7 +120,7 @@ class MTANBackbone(TaskBackbone):
                 ConvModule(hidden, width, 1, norm_cfg=norm_cfg, act_cfg=dict(type='Sigmoid')),
             )
 
-        # Of the second stage and those behind it.
+        # From the second stage on.
         self.passages = ModuleRow(
             ModuleRow(passage(before, stage, branch) for branch in range(len(stage.channels)))
             for before, stage in pairwise(stages)
@@ -139,15 +128,14 @@ class MTANBackbone(TaskBackbone):
         self.masks = ModuleMap(
             {
                 name: ModuleRow(
-                    ModuleRow(mask(i, branch) for branch in range(len(stage.channels)))
-                    for i, stage in enumerate(stages)
+                    ModuleRow(mask(i, b) for b in range(len(stage.channels))) for i, stage in enumerate(stages)
                 )
                 for name in tasks
             }
         )
 
     def forward(self, images: Tensor) -> dict[str, Maps]:
-        """{task: attended maps}, those that the network returns, of pictures (N, 3, H, W)."""
+        """Return {task: attended maps}, for the maps that the network returns, of images (N, 3, H, W)."""
         view = split_into_stages(self.backbone)
         shared: Maps = (images,)
         attended: dict[str, list[Maps]] = {name: [] for name in self.masks}
@@ -161,7 +149,7 @@ class MTANBackbone(TaskBackbone):
         return {name: view.outputs(maps) for name, maps in attended.items()}
 
     def _join(self, index: int, first: Maps, before: Maps) -> Maps:
-        """What the masks of a stage see: its maps before the last block, and the attended ones of the stage before."""
+        """Return the masks' input: maps before the last block, and attended ones of the stage before."""
         passages = self.passages[index - 1]
         return tuple(
             torch.cat([u, passage(before[min(branch, len(before) - 1)], u.shape[-2:])], dim=1)

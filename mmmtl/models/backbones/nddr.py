@@ -1,4 +1,4 @@
-"""NDDR-CNN: every task reduces the concatenated features of all."""
+"""NDDR-CNN: every task reduces the concatenated features of all tasks."""
 
 from __future__ import annotations
 
@@ -20,16 +20,10 @@ from .soft_sharing import SoftSharingBackbone, initial_share
 
 
 class NDDRUnit(nn.Module):
-    """For every task a 1x1 convolution of the concatenated maps of all, norm and ReLU.
+    """For every task a 1x1 convolution of the concatenated maps of all tasks, norm and ReLU.
 
-    The convolution is written as the sum of one for each source, which is the same; each begins as a multiple of the
+    The convolution is a sum of one for each source, which is the same; each starts as `initial_share` times the
     identity.
-
-    Args:
-        tasks: their names.
-        channels: of the maps.
-        alpha: the initial multiple for the task itself; the others share the rest.
-        norm_cfg: normalisation.
     """
 
     def __init__(self, tasks: Sequence[str], channels: int, *, alpha: float, norm_cfg: dict[str, Any]) -> None:
@@ -45,7 +39,7 @@ class NDDRUnit(nn.Module):
                     conv.weight *= initial_share(source == target, len(tasks), alpha)
 
     def forward(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """{task: (N, C, h, w)}, not negative, of {task: (N, C, h, w)}."""
+        """Return the fused {task: (N, C, h, w)}, not negative."""
         return {
             target: self.norm[target](reduce(add, (conv(maps[s]) for s, conv in convs.items()))).relu()
             for target, convs in self.reduce.items()
@@ -54,14 +48,11 @@ class NDDRUnit(nn.Module):
 
 @MODELS.register_module()
 class NDDRBackbone(SoftSharingBackbone):
-    """A network for every task, whose features are fused by neural discriminative dimensionality reduction.
+    """A network for every task, with features fused by neural discriminative dimensionality reduction.
 
-    The paper has it after the pooling layers of a VGG-16, and in a ResNet after each stage.
-
-    Args:
-        tasks, backbone, pretrained: see `SoftSharingBackbone`.
-        alpha: initial weight of the task itself, the paper's 0.9; the others share the rest (its 0.1).
-        norm_cfg: normalisation after the reduction; momentum 0.05 is that of the released code.
+    The paper has it after the pooling layers of a VGG-16, and after each stage of a ResNet. A task starts with weight
+    `alpha` for itself, 0.9 in the paper; the others share the rest. The norm's momentum 0.05 is that of the released
+    code.
 
     Reference: Gao et al., NDDR-CNN: Layerwise Feature Fusing in Multi-Task CNNs, CVPR 2019, section 3.
     """
@@ -81,5 +72,4 @@ class NDDRBackbone(SoftSharingBackbone):
         super().__init__(tasks=tasks, backbone=backbone, pretrained=pretrained, init_cfg=init_cfg)
 
     def build_unit(self, tasks: list[str], channels: int) -> nn.Module:
-        """An NDDR layer."""
         return NDDRUnit(tasks, channels, alpha=self.alpha, norm_cfg=self.norm_cfg)

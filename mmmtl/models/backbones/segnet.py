@@ -18,19 +18,12 @@ from .stages import BackbonePass, Maps, Stage, chain, on_map
 
 @MODELS.register_module()
 class SegNet(BaseModule):
-    """VGG-16 with batch norm, without its linear layers, and its mirror image: one map as large as the picture.
+    """VGG-16 with batch norm, without its linear layers, and its mirror image: one map as large as the image.
 
-    Each stage of the encoder ends with 2x2 max pooling, each of the decoder begins with unpooling to the places of
-    these maxima. A stage of the decoder narrows in its first convolution, as in MTAN's SegNet; the original narrows in
-    the last. Odd sides are rounded up, and restored by the decoder.
-
-    Args:
-        channels: of the stages of the encoder; the decoder ends with as many as the first has.
-        depths: convolutions of each stage, of the encoder and of its counterpart alike.
-        norm_cfg: normalisation after every convolution.
-
-    Raises:
-        ValueError: `channels` and `depths` differ in number, or a depth is less than 1.
+    Each stage of the encoder ends with 2x2 max pooling, each stage of the decoder begins with unpooling to the places
+    of these maxima. A decoder stage has as many convolutions as its counterpart. It narrows in the first, as in MTAN's
+    SegNet; the original narrows in the last. The decoder ends with `channels[0]`. Odd sides are rounded up, and the
+    decoder restores them.
 
     Reference: Badrinarayanan et al., SegNet, TPAMI 2017, section 3; MTAN, figure 2.
     """
@@ -45,7 +38,7 @@ class SegNet(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if len(channels) != len(depths) or min(depths) < 1:
-            raise ValueError(f'channels={channels} and depths={depths}: one width and one depth (>= 1) for each stage')
+            raise ValueError(f'channels={channels} and depths={depths}: each stage needs one width and one depth >= 1')
         norm_cfg = norm_cfg or dict(type='BN')
         self.feature_channels = (channels[0],)
 
@@ -60,7 +53,7 @@ class SegNet(BaseModule):
         self.decoder = ModuleRow(map(convolutions, channels[::-1], after[::-1], depths[::-1]))
 
     def forward(self, images: Tensor) -> Maps:
-        """One map (N, channels[0], H, W) of pictures (N, 3, H, W)."""
+        """Return one map (N, channels[0], H, W) of images (N, 3, H, W)."""
         return self.split_into_stages()(images)
 
     def split_into_stages(self) -> BackbonePass:

@@ -1,4 +1,4 @@
-"""A network for every task, between which features are exchanged after each stage."""
+"""A network for every task, and an exchange of features between them after each stage."""
 
 from __future__ import annotations
 
@@ -23,21 +23,17 @@ from .task_backbone import TaskBackbone
 class SoftSharingBackbone(TaskBackbone):
     """Base of cross-stitch networks and NDDR-CNN: the same backbone once for every task, joined by units.
 
-    After each stage, and for each map of the stage, a unit makes of the maps of all tasks a new one for every task. Its
-    weights have the names of the tasks, so that their order does not matter.
+    After each stage, and for each map of the stage, a unit turns the maps of all tasks into a new one for every task.
+    Its weights are named after the tasks, so that their order does not matter.
 
-    Both methods begin with networks that were trained for their tasks alone. Their published code trains with SGD, and
-    the units with 100 times the learning rate: with Adam, whose steps do not grow with the gradient, that fails.
-    `optim_wrapper.paramwise_cfg=dict(custom_keys=dict(units=dict(lr_mult=100.0)))` does it here.
+    Both methods start from networks that were trained for one task each. Their released code trains with SGD, and the
+    units with 100 times the learning rate, as does
+    `optim_wrapper.paramwise_cfg=dict(custom_keys=dict(units=dict(lr_mult=100.0)))` here. With Adam, whose steps do not
+    grow with the gradient, that fails.
 
     Args:
-        tasks: given by the segmentor.
-        backbone: config of a backbone whose stages are known, see `split_into_stages`; given by the segmentor too.
-        pretrained: {task: checkpoint of a model with this backbone}, for none, some or all tasks; read when a
-            training starts.
-
-    Raises:
-        ValueError: the stages of the backbone are not known; `pretrained` names no task, or a checkpoint does not fit.
+        backbone: config of a backbone with known stages, see `split_into_stages`.
+        pretrained: {task: checkpoint of a model with this backbone}, for any tasks; read when a training starts.
     """
 
     def __init__(
@@ -51,7 +47,7 @@ class SoftSharingBackbone(TaskBackbone):
         super().__init__(init_cfg)
         self.pretrained = dict(pretrained or {})
         if unknown := sorted(self.pretrained.keys() - tasks.keys()):
-            raise ValueError(f'pretrained: {unknown} are no tasks of this model, which has {list(tasks)}')
+            raise ValueError(f'pretrained: {unknown} are not among the tasks of this model, {list(tasks)}')
         self.networks = ModuleDict({name: MODELS.build(backbone) for name in tasks})
         some = self.networks[next(iter(tasks))]
         self.feature_channels = feature_channels(some)
@@ -62,23 +58,22 @@ class SoftSharingBackbone(TaskBackbone):
 
     @abstractmethod
     def build_unit(self, tasks: list[str], channels: int) -> nn.Module:
-        """{task: (N, channels, h, w)} to the same; for one map of one stage."""
+        """Build the unit of one map of one stage: {task: (N, channels, h, w)} to the same."""
 
     def forward(self, images: Tensor) -> dict[str, Maps]:
-        """{task: what its network returns}, of pictures (N, 3, H, W)."""
         views = {name: split_into_stages(network) for name, network in self.networks.items()}
         maps: dict[str, Maps] = dict.fromkeys(views, (images,))
         found: dict[str, list[Maps]] = {name: [] for name in views}
         for i, units in enumerate(self.units):
             own = {name: view.stages[i](maps[name]) for name, view in views.items()}
             mixed = [unit({name: own[name][branch] for name in own}) for branch, unit in enumerate(units)]
-            maps = {name: tuple(branch[name] for branch in mixed) for name in own}
-            for name in maps:
+            for name in views:
+                maps[name] = tuple(branch[name] for branch in mixed)
                 found[name].append(maps[name])
         return {name: view.outputs(found[name]) for name, view in views.items()}
 
     def init_weights(self) -> None:
-        """Those of the backbone, then the `pretrained` ones."""
+        """Initialise the backbones, then load the `pretrained` ones."""
         super().init_weights()
         for name, path in self.pretrained.items():
             checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
@@ -91,11 +86,11 @@ class SoftSharingBackbone(TaskBackbone):
                 self.networks[name].load_state_dict(state)
             except RuntimeError as error:
                 kind = type(self.networks[name]).__name__
-                raise ValueError(f'pretrained[{name!r}]: the backbone of {path} is no such {kind}: {error}') from None
+                raise ValueError(f'pretrained[{name!r}]: the backbone of {path} is not this {kind}: {error}') from None
 
 
 def initial_share(own: bool, num_tasks: int, alpha: float) -> float:
-    """What a task takes of a task at first: alpha of itself, and equal shares of the others; together 1."""
+    """Return the initial weight of a task's features in a task: alpha in its own, else an equal share of the rest."""
     if num_tasks == 1:
         return 1.0
     return alpha if own else (1 - alpha) / (num_tasks - 1)

@@ -1,4 +1,4 @@
-"""Backbones as lists of stages, for the methods that look or reach between them."""
+"""Backbones as lists of stages, for the methods that work between them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,17 @@ Run = Callable[[Maps], Maps]
 
 
 def same(maps: Maps) -> Maps:
-    """The maps as they are."""
+    """Return the maps unchanged."""
     return maps
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of a backbone, in the order in which it runs: `first`, `last`, `pool`.
+    """A stage of a backbone, which runs `first`, `last` and, if there is one, `pool`.
 
-    Args:
-        first: everything before the last block; in the first stage of a network the stem too.
-        last: the last block.
-        first_channels: of the maps between the two.
-        channels: of the maps of the stage.
-        pool: pooling at the end of the stage, where it has one.
-        unpools: whether `first` begins with unpooling, as in the decoder of SegNet.
+    `first` is everything before the last block, with the stem in the first stage; `last` is that block.
+    `first_channels` are those of the maps between the two, `channels` those of the maps of the stage. `unpools` says
+    that `first` begins with unpooling, as in the decoder of SegNet.
     """
 
     first: Run
@@ -38,24 +34,22 @@ class Stage:
     unpools: bool = False
 
     def __call__(self, maps: Maps) -> Maps:
-        """Maps of the stage, of those of the stage before or of the pictures."""
+        """Run the stage on the maps of the stage before, or on the images."""
         return (self.pool or same)(self.last(self.first(maps)))
 
 
 @dataclass(frozen=True)
 class BackbonePass:
-    """A backbone as stages, for one pass: stages may keep what a later one needs, such as the places of maxima.
+    """A backbone as its stages, for one pass: a stage may keep what a later one needs, such as places of maxima.
 
-    Args:
-        stages: in the order of running.
-        outputs: what the backbone returns, of the maps of every stage.
+    `outputs` takes the maps of every stage and returns those of the backbone.
     """
 
     stages: tuple[Stage, ...]
     outputs: Callable[[Sequence[Maps]], Maps]
 
     def __call__(self, images: Tensor) -> Maps:
-        """What the backbone returns for pictures (N, 3, H, W)."""
+        """Return the maps of the backbone for images (N, 3, H, W)."""
         maps: Maps = (images,)
         found = []
         for stage in self.stages:
@@ -67,22 +61,19 @@ class BackbonePass:
 def split_into_stages(backbone: nn.Module) -> BackbonePass:
     """Return the stages of mmseg's ResNet or HRNet, or of a backbone that has a method `split_into_stages`.
 
-    Four stages of one map for a ResNet, of one to four maps for an HRNet, whose transitions open the stages.
-
-    Raises:
-        ValueError: the stages of this backbone are not known.
+    A ResNet has four stages of one map, an HRNet four of one to four maps, which begin with transitions.
     """
     if callable(own := getattr(backbone, 'split_into_stages', None)):
         return own()
-    from mmseg.models.backbones import HRNet, ResNet  # slow to import, and then imported already
+    from mmseg.models.backbones import HRNet, ResNet  # slow to import; loaded already for these backbones
 
     if isinstance(backbone, ResNet):
         return _resnet(backbone)
     if isinstance(backbone, HRNet):
         return _hrnet(backbone)
     raise ValueError(
-        f'the stages of {type(backbone).__name__} are not known: use SegNet, mmseg.HRNet, or mmseg.ResNet and what '
-        'derives from it, or give it a method `split_into_stages` that returns mmmtl.models.backbones.BackbonePass'
+        f'the stages of {type(backbone).__name__} are not known: use SegNet, mmseg.HRNet, mmseg.ResNet or a '
+        'subclass of these, or give it a method `split_into_stages` that returns mmmtl.models.backbones.BackbonePass'
     )
 
 
@@ -138,22 +129,22 @@ def _hrnet(net: Any) -> BackbonePass:
 
 
 def _transition(layers: nn.ModuleList) -> Run:
-    """To the branches of the next stage of an HRNet: those that go on, and a new one from the coarsest."""
+    """Return the step to the branches of the next stage: those that go on, and a new one from the coarsest."""
     return lambda maps: tuple(maps[i] if layer is None else layer(maps[-1]) for i, layer in enumerate(layers))
 
 
 def _exchange(module: nn.Module) -> Run:
-    """A module of an HRNet, which overwrites the list that it is given."""
+    """Return the step of a module, which overwrites the list that it is given."""
     return lambda maps: tuple(module(list(maps)))
 
 
 def on_map(module: nn.Module) -> Run:
-    """A module of one map."""
+    """Return the step of a module that has one map."""
     return lambda maps: (module(maps[0]),)
 
 
 def chain(*runs: Run) -> Run:
-    """One after the other."""
+    """Return one step that takes all of them in turn."""
 
     def run(maps: Maps) -> Maps:
         for step in runs:

@@ -16,26 +16,19 @@ from mmmtl.registry import MODELS
 from .base import FlowEstimator
 
 PRESETS = dict(
-    ultrafast=cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
-    fast=cv2.DISOPTICAL_FLOW_PRESET_FAST,
-    medium=cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+    ultrafast=(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST, 32),
+    fast=(cv2.DISOPTICAL_FLOW_PRESET_FAST, 32),
+    medium=(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, 16),
 )
-SMALLEST = dict(ultrafast=32, fast=32, medium=16)
-"""Sides of pictures; with less, OpenCV reads outside the memory of some."""
+"""OpenCV's presets, and the smallest sides of their images; on some smaller ones, OpenCV reads outside their memory."""
 
 
 @MODELS.register_module()
 class DISFlow(FlowEstimator):
-    """Dense inverse search on grey pictures of full resolution: what warps before there are weights for a network.
+    """Dense inverse search on grey images of full resolution, for warping without trained weights.
 
     It has no parameters and passes no gradient. Each row is computed on the CPU, so on a GPU every frame waits for the
-    pictures to come down and the flow to go up. Its work is not counted as MACs.
-
-    Args:
-        preset: OpenCV's, from fast to exact: 'ultrafast', 'fast', 'medium'.
-
-    Raises:
-        ValueError: an unknown preset, or pictures with a side of less than 16 pixels ('fast' and 'ultrafast': 32).
+    images to come down and the flow to go up. Its work is not counted as MACs. OpenCV's presets go from fast to exact.
 
     Reference: Kroeger et al., Fast Optical Flow using Dense Inverse Search, ECCV 2016.
     """
@@ -46,41 +39,33 @@ class DISFlow(FlowEstimator):
         super().__init__(init_cfg)
         if preset not in PRESETS:
             raise ValueError(f'preset must be one of {list(PRESETS)}, not {preset!r}')
-        self.preset = PRESETS[preset]
-        self.smallest = SMALLEST[preset]
+        self.preset, self.smallest = PRESETS[preset]
 
     def prepare(self, images: Tensor) -> Tensor:
-        """(N, 1, H, W) uint8: the pictures without normalisation, grey."""
+        """Return the images without normalisation, grey: (N, 1, H, W) uint8."""
         colours = images.float() * images.new_tensor(IMAGENET_STD, dtype=torch.float32).view(3, 1, 1)
         colours = colours + images.new_tensor(IMAGENET_MEAN, dtype=torch.float32).view(3, 1, 1)
         grey = (colours * images.new_tensor(LUMA, dtype=torch.float32).view(3, 1, 1)).sum(dim=1, keepdim=True)
         return grey.round().clamp(0, 255).to(torch.uint8)
 
     def forward(self, current: Tensor, source: Tensor) -> Tensor:
-        """See `FlowEstimator`; (N, 2, H, W) float32."""
         if min(current.shape[-2:]) < self.smallest:
             raise ValueError(
-                f'DISFlow of this preset needs pictures of {self.smallest}x{self.smallest} pixels at least, not '
+                f'DISFlow of this preset needs images of at least {self.smallest}x{self.smallest} pixels, not '
                 f'{tuple(current.shape[-2:])}'
             )
-        flow: Tensor = torch.ops.mmmtl.dis_flow(current, source, self.preset)
-        return flow
+        return torch.ops.mmmtl.dis_flow(current, source, self.preset)
 
 
-def _estimate(current: np.ndarray, source: np.ndarray, preset: int) -> np.ndarray:
-    # A new one each time: it keeps what it computed before, and the next pair would depend on that.
-    estimator: Any = cv2.DISOpticalFlow.create(preset)
-    flow: np.ndarray = estimator.calc(current, source, None)
-    return flow
-
-
-# An operator, so that a model on the meta device and a compiled one know its shape.
+# An operator, so that meta and compiled models know its output shape.
 @torch.library.custom_op(
     'mmmtl::dis_flow', mutates_args=(), schema='(Tensor current, Tensor source, int preset) -> Tensor'
 )
 def _dis_flow(current: Tensor, source: Tensor, preset: int) -> Tensor:
-    pairs = zip(*(pictures[:, 0].cpu().numpy() for pictures in (current, source)), strict=True)
-    flows = [_estimate(first, second, preset) for first, second in pairs]
+    pairs = zip(*(images[:, 0].cpu().numpy() for images in (current, source)), strict=True)
+    dis: Any = cv2.DISOpticalFlow
+    # A new estimator for each pair: it keeps earlier results, and the next flow would depend on them.
+    flows = [dis.create(preset).calc(first, second, None) for first, second in pairs]
     return torch.from_numpy(np.ascontiguousarray(np.stack(flows).transpose(0, 3, 1, 2))).to(current.device)
 
 

@@ -1,4 +1,4 @@
-"""FlowNet-S, the convolutional network for optical flow that Deep Feature Flow and Accel warp with."""
+"""FlowNet-S, the optical flow network that Deep Feature Flow and Accel warp with."""
 
 from __future__ import annotations
 
@@ -13,24 +13,22 @@ from mmmtl.registry import MODELS
 from .base import FlowEstimator
 
 UNIT = 20.0
-"""Pixels of the network's input that an output of 1 stands for."""
+"""Flow at an output of 1, in pixels of the input."""
 STRIDE = 4
-"""Of the finest flow."""
+"""Stride of the finest flow."""
 
 
 @MODELS.register_module()
 class FlowNetS(FlowEstimator):
-    """Two pictures, one above the other in channels, to a flow of an eighth of their resolution.
+    """Two images, concatenated along their channels, to a flow of an eighth of their resolution.
 
-    Ten convolutions down to stride 64, four steps up to stride 4, each of a deconvolution of the features and one of
-    the flow, and five that predict a flow: 23 layers, 38.7 M parameters. It runs on pictures of half the resolution, as
-    in Deep Feature Flow and Accel. Any size does: what an odd one leaves over after a deconvolution is cut off.
+    Ten convolutions down to stride 64; four steps up to stride 4, each with a deconvolution of the features and one of
+    the flow; and five convolutions that predict a flow: 23 layers, 38.7 M parameters. The first convolution has
+    `base_channels`, the others 2, 4, 8, 8 and 16 times as many. The input has half the resolution, as in Deep Feature
+    Flow and Accel. Any size works: deconvolved maps are cropped to odd sizes.
 
-    No batch norm, LeakyReLU with slope 0.1. It starts with flows close to zero; the papers start from weights that
-    were trained on Flying Chairs (`init_cfg`, with the names of this module).
-
-    Args:
-        base_channels: of the first convolution; the others have 2, 4, 8, 8 and 16 times as many.
+    No batch norm, LeakyReLU with slope 0.1. Flows start close to zero; the papers start from weights trained on Flying
+    Chairs (`init_cfg`, with the names of this module).
 
     Reference: Dosovitskiy et al., FlowNet: Learning Optical Flow with Convolutional Networks, ICCV 2015, figure 2.
     """
@@ -53,7 +51,7 @@ class FlowNetS(FlowEstimator):
             ]
         )
         skips, widths = (8 * c, 8 * c, 4 * c, 2 * c), (8 * c, 4 * c, 2 * c, c)
-        # Features of a step up: those of the way down, those from below, and the flow from below.
+        # Each step up reads features of the way down, features from below and the flow from below.
         inputs = (16 * c, *(skip + width + 2 for skip, width in zip(skips, widths, strict=True)))
         self.up = nn.ModuleList(
             nn.Sequential(nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False), nn.LeakyReLU(0.1, inplace=True))
@@ -63,11 +61,10 @@ class FlowNetS(FlowEstimator):
         self.predict = nn.ModuleList(nn.Conv2d(width, 2, 3, padding=1) for width in inputs)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """(N, 3, H / 2, W / 2), rounded up."""
+        """Return the images at half resolution, rounded up."""
         return F.avg_pool2d(images, 2, ceil_mode=True)
 
     def forward(self, current: Tensor, source: Tensor) -> Tensor:
-        """See `FlowEstimator`; of stride 8."""
         features = torch.cat([current, source], dim=1)
         maps = []
         for stage in self.stages:

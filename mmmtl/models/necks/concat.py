@@ -1,4 +1,4 @@
-"""Features of earlier frames as they are, and none at all: what propagation must beat."""
+"""Necks without motion: earlier features unchanged, or none. They are what propagation must beat."""
 
 from __future__ import annotations
 
@@ -16,36 +16,22 @@ from .task_memory_neck import TaskMemoryNeck
 
 @MODELS.register_module()
 class ConcatNeck(TaskMemoryNeck):
-    """Features of two frames side by side, without motion: the decoder concatenates them.
+    """Features of two frames side by side, without motion; the decoder concatenates them.
 
-    It is how MILA's tables have MultiNet++: the last key frame's features beside those of a non-key frame.
-
-    Args:
-        tasks: given by the segmentor.
-        in_channels: (C,) of the shared features; by default those of the backbone.
-        multi_frame: also the features of the last non-key frame, for key frames too.
-        task_specific: an own SE for each task; otherwise all tasks share one.
-        reduction: of the SE blocks; None leaves them out, as MultiNet++ does.
+    This is MultiNet++ in MILA's tables: features of the last key frame beside those of a non-key frame. MultiNet++ has
+    no SE blocks (`reduction=None`).
 
     Reference: Chennupati et al., MultiNet++: Multi-Stream Feature Aggregation and Geometric Loss Strategy for
         Multi-Task Learning, CVPR Workshops 2019; MILA, section 4.2.
     """
 
     def propagate(self, current: Memory, source: Memory) -> dict[str, Tensor]:
-        """See `TaskMemoryNeck`."""
         return {branch: source[f'{branch}.features'] for branch in self.excite}
 
 
 @MODELS.register_module()
 class NoPropagationNeck(TaskMemoryNeck):
-    """Features of each task and nothing from other frames: the slow and the fast network, each on its own frames.
-
-    Args:
-        tasks: given by the segmentor.
-        in_channels: (C,) of the shared features; by default those of the backbone.
-        task_specific: an own SE for each task; otherwise all tasks share one.
-        reduction: of the SE blocks; None leaves them out.
-    """
+    """Features of each task and nothing from other frames: each network uses only its own frames."""
 
     def __init__(
         self,
@@ -60,5 +46,4 @@ class NoPropagationNeck(TaskMemoryNeck):
         self.sources = 0
 
     def propagate(self, current: Memory, source: Memory) -> dict[str, Tensor]:
-        """Nothing, and there are no sources to ask about."""
         return {}

@@ -1,4 +1,4 @@
-"""Features of earlier frames, warped to the current one along an optical flow."""
+"""Features of earlier frames, warped to the current frame by optical flow."""
 
 from __future__ import annotations
 
@@ -16,27 +16,22 @@ from mmmtl.tasks import Task
 
 from .task_memory_neck import TaskMemoryNeck
 
-PICTURE = 'picture'
+IMAGE = 'image'
 
 
 @MODELS.register_module()
 class FlowWarpNeck(TaskMemoryNeck):
     """Features of each task, beside those of the last key frame, warped to where they have moved.
 
-    The flow goes from the current frame to the remembered one, between whose pictures it is estimated, once for all
-    tasks; it is brought to the resolution of the features.
+    The flow goes from the current frame to the remembered one. It is estimated from their images, once for all tasks,
+    and resized to the features.
 
-    In Accel the reference branch warps from frame to frame, and scores are fused, not features. Here each frame warps
-    straight from the key frame and the decoder fuses, as with `ILANeck`, so that both compare.
+    In Accel the reference branch warps from frame to frame, and scores are fused. Here each frame warps features
+    straight from the key frame and the decoder fuses them, as with `ILANeck`, so that the two can be compared.
 
     Args:
-        tasks: given by the segmentor.
-        in_channels: (C,) of the shared features; by default those of the backbone.
         flow: config of a `FlowEstimator`: `DISFlow`, which needs no weights, or the papers' `FlowNetS`.
-        border: what comes from outside the image, see `warp`.
-        multi_frame: also warp from the last non-key frame, to key frames too.
-        task_specific: an own SE for each task; otherwise all tasks share one.
-        reduction: of the SE blocks; None leaves them out.
+        border: values from outside the image, see `warp`.
 
     Reference: Jain et al., Accel: A Corrective Fusion Network for Efficient Semantic Segmentation on Video, CVPR 2019;
         MILA, section 4.4.
@@ -61,12 +56,11 @@ class FlowWarpNeck(TaskMemoryNeck):
         self.border = border
 
     def remember(self, features: Tensor, images: Tensor) -> Memory:
-        """Beside the features, `picture`: what the flow needs of the frames."""
-        return {**super().remember(features, images), PICTURE: self.flow.prepare(images)}
+        """Return the features and `image`, which the flow needs."""
+        return {**super().remember(features, images), IMAGE: self.flow.prepare(images)}
 
     def propagate(self, current: Memory, source: Memory) -> dict[str, Tensor]:
-        """See `TaskMemoryNeck`."""
         maps = {branch: source[f'{branch}.features'] for branch in self.excite}
         height, width = next(iter(maps.values())).shape[-2:]
-        flow = resize_flow(self.flow(current[PICTURE], source[PICTURE]), (height, width))
+        flow = resize_flow(self.flow(current[IMAGE], source[IMAGE]), (height, width))
         return {branch: warp(features, flow, border=self.border) for branch, features in maps.items()}

@@ -19,25 +19,18 @@ from .task_memory_neck import TaskMemoryNeck
 class ILANeck(TaskMemoryNeck):
     """Features of each task, beside those that local attention propagates to them from earlier frames.
 
-    For each task: f = SE(shared features), h(f) by one 3x3 convolution for query and key alike, and for each earlier
-    frame t a slot sum_xy softmax_xy(h(f_k(i, j)) . h(f_t(i + x, j + y))) f_t(i + x, j + y) over a window.
-
-    Nothing recurs: what is remembered of a frame depends on that frame alone, so a stream equals the clips that it
-    consists of.
+    For each task: f = SE(shared features), h(f) by one 3x3 convolution for both query and key, and for each earlier
+    frame t a slot sum_xy softmax_xy(h(f_k(i, j)) . h(f_t(i + x, j + y))) f_t(i + x, j + y) over a window (equation 1).
 
     Args:
-        tasks: given by the segmentor.
-        in_channels: (C,) of the shared features; by default those of the backbone.
-        attention_channels: channels of h. The paper gives its cost only; 36 would fit table 7, 32 tables 1 and 2 (a
-            power of two, the default).
+        attention_channels: channels of h. The paper gives only its cost; 36 would fit table 7, 32 (a power of two)
+            tables 1 and 2.
         window: odd side length, or 'global' (table 4).
-        multi_frame: also propagate from the last non-key frame, to key frames too. False is "w/o MF": from the last key
-            frame to non-key frames only.
-        task_specific: an own SE and h for each task. False is "w/o TS": one set, shared by all tasks.
+        multi_frame: also propagate from the last non-key frame, to key frames too. False is "w/o MF".
+        task_specific: an SE and h for each task. False is "w/o TS".
         reduction: of the SE blocks; not in the paper, 16 is usual. None leaves them out.
         scale: factor of the logits, 1 in the paper.
         border: 'mask' leaves neighbours outside the image out, 'zero' counts them as zero features.
-        backend: of `local_attention`.
 
     Reference: MILA, section 3.2, equations 1 and 2.
     """
@@ -68,13 +61,11 @@ class ILANeck(TaskMemoryNeck):
         self.backend = backend
 
     def remember(self, features: Tensor, images: Tensor) -> Memory:
-        """Beside the features, `<branch>.embedding` (N, attention_channels, h, w)."""
+        """Return the features and `<branch>.embedding` (N, attention_channels, h, w)."""
         memory = super().remember(features, images)
-        embedded = {f'{b}.embedding': embed(memory[f'{b}.features']) for b, embed in self.embed.items()}
-        return {**memory, **embedded}
+        return memory | {f'{b}.embedding': embed(memory[f'{b}.features']) for b, embed in self.embed.items()}
 
     def propagate(self, current: Memory, source: Memory) -> dict[str, Tensor]:
-        """See `TaskMemoryNeck`; equation 1."""
         return {
             branch: local_attention(
                 current[f'{branch}.embedding'],

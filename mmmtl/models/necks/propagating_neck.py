@@ -1,4 +1,4 @@
-"""What a video model asks of its neck, whichever way features travel between frames."""
+"""The interface between a video model and its neck."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from mmmtl.structures import Memory
 class PropagatingNeck(Protocol):
     """A module that remembers frames and turns them into slots of features for a later frame.
 
-    What it remembers of a frame depends on that frame alone: nothing recurs, so a stream equals its clips.
+    The memory of a frame depends on that frame alone. Nothing recurs, so a stream equals its clips.
     """
 
     @property
     def num_slots(self) -> int:
-        """Slots of each task, empty ones included: itself, from the last key frame, from the last non-key frame."""
+        """Return the slots of each task, empty ones included: itself, last key frame, last non-key frame."""
 
     def remember(self, features: Tensor, images: Tensor) -> Memory:
-        """What later frames need of frames with `features` (N, C, h, w), pictures (N, 3, H, W); N may be 0."""
+        """Return the memory of frames with `features` (N, C, h, w), `images` (N, 3, H, W); N may be 0."""
 
     def reads_key(self, is_key_frame: bool) -> bool:
-        """Whether such a frame receives features of the last key frame."""
+        """Return whether such a frame receives features of the last key frame."""
 
     def reads_non_key(self, is_key_frame: bool) -> bool:
-        """Whether such a frame receives features of the last non-key frame."""
+        """Return whether such a frame receives features of the last non-key frame."""
 
     def __call__(
         self, current: Memory, key: Memory | None, non_key: Memory | None
     ) -> Mapping[str, Sequence[Tensor | None]]:
-        """{task: slots}, each (N, C, h, w), or None where the memory is None.
+        """Return {task: slots}, each (N, C, h, w), or None where the memory is None.
 
-        In training a row without a memory is a row of zeros, and what comes of it is set to zero.
+        In training, a row without a memory is a row of zeros, and its slot is set to zero.
         """

@@ -1,4 +1,4 @@
-"""SCA-MTL's self-attention beside the convolutional features of every scale."""
+"""Self-attention of SCA-MTL beside the convolutional features of every scale."""
 
 from __future__ import annotations
 
@@ -16,26 +16,20 @@ from mmmtl.tasks import Task
 
 @MODELS.register_module()
 class SelfAttentionNeck(BaseModule):
-    """Each map, and Swin attention of it before it: twice the channels, shared by all tasks.
+    """Swin attention of each map, followed by the map itself: twice the channels, shared by all tasks.
 
     "To preserve the local details of the convolutional feature maps while capturing long range dependencies, we employ
     the attention module of swin transformer [...] applied twice on each scale": once in windows, once in shifted ones.
-
-    The heads (6) and the window (7) are the code's; the paper does not give them.
+    The paper gives neither heads nor window; 6 and 7 are from the released code.
 
     Args:
-        tasks: given by the segmentor; the maps are shared, so they change nothing.
-        in_channels: of each map of the backbone, by default taken from it.
         depth: how often attention is applied.
-        num_heads: of each attention; every width must be a multiple of it.
+        num_heads: of each attention; must divide every width.
         window: side of a window.
-        padding: of maps that are no multiple of the window: 'mask' lets it take no part, with 'zero' it does, as in the
-            code (it is Swin's for dense prediction). The paper does not say.
+        padding: of maps that are not a multiple of the window: 'mask' excludes it from attention, 'zero' includes it
+            (released code, Swin for dense prediction). The paper does not say.
         drop_path: probability that a sample skips the last attention in training, rising linearly from 0 at the first.
-            The paper has none, its code 0.2.
-
-    Raises:
-        ValueError: another number of maps than `in_channels`.
+            The paper has none, the released code 0.2.
 
     Reference: SCA-MTL, section 2.1 ('ATT' in figure 1).
     """
@@ -60,7 +54,7 @@ class SelfAttentionNeck(BaseModule):
         self.feature_channels = tuple(2 * width for width in in_channels)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Maps (N, 2 * C, h, w), attention first, of maps (N, C, h, w)."""
+        """Return maps (N, 2 * C, h, w), attention first, of maps (N, C, h, w)."""
         if len(features) != len(self.stages):
             raise ValueError(f'{len(features)} maps for a neck that was built for {len(self.stages)}')
         return tuple(torch.cat([stage(f), f], dim=1) for stage, f in zip(self.stages, features, strict=True))

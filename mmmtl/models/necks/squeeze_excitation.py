@@ -1,4 +1,4 @@
-"""Squeeze-and-excitation per task: shared features become task-specific by a gate on each channel."""
+"""Squeeze-and-excitation per task: gates on the channels make shared features task-specific."""
 
 from __future__ import annotations
 
@@ -14,13 +14,7 @@ from mmmtl.tasks import Task
 
 @MODELS.register_module()
 class TaskSqueezeExcitation(BaseModule):
-    """Shared features, gated for each task: the neck of an image model, and the first step of `ILANeck`.
-
-    Args:
-        tasks: given by the segmentor.
-        in_channels: of the maps of the backbone, by default taken from it; the last is gated.
-        reduction: see `SqueezeExcitation`.
-    """
+    """Last map of a backbone, gated for each task: the neck of an image model, and the first step of `ILANeck`."""
 
     def __init__(self, *, tasks: Mapping[str, Task], in_channels: Sequence[int], reduction: int = 16) -> None:
         super().__init__()
@@ -28,5 +22,5 @@ class TaskSqueezeExcitation(BaseModule):
         self.excite = nn.ModuleDict({name: SqueezeExcitation(in_channels[-1], reduction=reduction) for name in tasks})
 
     def forward(self, features: Sequence[Tensor]) -> dict[str, tuple[Tensor, ...]]:
-        """{task: (map,)} of a tuple whose last map is gated."""
+        """Return {task: (gated last map,)}."""
         return {name: (gate(features[-1]),) for name, gate in self.excite.items()}

@@ -1,4 +1,4 @@
-"""Features of earlier frames, propagated by a convolution whose kernel is predicted for every place."""
+"""Features of earlier frames, propagated by a convolution with a predicted kernel for every place."""
 
 from __future__ import annotations
 
@@ -21,28 +21,14 @@ from .task_memory_neck import TaskMemoryNeck
 class SVCNeck(TaskMemoryNeck):
     """Features of each task, beside those that spatially variant convolution brings from the last key frame.
 
-    Three convolutions predict the kernels: 3x3 to `hidden_channels` of each frame alone, whose result is remembered,
-    3x3 of both frames' results together, and one to the weights of a kernel for each place, which all channels share.
-    A softmax over the weights inside the image makes each kernel an average, so that borders are not darker.
+    Three convolutions predict the kernels: 3x3 to `hidden_channels` for each frame alone, with a remembered result; 3x3
+    of both results; and one to the weights of a kernel for each place, which all channels share. A softmax over the
+    weights inside the image makes each kernel an average, so that borders are not darker.
 
-    Widths, side and softmax are those of public re-implementations; the last convolution is 1x1 there.
-    Li et al. predict from low-level features of both frames. Here slow and fast networks have only their last maps in
-    common, so it is those (after SE, as `ILANeck` takes them).
-
-    With 512 channels the predictor has 2.55 M parameters, which table 7 of MILA prints as 3M: 1,179,904 + 1,179,904 +
-    186,705. A last convolution of 1x1 would make it 2.38 M.
-
-    Args:
-        tasks: given by the segmentor.
-        in_channels: (C,) of the shared features; by default those of the backbone.
-        hidden_channels: of the first two convolutions.
-        kernel_size: side of the predicted kernels, odd.
-        multi_frame: also propagate from the last non-key frame, to key frames too.
-        task_specific: an own SE and predictor for each task; otherwise all tasks share one.
-        reduction: of the SE blocks; None leaves them out.
-
-    Raises:
-        ValueError: an even `kernel_size`.
+    Widths, side and softmax are those of public re-implementations. Their last convolution is 1x1; with 512 channels
+    the predictor would have 2.38 M parameters. Ours, 3x3, has 2.55 M (1,179,904 + 1,179,904 + 186,705), which table 7
+    of MILA prints as 3M. Li et al. predict from low-level features of both frames. Here slow and fast networks share
+    only their last maps, so kernels are predicted from these (after SE, as in `ILANeck`).
 
     Reference: Li et al., Low-Latency Video Semantic Segmentation, CVPR 2018; MILA, section 4.4, table 7.
     """
@@ -78,20 +64,18 @@ class SVCNeck(TaskMemoryNeck):
         )
 
     def remember(self, features: Tensor, images: Tensor) -> Memory:
-        """Beside the features, `<branch>.embedding` (N, hidden_channels, h, w)."""
+        """Return the features and `<branch>.embedding` (N, hidden_channels, h, w)."""
         memory = super().remember(features, images)
-        embedded = {f'{b}.embedding': F.relu(embed(memory[f'{b}.features'])) for b, embed in self.embed.items()}
-        return {**memory, **embedded}
+        return memory | {f'{b}.embedding': F.relu(embed(memory[f'{b}.features'])) for b, embed in self.embed.items()}
 
     def propagate(self, current: Memory, source: Memory) -> dict[str, Tensor]:
-        """See `TaskMemoryNeck`."""
         return {
             branch: spatially_variant_conv(source[f'{branch}.features'], self.kernels(branch, current, source))
             for branch in self.predict
         }
 
     def kernels(self, branch: str, current: Memory, source: Memory) -> Tensor:
-        """Weights (N, kernel_size ** 2, h, w) that sum to 1, and are 0 for neighbours outside the image."""
+        """Return weights (N, kernel_size ** 2, h, w) that sum to 1 and are 0 outside the image."""
         pair = torch.cat([current[f'{branch}.embedding'], source[f'{branch}.embedding']], dim=1)
         logits: Tensor = self.predict[branch](pair)
         height, width = logits.shape[-2:]

@@ -1,4 +1,4 @@
-"""What all propagating necks share: features of each task, which are remembered, and the slots made of them."""
+"""The base of all propagating necks: remembered features of each task, and slots made of them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,17 @@ SHARED = 'shared'
 
 
 class TaskMemoryNeck(BaseModule):
-    """Features of each task, beside those that come to them from earlier frames.
+    """Features of each task, beside those that come to them from earlier frames; a `PropagatingNeck`.
 
     The slots of a task are (itself, from the last key frame, from the last non-key frame); without `multi_frame` the
-    third is missing. A subclass says in `propagate` how features come from a frame, and in `remember` what else it
-    needs of that frame.
-
-    A branch is a set of parameters and features: one of each task, or one that all tasks share.
+    third is missing. A subclass computes features that come from a frame in `propagate`, and adds what this needs in
+    `remember`. A branch is a set of parameters and features: one for each task, or one that all tasks share.
 
     Args:
-        tasks: given by the segmentor.
         in_channels: (C,) of the shared features; by default those of the backbone.
-        multi_frame: propagate from the last non-key frame too, and this to key frames as well.
+        multi_frame: also propagate from the last non-key frame, to key frames too.
         task_specific: a branch for each task; otherwise all tasks share one.
-        reduction: of the SE block of each branch; None leaves these out.
+        reduction: of the SE block of each branch; None leaves it out.
     """
 
     def __init__(
@@ -56,47 +53,28 @@ class TaskMemoryNeck(BaseModule):
 
     @property
     def num_slots(self) -> int:
-        """Slots of each task, empty ones included."""
         return 1 + self.sources
 
     def reads_key(self, is_key_frame: bool) -> bool:
-        """Whether such a frame receives features of the last key frame."""
         return self.sources > 0 and not is_key_frame
 
     def reads_non_key(self, is_key_frame: bool) -> bool:
-        """Whether such a frame receives features of the last non-key frame."""
         return self.sources == 2
 
     def remember(self, features: Tensor, images: Tensor) -> Memory:
-        """What later frames need of this one, and this one's own part of the slots.
-
-        Args:
-            features: (N, C, h, w), of the slow or the fast network.
-            images: (N, 3, H, W), the frames.
-
-        Returns:
-            `<branch>.features` (N, C, h, w), and what a subclass adds.
-        """
+        """Return `<branch>.features` (N, C, h, w), and what a subclass adds."""
         return {f'{branch}.features': excite(features) for branch, excite in self.excite.items()}
 
     @abstractmethod
     def propagate(self, current: Memory, source: Memory) -> dict[str, Tensor]:
-        """{branch: features (N, C, h, w)} that come to the current frames from their source frames."""
+        """Return {branch: features (N, C, h, w)} that come to the current frames from their source frames."""
 
     def forward(
         self, current: Memory, key: Memory | None, non_key: Memory | None
     ) -> dict[str, tuple[Tensor | None, ...]]:
-        """{task: slots}, each (N, C, h, w) or None.
-
-        Args:
-            current: of the frames to predict.
-            key: of their last key frames, None leaves the slot empty.
-            non_key: of their last non-key frames, likewise.
-        """
         sources = (key, non_key)[: self.sources]
         carried = [None if source is None else self.propagate(current, source) for source in sources]
-        slots = {
-            branch: (current[f'{branch}.features'], *(None if maps is None else maps[branch] for maps in carried))
-            for branch in self.excite
+        return {
+            task: (current[f'{branch}.features'], *(None if maps is None else maps[branch] for maps in carried))
+            for task, branch in self.branch_of.items()
         }
-        return {task: slots[branch] for task, branch in self.branch_of.items()}

@@ -1,4 +1,4 @@
-"""Batches of clips: their slots, their checks, and the networks that run on them."""
+"""Batches of clips: slots, checks, and the networks that run on them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,20 @@ LAST_KEY, LAST_NON_KEY, CURRENT = range(3)
 
 
 def check_clips(clips: Tensor, samples: Samples) -> None:
-    """Refuse what is no batch of clips.
-
-    Raises:
-        ValueError: a wrong shape, or samples that do not say where their key frame is.
-    """
+    """Refuse anything but clips (N, 3, 3, H, W) and N samples with `offset` and `valid_slots`."""
     described = len(samples) == len(clips) and all('offset' in s and 'valid_slots' in s for s in samples)
     if clips.dim() != 5 or clips.shape[1] != 3 or not described:
         raise ValueError(
-            f'a video model takes clips (N, 3, 3, H, W) and their samples with `offset` and `valid_slots`, as a data '
-            f'set with clip=dict(...) makes them, not {tuple(clips.shape)} and {len(samples)} samples; for single '
-            'frames there is step(frames, state)'
+            f'a video model takes clips (N, 3, 3, H, W) and N samples with `offset` and `valid_slots`, not '
+            f'{tuple(clips.shape)} and {len(samples)} samples; use a data set with clip=dict(...), or call '
+            'step(frames, state) for single frames'
         )
 
 
 def encode_both(
     slow: Callable[[Tensor], Tensor], fast: Callable[[Tensor], Tensor], slow_frames: Tensor, fast_frames: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return slow and fast features; either may have no rows, but not both."""
+    """Return slow and fast features; either batch may be empty, but not both."""
     # Batch norm refuses an empty batch in training.
     if not len(slow_frames):
         features = fast(fast_frames)

@@ -1,4 +1,4 @@
-"""Kinds of frames: what each reads of earlier frames, and the core that computes it."""
+"""Kinds of frames: what each reads from earlier frames, and the core that computes it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from .multi_task_segmentor import MultiTaskSegmentor
 
 IMAGE, KEY, NON_KEY, AVERAGE = 'image', 'key', 'non_key', 'average'
-"""Names of the kinds of frames in the steady state of a stream, and of their average."""
+"""Kinds of frames in the steady state of a stream, and their average."""
 
 ReadMemories = tuple[Memory | None, Memory | None]
-"""What frames read of the last key frames and of the last non-key frames; None where they read nothing."""
+"""Memories of the last key frames and of the last non-key frames; None for those that are not read."""
 
 
 class FrameKind(NamedTuple):
-    """How a frame is computed: whether it is a key frame, and which of the memories it reads."""
+    """How a frame is computed: whether it is a key frame, and which memories it reads."""
 
     is_key: bool
     reads_key: bool
@@ -33,13 +33,13 @@ class FrameKind(NamedTuple):
 
 
 class Memories(NamedTuple):
-    """What is remembered of the last key frames and of the last non-key frames of a batch."""
+    """Memories of the last key frames and of the last non-key frames of a batch."""
 
     key: Memory
     non_key: Memory
 
     def read_by(self, kind: FrameKind, rows: Sequence[int]) -> ReadMemories:
-        """Return what the frames of one kind, those in `rows`, read."""
+        """Return the memories that frames of this kind read, for these rows."""
         return (
             select_rows(self.key, rows) if kind.reads_key else None,
             select_rows(self.non_key, rows) if kind.reads_non_key else None,
@@ -47,37 +47,34 @@ class Memories(NamedTuple):
 
 
 class FrameOutput(NamedTuple):
-    """Logits of frames, and what is to be remembered of them."""
+    """Logits of frames, and their memory."""
 
     logits: Logits
     memory: Memory
 
 
 class ClipOutput(NamedTuple):
-    """What the head makes of the current frames of clips, and the fast features of those that are not key frames."""
+    """Head output for the current frames of clips, and fast features of those that are non-key frames."""
 
     head: HeadOutput
     fast_features: Tensor
 
     @property
     def logits(self) -> Logits:
-        """Return {task: logits} of the current frames."""
         return self.head.logits
 
 
 class Core(NamedTuple):
-    """The tensor-only core of a model: what computes frames of one kind and, for a video model, clips."""
+    """The tensor-only core of a model: it computes frames of one kind and, in a video model, clips."""
 
     frames: Callable[..., FrameOutput]
     clips: Callable[..., ClipOutput] | None = None
 
 
 def frame_runs(model: MultiTaskSegmentor, images: Tensor) -> dict[str, Callable[[], FrameOutput]]:
-    """Return what computes each kind of frame that a model has, in the steady state of streams of `images`.
+    """Return a function for each kind of frame that computes it in the steady state of streams of `images`.
 
-    Args:
-        model: any.
-        images: (N, 3, H, W), as the data preprocessor gives them; the same for every frame.
+    The images are (N, 3, H, W), as the data preprocessor gives them, and the same for every frame.
     """
     return {
         kind: partial(model.core.frames, images, *read, is_key=kind == KEY)
@@ -86,7 +83,7 @@ def frame_runs(model: MultiTaskSegmentor, images: Tensor) -> dict[str, Callable[
 
 
 def average_frame(values: Mapping[str, float], interval: int | None) -> float | None:
-    """Return the mean of what key frames and other frames cost, over an interval; None where there is none."""
+    """Return the mean cost of the frames of an interval; None without key frames or a fixed interval."""
     if interval is None or KEY not in values:
         return None
     return (values[KEY] + (interval - 1) * values.get(NON_KEY, 0)) / interval
@@ -95,7 +92,7 @@ def average_frame(values: Mapping[str, float], interval: int | None) -> float | 
 def kinds_of_rows(
     neck: PropagatingNeck, is_key: Iterable[bool], has_key: Iterable[bool], has_non_key: Iterable[bool]
 ) -> list[FrameKind]:
-    """Return the kind of the frame in each row: of the memories that there are, it reads those the neck asks for."""
+    """Return the kind of the frame in each row. It reads the existing memories that the neck asks for."""
     return [
         FrameKind(key, last_key and neck.reads_key(key), last_non_key and neck.reads_non_key(key))
         for key, last_key, last_non_key in zip(is_key, has_key, has_non_key, strict=True)

@@ -1,4 +1,4 @@
-"""Which frames of a stream are key frames."""
+"""Policies that choose the key frames of a stream."""
 
 from __future__ import annotations
 
@@ -15,41 +15,30 @@ from mmmtl.structures import Memory, StreamState
 
 
 class KeyFramePolicy(ABC):
-    """Decides, before a network has run, which streams have a key frame now.
+    """Base of the policies, which decide before a network has run which streams have a key frame now.
 
-    A policy has no memory of its own: what it needs of earlier frames is in the state, one row per stream, and a row
-    depends on no other.
+    A policy keeps nothing itself. All it needs of earlier frames is in the state, one independent row per stream.
     """
 
     interval: int | None = None
-    """Frames from key frame to key frame, of a policy whose key frames come regularly."""
+    """Frames from one key frame to the next, if that is fixed."""
 
     @abstractmethod
     def is_key_frame(self, state: StreamState, frames: Tensor) -> Tensor:
-        """(N,) bool on the CPU. A stream without a key frame in memory gets one whatever this says.
+        """Return (N,) bool on the CPU. A stream without a key frame in memory gets one in any case.
 
-        Args:
-            state: of the frames before. Rows that have seen no frame may hold anything in `state.policy`.
-            frames: (N, 3, H, W), as the data preprocessor gives them.
+        The frames are (N, 3, H, W), as the data preprocessor gives them, and `state` is the one before them. Rows that
+        have seen no frame may hold anything in `state.policy`.
         """
 
     def remember(self, state: StreamState, frames: Tensor, is_key: Tensor) -> Memory:
-        """What becomes `state.policy`: tensors on the CPU with a row for each stream.
-
-        Args:
-            state: see `is_key_frame`.
-            frames: see `is_key_frame`.
-            is_key: (N,) bool, what was done.
-        """
+        """Return the next `state.policy`, tensors on the CPU with a row per stream; `is_key` (N,) is final."""
         return {}
 
 
 @MODELS.register_module()
 class FixedInterval(KeyFramePolicy):
-    """Every `interval`-th frame of a stream is a key frame, the first one included.
-
-    Reference: MILA, section 4.1 (interval 5).
-    """
+    """Every `interval`-th frame is a key frame, starting with the first (MILA, section 4.1: interval 5)."""
 
     interval: int
 
@@ -59,20 +48,19 @@ class FixedInterval(KeyFramePolicy):
         self.interval = interval
 
     def is_key_frame(self, state: StreamState, frames: Tensor) -> Tensor:
-        """See `KeyFramePolicy`."""
         return state.frames % self.interval == 0
 
 
 @MODELS.register_module()
 class FrameChange(KeyFramePolicy):
-    """A frame that looks different from the last key frame becomes one.
+    """A frame that differs enough from the last key frame becomes a key frame.
 
-    Frames are compared as thumbnails, by the mean absolute difference over cells and channels. It costs no network, but
-    the thumbnails come to the CPU, so each frame waits for the GPU before its networks start.
+    Frames are compared as thumbnails, by the mean absolute difference over cells and channels. This needs no network,
+    but the thumbnails go to the CPU, so each frame waits for the GPU before its networks start.
 
     Args:
-        threshold: of the difference, in standard deviations of ImageNet (about 58 grey levels).
-        max_interval: frames from key frame to key frame at most; None sets no limit.
+        threshold: difference in standard deviations of ImageNet (about 58 grey levels).
+        max_interval: largest number of frames from one key frame to the next; None sets no limit.
         size: (height, width) of the thumbnails.
     """
 
@@ -86,7 +74,6 @@ class FrameChange(KeyFramePolicy):
         self.size = (size[0], size[1])
 
     def is_key_frame(self, state: StreamState, frames: Tensor) -> Tensor:
-        """See `KeyFramePolicy`."""
         if not state.policy:
             return torch.ones(len(state), dtype=torch.bool)
         change = (self._thumbnails(frames) - state.policy['thumbnail']).abs().mean(dim=(1, 2, 3))
@@ -94,7 +81,7 @@ class FrameChange(KeyFramePolicy):
         return is_key if self.max_interval is None else is_key | (state.policy['age'] >= self.max_interval)
 
     def remember(self, state: StreamState, frames: Tensor, is_key: Tensor) -> Memory:
-        """`thumbnail` (N, 3, h, w) of the last key frame, `age` (N,) of it in frames at the next one."""
+        """Return `thumbnail` (N, 3, h, w) of the last key frame and its `age` (N,) in frames at the next frame."""
         thumbnails = self._thumbnails(frames)
         if not state.policy:
             return {'thumbnail': thumbnails, 'age': torch.ones(len(state), dtype=torch.int64)}
@@ -107,23 +94,17 @@ class FrameChange(KeyFramePolicy):
 
 @MODELS.register_module()
 class CostBudget(KeyFramePolicy):
-    """Key frames as often as an average cost per frame allows: a bucket of credit for each stream.
+    """Key frames as often as an average cost per frame allows: a credit for each stream.
 
-    Every frame earns `budget` and pays for its kind; there is a key frame when the credit pays for one. After n frames
-    a stream has cost at most `key_cost + (n - 1) * budget`. Costs are declared, in any one unit (GMAC or milliseconds
-    of `tools/analysis_tools/get_flops.py` or a benchmark), so the choice is the same on every machine, and never waits
-    for a GPU (unless `policy` does). Time that was measured takes their place only through `settle`.
+    Every frame earns `budget` and pays for its kind; it is a key frame if the credit pays for one. After n frames a
+    stream has cost at most `key_cost + (n - 1) * budget`. Costs are declared in any one unit (GMAC or milliseconds from
+    `tools/analysis_tools/get_flops.py` or a benchmark). So the choice is the same on every machine and waits for no
+    GPU, unless `policy` does. Only `settle` replaces declared costs by measured ones.
 
     Args:
-        budget: average cost of a frame, between the two costs.
-        key_cost: of a key frame.
-        non_key_cost: of another frame.
-        policy: another policy, which says when a key frame is wanted; by default always. While none is wanted the
-            credit grows.
-        burst: key frames whose cost can be saved up at most, at least 1.
-
-    Raises:
-        ValueError: the budget is too small for the cheap frames, or `burst` below 1.
+        budget: average cost of a frame, between `non_key_cost` and `key_cost`.
+        policy: another policy that says when a key frame is wanted, by default always. Credit grows until then.
+        burst: number of key frames that credit can be saved for, at least 1.
     """
 
     def __init__(
@@ -140,7 +121,7 @@ class CostBudget(KeyFramePolicy):
                 f'costs must be 0 < non_key_cost <= budget <= key_cost, not {non_key_cost}, {budget} and {key_cost}'
             )
         if burst < 1:
-            raise ValueError(f'burst must be at least 1, or there is no second key frame, not {burst}')
+            raise ValueError(f'burst must be at least 1, to pay for a second key frame, not {burst}')
         self.budget = budget
         self.key_cost = key_cost
         self.non_key_cost = non_key_cost
@@ -148,31 +129,25 @@ class CostBudget(KeyFramePolicy):
         self.burst = burst
 
     def is_key_frame(self, state: StreamState, frames: Tensor) -> Tensor:
-        """See `KeyFramePolicy`."""
-        # A sum of many budgets may miss the cost by rounding.
+        # The sum of many budgets may round to less than the cost.
         affordable = self._credit(state) >= self.key_cost * (1 - 1e-9)
         return affordable if self.policy is None else affordable & self.policy.is_key_frame(state, frames)
 
     def remember(self, state: StreamState, frames: Tensor, is_key: Tensor) -> Memory:
-        """`credit` (N,) float64 after the frame, `paid` (N,) float64 for it, and what the inner policy remembers."""
+        """Return `credit` and `paid` (N,) float64 after the frame, and the memory of the inner policy."""
         key, non_key = (torch.tensor(cost, dtype=torch.float64) for cost in (self.key_cost, self.non_key_cost))
         paid = torch.where(is_key, key, non_key)
         inner = {} if self.policy is None else self.policy.remember(state, frames, is_key)
         return {**inner, 'credit': self._credit(state) - paid, 'paid': paid}
 
     def settle(self, state: StreamState, cost: Tensor) -> StreamState:
-        """The state after the last frame has cost something else than declared, as a stopwatch says.
-
-        Args:
-            state: after that frame.
-            cost: (N,) of the frame of each stream, in the unit of the budget.
-        """
+        """Return the state after the last frame at its measured `cost` (N,), in the unit of the budget."""
         paid = cost.to('cpu', torch.float64)
         credit = state.policy['credit'] + state.policy['paid'] - paid
         return replace(state, policy={**state.policy, 'credit': credit, 'paid': paid})
 
     def _credit(self, state: StreamState) -> Tensor:
-        """What each stream can spend on this frame: enough for a key frame at its first."""
+        """Return what each stream can spend on this frame; its first frame can always be a key frame."""
         first = torch.full((len(state),), self.key_cost, dtype=torch.float64)
         if not state.policy:
             return first

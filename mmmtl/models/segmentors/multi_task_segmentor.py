@@ -1,4 +1,4 @@
-"""The image model: one picture in, a map for every task out."""
+"""The image model: one image in, a map for every task out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mmmtl.structures import FrameResult, Logits, Memory, MultiTaskDataSample, S
 from mmmtl.tasks import Task, build_tasks
 from mmmtl.tasks.order import in_order
 
-from .build import build_backbone, build_reader
+from .build import build_reader
 from .frame_kinds import IMAGE, Core, FrameOutput, ReadMemories
 
 Samples = Sequence[MultiTaskDataSample]
@@ -32,21 +32,17 @@ Size = Sequence[int]
 class MultiTaskSegmentor(BaseModel):
     """Backbone, neck and decode head for any set of tasks.
 
-    Everything that concerns a task is asked of the task: out_channels, losses, decoding. What else is supervised stands
-    in `HeadOutput`. Backbone, neck and head get the tasks sorted by name, so that weights and results do not depend on
-    the order in a config; losses and predictions keep that order.
+    Each task defines its output channels, losses and decoding; `HeadOutput` holds everything else that is supervised.
+    Backbone, neck and head get the tasks sorted by name, so that weights and results do not depend on the order in a
+    config. Losses and predictions keep the order of the config.
 
     Args:
         tasks: configs of the tasks, put there by `resolve`.
-        backbone: pictures (N, 3, H, W) to a tuple of maps.
-        decode_head: a `DecodeHead`; is given `tasks`, `in_channels` unless it has them, and the `num_slots` of a
-            `PropagatingNeck`.
-        neck: maps to maps, or to {task: maps}; is given `tasks`, and `in_channels` unless it has them.
-        task_backbone: config of a `TaskBackbone`, which is built around the backbone and gives {task: maps}.
-        data_preprocessor: config of `MultiTaskDataPreprocessor`; is given `tasks`.
-
-    Raises:
-        ValueError: built without tasks, or with a head that is no `DecodeHead`.
+        backbone: images (N, 3, H, W) to a tuple of maps.
+        decode_head: a `DecodeHead`; gets `tasks`, `num_slots` of a `PropagatingNeck`, and by default `in_channels`.
+        neck: maps to maps, or to {task: maps}; gets `tasks`, and by default `in_channels`.
+        task_backbone: a `TaskBackbone`, which is built around the backbone and returns {task: maps}.
+        data_preprocessor: a `MultiTaskDataPreprocessor`; gets `tasks`.
     """
 
     def __init__(
@@ -62,11 +58,13 @@ class MultiTaskSegmentor(BaseModel):
     ) -> None:
         tasks = build_tasks(tasks, f'model {type(self).__name__}')
         preprocessor = {'type': 'MultiTaskDataPreprocessor', **(data_preprocessor or {}), 'tasks': tasks}
-        # mmengine would look its type up in the default scope, which need not be ours.
+        # Built here, since mmengine would search the default scope, which may not be ours.
         super().__init__(MODELS.build(preprocessor), init_cfg)
         self.tasks = tasks
         ordered = in_order(tasks)
-        self.backbone = build_backbone(backbone, task_backbone, ordered)
+        if task_backbone is not None:
+            backbone = {**task_backbone, 'backbone': backbone, 'tasks': ordered}
+        self.backbone = MODELS.build(backbone)
         self.neck = None if neck is None else build_reader(neck, self.backbone, tasks=ordered)
         slots = {'num_slots': self.neck.num_slots} if isinstance(self.neck, PropagatingNeck) else {}
         source = self.backbone if self.neck is None else self.neck
@@ -74,20 +72,16 @@ class MultiTaskSegmentor(BaseModel):
         if not isinstance(self.decode_head, DecodeHead):
             raise ValueError(f'model.decode_head must be a DecodeHead, not a {type(self.decode_head).__name__}')
         self.optimized: Core | None = None
-        """A faster core, which `mmmtl.apis.optimize_for_inference` puts here."""
+        """A faster core, set by `mmmtl.apis.optimize_for_inference`."""
 
     def forward(self, inputs: Tensor, data_samples: Samples | None = None, mode: str = 'tensor') -> Any:
-        """mmengine's three modes.
+        """Run one of mmengine's three modes on inputs from the data preprocessor.
 
-        Args:
-            inputs: as the data preprocessor gives them.
-            data_samples: of the batch.
-            mode: 'tensor' returns {task: logits}, the core that is profiled and exported; 'loss' the losses by name;
-                'predict' the samples with `pred`.
+        'tensor' returns {task: logits}, the core that is profiled and exported; 'loss' the losses by name; 'predict'
+        the samples with `pred`.
 
         Raises:
-            FloatingPointError: a loss is not finite; training stops before it harms the weights.
-            ValueError: an unknown mode, or no samples where they are needed.
+            FloatingPointError: a loss is not finite; training stops before the weights change.
         """
         if mode == 'tensor':
             return self.logits(inputs, data_samples)
@@ -106,14 +100,10 @@ class MultiTaskSegmentor(BaseModel):
         return self.core.frames(inputs).logits
 
     def step(self, frames: Tensor, state: StreamState | None = None) -> FrameResult:
-        """Predict one frame of each of N streams; the state of an image model only counts the frames.
+        """Predict one frame (N, 3, H, W) of each of N streams; `state` is None at the beginning.
 
-        Args:
-            frames: (N, 3, H, W), as the data preprocessor gives them.
-            state: of the frames before; None at the beginning.
-
-        Raises:
-            ValueError: these are no frames, or their number or resolution is not that of the state.
+        The frames come from the data preprocessor; their number and resolution must be those of the state. The state of
+        an image model only counts frames.
         """
         state = StreamState.before(frames, state)
         logits = self.core.frames(frames).logits
@@ -121,50 +111,45 @@ class MultiTaskSegmentor(BaseModel):
 
     @property
     def core(self) -> Core:
-        """The tensor-only core: what is compiled, exported and profiled."""
+        """Return the tensor-only core, which is compiled, exported and profiled."""
         return self.optimized or Core(self.frame_logits)
 
     def frame_logits(
         self, frames: Tensor, key: Memory | None = None, non_key: Memory | None = None, *, is_key: bool = True
     ) -> FrameOutput:
-        """Compute frames of one kind, see `VideoMultiTaskSegmentor`; to an image model all are of one kind."""
+        """Compute frames of one kind; an image model has only one and reads no memory."""
         return FrameOutput(self.decode_head(self.features(frames)).logits, {})
 
     @property
     def frame_kinds(self) -> tuple[str, ...]:
-        """The kinds of frames that a stream has: 'image', or 'key' and, unless every frame is one, 'non_key'."""
+        """Return the kinds of frames in a stream: 'image', or 'key' and, if not all are key frames, 'non_key'."""
         return (IMAGE,)
 
     @property
     def key_frame_interval(self) -> int | None:
-        """Frames from key frame to key frame; None for an image model, or where a policy has none."""
+        """Return the number of frames from one key frame to the next; None if it is not fixed."""
         return None
 
     def steady_memories(self, images: Tensor) -> dict[str, ReadMemories]:
-        """Return what each kind of frame reads in the steady state of streams whose frames were all `images`."""
+        """Return what each kind of frame reads in the steady state, after frames that were all `images`."""
         return {IMAGE: (None, None)}
 
     def features(self, inputs: Tensor) -> Any:
-        """What the head is given: maps, or {task: maps}."""
+        """Return the input of the head: maps, or {task: maps}."""
         output = self.backbone(inputs)
         maps = output if isinstance(output, Mapping) else as_maps(output)
         return maps if self.neck is None else self.neck(maps)
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
-        """Return the losses by name, see `head_losses`."""
         return self.head_losses(self.decode_head(self.features(inputs)), data_samples)
 
     def predict(self, inputs: Tensor, data_samples: Samples) -> list[MultiTaskDataSample]:
-        """The samples with `pred`, see `complete`."""
         return self.complete(self.logits(inputs, data_samples), inputs.shape[-2:], data_samples)
 
     def complete(self, logits: Logits, padded: Size, data_samples: Samples) -> list[MultiTaskDataSample]:
-        """Return the samples with `pred`, each map at the size of its label, or else of the original image.
+        """Set `pred` of the samples, each map at the size of its label or else of the original image.
 
-        Args:
-            logits: {task: (N, C, h, w)}.
-            padded: (H, W) that the model saw, padding included.
-            data_samples: N of them.
+        The logits are {task: (N, C, h, w)}; `padded` is the (H, W) that the model saw, padding included.
         """
         shown = [sample.img_shape for sample in data_samples]
         wanted = [('gt' in sample and sample.gt.shape) or sample.ori_shape for sample in data_samples]
@@ -175,13 +160,10 @@ class MultiTaskSegmentor(BaseModel):
     def decode(
         self, logits: Logits, padded: Size, shown: Sequence[Size] | None = None, wanted: Sequence[Size] | None = None
     ) -> list[PixelData]:
-        """Return the maps of each row of a batch.
+        """Return the maps of each row of logits {task: (N, C, h, w)}; all sizes are (H, W).
 
-        Args:
-            logits: {task: (N, C, h, w)}.
-            padded: (H, W) that the model saw, padding included.
-            shown: (H, W) of each row without padding; None means that there is none.
-            wanted: (H, W) of the maps of each row; by default those of `shown`.
+        `padded` is the size that the model saw, `shown` that of each row without padding (by default `padded`), and
+        `wanted` that of each row's maps (by default `shown`).
         """
         shown = shown or [padded] * len(next(iter(logits.values())))
         sizes = zip(shown, wanted or shown, strict=True)
@@ -198,10 +180,10 @@ class MultiTaskSegmentor(BaseModel):
         return maps
 
     def head_losses(self, output: HeadOutput, data_samples: Samples) -> dict[str, Tensor]:
-        """Return the losses of all that a head predicts, times the `loss_weight` of the task, and its own losses.
+        """Return the losses of every prediction, times the `loss_weight` of its task, and the head's other losses.
 
         They are `<task>.loss_<name>`, `preliminary.<i>.<task>.loss_<name>` and `label_space.<task>.loss_ce`. A task
-        that no sample has gives zeros tied to the graph.
+        that no sample labels contributes zeros that stay connected to the graph.
         """
         losses: dict[str, Tensor] = {}
         for prefix, predictions in {**output.predictions(), 'label_space.': output.label_space}.items():
@@ -217,11 +199,7 @@ class MultiTaskSegmentor(BaseModel):
 
 
 def stack_targets(task: Task, samples: Samples, device: torch.device) -> Tensor:
-    """Return a task's labels (N, M, H, W) of a batch, padded; samples without one are all `fill`.
-
-    Raises:
-        ValueError: a label has not the size of its picture.
-    """
+    """Return a task's labels (N, M, H, W) of a batch, padded; samples without a label are all `fill`."""
     size = samples[0].get('padded_shape', samples[0].img_shape)
     blank = torch.full((task.map_channels, *size), task.fill, dtype=task.dtype, device=device)
     targets = []
@@ -230,15 +208,15 @@ def stack_targets(task: Task, samples: Samples, device: torch.device) -> Tensor:
         if label is not None and tuple(label.shape[-2:]) != tuple(sample.img_shape):
             raise ValueError(
                 f'{sample.get("img_path", "?")}: the label of task {task.name!r} has {tuple(label.shape[-2:])} pixels, '
-                f'its picture {tuple(sample.img_shape)} (height, width); was the picture resized and its maps not '
-                '(Resize(maps=False) in a training pipeline)?'
+                f'its image {tuple(sample.img_shape)} (height, width); if only the image was resized, remove '
+                'Resize(maps=False) from the training pipeline'
             )
         targets.append(blank if label is None else pad(label, size, task.fill))
     return torch.stack(targets)
 
 
 def check_finite(losses: Mapping[str, Tensor], samples: Samples) -> None:
-    """Raise FloatingPointError naming what is not finite, and the pictures of the batch."""
+    """Raise FloatingPointError if a loss is not finite, with its name and the images of the batch."""
     names, values = zip(*losses.items(), strict=True)
     # One transfer from the device for all losses.
     finite = torch.isfinite(torch.stack([value.detach().float().mean() for value in values])).tolist()
@@ -248,6 +226,6 @@ def check_finite(losses: Mapping[str, Tensor], samples: Samples) -> None:
     paths = [sample.get('img_path', '?') for sample in samples]
     raise FloatingPointError(
         f'{", ".join(bad)} is not finite; the batch was {paths}. Training stopped before the weights changed, and the '
-        'last checkpoint is untouched. Look at these labels (tools/analysis_tools/browse_dataset.py), lower the '
+        'last checkpoint is untouched. Check these labels (tools/analysis_tools/browse_dataset.py), lower the '
         'learning rate, or resume from the last checkpoint with gradient clipping (optim_wrapper.clip_grad).'
     )

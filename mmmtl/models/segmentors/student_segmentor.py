@@ -1,4 +1,4 @@
-"""A student: the image model that learns from labels and from a frozen teacher."""
+"""A student: an image model that learns from labels and from a frozen teacher."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .multi_task_segmentor import MultiTaskSegmentor, Samples
 
 
 class Teacher(TypedDict):
-    """`model` is the config of an image model, which is given the student's tasks; `checkpoint` a path or URL."""
+    """The config of an image model, which gets the student's tasks, and the path or URL of its checkpoint."""
 
     model: dict[str, Any]
     checkpoint: str
@@ -28,20 +28,10 @@ class Teacher(TypedDict):
 class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
     """`MultiTaskSegmentor` that in training also imitates the features and predictions of a teacher.
 
-    Nothing but training needs the teacher. It gets its weights when training begins, stays in eval mode without
-    gradients, and is no child: it is in no state dict, optimiser or cost. At inference this is the student alone, whose
-    checkpoint the same model without `teacher` and `distillation` reads too.
-
-    Pictures without a label are imitated as those with one.
-
-    Args:
-        teacher: see `Teacher`.
-        distillation: config of `DistillationLoss`; is given `tasks` and the channels of both heads.
-        backbone: see `MultiTaskSegmentor`, as `tasks`, `neck`, `task_backbone` and `data_preprocessor`.
-        decode_head: likewise.
-
-    Raises:
-        ValueError: the teacher is no image model, or the features of the two heads do not match.
+    The teacher is used only in training. It gets its weights when training starts, stays frozen in eval mode and is not
+    a submodule, so it appears in no state dict, optimiser or cost. The checkpoint is that of the student alone and also
+    loads into the same model without `teacher` and `distillation`. This `DistillationLoss` gets `tasks` and the
+    channels of both heads; unlabelled images are distilled as well.
     """
 
     def __init__(
@@ -69,7 +59,7 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
         if set(teacher) != {'model', 'checkpoint'}:
             raise ValueError(f"model.teacher must have 'model' and 'checkpoint', not {sorted(teacher)}")
         self.teacher_cfg = teacher
-        # In a tuple, so that it does not become a child.
+        # A tuple keeps it from becoming a submodule.
         self._teacher: tuple[MultiTaskSegmentor, ...] = ()
         with torch.device('meta'):
             theirs = self.new_teacher().decode_head.feature_channels
@@ -77,27 +67,22 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
         self.distillation = MODELS.build({**distillation, **channels, 'tasks': in_order(self.tasks)})
 
     def new_teacher(self) -> MultiTaskSegmentor:
-        """A teacher without its weights."""
+        """Build a teacher without its weights."""
         model = MODELS.build({**self.teacher_cfg['model'], 'tasks': self.tasks})
-        # Not a subclass, which may take other inputs or have a teacher itself.
+        # A subclass may take other inputs or have a teacher itself.
         if type(model) is not MultiTaskSegmentor:
             raise ValueError(f'model.teacher.model must be a MultiTaskSegmentor, not a {type(model).__name__}')
         return model
 
     def on_train_start(self) -> None:
-        """Read the teacher.
-
-        Raises:
-            FileNotFoundError: there is no such checkpoint.
-            ValueError: it would run code, was trained for other tasks, or is of another model than the teacher.
-        """
+        """Load the teacher; refuse files that would run code, and weights of other tasks or another model."""
         name, teacher = self.teacher_cfg['checkpoint'], self.new_teacher()
         try:
             checkpoint = CheckpointLoader.load_checkpoint(name, map_location='cpu')
             load_weights(teacher, checkpoint, tasks=self.tasks)
         except FileNotFoundError:
             raise FileNotFoundError(
-                f'{name}: no such checkpoint of the teacher; train the teacher first, or name its checkpoint with '
+                f'{name}: the checkpoint of the teacher does not exist; train the teacher first, or set its path with '
                 '--cfg-options model.teacher.checkpoint=...'
             ) from None
         except ValueError as error:
@@ -105,15 +90,11 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
         self.set_teacher(teacher)
 
     def set_teacher(self, teacher: MultiTaskSegmentor) -> None:
-        """Take a teacher that has its weights; it is frozen, and goes where this model goes."""
+        """Take a teacher that has its weights, freeze it, and move it to where this model is."""
         self._teacher = (teacher.requires_grad_(False).eval().to(next(self.parameters())),)
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
-        """Losses of the tasks, and `distill.<task>.loss_feature` and `distill.<task>.loss_prediction`.
-
-        Raises:
-            ValueError: there is no teacher yet.
-        """
+        """Return the task losses, `distill.<task>.loss_feature` and `distill.<task>.loss_prediction`."""
         if not self._teacher:
             raise ValueError(
                 'the student has no teacher yet: train through mmmtl.engine.build_runner(cfg), which reads '
@@ -127,7 +108,7 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
         return losses | {f'distill.{name}': value for name, value in imitated.items()}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> StudentSegmentor:
-        """What `to`, `cuda`, `double`, ... do to a module and its children, for the teacher too."""
+        """Apply what `to`, `cuda`, `double`, ... do to the teacher as well."""
         for teacher in self._teacher:
             teacher._apply(fn, recurse)
         return super()._apply(fn, recurse)

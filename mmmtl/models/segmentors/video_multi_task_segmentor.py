@@ -36,23 +36,18 @@ from .multi_task_segmentor import MultiTaskSegmentor, Samples
 
 @MODELS.register_module()
 class VideoMultiTaskSegmentor(MultiTaskSegmentor):
-    """MILA: `backbone` is the slow network, `fast_backbone` runs on non-key frames, `neck` propagates.
+    """MILA: `backbone` is the slow network, `fast_backbone` runs on non-key frames, and `neck` propagates.
 
-    Trained and tested on clips (N, 3, 3, H, W) of the last key frame, the last non-key frame and the current frame;
-    `offset` 0 in the metainfo says that the current frame is the key frame, `valid_slots` which of the three exist.
-    On a video, `step` gives the same predictions frame by frame, from a state that the caller keeps.
+    Training and testing use clips (N, 3, 3, H, W) of the last key frame, the last non-key frame and the current frame.
+    In the metainfo, `offset` 0 says that the current frame is the key frame, and `valid_slots` says which of the three
+    exist. On a video, `step` gives the same predictions frame by frame, from a state that the caller keeps.
 
     Args:
-        backbone: the slow network: pictures to a tuple, its last map (N, C, h, w) is used.
-        fast_backbone: the fast one, with the same C and stride; `AlignedBackbone` is given C, unless it has `channels`.
-        neck: a `PropagatingNeck`; is given `tasks`.
-        decode_head: see `MultiTaskSegmentor`, as `tasks` and `data_preprocessor`.
-        key_frame_policy: which frames of a stream are key frames.
-        align_loss: compares slow and fast features of the current frame; None leaves it out. Its `detach_slow` says
-            whether the slow ones need a gradient.
-
-    Raises:
-        ValueError: built without tasks, or with a neck that cannot propagate.
+        backbone: the slow network; only its last map (N, C, h, w) is used.
+        fast_backbone: the fast network, with the same C and stride; an `AlignedBackbone` gets C by default.
+        neck: a `PropagatingNeck`; gets `tasks`.
+        align_loss: compares slow and fast features of the current frame; `detach_slow` stops the gradient of the slow
+            ones.
 
     Reference: MILA, section 3.
     """
@@ -91,7 +86,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         return self._clips(inputs, data_samples or []).logits
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
-        """Losses of the tasks, and `align.<name>` of the current frames that are not key frames."""
+        """Return the task losses, and `align.<name>` of the current frames that are not key frames."""
         output, fast_features = self._clips(inputs, data_samples)
         losses = self.head_losses(output, data_samples)
         if self.align_loss is not None:
@@ -102,7 +97,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         return losses
 
     def train_step(self, data: Any, optim_wrapper: OptimWrapper | OptimWrapperDict) -> dict[str, Tensor]:
-        """mmengine's step, or with two optimisers one of the model and one of the discriminator."""
+        """Run mmengine's step; with two optimisers, update the model and the discriminator separately."""
         if not isinstance(optim_wrapper, OptimWrapperDict):
             return super().train_step(data, optim_wrapper)
         with optim_wrapper['model'].optim_context(self):
@@ -115,10 +110,10 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         return {**log_vars, 'align.discriminator': told_apart.detach()}
 
     def step(self, frames: Tensor, state: StreamState | None = None) -> FrameResult:
-        """See `MultiTaskSegmentor`; the state remembers the last key and the last non-key frame of each stream."""
+        """Predict one frame of each stream; the state holds its last key and last non-key frame."""
         state = StreamState.before(frames, state)
         is_key = self.key_frame_policy.is_key_frame(state, frames) | ~state.has_key
-        # Before the networks are launched, lest a policy that looks at the frames waits for them.
+        # Before the networks launch: a policy that reads pixels would otherwise wait for them.
         policy = self.key_frame_policy.remember(state, frames, is_key)
         kinds = kinds_of_rows(self.neck, is_key.tolist(), state.has_key.tolist(), state.has_non_key.tolist())
         memories, groups = Memories(state.key, state.non_key), group_rows(kinds)
@@ -142,19 +137,14 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
 
     @property
     def core(self) -> Core:
-        """See `MultiTaskSegmentor`."""
         return self.optimized or Core(self.frame_logits, self.clip_logits)
 
     def frame_logits(
         self, frames: Tensor, key: Memory | None = None, non_key: Memory | None = None, *, is_key: bool = True
     ) -> FrameOutput:
-        """Compute frames of one kind.
+        """Compute frames (N, 3, H, W) of one kind.
 
-        Args:
-            frames: (N, 3, H, W).
-            key: what was remembered of their last key frames; None where they do not read it, or there is none.
-            non_key: the same of their last non-key frames.
-            is_key: whether they are key frames.
+        `key` and `non_key` are the memories of their last key and non-key frames; None if they are not read.
         """
         current = self.neck.remember(self._slow(frames) if is_key else self._fast(frames), frames)
         return FrameOutput(self.decode_head(self.neck(current, key, non_key)).logits, current)
@@ -188,16 +178,14 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
 
     @property
     def frame_kinds(self) -> tuple[str, ...]:
-        """See `MultiTaskSegmentor`."""
         return (KEY,) if self.key_frame_interval == 1 else (KEY, NON_KEY)
 
     @property
     def key_frame_interval(self) -> int | None:
-        """See `MultiTaskSegmentor`."""
         return self.key_frame_policy.interval
 
     def steady_memories(self, images: Tensor) -> dict[str, ReadMemories]:
-        """See `MultiTaskSegmentor`; the frames at the beginning of a stream are run for it."""
+        """Return what each kind of frame reads; runs the frames at the beginning of a stream for it."""
         if NON_KEY not in self.frame_kinds:
             return {KEY: (None, None)}
         reads_key, reads_non_key = self.neck.reads_key, self.neck.reads_non_key
@@ -213,13 +201,13 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         return self.core.clips(clips, samples)
 
     def _decode_batch(self, current: Memory, memories: Memories, kinds: Sequence[FrameKind]) -> HeadOutput:
-        """Decode all rows at once, missing slots as zeros: batch norm in training needs it."""
+        """Decode all rows at once, with zeros for missing slots, as batch norm in training needs."""
         slots = self.neck(current, *memories)
         flags = (None, [kind.reads_key for kind in kinds], [kind.reads_non_key for kind in kinds])
         return self.decode_head({task: mask_slots(maps, flags[: self.neck.num_slots]) for task, maps in slots.items()})
 
     def _decode_rows(self, current: Memory, memories: Memories, kinds: Sequence[FrameKind]) -> HeadOutput:
-        """Decode rows of one kind together, without the slots that they miss: the same numbers for less work."""
+        """Decode rows of one kind together, without the slots that they lack: same numbers, less work."""
         groups = group_rows(kinds)
         parts = [
             self.decode_head(self.neck(select_rows(current, rows), *memories.read_by(kind, rows))).logits
@@ -234,7 +222,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         return as_maps(self.fast_backbone(frames))[-1]
 
     def _slow_to_align(self, frames: Tensor) -> Tensor:
-        """Slow features of frames that are not key frames; they must not count in the running statistics."""
+        """Return slow features of non-key frames, without changing the running statistics."""
         assert self.align_loss is not None
         gradient = torch.is_grad_enabled() and not self.align_loss.detach_slow
         with torch.set_grad_enabled(gradient), frozen_statistics(self.backbone):
