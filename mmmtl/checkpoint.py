@@ -25,7 +25,7 @@ RENAMED = (
     (re.compile(r'^decode_head\.csam\.'), 'decode_head.cross_scale.'),
     (re.compile(r'^decode_head\.levels\.'), 'decode_head.label_space.'),
 )
-"""Weights that had other names in version 0.1, and their names now."""
+"""Patterns of names of weights in version 0.1, and their names now."""
 
 
 def load_from_local(filename: str | Path, map_location: Any = None) -> dict[str, Any]:
@@ -127,20 +127,17 @@ def trained_tasks(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def trained_order(checkpoint: Mapping[str, Any]) -> list[str]:
-    """Return the tasks in the order of the model that a checkpoint was written for; none for weights from elsewhere.
+    """Return the order of tasks of the model in a checkpoint, empty if the checkpoint does not name tasks.
 
-    Models of version 0.1 had the order of their config, and did not store it as `task_order`.
+    Version 0.1 did not store `task_order`; its models had the order of their config.
     """
     return list((checkpoint.get('meta') or {}).get('task_order') or trained_tasks(checkpoint))
 
 
 def upgrade(weights: OrderedDict[str, Tensor], model: nn.Module, order: Sequence[str]) -> OrderedDict[str, Tensor]:
-    """Return weights of any version in the form that this one has.
+    """Convert weights of any version to the names and contents of this one.
 
-    Args:
-        weights: by name, see `weights_of`.
-        model: not wrapped; it is not changed.
-        order: see `trained_order`.
+    `weights` are from `weights_of` and `order` is from `trained_order`; the model is not changed.
 
     Raises:
         ValueError: the weights depend on an order of tasks that is not known.
@@ -158,7 +155,7 @@ def upgrade(weights: OrderedDict[str, Tensor], model: nn.Module, order: Sequence
             if len(positions) < len(module.sorted):
                 raise ValueError(
                     f'the weights {siblings}* depend on the order of the tasks {module.sorted} in training, which the '
-                    "checkpoint does not tell; write it there: checkpoint['meta'] = dict(task_order=[...])"
+                    "checkpoint lacks; store it as checkpoint['meta'] = dict(task_order=[...])"
                 )
             upgraded[f'{name}.positions'] = positions
     return upgraded

@@ -59,7 +59,7 @@ class CheckpointGuardHook(Hook):
         order = trained_order(checkpoint)
         if resumes and order != sorted(order):
             raise ValueError(
-                f'the checkpoint is of version 0.1, whose optimizer has the tasks in the order {order}; finish the '
+                f'the checkpoint is from version 0.1, whose optimizer has the tasks in the order {order}; finish '
                 'training with that version, or start from the weights with --cfg-options load_from=...'
             )
         # mmengine builds the optimiser only when training starts.
