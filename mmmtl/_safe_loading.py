@@ -1,4 +1,4 @@
-"""The import hook that gives mmengine the safe loader of `mmmtl.checkpoint`, whatever else is imported and when."""
+"""An import hook that gives mmengine the safe loader of `mmmtl.checkpoint`, in any order of imports."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__: list[str] = []
 
 LOADER = 'mmengine.runner.checkpoint'
 
-# All loaders of mmengine ('https://', 'torchvision://', 'open-mmlab://', 's3://', ...) end in one of these functions,
-# the first of which falls back to running what it finds, and the second of which always does.
+# All loaders of mmengine ('https://', 'torchvision://', 'open-mmlab://', 's3://', ...) end in one of these functions.
+# The first falls back to running what it finds; the second always runs it.
 REPLACED = {'_safe_torch_load': 'load_plain', 'load_url': 'load_url'}
 
 
 class SafeLoadingFinder(MetaPathFinder):
-    """A finder for mmengine's loader alone, which makes the module safe as soon as it is executed, or reloaded."""
+    """A finder for mmengine's loader alone; it makes the module safe whenever it is executed or reloaded."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the specification that the later finders give, with a loader that calls `make_safe` at its end."""
+        """Return the later finders' specification, with a loader that calls `make_safe` at its end."""
         if fullname != LOADER:
             return None
         later = sys.meta_path[sys.meta_path.index(self) + 1 :]
@@ -42,7 +42,7 @@ class SafeLoadingFinder(MetaPathFinder):
 
 
 def install() -> None:
-    """Make mmengine's loader safe: now if it is imported, else when it will be. Imports nothing heavy itself."""
+    """Make mmengine's loader safe: now if it is already imported, otherwise on import. Imports nothing heavy."""
     if not any(isinstance(finder, SafeLoadingFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, SafeLoadingFinder())
     if LOADER in sys.modules:
@@ -50,21 +50,18 @@ def install() -> None:
 
 
 def make_safe(module: ModuleType) -> None:
-    """Put mmmtl's functions in the place of mmengine's.
+    """Replace functions of `mmengine.runner.checkpoint` by those of mmmtl.
 
-    Functions that were imported from the module before look these up when they are called, so they are safe too. A
-    package that registers a scheme of its own (`CheckpointLoader.register_scheme`) answers for its loader.
-
-    Args:
-        module: `mmengine.runner.checkpoint`.
+    Functions imported from it earlier look these up when they are called, so they become safe too. A package that
+    registers another scheme (`CheckpointLoader.register_scheme`) answers for its loader.
 
     Raises:
-        ImportError: this version of mmengine has none of that name, so its loader cannot be made safe.
+        ImportError: this version of mmengine lacks one of the functions, so its loader cannot be made safe.
     """
     if missing := [name for name in (*REPLACED, 'CheckpointLoader') if not hasattr(module, name)]:
         raise ImportError(
-            f'{module.__name__} has no {", ".join(missing)}, which mmmtl replaces so that no checkpoint can run code; '
-            'install the versions that requirements/mminstall.txt names'
+            f'{module.__name__} lacks {", ".join(missing)}, which mmmtl replaces so that no checkpoint can run code; '
+            'install the versions in requirements/mminstall.txt'
         )
     for theirs, ours in REPLACED.items():
         setattr(module, theirs, _later(ours))
@@ -72,7 +69,7 @@ def make_safe(module: ModuleType) -> None:
 
 
 def _later(name: str) -> Callable[..., dict[str, Any]]:
-    """Return a function of `mmmtl.checkpoint` that is imported when it is first called."""
+    """Return a function that imports and calls the one of this name in `mmmtl.checkpoint`."""
 
     def load(*args: Any, **kwargs: Any) -> dict[str, Any]:
         return getattr(import_module('mmmtl.checkpoint'), name)(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Reading checkpoints: nothing in a file can run, and weights get into a model only if they fit it."""
+"""Safe loading of checkpoints: nothing in a file can run, and only weights that fit a model get into it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ RENAMED = (
     (re.compile(r'^decode_head\.csam\.'), 'decode_head.cross_scale.'),
     (re.compile(r'^decode_head\.levels\.'), 'decode_head.label_space.'),
 )
-"""Weights that had other names in version 0.1, and their names now."""
+"""Patterns of names of weights in version 0.1, and their names now."""
 
 
 def load_from_local(filename: str | Path, map_location: Any = None) -> dict[str, Any]:
-    """Read a checkpoint file with `weights_only=True` and no fallback; takes the place of mmengine's function.
+    """Read a checkpoint file with `weights_only=True` and no fallback, in place of mmengine's function.
 
-    It serves `--resume`, `load_from` and `init_cfg=dict(type='Pretrained')` alike.
+    `--resume`, `load_from` and `init_cfg=dict(type='Pretrained')` all use it.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file would run code when unpickled, or is no checkpoint; nothing of it was run.
+        ValueError: the file is not a checkpoint, or would run code when unpickled; nothing in it was run.
     """
     path = Path(filename).expanduser()
     if not path.is_file():
@@ -46,51 +46,48 @@ def load_from_local(filename: str | Path, map_location: Any = None) -> dict[str,
 
 
 def load_plain(file: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-    """Read a checkpoint from a file or a buffer; takes the place of mmengine's `_safe_torch_load`.
+    """Read a checkpoint from a path or a buffer, in place of mmengine's `_safe_torch_load`.
 
-    Args:
-        file: path or buffer.
-        map_location: as of `torch.load`.
-        weights_only: is always True; the argument is that of the function which this one replaces.
+    `weights_only` exists because that function has it; here it is always True.
     """
     with _errors_of(file):
         return _without_code(torch.load(file, map_location=map_location, weights_only=True))
 
 
 def load_url(url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True) -> dict[str, Any]:
-    """Read a checkpoint from the internet, by torch's cache; takes the place of mmengine's function of that name."""
+    """Read a checkpoint from the internet through torch's cache, in place of mmengine's function of that name."""
     with _errors_of(url):
         return _without_code(load_state_dict_from_url(url, model_dir, map_location, progress, weights_only=True))
 
 
 @contextmanager
 def _errors_of(name: Any) -> Iterator[None]:
-    """Turn the errors of reading the checkpoint `name` into readable ones."""
+    """Replace errors in reading the checkpoint `name` by readable ones."""
     try:
         yield
     except UnpicklingError as error:
-        # torch says how to switch the protection off; users need to know what it found.
+        # torch's message says how to switch the protection off; users need to know what it found.
         found = re.search(r'[^.:\n]*(unsupported|unrecognized|disallowed)[^\n]*', str(error), re.IGNORECASE)
         reason = found[0].strip()[:120] if found else 'not unpicklable'
         if not found or 'operand' in reason:
             raise ValueError(
-                f'{name}: not a checkpoint of tensors and plain values ({reason}), and nothing of it was run; is it '
-                'another kind of file, or cut off?'
+                f'{name}: not a checkpoint of tensors and plain values ({reason}). Nothing in it was run. Is it '
+                'another kind of file, or truncated?'
             ) from None
         raise ValueError(
-            f'{name}: refused, because it holds more than tensors and plain values ({reason}). Nothing of it was run. '
-            'If you trust whoever made it, load it yourself and save its weights alone: '
+            f'{name}: refused because it holds more than tensors and plain values ({reason}). Nothing in it was run. '
+            'If you trust its author, load it yourself and save only its weights: '
             "torch.save({'state_dict': checkpoint['state_dict']}, new_path)"
         ) from None
-    except Exception as error:  # torch.load raises nearly anything for a file that is no checkpoint
-        raise ValueError(f'{name}: not a readable checkpoint ({error}); is it cut off?') from None
+    except Exception as error:  # torch.load raises nearly anything for other files
+        raise ValueError(f'{name}: not a readable checkpoint ({error}); is it truncated?') from None
 
 
 def _without_code(checkpoint: Any) -> dict[str, Any]:
     if not isinstance(checkpoint, dict):
         raise TypeError(f'it holds a {type(checkpoint).__name__}, not a dict')
     if isinstance(meta := checkpoint.get('meta'), dict):
-        # mmengine runs this text as Python when it resumes. Its checkpoints of today call their config `cfg`.
+        # mmengine runs this text as Python when it resumes. Newer checkpoints store their config as `cfg`.
         meta.pop('config', None)
     return checkpoint
 
@@ -98,19 +95,19 @@ def _without_code(checkpoint: Any) -> dict[str, Any]:
 def load_weights(
     model: nn.Module, checkpoint: Mapping[str, Any], *, tasks: Mapping[str, Any], partly: bool = False
 ) -> OrderedDict[str, Tensor]:
-    """Load the weights of a checkpoint into a model, if it was trained for the tasks of the model and fits it.
+    """Load the weights of a checkpoint into a model, if it was trained for the model's tasks and fits it.
 
     Args:
         model: not wrapped.
-        checkpoint: as a run writes it, or nothing but weights.
-        tasks: of the model, as `build_tasks` takes them; the checkpoint may know more.
-        partly: accept that some weights are missing or have other shapes, and keep those of the model there.
+        checkpoint: as a run writes it, or weights alone.
+        tasks: of the model, as `build_tasks` takes them; the checkpoint may have more.
+        partly: accept that some weights are missing or mis-shaped; the model keeps its own there.
 
     Returns:
-        The weights of the checkpoint under the names that they have in the model.
+        The weights of the checkpoint under their names in the model.
 
     Raises:
-        ValueError: the checkpoint is of other tasks or of another model, or its order of tasks is needed and unknown.
+        ValueError: the checkpoint belongs to other tasks or another model, or lacks an order of tasks that it needs.
     """
     if trained := trained_tasks(checkpoint):
         check_tasks(tasks, trained)
@@ -125,25 +122,22 @@ def load_weights(
 
 
 def trained_tasks(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configs of the tasks that a checkpoint was trained for; none for weights from elsewhere."""
+    """Return the configs of the tasks that a checkpoint was trained for, empty if it does not name them."""
     return ((checkpoint.get('meta') or {}).get('dataset_meta') or {}).get('tasks') or {}
 
 
 def trained_order(checkpoint: Mapping[str, Any]) -> list[str]:
-    """Return the tasks in the order of the model that a checkpoint was written for; none for weights from elsewhere.
+    """Return the order of tasks of the model in a checkpoint, empty if the checkpoint does not name tasks.
 
-    Models of version 0.1 had the order of their config, and did not store it as `task_order`.
+    Version 0.1 did not store `task_order`; its models had the order of their config.
     """
     return list((checkpoint.get('meta') or {}).get('task_order') or trained_tasks(checkpoint))
 
 
 def upgrade(weights: OrderedDict[str, Tensor], model: nn.Module, order: Sequence[str]) -> OrderedDict[str, Tensor]:
-    """Return weights of any version in the form that this one has.
+    """Convert weights of any version to the names and contents of this one.
 
-    Args:
-        weights: by name, see `weights_of`.
-        model: not wrapped; it is not changed.
-        order: see `trained_order`.
+    `weights` are from `weights_of` and `order` is from `trained_order`; the model is not changed.
 
     Raises:
         ValueError: the weights depend on an order of tasks that is not known.
@@ -161,73 +155,63 @@ def upgrade(weights: OrderedDict[str, Tensor], model: nn.Module, order: Sequence
             if len(positions) < len(module.sorted):
                 raise ValueError(
                     f'the weights {siblings}* depend on the order of the tasks {module.sorted} in training, which the '
-                    "checkpoint does not tell; write it there: checkpoint['meta'] = dict(task_order=[...])"
+                    "checkpoint lacks; store it as checkpoint['meta'] = dict(task_order=[...])"
                 )
             upgraded[f'{name}.positions'] = positions
     return upgraded
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
-    """Return the weights of a checkpoint, or of a dict of nothing else, without the prefix of a wrapped model."""
+    """Return the weights in a checkpoint or a plain dict of weights, without the prefix of a wrapped model."""
     stored = checkpoint.get('state_dict', checkpoint)
     weights = OrderedDict((str(name).removeprefix('module.'), value) for name, value in stored.items())
-    # The versions of the modules, which torch keeps beside the weights.
+    # torch keeps the versions of the modules beside the weights.
     weights._metadata = getattr(stored, '_metadata', None)  # type: ignore[attr-defined]
     return weights
 
 
 def check_tasks(wanted: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint that was not trained for all of the wanted tasks, each with the same definition.
-
-    Raises:
-        ValueError: names the tasks that differ.
-    """
+    """Refuse a checkpoint unless it was trained for all wanted tasks, each with the same definition."""
     if absent := [name for name in wanted if name not in trained]:
         shared = ','.join(name for name in wanted if name in trained)
         choose = f', or choose with --tasks {shared}' if shared else ''
         raise ValueError(
-            f'the checkpoint was trained for the tasks {sorted(trained)} and knows nothing of {absent}; use a config '
-            f"with those tasks{choose}. To start from its backbone alone, set init_cfg=dict(type='Pretrained', "
-            "checkpoint=..., prefix='backbone.') there."
+            f'the checkpoint was trained for the tasks {sorted(trained)}, not for {absent}; use a config of those '
+            f"tasks{choose}. To start from its backbone alone, set the backbone's init_cfg=dict(type='Pretrained', "
+            "checkpoint=..., prefix='backbone.')."
         )
     for name, task in build_tasks(wanted, 'the model').items():
         mine, other = task.definition(), _definition(name, trained[name])
         if differing := [key for key in mine if mine[key] != other.get(key)]:
-            details = ', '.join(f'{key}: {_short(mine[key])} here, {_short(other.get(key))} there' for key in differing)
-            raise ValueError(f'task {name!r} of the checkpoint is not that of this config ({details})')
+            found = ', '.join(f'{key}={_short(other.get(key))}, not {_short(mine[key])}' for key in differing)
+            raise ValueError(f"the checkpoint's task {name!r} has {found}; use the config that it was trained with")
 
 
 def _definition(name: str, cfg: Any) -> dict[str, Any]:
-    """Return what a task of a checkpoint means; of one whose kind is not known here, the kind alone."""
+    """Return the definition of a checkpoint's task; only its type if that type is unknown here."""
     kind = str(cfg.get('type') if isinstance(cfg, Mapping) else cfg).rpartition('.')[2]
-    # The registry would import whatever else the file names.
+    # The registry would import any other name from the file.
     if kind not in TASKS.module_dict:
         return {'type': kind}
     return build_tasks({name: {**cfg, 'type': kind}}, 'the checkpoint')[name].definition()
 
 
 def check_weights(model: nn.Module, weights: Mapping[str, Any], *, partly: bool = False) -> None:
-    """Refuse weights that do not fit, where mmengine would only warn and go on with those that a model began with.
+    """Refuse weights that do not fit a model; mmengine would only warn and keep the initial ones.
 
-    Args:
-        model: not wrapped.
-        weights: by name; those that the model does not have are let pass.
-        partly: that some of the model's are missing or have other shapes is let pass too, but not that all do.
-
-    Raises:
-        ValueError: names the weights.
+    Extra weights are ignored. `partly` tolerates some missing or mis-shaped weights, but not all.
     """
     wanted = {name: value for name, value in model.state_dict().items() if 'num_batches_tracked' not in name}
     unfit = [name for name, value in wanted.items() if getattr(weights.get(name), 'shape', None) != value.shape]
     if unfit and not (partly and len(unfit) < len(wanted)):
         raise ValueError(
-            f'the checkpoint is of another model: of the {len(wanted)} weights of this one it lacks {len(unfit)}, or '
-            f'has them in another shape ({some_names(unfit)}); use it with the config that it was trained with'
+            f'the checkpoint belongs to another model: {len(unfit)} of {len(wanted)} weights are missing or have '
+            f'another shape ({some_names(unfit)}); use the config that it was trained with'
         )
 
 
 def some_names(names: Sequence[str]) -> str:
-    """Return the first three names of a list, for a message."""
+    """Return the first three names as text for a message."""
     return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
 
 

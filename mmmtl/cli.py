@@ -1,4 +1,4 @@
-"""What the command lines share: their arguments and the config that these make."""
+"""Arguments that the command lines share, and the config that they name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DTYPES = ('float32', 'bfloat16', 'float16')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """The config and its overrides."""
+    """Add the config and its overrides."""
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--cfg-options',
@@ -27,11 +27,11 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='override parts of the config, e.g. tasks.depth.loss_weight=2 key_frame_interval=10',
     )
-    parser.add_argument('--tasks', help='use only these of the tasks of the config, e.g. semseg,depth')
+    parser.add_argument('--tasks', help='tasks of the config to use, e.g. semseg,depth (default: all)')
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the tools that run a runner."""
+    """Add the arguments of the tools that run a runner."""
     add_config_arguments(parser)
     parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<name of the config>)')
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='how several processes were started')
@@ -40,41 +40,40 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_inferencer_arguments(parser: argparse.ArgumentParser, *, size: str = '--size') -> None:
-    """Arguments of what runs a `MultiTaskInferencer`; `size` is the name of that of its size."""
+    """Add the arguments of programs that run a `MultiTaskInferencer`; `size` names the option for its size."""
     parser.add_argument('checkpoint', nargs='?', help='weights (default: untrained ones)')
-    parser.add_argument('--device', type=device, help="'cpu', 'cuda', ... (default: a GPU where there is one)")
+    parser.add_argument('--device', type=device, help="'cpu', 'cuda', ... (default: a GPU if available)")
     parser.add_argument(
         '--optimize',
         choices=('fuse', 'compile'),
-        help='fold batch norm, channels last; or also a compiled graph of each kind of frame (default: neither)',
+        help='fold batch norm and use channels last, or also compile a graph for each kind of frame (default: neither)',
     )
-    parser.add_argument('--dtype', choices=DTYPES, help='of an optimised model (default: float32)')
-    add_shape_argument(parser, size, 'height and width for the model (default: of Resize in the test pipeline)')
+    parser.add_argument('--dtype', choices=DTYPES, help='number type of an optimised model (default: float32)')
+    add_shape_argument(parser, size, 'height and width for the model (default: those of Resize in the test pipeline)')
 
 
 def inferencer_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Keywords of `MultiTaskInferencer` that `add_inferencer_arguments` read."""
+    """Return keywords of `MultiTaskInferencer` from the arguments of `add_inferencer_arguments`."""
     dtype = None if args.dtype is None else getattr(torch, args.dtype)
     return dict(device=args.device, optimize=args.optimize, dtype=dtype)
 
 
 def add_shape_argument(parser: argparse.ArgumentParser, name: str, text: str) -> None:
-    """A height and a width."""
+    """Add an option that takes a height and a width."""
     parser.add_argument(name, nargs=2, type=positive, metavar=('H', 'W'), help=text)
 
 
 def add_timing_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of what measures time; its parser also has `--device`."""
-    parser.add_argument('--threads', type=positive, help='of PyTorch on the CPU (default: all cores)')
-    clock = 'cpu: the time of the process, fairer where others use the machine; for one thread on a CPU'
+    """Add the arguments of programs that measure time; their parser also has `--device`."""
+    parser.add_argument('--threads', type=positive, help='PyTorch threads on the CPU (default: all cores)')
+    clock = 'cpu: process time, fairer on a shared machine; needs --device cpu --threads 1'
     parser.add_argument('--clock', default='wall', choices=('wall', 'cpu'), help=clock)
 
 
 def start_clock(args: argparse.Namespace) -> Callable[[], float]:
-    """Give PyTorch the threads of the arguments, and return their clock, in seconds.
+    """Set the number of PyTorch threads and return the clock, in seconds.
 
-    Raises:
-        SystemExit: the time of the process would not be that of a step, with several threads or on a GPU.
+    Process time is refused with several threads or on a GPU, where it is not the time of a step.
     """
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -87,32 +86,28 @@ def start_clock(args: argparse.Namespace) -> Callable[[], float]:
 
 
 def positive(text: str) -> int:
-    """An argument that is a number of 1 or more."""
+    """Parse a whole number of 1 or more."""
     try:
         if (number := int(text)) >= 1:
             return number
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f'must be a number of 1 or more, not {text!r}')
+    raise argparse.ArgumentTypeError(f'must be a whole number of 1 or more, not {text!r}')
 
 
 def device(text: str) -> str:
-    """An argument that names a device which PyTorch knows and, if it is a GPU, which is there."""
+    """Parse the name of a PyTorch device; refuse a GPU that does not exist."""
     try:
         kind = torch.device(text).type
     except RuntimeError:
         raise argparse.ArgumentTypeError(f"must be 'cpu', 'cuda' or another device of PyTorch, not {text!r}") from None
     if kind == 'cuda' and not torch.cuda.is_available():
-        raise argparse.ArgumentTypeError('there is no CUDA device')
+        raise argparse.ArgumentTypeError(f'{text}: no CUDA device is available')
     return text
 
 
 def config_of(args: argparse.Namespace) -> Config:
-    """Return the config that the arguments name, with their overrides, not resolved yet.
-
-    Raises:
-        SystemExit: the file does not exist or is not a config.
-    """
+    """Return the config that the arguments name, with overrides, not resolved yet; exit if it cannot be read."""
     try:
         cfg = load_config(args.config, options=args.cfg_options, tasks=args.tasks.split(',') if args.tasks else None)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Configs: loading them, and handing the tasks, declared once at the top, to everything that needs them."""
+"""Configs: loading, and handing the declared tasks to every part that needs them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,11 @@ CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 
 def load_config(
-    path: str | Path,
-    *,
-    options: Mapping[str, Any] | None = None,
-    tasks: Sequence[str] | None = None,
+    path: str | Path, *, options: Mapping[str, Any] | None = None, tasks: Sequence[str] | None = None
 ) -> Config:
-    """Return the config of a file with the overrides of a command line, not resolved yet.
+    """Return the config in a file with the overrides of a command line, not resolved yet.
 
-    Args:
-        path: of the file.
-        options: {dotted key: value}, merged into the config.
-        tasks: names of the tasks to keep; None keeps all.
+    `options` maps dotted keys to values. `tasks` names the tasks to keep; None keeps all.
 
     Raises:
         ValueError: the file does not exist or is not a config.
@@ -48,24 +42,22 @@ def load_config(
 
 
 def resolve(cfg: Config) -> Config:
-    """Return a copy of the config in which model and data sets know the tasks, and all that follows is set.
+    """Return a copy of the config in which model and data sets know the tasks and all derived values are set.
 
-    - `use_tasks`, where there is one, leaves only those of the declared tasks;
-    - `model.tasks` and the `metainfo.tasks` of every data set (through wrappers) become `tasks`;
-    - `key_frame_interval`, where there is one, becomes the `interval` of the model's key-frame policy, if that has one,
-      and of every data set's clips;
-    - a model without a key-frame policy reads single frames: clips are `single`, unless they say otherwise;
-    - hooks and log go by epoch or iteration as the training loop does, in steps of `checkpoint_interval` and
-      `log_interval`, unless they say otherwise;
-    - the checkpoint hook's `rule` follows the direction of the metric, or metrics, in `save_best`; 'auto' becomes the
-      primary metric of the first task.
+    - `use_tasks`, if set, keeps only these of the declared tasks.
+    - `model.tasks` and the `metainfo.tasks` of every data set (also inside wrappers) become `tasks`.
+    - `key_frame_interval`, if set, becomes the `interval` of all clips and of a key-frame policy that takes one.
+    - A model without a key-frame policy reads single frames: its clips become `single` unless they say otherwise.
+    - Hooks and log count epochs or iterations, as the training loop does, in steps of `checkpoint_interval` and
+      `log_interval`, unless they say otherwise.
+    - The checkpoint hook's `rule` follows the direction of the metrics in `save_best`; 'auto' becomes the primary
+      metric of the first task.
 
-    All else that stood there is overwritten, so that `--cfg-options tasks.depth.loss_weight=2` reaches everything.
-    Calling it twice changes nothing.
+    Other existing values are overwritten, so that `--cfg-options tasks.depth.loss_weight=2` reaches everything.
+    Resolving twice changes nothing.
 
     Raises:
-        ValueError: the config declares no tasks, `use_tasks` names another, or `save_best` names a metric that no task
-            has; or what `build_tasks` raises.
+        ValueError: no tasks, an unknown one in `use_tasks` or `save_best`, or one that `build_tasks` refuses.
     """
     cfg = copy.deepcopy(cfg)
     if (chosen := cfg.get('use_tasks')) is not None:
@@ -103,7 +95,7 @@ def resolve(cfg: Config) -> Config:
 
 
 def _set_loop(cfg: Config) -> None:
-    """Let hooks and log count as the training loop does: in epochs, or in iterations."""
+    """Make hooks and log count epochs or iterations, as the training loop does."""
     if not cfg.get('train_cfg'):
         return
     by_epoch = 'max_epochs' in cfg.train_cfg
@@ -120,9 +112,9 @@ def _set_loop(cfg: Config) -> None:
 
 
 def _set_interval(policy: ConfigDict, interval: int) -> None:
-    """Put the interval into a key-frame policy that takes one, or into one that it holds."""
+    """Set the interval of a key-frame policy and of the policies inside it, if they take one."""
     kind = policy['type'] if isinstance(policy['type'], type) else MODELS.get(policy['type'])
-    policy.pop('interval', None)  # of a config that was resolved before, and then given another policy
+    policy.pop('interval', None)  # left over if a resolved config was given another policy
     if kind is not None and 'interval' in inspect.signature(kind).parameters:
         policy['interval'] = interval
     if policy.get('policy') is not None:
@@ -139,7 +131,7 @@ def _choose(tasks: Mapping[str, Any], names: str | Sequence[str]) -> dict[str, A
 
 
 def dataset_configs(dataset: ConfigDict | None) -> Iterator[ConfigDict]:
-    """The configs of the data sets inside any nesting of wrappers."""
+    """Yield the configs of the data sets inside any nesting of wrappers."""
     if dataset is None:
         return
     inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', [])
@@ -150,13 +142,13 @@ def dataset_configs(dataset: ConfigDict | None) -> Iterator[ConfigDict]:
 
 
 def input_size(cfg: Config) -> tuple[int, int] | None:
-    """(height, width) that the last Resize of the test pipeline makes, or None."""
+    """Return the (height, width) of the last Resize in the test pipeline, or None."""
     sizes = [tuple(transform['size']) for transform in _resizes(cfg.get('test_dataloader') or {})]
     return sizes[-1] if sizes else None
 
 
 def _resizes(cfg: Any) -> Iterator[dict[str, Any]]:
-    """The Resize transforms anywhere in the config of a data loader."""
+    """Yield the Resize transforms anywhere in the config of a data loader."""
     if isinstance(cfg, dict):
         if str(cfg.get('type', '')).rpartition('.')[2] == 'Resize' and 'size' in cfg:
             yield cfg

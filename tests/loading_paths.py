@@ -1,7 +1,7 @@
-"""Every way of loading a checkpoint, each tried with one that would leave a mark and with a good one.
+"""Every way of loading a checkpoint, tried with a trap and with a good file.
 
-`python loading_paths.py MODULES FOLDER URL`: imports the modules, in this order and before anything else, and writes
-`verdicts.json`. FOLDER, which URL serves, holds `trap.pth`. `test_safe_loading.py` runs this in fresh interpreters.
+`python loading_paths.py MODULES FOLDER URL`: imports the modules in this order, before anything else, and writes
+`verdicts.json`. URL serves FOLDER, which holds `trap.pth`. `test_safe_loading.py` runs this in fresh interpreters.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader  # noqa: E402
 
 
 class Net(BaseModel):
-    """Three weights."""
+    """A net of three weights."""
 
     def __init__(self, init_cfg: dict[str, Any] | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -43,7 +43,7 @@ class Net(BaseModel):
 
 @register_backend('petrel', force=True)
 class Bucket(LocalBackend):
-    """The bucket of a cloud that is a folder."""
+    """A folder that stands in for a cloud bucket."""
 
     def get(self, filepath: str) -> bytes:
         return (FOLDER / filepath.rpartition('/')[2]).read_bytes()
@@ -97,7 +97,7 @@ def run(resume: bool) -> Callable[[str], Net]:
 
 
 def reloaded(name: str) -> Any:
-    """Load with mmengine's module imported anew, which the names above do not see."""
+    """Load with mmengine's module after a reload, which does not change the names imported above."""
     return importlib.reload(stock)._load_checkpoint(str(FOLDER / name))
 
 
@@ -106,7 +106,7 @@ def only_ones(module: nn.Module) -> list[float]:
 
 
 def file_of(name: str, model: nn.Module, prefix: str = '') -> str:
-    """Return the trap, or weights of a model that are all one."""
+    """Return the path of the trap, or of weights for a model that are all 1."""
     if name == 'good.pth':
         name = 'ones.pth'
         torch.save({prefix + key: torch.ones_like(value) for key, value in model.state_dict().items()}, FOLDER / name)
@@ -191,7 +191,7 @@ def verdict(load: Callable[[str], Any]) -> str:
     if CANARY.exists():
         CANARY.rmdir()
         return 'the trap went off'
-    # What comes from a bucket is a buffer without a name.
+    # Files from a bucket are buffers without a name.
     if not refused.startswith('ValueError') or ('trap.pth' not in refused and 'BytesIO' not in refused):
         return refused
     try:
@@ -202,6 +202,6 @@ def verdict(load: Callable[[str], Any]) -> str:
 
 if __name__ == '__main__':
     write_good_checkpoint()
-    # Without mmmtl, its own ways would bring it in.
+    # mmmtl's own ways would import it.
     ways = {way: load for way, load in WAYS.items() if 'mmmtl' in sys.modules or way not in OF_MMMTL}
     (FOLDER / 'verdicts.json').write_text(json.dumps({way: verdict(load) for way, load in ways.items()}))

@@ -1,4 +1,4 @@
-"""Resolving a config: who gets the tasks, what follows from them, and what is refused."""
+"""Resolving a config: where the tasks go, what follows from them, and what is refused."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def data_sets(cfg: Config) -> list[Any]:
 
 
 def only_plain(value: Any) -> bool:
-    """Whether a value holds nothing but what `torch.load(weights_only=True)` reads."""
+    """Return whether a value holds only what `torch.load(weights_only=True)` reads."""
     if type(value) is dict:
         return all(type(key) is str and only_plain(item) for key, item in value.items())
     if type(value) in (list, tuple):
@@ -232,7 +232,7 @@ def test_data_sets_are_found_in_any_nesting_and_in_order() -> None:
     found = list(dataset_configs(cfg.train_dataloader.dataset))
 
     assert len(found) == 3
-    assert all(a is b for a, b in zip(found, data_sets(cfg), strict=False)), 'themselves, to be changed in place'
+    assert all(a is b for a, b in zip(found, data_sets(cfg), strict=False)), 'the same objects'
     (alone,) = dataset_configs(cfg.val_dataloader.dataset)
     assert alone is cfg.val_dataloader.dataset
     assert list(dataset_configs(None)) == []
@@ -305,7 +305,7 @@ def test_plain_is_plain_all_the_way() -> None:
     metainfo = data_sets(resolve(make_config()))[0].metainfo
     result = to_plain(metainfo)
 
-    assert not only_plain(metainfo)  # a ConfigDict, whatever resolve puts in a Config
+    assert not only_plain(metainfo)  # a Config turns every dict into a ConfigDict
     assert only_plain(result)
     assert result == dict(camera=dict(fov=60), tasks=EXPECTED)
     assert save_and_load(result) == result

@@ -1,4 +1,4 @@
-"""Whatever part of mmmtl is imported, no way of loading a checkpoint runs what is in it."""
+"""Safe loading: whatever part of mmmtl is imported, no way of loading a checkpoint runs what is in it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CASES = QUICK + [pytest.param(name, marks=pytest.mark.slow) for name in PACKAGES
 
 
 class Trap:
-    """Makes a folder when it is unpickled."""
+    """An object that makes a folder when it is unpickled."""
 
     def __init__(self, canary: Path) -> None:
         self.canary = canary
@@ -46,7 +46,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    """Where the folder of the test is served, with a trap and the catalogue of open-mmlab's models in it."""
+    """The URL of the test's folder, which holds a trap and the catalogue of open-mmlab's models."""
     contents = {'state_dict': {'scale': torch.zeros(3)}, 'meta': {'author': Trap(tmp_path / 'canary')}}
     torch.save(contents, tmp_path / 'trap.pth')
     (tmp_path / 'open_mmlab.json').write_text(json.dumps({name: name for name in ('trap.pth', 'good.pth')}))
@@ -77,7 +77,7 @@ def test_no_way_of_loading_runs_a_checkpoint(tmp_path: Path, url: str, modules: 
 def test_the_trap_would_go_off_without_mmmtl(tmp_path: Path, url: str) -> None:
     found = verdicts('mmengine', tmp_path, url)
 
-    del found['s3://']  # where mmengine reads the rest of a buffer and finds nothing
+    del found['s3://']  # mmengine reads the rest of a buffer there and finds nothing
     assert found == dict.fromkeys(found, 'the trap went off')
     assert len(found) == 12
 

@@ -1,4 +1,4 @@
-"""Programming interface for users of trained models."""
+"""Programming interface to trained models."""
 
 from mmmtl.io.video import VideoWriter, read_frames
 

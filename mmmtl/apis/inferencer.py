@@ -1,4 +1,4 @@
-"""Running a trained model on one's own pictures and videos."""
+"""Inference with a trained model on images, videos and streams."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Maps = dict[str, np.ndarray]
 
 
 class Prediction(NamedTuple):
-    """A frame as the model saw it, its maps, whether it is a key frame, and the state of the stream after it."""
+    """A frame as the model saw it, its maps, whether it is a key frame, and the stream's state after it."""
 
     image: np.ndarray
     maps: Maps
@@ -37,20 +37,20 @@ class Prediction(NamedTuple):
 
 
 class MultiTaskInferencer:
-    """A model with its weights, for pictures (`__call__`) and for videos, cameras and streams (`stream`).
+    """A model with its weights, for images (`__call__`) and for videos, cameras and streams (`stream`).
 
     Args:
         config: a config file or Config.
         weights: a checkpoint; None keeps the initial weights.
-        device: 'cpu', 'cuda', ...; by default CUDA where there is one.
-        size: (height, width) that pictures are resized to for the model, and that maps have; by default that of the
-            config's test pipeline, if it has one. None keeps that of the pictures.
-        optimize: 'fuse' or 'compile' for speed, see `optimize_for_inference`; None leaves the model as it is.
+        device: 'cpu', 'cuda', ...; None is CUDA if available.
+        size: (height, width) of the maps and of the images that the model gets; 'config' takes that of the test
+            pipeline, if it has one; None keeps the images' own size.
+        optimize: 'fuse' or 'compile' for speed (see `optimize_for_inference`).
         dtype: in which an optimised model computes; None keeps float32.
 
     Raises:
         FileNotFoundError: no such config or checkpoint.
-        ValueError: the checkpoint is of other tasks, unsafe, or does not fit the model; it cannot be compiled here.
+        ValueError: the checkpoint is unsafe or does not fit the model, or the model cannot be compiled here.
 
     Examples:
         >>> inferencer = MultiTaskInferencer('config.py', 'weights.pth')  # doctest: +SKIP
@@ -87,29 +87,25 @@ class MultiTaskInferencer:
             raise ValueError(f"dtype={dtype} needs optimize='fuse' or 'compile'")
 
     def __call__(self, images: str | Path | np.ndarray | Sequence[Any]) -> Maps | list[Maps]:
-        """Maps of one picture, or of each of several: {task: (M, H, W)}.
+        """Return the maps {task: (M, H, W)} of one image, or of each of several.
 
-        A video model treats each picture as the first frame of a video.
-
-        Args:
-            images: a file name or a (H, W, 3) uint8 BGR array, or a sequence of them.
+        An image is a file name or a (H, W, 3) uint8 BGR array. A video model treats each as the first frame of a video.
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: no readable image, or an array of another kind.
+            ValueError: an unreadable image, or an array of another shape or type.
         """
         if isinstance(images, (str, Path, np.ndarray)):
             return self._predict(self._load(images), None).maps
         return [self._predict(self._load(image), None).maps for image in images]
 
     def stream(self, video: str | Path | int | Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, Maps]]:
-        """Frames and maps of a video, one by one, with no more delay than the model's.
+        """Yield each frame of a video with its maps, as soon as it is predicted.
 
         With optimize='compile' every kind of frame is compiled before the first one is predicted.
 
         Args:
-            video: a file, a folder of frames, a URL, the number of a camera, or frames (H, W, 3) uint8 BGR; all of one
-                size.
+            video: a file, a folder of frames, a URL, a camera number, or (H, W, 3) uint8 BGR frames of one size.
 
         Yields:
             The frame as the model saw it, (H, W, 3) uint8 BGR, and its maps {task: (M, H, W)}.
@@ -124,14 +120,12 @@ class MultiTaskInferencer:
             yield image, maps
 
     def step(self, frame: np.ndarray, state: StreamState | None = None) -> Prediction:
-        """Predict the next frame of one stream, with a state that the caller keeps.
+        """Predict the next frame of a stream, (H, W, 3) uint8 BGR.
 
-        Args:
-            frame: (H, W, 3) uint8 BGR.
-            state: after the frame before; None begins a stream.
+        `state` is the one after the previous frame; None starts a stream.
 
         Raises:
-            ValueError: an array of another kind, or a size that is not that of the frames before.
+            ValueError: an array of another shape or type, or of another size than earlier frames.
         """
         image = self._load(frame)
         if state is None and self.optimize == 'compile':
@@ -139,14 +133,14 @@ class MultiTaskInferencer:
         return self._predict(image, state)
 
     def panel(self, frame: np.ndarray, maps: Maps) -> np.ndarray:
-        """The frame and every map side by side, (H, W, 3) uint8 RGB."""
+        """Return the frame and all its maps side by side, (H, W, 3) uint8 RGB."""
         image = np.ascontiguousarray(frame[..., ::-1])
         return grid([[('input', image), *task_tiles(image, maps, self.tasks, '')]])
 
     def _load(self, image: str | Path | np.ndarray) -> np.ndarray:
         array = image if isinstance(image, np.ndarray) else read_image(image)
         if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-            raise ValueError(f'a picture must be (H, W, 3) uint8 BGR, not {array.shape} {array.dtype}')
+            raise ValueError(f'an image must be (H, W, 3) uint8 BGR, not {array.shape} {array.dtype}')
         return array if self.size is None else resize_image(array, self.size)
 
     @torch.inference_mode()
@@ -157,6 +151,6 @@ class MultiTaskInferencer:
         return Prediction(image, {name: maps.get(name).cpu().numpy() for name in self.tasks}, bool(is_key), state)
 
     def _inputs(self, image: np.ndarray) -> Tensor:
-        """(1, 3, H, W), normalised and padded."""
+        """Return the image as a (1, 3, H, W) batch, normalised and padded."""
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return self.model.data_preprocessor({'inputs': [pixels]})['inputs']

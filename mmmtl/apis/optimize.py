@@ -1,4 +1,4 @@
-"""Making a trained model fast: batch norm folded, channels last, half precision, a graph of each kind of frame."""
+"""Faster inference: folded batch norm, channels last, half precision, a graph for each kind of frame."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ Run = Callable[..., Any]
 def optimize_for_inference(
     model: MultiTaskSegmentor, how: Optimization = 'fuse', *, dtype: torch.dtype | None = None
 ) -> MultiTaskSegmentor:
-    """The model itself, faster: for inference alone, and with parameters that no longer fit its config.
+    """Make a model faster, for inference only, and return it. Its parameters no longer match its config.
 
-    'fuse' folds batch norm into the convolutions before it and lays weights and pictures out with channels last;
-    nothing has to be compiled, and results differ by rounding only. 'compile' also makes a graph of each kind of frame
-    (key frame or not, and what it reads of earlier ones) when the first one comes, or in `warm_up`. On a GPU the graph
-    is replayed as a CUDA graph; on a CPU its weights become constants in the layout of oneDNN, with activations and
-    sums fused into the convolutions. Compiled are frames, as `step` takes them; clips are not.
+    'fuse' folds batch norm into the convolutions before it and lays weights and images out with channels last. Nothing
+    is compiled, and results differ only by rounding. 'compile' also compiles a graph for each kind of frame (key frame
+    or not, and what it reads of earlier frames), when the first one comes or in `warm_up`. A GPU replays it as a CUDA
+    graph. On a CPU weights become constants in oneDNN's layout, with activations and sums fused into the convolutions.
+    Only single frames (`step`) are compiled, not clips.
 
     Args:
-        model: it is changed, and on the device where it will run.
-        how: see above.
-        dtype: of weights and pictures, e.g. torch.bfloat16; None keeps it. Logits are decoded in float32 or wider.
+        model: changed in place; it must be on the device where it will run.
+        how: 'fuse' or 'compile'.
+        dtype: of weights and images, e.g. torch.bfloat16; None keeps it. Logits are decoded in float32 or wider.
 
     Raises:
-        ValueError: an unknown `how`, a dtype that is not floating, a model that was optimised before, or no compiler.
+        ValueError: an unknown `how`, a dtype that is not floating point, an optimised model, or no compiler.
     """
     if how not in ('fuse', 'compile'):
         raise ValueError(f"optimize must be 'fuse' or 'compile', not {how!r}")
@@ -61,7 +61,7 @@ def optimize_for_inference(
 
 
 def fold_norms(model: nn.Module) -> None:
-    """Batch norm in eval mode becomes part of the convolution before it."""
+    """Fold batch norm in eval mode into the convolutions before it."""
     for module in model.modules():
         if isinstance(module, DecodeHead):
             module.fold_norm()
@@ -70,13 +70,7 @@ def fold_norms(model: nn.Module) -> None:
 
 @torch.inference_mode()
 def warm_up(model: MultiTaskSegmentor, size: Sequence[int], *, batch: int = 1) -> None:
-    """Run every kind of frame, so that what is compiled at its first frame is compiled now.
-
-    Args:
-        model: compiled or not.
-        size: (H, W) of the pictures, padding included.
-        batch: pictures, or streams.
-    """
+    """Run every kind of frame, so that all compilation happens now. `size` is (H, W), padding included."""
     frames = torch.zeros(batch, 3, *size, device=next(model.parameters()).device)
     # A CUDA graph is recorded at the second call.
     for _ in range(2):
@@ -85,12 +79,12 @@ def warm_up(model: MultiTaskSegmentor, size: Sequence[int], *, batch: int = 1) -
 
 
 def _prepared(run: Run, dtype: torch.dtype | None) -> Run:
-    """`run`, its pictures brought to `dtype` with channels last, without anything that gradients need."""
+    """Return `run` without gradients, and with its images cast to `dtype` and laid out with channels last."""
 
     @torch.inference_mode()
-    def prepared(pictures: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        layout = torch.channels_last if pictures.dim() == 4 else torch.preserve_format
-        return run(pictures.to(dtype=dtype or pictures.dtype, memory_format=layout), *args, **kwargs)
+    def prepared(images: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        layout = torch.channels_last if images.dim() == 4 else torch.preserve_format
+        return run(images.to(dtype=dtype or images.dtype, memory_format=layout), *args, **kwargs)
 
     return prepared
 
@@ -103,7 +97,7 @@ def _compiled(run: Run, device: torch.device) -> Run:
     def frozen(*args: Any, **kwargs: Any) -> Any:
         import torch._inductor.config as inductor  # slow to import
 
-        # Not an option of `torch.compile`: the capture, which comes first, reads it too.
+        # Patched here, not passed to `torch.compile`: the earlier capture reads it too.
         with inductor.patch(freezing=True):
             return compiled(*args, **kwargs)
 
@@ -111,7 +105,7 @@ def _compiled(run: Run, device: torch.device) -> Run:
 
 
 def copied_out(run: Run) -> Run:
-    """`run` with its tensors copied out of the memory of a CUDA graph, which the next replay overwrites."""
+    """Return `run` with its results copied out of a CUDA graph's memory, which the next replay overwrites."""
 
     def copied(*args: Any, **kwargs: Any) -> Any:
         torch.compiler.cudagraph_mark_step_begin()
@@ -121,7 +115,7 @@ def copied_out(run: Run) -> Run:
 
 
 def _missing_compiler(device: torch.device) -> str:
-    """What is not installed that compiles for a device; empty if it is."""
+    """Return the missing compiler for a device, or an empty string."""
     if device.type == 'cuda':
         return '' if importlib.util.find_spec('triton') else 'triton'
     from torch.utils import cpp_extension

@@ -1,15 +1,9 @@
-"""Engine: runners, loops, the checkpoints of a run, hooks and optimisers."""
+"""Engine: runner, loops, hooks, optimisers, and the checkpoints of a run."""
 
 from .alternating_optim_wrapper import AlternatingOptimWrapperConstructor
 from .build import build_runner, check_components
 from .checkpoints import AtomicLocalBackend, find_checkpoint
-from .hooks import (
-    CheckpointGuardHook,
-    EpochPositionHook,
-    IterationSeedHook,
-    ModelHook,
-    MultiTaskVisualizationHook,
-)
+from .hooks import CheckpointGuardHook, EpochPositionHook, IterationSeedHook, ModelHook, MultiTaskVisualizationHook
 from .stream_test_loop import StreamTestLoop
 
 __all__ = [

@@ -13,7 +13,7 @@ from mmmtl.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class AlternatingOptimWrapperConstructor:
-    """Builds the optimisers of `AdversarialAlignLoss(mode='alternating')`.
+    """A constructor of the two optimisers of `AdversarialAlignLoss(mode='alternating')`.
 
     `optim_wrapper=dict(constructor='AlternatingOptimWrapperConstructor', model=dict(type='OptimWrapper',
     optimizer=...), discriminator=dict(type='OptimWrapper', optimizer=...))`.
@@ -32,21 +32,18 @@ class AlternatingOptimWrapperConstructor:
         self.configs = optim_wrapper_cfg
 
     def __call__(self, model: nn.Module) -> OptimWrapperDict:
-        """The wrappers.
-
-        Raises:
-            ValueError: the model has no discriminator that is trained by itself, or is wrapped for several processes.
-        """
+        """Return the two wrappers; refuse a model that is wrapped or has no discriminator of that mode."""
         loss = getattr(model, 'align_loss', None)
         if loss is None or getattr(loss, 'mode', None) != 'alternating' or loss.discriminator is None:
             raise ValueError(
                 "two optimisers need model.align_loss=dict(type='AdversarialAlignLoss', mode='alternating', ...) in a "
                 "single process; on several, use mode='grl' with one optimiser"
             )
-        told_apart = list(loss.discriminator.parameters())
-        others = [p for p in model.parameters() if all(p is not q for q in told_apart)]
+        adversary = list(loss.discriminator.parameters())
+        others = [p for p in model.parameters() if all(p is not q for q in adversary)]
         return OptimWrapperDict(
-            model=_build(self.configs['model'], others), discriminator=_build(self.configs['discriminator'], told_apart)
+            model=_build(self.configs['model'], others),
+            discriminator=_build(self.configs['discriminator'], adversary),
         )
 
 

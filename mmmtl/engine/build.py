@@ -1,4 +1,4 @@
-"""From a config to a runner, for every tool alike."""
+"""Construction of the runner from a config, the same for every tool."""
 
 from __future__ import annotations
 
@@ -21,22 +21,20 @@ from .hooks import CheckpointGuardHook, EpochPositionHook, IterationSeedHook, Mo
 HOOKS_OF_EVERY_RUN = (CheckpointGuardHook, EpochPositionHook, IterationSeedHook, ModelHook)
 
 NUMBERED_SAMPLERS = {'DefaultSampler': 'EpochDrawSampler', 'InfiniteSampler': 'InfiniteDrawSampler'}
-"""For each sampler of mmengine the one that training needs in its place."""
+"""{sampler of mmengine: the one that training needs in its place}."""
 
 NO_COMPONENTS = ('clip_grad',)
-"""Keys of dicts whose `type` names no component."""
+"""Keys of dicts whose `type` does not name a component."""
 
 
 def build_runner(cfg: Config) -> Runner:
-    """The runner of a config, with its tasks resolved.
+    """Resolve a config and build its runner.
 
-    Every run gets hooks that no config can forget: checkpoints are plain and are refused by a model that they do not
-    fit, random numbers of the model are a function of seed and iteration, an epoch goes on where it was broken off, and
-    the parts of a model that follow its training are told of it.
-    With `resume=True` and no `load_from`, training goes on from the newest checkpoint of `work_dir`, if there is one.
+    `HOOKS_OF_EVERY_RUN` are added, whatever the config says. With `resume=True` and no `load_from`, training continues
+    from the newest checkpoint in `work_dir`, if there is one.
 
     Raises:
-        KeyError: the config names a component that does not exist; nearest names stand in the message.
+        KeyError: the config names an unknown component.
         ValueError: no tasks, an unknown metric in `save_best`, or a training sampler that does not number its draws.
     """
     cfg = resolve(cfg)
@@ -57,41 +55,32 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def check_components(cfg: Config) -> None:
-    """Refuse a config with an unknown `type` at once, not when the component is first needed.
-
-    Raises:
-        KeyError: names the key in the config, the type, and the nearest known names.
-    """
+    """Raise a KeyError for an unknown `type` in a config now, not when the component is first needed."""
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmmtl')):
         registries = list(_registries())
         for key, name in _types(cfg.to_dict()):
             if any(_knows(registry, name) for registry in registries):
                 continue
             near = _nearest(name)
-            hint = f'did you mean {near}?' if near else 'no registered name is near.'
+            hint = f'did you mean {near}?' if near else 'no registered name is similar.'
             raise KeyError(
-                f'{key}.type={name!r} is no registered component; {hint} A component of your own must be imported '
-                'through `custom_imports` of the config, one of another package named with its scope, as in '
-                "'mmseg.ResNet'."
+                f'{key}.type={name!r} is not a registered component; {hint} Import your own components through '
+                "`custom_imports` in the config; name those of other packages with their scope, as in 'mmseg.ResNet'."
             )
 
 
 def check_sampler(cfg: Config) -> None:
-    """Refuse mmengine's own samplers for training: every epoch would repeat the same augmentations.
-
-    Raises:
-        ValueError: names the sampler to use.
-    """
+    """Refuse mmengine's own samplers for training: every epoch would repeat the same augmentations."""
     sampler = (cfg.get('train_dataloader') or {}).get('sampler') or {}
     if (name := sampler.get('type')) in NUMBERED_SAMPLERS:
         raise ValueError(
-            f'train_dataloader.sampler.type={name!r} does not number its draws, on which the augmentations depend; use '
+            f'train_dataloader.sampler.type={name!r} would repeat the augmentations in every epoch; use '
             f'{NUMBERED_SAMPLERS[name]!r}'
         )
 
 
 def _types(value: Any, key: str = 'cfg') -> Iterator[tuple[str, str]]:
-    """(key, type) of every component of a nested config that is named by a string."""
+    """Yield (key, type) of every component that a nested config names by a string."""
     if isinstance(value, Mapping):
         if isinstance(name := value.get('type'), str):
             yield key, name
@@ -104,12 +93,12 @@ def _types(value: Any, key: str = 'cfg') -> Iterator[tuple[str, str]]:
 
 
 def _roots() -> Iterator[Registry]:
-    """mmengine's registry for each kind of component."""
+    """Return mmengine's registry for each kind of component."""
     return (root for root in vars(mmengine.registry).values() if isinstance(root, Registry))
 
 
 def _registries() -> Iterator[Registry]:
-    """mmmtl's registry, or else mmengine's, for each kind of component."""
+    """Yield mmmtl's registry for each kind of component, or mmengine's if mmmtl has none."""
     yield TASKS
     for root in _roots():
         yield root.children.get('mmmtl', root)
@@ -123,8 +112,8 @@ def _knows(registry: Registry, name: str) -> bool:
 
 
 def _nearest(name: str) -> list[str]:
-    """The nearest names, as they would be written in a config: those of other packages with their scope."""
-    import_module('mmseg.models')  # which registers them
+    """Return the nearest names as a config would write them: those of other packages with their scope."""
+    import_module('mmseg.models')  # registers its components
     known = {}
     for root in (TASKS, *_roots()):
         for registry in (root, *root.children.values()):

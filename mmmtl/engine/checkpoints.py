@@ -1,4 +1,4 @@
-"""The checkpoints of a run: written whole or not at all, of tensors and plain values only, and found again."""
+"""Checkpoints of a run: written whole or not at all, made of tensors and plain values only, and found again."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from mmengine.fileio import LocalBackend, register_backend
 from torch import Tensor
 
 SAVED = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
-"""Names of the checkpoints that a run writes; group 1 is how far it was."""
+"""Names of the checkpoints that a run writes; group 1 is the iteration or epoch."""
 
 PLAIN = (str, bytes, bool, int, float, complex, torch.dtype, type(None))
-"""What `weights_only=True` loads, beside tensors, and dicts, lists and tuples of it; none of their subclasses."""
+"""Types that `weights_only=True` loads besides tensors, dicts, lists and tuples; it does not load subclasses."""
 
 
 @register_backend('atomic_local')
 class AtomicLocalBackend(LocalBackend):
-    """Local files that appear whole or not at all: a run that is killed while it saves leaves no torn checkpoint."""
+    """A local backend whose files appear whole or not at all, even if the run is killed while it saves."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes to a temporary file, flush it to the disk, and move it into place."""
+        """Write bytes to a temporary file, flush it to disk, and move it into place."""
         path = Path(filepath)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # One name for all attempts: what a killed run left is overwritten when it is resumed.
+        # The same name at every attempt, so that a resumed run overwrites the rest of a killed one.
         temporary = path.with_name(f'.{path.name}.tmp')
         try:
             with open(temporary, 'wb') as file:
@@ -40,34 +40,29 @@ class AtomicLocalBackend(LocalBackend):
             temporary.unlink(missing_ok=True)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
-        """`put` for text."""
         self.put(obj.encode(encoding), filepath)
 
 
 def find_checkpoint(work_dir: str | Path) -> Path | None:
-    """The newest checkpoint of a work directory, or None: what `last_checkpoint` names, or else the farthest one."""
+    """Return the checkpoint that `last_checkpoint` in a work directory names, else the most advanced one, or None."""
     work_dir = Path(work_dir)
     record = work_dir / 'last_checkpoint'
     named = record.read_text().strip() if record.is_file() else ''
     if named:
-        # Work directories may have been moved as a whole.
+        # The work directory may have been moved.
         for path in (work_dir / Path(named).name, Path(named)):
             if path.is_file():
                 return path
-    # A run that was killed while it wrote `last_checkpoint` left it empty. Copies have no times to go by.
+    # `last_checkpoint` is empty if the run was killed while writing it. Copying loses file times, so compare numbers.
     numbers = {path: int(match[1]) for path in work_dir.glob('*.pth') if (match := SAVED.fullmatch(path.name))}
     return max(numbers, key=lambda path: numbers[path], default=None)
 
 
 def make_plain(value: Any, name: str) -> Any:
-    """`value` with NumPy's numbers and arrays as Python's.
-
-    Args:
-        value: nested dicts, lists and tuples.
-        name: of the value, for the message.
+    """Turn NumPy's numbers and arrays in nested dicts, lists and tuples into Python's.
 
     Raises:
-        ValueError: there is something in it that `weights_only=True` would not load.
+        ValueError: some value, at `name` or below, would not load with `weights_only=True`.
     """
     if isinstance(value, Mapping):
         return {make_plain(key, name): make_plain(item, f'{name}.{key}') for key, item in value.items()}
@@ -78,7 +73,7 @@ def make_plain(value: Any, name: str) -> Any:
         return value.tolist()
     if not isinstance(value, Tensor) and type(value) not in PLAIN:
         raise ValueError(
-            f'{name} of the checkpoint is a {type(value).__name__}, which could not be loaded safely; only tensors, '
-            'numbers, strings, and lists and dicts of them can be stored'
+            f'{name} of the checkpoint is a {type(value).__name__}, which cannot be loaded safely; store only tensors, '
+            'numbers, strings, and lists and dicts of them'
         )
     return value

@@ -1,4 +1,4 @@
-"""How the processes of a run find each other, with GPUs and without."""
+"""Launchers: how the processes of a run find each other, with and without GPUs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
-# The environment variables in which launchers say what torchrun says as RANK, LOCAL_RANK and WORLD_SIZE.
+# Each launcher's environment variables for rank, local rank and number of processes.
 VARIABLES = {
     'pytorch': ('RANK', 'LOCAL_RANK', 'WORLD_SIZE'),
     'slurm': ('SLURM_PROCID', 'SLURM_LOCALID', 'SLURM_NTASKS'),
@@ -21,19 +21,14 @@ VARIABLES = {
 
 
 def set_launcher(cfg: Config, launcher: str, local_rank: int = 0) -> None:
-    """Prepare a config for the processes that `launcher` started; join them at once where there is no GPU.
+    """Prepare a config, in place, for the processes that `launcher` started. Join them now if there is no GPU.
 
-    With GPUs mmengine does it. Without, its launchers stop at `torch.cuda.set_device`, and its runner hands the number
-    of a GPU to DistributedDataParallel, which refuses it; so here gloo joins the processes first and the config says
-    how the model is wrapped.
-
-    Args:
-        cfg: changed in place.
-        launcher: one of `LAUNCHERS`.
-        local_rank: where the launcher passes it as an argument.
+    With GPUs mmengine joins them. Without, its launchers fail in `torch.cuda.set_device`, and its runner passes a GPU
+    number that DistributedDataParallel refuses. So gloo joins them here, and the config says how to wrap the model.
+    `local_rank` serves launchers that do not set LOCAL_RANK.
 
     Raises:
-        ValueError: the launcher has not started this process.
+        ValueError: the launcher did not start this process.
     """
     cfg.launcher = launcher
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
@@ -52,16 +47,12 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int = 0) -> None:
 
 
 def describe_processes(environment: MutableMapping[str, str], launcher: str) -> None:
-    """Say in torchrun's variables what the launcher says in its own.
-
-    Raises:
-        ValueError: a variable of the launcher is missing.
-    """
+    """Set torchrun's variables from those of the launcher; refuse an environment that lacks these."""
     names = VARIABLES[launcher]
     if missing := [name for name in names if name not in environment]:
         raise ValueError(
-            f'--launcher {launcher}: {", ".join(missing)} is not set, so this process was not started by it; start it '
-            'with tools/dist_train.sh or tools/slurm_train.sh, or leave out --launcher'
+            f'--launcher {launcher}: {", ".join(missing)} is not set, so it did not start this process; use '
+            'tools/dist_train.sh or tools/slurm_train.sh, or leave out --launcher'
         )
     for ours, theirs in zip(VARIABLES['pytorch'], names, strict=True):
         environment[ours] = environment[theirs]
@@ -71,7 +62,7 @@ def describe_processes(environment: MutableMapping[str, str], launcher: str) -> 
 
 
 def _first_node(environment: MutableMapping[str, str]) -> str:
-    """Name of the node of rank 0 of a Slurm job, whose list of nodes is abbreviated (gpu[3-5,7])."""
+    """Return the node of rank 0 from the abbreviated list of nodes of a Slurm job, e.g. gpu[3-5,7]."""
     nodes = environment.get('SLURM_STEP_NODELIST') or environment.get('SLURM_NODELIST', '')
     shown = subprocess.run(['scontrol', 'show', 'hostnames', nodes], check=True, capture_output=True, text=True)
     return shown.stdout.split()[0]

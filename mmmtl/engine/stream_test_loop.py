@@ -1,4 +1,4 @@
-"""The test of a model on whole videos, frame by frame, as it runs on a live stream."""
+"""A test loop over whole videos, frame by frame, as on a live stream."""
 
 from __future__ import annotations
 
@@ -28,22 +28,16 @@ from .unwrap import unwrap
 
 @LOOPS.register_module()
 class StreamTestLoop(TestLoop):
-    """Runs a model over whole videos: `test_cfg=dict(type='StreamTestLoop')`, or `tools/test.py --stream`.
+    """A loop over whole videos: `test_cfg=dict(type='StreamTestLoop')`, or `tools/test.py --stream`.
 
-    The frames of a video come in order and each once, through the model's `step` with a new state for every video; a
-    gap in the numbers of the frames begins a new one. An image model sees each frame on its own. Metrics are given
-    every frame: `MultiTaskMetric` scores those that are labelled, `TemporalConsistency` compares neighbours.
+    Each frame goes once, in order, through the model's `step`. Every video starts with a new state, and so does a gap
+    in the frame numbers. An image model sees each frame on its own. Metrics get every frame: `MultiTaskMetric` scores
+    the labelled ones, `TemporalConsistency` compares neighbours.
 
-    Nothing else in a config changes: the data sets of `test_dataloader` give whole videos (`whole_videos`), which are
-    shared out to processes (`VideoSampler`), and `batch_size` is how many frames are loaded at a time.
+    The rest of the config stays the same. The loop makes the data sets of `test_dataloader` yield whole videos
+    (`whole_videos`), shared out to processes (`VideoSampler`); `batch_size` is how many frames are loaded at a time.
 
-    Adds to the metrics `stream/frames` and, for a video model, `stream/key_frame_ratio`.
-
-    Args:
-        runner: of the test.
-        dataloader: config, or a loader of whole videos.
-        evaluator: config, or an evaluator.
-        fp16: run the model with automatic mixed precision.
+    The metrics gain `stream/frames` and, for a video model, `stream/key_frame_ratio`.
     """
 
     def __init__(
@@ -60,12 +54,12 @@ class StreamTestLoop(TestLoop):
             dataloader = whole_video_loader(dataloader, exact_flow=exact_flow)
         super().__init__(runner, dataloader, evaluator, fp16)
         self.frames: Counter[tuple[int, int, bool]] = Counter()
-        """How many frames there were of each (height, width) as the model saw it, and whether they were key frames."""
+        """Number of frames of each (height, width, key frame or not), as the model saw them."""
         self._state: StreamState | None = None
         self._last: MultiTaskDataSample | None = None
 
     def run(self) -> dict[str, float]:
-        """The metrics of all videos."""
+        """Run the model over all videos and return the metrics."""
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
         self.runner.model.eval()
@@ -84,12 +78,12 @@ class StreamTestLoop(TestLoop):
 
     @property
     def model(self) -> MultiTaskSegmentor:
-        """The model itself, out of its wrappers."""
+        """The model without its wrappers."""
         return cast(MultiTaskSegmentor, unwrap(self.runner.model))
 
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: Mapping[str, Sequence[Any]]) -> None:
-        """The next frames, one after another."""
+        """Predict the next frames, one after another."""
         self.runner.call_hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
         with autocast(enabled=self.fp16):
             outputs = [
@@ -98,14 +92,14 @@ class StreamTestLoop(TestLoop):
         self.evaluator.process(data_samples=outputs, data_batch=data_batch)
         self.runner.call_hook('after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
 
-    def _step(self, picture: Tensor, sample: MultiTaskDataSample) -> MultiTaskDataSample:
-        """The sample of a frame (3, H, W) with its predictions."""
+    def _step(self, image: Tensor, sample: MultiTaskDataSample) -> MultiTaskDataSample:
+        """Predict a frame (3, H, W) and return its sample with the maps."""
         model = self.model
         if self._last is None or not is_next_frame(self._last.metainfo, sample.metainfo):
             self._state = None
         self._last = sample
-        # One by one: in a batch, frames would be padded to the largest, which belongs to another video.
-        data = model.data_preprocessor({'inputs': [picture], 'data_samples': [sample]}, False)
+        # One by one: a batch would be padded to its largest frame, perhaps of another video.
+        data = model.data_preprocessor({'inputs': [image], 'data_samples': [sample]}, False)
         frames, samples = data['inputs'], data['data_samples']
         size = (frames.shape[-2], frames.shape[-1])
         logits, is_key, self._state = model.step(frames, self._state)
@@ -116,7 +110,7 @@ class StreamTestLoop(TestLoop):
 
 
 def whole_video_loader(loader: Mapping[str, Any], *, exact_flow: bool) -> ConfigDict:
-    """The config of a loader of test data, changed so that it gives whole videos frame by frame."""
+    """Return the config of a test loader, changed to yield whole videos frame by frame."""
     changed = ConfigDict(copy.deepcopy(loader))
     for dataset in dataset_configs(changed.dataset):
         dataset.update(whole_videos=True, exact_flow=exact_flow)

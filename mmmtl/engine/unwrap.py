@@ -1,4 +1,4 @@
-"""The model inside what wraps it for several processes."""
+"""Models inside the wrappers for several processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model itself, out of its wrappers."""
+    """Return a model without its wrappers."""
     while is_model_wrapper(model):
         model = model.get_submodule('module')
     return model

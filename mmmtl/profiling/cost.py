@@ -1,4 +1,4 @@
-"""What a model costs: multiply-accumulates (MACs) and parameters of every component."""
+"""Costs of a model: multiply-accumulates (MACs) and parameters of every component."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from .macs import count_macs
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a part of a model; the parts of a `ModelCost` do not overlap.
+    """Cost of one part of a model; the parts of a `ModelCost` do not overlap.
 
     Args:
-        component: child of the model: backbone, fast_backbone, neck, decode_head, ...; of a child that lists
-            `cost_parts`, these: decode_head.heads, ...
-        task: what of it serves one task alone; '' is what no task has for itself (attention counts here).
-        params: parameters.
-        macs: multiply-accumulates by kind of frame: 'image', or 'key' and 'non_key'.
+        component: a child of the model (backbone, neck, decode_head, ...), or one of the `cost_parts` that a child
+            lists (decode_head.heads, ...).
+        task: the task that this part serves exclusively; '' if it is shared (attention counts here).
+        params: number of parameters.
+        macs: MACs by kind of frame: 'image', or 'key' and 'non_key'.
         at_inference: False for what only training needs, such as the alignment loss.
     """
 
@@ -45,11 +45,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class ModelCost:
-    """Cost of a model for one picture, or for one frame of a video in the steady state.
+    """Cost of a model for one image, or for one frame of a video in the steady state.
 
     Args:
-        shape: (H, W) of the picture.
-        interval: frames from key frame to key frame; None for an image model, or where a policy has none.
+        shape: (H, W) of the image.
+        interval: frames from one key frame to the next; None for an image model or a policy without an interval.
         parts: disjoint.
         operators: MACs of each operator by kind of frame.
     """
@@ -72,11 +72,11 @@ class ModelCost:
         return Cost(component or 'total', '', params, macs, any(part.at_inference for part in parts))
 
     def average(self, macs: Mapping[str, int]) -> float | None:
-        """MACs of a frame averaged over the interval; None where there is none."""
+        """Return the MACs per frame averaged over the interval, or None without an interval."""
         return average_frame(macs, self.interval)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         total = self.total()
         sums = {**total.macs, **({AVERAGE: self.average(total.macs)} if KEY in total.macs else {})}
         parts = [asdict(part) for part in self.parts]
@@ -85,28 +85,20 @@ class ModelCost:
 
 
 def build_on_meta(cfg: Config) -> MultiTaskSegmentor:
-    """The model of a config without memory: its tensors have shapes and no values, no weight file is read.
-
-    Raises:
-        KeyError: the config names a component that does not exist.
-        ValueError: it declares no tasks.
-    """
+    """Build the model of a config without memory: its tensors have shapes but no values, and no file is read."""
     cfg = resolve(cfg)
     init_default_scope(cfg.get('default_scope', 'mmmtl'))
     check_components(Config(dict(model=cfg.model)))
-    with torch.device('meta'):
+    with torch.device('meta'):  # where kernels cannot run
         return MODELS.build(_without(cfg.model.to_dict(), ('init_cfg', 'backend')))
 
 
 def count_cost(model: MultiTaskSegmentor, shape: Sequence[int]) -> ModelCost:
-    """Cost of a model for a picture of (H, W), padded as the data preprocessor pads it.
+    """Return the cost of a model for an image of `shape` (H, W), padded as the data preprocessor pads it.
 
-    For a video model it is that of a frame in the steady state: every memory that the frame reads is there. Counted are
-    convolutions, linear layers, matrix products and attention; not batch norm, interpolation or element-wise work.
-
-    Args:
-        model: its logits are computed, so `build_on_meta` makes it cheap.
-        shape: (H, W).
+    Video models are in the steady state: every memory that a frame reads exists. Convolutions, linear layers, matrix
+    products and attention count; batch norm, interpolation and element-wise work do not. The model computes its logits,
+    which is cheap after `build_on_meta`.
     """
     divisor = model.data_preprocessor.size_divisor
     device = next(model.parameters()).device
@@ -123,7 +115,7 @@ def count_cost(model: MultiTaskSegmentor, shape: Sequence[int]) -> ModelCost:
 
 
 def cost_table(cost: ModelCost) -> str:
-    """Parameters and MACs of each component and, indented, of each task in it, as text."""
+    """Return a table of the parameters and MACs of each component and, indented, of each task in it."""
     video = KEY in cost.kinds
     columns = ['key GMAC', 'non-key GMAC', f'average (K = {cost.interval or "?"}) GMAC'] if video else ['GMAC']
     table = PrettyTable(['component', 'params (M)', *columns])
@@ -152,7 +144,7 @@ def cost_table(cost: ModelCost) -> str:
 
 
 def _parts(model: MultiTaskSegmentor, own: Mapping[str, Mapping[str, int]]) -> Iterator[Cost]:
-    """Yield the parameters and MACs of each component and task, from the MACs of modules by kind of frame."""
+    """Yield the cost of each component and task, given the MACs of each module by kind of frame."""
     places = _places(model)
     params: Counter[tuple[str, str]] = Counter()
     for name, parameter in model.named_parameters():
@@ -175,10 +167,10 @@ def _parts(model: MultiTaskSegmentor, own: Mapping[str, Mapping[str, int]]) -> I
 
 
 def _places(model: MultiTaskSegmentor) -> dict[str, tuple[str, str]]:
-    """Return the component that each module belongs to, and the task that it serves alone ('' for none).
+    """Return the component of each module, and the task that it serves exclusively ('' if it is shared).
 
-    A component is a child of the model, or one of the `cost_parts` of a child. A module serves the task whose entry in
-    a ModuleDict it is, or is part of; of entries in each other the outermost counts.
+    A component is a child of the model, or one of the `cost_parts` of a child. A module serves a task if it is that
+    task's entry in a ModuleDict or lies inside it; the outermost entry counts.
     """
     modules = dict(model.named_modules())
     places = {'': ('', '')}
@@ -198,18 +190,16 @@ def _is_in(component: str, whole: str) -> bool:
 
 
 def _without(value: Any, keys: Collection[str]) -> Any:
-    """A nested config without these keys: initial weights, and kernels, which cannot run without values."""
+    """Return a nested config without these keys."""
     if isinstance(value, Mapping):
         return {key: _without(item, keys) for key, item in value.items() if key not in keys}
     return [_without(item, keys) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def average_macs(model: MultiTaskSegmentor, frames: Mapping[tuple[int, int, bool], int]) -> float:
-    """MACs per frame, averaged over frames, each counted as one of its kind in the steady state.
+    """Return the average MACs per frame, each frame counted as one of its kind in the steady state.
 
-    Args:
-        model: see `count_cost`; `build_on_meta` makes it cheap.
-        frames: how many there were of each (height, width, key frame or not), as `StreamTestLoop.frames`.
+    `frames` holds the number of frames of each (height, width, key frame or not), as `StreamTestLoop.frames`.
     """
     costs = {shape: count_cost(model, shape).total().macs for shape in {(height, width) for height, width, _ in frames}}
     total = 0

@@ -1,4 +1,4 @@
-"""How long a model takes for each kind of frame, and how much memory."""
+"""Time and memory that a model takes for each kind of frame."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ Name = TypeVar('Name', bound=Hashable)
 
 @dataclass(frozen=True)
 class Latency:
-    """Times of one kind of frame.
+    """Measurements of one kind of frame.
 
     Args:
-        seconds: of each measurement.
-        batch: pictures, or frames of so many streams, in each.
-        peak: bytes by which the memory grew at most; None where it was not measured.
+        seconds: time of each measurement.
+        batch: images, or frames of this many streams, in each.
+        peak: largest growth of memory in bytes; None if not measured.
     """
 
     seconds: tuple[float, ...]
@@ -47,16 +47,16 @@ class Latency:
     peak: int | None = None
 
     def milliseconds(self, percent: float = 50) -> float:
-        """A percentile, of a batch."""
+        """Return a percentile of the time of a batch."""
         return float(np.percentile(self.seconds, percent)) * 1e3
 
     @property
     def throughput(self) -> float:
-        """Frames per second, by the median."""
+        """Frames per second at the median time."""
         return self.batch / self.milliseconds() * 1e3
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         percentiles = {'median_ms': 50, 'p95_ms': 95, 'p99_ms': 99}
         return {
             **{name: self.milliseconds(percent) for name, percent in percentiles.items()},
@@ -67,19 +67,19 @@ class Latency:
 
 
 def default_mode(model: MultiTaskSegmentor) -> Mode:
-    """Return 'stream' for a video model, 'image' for another."""
+    """Return 'stream' for a video model and 'image' for an image model."""
     return 'image' if IMAGE in model.frame_kinds else 'stream'
 
 
 def prediction_steps(
     model: MultiTaskSegmentor, size: Sequence[int], *, batch: int = 1, mode: Mode | None = None
 ) -> dict[str, Step]:
-    """What predicts each kind of frame, from normalised pixels to decoded maps, in the steady state of a video.
+    """Return a step for each kind of frame, from normalised pixels to decoded maps, in the steady state.
 
     Args:
         model: in eval mode, on its device.
-        size: (H, W) of the pictures; their pixels are random.
-        batch: pictures, streams or clips.
+        size: (H, W) of the images; their pixels are random.
+        batch: number of images, streams or clips.
         mode: 'clip' runs three frames to predict one, as in training and testing; None is `default_mode`.
 
     Returns:
@@ -90,11 +90,11 @@ def prediction_steps(
     """
     mode = mode or default_mode(model)
     if (mode == 'image') != (IMAGE in model.frame_kinds):
-        raise ValueError(f'mode {mode!r} is not for a {type(model).__name__}, whose mode is {default_mode(model)!r}')
+        raise ValueError(f'mode {mode!r} does not suit a {type(model).__name__}; use {default_mode(model)!r}')
     device = next(model.parameters()).device
-    pictures = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(0)).to(device)
+    images = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(0)).to(device)
     with torch.inference_mode():
-        runs = _clip_runs(model, pictures) if mode == 'clip' else frame_runs(model, pictures)
+        runs = _clip_runs(model, images) if mode == 'clip' else frame_runs(model, images)
 
     def predict(run: Callable[[], FrameOutput | ClipOutput]) -> Any:
         with torch.inference_mode():
@@ -114,17 +114,11 @@ def measure_latency(
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
     memory: bool = True,
 ) -> dict[Name, Latency]:
-    """Times of steps that take turns, round after round, so that a busy machine disturbs all alike.
+    """Time steps that take turns, round after round, so that a busy machine disturbs all of them alike.
 
-    Args:
-        steps: see `prediction_steps`.
-        device: where they run.
-        batch: frames in each.
-        rounds: measurements of each.
-        warmup: rounds before, which do not count.
-        clock: seconds; `time.process_time` is fairer where others use the machine, for one thread.
-        track: shows the progress of the rounds.
-        memory: also measure the peak, in a round of its own, where the system tells it.
+    `warmup` is the number of earlier rounds, which do not count. `clock` gives seconds; `time.process_time` is fairer
+    on a shared machine, for one thread. `track` wraps the rounds to show their progress. `memory` adds a round that
+    measures peak memory, if the system reports it. `batch` is the number of frames per step.
     """
     for _ in range(warmup):
         for step in steps.values():
@@ -138,12 +132,12 @@ def measure_latency(
 
 
 def average_milliseconds(found: Mapping[str, Latency], interval: int | None) -> float | None:
-    """Median times of key frame and others, averaged over the interval; None where there is none."""
+    """Return the median time per frame averaged over the interval, or None without an interval."""
     return average_frame({kind: one.milliseconds() for kind, one in found.items()}, interval)
 
 
 def latency_table(found: Mapping[str, Latency], interval: int | None) -> str:
-    """A row for each kind of frame, and their average, as text."""
+    """Return a table with a row for each kind of frame, and their average."""
     table = PrettyTable(['frame', 'median ms', 'p95 ms', 'p99 ms', 'frames/s', 'peak memory (MB)'])
     table.align = 'r'
     table.align['frame'] = 'l'
@@ -158,7 +152,7 @@ def latency_table(found: Mapping[str, Latency], interval: int | None) -> str:
 
 
 def report(found: Mapping[str, Latency], model: MultiTaskSegmentor) -> dict[str, Any]:
-    """Plain values for JSON."""
+    """Return plain values for JSON."""
     interval = model.key_frame_interval
     average = average_milliseconds(found, interval)
     kinds = {kind: one.to_dict() for kind, one in found.items()}
@@ -166,17 +160,17 @@ def report(found: Mapping[str, Latency], model: MultiTaskSegmentor) -> dict[str,
 
 
 def _peak(step: Step, device: torch.device | str) -> int | None:
-    """`peak_memory`, or None on a CPU without Linux's files of it."""
+    """Return `peak_memory`, or None on a CPU without Linux's /proc."""
     with contextlib.suppress(OSError):
         return peak_memory(step, device)
     return None
 
 
-def _clip_runs(model: MultiTaskSegmentor, pictures: torch.Tensor) -> dict[str, Callable[[], ClipOutput]]:
-    """Return what computes clips whose slots are all there, for each kind of current frame."""
+def _clip_runs(model: MultiTaskSegmentor, images: torch.Tensor) -> dict[str, Callable[[], ClipOutput]]:
+    """Return functions that compute clips with all their slots, for each kind of current frame."""
     compute = model.core.clips
     assert compute is not None
-    clips = pictures[:, None].expand(-1, 3, -1, -1, -1).contiguous()
+    clips = images[:, None].expand(-1, 3, -1, -1, -1).contiguous()
     has_others = NON_KEY in model.frame_kinds
     samples = {
         kind: MultiTaskDataSample(metainfo={'offset': offset, 'valid_slots': (offset > 0, has_others, True)})

@@ -1,4 +1,4 @@
-"""Multiply-accumulates (MACs) of each module, of whatever is run."""
+"""Multiply-accumulates (MACs) of each module in any computation."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_macs(model: nn.Module, run: Callable[[], Any]) -> tuple[dict[str, int], dict[str, int]]:
-    """MACs of what `run` does with a model.
+    """Count the MACs of what `run` does with a model.
 
     Returns:
-        {name of a module that ran: MACs of its own operations, without those of its children}; '' is the model itself
-        and what runs outside any module. And {operator: MACs}. Both sum to the same number.
+        {module name: MACs of its own operations, without its children}, where '' is the model itself and everything
+        outside modules; and {operator: MACs}. Both have the same sum.
     """
     own: dict[str, int] = defaultdict(int)
     running = ['']
@@ -46,5 +46,5 @@ def count_macs(model: nn.Module, run: Callable[[], Any]) -> tuple[dict[str, int]
         for handle in handles:
             handle.remove()
     operators = counter.get_flop_counts().get('Global', {})
-    # The counter counts two operations for each multiply-accumulate.
+    # The counter counts a multiply-accumulate as two operations.
     return {n: flops // 2 for n, flops in own.items()}, {str(op): flops // 2 for op, flops in operators.items()}

@@ -1,4 +1,4 @@
-"""Seconds and bytes that a step takes, and the machine that they are of."""
+"""Time and memory of a step, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Clock = Callable[[], float]
 
 
 def step_seconds(step: Step, device: torch.device | str, clock: Clock = time.perf_counter) -> float:
-    """Seconds until the results of a step are there; freeing them is not timed."""
-    wait = torch.cuda.synchronize if torch.device(device).type == 'cuda' else _nothing
+    """Return the seconds until the results of a step exist; freeing them is not timed."""
+    wait = torch.cuda.synchronize if torch.device(device).type == 'cuda' else lambda: None
     wait()
     start = clock()
     result = step()
@@ -31,7 +31,7 @@ def step_seconds(step: Step, device: torch.device | str, clock: Clock = time.per
 
 
 def peak_memory(step: Step, device: torch.device | str) -> int:
-    """Return by how many bytes the memory grows at most during a step; on a CPU, resident memory (Linux)."""
+    """Return the largest growth of memory during a step in bytes; on a CPU, of resident memory (Linux)."""
     gc.collect()
     if torch.device(device).type == 'cuda':
         torch.cuda.synchronize()
@@ -40,16 +40,16 @@ def peak_memory(step: Step, device: torch.device | str) -> int:
         step()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
-    with contextlib.suppress(OSError, AttributeError):  # give back what is free, or it would hide the growth
+    with contextlib.suppress(OSError, AttributeError):  # free memory that is kept would hide the growth
         ctypes.CDLL(None).malloc_trim(0)
-    Path('/proc/self/clear_refs').write_text('5')  # the peak starts again from here
+    Path('/proc/self/clear_refs').write_text('5')  # resets the peak
     before = _status('VmRSS')
     step()
     return _status('VmHWM') - before
 
 
 def describe_machine(device: torch.device | str) -> dict[str, Any]:
-    """Return what a reader must know of the machine."""
+    """Return what readers of a measurement must know about the machine."""
     result = {
         'torch': torch.__version__,
         'python': platform.python_version(),
@@ -66,10 +66,6 @@ def describe_machine(device: torch.device | str) -> dict[str, Any]:
             'float32_matmul_precision': torch.get_float32_matmul_precision(),
         }
     return result
-
-
-def _nothing() -> None:
-    """A CPU has finished when a step returns."""
 
 
 def _status(name: str) -> int:

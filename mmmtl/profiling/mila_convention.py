@@ -1,4 +1,4 @@
-"""The costs of MILA's tables 1 and 2, counted as the paper seems to have counted them."""
+"""Costs in MILA's tables 1 and 2, counted as the paper seems to count them."""
 
 from __future__ import annotations
 
@@ -18,33 +18,29 @@ from mmmtl.models.segmentors.frame_kinds import AVERAGE, IMAGE, KEY, ReadMemorie
 
 
 def paper_macs(model: MultiTaskSegmentor, shape: Sequence[int]) -> dict[str, float]:
-    """MACs of a picture ('image'), or of a key frame, another frame and their average, in the paper's convention.
+    """Return the MACs by kind of frame, and their average for a video model, in the paper's convention.
 
-    The paper says that it counts with thop, not what. These rules give its baselines and MILA's rows within 2.3 %,
-    MultiNet++'s within 4 %:
+    The paper names thop as its counter but not which modules it counts. These rules give its baselines and MILA's rows
+    within 2.3 %, MultiNet++'s within 4 %:
 
-    - Modules are counted, at one operation for a multiply-accumulate, a deconvolution at every output. Products that
-      belong to no module (those of the attention) are not seen, nor batch norm, biases and interpolation.
-    - Decoders are left out, but for the first convolution over all slots, which fuses what is propagated. It counts
-      where something is propagated, once for each set of slots: for every task, or once where tasks share them.
-    - What a frame is remembered by (h) counts once for each frame that is read, and not where none is read.
+    - Only modules count: a multiply-accumulate as one operation, a deconvolution at every output. Attention's products
+      belong to no module and do not count; nor do batch norm, biases and interpolation.
+    - Decoders do not count, except the first convolution over all slots, which fuses what is propagated. It counts if
+      something is propagated, once for each set of slots: for every task, or once if tasks share their slots.
+    - The embedding h counts once per source frame that is read.
 
-    Args:
-        model: `build_on_meta` makes it cheap.
-        shape: (H, W) of the picture, padded as the data preprocessor pads it.
-
-    Raises:
-        ValueError: a video model whose decoder does not fuse slots with a `SlotConv`.
+    `shape` is the (H, W) of the image, padded as the data preprocessor pads it; `build_on_meta` makes a cheap model.
+    The decoder of a video model must fuse slots with a `SlotConv`.
     """
     divisor = model.data_preprocessor.size_divisor
     device = next(model.parameters()).device
-    pictures = torch.empty(1, 3, *(round_up(side, divisor) for side in shape), device=device)
+    images = torch.empty(1, 3, *(round_up(side, divisor) for side in shape), device=device)
     training = model.training
     model.eval()
     with torch.no_grad():
         counts = {
-            kind: float(_image_macs(model, pictures) if kind == IMAGE else _frame_macs(model, pictures, kind, read))
-            for kind, read in model.steady_memories(pictures).items()
+            kind: float(_image_macs(model, images) if kind == IMAGE else _frame_macs(model, images, kind, read))
+            for kind, read in model.steady_memories(images).items()
         }
     model.train(training)
     average = average_frame(counts, model.key_frame_interval)
@@ -52,7 +48,7 @@ def paper_macs(model: MultiTaskSegmentor, shape: Sequence[int]) -> dict[str, flo
 
 
 def module_macs(model: nn.Module, run: Callable[[], Any]) -> dict[str, int]:
-    """{module: MACs} of what `run` does with the convolutions and linear layers of a model, as thop counts them."""
+    """Return {module: MACs} of the convolutions and linear layers that `run` uses, as thop counts them."""
     counts: dict[str, int] = {}
     with _hooks(model, counts):
         run()
@@ -64,24 +60,24 @@ def _image_macs(model: MultiTaskSegmentor, images: Tensor) -> int:
 
 
 def _frame_macs(model: MultiTaskSegmentor, images: Tensor, kind: str, read: ReadMemories) -> int:
-    """Return what encoding a frame and propagating to it cost."""
+    """Return the MACs of encoding a frame and propagating to it."""
     if not any(isinstance(module, SlotConv) for module in model.decode_head.modules()):
-        raise ValueError(f'the convention is that of TaskConvHead; {type(model.decode_head).__name__} has no SlotConv')
+        raise ValueError(f"the paper's convention needs a SlotConv, which {type(model.decode_head).__name__} lacks")
     network = model.backbone if kind == KEY else model.fast_backbone
     encode = module_macs(model, partial(network, images))
     return sum(encode.values()) + _set_macs(model, as_maps(network(images))[-1], images, read)
 
 
-def _set_macs(model: MultiTaskSegmentor, features: Tensor, pictures: Tensor, memories: ReadMemories) -> int:
-    """What propagation to a frame costs: remembering, propagating and fusing."""
+def _set_macs(model: MultiTaskSegmentor, features: Tensor, images: Tensor, memories: ReadMemories) -> int:
+    """Return the MACs of propagation to a frame: remembering, propagating and fusing."""
     neck = model.neck
     assert neck is not None
-    current = neck.remember(features, pictures)
+    current = neck.remember(features, images)
     slots = neck(current, *memories)
     sources = max(sum(slot is not None for slot in own) - 1 for own in slots.values())
     if not sources:
         return 0
-    remember = module_macs(model, lambda: neck.remember(features, pictures))
+    remember = module_macs(model, lambda: neck.remember(features, images))
     propagate = module_macs(model, lambda: neck(current, *memories))
     decode = module_macs(model, lambda: model.decode_head(slots))
     one_of_each_set = {id(own): task for task, own in slots.items()}.values()
@@ -109,7 +105,7 @@ def _hooks(model: nn.Module, counts: dict[str, int]) -> Iterator[None]:
 
 
 def _inputs(module: Any, args: tuple[Any, ...]) -> int:
-    """How many inputs each output of a module is computed from."""
+    """Return how many inputs each output of a module is computed from."""
     if isinstance(module, nn.ConvTranspose2d):
         return module.weight[:, 0].numel() // module.groups
     inputs = int(module.weight[0].numel())

@@ -1,4 +1,4 @@
-"""The programming interface: pictures, folders, videos and streams in, maps out."""
+"""Programming interface: images, folders, videos and streams in, maps out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEIGHT, WIDTH = 32, 64
 
 
 def build(name: str, **kwargs: Any) -> MultiTaskInferencer:
-    """A model whose maps are not flat, as those of fresh weights are."""
+    """A model whose maps are not flat, unlike those of fresh weights."""
     torch.manual_seed(0)
     inferencer = MultiTaskInferencer(CONFIGS / f'{name}.py', device='cpu', **kwargs)
     with torch.no_grad():
@@ -65,7 +65,7 @@ def preprocess(model: MultiTaskSegmentor, frame: np.ndarray) -> torch.Tensor:
     return model.data_preprocessor({'inputs': [pixels]})['inputs']
 
 
-# Pictures
+# Images
 
 
 @pytest.mark.parametrize('which', ['image_model', 'video_model'])
@@ -134,7 +134,7 @@ def test_an_array_that_is_no_picture_is_refused(image_model: MultiTaskInferencer
 
 
 def test_a_file_that_is_no_picture_is_refused(image_model: MultiTaskInferencer, tmp_path: Path) -> None:
-    (tmp_path / 'notes.jpg').write_text('no picture')
+    (tmp_path / 'notes.jpg').write_text('not an image')
 
     with pytest.raises(ValueError, match=r'notes\.jpg: not a readable image'):
         image_model(tmp_path / 'notes.jpg')
@@ -331,17 +331,17 @@ def test_weights_of_other_tasks_are_refused(video_model: MultiTaskInferencer, tm
     only_depth = save(tmp_path / 'depth.pth', video_model, {'depth': cfg.tasks.depth.to_dict()})
     cfg.tasks.semseg.classes = 'nyuv2_13'
 
-    with pytest.raises(ValueError, match=r"knows nothing of \['semseg', 'normals'\]"):
+    with pytest.raises(ValueError, match=r"\['semseg', 'normals'\]"):
         MultiTaskInferencer(CONFIGS / 'tiny_video.py', only_depth)
     both = save(tmp_path / 'both.pth', video_model, Config.fromfile(CONFIGS / 'tiny_video.py').tasks.to_dict())
-    with pytest.raises(ValueError, match="task 'semseg' of the checkpoint"):
+    with pytest.raises(ValueError, match="'semseg'.*classes="):
         MultiTaskInferencer(cfg, both)
 
 
 def test_weights_of_another_model_are_refused(image_model: MultiTaskInferencer, tmp_path: Path) -> None:
     torch.save(image_model.model.state_dict(), tmp_path / 'image.pth')
 
-    with pytest.raises(ValueError, match='another model'):
+    with pytest.raises(ValueError, match=r'weight.*missing'):
         MultiTaskInferencer(CONFIGS / 'tiny_video.py', tmp_path / 'image.pth')
     MultiTaskInferencer(CONFIGS / 'tiny_image.py', tmp_path / 'image.pth', device='cpu')
 
@@ -355,7 +355,7 @@ def test_an_unknown_component_is_refused_with_the_nearest_names() -> None:
 
 
 def test_labels_are_not_needed(image_model: MultiTaskInferencer) -> None:
-    # What `predict` does with a sample that has no `gt`: the size of the picture is that of the maps.
+    # Without `gt` the maps of `predict` have the size of the image.
     sample = MultiTaskDataSample(metainfo={'img_shape': (HEIGHT, WIDTH), 'ori_shape': (48, 96)})
     (sample,) = image_model.model.predict(preprocess(image_model.model, make_frames(1)[0]), [sample])
 

@@ -1,4 +1,4 @@
-"""Tiny runs: seconds on one core."""
+"""Tiny runs that take seconds on one core."""
 
 from __future__ import annotations
 

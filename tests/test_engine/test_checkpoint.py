@@ -1,4 +1,4 @@
-"""Checkpoints: nothing in them runs, nothing of them is torn, and they are refused where they do not fit."""
+"""Checkpoints: nothing in them runs, none is left half written, and models refuse those that do not fit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MakeConfig = Callable[..., Config]
 
 
 class Trap:
-    """Creates a file when it is unpickled."""
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, canary: Path) -> None:
         self.canary = canary
@@ -45,7 +45,7 @@ class Trap:
 
 @pytest.fixture
 def trap(tmp_path: Path) -> Iterator[Path]:
-    """A checkpoint with a trap in it; whatever happens in the test, the trap must not have gone off."""
+    """A checkpoint with a trap in it, which must not go off during the test."""
     canary = tmp_path / 'canary'
     path = tmp_path / 'foreign.pth'
     contents = {'state_dict': {'weight': torch.zeros(1)}, 'meta': {'author': Trap(canary)}, 'message_hub': {}}
@@ -63,7 +63,7 @@ def last(runner: Runner) -> Path:
 
 
 def test_a_foreign_checkpoint_is_refused_by_our_loader(trap: Path) -> None:
-    with pytest.raises(ValueError, match=r'foreign\.pth: refused.*mkdir.*Nothing of it was run.*torch\.save'):
+    with pytest.raises(ValueError, match=r'foreign\.pth: refused.*mkdir.*torch\.save'):
         load_from_local(trap)
 
 
@@ -76,7 +76,7 @@ def test_a_foreign_checkpoint_is_refused_in_every_format(trap: Path, tmp_path: P
     else:
         torch.save(contents, path, _use_new_zipfile_serialization=False)
 
-    with pytest.raises(ValueError, match=rf'{save}\.pth: .*[nN]othing of it was run'):
+    with pytest.raises(ValueError, match=rf'{save}\.pth: '):
         load_from_local(path)
 
 
@@ -146,7 +146,7 @@ def test_the_config_in_a_checkpoint_is_not_run(trained: Runner, make_config: Mak
 
 
 def test_a_checkpoint_cannot_have_a_folder_deleted(trained: Runner, make_config: MakeConfig, tmp_path: Path) -> None:
-    # mmengine deletes the best checkpoint, which the message hub names, for a better one.
+    # mmengine deletes the best checkpoint, named in the message hub, when a better one comes.
     checkpoint = torch.load(last(trained), weights_only=True)
     (tmp_path / 'precious').mkdir()
     checkpoint['message_hub']['runtime_info'] |= {'best_ckpt': str(tmp_path / 'precious'), 'best_score': 1e9}
@@ -206,7 +206,7 @@ def test_a_file_that_was_cut_off_is_told_from_a_foreign_one(trained: Runner, tmp
     path = tmp_path / 'cut.pth'
     path.write_bytes(whole[: int(keep * len(whole))])
 
-    with pytest.raises(ValueError, match=r'cut\.pth: not a .*cut off'):
+    with pytest.raises(ValueError, match=r'cut\.pth: not a .*truncated'):
         load_from_local(path)
 
 
@@ -238,10 +238,10 @@ def test_a_tensor_is_no_checkpoint(tmp_path: Path) -> None:
     [
         (
             {'tasks.disparity': dict(type='DisparityEstimation')},
-            r"knows nothing of \['disparity'\].*--tasks semseg,depth",
+            r"\['disparity'\].*--tasks semseg,depth",
         ),
-        ({'tasks.semseg.classes': 'nyuv2_13'}, "task 'semseg'.*classes: .*'bed'.* here, .*'ground'.* there"),
-        ({'tasks.depth.scale': 1.0}, "task 'depth'.*scale: 1.0 here, 4.0 there"),
+        ({'tasks.semseg.classes': 'nyuv2_13'}, "'semseg'.*classes=.*'ground'.*, not .*'bed'"),
+        ({'tasks.depth.scale': 1.0}, "'depth'.*scale=4.0, not 1.0"),
     ],
 )
 def test_a_checkpoint_of_other_tasks_is_refused(
@@ -255,7 +255,7 @@ def test_a_task_of_another_kind_is_refused() -> None:
     ours = {'depth': dict(type='DepthEstimation', max_depth=10.0)}
     theirs = {'depth': dict(type='DisparityEstimation')}
 
-    with pytest.raises(ValueError, match="task 'depth'.*type: DepthEstimation here, DisparityEstimation there"):
+    with pytest.raises(ValueError, match="'depth'.*type=DisparityEstimation, not DepthEstimation"):
         check_tasks(ours, theirs)
 
 
@@ -311,10 +311,10 @@ def test_some_of_the_tasks_of_a_checkpoint_can_be_tested(trained: Runner, make_c
 
 
 def test_a_checkpoint_of_another_model_is_refused(trained: Runner, make_config: MakeConfig) -> None:
-    # mmengine would warn, and test with the weights that the model began with.
-    with pytest.raises(ValueError, match='another model'):
+    # mmengine would only warn and test the initial weights.
+    with pytest.raises(ValueError, match=r'weight.*missing'):
         build_runner(make_config('tiny_image', load_from=str(last(trained)))).test()
-    with pytest.raises(ValueError, match='another model'):
+    with pytest.raises(ValueError, match=r'weight.*missing'):
         MultiTaskInferencer(make_config('tiny_image'), last(trained))
 
 
@@ -330,9 +330,9 @@ def test_nothing_in_common_is_refused_even_as_a_start() -> None:
     model = nn.Linear(2, 3)
 
     check_weights(model, {'weight': torch.zeros(3, 2)}, partly=True)
-    with pytest.raises(ValueError, match='it lacks 2, or has them in another shape'):
+    with pytest.raises(ValueError, match='2 of 2 weights'):
         check_weights(model, {'weight': torch.zeros(2, 2)}, partly=True)
-    with pytest.raises(ValueError, match='of the 2 weights of this one it lacks 1'):
+    with pytest.raises(ValueError, match='1 of 2 weights'):
         check_weights(model, {'weight': torch.zeros(3, 2)})
 
 
@@ -382,7 +382,7 @@ def test_a_crash_before_the_file_is_in_place_leaves_the_old_one(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, 'replace', crash)
-        patch.setattr(Path, 'unlink', lambda *_, **__: None)  # a killed process does not tidy up
+        patch.setattr(Path, 'unlink', lambda *_, **__: None)  # a killed process does not clean up
         with pytest.raises(KeyboardInterrupt):
             backend.put(b'new', path)
 
@@ -423,7 +423,7 @@ def test_what_is_saved_is_made_plain() -> None:
     with pytest.raises(ValueError, match=r'meta\.dataset_meta\.root of the checkpoint is a PosixPath'):
         make_plain({'dataset_meta': {'root': Path('/')}}, 'meta')
     with pytest.raises(ValueError, match=r'meta\.signal of the checkpoint is a Signals'):
-        make_plain({'signal': signal.SIGKILL}, 'meta')  # an int, and a class of its own
+        make_plain({'signal': signal.SIGKILL}, 'meta')  # a subclass of int
 
 
 # Finding

@@ -1,4 +1,4 @@
-"""A search of contexts: its schedule, its file, and a run that is resumed."""
+"""Search of contexts: its schedule, its file, and a resumed run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def search_config(make_config: MakeConfig, work_dir: str, **options: Any) -> Con
 
 
 class Watch(Hook):
-    """Notes the temperature and the weight of the entropy of each step."""
+    """A hook that records the temperature and the weight of the entropy of each step."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[float, float]] = []

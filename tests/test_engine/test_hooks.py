@@ -1,4 +1,4 @@
-"""The hooks of every run, and the one that draws."""
+"""Hooks: those of every run, and the one that draws."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_dropout_is_a_function_of_seed_iteration_and_process(monkeypatch: pytest
 
 
 class Watch(Hook):
-    """Notes what is trained on."""
+    """A hook that records what is trained on."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, int]] = []
@@ -96,7 +96,7 @@ def test_an_epoch_of_another_length_cannot_be_gone_on_with(make_config: MakeConf
     cfg = make_config('tiny_video_epochs', resume=True, **options)
     cfg.load_from = str(Path(cfg.work_dir) / 'iter_4.pth')
     cfg.train_dataloader.batch_size = 1
-    with pytest.raises(ValueError, match='after 4 of 7 batches of an epoch, which has 15 now'):
+    with pytest.raises(ValueError, match='4 of 7 batches.* 15;'):
         build_runner(cfg).train()
 
 
@@ -115,7 +115,7 @@ def test_the_end_of_an_epoch_may_be_resumed_with_other_data(make_config: MakeCon
 
 
 class PoisonedDepth(DepthEstimation):
-    """Goes wrong at the call number `at`: in its loss, or in its gradient alone."""
+    """A task that fails at call number `at`: in its loss, or only in its gradient."""
 
     def __init__(self, *, at: int, what: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -195,9 +195,9 @@ class FakeVisualizer:
         self.added.append((name, step))
 
 
-def batch(*pictures: Tensor, offsets: list[int] | None = None) -> tuple[dict, list[MultiTaskDataSample]]:
-    metas = [{}] * len(pictures) if offsets is None else [{'offset': offset} for offset in offsets]
-    return {'inputs': list(pictures)}, [MultiTaskDataSample(metainfo=meta) for meta in metas]
+def batch(*images: Tensor, offsets: list[int] | None = None) -> tuple[dict, list[MultiTaskDataSample]]:
+    metas = [{}] * len(images) if offsets is None else [{'offset': offset} for offset in offsets]
+    return {'inputs': list(images)}, [MultiTaskDataSample(metainfo=meta) for meta in metas]
 
 
 def test_the_current_frame_is_drawn_in_rgb(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_pictures_of_a_run_show_labels_and_predictions(make_config: MakeConfig, 
     tile = 160 // 64 + 1
     assert picture.shape == (2 * (20 + 32 * tile), 4 * 64 * tile, 3)
     label, prediction = picture[20 : 20 + 32 * tile], picture[40 + 32 * tile :]
-    assert (label[:, : 64 * tile] == prediction[:, : 64 * tile]).all(), 'the picture stands before both rows'
+    assert (label[:, : 64 * tile] == prediction[:, : 64 * tile]).all(), 'the image comes before both rows'
     assert (label[:, 64 * tile :] != prediction[:, 64 * tile :]).any()
 
 

@@ -1,4 +1,4 @@
-"""What launchers say, said as torchrun says it; and a group of one process."""
+"""Launchers: their variables translated to torchrun's, and a group of one process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmmtl.engine.launch import describe_processes, set_launcher
 
 @pytest.fixture
 def environment() -> Iterator[dict[str, str]]:
-    """No variable of a launcher; afterwards all is as it was, and no group of processes is left."""
+    """An environment without launcher variables; it is restored afterwards, and the process group destroyed."""
     saved = dict(os.environ)
     for name in saved:
         if name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE') or name.startswith(('MASTER_', 'SLURM_', 'OMPI_')):

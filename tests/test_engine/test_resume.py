@@ -1,4 +1,4 @@
-"""What becomes of a training that is interrupted: killed, or stopped by a loss that is not finite."""
+"""Interrupted training: killed, or stopped by a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'tests' / 'configs'
 
-# A process cannot see SIGKILL coming, even its own; and this way it comes at the same place each time.
+# The process kills itself, so that SIGKILL comes at the same place each time.
 COMPONENTS = """
 import dataclasses
 import os
@@ -29,7 +29,7 @@ from mmengine.hooks import Hook
 from mmmtl.models.decode_heads import TaskConvHead
 from mmmtl.registry import HOOKS, MODELS
 
-# Half of the time goes into beautifying configs otherwise.
+# Otherwise half of the time goes into formatting configs.
 yapf.yapflib.yapf_api.FormatCode = lambda text, **_: (text, True)
 
 
@@ -58,7 +58,7 @@ BY_ITERATION = {'default_hooks.checkpoint.by_epoch': False, 'default_hooks.check
 
 
 class Training:
-    """`tools/train.py` in a process of its own."""
+    """`tools/train.py` in another process."""
 
     def __init__(self, folder: Path, base: str, options: dict[str, Any]) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""The test on whole videos: the same predictions as the stream by hand, every frame once, and what it counts."""
+"""Testing on whole videos: the predictions of a stream by hand, every frame once, and the counts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LENGTH = 15
 
 @METRICS.register_module()
 class Notes(BaseMetric):
-    """Keeps the samples that it is given."""
+    """A metric that keeps its samples."""
 
     default_prefix = ''
     exact_flow = True
@@ -48,7 +48,7 @@ class Notes(BaseMetric):
 
 @pytest.fixture
 def stream(make_config: Callable[..., Any]) -> Callable[..., tuple[Runner, dict[str, float], list[dict[str, Any]]]]:
-    """Runs the loop: runner, metrics, samples."""
+    """Run the loop; return runner, metrics and samples."""
 
     def run(name: str = 'tiny_video', **options: Any) -> tuple[Runner, dict[str, float], list[dict[str, Any]]]:
         runner = build_runner(make_config(name, 'run', **{**STREAM, **options}))
@@ -139,7 +139,7 @@ def test_a_second_test_begins_anew(stream: Callable[..., Any]) -> None:
 
 
 def test_policies_are_counted(stream: Callable[..., Any]) -> None:
-    """A threshold of nothing makes every frame a key frame, a large one only the first."""
+    """A threshold of 0 makes every frame a key frame, a large one only the first."""
     policy = 'model.key_frame_policy'
     for threshold, ratio in ((0.0, 1.0), (100.0, 1 / 15)):
         _, metrics, _ = stream(**{policy: dict(type='FrameChange', threshold=threshold)})

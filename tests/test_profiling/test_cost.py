@@ -1,4 +1,4 @@
-"""Costs counted by hand, by components, and on real numbers instead of the meta device."""
+"""Costs counted by hand, by component, and off the meta device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OUTPUTS = {'semseg': 5, 'depth': 1}
 C = 8
 """Channels of all features."""
 SHAPE, PIXELS = (24, 32), 6 * 8
-"""Of the picture, and how many places its features have."""
+"""Size of the image, and the number of positions in its features."""
 
 
 @MODELS.register_module(force=True)
@@ -158,7 +158,7 @@ def test_ablations_by_hand() -> None:
 def test_an_interval_of_one_has_no_other_frames() -> None:
     cost = count_cost(build_on_meta(video_config(interval=1)), SHAPE)
     total = cost.total()
-    # No frame is remembered that a key frame could read.
+    # A key frame finds no remembered frame to read.
     assert total.macs == {'key': CountedNet.macs(5) + 2 * GATE_AND_H + decoder('semseg', 1) + decoder('depth', 1)}
     assert cost.average(total.macs) == total.macs['key']
 

@@ -1,4 +1,4 @@
-"""Times of the kinds of frames: what is run, in which order, and what is made of the numbers."""
+"""Times of the kinds of frames: what runs, in which order, and what the numbers become."""
 
 from __future__ import annotations
 

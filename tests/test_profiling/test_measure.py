@@ -1,4 +1,4 @@
-"""Seconds and bytes of steps whose cost is known."""
+"""Time and memory of steps with a known cost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_seconds_are_those_of_the_clock() -> None:
 
 
 def test_the_peak_is_what_a_step_held_at_once() -> None:
-    # Large beside what the process frees and takes meanwhile, so that the bounds can be wide.
+    # Much larger than what the process otherwise allocates meanwhile, so that the bounds can be wide.
     size = 512 << 20
 
     def step() -> None:

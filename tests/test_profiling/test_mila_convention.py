@@ -1,4 +1,4 @@
-"""The paper's convention by hand, on layers and on a tiny video model."""
+"""The paper's way of counting by hand, on layers and on a tiny video model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmmtl.profiling.mila_convention import module_macs, paper_macs
 
 PIXELS, C = 8 * 16, 8
 SET = 9 * C * 4, 9 * C * 6
-"""Of each pixel: h, and the fusing convolution of one slot."""
+"""MACs per pixel of h, and of the fusing convolution of one slot."""
 
 
 def test_layers_by_hand() -> None:
@@ -68,8 +68,8 @@ def config(interval: int = 5, **neck: Any) -> Config:
 )
 def test_sets_by_hand(neck: dict[str, Any], key: tuple[int, int], non_key: tuple[int, int]) -> None:
     model = build_on_meta(config(**neck))
-    pictures = torch.empty(1, 3, 64, 128, device='meta')
-    encoder = sum(module_macs(model, lambda: model.eval().backbone(pictures)).values())
+    images = torch.empty(1, 3, 64, 128, device='meta')
+    encoder = sum(module_macs(model, lambda: model.eval().backbone(images)).values())
     h, fuse = SET
     gate = 2 * C  # of SE, C // 8 = 1 hidden unit, once for each set and source
     expected = {}
@@ -93,11 +93,11 @@ def test_an_interval_of_one_propagates_nothing() -> None:
 
 
 def test_a_network_may_give_a_bare_map() -> None:
-    """As mmseg's MobileNetV2 does with one of `out_indices`."""
+    """mmseg's MobileNetV2 does so with one of `out_indices`."""
     expected = paper_macs(build_on_meta(config()), (64, 128))
     model = build_on_meta(config())
     forward = model.fast_backbone.forward
-    model.fast_backbone.forward = lambda pictures: as_maps(forward(pictures))[-1]
+    model.fast_backbone.forward = lambda images: as_maps(forward(images))[-1]
     assert paper_macs(model, (64, 128)) == expected
 
 

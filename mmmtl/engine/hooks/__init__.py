@@ -6,10 +6,4 @@ from .iteration_seed_hook import IterationSeedHook
 from .model_hook import ModelHook
 from .multi_task_visualization_hook import MultiTaskVisualizationHook
 
-__all__ = [
-    'CheckpointGuardHook',
-    'EpochPositionHook',
-    'IterationSeedHook',
-    'ModelHook',
-    'MultiTaskVisualizationHook',
-]
+__all__ = ['CheckpointGuardHook', 'EpochPositionHook', 'IterationSeedHook', 'ModelHook', 'MultiTaskVisualizationHook']

@@ -1,4 +1,4 @@
-"""Checkpoints that load safely, hold finite weights, and are refused by a model that they do not fit."""
+"""A hook that keeps checkpoints safe to load and finite, and checks that they fit the model."""
 
 from __future__ import annotations
 
@@ -20,31 +20,26 @@ from mmmtl.engine.unwrap import unwrap
 from mmmtl.registry import HOOKS
 
 BEST = re.compile(r'best_.+\.pth')
-"""Names of the checkpoints that a run keeps as its best."""
+"""Names of a run's best checkpoints."""
 
 
 @HOOKS.register_module()
 class CheckpointGuardHook(Hook):
-    """Keeps checkpoints loadable with `weights_only=True`, and checks them against the model of the run.
+    """A hook that keeps checkpoints loadable with `weights_only=True` and checks that they fit the model.
 
-    mmengine stores its log buffers as objects; they are written as lists here, and made objects again when loaded.
+    mmengine stores its log buffers as objects. Here they are saved as lists and become objects again when loaded.
     """
 
-    # The last one, so that it sees what other hooks add.
+    # Last, so that it sees what other hooks add.
     priority = 'LOWEST'
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Make everything plain.
-
-        Raises:
-            FloatingPointError: weights are not finite; the checkpoints that are there stay.
-            ValueError: something else than tensors and plain values is to be saved.
-        """
+        """Make everything plain; raise FloatingPointError if some weights are not finite."""
         tensors = {name: value for name, value in checkpoint['state_dict'].items() if isinstance(value, Tensor)}
         if bad := [name for name, value in tensors.items() if not value.isfinite().all()]:
             raise FloatingPointError(
                 f'{len(bad)} weights are not finite ({some_names(bad)}), so no checkpoint was written; the last good '
-                'one is untouched. Lower the learning rate, or resume from that one with gradient clipping '
+                'one is untouched. Lower the learning rate, or resume from it with gradient clipping '
                 '(optim_wrapper.clip_grad).'
             )
         checkpoint['meta']['task_order'] = sorted(runner.cfg.model['tasks'])
@@ -54,37 +49,33 @@ class CheckpointGuardHook(Hook):
             checkpoint[key] = make_plain(checkpoint[key], key)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Load the weights, and make log buffers of the lists.
-
-        Raises:
-            ValueError: the checkpoint is of other tasks, does not fit the model, or cannot be resumed from.
-        """
+        """Load the weights if they fit the model, and turn lists back into log buffers."""
         resumes = runner.cfg.get('resume', False)
         if resumes and (absent := {'meta', 'message_hub', 'optimizer'} - checkpoint.keys()):
             raise ValueError(
                 f'the checkpoint has no {sorted(absent)}, so training cannot be resumed from it; to start from its '
-                'weights, name it in load_from instead (--cfg-options load_from=...)'
+                'weights, use load_from instead (--cfg-options load_from=...)'
             )
         order = trained_order(checkpoint)
         if resumes and order != sorted(order):
             raise ValueError(
-                f'the checkpoint is of version 0.1, whose optimizer has the tasks in the order {order}; finish the '
+                f'the checkpoint is from version 0.1, whose optimizer has the tasks in the order {order}; finish '
                 'training with that version, or start from the weights with --cfg-options load_from=...'
             )
-        # mmengine builds the optimiser when training begins, and only then.
+        # mmengine builds the optimiser only when training starts.
         starts_training = isinstance(runner.optim_wrapper, OptimWrapper) and not resumes
         model = unwrap(runner.model)
         if isinstance(model, BaseTTAModel):
             model = model.module
-        # mmengine loads the weights that it finds in the checkpoint once more.
+        # mmengine loads the weights in the checkpoint once more.
         checkpoint['state_dict'] = load_weights(
             model, checkpoint, tasks=runner.cfg.model['tasks'], partly=starts_training
         )
         hub = checkpoint.get('message_hub', {})
         for name, path in hub.get('runtime_info', {}).items():
-            # mmengine deletes this file, or a folder of this name, when there is a better one.
+            # mmengine deletes the file or folder of this name when there is a better checkpoint.
             if name.startswith('best_ckpt') and path and not BEST.fullmatch(Path(path).name):
-                raise ValueError(f'the checkpoint names {path!r} as {name}, which is none; do not resume from it')
+                raise ValueError(f'the checkpoint names {path!r} as {name}, not best_*.pth; do not resume from it')
         hub['log_scalars'] = {name: _to_buffer(value) for name, value in hub.get('log_scalars', {}).items()}
 
 

@@ -1,4 +1,4 @@
-"""Going on in the middle of an epoch."""
+"""A hook for resuming in the middle of an epoch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from mmmtl.registry import HOOKS
 
 @HOOKS.register_module()
 class EpochPositionHook(Hook):
-    """Resumes an epoch at the batch where its checkpoint was written (`CheckpointHook(by_epoch=False)`).
+    """A hook that resumes an epoch where its checkpoint was written (`CheckpointHook(by_epoch=False)`).
 
-    mmengine begins such an epoch anew, so that a resumed training would see its first batches twice. Loops by
-    iterations find their place themselves.
+    mmengine would restart the epoch and train on its first batches twice. Iteration-based loops find their own place.
     """
 
     priority = 'HIGH'
@@ -29,46 +28,41 @@ class EpochPositionHook(Hook):
         self._sampler: Sampler | None = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Count."""
         self.done = self.skipped + batch_idx + 1
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Note how many batches of the epoch are done."""
+        """Store how many batches of the epoch are done, and how many it has."""
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             checkpoint['meta']['batches_of_epoch'] = [self.done, len(runner.train_dataloader)]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Find the place.
-
-        Raises:
-            ValueError: an epoch had another number of batches.
-        """
+        """Read the place in the epoch; refuse another number of batches."""
         if not runner.cfg.get('resume'):
             return
         self.skipped, before = (checkpoint.get('meta') or {}).get('batches_of_epoch', (0, 0))
         now = len(runner.train_dataloader)
         if self.skipped and before != now:
             raise ValueError(
-                f'the checkpoint was written after {self.skipped} of {before} batches of an epoch, which has {now} now'
-                '; resume with the data and the batch size of then, or from a checkpoint of the end of an epoch'
+                f'the checkpoint was written after {self.skipped} of {before} batches of an epoch, which now has '
+                f'{now}; resume with the same data and batch size, or from a checkpoint at the end of an epoch'
             )
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Leave out what was done before the resume."""
+        """Skip the batches that are done."""
         if self.skipped:
             loader = runner.train_dataloader
             self._sampler = loader.batch_sampler.sampler
             loader.batch_sampler.sampler = _Rest(self._sampler, self.skipped * loader.batch_sampler.batch_size)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """The next epoch is whole."""
+        """Run the next epoch from its beginning."""
         if self._sampler is not None:
             runner.train_dataloader.batch_sampler.sampler = self._sampler
         self.skipped, self.done, self._sampler = 0, 0, None
 
 
 class _Rest(Sampler):
-    """What a sampler gives after its first `count` indices; its length stays, as that of an epoch does."""
+    """The indices of a sampler after the first `count`. Its length is still that of the whole epoch."""
 
     def __init__(self, sampler: Sampler, count: int) -> None:
         self.sampler = sampler

@@ -1,4 +1,4 @@
-"""Random numbers of the model as a function of seed and iteration."""
+"""A hook that makes random numbers of the model a function of seed and iteration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmmtl.registry import HOOKS
 
 @HOOKS.register_module()
 class IterationSeedHook(Hook):
-    """Seeds torch before every training iteration, so that dropout after a resume is that of an uninterrupted run."""
+    """A hook that seeds torch before every iteration, so that dropout does not depend on an interruption."""
 
     priority = 'VERY_HIGH'
 

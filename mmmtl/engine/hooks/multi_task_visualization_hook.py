@@ -1,4 +1,4 @@
-"""Pictures of predictions while validating and testing."""
+"""A hook that draws predictions during validation and testing."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Outputs = Sequence[MultiTaskDataSample] | None
 
 @HOOKS.register_module()
 class MultiTaskVisualizationHook(Hook):
-    """Draws every `interval`-th sample, of each offset for clips: picture, labels and predictions of all tasks.
+    """A hook that draws every `interval`-th sample: image, labels and predictions of all tasks.
 
     Args:
-        draw: draw at all; `tools/test.py --show-dir` sets it.
-        interval: samples, of one offset, from one picture to the next.
-        out_dir: pictures go there as PNG, else to the visualiser's backends (work_dir/.../vis_data).
+        draw: whether to draw at all; `tools/test.py --show-dir` sets it.
+        interval: samples from one panel to the next; those of clips are counted separately for each offset.
+        out_dir: folder for PNG files; None sends panels to the visualiser's backends (work_dir/.../vis_data).
     """
 
     priority = 'NORMAL'
@@ -40,38 +40,34 @@ class MultiTaskVisualizationHook(Hook):
         self._seen: Counter[int | None] = Counter()
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Count from 0."""
         self._seen.clear()
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Count from 0."""
         self._seen.clear()
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Outputs = None) -> None:
-        """Draw validation samples."""
         self._draw(runner, data_batch, outputs or [], 'val')
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Outputs = None) -> None:
-        """Draw test samples."""
         self._draw(runner, data_batch, outputs or [], 'test')
 
     def _draw(self, runner: Runner, data_batch: Any, outputs: Sequence[MultiTaskDataSample], stage: str) -> None:
         if not self.draw:
             return
         rank, world_size = get_dist_info()
-        for pictures, sample in zip(data_batch['inputs'], outputs, strict=True):
+        for images, sample in zip(data_batch['inputs'], outputs, strict=True):
             offset = sample.get('offset')
-            # As the samplers deal the data set out to processes.
+            # The samplers deal samples out to the processes in turn.
             number = self._seen[offset] * world_size + rank
             self._seen[offset] += 1
             if number % self.interval:
                 continue
-            current = pictures.reshape(-1, *pictures.shape[-3:])[-1]
+            current = images.reshape(-1, *images.shape[-3:])[-1]
             image = np.ascontiguousarray(current.flip(0).permute(1, 2, 0).cpu().numpy())
             panel = runner.visualizer.draw_sample(image, sample)
             name = f'{number:06d}' if offset is None else f'{number:06d}_offset{offset}'
             if self.out_dir is None:
-                # mmengine's local backend writes nothing, and says nothing, where a name has a folder.
+                # mmengine's local backend silently writes nothing if a name contains a folder.
                 runner.visualizer.add_image(f'{stage}_{name}', panel, step=runner.iter)
             else:
                 write_png(Path(self.out_dir) / f'{name}.png', panel[..., ::-1])
