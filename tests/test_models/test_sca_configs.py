@@ -69,13 +69,13 @@ def test_every_row_of_table_5_adds_one_module() -> None:
     assert ctam.pop(f'{head}.fpma_source') == 'augmented' and ctam[f'{head}.ctam.type'] == 'CTAM'
     assert {key.rpartition('.')[0] for key in ctam} == {f'{head}.ctam'}
     assert csam.pop(f'{head}.fpma_source') is None, 'the default'
-    # Where the previous row has none, and this one the released CSAM.
+    # None in the previous row, the released CSAM in this one.
     assert csam.pop(f'{head}.csam') is None
     assert {key.rpartition('.')[0] for key in csam} == {f'{head}.csam'}
 
 
 def test_what_the_released_model_costs() -> None:
-    """../shared/reference/image_mtl.md, section 1.5: 25.76 M parameters, 78.63 GMAC at 480 x 640 with two tasks."""
+    """Like the released code: 25.76 M parameters, 78.63 GMAC at 480 x 640 with two tasks."""
     cost = count_cost(build_on_meta(config('sca-released')), (480, 640))
     total = cost.total()
     assert total.params / 1e6 == pytest.approx(25.76, abs=0.005)
