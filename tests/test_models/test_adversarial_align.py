@@ -25,14 +25,14 @@ def features(tiny, count=2) -> list[Tensor]:
 
 
 def constant(loss: AdversarialAlignLoss, logit: float) -> None:
-    """A discriminator that says the same everywhere."""
+    """Let the discriminator say the same everywhere."""
     with torch.no_grad():
         loss.discriminator[-1].weight.zero_()
         loss.discriminator[-1].bias.fill_(logit)
 
 
 def told_apart(loss: AdversarialAlignLoss, slow: Tensor, fast: Tensor) -> Tensor:
-    """-log D(slow) - log(1 - D(fast)), averaged over positions."""
+    """Return -log D(slow) - log(1 - D(fast)), averaged over positions."""
     d_slow, d_fast = loss.discriminator(slow).sigmoid(), loss.discriminator(fast).sigmoid()
     return -d_slow.log().mean() - (1 - d_fast).log().mean()
 
@@ -202,7 +202,7 @@ def test_errors(tiny):
         AdversarialAlignLoss(in_channels=(C,), mode='gan')
     with pytest.raises(ValueError, match=r'alpha and beta must not be negative, not 1.0 and -1'):
         AdversarialAlignLoss(in_channels=(C,), beta=-1)
-    with pytest.raises(ValueError, match=r'slow features \(2, 5, 3, 4\) and fast ones \(2, 5, 6, 8\)'):
+    with pytest.raises(ValueError, match=r'slow features \(2, 5, 3, 4\) and fast features \(2, 5, 6, 8\)'):
         build(tiny)(tiny.pixels(2, C, 3, 4), tiny.pixels(2, C, 6, 8))
 
 
@@ -218,7 +218,7 @@ def optimisers(model, **cfg) -> OptimWrapperDict:
 
 
 def training_data(tiny):
-    """What a data loader gives: uint8 clips and their samples."""
+    """Return a batch as a data loader gives it: uint8 clips and their samples."""
     inputs = [tiny.clips(4)[row].mul(40).add(128).clamp(0, 255).byte() for row in range(4)]
     return dict(inputs=inputs, data_samples=tiny.clip_samples([0, 1, 2, 4]))
 
@@ -237,7 +237,7 @@ def test_the_parameters_are_divided(tiny):
 
 
 def test_a_step_with_two_optimisers(tiny):
-    """With plain gradient descent of rate 1, each parameter moves by the gradient of the loss that is its own."""
+    """With plain gradient descent of rate 1, each parameter moves by the gradient of its own loss."""
     model = tiny.video_model(align=dict(mode='alternating')).float().train()
     twin = copy.deepcopy(model)
     data = training_data(tiny)

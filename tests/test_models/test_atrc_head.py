@@ -1,4 +1,4 @@
-"""ATRC's head: each context against sums written out, genotypes, refusals."""
+"""ATRC's head: contexts against explicit sums, genotypes, refusals."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def inputs(tiny, size=(5, 6)) -> dict[str, TaskMaps]:
 
 
 def projected(projection, x: Tensor, softplus: bool = False) -> Tensor:
-    """1x1 convolution, norm, ReLU (or softplus) of each layer, written out."""
+    """1x1 convolution, norm, ReLU (or softplus) of each layer, in explicit form."""
     for i, layer in enumerate(projection):
         x = torch.einsum('oc,nchw->nohw', layer.conv.weight[..., 0, 0], x)
         norm = layer.norm
@@ -276,18 +276,18 @@ def test_whose_label_space_is_needed() -> None:
 def test_a_genotype_file_that_is_no_json(tmp_path: Path) -> None:
     path = tmp_path / 'genotype.json'
     path.write_text('{"semseg": ')
-    with pytest.raises(ValueError, match=r'genotype\.json is no genotype: not JSON'):
+    with pytest.raises(ValueError, match=r'genotype\.json .* not JSON'):
         read_genotype(str(path), TASKS)
 
 
 def test_what_is_no_genotype(tiny, tmp_path: Path) -> None:
-    known = r"there are 'none' \(0\), 'global' \(1\), 'local' \(2\), 'target_label' \(3\), 'source_label' \(4\)"
+    known = r"'none' \(0\), 'global' \(1\), 'local' \(2\), 'target_label' \(3\), 'source_label' \(4\)"
     pairs = {t: dict.fromkeys('ab', 1) for t in 'ab'}
     for wrong, message in (
-        ('best', f"contexts: 'best' is no type of context; {known}"),
-        ({**pairs, 'b': {'a': 5, 'b': 0}}, f'contexts: b <- a: 5 is no type of context; {known}'),
-        ({**pairs, 'b': {'a': True, 'b': 0}}, 'b <- a: True is no type'),
-        ({**pairs, 'b': {'a': ['local'], 'b': 0}}, r"b <- a: \['local'\] is no type"),
+        ('best', f"contexts: 'best' .*{known}"),
+        ({**pairs, 'b': {'a': 5, 'b': 0}}, f'contexts: b <- a: 5 .*{known}'),
+        ({**pairs, 'b': {'a': True, 'b': 0}}, 'b <- a: True '),
+        ({**pairs, 'b': {'a': ['local'], 'b': 0}}, r"b <- a: \['local'\] "),
         ({'a': {'a': 1}}, r'missing \(target <- source\): a <- b, b <- a, b <- b'),
     ):
         with pytest.raises(ValueError, match=message):
@@ -297,15 +297,15 @@ def test_what_is_no_genotype(tiny, tmp_path: Path) -> None:
     path = tmp_path / 'list.json'
     for text in ('[1, 2]', '{"data": 1}', '{"a": 1}'):
         path.write_text(text)
-        with pytest.raises(ValueError, match='list.json is no genotype: it must hold {target: {source: type}}'):
+        with pytest.raises(ValueError, match='list.json .*{target: {source: type}}'):
             read_genotype(str(path), 'ab')
     path.write_text('{"a": {"a": 1, "b": 9}, "b": {"a": 1, "b": 1}}')
-    with pytest.raises(ValueError, match='list.json: a <- b: 9 is no type'):
+    with pytest.raises(ValueError, match='list.json: a <- b: 9 '):
         read_genotype(str(path), 'ab')
 
 
 def test_what_the_head_refuses(tiny) -> None:
-    with pytest.raises(ValueError, match='2 maps for a head that was built for 3'):
+    with pytest.raises(ValueError, match=r'maps of \[12, 24\] channels, expected in_channels=\[12, 24, 36\]'):
         head(tiny)(maps(tiny)[:2])
-    with pytest.raises(ValueError, match="'all' is no type of context"):
+    with pytest.raises(ValueError, match="contexts: 'all' "):
         head(tiny, contexts='all')

@@ -1,4 +1,4 @@
-"""ATRC's search: choices by hand, what learns, what is decided, and that its genotype is the head that was found."""
+"""ATRC's search: choices by hand, what learns, what is decided, and the head that its genotype builds."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def choice_of(tiny, kinds: Sequence[str] = CONTEXTS) -> ContextChoice:
 
 
 def inputs(tiny) -> tuple[TaskMaps, TaskMaps]:
-    """Features of target and source, and label spaces of 3 and 4 classes."""
+    """Return features of target and source, and label spaces of 3 and 4 classes."""
     target, source, *labels = (tiny.pixels(2, c, 5, 6, seed=i) for i, c in enumerate((6, 6, 3, 4)))
     return TaskMaps(target, labels[0]), TaskMaps(source, labels[1])
 
@@ -75,7 +75,7 @@ def test_samples_are_mixtures_with_the_probabilities_of_alpha(tiny) -> None:
     single = torch.stack([torch.zeros(2, 3, 5, 6), *(c(*given) for c in choice.candidates.values())]).detach()
 
     def weights_of(sample: Tensor) -> Tensor:
-        """Which mixture a sample is, by least squares; its weight of 'none' is what the others leave."""
+        """Return the weights of a mixture, by least squares; that of 'none' is what the others leave."""
         found = torch.linalg.lstsq(single[1:].flatten(1).T, sample.detach().flatten()[:, None]).solution[:, 0]
         torch.testing.assert_close(torch.einsum('i,i...->...', found, single[1:]), sample.detach())
         return torch.cat([1 - found.sum()[None], found])
@@ -210,7 +210,7 @@ def test_its_genotype_is_the_head_that_was_found(tiny, tmp_path: Path) -> None:
         if part == 'contexts':
             source, *rest = rest
             kept = searched.choices[target, source].candidates[FOUND[target][source]].state_dict()
-            # What is missing are the weight and the bias of a norm that has neither.
+            # Only the weight and the bias of a norm that has neither are missing.
             state[name] = kept.get('.'.join(rest), torch.ones_like(value) * name.endswith('weight'))
         else:
             state[name] = searched.state_dict()[name]

@@ -1,4 +1,4 @@
-"""What holds for every decode head and every neck: shapes, gradients, rows, order of tasks, bfloat16, state dicts."""
+"""Contracts of every decode head and every neck: shapes, gradients, rows, order of tasks, bfloat16, state dicts."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ VIDEO_NECKS: dict[str, dict[str, Any]] = {
 
 
 class Pyramid(nn.Module):
-    """A backbone that only resizes: pictures of `sum(WIDTHS)` channels to maps of all scales."""
+    """A backbone that only resizes: images of `sum(WIDTHS)` channels to maps of all scales."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         parts = images.split(WIDTHS, dim=1)
@@ -80,7 +80,7 @@ class Pyramid(nn.Module):
 
 @dataclass
 class Case:
-    """A module, and what it makes of random inputs as {name: tensor}."""
+    """A module, random inputs, and a function that returns its outputs as {name: tensor}."""
 
     build: Callable[[Mapping[str, Task]], nn.Module]
     inputs: list[Tensor]
@@ -103,7 +103,7 @@ def run_image_neck(neck: nn.Module, maps: Sequence[Tensor]) -> dict[str, Tensor]
 
 
 def run_video_neck(neck: nn.Module, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Slots, where the inputs are features and pictures of the current frame, the key frame and the other."""
+    """Return slots; the inputs are features and images of the current frame, the key frame and the other."""
     assert isinstance(neck, PropagatingNeck)
     memories = [neck.remember(*inputs[i : i + 2]) for i in (0, 2, 4)]
     slots = neck(*memories)
@@ -157,7 +157,7 @@ def test_every_parameter_gets_a_gradient(tiny, case: Case, names: Sequence[str])
         sum(value.square().mean() if value.dim() else value for value in out.values()).backward()
     grads = {name: parameter.grad for name, parameter in parameters.items()}
     assert not [name for name, grad in grads.items() if grad is None or not grad.isfinite().all()]
-    # A bias before a norm, and what a softmax is blind to, have a gradient of zero.
+    # A bias before a norm has a gradient of zero, as has a constant before a softmax.
     assert not [name for name, grad in grads.items() if name.endswith('conv.weight') and not grad.any()]
 
 

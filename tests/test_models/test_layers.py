@@ -29,7 +29,7 @@ def positive(*shape: int, seed: int = 0) -> Tensor:
 
 
 def normed(module, x: Tensor) -> Tensor:
-    """The 1x1 convolution and batch norm (eval) of a ConvModule, by hand."""
+    """Return the 1x1 convolution and batch norm (eval) of a ConvModule, by hand."""
     y = torch.einsum('oc,nchw->nohw', module.conv.weight[..., 0, 0], x)
     norm, shape = module.bn, (1, -1, 1, 1)
     scale = (norm.weight / (norm.running_var + norm.eps).sqrt()).view(shape)
@@ -135,7 +135,7 @@ def test_cross_attention_needs_a_convolution() -> None:
 
 
 def explicit(qkv: Tensor, bias: Tensor, window: int, shift: int) -> Tensor:
-    """Attention place by place: over the map's places in the window of the shifted grid that holds it."""
+    """Return the attention of each place over the map's places in its window of the shifted grid."""
     n, height, width, channels = qkv.shape
     heads, d = len(bias), channels // 3 // len(bias)
     q, k, v = qkv.view(n, height, width, 3, heads, d).unbind(3)

@@ -39,7 +39,7 @@ def maps(tiny, n: int = 2) -> list[Tensor]:
 
 
 def test_fpm_by_hand() -> None:
-    """Two tasks of one channel; of the mask's layers all are zero but the last bias, which prefers b three to one."""
+    """Two tasks of one channel. All weights of the stage are zero but the last bias, which prefers b four to one."""
     module = FPM(tasks=['a', 'b'], channels=1, reduction=1).eval()
     with torch.no_grad():
         for parameter in module.parameters():
@@ -82,7 +82,7 @@ def test_fpm_of_one_task_has_no_mask(tiny) -> None:
 
 @pytest.mark.parametrize('source', ['initial', 'augmented'])
 def test_the_road_through_the_head(tiny, source: str) -> None:
-    """Coarse to fine: task heads, of whose features FPM takes those before the exchange; then aggregation."""
+    """Coarse to fine: task heads, exchange, FPM of the features before (or after) the exchange; then aggregation."""
     decoder, features = head(tiny, propagated=source), maps(tiny)
     coarse: dict[str, Tensor] = {}
     exchanged: dict[int, dict[str, Tensor]] = {}
@@ -105,7 +105,7 @@ def test_what_propagates_matters_only_with_an_exchange(tiny) -> None:
     assert (initial(maps(tiny)).logits['depth'] - augmented(maps(tiny)).logits['depth']).abs().max() > 1e-3
     initial, augmented = (head(tiny, exchange=None, propagated=source) for source in ('initial', 'augmented'))
     tiny.assert_same(initial(maps(tiny)).logits, augmented(maps(tiny)).logits, rtol=0, atol=0)
-    with pytest.raises(ValueError, match=r"propagate must be one of \('augmented', 'initial'\), not 'ctam'"):
+    with pytest.raises(ValueError, match=r"propagated must be one of \('augmented', 'initial'\), not 'ctam'"):
         head(tiny, propagated='ctam')
 
 

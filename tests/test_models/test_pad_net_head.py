@@ -105,7 +105,7 @@ def test_without_exchange_tasks_are_apart(tiny) -> None:
 
 
 def test_what_the_head_refuses(tiny) -> None:
-    with pytest.raises(ValueError, match=r'maps of \[4\] channels for a head that was built for in_channels=\[4, 6\]'):
+    with pytest.raises(ValueError, match=r'\[4\] channels, expected in_channels=\[4, 6\]'):
         head(tiny)(maps(tiny)[:1])
     with pytest.raises(ValueError, match='num_blocks must be at least 1, not 0'):
         head(tiny, num_blocks=0)
@@ -115,7 +115,7 @@ def test_what_the_head_refuses(tiny) -> None:
 
 
 def test_what_it_costs() -> None:
-    """As published code costs: 7.02 M parameters and 70.25 GMAC at 480 x 640 with two tasks."""
+    """Like the released code: 7.02 M parameters and 70.25 GMAC at 480 x 640 with two tasks."""
     cost = count_cost(build_on_meta(Config.fromfile(CONFIG)), (480, 640))
     total, preliminary = cost.total(), cost.total('decode_head.preliminary')
     assert (total.params + preliminary.params) / 1e6 == pytest.approx(7.02, abs=0.005)

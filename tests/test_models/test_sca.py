@@ -125,8 +125,6 @@ def test_the_released_mask_sums_to_one_over_neighbours(tiny) -> None:
         torch.testing.assert_close(mask[:, first : first + 3], scores[:, first : first + 3].softmax(1))
     per_task = mask.view(2, 3, 6, 4, 5).sum(1)
     assert (per_task - 1).abs().max() > 0.1
-    with pytest.raises(ValueError, match=r"the axis of the mask must be one of \('task', 'adjacent'\), not 'x'"):
-        task_mask(scores, 3, 'x')  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize('axis', ['task', 'adjacent'])
@@ -234,7 +232,7 @@ def test_preliminary_predictions_in_training_alone(tiny, reading: str) -> None:
 
 
 def test_sources_are_concatenated_in_the_order_of_the_weights(tiny) -> None:
-    """With one fusion for all targets, sources stand in different places for each."""
+    """With one fusion for all targets, each target has its sources in different places."""
     module = tiny.scramble(CTAM(tasks='abc', channels=4, shared_fusion=True)).double().eval()
     features = by_task(tiny, 4, 'abc')
     expected = module(features)
@@ -247,7 +245,7 @@ def test_sources_are_concatenated_in_the_order_of_the_weights(tiny) -> None:
 
 
 def test_what_the_head_refuses(tiny) -> None:
-    with pytest.raises(ValueError, match='2 maps for a head that was built for 3'):
+    with pytest.raises(ValueError, match=r'maps of \[12, 24\] channels, expected in_channels=\[12, 24, 36\]'):
         head(tiny)(maps(tiny)[:2])
     for wrong, message in (
         (dict(fpma_entry='middle'), r"entry must be one of \('output', 'input'\), not 'middle'"),

@@ -61,29 +61,32 @@ def test_the_readings_differ_where_documented() -> None:
 def test_every_row_of_table_5_adds_one_module() -> None:
     names = (MTI_NET, 'mti-net-attention', 'mti-net-attention-fpma', 'mti-net-attention-fpma-ctam', 'sca-released')
     rows = [config(name) for name in names]
-    attention, fpma, ctam, csam = (difference(*pair) for pair in zip(rows, rows[1:], strict=False))
+    attention, fpma, ctam = (difference(*pair) for pair in zip(rows[:3], rows[1:4], strict=True))
+    # `SCAHead` has other names for the arguments of `MTINetHead`, and other defaults.
+    names = dict(propagation='fpma', exchange='ctam', propagated='fpma_source')
+    mti_net = {names.get(key, key): value for key, value in rows[3].model.decode_head.items()}
+    rows[3].model.decode_head = {**mti_net, 'type': 'SCAHead', 'fpma_entry': 'input', 'hidden_channels': 'input'}
+    csam = difference(*rows[3:])
     head = 'model.decode_head'
     assert attention.pop('tasks.semseg.loss_weight') == 1.44 and attention.pop('tasks.depth.loss_weight') == 1.15
     assert {key.rpartition('.')[0] for key in attention} == {'model.neck'}
-    assert fpma == {f'{head}.fpma.type': 'FPMA', f'{head}.fpma.padding': 'zero'}
-    assert ctam.pop(f'{head}.fpma_source') == 'augmented' and ctam[f'{head}.ctam.type'] == 'CTAM'
-    assert {key.rpartition('.')[0] for key in ctam} == {f'{head}.ctam'}
+    assert fpma == {f'{head}.propagation.type': 'FPMA', f'{head}.propagation.padding': 'zero'}
+    assert ctam.pop(f'{head}.propagated') == 'augmented' and ctam[f'{head}.exchange.type'] == 'CTAM'
+    assert {key.rpartition('.')[0] for key in ctam} == {f'{head}.exchange'}
     assert csam.pop(f'{head}.fpma_source') is None, 'the default'
-    # Where the previous row has none, and this one the released CSAM.
-    assert csam.pop(f'{head}.csam') is None
     assert {key.rpartition('.')[0] for key in csam} == {f'{head}.csam'}
 
 
 def test_what_the_released_model_costs() -> None:
-    """../shared/reference/image_mtl.md, section 1.5: 25.76 M parameters, 78.63 GMAC at 480 x 640 with two tasks."""
+    """Like the released code: 25.76 M parameters, 78.63 GMAC at 480 x 640 with two tasks."""
     cost = count_cost(build_on_meta(config('sca-released')), (480, 640))
     total = cost.total()
     assert total.params / 1e6 == pytest.approx(25.76, abs=0.005)
     assert total.macs['image'] / 1e9 == pytest.approx(78.63, rel=0.005)
     millions = {name: cost.total(f'decode_head.{name}').params / 1e6 for name in SCAHead.cost_parts}
-    millions['head'] = millions.pop('csam') + millions.pop('aggregation')
+    millions['head'] = millions.pop('cross_scale') + millions.pop('aggregation')
     millions |= {name: cost.total(name).params / 1e6 for name in ('backbone', 'neck')}
-    reference = dict(neck=0.26, fpma=5.38, heads=9.11, ctam=4.31, head=2.84, backbone=3.86)
+    reference = dict(neck=0.26, propagation=5.38, heads=9.11, exchange=4.31, head=2.84, backbone=3.86)
     assert millions == pytest.approx(reference, abs=0.005)
     for name in SCAHead.cost_parts:
         assert f'| decode_head.{name} ' in cost_table(cost)

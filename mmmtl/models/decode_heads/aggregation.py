@@ -11,23 +11,23 @@ from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmmtl.models.layers import resize
+
 
 class Aggregation(BaseModule):
-    """A 1x1 convolution of the scales, upsampled to the finest and concatenated.
+    """A 1x1 convolution of all scales, upsampled to the finest and concatenated.
 
-    It ends the decoders of SCA-MTL and MTI-Net, and with a hidden layer it is HRNet's own.
+    It ends the decoders of SCA-MTL and MTI-Net. With a hidden layer it is HRNet's own decoder.
 
-    A 1x1 convolution and bilinear upsampling can change places without changing the result. By default the scales are
-    convolved first, at their own sizes: of 22.4 GMAC that the code's hidden layer costs for a task at 480 x 640, 16
-    are saved.
+    A 1x1 convolution and bilinear upsampling may change places without changing the result. By default each scale is
+    therefore convolved at its own size, which saves 16 of the 22.4 GMAC that the hidden layer of SCA-MTL's released
+    code costs for a task at 480 x 640.
 
     Args:
         channels: of each scale, finest first.
-        out_channels: of the prediction.
-        hidden_channels: width of a hidden layer (1x1 convolution, norm, ReLU) before the prediction. None has none, as
-            equation 5; 'input' is as wide as all scales together, as in the code (1080).
-        upsample_first: compute in the order of equation 5, and of the code.
-        norm_cfg: normalisation.
+        hidden_channels: width of a hidden layer (1x1 convolution, norm, ReLU) before the prediction. None omits it
+            (equation 5); 'input' makes it as wide as the concatenated scales (1080 in the released code).
+        upsample_first: compute in the order of equation 5 and of the released code, at a higher cost.
 
     Reference: SCA-MTL, section 2.4, equation 5.
     """
@@ -54,18 +54,13 @@ class Aggregation(BaseModule):
             self.predict = nn.Sequential(norm, nn.ReLU(inplace=True), nn.Conv2d(hidden, out_channels, 1))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Logits (N, out_channels, h, w) of maps (N, channels[k], h_k, w_k), in the size of the first."""
+        """Return logits (N, out_channels, h, w) in the size of the first of the maps (N, channels[k], h_k, w_k)."""
         size = features[0].shape[-2:]
         if self.upsample_first:
             return self.predict(self.conv(torch.cat([resize(f, size) for f in features], dim=1)))
         weights = self.conv.weight.split(self.channels, dim=1)
-        # The bias, which upsampling does not change, once.
+        # The bias is added once; upsampling does not change it.
         total = F.conv2d(features[0], weights[0], self.conv.bias)
         for map_, weight in zip(features[1:], weights[1:], strict=True):
             total += resize(F.conv2d(map_, weight), size)
         return self.predict(total)
-
-
-def resize(features: Tensor, size: Sequence[int]) -> Tensor:
-    """(N, C, h, w) to the given (h, w), bilinear."""
-    return features if features.shape[-2:] == tuple(size) else F.interpolate(features, tuple(size), mode='bilinear')

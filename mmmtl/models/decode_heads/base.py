@@ -1,4 +1,4 @@
-"""The contract of decode heads: what they are given and what they return."""
+"""The contract of decode heads: their input and their output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Maps = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class HeadOutput:
-    """What a decode head makes of a batch. All but `logits` and `features` is needed for training alone.
+    """The output of a decode head. All fields after `features` are for training alone.
 
     Attributes:
         logits: {task: (N, task.out_channels, h, w)}.
@@ -32,7 +32,7 @@ class HeadOutput:
     losses: Maps = field(default_factory=dict)
 
     def predictions(self) -> dict[str, Maps]:
-        """Return {prefix of the loss: predictions} of all that is supervised like the logits."""
+        """Return {prefix of the loss: predictions} of everything that is supervised like the logits."""
         scales = reversed(list(enumerate(self.preliminary)))
         return {'': self.logits} | {f'preliminary.{i}.': maps for i, maps in scales}
 
@@ -40,12 +40,14 @@ class HeadOutput:
 class DecodeHead(BaseModule, ABC):
     """A decoder for all tasks: features in, `HeadOutput` out.
 
-    A segmentor builds it with `tasks`, and with `num_slots` if the neck propagates features between frames.
+    A segmentor builds every head with `tasks`, with `in_channels` (of each input map, finest first; the config may set
+    them) and, if the neck propagates features between frames, with `num_slots`. `norm_cfg` reaches all parts of a head.
     """
 
     cost_parts: ClassVar[tuple[str, ...]] = ()
-    """Children that tools count for themselves."""
+    """Children whose costs tools count separately."""
 
+    in_channels: list[int]
     feature_channels: Sequence[int]
     """Channels of `HeadOutput.features`, the same for every task."""
 
@@ -57,5 +59,10 @@ class DecodeHead(BaseModule, ABC):
             features: maps (N, C, h, w), finest first, shared by all tasks or {task: maps}; or slots of features.
         """
 
+    def check_maps(self, maps: Sequence[Tensor]) -> None:
+        """Refuse maps that differ from `in_channels` in number or channels."""
+        if (found := [map_.shape[1] for map_ in maps]) != self.in_channels:
+            raise ValueError(f'found maps of {found} channels, expected in_channels={self.in_channels}')
+
     def fold_norm(self) -> None:
-        """Fold batch norms, in eval mode, into convolutions of a kind that mmcv does not know."""
+        """Fold batch norms in eval mode into convolutions of a kind that mmcv does not know. Do nothing by default."""

@@ -19,30 +19,23 @@ Propagated = Literal['augmented', 'initial']
 
 
 class ExchangeHead(DecodeHead):
-    """Task heads, exchange and propagation from the coarsest scale to the finest, then each task for itself.
+    """Task heads, exchange and propagation from the coarsest scale to the finest, then a prediction for each task.
 
-    At each scale, heads turn the shared features into those of each task, with a preliminary prediction; `exchange`
-    adds what the other tasks know; `propagation` takes the features of all tasks to the next finer scale. Then, for
-    each task, `cross_scale` adds what its other scales know, and the scales are aggregated to the final prediction.
+    At each scale, task heads turn the shared features into features and a preliminary prediction of each task.
+    `exchange` lets the tasks of a scale exchange features. `propagation` passes the features of all tasks to the next
+    finer scale. Then, for each task, `cross_scale` relates its scales, and they are aggregated to the final prediction.
 
-    Each of these modules is a config, and None leaves it out: without propagation a scale knows nothing of the coarser
-    ones, without the others features pass.
+    The modules are configs. None omits a module.
 
     Args:
-        tasks: given by the segmentor.
-        in_channels: of the shared maps, finest first.
         exchange: module of {task: map} at a scale, built with `tasks` and `channels`.
-        propagation: module of {task: map} to the finer scale, built likewise.
+        propagation: module of {task: map} to the finer scale, built with `tasks` and `channels`.
         cross_scale: module of the maps of one task, built with the `channels` of all scales; has `out_channels`.
-        propagated: which features: 'augmented' by the exchange, or 'initial', those of the task heads.
-        entry: where what is propagated enters a task head, see `TaskHead`.
+        propagated: which features to propagate: 'augmented' by the exchange, or the 'initial' ones of the task heads.
+        entry: where propagated features enter a task head, see `TaskHead`.
         head_blocks: residual blocks of a task head.
         hidden_channels: of the final prediction, see `Aggregation`.
-        upsample_first: see `Aggregation`; costs, but not results, depend on it.
-        norm_cfg: normalisation, of the modules too.
-
-    Raises:
-        ValueError: an unknown `propagated`.
+        upsample_first: see `Aggregation`.
     """
 
     cost_parts: ClassVar[tuple[str, ...]] = ('heads', 'propagation', 'exchange', 'cross_scale', 'aggregation')
@@ -65,11 +58,11 @@ class ExchangeHead(DecodeHead):
     ) -> None:
         super().__init__(init_cfg)
         if propagated not in get_args(Propagated):
-            raise ValueError(f'the features to propagate must be one of {get_args(Propagated)}, not {propagated!r}')
+            raise ValueError(f'propagated must be one of {get_args(Propagated)}, not {propagated!r}')
         self.propagated = propagated
         norm = dict(norm_cfg=norm_cfg or dict(type='BN'))
-        widths = list(in_channels)
-        # What comes from the coarser scale is as wide as that scale.
+        self.in_channels = widths = list(in_channels)
+        # Propagated features are as wide as the scale that they come from.
         coarse = [*widths[1:], 0] if propagation else [0] * len(widths)
 
         def head(task: Task, width: int, coarser: int) -> TaskHead:
@@ -77,7 +70,7 @@ class ExchangeHead(DecodeHead):
                 width, task.out_channels, coarse_channels=coarser, entry=entry, num_blocks=head_blocks, **norm
             )
 
-        # mmengine's containers, since torch's would keep `init_weights` from the parts.
+        # mmengine's containers pass `init_weights` on to the parts; torch's do not.
         self.heads: Sequence[Mapping[str, TaskHead]] = ModuleList(
             ModuleDict({name: head(task, width, coarser) for name, task in tasks.items()})
             for width, coarser in zip(widths, coarse, strict=True)
@@ -93,29 +86,17 @@ class ExchangeHead(DecodeHead):
             {name: _build(cross_scale, channels=widths, **norm) for name in (tasks if cross_scale else [])}
         )
         self.feature_channels = next(iter(self.cross_scale.values())).out_channels if cross_scale else widths
+        final: dict[str, Any] = dict(hidden_channels=hidden_channels, upsample_first=upsample_first, **norm)
         self.aggregation: Mapping[str, Aggregation] = ModuleDict(
-            {
-                name: Aggregation(
-                    self.feature_channels,
-                    task.out_channels,
-                    hidden_channels=hidden_channels,
-                    upsample_first=upsample_first,
-                    **norm,
-                )
-                for name, task in tasks.items()
-            }
+            {name: Aggregation(self.feature_channels, task.out_channels, **final) for name, task in tasks.items()}
         )
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Predict all tasks from shared maps (N, in_channels[i], h_i, w_i), of any sizes, finest first.
 
-        Preliminary predictions are computed in training alone: nothing but their losses depends on them.
-
-        Raises:
-            ValueError: another number of maps than `in_channels`.
+        Preliminary predictions are computed in training alone: only their losses need them.
         """
-        if len(features) != len(self.heads):
-            raise ValueError(f'{len(features)} maps for a head that was built for {len(self.heads)} (in_channels)')
+        self.check_maps(features)
         preliminary: list[dict[str, Tensor]] = []
         coarse: dict[str, Tensor] = {}
         scales: list[dict[str, Tensor]] = []

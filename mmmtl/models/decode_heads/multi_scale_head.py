@@ -21,15 +21,12 @@ Features = Sequence[Tensor] | Mapping[str, Sequence[Tensor]]
 class MultiScaleHead(DecodeHead):
     """For each task: all scales at the size of the finest, 1x1 convolution, norm, ReLU, 1x1 convolution.
 
-    It is HRNet's own decoder for segmentation, once for each task: that of the single-task and multi-task baselines,
-    and what other methods put behind their features.
+    This is HRNet's own decoder for segmentation, once for each task. The single-task and multi-task baselines use it,
+    and other methods put it behind their features.
 
     Args:
-        tasks: given by the segmentor.
-        in_channels: of the maps, finest first.
         hidden_channels: of the hidden layer, see `Aggregation`; by default all scales together, as in HRNet.
-        upsample_first: see `Aggregation`; costs, but not results, depend on it.
-        norm_cfg: normalisation of the hidden layer.
+        upsample_first: see `Aggregation`.
 
     Reference: Sun et al., High-Resolution Representations for Labeling Pixels and Regions, arXiv 1904.04514, section 3.
     """
@@ -46,32 +43,16 @@ class MultiScaleHead(DecodeHead):
     ) -> None:
         super().__init__(init_cfg)
         self.feature_channels = self.in_channels = list(in_channels)
+        options: dict[str, Any] = dict(
+            hidden_channels=hidden_channels, upsample_first=upsample_first, norm_cfg=norm_cfg
+        )
         self.aggregation = ModuleMap(
-            {
-                name: Aggregation(
-                    in_channels,
-                    task.out_channels,
-                    hidden_channels=hidden_channels,
-                    upsample_first=upsample_first,
-                    norm_cfg=norm_cfg,
-                )
-                for name, task in tasks.items()
-            }
+            {name: Aggregation(in_channels, task.out_channels, **options) for name, task in tasks.items()}
         )
 
     def forward(self, features: Features) -> HeadOutput:
-        """Predict all tasks in the size of the finest map.
-
-        Args:
-            features: maps (N, in_channels[i], h_i, w_i), finest first, shared by all tasks or {task: maps}.
-
-        Raises:
-            ValueError: another number of maps, or other channels, than `in_channels`.
-        """
+        """Predict all tasks from maps (N, in_channels[i], h_i, w_i), finest first, shared or {task: maps}."""
         own = {name: features[name] if isinstance(features, Mapping) else features for name in self.aggregation}
         for maps in own.values():
-            if (found := [m.shape[1] for m in maps]) != self.in_channels:
-                raise ValueError(
-                    f'maps of {found} channels for a head that was built for in_channels={self.in_channels}'
-                )
+            self.check_maps(maps)
         return HeadOutput({name: aggregate(own[name]) for name, aggregate in self.aggregation.items()}, own)

@@ -13,11 +13,7 @@ from mmmtl.registry import MODELS
 
 
 class GatedMessage(nn.Module):
-    """sigmoid(conv3x3(x)) * conv3x3(x): what a task passes on, and where.
-
-    Args:
-        channels: of the input and of the result.
-    """
+    """sigmoid(conv3x3(x)) * conv3x3(x): a message to another task, gated at each pixel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -25,7 +21,6 @@ class GatedMessage(nn.Module):
         self.message = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return (N, C, h, w) of (N, C, h, w)."""
         return self.gate(features).sigmoid() * self.message(features)
 
 
@@ -33,12 +28,8 @@ class GatedMessage(nn.Module):
 class SpatialAttention(BaseModule):
     """F_i + sum over j != i of sigmoid(W_ij F_j) * (V_ij F_j).
 
-    Each ordered pair of tasks has convolutions of its own. With one task its features pass.
-
-    Args:
-        tasks: their names.
-        channels: C of the features of each task.
-        norm_cfg: given to every module that exchanges features; this one has nothing to normalise.
+    Each ordered pair of tasks has its own convolutions. With one task its features pass unchanged. `norm_cfg` is given
+    to every module that exchanges features; this one has nothing to normalise.
 
     Reference: Xu et al., PAD-Net, CVPR 2018, section 3.4, module C; in the form, and with the gate made of the source,
         of Vandenhende et al., MTI-Net, ECCV 2020, section 3.2.
@@ -56,7 +47,7 @@ class SpatialAttention(BaseModule):
         self.attend = ModuleMap({t: ModuleMap({s: GatedMessage(channels) for s in tasks if s != t}) for t in tasks})
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return {task: (N, C, h, w)} of {task: (N, C, h, w)}."""
+        """Return {task: (N, C, h, w)}, shaped like the input."""
         exchanged = {}
         for target, pairs in self.attend.items():
             exchanged[target] = features[target]

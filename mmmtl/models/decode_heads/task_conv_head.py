@@ -1,4 +1,4 @@
-"""A plain decoder of three convolutions for each task, fed with one or several slots of features."""
+"""A plain decoder of three convolutions for each task, over one or several slots of features."""
 
 from __future__ import annotations
 
@@ -21,14 +21,9 @@ Features = Sequence[Tensor | None] | Mapping[str, Sequence[Tensor | None]]
 
 
 class SlotConv(nn.Conv2d):
-    """A 3x3 convolution of concatenated slots, in which a slot may be missing.
+    """A 3x3 convolution of S concatenated slots (N, in_channels, H, W), any of which may be None.
 
     The weight has one slice of input channels for each slot. A missing slot counts as zero, so its slice is left out.
-
-    Args:
-        in_channels: channels of one slot.
-        out_channels: channels of the result.
-        num_slots: S; the weight has S * in_channels input channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, num_slots: int) -> None:
@@ -36,7 +31,7 @@ class SlotConv(nn.Conv2d):
         self.num_slots = num_slots
 
     def forward(self, slots: Sequence[Tensor | None]) -> Tensor:  # type: ignore[override]
-        """(N, out_channels, H, W) of S slots (N, in_channels, H, W) or None."""
+        """Convolve S slots, giving (N, out_channels, H, W)."""
         if len(slots) != self.num_slots:
             raise ValueError(f'{len(slots)} slots of features for a convolution that was built for {self.num_slots}')
         present = [slot for slot in slots if slot is not None]
@@ -49,18 +44,15 @@ class SlotConv(nn.Conv2d):
 
 @MODELS.register_module()
 class TaskConvHead(DecodeHead):
-    """For each task 3x3, 1x1 and 1x1 convolutions, the first over all slots.
+    """Three convolutions for each task: 3x3 over all slots, 1x1 and 1x1.
 
     MILA: "three convolution layers with kernel size of 3x3, 1x1, and 1x1, and feature size of 512 and 256 in between".
-    Batch norm and ReLU after the first two, and the concatenation of the slots, are ours; the latter fits the paper's
-    costs and its remark that its first row of table 3 is simple concatenation.
+    Ours are batch norm and ReLU after the first two, and the concatenation of the slots. The concatenation fits the
+    paper's costs, and its remark that the first row of table 3 is simple concatenation.
 
     Args:
-        tasks: given by the segmentor.
-        in_channels: (C,) of a slot, by default those of the neck or backbone.
         channels: of the two hidden layers.
-        num_slots: slots of each task: 1 for images, `neck.num_slots` for video (set by the segmentor).
-        norm_cfg: normalisation of the hidden layers.
+        num_slots: slots of each task: 1 for images, `neck.num_slots` for video.
 
     Reference: MILA, section 4.1.
     """
@@ -101,7 +93,7 @@ class TaskConvHead(DecodeHead):
         return HeadOutput(logits, {name: (map_,) for name, map_ in hidden.items()})
 
     def fold_norm(self) -> None:
-        """Fold the batch norm behind the convolution of the slots into it, in eval mode."""
+        """Fold the batch norm behind each `SlotConv` into it, in eval mode."""
         for name, layers in self.predict.items():
             if isinstance(layers[0], nn.modules.batchnorm._BatchNorm):
                 self.fuse[name] = fuse_conv_bn_eval(self.fuse[name], layers[0])

@@ -1,4 +1,4 @@
-"""From the shared features of a scale to those of a task, with the task's preliminary prediction."""
+"""The head of one task at one scale: shared features to the task's features and preliminary prediction."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmmtl.models.layers import BasicBlock
-
-from .aggregation import resize
+from mmmtl.models.layers import BasicBlock, resize
 
 Entry = Literal['output', 'input']
 
@@ -19,22 +17,15 @@ Entry = Literal['output', 'input']
 class TaskHead(BaseModule):
     """Residual blocks of one task at one scale, and a 1x1 convolution to its preliminary prediction.
 
-    Figure 1 lets what the FPMA brings from the coarser scale enter at the task's features, behind the head; how, it
-    does not say: here as an addition, 1x1 convolution and norm before it, like the residual of equation 3. The code
-    concatenates it with the shared features, before the head, which becomes wider by it.
-
-    The paper does not describe the head: its two blocks are the code's.
+    Propagated features of the coarser scale enter behind the blocks, as in figure 1 of the paper. The figure does not
+    say how: here a 1x1 convolution and a norm, then an addition, like the residual of equation 3. The released code
+    instead concatenates them with the shared features before the blocks, of which the first becomes wider. The paper
+    does not describe the blocks either; the default of two is the released code's.
 
     Args:
         channels: C of the shared features and of the task's.
-        out_channels: of the prediction.
-        coarse_channels: of what comes from the coarser scale; 0 where nothing does.
-        entry: where that enters, 'output' of the blocks (figure 1) or their 'input' (code).
-        num_blocks: residual blocks.
-        norm_cfg: normalisation.
-
-    Raises:
-        ValueError: an unknown `entry`, or no block.
+        coarse_channels: channels of the propagated features; 0 without them.
+        entry: where these enter, at the 'output' of the blocks (figure 1) or at their 'input' (released code).
 
     Reference: SCA-MTL, section 2.1.
     """
@@ -66,16 +57,14 @@ class TaskHead(BaseModule):
         self.predict = nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, shared: Tensor, coarse: Tensor | None = None) -> Tensor:
-        """The task's features (N, C, h, w).
+        """Return the task's features (N, C, h, w) from the shared ones (N, C, h, w) and the propagated ones.
 
-        Args:
-            shared: (N, C, h, w).
-            coarse: maps (N, coarse_channels, h', w') of any size, upsampled here, or None at the coarsest scale.
+        `coarse` is (N, coarse_channels, h', w') of any size and is upsampled here; it is None at the coarsest scale.
         """
         if coarse is None:
             return self.blocks(shared)
         size = shared.shape[-2:]
         if self.merge is None:
             return self.blocks(torch.cat([shared, resize(coarse, size)], dim=1))
-        # A 1x1 convolution costs less before upsampling, and gives the same; the statistics of the norm would differ.
+        # A 1x1 convolution gives the same before upsampling, and costs less; the norm's statistics would differ.
         return self.blocks(shared) + self.merge.norm(resize(self.merge.conv(coarse), size))

@@ -1,10 +1,10 @@
 """Building blocks that necks and heads share."""
 
-from .basic_block import BasicBlock
-from .bottleneck import Bottleneck
 from .containers import ModuleMap, ModuleRow
 from .cross_attention import CrossAttention
 from .linear_attention import linear_attention
+from .residual_blocks import BasicBlock, Bottleneck
+from .resize import resize
 from .squeeze_excitation import SqueezeExcitation
 from .swin_stage import SwinBlock, SwinStage
 from .window_attention import Padding, WindowAttention, window_attention, window_mask
@@ -21,6 +21,7 @@ __all__ = [
     'SwinStage',
     'WindowAttention',
     'linear_attention',
+    'resize',
     'window_attention',
     'window_mask',
 ]

@@ -12,19 +12,15 @@ from .linear_attention import linear_attention
 
 
 class CrossAttention(nn.Module):
-    """CA of SCA-MTL's cross attention module (CAM): what a target map finds in source maps.
+    """CA of SCA-MTL's cross attention module (CAM): attention of a target map to source maps.
 
-    Query and key are 1x1 convolution, norm, softplus (so not negative), the value 1x1 convolution, norm, ReLU, all as
-    wide as the maps, with one head. The concatenation with the target, which makes it the CAM, is left to the caller.
+    Query and key are 1x1 convolution, norm, softplus (so not negative), the value is 1x1 convolution, norm, ReLU, all
+    as wide as the maps, with one head. The caller concatenates the result with the target, which makes it the CAM.
 
     Args:
         channels: C of target and source, d_k and d_v.
-        query_convs: 1x1 convolutions that make the query, and as many the key. The paper has 1, its code 2: norm and
-            ReLU between them.
-        norm_cfg: normalisation.
-
-    Raises:
-        ValueError: `query_convs` is not positive.
+        query_convs: 1x1 convolutions that make the query, and as many for the key: 1 in the paper, 2 in its released
+            code with norm and ReLU between them.
 
     Reference: SCA-MTL, section 2.2, equations 1 and 2, after ATRC (Bruggemann et al., ICCV 2021).
     """
@@ -39,12 +35,7 @@ class CrossAttention(nn.Module):
         self.value = ConvModule(channels, channels, 1, norm_cfg=norm_cfg)
 
     def forward(self, target: Tensor, sources: Sequence[Tensor]) -> list[Tensor]:
-        """One map (N, C, H, W) for each source.
-
-        Args:
-            target: (N, C, H, W).
-            sources: maps (N, C, h, w), of any size.
-        """
+        """Return one map (N, C, H, W) for each source (N, C, h, w), of any size; the target is (N, C, H, W)."""
         query = self.query(target).flatten(2)
         return [
             linear_attention(query, self.key(source).flatten(2), self.value(source).flatten(2)).unflatten(

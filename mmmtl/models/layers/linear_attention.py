@@ -15,21 +15,16 @@ EPS = 1e-12
 
 
 def linear_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Mean of the source's values, weighted by the product of query and key.
+    """Return the mean of the source's values (N, V, L), weighted by the products of queries and keys.
 
     out[:, :, b] = sum_a (query[:, :, b] . key[:, :, a]) value[:, :, a] / sum_a (query[:, :, b] . key[:, :, a])
 
-    The products with all places a are summed before a query is seen (V K^T, then its product with the query), so that
-    no L x S matrix arises. Sums and quotient are computed in float32 at least, also under autocast: over thousands of
-    places both overflow in float16 and lose their digits in bfloat16.
+    Query (N, D, L) and key (N, D, S) must not be negative; the value is (N, V, S). The result has the dtype of the
+    value; it is zero where the weights of a place sum to zero.
 
-    Args:
-        query: (N, D, L), not negative.
-        key: (N, D, S), not negative.
-        value: (N, V, S).
-
-    Returns:
-        (N, V, L), dtype of `value`; zero where the weights of a place sum to zero.
+    The sums over all places a come first (V K^T, then its product with the query), so no L x S matrix arises. Sums and
+    quotient are computed in float32 at least, also under autocast: over thousands of places both overflow in float16
+    and lose their digits in bfloat16.
 
     Reference: SCA-MTL, equation 2; Katharopoulos et al., Transformers are RNNs, ICML 2020, equation 5.
     """
@@ -42,5 +37,5 @@ def linear_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def full_precision(device: str) -> AbstractContextManager[object]:
-    """No autocast, on the devices that have it (the meta device has not)."""
+    """Return a context without autocast, for the devices that have it (the meta device has not)."""
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()

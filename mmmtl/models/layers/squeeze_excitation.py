@@ -6,11 +6,7 @@ from torch import Tensor, nn
 
 
 class SqueezeExcitation(nn.Module):
-    """Channels weighted by a gate that is computed from their global means.
-
-    Args:
-        channels: C.
-        reduction: the gate's hidden layer has C // reduction units (at least 1).
+    """Channels weighted by a gate computed from their global means, with C // reduction hidden units (at least 1).
 
     Reference: Hu et al., Squeeze-and-Excitation Networks, CVPR 2018, equations 2 to 4.
     """
@@ -23,5 +19,4 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, H, W), gated."""
         return features * self.gate(features.mean(dim=(2, 3), keepdim=True))

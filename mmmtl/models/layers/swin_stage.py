@@ -1,4 +1,4 @@
-"""A stage of Swin attention over a map: windows, and shifted windows in turn, without a feed-forward part."""
+"""A stage of Swin attention over a map: plain and shifted windows in turn, without a feed-forward part."""
 
 from __future__ import annotations
 
@@ -9,16 +9,7 @@ from .window_attention import Padding, WindowAttention
 
 
 class SwinBlock(nn.Module):
-    """x + drop_path(attention(layer_norm(x))): the attention half of a Swin block.
-
-    Args:
-        channels: C.
-        num_heads: of the attention.
-        window: side of a window.
-        shift: displacement of the windows.
-        padding: see `WindowAttention`.
-        drop_path: probability in 0..1 that a sample skips the attention in training.
-    """
+    """x + drop_path(attention(layer_norm(x))) of maps (N, H, W, C): the attention half of a Swin block."""
 
     def __init__(
         self, channels: int, *, num_heads: int, window: int, shift: int, padding: Padding, drop_path: float
@@ -29,23 +20,19 @@ class SwinBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, H, W, C) of (N, H, W, C)."""
         return maps + self.drop_path(self.attention(self.norm(maps)))
 
 
 class SwinStage(nn.Module):
     """1x1 convolution, layer norm, `depth` blocks and a layer norm; every second block shifts its windows by half.
 
-    "The attention module of Swin transformer": its feed-forward layers, which the code leaves out too, are no part.
-    There is no absolute position embedding.
+    SCA-MTL takes "the attention module of Swin transformer": without its feed-forward layers, which the released code
+    leaves out too. There is no absolute position embedding.
 
     Args:
         channels: C of the map and of the result.
-        depth: number of blocks.
-        num_heads: of each attention.
-        window: side of a window.
         padding: see `WindowAttention`.
-        drop_path: of the last block; it rises linearly from 0 at the first.
+        drop_path: probability that a sample skips the last block in training, rising linearly from 0 at the first.
 
     Reference: SCA-MTL, section 2.1; Liu et al., Swin Transformer, ICCV 2021, section 3.2.
     """
@@ -79,6 +66,6 @@ class SwinStage(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, H, W) of (N, C, H, W), of any size."""
+        """Return (N, C, H, W) from (N, C, H, W), of any size."""
         maps = self.embed_norm(self.embed(features).permute(0, 2, 3, 1))
         return self.norm(self.blocks(maps)).permute(0, 3, 1, 2)

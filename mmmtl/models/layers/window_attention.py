@@ -1,4 +1,4 @@
-"""Multi-head self-attention within windows of a map, which may be shifted."""
+"""Multi-head self-attention within the windows of a map, which may be shifted."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Padding = Literal['mask', 'zero']
 
 
 def pad_to_windows(maps: Tensor, window: int) -> Tensor:
-    """(N, H', W', C), zeros at the bottom and the right up to multiples of the window, of (N, H, W, C)."""
+    """Pad (N, H, W, C) with zeros at the bottom and the right, up to multiples of the window."""
     return F.pad(maps, (0, 0, 0, -maps.shape[2] % window, 0, -maps.shape[1] % window))
 
 
 def to_windows(maps: Tensor, window: int) -> Tensor:
-    """(N, G, P, C), windows and places row by row, of (N, H, W, C) with H and W multiples of the window."""
+    """Return (N, G, P, C), windows and places row by row, of (N, H, W, C) with H and W multiples of the window."""
     n, height, width, channels = maps.shape
     blocks = maps.view(n, height // window, window, width // window, window, channels).transpose(2, 3)
     return blocks.reshape(n, -1, window * window, channels)
 
 
 def from_windows(windows: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, H, W, C) of `to_windows`."""
+    """Invert `to_windows`: return (N, H, W, C)."""
     n, _, places, channels = windows.shape
     side = round(places**0.5)
     blocks = windows.view(n, size[0] // side, size[1] // side, side, side, channels).transpose(2, 3)
@@ -37,17 +37,11 @@ def from_windows(windows: Tensor, size: tuple[int, int]) -> Tensor:
 def window_mask(
     size: tuple[int, int], padded: tuple[int, int], window: int, shift: tuple[int, int], device: torch.device
 ) -> Tensor | None:
-    """Which places of a window may look at which: (G, P, P) bool, or None where all may.
+    """Return which places of a window may attend to each other: (G, P, P) bool, or None if all may.
 
-    Shifting rolls the map round, so a window at the end holds rows (or columns) of both ends: these do not see each
-    other. Padding and map do not either.
-
-    Args:
-        size: (H, W) of the map.
-        padded: multiples of the window, not smaller.
-        window: w.
-        shift: rows and columns by which the padded map was rolled up and to the left.
-        device: where the mask is made.
+    A map of `size` (H, W) was padded to `padded`, multiples of the window, and rolled up and to the left by `shift`. A
+    window at the end therefore holds rows (or columns) of both ends. These do not see each other, nor do padding and
+    map.
     """
     if padded == size and shift == (0, 0):
         return None
@@ -59,7 +53,7 @@ def window_mask(
 
 
 def window_attention(qkv: Tensor, bias: Tensor, *, window: int, shift: int = 0) -> Tensor:
-    """Softmax attention of each place over the places of its window.
+    """Return the softmax attention (N, H, W, C) of each place over the places of its window.
 
     out[a] = sum_b softmax_b(query[a] . key[b] / sqrt(D) + bias[a, b]) value[b]
 
@@ -68,12 +62,9 @@ def window_attention(qkv: Tensor, bias: Tensor, *, window: int, shift: int = 0) 
 
     Args:
         qkv: (N, H, W, 3 * C), query, key and value of all heads.
-        bias: (A, P, P), what is added to the logits of each head.
+        bias: (A, P, P), added to the logits of each head.
         window: w.
         shift: rows and columns by which the windows are displaced, less than w.
-
-    Returns:
-        (N, H, W, C).
 
     Reference: Liu et al., Swin Transformer, ICCV 2021, section 3.2, equation 4 and figure 4.
     """
@@ -85,7 +76,7 @@ def window_attention(qkv: Tensor, bias: Tensor, *, window: int, shift: int = 0) 
         qkv = qkv.roll((-shifts[0], -shifts[1]), dims=(1, 2))
     heads = to_windows(qkv, window).unflatten(-1, (3, len(bias), -1))
     query, key, value = heads.permute(3, 0, 1, 4, 2, 5).unbind(0)  # (N, G, A, P, D)
-    # In place, since the logits are by far the largest tensor here; what is added needs no mask in the backward pass.
+    # In place: the logits are by far the largest tensor here, and addition needs no mask in the backward pass.
     logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
     logits += bias
     mask = window_mask((height, width), padded, window, shifts, qkv.device)
@@ -105,12 +96,9 @@ class WindowAttention(nn.Module):
         channels: C, a multiple of `num_heads`.
         num_heads: A.
         window: w.
-        shift: see `window_attention`.
-        padding: 'mask' lets padding take no part; with 'zero' its zeros are projected and attended like the map, as in
-            Swin's code for dense prediction.
-
-    Raises:
-        ValueError: `channels` is no multiple of `num_heads`, `shift` is not in 0..w - 1, or an unknown `padding`.
+        shift: displacement of the windows in 0..w - 1.
+        padding: 'mask' excludes padding from attention; with 'zero' its zeros are projected and attended like the map,
+            as in Swin's released code for dense prediction.
 
     Reference: Liu et al., Swin Transformer, ICCV 2021, section 3.2.
     """
@@ -137,7 +125,7 @@ class WindowAttention(nn.Module):
         self.register_buffer('index', relative_index(window), persistent=False)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, H, W, C) of (N, H, W, C)."""
+        """Return (N, H, W, C) from (N, H, W, C)."""
         height, width = maps.shape[1:3]
         if self.padding == 'zero':
             maps = pad_to_windows(maps, self.window)
@@ -147,7 +135,7 @@ class WindowAttention(nn.Module):
 
 
 def relative_index(window: int) -> Tensor:
-    """(P, P), in 0..(2w - 1)^2 - 1: a number for the displacement of place b from place a."""
+    """Return (P, P), in 0..(2w - 1)^2 - 1: a number for the displacement of place b from place a."""
     steps = torch.arange(window)
     places = torch.cartesian_prod(steps, steps)
     displacement = places[:, None] - places[None, :] + window - 1

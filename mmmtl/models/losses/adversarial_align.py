@@ -1,4 +1,4 @@
-"""The loss that makes fast features like slow ones: L1 and a discriminator."""
+"""The loss that aligns fast features with slow ones: L1 and a discriminator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _ReverseGradient(torch.autograd.Function):
 
 
 def reverse_gradient(x: Tensor, weight: float = 1.0) -> Tensor:
-    """The identity whose gradient is multiplied by -weight (Ganin et al., JMLR 2016)."""
+    """Return x itself; in the backward pass its gradient is multiplied by -weight (Ganin et al., JMLR 2016)."""
     return _ReverseGradient.apply(x, weight)
 
 
@@ -36,27 +36,23 @@ class AdversarialAlignLoss(BaseModule):
     """alpha * |slow - fast| and an adversarial loss in which a discriminator D tells slow from fast features.
 
     D sees each position through 1x1 convolutions; strided ones would not fit small maps. It minimises the binary
-    cross-entropy -log D(slow) - log(1 - D(fast)): equation 3 prints the opposite sign, which has no lower bound.
+    cross-entropy -log D(slow) - log(1 - D(fast)). Equation 3 prints the opposite sign, which has no lower bound.
 
-    In mode 'grl' one optimiser moves everything: the features reach D through a reversed gradient times beta, so one
-    loss trains D and the fast network against it; the value that is logged is D's. In mode 'alternating' the fast
-    network minimises -beta log D(fast), D its own loss, each with an optimiser of its own
+    In mode 'grl' one optimiser moves everything. The features reach D through a gradient that is reversed and
+    multiplied by beta, so one loss trains D and the fast network against it; the logged value is D's. In mode
+    'alternating' the fast network minimises -beta log D(fast) and D its own loss, with two optimisers
     (`AlternatingOptimWrapperConstructor`).
 
-    The paper does not say whether the slow network gets a gradient; detached, only the fast one moves. Otherwise the
-    slow one moves against D too, as equation 3 reads literally (in mode 'alternating' by -beta log(1 - D(slow))).
+    The paper does not say whether the slow network gets a gradient. With `detach_slow` only the fast one moves.
+    Otherwise the slow one moves against D too, as equation 3 reads literally; in mode 'alternating' it minimises -beta
+    log(1 - D(slow)).
 
     Args:
         in_channels: (C,) of the features, by default those of the slow network.
         hidden_channels: of the discriminator's two hidden layers.
         alpha: weight of the L1 loss; 0 leaves it out.
         beta: weight of the adversarial loss; 0 leaves it and the discriminator out.
-        mode: 'grl' or 'alternating'.
-        detach_slow: slow features get no gradient.
         spectral: spectral normalisation of the discriminator.
-
-    Raises:
-        ValueError: an unknown mode or a negative weight.
 
     Reference: MILA, section 3.3, equation 3.
     """
@@ -90,20 +86,16 @@ class AdversarialAlignLoss(BaseModule):
             self.discriminator = nn.Sequential(first, nn.LeakyReLU(0.2), second, nn.LeakyReLU(0.2), last)
 
     def forward(self, slow: Tensor, fast: Tensor) -> dict[str, Tensor]:
-        """Losses of features (N, C, h, w) of the same frames; with N = 0 zeros that are tied to the graph.
+        """Return the losses of features (N, C, h, w) of the same frames; with N = 0 zeros that are tied to the graph.
 
-        Returns:
-            `loss_l1`, `loss_adversarial`, in mode 'alternating' `loss_discriminator`, which belongs to the
-            discriminator's optimiser alone, and unless N = 0 `discriminator_accuracy`, the share of positions told
-            right, which is only logged.
-
-        Raises:
-            ValueError: the features differ in shape.
+        They are `loss_l1`, `loss_adversarial`, in mode 'alternating' `loss_discriminator`, which belongs to the
+        discriminator's optimiser alone, and unless N = 0 `discriminator_accuracy`, the share of positions told right,
+        which is only logged.
         """
         if slow.shape != fast.shape:
             raise ValueError(
-                f'slow features {tuple(slow.shape)} and fast ones {tuple(fast.shape)} cannot be compared; give both '
-                'networks the same channels (AlignedBackbone) and the same output stride'
+                f'slow features {tuple(slow.shape)} and fast features {tuple(fast.shape)} must have one shape; give '
+                'both networks the same channels (AlignedBackbone) and the same output stride'
             )
         if self.detach_slow:
             slow = slow.detach()
@@ -125,7 +117,7 @@ class AdversarialAlignLoss(BaseModule):
         return losses
 
     def _confusion(self, slow: Tensor, fast: Tensor) -> Tensor:
-        """What the networks minimise against a discriminator that stays as it is."""
+        """Return what the networks minimise against a discriminator that does not change."""
         assert self.discriminator is not None
         self.discriminator.requires_grad_(False)
         loss = _mean(F.softplus(-self.discriminator(fast)))
@@ -136,10 +128,10 @@ class AdversarialAlignLoss(BaseModule):
 
 
 def _told_apart(on_slow: Tensor, on_fast: Tensor) -> Tensor:
-    """Binary cross-entropy of the discriminator's logits, summed over both kinds as in equation 3."""
+    """Return the binary cross-entropy of the discriminator's logits, summed over both kinds as in equation 3."""
     return _mean(F.softplus(-on_slow)) + _mean(F.softplus(on_fast))
 
 
 def _mean(values: Tensor) -> Tensor:
-    """The mean, summed in float32 at least; zero for none."""
+    """Return the mean, summed in float32 at least; zero without values."""
     return values.sum(dtype=at_least_float32(values)) / max(values.numel(), 1)

@@ -1,4 +1,4 @@
-"""The loss of a student that imitates a teacher, task by task."""
+"""The distillation loss of a student and its teacher, task by task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmmtl.models.layers import ModuleMap, ModuleRow
+from mmmtl.models.layers import ModuleMap, ModuleRow, resize
 from mmmtl.ops.precision import at_least_float32
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
@@ -18,24 +18,19 @@ from mmmtl.tasks import Task
 
 @MODELS.register_module()
 class DistillationLoss(BaseModule):
-    """For each task: 1 - cosine of the features, and what the task says of the predictions (`Task.imitate`).
+    """For each task: 1 - cosine of the features, and the task's loss of the predictions (`Task.imitate`).
 
-    Features are the maps that a task's final prediction is computed from. A learnt 1x1 convolution takes each of the
-    student's to the channels of the teacher's, bilinear resizing to its size; the cosine of the two vectors of a place
-    is averaged over places and maps, so neither the length of features nor the number of maps matters.
+    Features are the maps that a task's final prediction is computed from. A learnt 1x1 convolution brings each map of
+    the student to the channels of the teacher's, and bilinear resizing to its size. The cosine of the two vectors of a
+    place is averaged over places and maps, so neither the length of features nor the number of maps matters.
 
     Predictions count with the task's `loss_weight`, as its own losses do; features have no unit, so they do not.
 
     Args:
-        tasks: given by the segmentor.
-        student_channels: of the maps of a task, finest first; given by the segmentor.
-        teacher_channels: likewise.
+        student_channels: of the maps of a task, finest first; given by the segmentor, as `teacher_channels`.
         feature_weight: of the features; 0 leaves them, and the convolutions, out.
         prediction_weight: of the predictions; 0 leaves them out.
         temperature: of the class probabilities that are imitated.
-
-    Raises:
-        ValueError: the two have not as many maps, or a weight or the temperature cannot be.
 
     Reference: Romero et al., FitNets, ICLR 2015, for the projected features; see also `mmmtl.tasks.imitation`.
     """
@@ -54,16 +49,15 @@ class DistillationLoss(BaseModule):
         super().__init__(init_cfg)
         if min(feature_weight, prediction_weight) < 0 or not max(feature_weight, prediction_weight):
             raise ValueError(
-                'feature_weight and prediction_weight must not be negative, and one of them positive, not '
+                'feature_weight and prediction_weight must not be negative, and at least one positive, not '
                 f'{feature_weight} and {prediction_weight}'
             )
         if temperature <= 0:
             raise ValueError(f'temperature must be positive, not {temperature}')
         if feature_weight and len(student_channels) != len(teacher_channels):
             raise ValueError(
-                f'each task of the student has {len(student_channels)} maps of features (channels '
-                f'{list(student_channels)}), of the teacher {len(teacher_channels)} ({list(teacher_channels)}); give '
-                'both heads of one kind, or set feature_weight=0'
+                f'the feature maps of a task have {list(student_channels)} channels in the student, and '
+                f'{list(teacher_channels)} in the teacher; give both the same kind of head, or set feature_weight=0'
             )
         self.tasks = tasks
         self.feature_weight = feature_weight
@@ -85,7 +79,7 @@ class DistillationLoss(BaseModule):
         teacher_features: Mapping[str, Sequence[Tensor]],
         teacher_logits: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        """`<task>.loss_feature` in 0..2 and `<task>.loss_prediction`, times their weights.
+        """Return `<task>.loss_feature` in 0..2 and `<task>.loss_prediction`, times their weights.
 
         Args:
             student_features: {task: maps (N, student_channels[i], h_i, w_i)}.
@@ -97,20 +91,16 @@ class DistillationLoss(BaseModule):
         for name, task in self.tasks.items():
             if self.feature_weight:
                 triples = zip(self.project[name], student_features[name], teacher_features[name], strict=True)
-                distances = [_distance(_resize(project(own), other), other) for project, own, other in triples]
+                distances = [_distance(project(own), other) for project, own, other in triples]
                 losses[f'{name}.loss_feature'] = self.feature_weight * torch.stack(distances).mean()
             if self.prediction_weight:
                 own, other = student_logits[name], teacher_logits[name]
-                own, other = (x.to(at_least_float32(x)) for x in (_resize(own, other), other))
+                own, other = (x.to(at_least_float32(x)) for x in (resize(own, other.shape[-2:]), other))
                 imitated = task.imitate(own, other, temperature=self.temperature)
                 losses[f'{name}.loss_prediction'] = self.prediction_weight * task.loss_weight * imitated
         return losses
 
 
 def _distance(own: Tensor, other: Tensor) -> Tensor:
+    own = resize(own, other.shape[-2:])
     return 1 - F.cosine_similarity(own.to(at_least_float32(own)), other.to(at_least_float32(other)), dim=1).mean()
-
-
-def _resize(own: Tensor, other: Tensor) -> Tensor:
-    size = other.shape[-2:]
-    return own if own.shape[-2:] == size else F.interpolate(own, size, mode='bilinear')

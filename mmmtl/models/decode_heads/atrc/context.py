@@ -1,9 +1,9 @@
-"""Contexts of ATRC: what the features of a target task gather from those of a source task."""
+"""Contexts of ATRC: attention of the features of a target task to those of a source task."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from mmcv.cnn import ConvModule
@@ -14,29 +14,30 @@ from mmmtl.models.layers.linear_attention import full_precision
 from mmmtl.ops import local_attention
 from mmmtl.ops.precision import at_least_float32
 
-# Shape letters: N batch, C channels of the features, D of the attention, H W the map, K regions: the classes of a task.
+# Shape letters: N batch, C channels of the features, D of the attention, H W map, K regions (the classes of a task).
 
 
 class TaskMaps(NamedTuple):
-    """What a context sees of a task: features (N, C, H, W), and logits (N, K, H, W) in its label space if needed."""
+    """The input of a context from one task: features (N, C, H, W) and, if needed, label-space logits (N, K, H, W)."""
 
     features: Tensor
     label_space: Tensor | None = None
 
 
 class Context(nn.Module, ABC):
-    """Projections of an attention: query of the target, key and value of the source.
+    """Projections of an attention: query of the target task, key and value of the source task.
 
-    Query and key are two 1x1 convolutions, the value one, each with norm and ReLU; Xavier's weights.
+    Query and key are two 1x1 convolutions each, the value is one, all with norm and ReLU and Xavier initialisation.
 
     Args:
         in_channels: C.
         channels: D of query, key and value.
-        norm_cfg: normalisation.
         affine_value: whether the norm of the value has a weight and a bias.
 
-    Reference: ATRC, section 3.2; the layers are those of its code.
+    Reference: ATRC, section 3.2; the layers are those of its released code.
     """
+
+    softplus: ClassVar[bool] = False
 
     def __init__(
         self, in_channels: int, channels: int, *, norm_cfg: dict[str, Any] | None = None, affine_value: bool = True
@@ -54,24 +55,20 @@ class Context(nn.Module, ABC):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)
+        if self.softplus:
+            self.query[-1].activate, self.key[-1].activate = nn.Softplus(), nn.Softplus()
 
     @abstractmethod
     def forward(self, target: TaskMaps, source: TaskMaps) -> Tensor:
-        """Return (N, D, H, W), what the target task gathers from the source task; the K of the two may differ."""
+        """Return (N, D, H, W), what the target task gathers from the source task. The two tasks may differ in K."""
 
 
 class GlobalContext(Context):
-    """Attention over all pixels, in linear form; query and key end in a softplus, not a ReLU, so none is zero."""
+    """Linear attention over all pixels. Query and key end in a softplus, not a ReLU, so they are never zero."""
 
-    def __init__(
-        self, in_channels: int, channels: int, *, norm_cfg: dict[str, Any] | None = None, affine_value: bool = True
-    ) -> None:
-        super().__init__(in_channels, channels, norm_cfg=norm_cfg, affine_value=affine_value)
-        for projection in (self.query, self.key):
-            projection[-1].activate = nn.Softplus()
+    softplus = True
 
     def forward(self, target: TaskMaps, source: TaskMaps) -> Tensor:
-        """Return what `Context` says; label spaces have no effect."""
         maps = self.query(target.features), self.key(source.features), self.value(source.features)
         query, key, value = (map_.flatten(2) for map_ in maps)
         return linear_attention(query, key, value).unflatten(2, target.features.shape[2:])
@@ -80,13 +77,12 @@ class GlobalContext(Context):
 class LocalContext(Context):
     """Softmax attention of each pixel over a 9x9 window, with logits divided by sqrt(D).
 
-    Neighbours outside the map take part with logit 0 and value 0, as in ATRC's code; the paper does not say.
+    Neighbours outside the map take part with logit 0 and value 0, as in ATRC's released code; the paper does not say.
     """
 
     window = 9
 
     def forward(self, target: TaskMaps, source: TaskMaps) -> Tensor:
-        """Return what `Context` says; label spaces have no effect."""
         query, key, value = self.query(target.features), self.key(source.features), self.value(source.features)
         scale = query.shape[1] ** -0.5
         return local_attention(query, key, value, window=self.window, scale=scale, border='zero')
@@ -95,10 +91,8 @@ class LocalContext(Context):
 class LabelContext(Context):
     """Softmax attention of each pixel over regions of the source, with logits divided by sqrt(D).
 
-    The regions are the classes of a label space: T-label context takes the target's, S-label context the source's.
-
-    Args:
-        labels: whose label space, 'target' or 'source'.
+    The regions are the classes of a label space: T-label context takes the target's (`labels='target'`), S-label
+    context the source's.
     """
 
     def __init__(
@@ -114,7 +108,6 @@ class LabelContext(Context):
         self.labels = labels
 
     def forward(self, target: TaskMaps, source: TaskMaps) -> Tensor:
-        """Return what `Context` says."""
         labels = (target if self.labels == 'target' else source).label_space
         assert labels is not None, f'the label space of the {self.labels} task is missing'
         regions = region_descriptors(source.features, labels).unsqueeze(3)
@@ -125,19 +118,13 @@ class LabelContext(Context):
 
 
 def region_descriptors(features: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean features of each region, weighted by how much each pixel belongs to it.
+    """Return the mean features (N, C, K) of each region, weighted by how much each pixel belongs to it.
 
     out[:, c, k] = sum_p softmax_p(labels[:, k, p]) features[:, c, p]
 
-    Softmax (over the pixels) and sum are float32 at least, also under autocast: thousands of small weights lose their
-    digits in less.
-
-    Args:
-        features: (N, C, H, W).
-        labels: (N, K, H, W), logits.
-
-    Returns:
-        (N, C, K), dtype of `features`.
+    Features are (N, C, H, W), labels are logits (N, K, H, W). Softmax (over the pixels) and sum are computed in float32
+    at least, also under autocast: thousands of small weights lose their digits in half precision. The result has the
+    dtype of the features.
 
     Reference: Yuan et al., Object-Contextual Representations for Semantic Segmentation, ECCV 2020, section 3.2.
     """
@@ -148,14 +135,9 @@ def region_descriptors(features: Tensor, labels: Tensor) -> Tensor:
 
 
 def build_context(
-    kind: str,
-    in_channels: int,
-    channels: int,
-    *,
-    norm_cfg: dict[str, Any] | None = None,
-    affine_value: bool = True,
+    kind: str, in_channels: int, channels: int, *, norm_cfg: dict[str, Any] | None = None, affine_value: bool = True
 ) -> Context:
-    """Return the context of a type of `CONTEXTS` other than 'none'."""
+    """Build the context of a type of `CONTEXTS` other than 'none'."""
     if kind == 'global':
         return GlobalContext(in_channels, channels, norm_cfg=norm_cfg, affine_value=affine_value)
     if kind == 'local':

@@ -1,4 +1,4 @@
-"""How the contexts of a task enter its features."""
+"""The fusion of a task's features with its contexts."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from torch import Tensor, nn
 class ContextFusion(nn.Module):
     """relu(norm(conv([F, norm(conv(contexts))]))) with 1x1 convolutions, then dropout of whole channels.
 
-    The norm of the contexts begins with weight zero: at first they have no effect. Without contexts F passes through
-    the outer convolution alone.
+    The norm of the contexts starts with weight zero, so they have no effect at first. Without contexts, F passes
+    through the outer convolution alone.
 
     Args:
         channels: C of the task's features F and of the result.
         context_channels: D of each context.
-        num_contexts: how many there are.
-        dropout: probability to drop a channel.
-        norm_cfg: normalisation.
+        dropout: probability of dropping a channel.
 
-    Reference: ATRC, figure 2; the layers are those of its code.
+    Reference: ATRC, figure 2; the layers are those of its released code.
     """
 
     def __init__(
@@ -45,7 +43,7 @@ class ContextFusion(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, features: Tensor, contexts: Sequence[Tensor]) -> Tensor:
-        """(N, C, H, W) of F (N, C, H, W) and contexts (N, D, H, W)."""
+        """Return (N, C, H, W) from F (N, C, H, W) and contexts (N, D, H, W)."""
         if self.project is not None:
             features = torch.cat([features, self.project(torch.cat([*contexts], dim=1))], dim=1)
         return self.dropout(self.merge(features))

@@ -1,4 +1,4 @@
-"""Genotypes of ATRC: which context each target task takes from each source task."""
+"""Genotypes of ATRC: the type of context that each target task takes from each source task."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 CONTEXTS = ('none', 'global', 'local', 'target_label', 'source_label')
-"""Types of context; the number of one is its code in the genotype files of ATRC."""
+"""Types of context; the index of a type is its code in ATRC's genotype files."""
 
 Genotype = dict[str, dict[str, str]]
 
 
 def read_genotype(contexts: str | Mapping[str, Mapping[str, str | int]], tasks: Collection[str]) -> Genotype:
-    """The type of context of every pair of tasks, a task with itself included.
+    """Return the type of context of every pair of tasks, including each task with itself.
 
     >>> read_genotype({'a': {'a': 0, 'b': 'local'}, 'b': {'a': 4, 'b': 1}}, ['a', 'b'])
     {'a': {'a': 'none', 'b': 'local'}, 'b': {'a': 'source_label', 'b': 'global'}}
@@ -22,11 +22,10 @@ def read_genotype(contexts: str | Mapping[str, Mapping[str, str | int]], tasks: 
     Args:
         contexts: one of `CONTEXTS` for all pairs; or {target: {source: type}}, where a type may be its code; or the
             name of a JSON file (*.json) that holds such an object, alone or, as ATRC's search writes it, under 'data'.
-        tasks: the names; pairs with other tasks are left out.
+        tasks: their names; pairs with other tasks are left out.
 
     Raises:
-        ValueError: an unknown type, a pair without one, or a file that is no genotype.
-        FileNotFoundError: there is no such file.
+        ValueError: an unknown type, a missing pair, or a file without a genotype.
     """
     if isinstance(contexts, str) and not contexts.endswith('.json'):
         return {target: {source: _context(contexts, 'contexts') for source in tasks} for target in tasks}
@@ -43,7 +42,7 @@ def read_genotype(contexts: str | Mapping[str, Mapping[str, str | int]], tasks: 
 
 
 def label_tasks(genotype: Genotype) -> list[str]:
-    """The tasks in whose label space a context describes regions, in the order of the genotype."""
+    """Return the tasks in whose label space a context describes regions, in the order of the genotype."""
     return [
         task
         for task in genotype
@@ -55,10 +54,10 @@ def _read(path: str) -> Mapping[str, Mapping[str, str | int]]:
     try:
         found: Any = json.loads(Path(path).read_text())
     except ValueError as error:
-        raise ValueError(f'{path} is no genotype: not JSON ({error})') from None
+        raise ValueError(f'{path} is not a genotype: not JSON ({error})') from None
     found = found.get('data', found) if isinstance(found, dict) else found
     if not isinstance(found, dict) or not all(isinstance(row, dict) for row in found.values()):
-        raise ValueError(f'{path} is no genotype: it must hold {{target: {{source: type}}}}')
+        raise ValueError(f'{path} is not a genotype: it must hold {{target: {{source: type}}}}')
     return found
 
 
@@ -68,4 +67,4 @@ def _context(value: str | int, where: str) -> str:
     if value in CONTEXTS and isinstance(value, str):
         return value
     codes = ', '.join(f'{name!r} ({code})' for code, name in enumerate(CONTEXTS))
-    raise ValueError(f'{where}: {value!r} is no type of context; there are {codes}')
+    raise ValueError(f'{where}: {value!r} is not a type of context; expected one of {codes}')

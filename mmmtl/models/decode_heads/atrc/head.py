@@ -9,12 +9,11 @@ import torch
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
-from mmmtl.models.layers import ModuleMap
+from mmmtl.models.layers import ModuleMap, resize
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 from mmmtl.tasks.order import TaskOrder
 
-from ..aggregation import resize
 from ..base import DecodeHead, HeadOutput
 from .context import TaskMaps, build_context
 from .fusion import ContextFusion
@@ -25,32 +24,27 @@ from .genotype import label_tasks, read_genotype
 class ATRCHead(DecodeHead):
     """Task features of all scales, contexts between every pair of tasks, fusion and prediction for each task.
 
-    The maps are upsampled to the finest and concatenated. From them a 3x3 convolution makes the features of each task.
-    For each pair of target and source task, a task with itself included, a context block lets the target gather from
-    the source: over all pixels ('global'), over a 9x9 window ('local'), or over regions of the label space of the
-    target ('target_label', T-label in the paper) or the source ('source_label', S-label); 'none' leaves the pair out.
+    The maps are upsampled to the finest and concatenated. A 3x3 convolution makes each task's features from them. For
+    each pair of a target and a source task, including each task with itself, a context block lets the target gather
+    features of the source: over all pixels ('global'), over a 9x9 window ('local'), or over regions of the label space
+    of the target ('target_label', T-label in the paper) or of the source ('source_label', S-label). 'none' leaves the
+    pair out.
 
     The label space of a task consists of classes, or of intervals of its values (`Task.discretize`). A task whose label
-    space a context needs has an auxiliary prediction in it, learnt with cross-entropy and the weight of the task; as in
-    the code it reads the shared maps without a gradient to them.
+    space a context needs gets an auxiliary prediction in it, trained with cross-entropy and the weight of the task. As
+    in the released code, this sends no gradient to the shared maps.
 
-    Which type each pair has is the genotype that the paper searches (`ATRCSearchHead`). 'global' for all pairs, the
+    The type of each pair is the genotype, which the paper searches (`ATRCSearchHead`). 'global' for all pairs, the
     default, is one of its fixed baselines.
 
-    Of the widths and layers, those that the paper does not give are its code's. Ours: any size of maps; padding of a
-    batch counts in the regions like other pixels; the classes of binary tasks are learnt without balancing.
+    Widths and layers that the paper does not give are the released code's. Ours: maps may have any size; the padding of
+    a batch counts in the regions like other pixels; the classes of binary tasks are learnt without balancing.
 
     Args:
-        tasks: given by the segmentor.
-        in_channels: of the shared maps, finest first.
-        contexts: the genotype: one type for all pairs, {target: {source: type}}, or a JSON file; see `read_genotype`.
+        contexts: the genotype, see `read_genotype`.
         channels: of the features of each task; by default a quarter of all `in_channels`.
         context_channels: of each context; by default half of `channels`.
         dropout: of whole channels of the fused features.
-        norm_cfg: normalisation, of the parts too.
-
-    Raises:
-        ValueError: `contexts` is no genotype of these tasks.
 
     Reference: Bruggemann et al., Exploring Relational Context for Multi-Task Dense Prediction, ICCV 2021, section 3.
     """
@@ -71,7 +65,7 @@ class ATRCHead(DecodeHead):
     ) -> None:
         super().__init__(init_cfg)
         norm_cfg = norm_cfg or dict(type='BN')
-        self.num_maps = len(in_channels)
+        self.in_channels = list(in_channels)
         width = sum(in_channels)
         channels = channels or width // 4
         attended = context_channels or channels // 2
@@ -110,16 +104,11 @@ class ATRCHead(DecodeHead):
         self.predict = ModuleMap({name: nn.Conv2d(channels, task.out_channels, 1) for name, task in tasks.items()})
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
-        """Predict all tasks in the size of the finest map, and in training the label spaces that contexts need.
+        """Predict all tasks from shared maps (N, in_channels[i], h_i, w_i), in the size of the first and finest.
 
-        Args:
-            features: maps (N, in_channels[i], h_i, w_i) shared by all tasks, finest first.
-
-        Raises:
-            ValueError: another number of maps than `in_channels`.
+        In training also predict the label spaces that contexts need.
         """
-        if len(features) != self.num_maps:
-            raise ValueError(f'{len(features)} maps for a head that was built for {self.num_maps} (in_channels)')
+        self.check_maps(features)
         shared = torch.cat([resize(map_, features[0].shape[-2:]) for map_ in features], dim=1)
         labels = {name: predict(shared.detach()) for name, predict in self.label_space.items()}
         own = {name: TaskMaps(head(shared), labels.get(name)) for name, head in self.heads.items()}

@@ -1,4 +1,4 @@
-"""The choice among contexts of one pair of tasks, while ATRC searches it."""
+"""The choice among the contexts of one pair of tasks during ATRC's search."""
 
 from __future__ import annotations
 
@@ -15,31 +15,30 @@ from .context import Context, TaskMaps, build_context
 
 
 def entropy(alpha: Tensor) -> Tensor:
-    """Entropy -sum_i p_i log p_i of p = softmax(alpha), in nats: of logits (K,) a scalar."""
+    """Return the entropy -sum_i p_i log p_i of p = softmax(alpha), in nats: a scalar for logits (K,)."""
     log_p = alpha.log_softmax(dim=0)
     return -(log_p.exp() * log_p).sum()
 
 
 def leads(alpha: Tensor, lead: float) -> Tensor:
-    """Whether the largest probability of logits (K,) is at least `lead` above the second: a bool scalar."""
+    """Return whether the largest probability of logits (K,) is at least `lead` above the second: a bool scalar."""
     first, second = alpha.softmax(dim=0).topk(2).values
     return first - second >= lead
 
 
 class ContextChoice(nn.Module):
-    """Candidates of one pair, and the logits `alpha` of how good each is; it is called as a context is.
+    """The candidate contexts of one pair, and the logits `alpha` that rate them; called like a context.
 
     In training each call draws weights w ~ Gumbel-softmax(alpha, temperature) and returns sum_i w_i context_i, as SNAS
-    does: relaxed, not one-hot, so that all candidates learn; near temperature 0 they are one-hot. Once `decided`, and
-    in evaluation, the likeliest candidate runs alone, and the rest keep their weights.
+    does. The weights are relaxed, so all candidates learn; they become one-hot as the temperature approaches 0. Once
+    `decided`, and in evaluation, only the likeliest candidate runs, and the others keep their parameters.
 
-    The norms of the values have no weights of their own: of how much a candidate counts, alpha alone decides.
+    The value norms are not affine, so `alpha` alone scales a candidate.
 
     Args:
-        kinds: of `CONTEXTS`, two at least; 'none' is a map of zeros.
+        kinds: of `CONTEXTS`, at least two; 'none' is a map of zeros.
         in_channels: C of the features.
         channels: D of the contexts.
-        norm_cfg: normalisation.
 
     Reference: ATRC, section 3.3; Xie et al., SNAS: Stochastic Neural Architecture Search, ICLR 2019.
     """
@@ -65,14 +64,10 @@ class ContextChoice(nn.Module):
 
     @property
     def chosen(self) -> str:
-        """The likeliest kind.
-
-        Raises:
-            ValueError: the model has no weights, as where its cost is counted.
-        """
+        """The likeliest kind. Raises a ValueError if the model has no weights (meta device)."""
         if self.alpha.is_meta:
             raise ValueError(
-                'a search has no contexts before it has weights; count the cost of what it found: ATRCHead with '
+                'a search without weights has not chosen its contexts; count the cost of its result: ATRCHead with '
                 "contexts='genotype.json'"
             )
         return self.kinds[int(self.alpha.argmax())]
@@ -82,11 +77,10 @@ class ContextChoice(nn.Module):
         self.decided |= leads(self.alpha.detach(), lead)
 
     def entropy(self) -> Tensor:
-        """Of the choice; it teaches alpha until the pair is decided."""
+        """Return the entropy of the choice. Its gradient reaches alpha until the pair is decided."""
         return entropy(self.alpha.detach() if self.decided else self.alpha)
 
     def forward(self, target: TaskMaps, source: TaskMaps) -> Tensor:
-        """Return (N, D, H, W), see `Context`."""
         weights: dict[str, Tensor | float] = {}
         if self.training and not self.decided:
             weights.update(zip(self.kinds, F.gumbel_softmax(self.alpha, self.temperature), strict=True))

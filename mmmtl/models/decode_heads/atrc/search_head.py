@@ -1,4 +1,4 @@
-"""ATRC's search: the decoder in which each pair of tasks still chooses its type of context."""
+"""ATRC's search: the decoder in which each pair of tasks is still choosing its type of context."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ from .search import ContextChoice
 
 @MODELS.register_module()
 class ATRCSearchHead(ATRCHead, TrainingObserver):
-    """`ATRCHead` whose every pair of tasks is a `ContextChoice` among all types, learnt together with the weights.
+    """An `ATRCHead` in which every pair of tasks is a `ContextChoice` among all types, learnt with the weights.
 
     A task with itself has no 'source_label', which would equal its 'target_label'. The mean entropy of the choices is a
-    loss, `search.loss_entropy`, whose weight goes from below zero (explore) to above (decide), while the temperature of
-    the samples falls; both linearly in the progress of training. A pair whose likeliest candidate leads by enough is
-    decided, once and for all. All that the search has learnt and decided is in the checkpoint, and its schedule follows
-    from the progress, so that a resumed search goes on as an uninterrupted one. At its end `genotype.json` is written.
+    loss, `search.loss_entropy`. Its weight goes from below zero (explore) to above (decide) while the temperature of
+    the samples falls, both linearly in the progress of training. A pair whose likeliest candidate leads by enough is
+    decided for good. Checkpoints hold all that the search has learnt and decided, and the schedule follows from the
+    progress, so a resumed search continues like an uninterrupted one. At its end the search writes `genotype.json`.
+
+    `ATRCHead` explains the arguments that it shares; `norm_cfg` must know `affine`, as BN, SyncBN and GN do.
 
     Args:
-        tasks: given by the segmentor.
-        in_channels: see `ATRCHead`, as `channels`, `context_channels` and `dropout`.
-        norm_cfg: likewise, of a norm that knows `affine`, as BN, SyncBN and GN do.
         temperature: at the beginning and at the end.
         entropy_weight: at the beginning and at the end.
-        lead: by which a probability must exceed all others of the pair, for it to be decided.
+        lead: margin of the largest probability over the second that decides a pair.
 
     Reference: Bruggemann et al., Exploring Relational Context for Multi-Task Dense Prediction, ICCV 2021, section 3.3.
     """
@@ -54,7 +53,7 @@ class ATRCSearchHead(ATRCHead, TrainingObserver):
         lead: float = 0.3,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        # As T-label contexts, the search needs the label space of every task, and a place for every pair.
+        # 'target_label' builds what the search needs: the label space of every task, and a place for every pair.
         super().__init__(
             tasks=tasks,
             in_channels=in_channels,
@@ -80,35 +79,34 @@ class ATRCSearchHead(ATRCHead, TrainingObserver):
 
     @property
     def choices(self) -> dict[tuple[str, str], ContextChoice]:
-        """By target and source task."""
+        """The choices by target and source task."""
         return {(target, source): choice for target, row in self.contexts.items() for source, choice in row.items()}
 
     @torch.no_grad()
     def on_train_progress(self, progress: float) -> None:
-        """Decide pairs that are ready, and set the schedule."""
+        """Decide the pairs that are ready, and set the schedule."""
         self.entropy_weight_now = _between(self.entropy_weight, progress)
         for choice in self.choices.values():
             choice.temperature = _between(self.temperature, progress)
             choice.decide(self.lead)
 
     def on_train_end(self) -> dict[str, Any]:
-        """Return the genotype."""
         return {'genotype': self.genotype()}
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
-        """Predict as `ATRCHead` does, in training with the loss of the entropy."""
+        """Predict like `ATRCHead`, in training with the loss of the entropy."""
         output = super().forward(features)
         return replace(output, losses=self.entropy_losses()) if self.training else output
 
     def entropy_losses(self) -> dict[str, Tensor]:
-        """Return `search.loss_entropy`, and for the log `search.entropy` (nats) and `search.open`, the open share."""
+        """Return `search.loss_entropy` and, for the log, `search.entropy` (nats) and `search.open` (open share)."""
         choices = self.choices.values()
         mean = torch.stack([choice.entropy() for choice in choices]).mean()
         loss, decided = self.entropy_weight_now * mean, torch.stack([choice.decided for choice in choices])
         return {'search.loss_entropy': loss, 'search.entropy': mean.detach(), 'search.open': (~decided).float().mean()}
 
     def genotype(self) -> Genotype:
-        """The likeliest type of every pair, {target: {source: type}}, as `ATRCHead(contexts=...)` takes it."""
+        """Return the likeliest type of every pair, {target: {source: type}}, as `ATRCHead(contexts=...)` takes it."""
         choices = self.choices
         return {t: {s: choices[t, s].chosen for s in self.contexts} for t in self.contexts}
 

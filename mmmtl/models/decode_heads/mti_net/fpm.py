@@ -1,4 +1,4 @@
-"""FPM: MTI-Net's feature propagation, whose mask is made by convolutions."""
+"""FPM: MTI-Net's feature propagation, in which convolutions make the mask."""
 
 from __future__ import annotations
 
@@ -17,18 +17,8 @@ from ..feature_propagation import Axis, FeaturePropagation
 class FPM(FeaturePropagation):
     """MTI-Net's feature propagation module: the stage is a bottleneck of convolutions.
 
-    Two residual blocks as wide as a quarter of its input, and a 1x1 convolution back: so deep and wide in the code; the
-    paper speaks of a non-linear function.
-
-    Args:
-        tasks: their names.
-        channels: C of the features of each task.
-        mask_axis: see `task_mask`; 'task' is what softmax over tasks means, 'adjacent' the code.
-        reduction: of squeeze-and-excitation.
-        norm_cfg: normalisation.
-
-    Raises:
-        ValueError: an unknown `mask_axis`.
+    The stage has two residual blocks of a quarter of the input's width and a 1x1 convolution back. This depth and width
+    are the released code's; the paper speaks of a non-linear function. `FeaturePropagation` explains the arguments.
 
     Reference: Vandenhende et al., MTI-Net, ECCV 2020, section 3.3.
     """

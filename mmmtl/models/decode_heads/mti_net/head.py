@@ -1,4 +1,4 @@
-"""MTI-Net's decoder: at each scale tasks attend to each other, and their first features go to the finer scale."""
+"""MTI-Net's decoder: tasks attend to each other at each scale, and their initial features go to the finer scale."""
 
 from __future__ import annotations
 
@@ -13,20 +13,11 @@ from ..exchange_head import ExchangeHead, Propagated
 
 @MODELS.register_module()
 class MTINetHead(ExchangeHead):
-    """`ExchangeHead` without a module across scales; what is propagated enters the task heads at their input.
+    """An `ExchangeHead` without `cross_scale`, in which propagated features enter the task heads at their input.
 
-    Args:
-        tasks: given by the segmentor.
-        in_channels: of the shared maps, finest first.
-        propagation: config of what takes {task: map} of a scale to the finer one: `FPM`; None leaves it out.
-        exchange: config of what exchanges {task: map} at a scale: `SpatialAttention`; None leaves it out.
-        propagated: which features: those of the task heads ('initial'), or what the exchange has made of them.
-        head_blocks: residual blocks of a task head.
-        hidden_channels: of the final prediction, see `Aggregation`.
-        upsample_first: see `Aggregation`; costs, but not results, depend on it.
-        norm_cfg: normalisation, of the parts too.
+    MTI-Net has `FPM` as `propagation` and `SpatialAttention` as `exchange`. `ExchangeHead` explains the arguments.
 
-    Reference: Vandenhende et al., MTI-Net, ECCV 2020, section 3, and its code.
+    Reference: Vandenhende et al., MTI-Net, ECCV 2020, section 3, and its released code.
     """
 
     def __init__(

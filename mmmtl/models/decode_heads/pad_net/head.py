@@ -20,24 +20,18 @@ from ..base import DecodeHead, HeadOutput
 class PADNetHead(DecodeHead):
     """Preliminary heads, exchange of features and final heads, all at the size of the finest map.
 
-    The paper's front-end has one map. Maps of several scales are aggregated to one: 1x1 convolution, norm, ReLU, as
-    wide as all of them; this and the blocks of the heads are those of MTI-Net's code, in which PAD-Net is compared on
-    HRNet.
+    The paper's front-end has one map. Here maps of several scales are aggregated to one: 1x1 convolution, norm and
+    ReLU, as wide as all of them. This and the blocks of the heads follow the released code of MTI-Net, which compares
+    itself with PAD-Net on HRNet.
 
-    Every task is an intermediate and a final one; one that shall only help the others is declared like them.
+    Every declared task is both intermediate and final; auxiliary tasks are declared the same way.
 
     Args:
-        tasks: given by the segmentor.
-        in_channels: of the shared maps, finest first.
-        exchange: config of what exchanges {task: map}, built with `tasks` and `channels`: the paper's multi-modal
-            distillation (`SpatialAttention`), or any that `ExchangeHead` takes. None has none.
+        exchange: config of a module of {task: map}, built with `tasks` and `channels`: the paper's `SpatialAttention`,
+            or any that `ExchangeHead` takes. None omits it.
         channels: of the features of a task.
         num_blocks: bottlenecks of a preliminary head, and of a final one.
-        upsample_first: see `Aggregation`; costs, but not results, depend on it.
-        norm_cfg: normalisation, of the exchange too.
-
-    Raises:
-        ValueError: no block.
+        upsample_first: see `Aggregation`.
 
     Reference: Xu et al., PAD-Net, CVPR 2018, section 3.
     """
@@ -86,16 +80,11 @@ class PADNetHead(DecodeHead):
         )
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
-        """Predict all tasks in the size of the finest map; preliminary predictions are computed in training alone.
+        """Predict all tasks from shared maps (N, in_channels[i], h_i, w_i), in the size of the first and finest.
 
-        Args:
-            features: maps (N, in_channels[i], h_i, w_i) shared by all tasks, finest first.
-
-        Raises:
-            ValueError: another number of maps, or other channels, than `in_channels`.
+        Preliminary predictions are computed in training alone.
         """
-        if (found := [m.shape[1] for m in features]) != self.in_channels:
-            raise ValueError(f'maps of {found} channels for a head that was built for in_channels={self.in_channels}')
+        self.check_maps(features)
         shared = self.fuse(features)
         own = {name: head(shared) for name, head in self.heads.items()}
         preliminary = []

@@ -1,4 +1,4 @@
-"""CSAM: what the features of a task find in its own features at coarser scales."""
+"""CSAM: attention of a task's features to its own features at coarser scales."""
 
 from __future__ import annotations
 
@@ -20,23 +20,20 @@ Source = Literal['refined', 'ctam']
 class CSAM(BaseModule):
     """Cross scale attention module of one task: concat over coarser scales l of [F_k, CA(F_k, conv(F_l))].
 
-    The coarsest features pass. A source is not upsampled: attention takes maps of any size, and so upsamples it "with
-    the guidance of the fine features". Its convolution (1x1 and norm, as in the code) brings it to the target's width.
-    All sources of a target share one cross-attention, as in the code; the paper does not say.
+    The coarsest features pass unchanged. A convolution (1x1 and norm, as in the released code) brings each source to
+    the target's width. Sources are not upsampled: attention takes maps of any size, and so upsamples them "with the
+    guidance of the fine features". All sources of a target share one cross-attention, as in the released code; the
+    paper does not say.
 
     Args:
         channels: of the features of each scale, finest first.
-        source: 'refined' takes what this module has made of the coarser scales, coarsest first: "the task-augmented
+        source: 'refined' attends to the results of this module at coarser scales, coarsest first: "the task-augmented
             features are then progressively refined", and the coarsest is "initialized" with the output of the CTAM.
-            'ctam' takes that output at every scale, as the code does.
-        query_convs: of the cross-attentions: 1 in the paper, 2 in the code.
-        norm_cfg: normalisation.
+            'ctam' attends to that output at every scale, as the released code does.
+        query_convs: of the cross-attentions: 1 in the paper, 2 in the released code.
 
     Attributes:
         out_channels: of the results, finest first: 2 * C_k for each coarser scale, C_K for the coarsest.
-
-    Raises:
-        ValueError: an unknown `source`.
 
     Reference: SCA-MTL, section 2.2, equation 4.
     """

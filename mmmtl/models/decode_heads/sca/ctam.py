@@ -1,4 +1,4 @@
-"""CTAM: what the features of a task find in those of the other tasks of the same scale."""
+"""CTAM: attention of a task's features to those of the other tasks at the same scale."""
 
 from __future__ import annotations
 
@@ -20,21 +20,16 @@ Fusion = Literal['conv1x1', 'basic_block']
 class CTAM(BaseModule):
     """Cross task attention module: F_i + conv(concat over j != i of [F_i, CA(F_i, F_j)]).
 
-    Each ordered pair of tasks has a cross-attention of its own. Sources are concatenated in the order that belongs to
-    the weights (`TaskOrder`). With one task there is nothing to look at, and its features pass.
+    Each ordered pair of tasks has its own cross-attention. Sources are concatenated in the order that belongs to the
+    weights (`TaskOrder`). With one task its features pass unchanged.
 
     Args:
-        tasks: their names.
         channels: C of the features of each task.
-        fusion: 'conv1x1' is the paper's 1x1 convolution, 'basic_block' the code's residual block of 3x3 convolutions.
-        shared_fusion: one for all targets, as in the code; the paper does not say. With three tasks or more, targets
-            then see their sources in different places.
-        query_convs: of the cross-attentions: 1 in the paper, 2 in the code.
-        norm_cfg: normalisation.
-        init_cfg: by default Xavier's for the convolutions, as in the code.
-
-    Raises:
-        ValueError: an unknown `fusion`.
+        fusion: 'conv1x1', the paper's 1x1 convolution, or 'basic_block', the released code's residual block (3x3).
+        shared_fusion: one fusion for all targets, as in the released code; the paper does not say. With three tasks or
+            more, targets then see their sources in different places.
+        query_convs: of the cross-attentions: 1 in the paper, 2 in the released code.
+        init_cfg: by default Xavier's for the convolutions, as in the released code.
 
     Reference: SCA-MTL, section 2.2, equation 3.
     """
@@ -55,26 +50,22 @@ class CTAM(BaseModule):
             raise ValueError(f'fusion must be one of {get_args(Fusion)}, not {fusion!r}')
         self.order = TaskOrder(tasks)
         targets = tasks if len(tasks) > 1 else ()
-        self.attend = ModuleMap(
-            {
-                t: ModuleMap(
-                    {s: CrossAttention(channels, query_convs=query_convs, norm_cfg=norm_cfg) for s in tasks if s != t}
-                )
-                for t in targets
-            }
-        )
         width = 2 * channels * (len(tasks) - 1)
+
+        def attend() -> CrossAttention:
+            return CrossAttention(channels, query_convs=query_convs, norm_cfg=norm_cfg)
 
         def fuse() -> nn.Module:
             if fusion == 'basic_block':
                 return BasicBlock(width, channels, norm_cfg=norm_cfg)
             return nn.Conv2d(width, channels, 1)
 
+        self.attend = ModuleMap({t: ModuleMap({s: attend() for s in tasks if s != t}) for t in targets})
         self.shared_fuse = fuse() if shared_fusion and targets else None
         self.fuse = nn.ModuleDict({target: fuse() for target in (() if shared_fusion else targets)})
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return {task: (N, C, h, w)} of {task: (N, C, h, w)}."""
+        """Return {task: (N, C, h, w)}, shaped like the input."""
         augmented = dict(features)
         for name, pairs in self.attend.items():
             target = features[name]

@@ -1,4 +1,4 @@
-"""FPMA: feature propagation whose mask is made by self-attention."""
+"""FPMA: feature propagation in which self-attention makes the mask."""
 
 from __future__ import annotations
 
@@ -15,22 +15,14 @@ from ..feature_propagation import Axis, FeaturePropagation
 class FPMA(FeaturePropagation):
     """Feature propagation module with attention: the stage is one of Swin attention.
 
-    It is MTI-Net's module (`FPM`) with self-attention in place of the convolutions that made the mask; beyond that the
-    paper gives no detail, the layers are the code's.
+    It is MTI-Net's module (`FPM`) with self-attention instead of convolutions. The paper gives no more detail; the
+    layers are the released code's. `FeaturePropagation` explains the other arguments.
 
     Args:
-        tasks: their names.
-        channels: C of the features of each task.
-        mask_axis: see `task_mask`; 'task' is what softmax over tasks means, 'adjacent' the code.
         depth: of the stage.
         num_heads: of its attention; divides M * C.
         window: side of its windows.
-        padding: see `SelfAttentionNeck`: 'mask', or 'zero' as in the code.
-        reduction: of squeeze-and-excitation.
-        norm_cfg: normalisation.
-
-    Raises:
-        ValueError: an unknown `mask_axis`.
+        padding: see `SelfAttentionNeck`: 'mask', or 'zero' as in the released code.
 
     Reference: SCA-MTL, section 2.3; Vandenhende et al., MTI-Net, ECCV 2020, section 3.3.
     """

@@ -14,23 +14,17 @@ from ..task_head import Entry
 
 @MODELS.register_module()
 class SCAHead(ExchangeHead):
-    """`ExchangeHead` with CTAM for the exchange, FPMA for the propagation and CSAM across scales.
+    """An `ExchangeHead` with CTAM for the exchange, FPMA for the propagation and CSAM across scales.
 
-    The defaults, here and in these parts, follow the paper's text and figure; where it is silent, its code
-    (configs/sca/README.md lists each difference).
+    The defaults, here and in these parts, follow the paper's text and figure 1, and where these are silent, its
+    released code (configs/sca/README.md lists each difference). `ExchangeHead` explains the arguments.
 
     Args:
-        tasks: given by the segmentor.
-        in_channels: of the shared maps, finest first.
-        fpma: config of what takes {task: map} of a scale to the finer one; None leaves it out.
-        ctam: config of what exchanges {task: map} at a scale, likewise.
-        csam: config of what exchanges the maps of one task, likewise.
-        fpma_source: what FPMA takes: 'augmented' what CTAM has made of the features, 'initial' those of the task heads.
-        fpma_entry: where what FPMA brings enters a task head, see `TaskHead`: 'output' is figure 1, 'input' the code.
-        head_blocks: residual blocks of a task head.
-        hidden_channels: of the final prediction, see `Aggregation`: None is the paper, 'input' the code.
-        upsample_first: see `Aggregation`; costs, but not results, depend on it.
-        norm_cfg: normalisation, of the parts too.
+        fpma: the `propagation`; `fpma_source` is its `propagated`.
+        ctam: the `exchange`.
+        csam: the `cross_scale`.
+        fpma_entry: the `entry`: 'output' is figure 1, 'input' the released code.
+        hidden_channels: of the final prediction: None is the paper, 'input' the released code.
 
     Reference: SCA-MTL, section 2 and figure 1.
     """
