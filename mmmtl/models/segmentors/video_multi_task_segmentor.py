@@ -103,11 +103,11 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         with optim_wrapper['model'].optim_context(self):
             data = self.data_preprocessor(data, True)
             losses = self._run_forward(data, mode='loss')
-        told_apart = losses.pop('align.loss_discriminator')
+        discriminator_loss = losses.pop('align.loss_discriminator')
         total, log_vars = self.parse_losses(losses)
         optim_wrapper['model'].update_params(total)
-        optim_wrapper['discriminator'].update_params(told_apart)
-        return {**log_vars, 'align.discriminator': told_apart.detach()}
+        optim_wrapper['discriminator'].update_params(discriminator_loss)
+        return {**log_vars, 'align.discriminator': discriminator_loss.detach()}
 
     def step(self, frames: Tensor, state: StreamState | None = None) -> FrameResult:
         """Predict one frame of each stream; the state holds its last key and last non-key frame."""
