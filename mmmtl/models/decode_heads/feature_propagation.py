@@ -23,6 +23,7 @@ def task_mask(scores: Tensor, num_tasks: int, axis: Axis = 'task') -> Tensor:
     """
     if axis == 'task':
         return scores.unflatten(1, (num_tasks, -1)).softmax(dim=1).flatten(1, 2)
+    assert axis == 'adjacent', axis
     return scores.unflatten(1, (-1, num_tasks)).softmax(dim=2).flatten(1, 2)
 
 
