@@ -24,9 +24,6 @@ def load_config(
     """Return the config in a file with the overrides of a command line, not resolved yet.
 
     `options` maps dotted keys to values. `tasks` names the tasks to keep; None keeps all.
-
-    Raises:
-        ValueError: the file does not exist or is not a config.
     """
     path = Path(path)
     if not path.is_file():

@@ -122,10 +122,7 @@ class MultiTaskInferencer:
     def step(self, frame: np.ndarray, state: StreamState | None = None) -> Prediction:
         """Predict the next frame of a stream, (H, W, 3) uint8 BGR.
 
-        `state` is the one after the previous frame; None starts a stream.
-
-        Raises:
-            ValueError: an array of another shape or type, or of another size than earlier frames.
+        `state` is the one after the previous frame; None starts a stream. All frames must have one size.
         """
         image = self._load(frame)
         if state is None and self.optimize == 'compile':

@@ -84,9 +84,6 @@ def prediction_steps(
 
     Returns:
         {kind: step}: 'image', or 'key' and, unless K is 1, 'non_key'.
-
-    Raises:
-        ValueError: a mode that does not suit the model.
     """
     mode = mode or default_mode(model)
     if (mode == 'image') != (IMAGE in model.frame_kinds):
