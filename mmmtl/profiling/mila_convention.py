@@ -32,6 +32,8 @@ def paper_macs(model: MultiTaskSegmentor, shape: Sequence[int]) -> dict[str, flo
     `shape` is the (H, W) of the image, padded as the data preprocessor pads it; `build_on_meta` makes a cheap model.
     The decoder of a video model must fuse slots with a `SlotConv`.
     """
+    if KEY in model.frame_kinds and not any(isinstance(module, SlotConv) for module in model.decode_head.modules()):
+        raise ValueError(f'{type(model.decode_head).__name__} has no SlotConv to count; use a TaskConvHead')
     divisor = model.data_preprocessor.size_divisor
     device = next(model.parameters()).device
     images = torch.empty(1, 3, *(round_up(side, divisor) for side in shape), device=device)
@@ -61,8 +63,6 @@ def _image_macs(model: MultiTaskSegmentor, images: Tensor) -> int:
 
 def _frame_macs(model: MultiTaskSegmentor, images: Tensor, kind: str, read: ReadMemories) -> int:
     """Return the MACs of encoding a frame and propagating to it."""
-    if not any(isinstance(module, SlotConv) for module in model.decode_head.modules()):
-        raise ValueError(f"the paper's convention needs a SlotConv, which {type(model.decode_head).__name__} lacks")
     network = model.backbone if kind == KEY else model.fast_backbone
     encode = module_macs(model, partial(network, images))
     return sum(encode.values()) + _set_macs(model, as_maps(network(images))[-1], images, read)
@@ -80,7 +80,7 @@ def _set_macs(model: MultiTaskSegmentor, features: Tensor, images: Tensor, memor
     remember = module_macs(model, lambda: neck.remember(features, images))
     propagate = module_macs(model, lambda: neck(current, *memories))
     decode = module_macs(model, lambda: model.decode_head(slots))
-    one_of_each_set = {id(own): task for task, own in slots.items()}.values()
+    one_of_each_set = {tuple(map(id, own)): task for task, own in slots.items()}.values()
     fusing = {name for name, module in model.named_modules() if isinstance(module, SlotConv)}
     fuse = [count for name, count in decode.items() if name in fusing and name.rpartition('.')[2] in one_of_each_set]
     return sources * sum(remember.values()) + sum(propagate.values()) + sum(fuse)
