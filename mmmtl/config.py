@@ -55,6 +55,11 @@ def resolve(cfg: Config) -> Config:
 
     Raises:
         ValueError: no tasks, an unknown one in `use_tasks` or `save_best`, or one that `build_tasks` refuses.
+
+    Examples:
+        >>> depth = {'type': 'DepthEstimation', 'max_depth': 10.0}
+        >>> resolve(Config({'tasks': {'depth': depth}, 'model': {}})).model.tasks.depth.max_depth
+        10.0
     """
     cfg = copy.deepcopy(cfg)
     if (chosen := cfg.get('use_tasks')) is not None:
@@ -139,7 +144,12 @@ def dataset_configs(dataset: ConfigDict | None) -> Iterator[ConfigDict]:
 
 
 def input_size(cfg: Config) -> tuple[int, int] | None:
-    """Return the (height, width) of the last Resize in the test pipeline, or None."""
+    """Return the (height, width) of the last Resize in the test pipeline, or None.
+
+    Examples:
+        >>> input_size(Config({'test_dataloader': {'dataset': {'pipeline': [{'type': 'Resize', 'size': (288, 384)}]}}}))
+        (288, 384)
+    """
     sizes = [tuple(transform['size']) for transform in _resizes(cfg.get('test_dataloader') or {})]
     return sizes[-1] if sizes else None
 

@@ -62,6 +62,10 @@ class Clip:
 
         None is an empty slot: a key frame reads no earlier key frame, and with an interval of 1 there are no others.
         The frame before the first non-key frame of an interval is the key frame, so its last non-key frame is 2 back.
+
+        Examples:
+            >>> [Clip(interval=3).slots(offset) for offset in range(3)]
+            [(None, -1, 0), (-1, -2, 0), (-2, -1, 0)]
         """
         last_key = -offset if offset else None
         last_non_key = None if self.interval == 1 else (-2 if offset == 1 else -1)

@@ -22,6 +22,11 @@ class Draw(int):
     The index is all that a sampler can send to a data set through workers and mmengine's wrappers, so it carries the
     number: `ConcatDataset` subtracts from an index and `RepeatDataset` takes a remainder, and both keep the number
     here. `ClassBalancedDataset` would lose it, but it needs categories, which dense maps lack.
+
+    Examples:
+        >>> draw = Draw(12, number=7) % 10
+        >>> draw, draw.number
+        (2, 7)
     """
 
     number: int

@@ -20,6 +20,12 @@ def delta_m(metrics: Mapping[str, float], baseline: Mapping[str, float], tasks: 
 
     Reference: Maninis et al., Attentive Single-Tasking of Multiple Tasks, CVPR 2019, section 4; the sign is that of
     Vandenhende et al., MTI-Net, ECCV 2020.
+
+    Examples:
+        >>> from mmmtl.tasks import build_tasks
+        >>> tasks = build_tasks({'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}, 'the example')
+        >>> delta_m({'depth/abs_err': 0.375}, {'depth/abs_err': 0.5}, tasks)
+        25.0
     """
     check_baseline(baseline, tasks)
     gains = []

@@ -31,6 +31,11 @@ def warp(features: Tensor, flow: Tensor, *, border: Border = 'zeros') -> Tensor:
         (N, C, H, W), dtype of `features`.
 
     Reference: Zhu et al., Deep Feature Flow for Video Recognition, CVPR 2017, equations 2 and 3.
+
+    Examples:
+        >>> flow = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(-1, -1, 1, 4)
+        >>> warp(torch.tensor([[[[1.0, 2.0, 3.0, 4.0]]]]), flow)
+        tensor([[[[2., 3., 4., 0.]]]])
     """
     height, width = features.shape[-2:]
     if flow.shape != (len(features), 2, height, width):
@@ -46,6 +51,10 @@ def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize a flow (N, 2, h, w) to `size` (H, W) and scale it to pixels of the new map.
 
     The result is bilinear with antialiasing, in at least float32.
+
+    Examples:
+        >>> resize_flow(torch.ones(1, 2, 2, 2), (4, 8))[0, :, 0, 0]
+        tensor([4., 2.])
     """
     height, width = flow.shape[-2:]
     if (height, width) == size:

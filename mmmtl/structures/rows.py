@@ -27,7 +27,13 @@ def select(tensor: Tensor, rows: Sequence[int]) -> Tensor:
 
 
 def join_rows(parts: Sequence[NamedRows], rows: Sequence[Sequence[int]]) -> NamedRows:
-    """Join parts that `select_rows` made, in the order of the rows; a single part is not copied."""
+    """Join parts that `select_rows` made, in the order of the rows; a single part is not copied.
+
+    Examples:
+        >>> parts = [select_rows({'x': torch.tensor([10, 11, 12])}, rows) for rows in ([0, 2], [1])]
+        >>> join_rows(parts, [[0, 2], [1]])['x'].tolist()
+        [10, 11, 12]
+    """
     if len(parts) == 1:
         return parts[0]
     order = torch.tensor([row for some in rows for row in some]).argsort()
@@ -36,7 +42,12 @@ def join_rows(parts: Sequence[NamedRows], rows: Sequence[Sequence[int]]) -> Name
 
 
 def spread_rows(tensors: NamedRows, rows: Sequence[int], count: int) -> NamedRows:
-    """Extend tensors of `rows`, in ascending order, to `count` rows; the other rows are zero."""
+    """Extend tensors of `rows`, in ascending order, to `count` rows; the other rows are zero.
+
+    Examples:
+        >>> spread_rows({'x': torch.tensor([7, 8])}, [0, 2], 4)['x'].tolist()
+        [7, 0, 8, 0]
+    """
     if len(rows) == count:
         return tensors
     index = torch.tensor(rows, dtype=torch.int64)

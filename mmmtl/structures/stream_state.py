@@ -37,7 +37,8 @@ class StreamState:
             and always for an image model, which remembers nothing.
 
     Examples:
-        >>> StreamState.new(3).select([2, 0]).frames
+        >>> streams = StreamState.cat([StreamState.new(2), StreamState.new(1)])
+        >>> streams.select([2, 0]).frames
         tensor([0, 0])
     """
 

@@ -36,6 +36,11 @@ def build_tasks(tasks: Mapping[str, Any] | None, what: str) -> dict[str, Task]:
         ValueError: there are no tasks (the config was not resolved), a name is invalid, or a task has no type.
         KeyError: the type of a task is unknown.
         TypeError: the task does not accept an argument.
+
+    Examples:
+        >>> tasks = build_tasks({'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}, 'the example')
+        >>> tasks['depth'].primary_metric
+        'abs_err'
     """
     if not tasks:
         raise ValueError(UNRESOLVED.format(what=what))
@@ -69,9 +74,10 @@ def _build_task(name: str, cfg: Mapping[str, Any]) -> Task:
 def metric_direction(key: str, tasks: Mapping[str, Task]) -> bool:
     """Return whether higher is better for the key of a metric.
 
-    >>> tasks = build_tasks({'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}, 'the example')
-    >>> metric_direction('depth/delta1', tasks), metric_direction('offset_2/depth/rmse', tasks)
-    (True, False)
+    Examples:
+        >>> tasks = build_tasks({'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}, 'the example')
+        >>> metric_direction('depth/delta1', tasks), metric_direction('offset_2/depth/rmse', tasks)
+        (True, False)
     """
     known = {f'{name}/{metric}': up for name, task in tasks.items() for metric, up in task.higher_is_better.items()}
     known |= {f'temporal/{name}/{m}': up for name, task in tasks.items() for m, up in task.temporal_metrics.items()}

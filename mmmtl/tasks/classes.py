@@ -184,8 +184,9 @@ def class_list(
 ) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
     """Return the names and colours of `classes`, which is a name in `CLASSES` or the class names.
 
-    >>> class_list(['wall', 'floor'], palette=[[0, 0, 0], [255, 0, 0]])
-    (('wall', 'floor'), ((0, 0, 0), (255, 0, 0)))
+    Examples:
+        >>> class_list(['wall', 'floor'], palette=[[0, 0, 0], [255, 0, 0]])
+        (('wall', 'floor'), ((0, 0, 0), (255, 0, 0)))
     """
     if isinstance(classes, str):
         if classes not in CLASSES:

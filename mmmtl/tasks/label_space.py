@@ -14,8 +14,9 @@ def log_bins(values: Tensor, lower: float, upper: float, count: int) -> Tensor:
     The intervals have equal lengths in the logarithm and include their lower end. Values outside fall into the first or
     last interval. ATRC's released code does this with lower = 0.7 and upper = 10 metres.
 
-    >>> log_bins(torch.tensor([0.5, 1.0, 1.9, 2.0, 5.0, 9.0]), 1.0, 8.0, 3).tolist()
-    [0, 0, 0, 1, 2, 2]
+    Examples:
+        >>> log_bins(torch.tensor([0.5, 1.0, 1.9, 2.0, 5.0, 9.0]), 1.0, 8.0, 3).tolist()
+        [0, 0, 0, 1, 2, 2]
     """
     steps = torch.arange(1, count, dtype=torch.float64) / count
     edges = torch.exp(math.log(lower) + steps * math.log(upper / lower))

@@ -14,8 +14,9 @@ T = TypeVar('T')
 def in_order(tasks: Mapping[str, T]) -> dict[str, T]:
     """Return the tasks sorted by name, as every model is built with them.
 
-    >>> list(in_order({'semseg': 1, 'depth': 2}))
-    ['depth', 'semseg']
+    Examples:
+        >>> list(in_order({'semseg': 1, 'depth': 2}))
+        ['depth', 'semseg']
     """
     return dict(sorted(tasks.items()))
 

@@ -40,6 +40,11 @@ def grid(rows: Sequence[Sequence[Tile]], *, tile_height: int | None = None) -> n
 
     Tiles get the height `tile_height`. By default it is the height of the first tile, multiplied by an integer if the
     caption needs more width.
+
+    Examples:
+        >>> tile = ('input', np.zeros((60, 160, 3), dtype=np.uint8))
+        >>> grid([[tile, tile], [tile]]).shape  # a caption is 20 pixels high
+        (160, 320, 3)
     """
     height, width = rows[0][0][1].shape[:2]
     height = tile_height or height * -(-CAPTION_WIDTH // width)

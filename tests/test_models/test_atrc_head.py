@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 import math
 from collections.abc import Sequence
@@ -20,7 +19,6 @@ from mmmtl.models.decode_heads.atrc import (
     ContextFusion,
     TaskMaps,
     build_context,
-    genotype,
     label_tasks,
     read_genotype,
     region_descriptors,
@@ -258,7 +256,6 @@ def test_genotype_files(tiny, tmp_path: Path, wrapped: bool) -> None:
 
 
 def test_pairs_with_other_tasks_are_left_out() -> None:
-    assert doctest.testmod(genotype) == (0, 1)
     assert read_genotype(MIXED, ['depth', 'semseg']) == dict(
         depth=dict(depth='local', semseg='source_label'), semseg=dict(depth='target_label', semseg='global')
     )

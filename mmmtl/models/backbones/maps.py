@@ -22,6 +22,10 @@ def feature_channels(module: nn.Module) -> tuple[int, ...]:
 
     They are its attribute `feature_channels`. A module without it is taken for a backbone and runs on a small image, in
     eval mode and without gradients. This changes no weight or statistic and draws no random number.
+
+    Examples:
+        >>> feature_channels(nn.Conv2d(3, 8, kernel_size=1))
+        (8,)
     """
     declared: Sequence[int] | None = getattr(module, 'feature_channels', None)
     if declared is not None:

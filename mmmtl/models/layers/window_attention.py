@@ -20,7 +20,12 @@ def pad_to_windows(maps: Tensor, window: int) -> Tensor:
 
 
 def to_windows(maps: Tensor, window: int) -> Tensor:
-    """Return (N, G, P, C), windows and places row by row, of (N, H, W, C) with H and W multiples of the window."""
+    """Return (N, G, P, C), windows and places row by row, of (N, H, W, C) with H and W multiples of the window.
+
+    Examples:
+        >>> to_windows(torch.arange(16).view(1, 4, 4, 1), 2)[0, :, :, 0].tolist()
+        [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
+    """
     n, height, width, channels = maps.shape
     blocks = maps.view(n, height // window, window, width // window, window, channels).transpose(2, 3)
     return blocks.reshape(n, -1, window * window, channels)

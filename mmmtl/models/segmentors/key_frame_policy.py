@@ -38,7 +38,12 @@ class KeyFramePolicy(ABC):
 
 @MODELS.register_module()
 class FixedInterval(KeyFramePolicy):
-    """Every `interval`-th frame is a key frame, starting with the first (MILA, section 4.1: interval 5)."""
+    """Every `interval`-th frame is a key frame, starting with the first (MILA, section 4.1: interval 5).
+
+    Examples:
+        >>> FixedInterval(2).is_key_frame(StreamState.new(3), torch.zeros(3, 3, 4, 4))
+        tensor([True, True, True])
+    """
 
     interval: int
 

@@ -46,6 +46,11 @@ def count_pairs(reachable: csr_array) -> int:
 
     Reference: Martin, Fowlkes and Malik, Learning to detect natural image boundaries using local brightness, color,
     and texture cues, PAMI 26(5), 2004, and `correspondPixels` of the benchmark.
+
+    Examples:
+        >>> prediction, label = np.eye(3, dtype=bool), np.eye(3, k=1, dtype=bool)
+        >>> count_pairs(reachable_pixels(prediction, label, distance=1.0))
+        2
     """
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import maximum_flow

@@ -17,10 +17,11 @@ def thin(mask: np.ndarray) -> np.ndarray:
     Reference: Guo and Hall, Parallel thinning with two-subiteration algorithms, CACM 32(3), 1989, algorithm A1; its
     conditions as in Lam, Lee and Suen, Thinning methodologies, PAMI 14(9), 1992.
 
-    >>> thin(np.ones((3, 7))).astype(int)
-    array([[0, 0, 0, 0, 0, 0, 0],
-           [0, 1, 1, 1, 1, 1, 0],
-           [0, 0, 0, 0, 0, 0, 0]])
+    Examples:
+        >>> thin(np.ones((3, 7))).astype(int)
+        array([[0, 0, 0, 0, 0, 0, 0],
+               [0, 1, 1, 1, 1, 1, 0],
+               [0, 0, 0, 0, 0, 0, 0]])
     """
     if mask.ndim != 2:
         raise ValueError(f'thinning needs a map of shape (H, W), not {mask.shape}')

@@ -48,6 +48,11 @@ def local_attention(
         (N, V, H, W), dtype and memory format of `value`.
 
     Reference: MILA, section 3.2, equations 1 and 2. The paper does not define the border.
+
+    Examples:
+        >>> equal = torch.zeros(1, 1, 2, 2)  # no place is preferred, so each gets the mean
+        >>> local_attention(equal, equal, torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]]), window='global').flatten()
+        tensor([3., 3., 3., 3.])
     """
     _check(query, key, value, window, border)
     query, key, value = _autocast(query, key, value)

@@ -16,9 +16,6 @@ Genotype = dict[str, dict[str, str]]
 def read_genotype(contexts: str | Mapping[str, Mapping[str, str | int]], tasks: Collection[str]) -> Genotype:
     """Return the type of context of every pair of tasks, including each task with itself.
 
-    >>> read_genotype({'a': {'a': 0, 'b': 'local'}, 'b': {'a': 4, 'b': 1}}, ['a', 'b'])
-    {'a': {'a': 'none', 'b': 'local'}, 'b': {'a': 'source_label', 'b': 'global'}}
-
     Args:
         contexts: one of `CONTEXTS` for all pairs; or {target: {source: type}}, where a type may be its code; or the
             name of a JSON file (*.json) that holds such an object, alone or, as ATRC's search writes it, under 'data'.
@@ -26,6 +23,10 @@ def read_genotype(contexts: str | Mapping[str, Mapping[str, str | int]], tasks: 
 
     Raises:
         ValueError: an unknown type, a missing pair, or a file without a genotype.
+
+    Examples:
+        >>> read_genotype({'a': {'a': 0, 'b': 'local'}, 'b': {'a': 4, 'b': 1}}, ['a', 'b'])
+        {'a': {'a': 'none', 'b': 'local'}, 'b': {'a': 'source_label', 'b': 'global'}}
     """
     if isinstance(contexts, str) and not contexts.endswith('.json'):
         return {target: {source: _context(contexts, 'contexts') for source in tasks} for target in tasks}
