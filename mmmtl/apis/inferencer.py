@@ -19,18 +19,18 @@ from mmmtl.engine import check_components
 from mmmtl.io.images import read_image
 from mmmtl.io.video import read_frames
 from mmmtl.registry import MODELS
-from mmmtl.structures import StreamState
+from mmmtl.structures import Array, StreamState
 from mmmtl.visualization import grid, task_tiles
 
 from .optimize import Optimization, optimize_for_inference, warm_up
 
-Maps = dict[str, np.ndarray]
+Maps = dict[str, Array]
 
 
 class Prediction(NamedTuple):
     """A frame as the model saw it, its maps, whether it is a key frame, and the stream's state after it."""
 
-    image: np.ndarray
+    image: Array
     maps: Maps
     is_key: bool
     state: StreamState
@@ -86,7 +86,7 @@ class MultiTaskInferencer:
         elif dtype is not None:
             raise ValueError(f"dtype={dtype} needs optimize='fuse' or 'compile'")
 
-    def __call__(self, images: str | Path | np.ndarray | Sequence[Any]) -> Maps | list[Maps]:
+    def __call__(self, images: str | Path | Array | Sequence[Any]) -> Maps | list[Maps]:
         """Return the maps {task: (M, H, W)} of one image, or of each of several.
 
         An image is a file name or a (H, W, 3) uint8 BGR array. A video model treats each as the first frame of a video.
@@ -99,7 +99,7 @@ class MultiTaskInferencer:
             return self._predict(self._load(images), None).maps
         return [self._predict(self._load(image), None).maps for image in images]
 
-    def stream(self, video: str | Path | int | Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, Maps]]:
+    def stream(self, video: str | Path | int | Iterable[Array]) -> Iterator[tuple[Array, Maps]]:
         """Yield each frame of a video with its maps, as soon as it is predicted.
 
         With optimize='compile' every kind of frame is compiled before the first one is predicted.
@@ -119,7 +119,7 @@ class MultiTaskInferencer:
             image, maps, _, state = self.step(frame, state)
             yield image, maps
 
-    def step(self, frame: np.ndarray, state: StreamState | None = None) -> Prediction:
+    def step(self, frame: Array, state: StreamState | None = None) -> Prediction:
         """Predict the next frame of a stream, (H, W, 3) uint8 BGR.
 
         `state` is the one after the previous frame; None starts a stream. All frames must have one size.
@@ -129,25 +129,25 @@ class MultiTaskInferencer:
             warm_up(self.model, self._inputs(image).shape[-2:])
         return self._predict(image, state)
 
-    def panel(self, frame: np.ndarray, maps: Maps) -> np.ndarray:
+    def panel(self, frame: Array, maps: Maps) -> Array:
         """Return the frame and all its maps side by side, (H, W, 3) uint8 RGB."""
         image = np.ascontiguousarray(frame[..., ::-1])
         return grid([[('input', image), *task_tiles(image, maps, self.tasks, '')]])
 
-    def _load(self, image: str | Path | np.ndarray) -> np.ndarray:
+    def _load(self, image: str | Path | Array) -> Array:
         array = image if isinstance(image, np.ndarray) else read_image(image)
         if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
             raise ValueError(f'an image must be (H, W, 3) uint8 BGR, not {array.shape} {array.dtype}')
         return array if self.size is None else resize_image(array, self.size)
 
     @torch.inference_mode()
-    def _predict(self, image: np.ndarray, state: StreamState | None) -> Prediction:
+    def _predict(self, image: Array, state: StreamState | None) -> Prediction:
         inputs = self._inputs(image)
         logits, is_key, state = self.model.step(inputs, state)
         (maps,) = self.model.decode(logits, inputs.shape[-2:], [image.shape[:2]])
         return Prediction(image, {name: maps.get(name).cpu().numpy() for name in self.tasks}, bool(is_key), state)
 
-    def _inputs(self, image: np.ndarray) -> Tensor:
+    def _inputs(self, image: Array) -> Tensor:
         """Return the image as a (1, 3, H, W) batch, normalised and padded."""
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return self.model.data_preprocessor({'inputs': [pixels]})['inputs']

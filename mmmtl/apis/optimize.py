@@ -108,7 +108,7 @@ def copied_out(run: Run) -> Run:
     """Return `run` with its results copied out of a CUDA graph's memory, which the next replay overwrites."""
 
     def copied(*args: Any, **kwargs: Any) -> Any:
-        torch.compiler.cudagraph_mark_step_begin()
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         return tree_map_only(torch.Tensor, torch.clone, run(*args, **kwargs))
 
     return copied
@@ -120,5 +120,5 @@ def _missing_compiler(device: torch.device) -> str:
         return '' if importlib.util.find_spec('triton') else 'triton'
     from torch.utils import cpp_extension
 
-    compiler = cpp_extension.get_cxx_compiler()
+    compiler = cpp_extension.get_cxx_compiler()  # type: ignore[no-untyped-call]
     return '' if shutil.which(compiler) else f'a C++ compiler ({compiler} is not installed)'

@@ -15,6 +15,7 @@ from mmengine.dataset import BaseDataset
 from typing_extensions import dataclass_transform
 
 from mmmtl.io.images import read_image
+from mmmtl.structures import Array
 from mmmtl.tasks import Task, build_tasks
 
 from .clip import Clip
@@ -92,11 +93,11 @@ class MultiTaskDataset(BaseDataset):
     def load_frames(self) -> Iterable[Frame]:
         """Return every frame once; clips and whole videos also need the frames without a label."""
 
-    def read_image(self, reference: Any) -> np.ndarray:
+    def read_image(self, reference: Any) -> Array:
         """Return an image, (H, W, 3) uint8 BGR; by default from an image file."""
         return read_image(reference)
 
-    def read_map(self, source: str, reference: Any) -> np.ndarray:
+    def read_map(self, source: str, reference: Any) -> Array:
         """Return a map, (H, W) or (H, W, 3); by default from an image file of a kind that `read_map_by_kind` knows.
 
         Maps hold labels (0 to C - 1, 255 = ignore), metres or pixels of disparity (0 = none), or unit vectors (zero =
@@ -104,7 +105,7 @@ class MultiTaskDataset(BaseDataset):
         """
         return read_map_by_kind(reference)
 
-    def read_flow(self, video: str, time: int) -> tuple[np.ndarray, np.ndarray] | None:
+    def read_flow(self, video: str, time: int) -> tuple[Array, Array] | None:
         """Return the exact motion from frame `time` to the next, or None if the data set does not know it.
 
         Returns:

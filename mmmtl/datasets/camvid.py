@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from mmmtl.io.images import IMAGE_SUFFIXES, read_raw
 from mmmtl.registry import DATASETS
+from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
 
 from .base import MultiTaskDataset
@@ -45,7 +44,7 @@ class CamVid(MultiTaskDataset):
             label = self.root / f'{self.split}annot' / f'{path.stem}.png'
             yield Frame(video, time, path, {'semseg': label} if label.exists() else {})
 
-    def read_map(self, source: str, reference: Path) -> np.ndarray:
+    def read_map(self, source: str, reference: Path) -> Array:
         labels = read_raw(reference)
         labels[labels == VOID] = IGNORE
         return labels

@@ -10,6 +10,7 @@ import numpy as np
 
 from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
+from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
 
 from .base import MultiTaskDataset
@@ -62,7 +63,7 @@ class Cityscapes(MultiTaskDataset):
         depth = {key: path for key, path in disparity.items() if self._path('camera', *key).exists()}
         return join_files(images, dict(semseg=labels, semseg7=labels, disparity=disparity, depth=depth))
 
-    def read_map(self, source: str, reference: Path) -> np.ndarray:
+    def read_map(self, source: str, reference: Path) -> Array:
         raw = read_raw(reference)
         if source == 'disparity':
             return decode_disparity(raw)
@@ -87,7 +88,7 @@ class Cityscapes(MultiTaskDataset):
         return self.root / folder / self.split / city / f'{video}_{time:06d}_{suffix}'
 
 
-def decode_labels(ids: np.ndarray, *, categories: bool) -> np.ndarray:
+def decode_labels(ids: Array, *, categories: bool) -> Array:
     """Return train ids (0 to 18) or categories (0 to 6) of label ids; 255 = ignore. (H, W) uint8."""
     table = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
     mapping = CATEGORY_OF_ID if categories else {label: i for i, label in enumerate(TRAIN_IDS)}
@@ -95,7 +96,7 @@ def decode_labels(ids: np.ndarray, *, categories: bool) -> np.ndarray:
     return table[ids]
 
 
-def decode_disparity(raw: np.ndarray) -> np.ndarray:
+def decode_disparity(raw: Array) -> Array:
     """Return pixels at the full width of 2048, of the numbers p of a disparity file; 0 = none. (H, W) float32."""
     return np.where(raw > 0, (raw.astype(np.float32) - 1) / 256, 0).astype(np.float32)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
+from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
 
 from .base import MultiTaskDataset
@@ -46,7 +47,7 @@ class DVPS(MultiTaskDataset):
         """Return images of the videos of these maps that are in other folders; here none."""
         return {}
 
-    def read_map(self, source: str, reference: Path) -> np.ndarray:
+    def read_map(self, source: str, reference: Path) -> Array:
         raw = as_map(read_raw(reference), reference, channels=1)
         if source == 'semseg':
             return self.decode_labels(raw)
@@ -54,7 +55,7 @@ class DVPS(MultiTaskDataset):
             raise ValueError(f'{reference}: {raw.dtype}, but depth is uint16 (metres * 256); get the file again')
         return raw.astype(np.float32) / 256
 
-    def decode_labels(self, raw: np.ndarray) -> np.ndarray:
+    def decode_labels(self, raw: Array) -> Array:
         """Return labels, void as 255, from the numbers in a label file."""
         return raw
 
@@ -114,7 +115,7 @@ class CityscapesDVPS(DVPS):
                 found |= {(video, time): path for (_, time), path in files.items()}
         return found
 
-    def decode_labels(self, raw: np.ndarray) -> np.ndarray:
+    def decode_labels(self, raw: Array) -> Array:
         labels = np.where(raw >= 1000, raw // 1000, raw)
         return np.where(labels == VOID, IGNORE, labels)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
+from mmmtl.structures import Array
 
 from .base import MultiTaskDataset
 from .frames import Frame, FrameKey, join_files
@@ -37,7 +38,7 @@ class KITTISTEP(MultiTaskDataset):
     def load_frames(self) -> list[Frame]:
         return join_files(self._list('images'), dict(semseg=self._list('panoptic_maps')))
 
-    def read_map(self, source: str, reference: Path) -> np.ndarray:
+    def read_map(self, source: str, reference: Path) -> Array:
         raw = read_raw(reference)
         if raw.dtype != np.uint8:
             raise ValueError(f'{reference}: {raw.dtype}, but a panoptic map is RGB of uint8; get the file again')

@@ -11,6 +11,7 @@ import numpy as np
 from mmmtl.io.arrays import read_npy
 from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
+from mmmtl.structures import Array
 
 from .base import MultiTaskDataset
 from .cityscapes import decode_disparity, decode_labels
@@ -43,7 +44,7 @@ class NumberedFolders(MultiTaskDataset):
             }
             yield Frame(number, 0, images.get(number), maps)
 
-    def read_image(self, reference: Path) -> np.ndarray:
+    def read_image(self, reference: Path) -> Array:
         """Return an image; NumPy files hold RGB between 0 and 1."""
         if reference.suffix != '.npy':
             return super().read_image(reference)
@@ -83,7 +84,7 @@ class MTANNYUv2(NumberedFolders):
         check_signs(self.normal_signs)
         return super().load_frames()
 
-    def read_map(self, source: str, reference: Path) -> np.ndarray:
+    def read_map(self, source: str, reference: Path) -> Array:
         array = as_map(read_npy(reference), reference, channels=3 if source == 'normals' else 1)
         if source == 'normals':
             return unit_normals(array) * np.array(self.normal_signs, dtype=np.float32)
@@ -115,7 +116,7 @@ class MTANCityscapes(NumberedFolders):
         semseg=('label_19', 'seg'), semseg7=('label_7', 'label', 'seg'), semseg2=('label_2',), disparity=('depth',)
     )
 
-    def read_map(self, source: str, reference: Path) -> np.ndarray:
+    def read_map(self, source: str, reference: Path) -> Array:
         if reference.suffix == '.png':
             raw = as_map(read_raw(reference), reference, channels=1)
             if source == 'disparity':

@@ -10,6 +10,7 @@ import numpy as np
 from mmmtl.io.arrays import read_mat, read_npy
 from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
+from mmmtl.structures import Array
 
 from .base import MultiTaskDataset
 from .frames import Frame
@@ -65,7 +66,7 @@ class NYUD(MultiTaskDataset):
             maps = {source: files[folder][name] for source, folder in FOLDERS.items() if name in files[folder]}
             yield Frame(name, 0, files['images'].get(name), maps)
 
-    def read_map(self, source: str, reference: Path) -> np.ndarray:
+    def read_map(self, source: str, reference: Path) -> Array:
         folder = FOLDERS[source]
         suffix = reference.suffix.lower()
         if suffix in IMAGES:

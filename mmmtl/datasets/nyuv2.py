@@ -9,6 +9,7 @@ import numpy as np
 
 from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
+from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
 
 from .base import MultiTaskDataset
@@ -61,7 +62,7 @@ class NYUv2(MultiTaskDataset):
             maps = {source: file for source, file in files.items() if file.exists()}
             yield Frame(name, 0, image if image.exists() else None, maps)
 
-    def read_map(self, source: str, reference: Path) -> np.ndarray:
+    def read_map(self, source: str, reference: Path) -> Array:
         raw = read_raw(reference)
         if source == 'normals':
             return self._windowed(decode_normals(raw), 0)
@@ -69,7 +70,7 @@ class NYUv2(MultiTaskDataset):
             return self._windowed((raw.astype(np.float32) + 0.5) / 25.5, 0)
         return self._windowed(classes_13(raw) if source == 'semseg13' else raw, IGNORE)
 
-    def _windowed(self, array: np.ndarray, fill: float) -> np.ndarray:
+    def _windowed(self, array: Array, fill: float) -> Array:
         if not self.evaluation_window:
             return array
         inside = np.full_like(array, fill)
@@ -77,7 +78,7 @@ class NYUv2(MultiTaskDataset):
         return inside
 
 
-def classes_13(labels: np.ndarray) -> np.ndarray:
+def classes_13(labels: Array) -> Array:
     """Return labels of `nyuv2_13` for labels of `nyuv2_40`, (H, W) uint8; all others are ignored."""
     table = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
     table[: len(TO_13)] = TO_13

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from mmmtl.io.images import IMAGE_SUFFIXES, read_raw
+from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
 
 from .frames import FrameKey
@@ -58,7 +59,7 @@ def read_names(path: Path) -> list[str]:
     return path.read_text().split()
 
 
-def read_map_by_kind(path: Path) -> np.ndarray:
+def read_map_by_kind(path: Path) -> Array:
     """Return the map in an image file, whose number type and channels tell what it holds.
 
     One channel of 8 bits holds labels (255 = ignore), one of 16 bits depth in millimetres (0 = none), three of 8 bits
@@ -77,7 +78,7 @@ def read_map_by_kind(path: Path) -> np.ndarray:
     )
 
 
-def as_map(array: np.ndarray, where: str | Path, *, channels: int) -> np.ndarray:
+def as_map(array: Array, where: str | Path, *, channels: int) -> Array:
     """Return a stored (H, W), (H, W, 1) or (H, W, 3) array as a map, (H, W) or (H, W, 3); refuse other shapes."""
     if channels == 1 and array.ndim == 3 and array.shape[2] == 1:
         return array[..., 0]
@@ -87,7 +88,7 @@ def as_map(array: np.ndarray, where: str | Path, *, channels: int) -> np.ndarray
     return array
 
 
-def to_labels(array: np.ndarray, where: str | Path, *, lowest: int, highest: int) -> np.ndarray:
+def to_labels(array: Array, where: str | Path, *, lowest: int, highest: int) -> Array:
     """Return labels, uint8 from 0 on, void as 255, of class numbers of any type that start with `lowest` for void.
 
     Numbers that are not whole or outside the range are refused.
@@ -102,7 +103,7 @@ def to_labels(array: np.ndarray, where: str | Path, *, lowest: int, highest: int
     return np.where(array == lowest, IGNORE, array - (lowest + 1)).astype(np.uint8)
 
 
-def labels_of_colours(rgb: np.ndarray, labels: Mapping[tuple[int, int, int], int], where: str | Path) -> np.ndarray:
+def labels_of_colours(rgb: Array, labels: Mapping[tuple[int, int, int], int], where: str | Path) -> Array:
     """Return the labels, (H, W) uint8, of an image, (H, W, 3) uint8, in which each class has one colour or several.
 
     Args:
@@ -126,7 +127,7 @@ def labels_of_colours(rgb: np.ndarray, labels: Mapping[tuple[int, int, int], int
     return np.array([known[int(code)] for code in codes], dtype=np.uint8)[found]
 
 
-def decode_normals(rgb: np.ndarray) -> np.ndarray:
+def decode_normals(rgb: Array) -> Array:
     """Return unit vectors, (H, W, 3) float32, of uint8 colours v = round((n + 1) / 2 * 255).
 
     Colours far from unit length become the zero vector, none: data sets use (0, 0, 0) and grey for it.
@@ -137,7 +138,7 @@ def decode_normals(rgb: np.ndarray) -> np.ndarray:
     return np.where(some, vectors / np.where(some, length, 1), 0)
 
 
-def unit_normals(vectors: np.ndarray) -> np.ndarray:
+def unit_normals(vectors: Array) -> Array:
     """Return unit vectors, (H, W, 3) float32, of vectors of any length; zero stays zero."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     some = length > 1e-3

@@ -11,6 +11,7 @@ import numpy as np
 
 from mmmtl.io.images import read_image, read_raw
 from mmmtl.registry import DATASETS
+from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
 from mmmtl.tasks.classes import CLASSES
 
@@ -74,7 +75,7 @@ class VirtualKITTI2(MultiTaskDataset):
             maps = {source: self._list(video, folder) for source, folder in SOURCES.items()}
             yield from join_files(self._list(video, 'rgb'), maps)
 
-    def read_map(self, source: str, reference: Path) -> np.ndarray:
+    def read_map(self, source: str, reference: Path) -> Array:
         raw = read_raw(reference)
         if source == 'semseg':
             return labels_of_colours(raw, COLOURS, reference)
@@ -85,7 +86,7 @@ class VirtualKITTI2(MultiTaskDataset):
             )
         return np.where(raw == NO_DEPTH, 0, raw.astype(np.float32) / 100).astype(np.float32)
 
-    def read_flow(self, video: str, time: int) -> tuple[np.ndarray, np.ndarray]:
+    def read_flow(self, video: str, time: int) -> tuple[Array, Array]:
         """Return the exact motion from a frame to the next, see the base class; the last frame of a video has none.
 
         Reference: the data set's documentation: B > 0 is valid, R and G are (f / (size - 1) + 1) / 2 * 65535.

@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 
 from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
+from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
 
 from .base import MultiTaskDataset
@@ -66,7 +67,7 @@ class VSPW(MultiTaskDataset):
                 level=logging.WARNING,
             )
 
-    def read_map(self, source: str, reference: Path) -> np.ndarray:
+    def read_map(self, source: str, reference: Path) -> Array:
         raw = as_map(read_raw(reference), reference, channels=1)
         if (wrong := np.unique(raw[(raw > NUM_CLASSES) & (raw < 254)])).size:
             raise ValueError(f'{reference}: labels {wrong[:8].tolist()} are not in 0..{NUM_CLASSES}, 254 or 255')

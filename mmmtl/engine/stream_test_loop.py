@@ -43,7 +43,7 @@ class StreamTestLoop(TestLoop):
     def __init__(
         self,
         runner: Runner,
-        dataloader: DataLoader | dict[str, Any],
+        dataloader: DataLoader[Any] | dict[str, Any],
         evaluator: Evaluator | dict[str, Any] | list[Any],
         fp16: bool = False,
     ) -> None:
@@ -68,7 +68,7 @@ class StreamTestLoop(TestLoop):
         for idx, data_batch in enumerate(self.dataloader):
             self.run_iter(idx, data_batch)
         self.frames = Counter(merge_totals(self.frames))
-        metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+        metrics: dict[str, float] = self.evaluator.evaluate(len(self.dataloader.dataset))
         metrics['stream/frames'] = total = self.frames.total()
         if KEY in self.model.frame_kinds:
             metrics['stream/key_frame_ratio'] = sum(n for key, n in self.frames.items() if key[2]) / total

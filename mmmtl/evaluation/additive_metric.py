@@ -54,7 +54,7 @@ class AdditiveMetric(BaseMetric):
         totals, self.totals = merge_totals(self.totals), {}
         return totals
 
-    def compute_metrics(self, results: list) -> dict[str, float]:
+    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         raise AssertionError('evaluate() works on sums instead')
 
 

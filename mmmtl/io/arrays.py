@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mmmtl.structures import Array
 
-def read_npy(path: Path) -> np.ndarray:
+
+def read_npy(path: Path) -> Array:
     """Read the array of a NumPy file."""
     try:
         return np.load(path, allow_pickle=False)
@@ -15,7 +17,7 @@ def read_npy(path: Path) -> np.ndarray:
         raise ValueError(f'{path}: no readable array ({error}); copy or convert the file again') from error
 
 
-def read_mat(path: Path, key: str) -> np.ndarray:
+def read_mat(path: Path, key: str) -> Array:
     """Read a variable of a MATLAB file up to version 7.2."""
     from scipy.io import loadmat, whosmat
 

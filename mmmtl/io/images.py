@@ -7,12 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmmtl.structures import Array
+
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.ppm')
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601)."""
 
 
-def read_image(path: str | Path, flags: int = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) -> np.ndarray:
+def read_image(path: str | Path, flags: int = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) -> Array:
     """Read and decode an image file, by default as (H, W, 3) uint8 BGR."""
     try:
         data = np.fromfile(path, dtype=np.uint8)
@@ -24,7 +26,7 @@ def read_image(path: str | Path, flags: int = cv2.IMREAD_COLOR | cv2.IMREAD_IGNO
     return image
 
 
-def read_raw(path: str | Path) -> np.ndarray:
+def read_raw(path: str | Path) -> Array:
     """Read an image file without conversion: any bit depth and channels, RGB order, and the indices of a palette."""
     array = read_image(path, cv2.IMREAD_UNCHANGED)
     if array.ndim == 2:
@@ -41,7 +43,7 @@ def _has_palette(path: str | Path) -> bool:
     return header[:4] == b'\x89PNG' and header[25:] == b'\x03'
 
 
-def _read_indices(path: str | Path) -> np.ndarray:
+def _read_indices(path: str | Path) -> Array:
     """Read the indices of an image with a palette; OpenCV would return the colours."""
     from PIL import Image
 
@@ -49,7 +51,7 @@ def _read_indices(path: str | Path) -> np.ndarray:
         return np.array(image)
 
 
-def write_png(path: Path, array: np.ndarray) -> None:
+def write_png(path: Path, array: Array) -> None:
     """Write one or three (BGR) channels of uint8 or uint16: an image, labels or depth. Create the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), np.ascontiguousarray(array)):

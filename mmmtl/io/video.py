@@ -9,10 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmmtl.structures import Array
+
 from .images import IMAGE_SUFFIXES, read_image
 
 
-def read_frames(video: str | Path | int | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def read_frames(video: str | Path | int | Iterable[Array]) -> Iterator[Array]:
     """Yield the frames (H, W, 3) uint8 BGR of a video file, URL, camera number or folder, or the frames given.
 
     The images of a folder are sorted by the numbers in their names.
@@ -29,7 +31,7 @@ def read_frames(video: str | Path | int | Iterable[np.ndarray]) -> Iterator[np.n
         yield from video
 
 
-def _decode(video: str | Path | int) -> Iterator[np.ndarray]:
+def _decode(video: str | Path | int) -> Iterator[Array]:
     if not isinstance(video, int) and '://' not in str(video) and not Path(video).is_file():
         raise FileNotFoundError(f'{video}: no such video')
     capture = cv2.VideoCapture(video if isinstance(video, int) else str(video))
@@ -61,7 +63,7 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def write(self, frame: np.ndarray) -> None:
+    def write(self, frame: Array) -> None:
         """Append a frame (H, W, 3) uint8 RGB; an odd last row or column is cut off."""
         self._shape = self._shape or frame.shape
         if frame.shape != self._shape or frame.shape[2:] != (3,) or frame.dtype != np.uint8:

@@ -20,7 +20,7 @@ Clock = Callable[[], float]
 
 def step_seconds(step: Step, device: torch.device | str, clock: Clock = time.perf_counter) -> float:
     """Return the seconds until the results of a step exist; freeing them is not timed."""
-    wait = torch.cuda.synchronize if torch.device(device).type == 'cuda' else lambda: None
+    wait: Callable[[], None] = torch.cuda.synchronize if torch.device(device).type == 'cuda' else lambda: None
     wait()
     start = clock()
     result = step()

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .array import Array
+
 
 @dataclass(frozen=True, eq=False)
 class CameraChange:
@@ -20,5 +22,5 @@ class CameraChange:
             crop that is enlarged `zoom` times has 1 / zoom: with the same intrinsics, the scene seems to come nearer.
     """
 
-    linear: np.ndarray = field(default_factory=lambda: np.eye(3, dtype=np.float32))
-    depth_ratio: float | np.ndarray = 1.0
+    linear: Array = field(default_factory=lambda: np.eye(3, dtype=np.float32))
+    depth_ratio: float | Array = 1.0

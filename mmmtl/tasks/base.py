@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmmtl.structures import CameraChange
+from mmmtl.structures import Array, CameraChange
 
 IGNORE = 255
 
@@ -69,14 +69,14 @@ class Task(ABC):
         """Return what determines the meaning of the logits; a checkpoint with another definition is refused."""
         return {'type': type(self).__name__, 'out_channels': self.out_channels}
 
-    def convert(self, array: np.ndarray) -> np.ndarray:
+    def convert(self, array: Array) -> Array:
         """Convert a map from the data set's unit (class numbers, metres, pixels of disparity) to the task's."""
         return array
 
-    def check(self, array: np.ndarray, where: str) -> None:
+    def check(self, array: Array, where: str) -> None:
         """Raise a ValueError that names `where` (a file) if the map has impossible values."""
 
-    def adjust(self, array: np.ndarray, change: CameraChange) -> np.ndarray:
+    def adjust(self, array: Array, change: CameraChange) -> Array:
         """Adjust the values of a map, whose pixels have been moved already, to a change of the camera."""
         return array
 
@@ -156,14 +156,14 @@ class Task(ABC):
         return dict(zip(self.temporal_metrics, (totals[1:] / totals[0]).tolist(), strict=True))
 
     @abstractmethod
-    def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
+    def constant(self, maps: Iterable[Array]) -> Array:
         """Fit the trivial predictor, one value for every pixel, to these maps; return it as (M, 1, 1).
 
         Raises a ValueError if no pixel is labelled.
         """
 
     @abstractmethod
-    def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
+    def draw(self, image: Array, array: Array) -> Array:
         """Draw a map (M, H, W), predicted or labelled, of an image (H, W, 3) uint8 RGB; return the same kind."""
 
     def __repr__(self) -> str:
@@ -180,7 +180,7 @@ def nothing_labelled(task: Task) -> ValueError:
     return ValueError(f'task {task.name!r}: the maps have no labelled pixel, so no constant can be fitted to them')
 
 
-def mean_map(task: Task, values: Iterable[np.ndarray]) -> np.ndarray:
+def mean_map(task: Task, values: Iterable[Array]) -> Array:
     """Return the mean of all values as a map of shape (1, 1, 1); raise `nothing_labelled` if there are none."""
     total, count = 0.0, 0
     for array in values:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmmtl.registry import TASKS
-from mmmtl.structures import CameraChange
+from mmmtl.structures import Array, CameraChange
 
 from .base import IGNORE, Task, masked_mean, mean_map
 from .colour import colourize
@@ -78,7 +78,7 @@ class DepthEstimation(Task):
     def definition(self) -> dict[str, Any]:
         return {**super().definition(), 'scale': self.scale}
 
-    def check(self, array: np.ndarray, where: str) -> None:
+    def check(self, array: Array, where: str) -> None:
         """Refuse negative and non-finite depths, and maps that lie wholly beyond 10 * `max_depth` (wrong unit).
 
         Maps wholly beyond `max_depth` itself pass: crops of the sky or of a distant facade.
@@ -92,7 +92,7 @@ class DepthEstimation(Task):
                 f'{measured.min():.1f}); convert it to metres, with 0 for no measurement'
             )
 
-    def adjust(self, array: np.ndarray, change: CameraChange) -> np.ndarray:
+    def adjust(self, array: Array, change: CameraChange) -> Array:
         return (array * change.depth_ratio).astype(np.float32)
 
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -128,11 +128,11 @@ class DepthEstimation(Task):
         error = (first - second).abs()
         return torch.cat([error, 2 * error / (first + second)])
 
-    def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
+    def constant(self, maps: Iterable[Array]) -> Array:
         """Return the mean depth."""
         return mean_map(self, (m[(m > self.min_depth) & (m <= self.max_depth)] for m in maps))
 
-    def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
+    def draw(self, image: Array, array: Array) -> Array:
         """Draw near depths bright, far ones dark and missing ones black; the scale is the root of depth / max_depth."""
         depth = array[0]
         return colourize(1 - np.sqrt(depth / self.max_depth), depth > 0)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmmtl.registry import TASKS
-from mmmtl.structures import CameraChange
+from mmmtl.structures import Array, CameraChange
 
 from .base import IGNORE, Task, masked_mean, mean_map
 from .colour import colourize
@@ -68,17 +68,17 @@ class DisparityEstimation(Task):
     def definition(self) -> dict[str, Any]:
         return {**super().definition(), 'scale': self.scale, 'unit': self.unit}
 
-    def convert(self, array: np.ndarray) -> np.ndarray:
+    def convert(self, array: Array) -> Array:
         if self.unit == 'pixel':
             return array
         return np.where(array > 0, (256 * array + 1) / 65535, 0).astype(np.float32)
 
-    def check(self, array: np.ndarray, where: str) -> None:
+    def check(self, array: Array, where: str) -> None:
         """Refuse negative and non-finite disparities."""
         if not np.isfinite(array).all() or (array < 0).any():
             raise ValueError(f'{where}: disparity of task {self.name!r} must be finite and >= 0 (0 = none)')
 
-    def adjust(self, array: np.ndarray, change: CameraChange) -> np.ndarray:
+    def adjust(self, array: Array, change: CameraChange) -> Array:
         return (array / change.depth_ratio).astype(np.float32)
 
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -102,10 +102,10 @@ class DisparityEstimation(Task):
         abs_err, rel_err = (totals[1:] / totals[0]).tolist()
         return {'abs_err': abs_err, 'rel_err': rel_err}
 
-    def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
+    def constant(self, maps: Iterable[Array]) -> Array:
         """Return the mean disparity."""
         return mean_map(self, (m[m > 0] for m in maps))
 
-    def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
+    def draw(self, image: Array, array: Array) -> Array:
         """Draw near pixels bright and unlabelled ones black."""
         return colourize(np.sqrt(array[0] / self.max_disparity), array[0] > 0)

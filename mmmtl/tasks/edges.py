@@ -12,6 +12,7 @@ from mmmtl.ops.edges.matching import count_pairs, reachable_pixels
 from mmmtl.ops.edges.nms import edge_nms
 from mmmtl.ops.edges.thinning import thin
 from mmmtl.registry import TASKS
+from mmmtl.structures import Array
 
 from .balanced_bce import balanced_bce
 from .base import IGNORE, Task, mean_map
@@ -72,7 +73,7 @@ class EdgeDetection(Task):
         self.thresholds = np.arange(1, thresholds + 1) / (thresholds + 1)
         self.nms = nms
 
-    def check(self, array: np.ndarray, where: str) -> None:
+    def check(self, array: Array, where: str) -> None:
         """Refuse maps that are not (H, W) or have values other than 0 to 1 and 255."""
         if array.ndim != 2 or not (((array >= 0) & (array <= 1)) | (array == IGNORE)).all():
             raise ValueError(
@@ -102,7 +103,7 @@ class EdgeDetection(Task):
         counts = [1, label.sum(), pairs[best], predicted[best], *pairs, *predicted]
         return torch.tensor(counts, dtype=torch.float64)
 
-    def _counts(self, strength: np.ndarray, label: np.ndarray, labelled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _counts(self, strength: Array, label: Array, labelled: Array) -> tuple[Array, Array]:
         """Count the pairs and the predicted pixels at each threshold."""
         sizes = [np.count_nonzero(strength >= threshold) for threshold in self.thresholds]
         # Thresholds with equal counts select the same pixels, so each distinct mask is computed once.
@@ -123,16 +124,16 @@ class EdgeDetection(Task):
         data_set, image = f_measure(pairs, predicted, labels).max(), f_measure(best_pairs, best_predicted, labels)
         return {'odsF': 100 * float(data_set), 'oisF': 100 * float(image)}
 
-    def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
+    def constant(self, maps: Iterable[Array]) -> Array:
         """Return the share of edge pixels."""
         return mean_map(self, (edge[edge != IGNORE] for edge in maps))
 
-    def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
+    def draw(self, image: Array, array: Array) -> Array:
         """Draw dark edges on white; ignored pixels show the image."""
         edge = array[0][..., None]
         return np.where(edge == IGNORE, image, 255 * (1 - edge.clip(0, 1))).round().astype(np.uint8)
 
 
-def f_measure(pairs: np.ndarray, predicted: np.ndarray, labels: float) -> np.ndarray:
+def f_measure(pairs: Array, predicted: Array, labels: float) -> Array:
     """Return 2 m / (p + l), the harmonic mean of m / p and m / l; 0 where p = l = 0."""
     return 2 * pairs / np.maximum(predicted + labels, 1)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmmtl.registry import TASKS
-from mmmtl.structures import CameraChange
+from mmmtl.structures import Array, CameraChange
 
 from .base import IGNORE, Task, masked_mean, nothing_labelled
 from .label_space import half_sphere
@@ -42,7 +42,7 @@ class SurfaceNormals(Task):
     map_channels = 3
     label_space_size = 40
 
-    def check(self, array: np.ndarray, where: str) -> None:
+    def check(self, array: Array, where: str) -> None:
         """Refuse vectors that are neither of unit length nor zero, and maps that are not (H, W, 3)."""
         if array.ndim != 3 or array.shape[2] != 3:
             raise ValueError(f'{where}: the map of task {self.name!r} has shape {array.shape}, not (H, W, 3)')
@@ -50,7 +50,7 @@ class SurfaceNormals(Task):
         if not np.isfinite(length).all() or (np.abs(length - 1) > 0.01)[length > 0].any():
             raise ValueError(f'{where}: normals of task {self.name!r} must be unit vectors, or zero = none')
 
-    def adjust(self, array: np.ndarray, change: CameraChange) -> np.ndarray:
+    def adjust(self, array: Array, change: CameraChange) -> Array:
         return (array @ change.linear.T).astype(np.float32)
 
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -93,7 +93,7 @@ class SurfaceNormals(Task):
         """Return the angle in degrees."""
         return angles(first, second)[None]
 
-    def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
+    def constant(self, maps: Iterable[Array]) -> Array:
         """Return the mean normal."""
         total = np.zeros(3)
         for normals in maps:
@@ -103,7 +103,7 @@ class SurfaceNormals(Task):
             raise nothing_labelled(self)
         return (total / length).astype(np.float32).reshape(3, 1, 1)
 
-    def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
+    def draw(self, image: Array, array: Array) -> Array:
         """Draw (n + 1) / 2 as RGB, rounded to 8 bits; unlabelled pixels are black."""
         colours = np.where(array.any(axis=0), (array + 1) / 2, 0)
         return (255 * colours).clip(0, 255).round().astype(np.uint8).transpose(1, 2, 0)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmmtl.registry import TASKS
+from mmmtl.structures import Array
 
 from .balanced_bce import balanced_bce
 from .base import IGNORE, Task, nothing_labelled
@@ -43,7 +44,7 @@ class SaliencyDetection(Task):
     primary_metric = 'maxF'
     out_channels = 1
 
-    def check(self, array: np.ndarray, where: str) -> None:
+    def check(self, array: Array, where: str) -> None:
         """Refuse values other than 0 to 1 and 255."""
         wrong = array[~((array >= 0) & (array <= 1)) & (array != IGNORE)]
         if len(wrong):
@@ -86,13 +87,13 @@ class SaliencyDetection(Task):
         f_measure = (1 + BETA_SQUARED) * hits / (BETA_SQUARED * count + predicted).clamp(min=BETA_SQUARED)
         return {'max_mIoU': 100 * float(iou.max() / images), 'maxF': 100 * float(f_measure.max())}
 
-    def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
+    def constant(self, maps: Iterable[Array]) -> Array:
         """Predict salient everywhere: no constant scores higher if any pixel is salient."""
         if not any((array != IGNORE).any() for array in maps):
             raise nothing_labelled(self)
         return np.ones((1, 1, 1), dtype=np.float32)
 
-    def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
+    def draw(self, image: Array, array: Array) -> Array:
         """Draw salient pixels bright and ignored ones black."""
         return colourize(array[0], array[0] != IGNORE)
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmmtl.registry import TASKS
+from mmmtl.structures import Array
 
 from .base import IGNORE, Task, nothing_labelled
 from .classes import class_list
@@ -81,7 +82,7 @@ class SemanticSegmentation(Task):
     def definition(self) -> dict[str, Any]:
         return {**super().definition(), 'classes': self.classes}
 
-    def check(self, array: np.ndarray, where: str) -> None:
+    def check(self, array: Array, where: str) -> None:
         """Refuse labels other than 0 to C - 1 and 255, and maps with colour channels."""
         if array.ndim != 2:
             raise ValueError(
@@ -140,7 +141,7 @@ class SemanticSegmentation(Task):
     def summarize_change(self, totals: Tensor) -> dict[str, float]:
         return {'TC': self.summarize(totals)['mIoU']}
 
-    def constant(self, maps: Iterable[np.ndarray]) -> np.ndarray:
+    def constant(self, maps: Iterable[Array]) -> Array:
         """Return the most frequent scored class."""
         counts = np.zeros(self.out_channels, dtype=np.int64)
         for labels in maps:
@@ -150,7 +151,7 @@ class SemanticSegmentation(Task):
             raise nothing_labelled(self)
         return np.full((1, 1, 1), int(np.argmax(counts)), dtype=np.int64)
 
-    def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
+    def draw(self, image: Array, array: Array) -> Array:
         """Blend the colours of the classes with the image; ignored pixels show the image alone."""
         labels = array[0]
         colours = np.zeros((IGNORE + 1, 3), dtype=np.float32)

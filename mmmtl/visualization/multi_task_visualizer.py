@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 from mmengine.structures import PixelData
 from mmengine.visualization import Visualizer
 
 from mmmtl.registry import VISUALIZERS
-from mmmtl.structures import MultiTaskDataSample
+from mmmtl.structures import Array, MultiTaskDataSample
 from mmmtl.tasks import build_tasks
 
 from .panels import grid, task_tiles
@@ -18,8 +17,8 @@ class MultiTaskVisualizer(Visualizer):
     """mmengine's Visualizer with a panel of all tasks, which come from the data set's metainfo."""
 
     def draw_sample(
-        self, image: np.ndarray, sample: MultiTaskDataSample, *, draw_gt: bool = True, draw_pred: bool = True
-    ) -> np.ndarray:
+        self, image: Array, sample: MultiTaskDataSample, *, draw_gt: bool = True, draw_pred: bool = True
+    ) -> Array:
         """Draw a row of labels and a row of predictions beside the image; return (H', W', 3) uint8 RGB.
 
         Args:
@@ -39,7 +38,7 @@ class MultiTaskVisualizer(Visualizer):
     def add_datasample(
         self,
         name: str,
-        image: np.ndarray,
+        image: Array,
         data_sample: MultiTaskDataSample | None = None,
         draw_gt: bool = True,
         draw_pred: bool = True,
@@ -55,5 +54,5 @@ class MultiTaskVisualizer(Visualizer):
         self.add_image(name, panel, step=step)
 
 
-def _arrays(maps: PixelData) -> dict[str, np.ndarray]:
+def _arrays(maps: PixelData) -> dict[str, Array]:
     return {name: tensor.cpu().numpy() for name, tensor in maps.items()}

@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
+from mmmtl.structures import Array
 from mmmtl.tasks import Task
 
-Tile = tuple[str, np.ndarray]
+Tile = tuple[str, Array]
 """A caption and a picture (H, W, 3) uint8 RGB."""
 
 CAPTION_HEIGHT, CAPTION_WIDTH = 20, 160
 
 
-def task_tiles(image: np.ndarray, maps: Mapping[str, np.ndarray], tasks: Mapping[str, Task], what: str) -> list[Tile]:
+def task_tiles(image: Array, maps: Mapping[str, Array], tasks: Mapping[str, Task], what: str) -> list[Tile]:
     """Draw the map of each task, or a black tile for a task without a map.
 
     Args:
@@ -35,7 +36,7 @@ def task_tiles(image: np.ndarray, maps: Mapping[str, np.ndarray], tasks: Mapping
     return tiles
 
 
-def grid(rows: Sequence[Sequence[Tile]], *, tile_height: int | None = None) -> np.ndarray:
+def grid(rows: Sequence[Sequence[Tile]], *, tile_height: int | None = None) -> Array:
     """Join rows of tiles into one picture (H, W, 3) uint8 RGB; shorter rows end in white.
 
     Tiles get the height `tile_height`. By default it is the height of the first tile, multiplied by an integer if the
@@ -54,7 +55,7 @@ def grid(rows: Sequence[Sequence[Tile]], *, tile_height: int | None = None) -> n
     return np.concatenate([np.pad(s, p, constant_values=255) for s, p in zip(strips, padding, strict=True)])
 
 
-def _captioned(caption: str, picture: np.ndarray, height: int) -> np.ndarray:
+def _captioned(caption: str, picture: Array, height: int) -> Array:
     width = round(picture.shape[1] * height / picture.shape[0])
     picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST)
     bar = np.full((CAPTION_HEIGHT, width, 3), 255, dtype=np.uint8)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from mmmtl.datasets import MultiTaskDataset
+from mmmtl.structures import Array
 
 FX_PER_WIDTH = 519 / 640
 """The focal length of NYU Depth v2's camera."""
@@ -58,7 +59,7 @@ def report_signs(found: NormalSigns | None) -> str:
     return f'normals: {fit} with other signs: set normal_signs={found.signs} in the data set'
 
 
-def report_facing(normals: np.ndarray) -> str:
+def report_facing(normals: Array) -> str:
     """Return a line for the user, without depth: whether stored normals (..., 3) point to the camera (z < 0).
 
     All visible surfaces do, except a few near the border of a wide image. Zero vectors do not count.
@@ -72,7 +73,7 @@ def report_facing(normals: np.ndarray) -> str:
     return f'normals: {100 * (1 - away):.0f} % point to the camera; the signs of x and y were not checked'
 
 
-def normals_of_depth(depth: np.ndarray) -> np.ndarray:
+def normals_of_depth(depth: Array) -> Array:
     """Return rough unit normals (H, W, 3), towards the camera, of depth (H, W) in metres.
 
     They are zero near pixels without depth. Axes: x right, y down, z forward.

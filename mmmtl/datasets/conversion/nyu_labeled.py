@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmmtl.io.arrays import read_mat
+from mmmtl.structures import Array
 
 SPLITS = dict(train=795, val=654)
 NUM_LABELS, NUM_CLASSES = 894, 40
@@ -38,7 +39,7 @@ def read_splits(path: Path, count: int) -> dict[str, list[int]]:
     return {split: sorted(int(n) for n in found if n <= count) for split, found in numbers.items()}
 
 
-def read_class_mapping(path: Path) -> np.ndarray:
+def read_class_mapping(path: Path) -> Array:
     """Return the class, 1 to 40, of each label 1 to 894; label 0 becomes 0, void."""
     classes = read_mat(path, 'mapClass').ravel()
     if len(classes) != NUM_LABELS or classes.min() < 1 or classes.max() > NUM_CLASSES:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from mmmtl.io.arrays import read_mat
+from mmmtl.structures import Array
 
-PartObject = tuple[int, np.ndarray, list[tuple[str, np.ndarray]]]
+PartObject = tuple[int, Array, list[tuple[str, Array]]]
 
 PERSON = 15
 """The class of people, as in PASCAL VOC."""
@@ -56,7 +57,7 @@ def read_objects(path: Path) -> list[PartObject]:
         ) from error
 
 
-def read_parts(path: Path) -> np.ndarray | None:
+def read_parts(path: Path) -> Array | None:
     """Return labels of `human_parts_7`, uint8, of the people in an annotation file; None if they have no parts.
 
     Where parts overlap, the later one counts. An unknown part, or parts of different sizes, are refused.

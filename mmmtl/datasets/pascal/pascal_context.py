@@ -15,6 +15,7 @@ from mmmtl.io.arrays import read_mat
 from mmmtl.io.images import read_raw
 from mmmtl.ops.edges.thinning import thin
 from mmmtl.registry import DATASETS
+from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
 
 from .labels import INDOOR
@@ -82,7 +83,7 @@ class PASCALContext(MultiTaskDataset):
             found = {source: file for source, file in maps.items() if file is not None}
             yield Frame(name, 0, image if image.exists() else None, found)
 
-    def read_map(self, source: str, reference: Path) -> np.ndarray:
+    def read_map(self, source: str, reference: Path) -> Array:
         if source == 'human_parts':
             if (labels := read_parts(reference)) is not None:
                 return labels
@@ -106,10 +107,10 @@ class PASCALContext(MultiTaskDataset):
     def _image_path(self, name: str) -> Path:
         return self.root / 'JPEGImages' / f'{name}.jpg'
 
-    def _read_labels(self, name: str) -> np.ndarray:
+    def _read_labels(self, name: str) -> Array:
         return read_mat(self.root / LABELS.format(name=name), 'LabelMap')
 
 
-def label_edges(labels: np.ndarray) -> np.ndarray:
+def label_edges(labels: Array) -> Array:
     """Return where the Laplacian (4 neighbours) of (H, W) label numbers is not zero, thinned to one pixel; bool."""
     return thin(cv2.Laplacian(labels.astype(np.float64), cv2.CV_64F) != 0)

@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 
+from mmmtl.structures import Array
+
 from .scene import (
     BALL,
     BOX,
@@ -116,7 +118,7 @@ def _camera_path(rng: np.random.Generator, shell: Shell, street: bool) -> Camera
 
 def _solids(rng: np.random.Generator, shell: Shell, camera: CameraPath, street: bool) -> tuple[Solid, ...]:
     """Place solids clear of each other, of the walls and of the camera, wherever they move."""
-    placed: list[tuple[np.ndarray, float]] = []
+    placed: list[tuple[Array, float]] = []
     solids: list[Solid] = []
     counts = {BOX: 6, BALL: 8, PILLAR: 7} if street else {BOX: 6, BALL: 7, PILLAR: 5}
     for label in [label for label, count in counts.items() for _ in range(count)]:
@@ -159,13 +161,7 @@ def _motion(rng: np.random.Generator, label: int) -> Motion | None:
 
 
 def _solid(
-    rng: np.random.Generator,
-    label: int,
-    spot: np.ndarray,
-    size: Vector,
-    motion: Motion | None,
-    shell: Shell,
-    street: bool,
+    rng: np.random.Generator, label: int, spot: Array, size: Vector, motion: Motion | None, shell: Shell, street: bool
 ) -> Solid:
     x, z = spot.tolist()
     if label == BALL:
@@ -188,16 +184,15 @@ def _solid(
     )
 
 
-def _track(spot: np.ndarray, motion: Motion | None) -> np.ndarray:
+def _track(spot: Array, motion: Motion | None) -> Array:
     """Return points (K, 2) along the ground that a solid passes."""
     if motion is None:
         return spot[None]
-    return spot + np.linspace(-motion.amplitude, motion.amplitude, 9)[:, None] * np.asarray(motion.direction)
+    track: Array = spot + np.linspace(-motion.amplitude, motion.amplitude, 9)[:, None] * np.asarray(motion.direction)
+    return track
 
 
-def _is_free(
-    track: np.ndarray, radius: float, shell: Shell, camera: CameraPath, placed: list[tuple[np.ndarray, float]]
-) -> bool:
+def _is_free(track: Array, radius: float, shell: Shell, camera: CameraPath, placed: list[tuple[Array, float]]) -> bool:
     if (track < np.add(shell.lo, radius + MARGIN)).any() or (track > np.subtract(shell.hi, radius + MARGIN)).any():
         return False
     outside = np.maximum(np.abs(track - camera.centre) - camera.reach, 0)

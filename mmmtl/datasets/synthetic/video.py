@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import field
 from typing import NamedTuple
 
-import numpy as np
-
 from mmmtl.datasets.base import MultiTaskDataset
 from mmmtl.datasets.frames import Frame
 from mmmtl.registry import DATASETS
+from mmmtl.structures import Array
 
 from .flow import scene_flow
 from .layout import make_scene
@@ -66,13 +65,13 @@ class SyntheticVideo(MultiTaskDataset):
                 reference = FrameReference(video, time)
                 yield Frame(video, time, reference, dict.fromkeys(('semseg', 'depth', 'normals'), reference))
 
-    def read_image(self, reference: FrameReference) -> np.ndarray:
+    def read_image(self, reference: FrameReference) -> Array:
         return self._render(reference).image.copy()
 
-    def read_map(self, source: str, reference: FrameReference) -> np.ndarray:
+    def read_map(self, source: str, reference: FrameReference) -> Array:
         return getattr(self._render(reference), source).copy()
 
-    def read_flow(self, video: str, time: int) -> tuple[np.ndarray, np.ndarray]:
+    def read_flow(self, video: str, time: int) -> tuple[Array, Array]:
         return scene_flow(self._scenes[video], self._render(FrameReference(video, time)), time)
 
     def _render(self, reference: FrameReference) -> RenderedFrame:

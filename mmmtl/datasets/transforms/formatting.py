@@ -10,7 +10,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.structures import PixelData
 
 from mmmtl.registry import TRANSFORMS
-from mmmtl.structures import MultiTaskDataSample
+from mmmtl.structures import Array, MultiTaskDataSample
 from mmmtl.tasks import Task
 
 META_KEYS = ('img_path', 'ori_shape', 'img_shape', 'video', 'time', 'offset', 'valid_slots', 'map_paths', 'sample_idx')
@@ -40,7 +40,7 @@ class PackMultiTaskInputs(BaseTransform):
         return {'inputs': inputs[0] if len(inputs) == 1 else inputs, 'data_samples': sample}
 
 
-def to_tensor(array: np.ndarray, task: Task) -> torch.Tensor:
+def to_tensor(array: Array, task: Task) -> torch.Tensor:
     """Return a map (H, W) or (H, W, M) as a tensor (M, H, W) of the task's type."""
     planes = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(planes)).to(task.dtype)

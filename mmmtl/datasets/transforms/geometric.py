@@ -10,12 +10,12 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmmtl.registry import TRANSFORMS
-from mmmtl.structures import CameraChange
+from mmmtl.structures import Array, CameraChange
 
 Size = tuple[int, int]
 
 
-def resize_image(image: np.ndarray, size: Size) -> np.ndarray:
+def resize_image(image: Array, size: Size) -> Array:
     """Resize (H, W, 3) to `size` (height, width): area average if it shrinks, bilinear otherwise."""
     if image.shape[:2] == size:
         return image
@@ -23,19 +23,19 @@ def resize_image(image: np.ndarray, size: Size) -> np.ndarray:
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def resize_map(array: np.ndarray, size: Size) -> np.ndarray:
+def resize_map(array: Array, size: Size) -> Array:
     """Resize a map by nearest neighbour (pixel centres), with its values unchanged."""
     rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, array.shape, strict=False))
     return array[rows][:, columns]
 
 
-def warp_image(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def warp_image(image: Array, matrix: Array) -> Array:
     """Move an image by `matrix` (3, 3: old to new pixel, centres at integers), bilinear, mirrored at the border."""
     size = image.shape[1::-1]
     return cv2.warpPerspective(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
-def warp_map(array: np.ndarray, matrix: np.ndarray, fill: float) -> np.ndarray:
+def warp_map(array: Array, matrix: Array, fill: float) -> Array:
     """Move a map by `matrix`, nearest neighbour; the outside becomes `fill`."""
     # float32 holds every label exactly, and OpenCV warps it with one or three channels.
     moved = cv2.warpPerspective(
@@ -55,8 +55,8 @@ class GeometricTransform(BaseTransform):
     def apply(
         self,
         results: dict[str, Any],
-        on_image: Callable[[np.ndarray], np.ndarray],
-        on_map: Callable[[np.ndarray, float], np.ndarray],
+        on_image: Callable[[Array], Array],
+        on_map: Callable[[Array, float], Array],
         change: CameraChange | None = None,
     ) -> dict[str, Any]:
         """Move the pixels of every frame and map, then let each task adjust its values to `change`.

@@ -8,6 +8,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmmtl.registry import TRANSFORMS
+from mmmtl.structures import Array
 from mmmtl.tasks import Task
 
 
@@ -52,7 +53,7 @@ class LoadMaps(BaseTransform):
         return results
 
 
-def check_kind(array: np.ndarray, task: Task, where: str) -> None:
+def check_kind(array: Array, task: Task, where: str) -> None:
     """Refuse a map whose channels or number type cannot be the task's; name the file and the fix."""
     channels = 1 if array.ndim == 2 else array.shape[2]
     if channels != task.map_channels:

@@ -9,6 +9,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmmtl.registry import TRANSFORMS
+from mmmtl.structures import Array
 
 
 @TRANSFORMS.register_module()
@@ -39,14 +40,14 @@ class ColorJitter(BaseTransform):
         return results
 
 
-def colour_matrix(saturation: float, hue: float) -> np.ndarray:
+def colour_matrix(saturation: float, hue: float) -> Array:
     """Return the matrix, (3, 3), that turns the hue of BGR by `hue` degrees and scales the distance to grey."""
     # In BGR, red to green is the negative turn about the diagonal.
     turn = cv2.Rodrigues(np.full(3, -np.deg2rad(hue) / np.sqrt(3)))[0]
     return saturation * turn + (1 - saturation) / 3
 
 
-def recolour(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def recolour(image: Array, affine: Array) -> Array:
     """Map uint8 colours by an affine map (3, 4), rounded and clipped to 0..255."""
     mapped = image.astype(np.float32) @ affine[:, :3].T.astype(np.float32) + affine[:, 3].astype(np.float32)
     return mapped.clip(0, 255).round().astype(np.uint8)

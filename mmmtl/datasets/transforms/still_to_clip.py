@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from mmmtl.registry import TRANSFORMS
-from mmmtl.structures import CameraChange
+from mmmtl.structures import Array, CameraChange
 
 from .geometric import GeometricTransform, Size, warp_image, warp_map
 
@@ -54,7 +54,7 @@ class StillToClip(GeometricTransform):
         results['imgs'] = [warp_image(still, matrix) for matrix in matrices]
         return results
 
-    def path(self, rng: np.random.Generator, times: list[int]) -> list[np.ndarray]:
+    def path(self, rng: np.random.Generator, times: list[int]) -> list[Array]:
         """Return rotations (3, 3) from the still's to new coordinates, at `times` relative to the current frame."""
         limits = (self.max_turn, self.max_speed, self.max_speed / 4)
         turn, speed, acceleration = (np.deg2rad(rng.uniform(-limit, limit, 3)) for limit in limits)
@@ -62,14 +62,14 @@ class StillToClip(GeometricTransform):
         return [cv2.Rodrigues(turn + speed * t + acceleration * t * t / 2)[0] for t in times]
 
 
-def intrinsics(size: Size, fov: float) -> np.ndarray:
+def intrinsics(size: Size, fov: float) -> Array:
     """Return a pinhole matrix with the principal point in the middle; `fov` is horizontal, in degrees."""
     height, width = size
     focal = width / 2 / np.tan(np.deg2rad(fov) / 2)
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 
 
-def depth_ratio(camera: np.ndarray, turn: np.ndarray, size: Size) -> np.ndarray:
+def depth_ratio(camera: Array, turn: Array, size: Size) -> Array:
     """Return new depth / old depth, (H, W), on the new grid: the ray (x, y, 1) had the depth (turn^T ray)_z before."""
     rows, columns = np.indices(size)
     rays = np.stack([columns, rows, np.ones_like(rows)], axis=-1) @ np.linalg.inv(camera).T

@@ -25,7 +25,7 @@ class EpochPositionHook(Hook):
     def __init__(self) -> None:
         self.skipped = 0
         self.done = 0
-        self._sampler: Sampler | None = None
+        self._sampler: Sampler[Any] | None = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self.done = self.skipped + batch_idx + 1
@@ -61,10 +61,10 @@ class EpochPositionHook(Hook):
         self.skipped, self.done, self._sampler = 0, 0, None
 
 
-class _Rest(Sampler):
+class _Rest(Sampler[Any]):
     """The indices of a sampler after the first `count`. Its length is still that of the whole epoch."""
 
-    def __init__(self, sampler: Sampler, count: int) -> None:
+    def __init__(self, sampler: Sampler[Any], count: int) -> None:
         self.sampler = sampler
         self.count = count
 

@@ -58,7 +58,7 @@ class Aggregation(BaseModule):
         size = features[0].shape[-2:]
         if self.upsample_first:
             return self.predict(self.conv(torch.cat([resize(f, size) for f in features], dim=1)))
-        weights = self.conv.weight.split(self.channels, dim=1)
+        weights = torch.split(self.conv.weight, self.channels, dim=1)
         # The bias is added once; upsampling does not change it.
         total = F.conv2d(features[0], weights[0], self.conv.bias)
         for map_, weight in zip(features[1:], weights[1:], strict=True):

@@ -22,9 +22,9 @@ def task_mask(scores: Tensor, num_tasks: int, axis: Axis = 'task') -> Tensor:
     most of them of one task, as the released code of MTI-Net does, and after it that of SCA-MTL.
     """
     if axis == 'task':
-        return scores.unflatten(1, (num_tasks, -1)).softmax(dim=1).flatten(1, 2)
+        return torch.unflatten(scores, 1, (num_tasks, -1)).softmax(dim=1).flatten(1, 2)
     assert axis == 'adjacent', axis
-    return scores.unflatten(1, (-1, num_tasks)).softmax(dim=2).flatten(1, 2)
+    return torch.unflatten(scores, 1, (-1, num_tasks)).softmax(dim=2).flatten(1, 2)
 
 
 class FeaturePropagation(BaseModule):

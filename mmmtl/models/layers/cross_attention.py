@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
@@ -38,8 +39,8 @@ class CrossAttention(nn.Module):
         """Return one map (N, C, H, W) for each source (N, C, h, w), of any size; the target is (N, C, H, W)."""
         query = self.query(target).flatten(2)
         return [
-            linear_attention(query, self.key(source).flatten(2), self.value(source).flatten(2)).unflatten(
-                2, target.shape[2:]
+            torch.unflatten(
+                linear_attention(query, self.key(source).flatten(2), self.value(source).flatten(2)), 2, target.shape[2:]
             )
             for source in sources
         ]

@@ -79,7 +79,7 @@ def window_attention(qkv: Tensor, bias: Tensor, *, window: int, shift: int = 0) 
     shifts = (shift if padded[0] > window else 0, shift if padded[1] > window else 0)
     if any(shifts):
         qkv = qkv.roll((-shifts[0], -shifts[1]), dims=(1, 2))
-    heads = to_windows(qkv, window).unflatten(-1, (3, len(bias), -1))
+    heads = torch.unflatten(to_windows(qkv, window), -1, (3, len(bias), -1))
     query, key, value = heads.permute(3, 0, 1, 4, 2, 5).unbind(0)  # (N, G, A, P, D)
     # In place: the logits are by far the largest tensor here, and addition needs no mask in the backward pass.
     logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
@@ -135,8 +135,8 @@ class WindowAttention(nn.Module):
         if self.padding == 'zero':
             maps = pad_to_windows(maps, self.window)
         bias = self.bias[self.index].permute(2, 0, 1)
-        attended = window_attention(self.qkv(maps), bias, window=self.window, shift=self.shift)
-        return self.project(attended)[:, :height, :width]
+        maps = self.project(window_attention(self.qkv(maps), bias, window=self.window, shift=self.shift))
+        return maps[:, :height, :width]
 
 
 def relative_index(window: int) -> Tensor:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 
-def reachable_pixels(prediction: np.ndarray, label: np.ndarray, distance: float) -> csr_array:
+def reachable_pixels(prediction: NDArray[Any], label: NDArray[Any], distance: float) -> csr_array:
     """Find the pairs of pixels of two boundary maps (H, W) bool that are at most `distance` pixels apart.
 
     Returns a (P, L) matrix with an entry for each pair. Rows are the predicted pixels and columns the labelled ones,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 SMOOTHING = np.array([1, 2, 3, 4, 5, 4, 3, 2, 1]) / 25
 MARGIN = 1.01
 BORDER = 5
 
 
-def edge_nms(strength: np.ndarray) -> np.ndarray:
+def edge_nms(strength: NDArray[Any]) -> NDArray[Any]:
     """Set an edge map (H, W) >= 0 to zero wherever a neighbour across the edge is stronger; return float64.
 
     1. Orientation: smooth the map with a triangle filter of radius 4 (reflected at the border), and take second
@@ -41,7 +44,7 @@ def edge_nms(strength: np.ndarray) -> np.ndarray:
     return out
 
 
-def _across(strength: np.ndarray) -> np.ndarray:
+def _across(strength: NDArray[Any]) -> NDArray[Any]:
     """Return angles (H, W) in 0 to pi, roughly across the edges."""
     smooth = cv2.sepFilter2D(strength, cv2.CV_64F, SMOOTHING, SMOOTHING, borderType=cv2.BORDER_REFLECT)
     y, x = np.gradient(smooth)
@@ -50,7 +53,7 @@ def _across(strength: np.ndarray) -> np.ndarray:
     return np.arctan2(np.where(xy > 0, -yy, yy), xx + 1e-5) % np.pi
 
 
-def _sample(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _sample(values: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[Any]:
     """Interpolate values bilinearly; points outside are moved to the border."""
     height, width = values.shape
     rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
@@ -61,7 +64,7 @@ def _sample(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
     return (1 - y) * upper + y * lower
 
 
-def _fade(length: int) -> np.ndarray:
+def _fade(length: int) -> NDArray[Any]:
     """Return factors (length,) that rise as 0, 1/5, ..., 1 from both ends, over at most half the length."""
     reach = min(BORDER, length // 2)
     position = np.arange(length)

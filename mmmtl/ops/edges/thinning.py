@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 # (row, column) of the paper's neighbours x1 to x8: east, then counter-clockwise.
 NEIGHBOURS = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
 
 
-def thin(mask: np.ndarray) -> np.ndarray:
+def thin(mask: NDArray[Any]) -> NDArray[Any]:
     """Thin a binary map (H, W) to lines of one pixel, as (H, W) bool.
 
     Pixels are peeled off until nothing changes. This preserves the number of 8-connected parts, ends of lines and
@@ -41,7 +44,7 @@ def thin(mask: np.ndarray) -> np.ndarray:
     return padded[1:-1, 1:-1].copy()
 
 
-def _peeled(*, second: bool) -> np.ndarray:
+def _peeled(*, second: bool) -> NDArray[Any]:
     """Return (256,) bool: whether a subiteration removes a pixel with neighbours x1 (lowest bit) to x8."""
     codes = np.arange(256)
     x1, x2, x3, x4, x5, x6, x7, x8 = x = [(codes >> bit & 1).astype(bool) for bit in range(8)]

@@ -155,7 +155,7 @@ def _from_cache() -> ctypes.CDLL:
 def _compile(name: str, directory: Path) -> None:
     from torch.utils import cpp_extension
 
-    compiler = cpp_extension.get_cxx_compiler()
+    compiler = cpp_extension.get_cxx_compiler()  # type: ignore[no-untyped-call]
     with _tools_of_this_python():
         for tool, hint in ((compiler, 'install g++ or clang++'), ('ninja', 'pip install ninja')):
             if shutil.which(tool) is None:

@@ -75,7 +75,7 @@ class Launch(NamedTuple):
 
     def run(self) -> None:
         """Launch the kernel on the current stream of its tensors' device."""
-        with torch.cuda.device_of(next(iter(self.arguments.values()))):
+        with torch.cuda.device_of(next(iter(self.arguments.values()))):  # type: ignore[no-untyped-call]
             self.kernel[self.grid](**self.arguments, **self.options)
 
 
@@ -215,7 +215,7 @@ def _extent(tensor: Tensor) -> int:
 def _allows_tf32() -> bool:
     matmul = torch.backends.cuda.matmul
     # `allow_tf32` raises if the user has set `fp32_precision`, which is new in PyTorch 2.9.
-    return matmul.fp32_precision == 'tf32' if hasattr(matmul, 'fp32_precision') else matmul.allow_tf32
+    return bool(matmul.fp32_precision == 'tf32' if hasattr(matmul, 'fp32_precision') else matmul.allow_tf32)
 
 
 def _interpreted() -> bool:

@@ -5,7 +5,8 @@ registers, so it reads each feature once per tile for any number of channels. Ea
 Tensors are passed as a pointer and strides (N, C, H, W).
 """
 
-# mypy: allow-untyped-defs
+# Triton compiles no annotation of a parameter but its own.
+# mypy: allow-untyped-defs, allow-incomplete-defs
 
 import triton
 import triton.language as tl

@@ -71,7 +71,7 @@ class GlobalContext(Context):
     def forward(self, target: TaskMaps, source: TaskMaps) -> Tensor:
         maps = self.query(target.features), self.key(source.features), self.value(source.features)
         query, key, value = (map_.flatten(2) for map_ in maps)
-        return linear_attention(query, key, value).unflatten(2, target.features.shape[2:])
+        return torch.unflatten(linear_attention(query, key, value), 2, target.features.shape[2:])
 
 
 class LocalContext(Context):
@@ -114,7 +114,8 @@ class LabelContext(Context):
         maps = self.query(target.features), self.key(regions), self.value(regions)
         query, key, value = (map_.flatten(2) for map_ in maps)
         weights = torch.bmm(query.transpose(1, 2) * query.shape[1] ** -0.5, key).softmax(dim=2)  # (N, H * W, K)
-        return torch.bmm(value, weights.to(value.dtype).transpose(1, 2)).unflatten(2, target.features.shape[2:])
+        attended = torch.bmm(value, weights.to(value.dtype).transpose(1, 2))
+        return torch.unflatten(attended, 2, target.features.shape[2:])
 
 
 def region_descriptors(features: Tensor, labels: Tensor) -> Tensor:
