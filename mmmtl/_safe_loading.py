@@ -72,7 +72,8 @@ def _later(name: str) -> Callable[..., dict[str, Any]]:
     """Return a function that imports and calls the one of this name in `mmmtl.checkpoint`."""
 
     def load(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        return getattr(import_module('mmmtl.checkpoint'), name)(*args, **kwargs)
+        found: dict[str, Any] = getattr(import_module('mmmtl.checkpoint'), name)(*args, **kwargs)
+        return found
 
     load.__name__ = name  # mmengine logs it
     return load

@@ -150,4 +150,5 @@ class MultiTaskInferencer:
     def _inputs(self, image: Array) -> Tensor:
         """Return the image as a (1, 3, H, W) batch, normalised and padded."""
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        return self.model.data_preprocessor({'inputs': [pixels]})['inputs']
+        inputs: Tensor = self.model.data_preprocessor({'inputs': [pixels]})['inputs']
+        return inputs

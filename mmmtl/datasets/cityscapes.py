@@ -72,7 +72,8 @@ class Cityscapes(MultiTaskDataset):
             key = frame_key(reference)
             assert key is not None
             scale = baseline_times_fx(self._path('camera', *key))
-            return np.divide(scale, disparity, out=np.zeros_like(disparity), where=disparity > 0)
+            depth: Array = np.divide(scale, disparity, out=np.zeros_like(disparity), where=disparity > 0)
+            return depth
         return decode_labels(raw, categories=source == 'semseg7')
 
     def _list(self, folder: str, suffix: str = 'leftImg8bit.png') -> dict[FrameKey, Path]:
@@ -93,7 +94,7 @@ def decode_labels(ids: Array, *, categories: bool) -> Array:
     table = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
     mapping = CATEGORY_OF_ID if categories else {label: i for i, label in enumerate(TRAIN_IDS)}
     table[list(mapping)] = list(mapping.values())
-    return table[ids]
+    return table.take(ids)
 
 
 def decode_disparity(raw: Array) -> Array:

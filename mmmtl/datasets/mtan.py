@@ -130,4 +130,5 @@ class MTANCityscapes(NumberedFolders):
                 f'{reference}: {array.min()} to {array.max()} instead of disparity p / 65535 in 0..1; with other units '
                 'use a VideoFolder'
             )
-        return np.maximum(decode_disparity(65535 * array.astype(np.float32)), 0)
+        disparity: Array = np.maximum(decode_disparity(65535 * array.astype(np.float32)), 0)
+        return disparity

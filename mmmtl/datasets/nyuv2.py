@@ -82,4 +82,4 @@ def classes_13(labels: Array) -> Array:
     """Return labels of `nyuv2_13` for labels of `nyuv2_40`, (H, W) uint8; all others are ignored."""
     table = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
     table[: len(TO_13)] = TO_13
-    return table[labels]
+    return table.take(labels)

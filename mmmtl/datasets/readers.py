@@ -117,14 +117,14 @@ def labels_of_colours(rgb: Array, labels: Mapping[tuple[int, int, int], int], wh
     packed = (rgb.astype(np.int32) << (16, 8, 0)).sum(-1, dtype=np.int32)
     known = {(r << 16) + (g << 8) + b: label for (r, g, b), label in labels.items()}
     codes = np.array(sorted(known), dtype=np.int32)
-    found = np.searchsorted(codes, packed).clip(max=len(codes) - 1)
+    found: Array = np.searchsorted(codes, packed).clip(max=len(codes) - 1)
     if len(wrong := np.unique(packed[codes[found] != packed])):
         colours = [(int(code) >> 16, int(code) >> 8 & 255, int(code) & 255) for code in wrong[:4]]
         raise ValueError(
             f'{where}: {len(wrong)} colours belong to no class, as RGB {colours}; check that the file is the '
             "data set's, unchanged (no JPEG, not resized)"
         )
-    return np.array([known[int(code)] for code in codes], dtype=np.uint8)[found]
+    return np.array([known[int(code)] for code in codes], dtype=np.uint8).take(found)
 
 
 def decode_normals(rgb: Array) -> Array:

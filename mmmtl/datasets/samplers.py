@@ -109,4 +109,4 @@ def video_ranges(dataset: BaseDataset) -> list[range]:
 
 def is_next_frame(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Return whether an item or sample is the frame after another in the same video."""
-    return after['video'] == before['video'] and after['time'] == before['time'] + 1
+    return bool(after['video'] == before['video'] and after['time'] == before['time'] + 1)

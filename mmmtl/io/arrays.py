@@ -12,9 +12,10 @@ from mmmtl.structures import Array
 def read_npy(path: Path) -> Array:
     """Read the array of a NumPy file."""
     try:
-        return np.load(path, allow_pickle=False)
+        array: Array = np.load(path, allow_pickle=False)
     except (EOFError, ValueError) as error:
         raise ValueError(f'{path}: no readable array ({error}); copy or convert the file again') from error
+    return array
 
 
 def read_mat(path: Path, key: str) -> Array:
@@ -22,7 +23,7 @@ def read_mat(path: Path, key: str) -> Array:
     from scipy.io import loadmat, whosmat
 
     try:
-        found = loadmat(str(path), variable_names=[key])
+        found: dict[str, Array] = loadmat(str(path), variable_names=[key])
     except FileNotFoundError:
         raise
     except Exception as error:  # SciPy raises many types of errors for damaged files

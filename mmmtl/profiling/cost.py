@@ -90,7 +90,8 @@ def build_on_meta(cfg: Config) -> MultiTaskSegmentor:
     init_default_scope(cfg.get('default_scope', 'mmmtl'))
     check_components(Config(dict(model=cfg.model)))
     with torch.device('meta'):  # where kernels cannot run
-        return MODELS.build(_without(cfg.model.to_dict(), ('init_cfg', 'backend')))
+        model: MultiTaskSegmentor = MODELS.build(_without(cfg.model.to_dict(), ('init_cfg', 'backend')))
+    return model
 
 
 def count_cost(model: MultiTaskSegmentor, shape: Sequence[int]) -> ModelCost:

@@ -66,9 +66,10 @@ def _build_task(name: str, cfg: Mapping[str, Any]) -> Task:
             f'tasks.{name}: unknown type {kind!r}; {hint} Import your own tasks through `custom_imports` of the config.'
         )
     try:
-        return TASKS.build({**cfg, 'name': name})
+        task: Task = TASKS.build({**cfg, 'name': name})
     except TypeError as error:
         raise TypeError(f'tasks.{name}: {error}') from error
+    return task
 
 
 def metric_direction(key: str, tasks: Mapping[str, Task]) -> bool:

@@ -136,4 +136,5 @@ class EdgeDetection(Task):
 
 def f_measure(pairs: Array, predicted: Array, labels: float) -> Array:
     """Return 2 m / (p + l), the harmonic mean of m / p and m / l; 0 where p = l = 0."""
-    return 2 * pairs / np.maximum(predicted + labels, 1)
+    measure: Array = 2 * pairs / np.maximum(predicted + labels, 1)
+    return measure

@@ -51,7 +51,8 @@ class SurfaceNormals(Task):
             raise ValueError(f'{where}: normals of task {self.name!r} must be unit vectors, or zero = none')
 
     def adjust(self, array: Array, change: CameraChange) -> Array:
-        return (array @ change.linear.T).astype(np.float32)
+        turned: Array = array @ change.linear.T
+        return turned.astype(np.float32)
 
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         difference = (self.decode(logits) - target).abs().sum(dim=1)

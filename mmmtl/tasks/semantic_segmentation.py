@@ -157,7 +157,8 @@ class SemanticSegmentation(Task):
         colours = np.zeros((IGNORE + 1, 3), dtype=np.float32)
         colours[: self.out_channels] = self.palette
         opacity = np.where(labels == IGNORE, 0.0, 0.65)[..., None]
-        return (opacity * colours[labels] + (1 - opacity) * image).round().astype(np.uint8)
+        blend: Array = (opacity * colours[labels] + (1 - opacity) * image).round().astype(np.uint8)
+        return blend
 
     def _confusion(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the confusion matrix of the scored labels, (C, C) float64, rows = label, columns = prediction."""

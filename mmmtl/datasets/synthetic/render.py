@@ -203,8 +203,8 @@ def _contact_shadow(x: Floats, z: Floats, posed: list[PosedSolid]) -> Floats:
 
 def _footprint(rays: Floats, normals: Floats, depth: Floats, pixel: float) -> Floats:
     """Return the size of a pixel on the surface across the slant, metres; `pixel` is its angle in rad."""
-    cosine = np.abs((rays * normals).sum(axis=0))
-    return depth * pixel / np.maximum(cosine, 0.08)
+    cosine: Floats = np.maximum(np.abs((rays * normals).sum(axis=0)), 0.08)
+    return depth * pixel / cosine
 
 
 def _light(out: _Buffers, light: Light) -> None:

@@ -83,7 +83,7 @@ class Solid:
             return centre
         travel = self.motion.travel(t)
         step = (self.motion.direction[0] * travel, -self.motion.lift(t), self.motion.direction[1] * travel)
-        return centre + np.asarray(step)
+        return centre + np.asarray(step, np.float64)
 
     def yaw_at(self, t: float) -> float:
         """Return the turn about the vertical at frame t, rad."""

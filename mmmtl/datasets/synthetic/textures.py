@@ -35,7 +35,8 @@ def value_noise(u: Floats, v: Floats, table: Floats) -> Floats:
     upper, lower = table[row + column], table[below + column]
     upper += au * (table[row + right] - upper)
     lower += au * (table[below + right] - lower)
-    return upper + av * (lower - upper)
+    noise: Floats = upper + av * (lower - upper)
+    return noise
 
 
 def shade_pattern(texture: Texture, u: Floats, v: Floats, footprint: Floats, table: Floats) -> Floats:
@@ -54,23 +55,24 @@ def shade_pattern(texture: Texture, u: Floats, v: Floats, footprint: Floats, tab
     weight += mean
     stain = 0.25 * value_noise(0.31 * a + 7.0, 0.31 * b + 3.0, table) + 0.875
     first, second = np.asarray(texture.colors, np.float32)
-    return (first[:, None] + (second - first)[:, None] * weight) * stain
+    colours: Floats = (first[:, None] + (second - first)[:, None] * weight) * stain
+    return colours
 
 
 def stripes(u: Floats, v: Floats, table: Floats) -> Floats:
     """Draw bands of equal width across u."""
-    return np.clip(0.5 + 3.0 * np.sin(TWO_PI * u), 0.0, 1.0)
+    return _unit(0.5 + 3.0 * np.sin(TWO_PI * u))
 
 
 def checker(u: Floats, v: Floats, table: Floats) -> Floats:
     """Draw a chess board with two fields per period."""
-    return np.clip(0.5 + 5.0 * np.sin(TWO_PI * u) * np.sin(TWO_PI * v), 0.0, 1.0)
+    return _unit(0.5 + 5.0 * np.sin(TWO_PI * u) * np.sin(TWO_PI * v))
 
 
 def dots(u: Floats, v: Floats, table: Floats) -> Floats:
     """Draw one disc per period."""
     a, b = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5
-    return np.clip(0.5 + 25.0 * (0.1 - a * a - b * b), 0.0, 1.0)
+    return _unit(0.5 + 25.0 * (0.1 - a * a - b * b))
 
 
 def bricks(u: Floats, v: Floats, table: Floats) -> Floats:
@@ -80,36 +82,43 @@ def bricks(u: Floats, v: Floats, table: Floats) -> Floats:
     column = np.floor(a)
     index = (row.astype(np.int32) * 23 + column.astype(np.int32) * 7) & (table.size - 1)
     joint = np.minimum(_edge(a - column), 0.5 * _edge(2.0 * v - row))
-    return np.clip(18.0 * joint - 0.7, 0.0, 1.0) * (0.55 + 0.45 * table[index])
+    brightness: Floats = 0.55 + 0.45 * table[index]
+    return _unit(18.0 * joint - 0.7) * brightness
 
 
 def tiles(u: Floats, v: Floats, table: Floats) -> Floats:
     """Draw square tiles with joints."""
     joint = np.minimum(_edge(u - np.floor(u)), _edge(v - np.floor(v)))
-    return np.clip(18.0 * joint - 0.5, 0.0, 1.0)
+    return _unit(18.0 * joint - 0.5)
 
 
 def windows(u: Floats, v: Floats, table: Floats) -> Floats:
     """Draw one upright rectangle per period."""
     a, b = np.abs(u - np.floor(u) - 0.5), np.abs(v - np.floor(v) - 0.5)
-    return np.clip(20.0 * np.minimum(0.2 - a, 0.3 - b) + 0.5, 0.0, 1.0)
+    return _unit(20.0 * np.minimum(0.2 - a, 0.3 - b) + 0.5)
 
 
 def crate(u: Floats, v: Floats, table: Floats) -> Floats:
     """Draw a border around one period (a whole face of a box) and a diagonal."""
     a, b = u - np.floor(u), v - np.floor(v)
     inside = np.minimum(np.minimum(_edge(a), _edge(b)) - 0.12, np.abs(a - b) - 0.08)
-    return np.clip(20.0 * inside + 0.5, 0.0, 1.0)
+    return _unit(20.0 * inside + 0.5)
 
 
 def blotches(u: Floats, v: Floats, table: Floats) -> Floats:
     """Draw soft irregular patches."""
     noise = 0.7 * value_noise(2.0 * u, 2.0 * v, table) + 0.3 * value_noise(4.3 * u, 4.3 * v, table)
-    return np.clip(4.0 * noise - 1.5, 0.0, 1.0)
+    return _unit(4.0 * noise - 1.5)
 
 
 def _edge(fraction: Floats) -> Floats:
-    return 0.5 - np.abs(fraction - 0.5)
+    distance: Floats = np.abs(fraction - 0.5)
+    return 0.5 - distance
+
+
+def _unit(values: Floats) -> Floats:
+    limited: Floats = np.clip(values, 0.0, 1.0)
+    return limited
 
 
 PATTERNS: dict[str, tuple[Callable[[Floats, Floats, Floats], Floats], float]] = {

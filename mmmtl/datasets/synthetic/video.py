@@ -69,7 +69,8 @@ class SyntheticVideo(MultiTaskDataset):
         return self._render(reference).image.copy()
 
     def read_map(self, source: str, reference: FrameReference) -> Array:
-        return getattr(self._render(reference), source).copy()
+        kept: Array = getattr(self._render(reference), source)
+        return kept.copy()
 
     def read_flow(self, video: str, time: int) -> tuple[Array, Array]:
         return scene_flow(self._scenes[video], self._render(FrameReference(video, time)), time)

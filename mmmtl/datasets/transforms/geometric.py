@@ -26,7 +26,8 @@ def resize_image(image: Array, size: Size) -> Array:
 def resize_map(array: Array, size: Size) -> Array:
     """Resize a map by nearest neighbour (pixel centres), with its values unchanged."""
     rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, array.shape, strict=False))
-    return array[rows][:, columns]
+    resized: Array = array[rows][:, columns]
+    return resized
 
 
 def warp_image(image: Array, matrix: Array) -> Array:

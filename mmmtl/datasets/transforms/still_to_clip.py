@@ -73,4 +73,5 @@ def depth_ratio(camera: Array, turn: Array, size: Size) -> Array:
     """Return new depth / old depth, (H, W), on the new grid: the ray (x, y, 1) had the depth (turn^T ray)_z before."""
     rows, columns = np.indices(size)
     rays = np.stack([columns, rows, np.ones_like(rows)], axis=-1) @ np.linalg.inv(camera).T
-    return (1 / (rays @ turn)[..., 2]).astype(np.float32)
+    ratio: Array = 1 / (rays @ turn)[..., 2]
+    return ratio.astype(np.float32)

@@ -43,7 +43,8 @@ class Passage(nn.Module):
 
         def block(width: int) -> nn.Module:
             if refine == 'conv':
-                return ConvModule(in_channels, width, 3, padding=1, norm_cfg=norm_cfg)
+                conv: nn.Module = ConvModule(in_channels, width, 3, padding=1, norm_cfg=norm_cfg)
+                return conv
             return Bottleneck(in_channels, width, norm_cfg=norm_cfg)
 
         self.before = None if unpools and not pools else block(in_channels if unpools else out_channels)

@@ -63,7 +63,8 @@ def split_into_stages(backbone: nn.Module) -> BackbonePass:
 
     A ResNet has four stages of one map, an HRNet four of one to four maps, which begin with transitions.
     """
-    if callable(own := getattr(backbone, 'split_into_stages', None)):
+    own: Callable[[], BackbonePass] | None = getattr(backbone, 'split_into_stages', None)
+    if callable(own):
         return own()
     from mmseg.models.backbones import HRNet, ResNet  # slow to import; loaded already for these backbones
 

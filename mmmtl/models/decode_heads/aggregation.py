@@ -57,10 +57,12 @@ class Aggregation(BaseModule):
         """Return logits (N, out_channels, h, w) in the size of the first of the maps (N, channels[k], h_k, w_k)."""
         size = features[0].shape[-2:]
         if self.upsample_first:
-            return self.predict(self.conv(torch.cat([resize(f, size) for f in features], dim=1)))
-        weights = torch.split(self.conv.weight, self.channels, dim=1)
-        # The bias is added once; upsampling does not change it.
-        total = F.conv2d(features[0], weights[0], self.conv.bias)
-        for map_, weight in zip(features[1:], weights[1:], strict=True):
-            total += resize(F.conv2d(map_, weight), size)
-        return self.predict(total)
+            total: Tensor = self.conv(torch.cat([resize(f, size) for f in features], dim=1))
+        else:
+            weights = torch.split(self.conv.weight, self.channels, dim=1)
+            # The bias is added once; upsampling does not change it.
+            total = F.conv2d(features[0], weights[0], self.conv.bias)
+            for map_, weight in zip(features[1:], weights[1:], strict=True):
+                total += resize(F.conv2d(map_, weight), size)
+        logits: Tensor = self.predict(total)
+        return logits

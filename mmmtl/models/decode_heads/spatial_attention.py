@@ -21,7 +21,8 @@ class GatedMessage(nn.Module):
         self.message = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.gate(features).sigmoid() * self.message(features)
+        message: Tensor = self.gate(features).sigmoid() * self.message(features)
+        return message
 
 
 @MODELS.register_module()

@@ -61,10 +61,11 @@ class TaskHead(BaseModule):
 
         `coarse` is (N, coarse_channels, h', w') of any size and is upsampled here; it is None at the coarsest scale.
         """
-        if coarse is None:
-            return self.blocks(shared)
         size = shared.shape[-2:]
-        if self.merge is None:
-            return self.blocks(torch.cat([shared, resize(coarse, size)], dim=1))
-        # A 1x1 convolution gives the same before upsampling, and costs less; the norm's statistics would differ.
-        return self.blocks(shared) + self.merge.norm(resize(self.merge.conv(coarse), size))
+        if coarse is not None and self.merge is None:
+            shared = torch.cat([shared, resize(coarse, size)], dim=1)
+        features: Tensor = self.blocks(shared)
+        if coarse is not None and self.merge is not None:
+            # A 1x1 convolution gives the same before upsampling, and costs less; the norm's statistics would differ.
+            features = features + self.merge.norm(resize(self.merge.conv(coarse), size))
+        return features

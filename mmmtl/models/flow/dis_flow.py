@@ -54,7 +54,8 @@ class DISFlow(FlowEstimator):
                 f'DISFlow of this preset needs images of at least {self.smallest}x{self.smallest} pixels, not '
                 f'{tuple(current.shape[-2:])}'
             )
-        return torch.ops.mmmtl.dis_flow(current, source, self.preset)
+        flow: Tensor = torch.ops.mmmtl.dis_flow(current, source, self.preset)
+        return flow
 
 
 # An operator, so that meta and compiled models know its output shape.

@@ -70,7 +70,7 @@ class FlowNetS(FlowEstimator):
         for stage in self.stages:
             features = stage(features)
             maps.append(features)
-        flow = self.predict[0](features)
+        flow: Tensor = self.predict[0](features)
         for skip, up, enlarge, predict in zip(maps[-2:0:-1], self.up, self.enlarge, self.predict[1:], strict=True):
             height, width = skip.shape[-2:]
             features = torch.cat([skip, up(features)[..., :height, :width], enlarge(flow)[..., :height, :width]], dim=1)

@@ -50,6 +50,5 @@ class Bottleneck(nn.Module):
 
 
 def _shortcut(in_channels: int, out_channels: int, norm_cfg: dict[str, Any]) -> nn.Module:
-    if in_channels == out_channels:
-        return nn.Identity()
-    return ConvModule(in_channels, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
+    same = in_channels == out_channels
+    return nn.Identity() if same else ConvModule(in_channels, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)

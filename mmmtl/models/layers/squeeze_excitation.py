@@ -19,4 +19,5 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        return features * self.gate(features.mean(dim=(2, 3), keepdim=True))
+        gate: Tensor = self.gate(features.mean(dim=(2, 3), keepdim=True))
+        return features * gate

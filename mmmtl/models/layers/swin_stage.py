@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
@@ -20,7 +21,8 @@ class SwinBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return maps + self.drop_path(self.attention(self.norm(maps)))
+        attended: Tensor = self.drop_path(self.attention(self.norm(maps)))
+        return maps + attended
 
 
 class SwinStage(nn.Module):
@@ -68,4 +70,4 @@ class SwinStage(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return (N, C, H, W) from (N, C, H, W), of any size."""
         maps = self.embed_norm(self.embed(features).permute(0, 2, 3, 1))
-        return self.norm(self.blocks(maps)).permute(0, 3, 1, 2)
+        return torch.permute(self.norm(self.blocks(maps)), (0, 3, 1, 2))

@@ -28,7 +28,8 @@ class _ReverseGradient(torch.autograd.Function):
 
 def reverse_gradient(x: Tensor, weight: float = 1.0) -> Tensor:
     """Return x itself; in the backward pass its gradient is multiplied by -weight (Ganin et al., JMLR 2016)."""
-    return _ReverseGradient.apply(x, weight)  # type: ignore[no-untyped-call]
+    reversed_: Tensor = _ReverseGradient.apply(x, weight)  # type: ignore[no-untyped-call]
+    return reversed_
 
 
 @MODELS.register_module()

@@ -15,7 +15,8 @@ def build_fast_backbone(cfg: dict[str, Any], slow: nn.Module) -> nn.Module:
     """Build the fast network; an `AlignedBackbone` without `channels` gets those of the slow one."""
     if _kind(cfg) is AlignedBackbone and cfg.get('channels') is None:
         cfg = {**cfg, 'channels': feature_channels(slow)[-1]}
-    return MODELS.build(cfg)
+    fast: nn.Module = MODELS.build(cfg)
+    return fast
 
 
 def build_reader(cfg: dict[str, Any], source: nn.Module, **given: Any) -> Any:

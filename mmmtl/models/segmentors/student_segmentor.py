@@ -111,4 +111,5 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
         """Apply what `to`, `cuda`, `double`, ... do to the teacher as well."""
         for teacher in self._teacher:
             teacher._apply(fn, recurse)
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)
+        return self

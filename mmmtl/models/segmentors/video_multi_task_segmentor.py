@@ -99,7 +99,8 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
     def train_step(self, data: Any, optim_wrapper: OptimWrapper | OptimWrapperDict) -> dict[str, Tensor]:
         """Run mmengine's step; with two optimisers, update the model and the discriminator separately."""
         if not isinstance(optim_wrapper, OptimWrapperDict):
-            return super().train_step(data, optim_wrapper)
+            log_vars: dict[str, Tensor] = super().train_step(data, optim_wrapper)
+            return log_vars
         with optim_wrapper['model'].optim_context(self):
             data = self.data_preprocessor(data, True)
             losses = self._run_forward(data, mode='loss')
@@ -204,7 +205,9 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         """Decode all rows at once, with zeros for missing slots, as batch norm in training needs."""
         slots = self.neck(current, *memories)
         flags = (None, [kind.reads_key for kind in kinds], [kind.reads_non_key for kind in kinds])
-        return self.decode_head({task: mask_slots(maps, flags[: self.neck.num_slots]) for task, maps in slots.items()})
+        slots = {task: mask_slots(maps, flags[: self.neck.num_slots]) for task, maps in slots.items()}
+        output: HeadOutput = self.decode_head(slots)
+        return output
 
     def _decode_rows(self, current: Memory, memories: Memories, kinds: Sequence[FrameKind]) -> HeadOutput:
         """Decode rows of one kind together, without the slots that they lack: same numbers, less work."""

@@ -50,7 +50,8 @@ def _across(strength: NDArray[Any]) -> NDArray[Any]:
     y, x = np.gradient(smooth)
     xx = np.gradient(x, axis=1)
     yy, xy = np.gradient(y)
-    return np.arctan2(np.where(xy > 0, -yy, yy), xx + 1e-5) % np.pi
+    angles: NDArray[Any] = np.arctan2(np.where(xy > 0, -yy, yy), xx + 1e-5) % np.pi
+    return angles
 
 
 def _sample(values: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[Any]:
@@ -61,11 +62,13 @@ def _sample(values: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any]) -> 
     y, x = rows - i, columns - j
     upper = (1 - x) * values[i, j] + x * values[i, j + 1]
     lower = (1 - x) * values[i + 1, j] + x * values[i + 1, j + 1]
-    return (1 - y) * upper + y * lower
+    between: NDArray[Any] = (1 - y) * upper + y * lower
+    return between
 
 
 def _fade(length: int) -> NDArray[Any]:
     """Return factors (length,) that rise as 0, 1/5, ..., 1 from both ends, over at most half the length."""
     reach = min(BORDER, length // 2)
     position = np.arange(length)
-    return np.minimum(np.minimum(position, position[::-1]) / reach, 1)
+    factors: NDArray[Any] = np.minimum(np.minimum(position, position[::-1]) / reach, 1)
+    return factors

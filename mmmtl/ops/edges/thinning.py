@@ -54,7 +54,8 @@ def _peeled(*, second: bool) -> NDArray[Any]:
     shifted = sum((b | c).astype(int) for b, c in zip(even, next_odd, strict=True))
     fewer = np.minimum(pairs, shifted)
     kept = (x6 | x7 | ~x4) & x5 if second else (x2 | x3 | ~x8) & x1
-    return (crossings == 1) & (fewer >= 2) & (fewer <= 3) & ~kept
+    peeled: NDArray[Any] = (crossings == 1) & (fewer >= 2) & (fewer <= 3) & ~kept
+    return peeled
 
 
 PEELED = (_peeled(second=False), _peeled(second=True))

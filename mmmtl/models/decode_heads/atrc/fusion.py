@@ -46,4 +46,5 @@ class ContextFusion(nn.Module):
         """Return (N, C, H, W) from F (N, C, H, W) and contexts (N, D, H, W)."""
         if self.project is not None:
             features = torch.cat([features, self.project(torch.cat([*contexts], dim=1))], dim=1)
-        return self.dropout(self.merge(features))
+        fused: Tensor = self.dropout(self.merge(features))
+        return fused

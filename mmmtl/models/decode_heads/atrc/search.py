@@ -22,7 +22,7 @@ def entropy(alpha: Tensor) -> Tensor:
 
 def leads(alpha: Tensor, lead: float) -> Tensor:
     """Return whether the largest probability of logits (K,) is at least `lead` above the second: a bool scalar."""
-    first, second = alpha.softmax(dim=0).topk(2).values
+    first, second = alpha.softmax(dim=0).topk(2).values.unbind()
     return first - second >= lead
 
 
