@@ -23,8 +23,9 @@ from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.cli import add_shape_argument, start_clock
-from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, NON_KEY, average_frame
+from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, NON_KEY
 from mmmtl.profiling import count_cost
+from mmmtl.profiling.average import average_frame
 from mmmtl.profiling.latency import Latency, average_milliseconds, measure_latency, prediction_steps
 
 CONFIGS = Path(__file__).parents[1] / 'configs'

@@ -17,7 +17,6 @@ from mmmtl.apis import MultiTaskInferencer
 from mmmtl.cli import add_config_arguments, add_inferencer_arguments, config_of, inferencer_options
 from mmmtl.io import VideoWriter, read_frames
 from mmmtl.io.images import IMAGE_SUFFIXES
-from mmmtl.models.segmentors.frame_kinds import KEY
 
 DEFAULT_FPS = 15.0
 
@@ -40,7 +39,6 @@ def main() -> None:
     video, frames, fps = open_video(args.video)
     options = inferencer_options(args)
     inferencer = MultiTaskInferencer(config_of(args), args.checkpoint, size=args.size or 'config', **options)
-    has_key_frames = KEY in inferencer.model.frame_kinds
     total = min(frames or np.inf, args.max_frames or np.inf)
     source = itertools.islice(read_frames(video), args.max_frames)
     seconds: dict[str, list[float]] = defaultdict(list)
@@ -50,7 +48,7 @@ def main() -> None:
             for frame in track(source, 'frames', total=None if np.isinf(total) else int(total)):
                 start = perf_counter()
                 image, maps, is_key, state = inferencer.step(frame, state)
-                kind = ('key frames' if is_key else 'non-key frames') if has_key_frames else 'frames'
+                kind = ('key frames' if is_key else 'non-key frames') if inferencer.model.has_key_frames else 'frames'
                 seconds[kind].append(perf_counter() - start)
                 writer.write(inferencer.panel(image, maps))
         except KeyboardInterrupt:

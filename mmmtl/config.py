@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from mmmtl.registry import MODELS
+from mmmtl.registry import takes_argument
 from mmmtl.tasks import build_tasks, metric_direction
 from mmmtl.tasks.build import to_plain
 
@@ -115,9 +114,8 @@ def _set_loop(cfg: Config) -> None:
 
 def _set_interval(policy: ConfigDict, interval: int) -> None:
     """Set the interval of a key-frame policy and of the policies inside it, if they take one."""
-    kind = policy['type'] if isinstance(policy['type'], type) else MODELS.get(policy['type'])
     policy.pop('interval', None)  # left over if a resolved config was given another policy
-    if kind is not None and 'interval' in inspect.signature(kind).parameters:
+    if takes_argument(policy, 'interval'):
         policy['interval'] = interval
     if policy.get('policy') is not None:
         _set_interval(policy['policy'], interval)

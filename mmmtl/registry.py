@@ -1,5 +1,11 @@
 """The registries of mmmtl: children of mmengine's, so that a scope reaches the components of mmengine and mmseg."""
 
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -45,3 +51,14 @@ VISUALIZERS = Registry('visualizer', parent=MMENGINE_VISUALIZERS, scope='mmmtl',
 for _root in list(vars(root).values()):
     if isinstance(_root, Registry) and 'mmmtl' not in _root.children:
         Registry(_root.name, parent=_root, scope='mmmtl')
+
+
+def model_component(cfg: Mapping[str, Any]) -> Any:
+    """Return the class or function of `MODELS` that a config names; None if there is no such component."""
+    return MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+
+
+def takes_argument(cfg: Mapping[str, Any], name: str) -> bool:
+    """Return whether the component of `MODELS` that a config names exists and takes this argument."""
+    component = model_component(cfg)
+    return component is not None and name in inspect.signature(component).parameters

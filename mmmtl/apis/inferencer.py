@@ -24,14 +24,14 @@ from mmmtl.visualization import grid, task_tiles
 
 from .optimize import Optimization, optimize_for_inference, warm_up
 
-Maps = dict[str, Array]
+TaskMaps = dict[str, Array]
 
 
 class Prediction(NamedTuple):
     """A frame as the model saw it, its maps, whether it is a key frame, and the stream's state after it."""
 
     image: Array
-    maps: Maps
+    maps: TaskMaps
     is_key: bool
     state: StreamState
 
@@ -86,7 +86,7 @@ class MultiTaskInferencer:
         elif dtype is not None:
             raise ValueError(f"dtype={dtype} needs optimize='fuse' or 'compile'")
 
-    def __call__(self, images: str | Path | Array | Sequence[Any]) -> Maps | list[Maps]:
+    def __call__(self, images: str | Path | Array | Sequence[Any]) -> TaskMaps | list[TaskMaps]:
         """Return the maps {task: (M, H, W)} of one image, or of each of several.
 
         An image is a file name or a (H, W, 3) uint8 BGR array. A video model treats each as the first frame of a video.
@@ -99,7 +99,7 @@ class MultiTaskInferencer:
             return self._predict(self._load(images), None).maps
         return [self._predict(self._load(image), None).maps for image in images]
 
-    def stream(self, video: str | Path | int | Iterable[Array]) -> Iterator[tuple[Array, Maps]]:
+    def stream(self, video: str | Path | int | Iterable[Array]) -> Iterator[tuple[Array, TaskMaps]]:
         """Yield each frame of a video with its maps, as soon as it is predicted.
 
         With optimize='compile' every kind of frame is compiled before the first one is predicted.
@@ -129,7 +129,7 @@ class MultiTaskInferencer:
             warm_up(self.model, self._inputs(image).shape[-2:])
         return self._predict(image, state)
 
-    def panel(self, frame: Array, maps: Maps) -> Array:
+    def panel(self, frame: Array, maps: TaskMaps) -> Array:
         """Return the frame and all its maps side by side, (H, W, 3) uint8 RGB."""
         image = np.ascontiguousarray(frame[..., ::-1])
         return grid([[('input', image), *task_tiles(image, maps, self.tasks, '')]])

@@ -17,7 +17,7 @@ from mmmtl.models.decode_heads import DecodeHead
 from mmmtl.models.segmentors.frame_kinds import Core, frame_runs
 
 Optimization = Literal['fuse', 'compile']
-Run = Callable[..., Any]
+CoreFunction = Callable[..., Any]
 
 
 def optimize_for_inference(
@@ -78,7 +78,7 @@ def warm_up(model: MultiTaskSegmentor, size: Sequence[int], *, batch: int = 1) -
             run()
 
 
-def _prepared(run: Run, dtype: torch.dtype | None) -> Run:
+def _prepared(run: CoreFunction, dtype: torch.dtype | None) -> CoreFunction:
     """Return `run` without gradients, and with its images cast to `dtype` and laid out with channels last."""
 
     @torch.inference_mode()
@@ -89,7 +89,7 @@ def _prepared(run: Run, dtype: torch.dtype | None) -> Run:
     return prepared
 
 
-def _compiled(run: Run, device: torch.device) -> Run:
+def _compiled(run: CoreFunction, device: torch.device) -> CoreFunction:
     if device.type == 'cuda':
         return copied_out(torch.compile(run, mode='reduce-overhead', dynamic=False))
     compiled = torch.compile(run, dynamic=False)
@@ -104,8 +104,8 @@ def _compiled(run: Run, device: torch.device) -> Run:
     return frozen
 
 
-def copied_out(run: Run) -> Run:
-    """Return `run` with its results copied out of a CUDA graph's memory, which the next replay overwrites."""
+def copied_out(run: CoreFunction) -> CoreFunction:
+    """Wrap `run` so that its results are copied: the next replay of the CUDA graph would overwrite them."""
 
     def copied(*args: Any, **kwargs: Any) -> Any:
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]

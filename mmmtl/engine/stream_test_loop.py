@@ -19,7 +19,6 @@ from mmmtl.config import dataset_configs
 from mmmtl.datasets.samplers import is_next_frame
 from mmmtl.evaluation import merge_totals
 from mmmtl.models import MultiTaskSegmentor
-from mmmtl.models.segmentors.frame_kinds import KEY
 from mmmtl.registry import LOOPS
 from mmmtl.structures import MultiTaskDataSample, StreamState
 
@@ -70,7 +69,7 @@ class StreamTestLoop(TestLoop):
         self.frames = Counter(merge_totals(self.frames))
         metrics: dict[str, float] = self.evaluator.evaluate(len(self.dataloader.dataset))
         metrics['stream/frames'] = total = self.frames.total()
-        if KEY in self.model.frame_kinds:
+        if self.model.has_key_frames:
             metrics['stream/key_frame_ratio'] = sum(n for key, n in self.frames.items() if key[2]) / total
         self.runner.call_hook('after_test_epoch', metrics=metrics)
         self.runner.call_hook('after_test')
@@ -103,7 +102,7 @@ class StreamTestLoop(TestLoop):
         frames, samples = data['inputs'], data['data_samples']
         size = (frames.shape[-2], frames.shape[-1])
         logits, is_key, self._state = model.step(frames, self._state)
-        if KEY in model.frame_kinds:
+        if model.has_key_frames:
             samples[0].set_metainfo({'is_key_frame': bool(is_key)})
         self.frames[size + (bool(is_key),)] += 1
         return model.complete(logits, size, samples)[0]

@@ -61,7 +61,7 @@ def choose_metrics(wanted: Sequence[str] | None, found: Iterable[str]) -> list[s
     return list(wanted or known)
 
 
-def better(metric: str) -> str:
+def arrow(metric: str) -> str:
     """Return an arrow up if higher is better, an arrow down if lower is, and '' for an unknown metric."""
     known = {m: up for kind in TASKS.module_dict.values() for m, up in kind.higher_is_better.items()}
     known |= {m: up for kind in TASKS.module_dict.values() for m, up in kind.temporal_metrics.items()}

@@ -17,9 +17,10 @@ from mmmtl.config import resolve
 from mmmtl.engine import check_components
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.data_preprocessor import round_up
-from mmmtl.models.segmentors.frame_kinds import AVERAGE, IMAGE, KEY, NON_KEY, average_frame, frame_runs
+from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, NON_KEY, frame_runs
 from mmmtl.registry import MODELS
 
+from .average import AVERAGE, average_frame
 from .macs import count_macs
 
 
@@ -85,7 +86,7 @@ class ModelCost:
 
 
 def build_on_meta(cfg: Config) -> MultiTaskSegmentor:
-    """Build the model of a config without memory: its tensors have shapes but no values, and no file is read."""
+    """Build a config's model on the meta device: tensors have shapes but take no memory. No file is read."""
     cfg = resolve(cfg)
     init_default_scope(cfg.get('default_scope', 'mmmtl'))
     check_components(Config(dict(model=cfg.model)))

@@ -14,21 +14,15 @@ import torch
 from prettytable import PrettyTable
 
 from mmmtl.models import MultiTaskSegmentor
-from mmmtl.models.segmentors.frame_kinds import (
-    AVERAGE,
-    IMAGE,
-    KEY,
-    NON_KEY,
-    ClipOutput,
-    FrameOutput,
-    average_frame,
-    frame_runs,
-)
-from mmmtl.structures import MultiTaskDataSample
+from mmmtl.models.segmentors.frame_kinds import KEY, NON_KEY, ClipOutput, FrameOutput, frame_runs
+from mmmtl.structures import FrameResult, MultiTaskDataSample
 
+from .average import AVERAGE, average_frame
 from .measure import Clock, Step, peak_memory, step_seconds
 
 Mode = Literal['image', 'stream', 'clip']
+Compute = Callable[[], FrameResult | FrameOutput | ClipOutput]
+"""A computation of logits."""
 Name = TypeVar('Name', bound=Hashable)
 
 
@@ -68,7 +62,7 @@ class Latency:
 
 def default_mode(model: MultiTaskSegmentor) -> Mode:
     """Return 'stream' for a video model and 'image' for an image model."""
-    return 'image' if IMAGE in model.frame_kinds else 'stream'
+    return 'stream' if model.has_key_frames else 'image'
 
 
 def prediction_steps(
@@ -86,14 +80,14 @@ def prediction_steps(
         {kind: step}: 'image', or 'key' and, unless K is 1, 'non_key'.
     """
     mode = mode or default_mode(model)
-    if (mode == 'image') != (IMAGE in model.frame_kinds):
+    if (mode == 'image') == model.has_key_frames:
         raise ValueError(f'mode {mode!r} does not suit a {type(model).__name__}; use {default_mode(model)!r}')
     device = next(model.parameters()).device
     images = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(0)).to(device)
     with torch.inference_mode():
-        runs = _clip_runs(model, images) if mode == 'clip' else frame_runs(model, images)
+        runs = _clip_runs(model, images) if mode == 'clip' else _stream_runs(model, images)
 
-    def predict(run: Callable[[], FrameOutput | ClipOutput]) -> Any:
+    def predict(run: Compute) -> Any:
         with torch.inference_mode():
             return model.decode(run().logits, size)
 
@@ -163,7 +157,23 @@ def _peak(step: Step, device: torch.device | str) -> int | None:
     return None
 
 
-def _clip_runs(model: MultiTaskSegmentor, images: torch.Tensor) -> dict[str, Callable[[], ClipOutput]]:
+def _stream_runs(model: MultiTaskSegmentor, images: torch.Tensor) -> Mapping[str, Compute]:
+    """Return functions that run `model.step` in the steady state, for each kind of frame."""
+    interval = model.key_frame_interval
+    if model.has_key_frames and interval is None:
+        # No state makes sure that such a policy chooses a certain kind of frame.
+        return frame_runs(model, images)
+    state = None
+    for _ in range(interval or 0):
+        state = model.step(images, state).state
+    runs = {}
+    for kind in model.frame_kinds:
+        runs[kind] = partial(model.step, images, state)
+        state = runs[kind]().state
+    return runs
+
+
+def _clip_runs(model: MultiTaskSegmentor, images: torch.Tensor) -> Mapping[str, Compute]:
     """Return functions that compute clips with all their slots, for each kind of current frame."""
     compute = model.core.clips
     assert compute is not None

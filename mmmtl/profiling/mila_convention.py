@@ -14,7 +14,9 @@ from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.backbones import as_maps
 from mmmtl.models.data_preprocessor import round_up
 from mmmtl.models.decode_heads import SlotConv
-from mmmtl.models.segmentors.frame_kinds import AVERAGE, IMAGE, KEY, ReadMemories, average_frame
+from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, ReadMemories
+
+from .average import AVERAGE, average_frame
 
 
 def paper_macs(model: MultiTaskSegmentor, shape: Sequence[int]) -> dict[str, float]:
@@ -30,9 +32,11 @@ def paper_macs(model: MultiTaskSegmentor, shape: Sequence[int]) -> dict[str, flo
     - The embedding h counts once per source frame that is read.
 
     `shape` is the (H, W) of the image, padded as the data preprocessor pads it; `build_on_meta` makes a cheap model.
-    The decoder of a video model must fuse slots with a `SlotConv`.
+    A video model must have a `fast_backbone`, and a decoder that fuses slots with a `SlotConv`.
     """
-    if KEY in model.frame_kinds and not any(isinstance(module, SlotConv) for module in model.decode_head.modules()):
+    if model.has_key_frames and not hasattr(model, 'fast_backbone'):
+        raise ValueError(f'{type(model).__name__} has no `fast_backbone` for its non-key frames')
+    if model.has_key_frames and not any(isinstance(module, SlotConv) for module in model.decode_head.modules()):
         raise ValueError(f'{type(model.decode_head).__name__} has no SlotConv to count; use a TaskConvHead')
     divisor = model.data_preprocessor.size_divisor
     device = next(model.parameters()).device

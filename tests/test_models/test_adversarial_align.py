@@ -52,8 +52,8 @@ def test_l1_by_hand(tiny):
     slow = torch.zeros(1, C, 1, 2)
     fast = torch.tensor([1.0, -3.0]).expand(1, C, 1, 2)
     losses = build(tiny, alpha=0.5, beta=0).forward(slow, fast)
-    assert list(losses) == ['loss_l1']
-    assert float(losses['loss_l1']) == 1.0  # 0.5 * (1 + 3) / 2
+    assert list(losses.named()) == ['loss_l1']
+    assert float(losses.l1) == 1.0  # 0.5 * (1 + 3) / 2
 
 
 def test_cross_entropy_by_hand(tiny):
@@ -69,7 +69,7 @@ def test_cross_entropy_by_hand(tiny):
         loss = build(tiny, alpha=0, beta=0.7, mode=mode)
         constant(loss, math.log(3))
         losses = loss(slow, fast)
-        values = {name: value.item() for name, value in losses.items()}
+        values = {name: value.item() for name, value in losses.named().items()}
         assert values == pytest.approx({**expected, 'discriminator_accuracy': 0.5})
 
 
@@ -84,7 +84,7 @@ def test_accuracy_counts_positions(tiny):
     slow, fast = torch.zeros(2, 1, C, 1, 4).double()
     slow[0, 0, 0] = torch.tensor([1.0, 2.0, 3.0, -1.0])  # 3 of 4 right
     fast[0, 0, 0] = torch.tensor([-1.0, -2.0, 3.0, 1.0])  # 2 of 4 right
-    assert float(loss(slow, fast)['discriminator_accuracy']) == 5 / 8
+    assert float(loss(slow, fast).accuracy) == 5 / 8
 
 
 def test_what_is_returned(tiny):
@@ -96,7 +96,7 @@ def test_what_is_returned(tiny):
         (('mode', 'alternating'),): ['loss_l1', 'loss_discriminator', 'loss_adversarial', 'discriminator_accuracy'],
     }
     for changes, expected in names.items():
-        assert list(build(tiny, **dict(changes))(*maps)) == expected
+        assert list(build(tiny, **dict(changes))(*maps).named()) == expected
     assert build(tiny, beta=0.0).discriminator is None
 
 
@@ -111,7 +111,7 @@ def test_reversed_gradients(tiny, beta, detach_slow):
     slow, fast = features(tiny)
     weights = list(loss.discriminator.parameters())
     *expected, d_slow, d_fast = torch.autograd.grad(told_apart(loss, slow, fast), [*weights, slow, fast])
-    loss(slow, fast)['loss_adversarial'].backward()
+    loss(slow, fast).adversarial.backward()
     for parameter, gradient in zip(weights, expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
     torch.testing.assert_close(fast.grad, -beta * d_fast)
@@ -129,7 +129,7 @@ def test_alternating_gradients(tiny, detach_slow):
     weights = list(loss.discriminator.parameters())
     expected = torch.autograd.grad(told_apart(loss, slow, fast), weights)
     losses = loss(slow, fast)
-    losses['loss_discriminator'].backward()
+    losses.discriminator.backward()
     assert slow.grad is None
     assert fast.grad is None
     for parameter, gradient in zip(weights, expected, strict=True):
@@ -140,8 +140,8 @@ def test_alternating_gradients(tiny, detach_slow):
         confused = confused - 0.3 * (1 - loss.discriminator(slow).sigmoid()).log().mean()
     d_slow, d_fast = torch.autograd.grad(confused, [slow, fast], allow_unused=True)
     before = [parameter.grad.clone() for parameter in weights]
-    losses['loss_adversarial'].backward()
-    torch.testing.assert_close(losses['loss_adversarial'], confused)
+    losses.adversarial.backward()
+    torch.testing.assert_close(losses.adversarial, confused)
     torch.testing.assert_close(fast.grad, d_fast)
     torch.testing.assert_close(slow.grad, d_slow)
     for parameter, gradient in zip(weights, before, strict=True):
@@ -152,7 +152,7 @@ def test_alternating_gradients(tiny, detach_slow):
 @pytest.mark.parametrize('detach_slow', [True, False])
 def test_l1_gradients(tiny, detach_slow):
     slow, fast = features(tiny)
-    build(tiny, alpha=2.0, beta=0, detach_slow=detach_slow)(slow, fast)['loss_l1'].backward()
+    build(tiny, alpha=2.0, beta=0, detach_slow=detach_slow)(slow, fast).l1.backward()
     sign = 2 * (fast - slow).detach().sign() / fast.numel()
     torch.testing.assert_close(fast.grad, sign)
     torch.testing.assert_close(slow.grad, None if detach_slow else -sign)
@@ -162,7 +162,7 @@ def test_l1_gradients(tiny, detach_slow):
 def test_no_rows_give_zeros_tied_to_the_graph(tiny, mode):
     loss = build(tiny, mode=mode, detach_slow=False)
     slow, fast = features(tiny, 0)
-    losses = loss(slow, fast)
+    losses = loss(slow, fast).named()
     assert 'discriminator_accuracy' not in losses
     assert [value.item() for value in losses.values()] == [0.0] * len(losses)
     sum(losses.values()).backward()
@@ -182,16 +182,16 @@ def test_spectral_normalisation(tiny):
     for layer in loss.discriminator[::2]:
         norm = torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2)
         assert norm.item() == pytest.approx(1, rel=1e-3)
-    losses['loss_adversarial'].backward()
+    losses.adversarial.backward()
     assert all(parameter.grad is not None for parameter in loss.parameters())
 
 
 def test_half_precision_losses_are_float32(tiny):
     slow, fast = (x.detach().float() for x in features(tiny))
     loss = build(tiny).float()
-    expected = loss(slow, fast)
+    expected = loss(slow, fast).named()
     with torch.autocast('cpu', torch.bfloat16):
-        losses = loss(slow.bfloat16(), fast.bfloat16())
+        losses = loss(slow.bfloat16(), fast.bfloat16()).named()
     for name, value in losses.items():
         assert value.dtype == torch.float32
         assert value.item() == pytest.approx(expected[name].item(), rel=0.05)

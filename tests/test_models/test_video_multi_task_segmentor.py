@@ -222,7 +222,7 @@ def test_the_align_loss_compares_the_networks_on_current_frames_that_are_no_key_
         frames = clips[[0, 2, 3], 2]
         slow, fast = model.backbone(frames)[-1], model.fast_backbone(frames)[-1]
         torch.testing.assert_close(losses['align.loss_l1'], (slow - fast).abs().mean())
-        expected = {f'align.{name}': value for name, value in model.align_loss(slow, fast).items()}
+        expected = model.align_loss(slow, fast).named('align.')
     tiny.assert_same({name: losses[name] for name in expected}, expected)
 
 

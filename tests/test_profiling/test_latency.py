@@ -19,6 +19,7 @@ from mmmtl.profiling.latency import (
     prediction_steps,
     report,
 )
+from mmmtl.structures import FrameResult
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 SIZE = (32, 64)
@@ -80,6 +81,43 @@ def test_kinds_run_the_networks_that_are_theirs(video: Any) -> None:
         handle.remove()
     both = ['slow', 'fast']
     assert runs == {'key': ['slow'], 'non_key': ['fast'], 'clip key': both, 'clip non_key': both}
+
+
+@pytest.mark.parametrize('interval', [1, 2, 5])
+def test_streams_are_timed_with_their_policy_and_state(monkeypatch: pytest.MonkeyPatch, interval: int) -> None:
+    video = build('tiny_video', key_frame_interval=interval)
+    results: list[FrameResult] = []
+    run = video.step
+    monkeypatch.setattr(video, 'step', lambda *args: results.append(run(*args)) or results[-1])
+    steps = prediction_steps(video, SIZE, batch=2)
+    assert tuple(steps) == video.frame_kinds
+    results.clear()
+    for _ in range(2):
+        for step in steps.values():
+            step()
+    expected = [('key', interval + 1)] if interval == 1 else [('key', interval + 1), ('non_key', interval + 2)]
+    found = [('key' if all(r.is_key) else 'non_key', int(r.state.frames[0])) for r in results]
+    assert found == expected * 2
+    assert all(len(r.state) == 2 and all(r.state.has_non_key) == (interval > 1) for r in results)
+
+
+def test_a_policy_without_an_interval_has_both_kinds() -> None:
+    video = build('tiny_video', **{'model.key_frame_policy': dict(type='FrameChange', threshold=0.5)})
+    assert video.key_frame_interval is None
+    steps = prediction_steps(video, SIZE)
+    assert list(steps) == ['key', 'non_key']
+    assert all(step()[0].depth.shape == (1, *SIZE) for step in steps.values())
+
+
+def test_images_are_timed_with_their_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = build('tiny_image')
+    calls: list[int] = []
+    run = image.step
+    monkeypatch.setattr(image, 'step', lambda *args: calls.append(1) or run(*args))
+    steps = prediction_steps(image, SIZE)
+    calls.clear()
+    assert [len(step()) for step in steps.values()] == [1]
+    assert calls == [1]
 
 
 def test_a_mode_that_does_not_suit_is_refused(video: MultiTaskSegmentor) -> None:

@@ -17,7 +17,7 @@ import argparse
 
 from prettytable import PrettyTable
 
-from mmmtl.evaluation.metric_files import better, choose_metrics, read_named
+from mmmtl.evaluation.metric_files import arrow, choose_metrics, read_named
 from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels
 
 COST, RATIO = 'stream/GMAC', 'stream/key_frame_ratio'
@@ -52,7 +52,7 @@ def main() -> None:
         table.add_row([name, *('' if value is None else f'{value:.4g}' for value in row)])
     print(table)
     if args.out:
-        draw_panels({metric + better(metric): curves(files, metric) for metric in chosen}, 'GMAC per frame', args.out)
+        draw_panels({metric + arrow(metric): curves(files, metric) for metric in chosen}, 'GMAC per frame', args.out)
         print(f'written: {args.out}')
 
 

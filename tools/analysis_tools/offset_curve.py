@@ -13,7 +13,7 @@ import re
 
 from prettytable import PrettyTable
 
-from mmmtl.evaluation.metric_files import better, choose_metrics, read_named
+from mmmtl.evaluation.metric_files import arrow, choose_metrics, read_named
 from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels
 
 
@@ -44,7 +44,7 @@ def main() -> None:
             table.add_row([metric, curve.label, *('' if v is None else f'{v:.4g}' for v in row)])
     print(table)
     if args.out:
-        titled = {metric + better(metric): curves for metric, curves in panels.items()}
+        titled = {metric + arrow(metric): curves for metric, curves in panels.items()}
         draw_panels(titled, 'frames since the key frame', args.out, whole_numbers=True)
         print(f'written: {args.out}')
 

@@ -20,8 +20,8 @@ def as_maps(output: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
 def feature_channels(module: nn.Module) -> tuple[int, ...]:
     """Return the channels of the maps that a backbone or neck returns, finest first.
 
-    They are its attribute `feature_channels`. A module without it is taken for a backbone and runs on a small image, in
-    eval mode and without gradients. This changes no weight or statistic and draws no random number.
+    They are its attribute `feature_channels`. A module without it is treated as a backbone and runs on a small image,
+    in eval mode and without gradients. This changes no weight or statistic and draws no random number.
 
     Examples:
         >>> feature_channels(nn.Conv2d(3, 8, kernel_size=1))
@@ -31,7 +31,7 @@ def feature_channels(module: nn.Module) -> tuple[int, ...]:
     if declared is not None:
         return tuple(declared)
     if any(p.is_meta for p in module.parameters()):
-        # Python infers the shapes of some operators on the meta device: slower than computing on garbage.
+        # Python infers the shapes of some operators on the meta device: slower than running on uninitialised memory.
         module = copy.deepcopy(module).to_empty(device='cpu')
     training = {child: child.training for child in module.modules()}
     module.eval()  # returns None for mmseg's ResNet

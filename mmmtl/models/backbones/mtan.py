@@ -23,7 +23,7 @@ Refine = Literal['conv', 'bottleneck']
 
 
 class Passage(nn.Module):
-    """The f of the paper, for all tasks: takes attended features of one stage to the size and width of the next.
+    """The paper's f, shared by all tasks. It brings attended features of one stage to the size and width of the next.
 
     Features are refined before pooling and after upsampling; between an encoder and its decoder, both. `pools` says
     that the stage before ends with pooling, `unpools` that the next one begins with unpooling.

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 Maps = tuple[Tensor, ...]
-Run = Callable[[Maps], Maps]
+MapsFunction = Callable[[Maps], Maps]
 
 
 def same(maps: Maps) -> Maps:
@@ -26,11 +26,11 @@ class Stage:
     that `first` begins with unpooling, as in the decoder of SegNet.
     """
 
-    first: Run
-    last: Run
+    first: MapsFunction
+    last: MapsFunction
     first_channels: tuple[int, ...]
     channels: tuple[int, ...]
-    pool: Run | None = None
+    pool: MapsFunction | None = None
     unpools: bool = False
 
     def __call__(self, maps: Maps) -> Maps:
@@ -129,22 +129,22 @@ def _hrnet(net: Any) -> BackbonePass:
     return BackbonePass(tuple(stages), lambda maps: maps[-1])
 
 
-def _transition(layers: nn.ModuleList) -> Run:
+def _transition(layers: nn.ModuleList) -> MapsFunction:
     """Return the step to the branches of the next stage: those that go on, and a new one from the coarsest."""
     return lambda maps: tuple(maps[i] if layer is None else layer(maps[-1]) for i, layer in enumerate(layers))
 
 
-def _exchange(module: nn.Module) -> Run:
+def _exchange(module: nn.Module) -> MapsFunction:
     """Return the step of a module, which overwrites the list that it is given."""
     return lambda maps: tuple(module(list(maps)))
 
 
-def on_map(module: nn.Module) -> Run:
+def on_map(module: nn.Module) -> MapsFunction:
     """Return the step of a module that has one map."""
     return lambda maps: (module(maps[0]),)
 
 
-def chain(*runs: Run) -> Run:
+def chain(*runs: MapsFunction) -> MapsFunction:
     """Return one step that takes all of them in turn."""
 
     def run(maps: Maps) -> Maps:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from mmengine.model import BaseModule
 from torch import Tensor
 
-Maps = dict[str, Tensor]
+from mmmtl.structures import Logits
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class HeadOutput:
         losses: the head's own losses, and values for the log, by name.
     """
 
-    logits: Maps
+    logits: Logits
     features: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
-    preliminary: Sequence[Maps] = ()
-    label_space: Maps = field(default_factory=dict)
-    losses: Maps = field(default_factory=dict)
+    preliminary: Sequence[Logits] = ()
+    label_space: Logits = field(default_factory=dict)
+    losses: dict[str, Tensor] = field(default_factory=dict)
 
-    def predictions(self) -> dict[str, Maps]:
+    def predictions(self) -> dict[str, Logits]:
         """Return {prefix of the loss: predictions} of everything that is supervised like the logits."""
         scales = reversed(list(enumerate(self.preliminary)))
         return {'': self.logits} | {f'preliminary.{i}.': maps for i, maps in scales}

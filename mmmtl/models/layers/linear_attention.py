@@ -37,5 +37,5 @@ def linear_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def full_precision(device: str) -> AbstractContextManager[object]:
-    """Return a context without autocast, for the devices that have it (the meta device has not)."""
+    """Return a context manager that disables autocast, or does nothing on devices without it."""
     return nullcontext() if device == 'meta' else torch.autocast(device, enabled=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,22 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from mmmtl.ops.precision import at_least_float32
 from mmmtl.registry import MODELS
+
+
+class AlignLosses(NamedTuple):
+    """Losses of slow and fast features; None for those that a configuration leaves out."""
+
+    l1: Tensor | None = None
+    discriminator: Tensor | None = None
+    """The discriminator's own loss, which moves nothing else, in mode 'alternating'."""
+    adversarial: Tensor | None = None
+    accuracy: Tensor | None = None
+    """The share of positions that the discriminator classifies correctly, for the log alone."""
+
+    def named(self, prefix: str = '') -> dict[str, Tensor]:
+        """Return the losses and the accuracy by their names in the log."""
+        names = ('loss_l1', 'loss_discriminator', 'loss_adversarial', 'discriminator_accuracy')
+        return {prefix + name: value for name, value in zip(names, self, strict=True) if value is not None}
 
 
 class _ReverseGradient(torch.autograd.Function):
@@ -86,12 +102,10 @@ class AdversarialAlignLoss(BaseModule):
             first, second, last = (spectral_norm(layer) for layer in layers) if spectral else layers
             self.discriminator = nn.Sequential(first, nn.LeakyReLU(0.2), second, nn.LeakyReLU(0.2), last)
 
-    def forward(self, slow: Tensor, fast: Tensor) -> dict[str, Tensor]:
-        """Return the losses of features (N, C, h, w) of the same frames; with N = 0 zeros that are tied to the graph.
+    def forward(self, slow: Tensor, fast: Tensor) -> AlignLosses:
+        """Return the losses of features (N, C, h, w) of the same frames.
 
-        They are `loss_l1`, `loss_adversarial`, in mode 'alternating' `loss_discriminator`, which belongs to the
-        discriminator's optimiser alone, and unless N = 0 `discriminator_accuracy`, the share of positions told right,
-        which is only logged.
+        With N = 0 they are zeros that are tied to the graph, without an accuracy.
         """
         if slow.shape != fast.shape:
             raise ValueError(
@@ -100,25 +114,23 @@ class AdversarialAlignLoss(BaseModule):
             )
         if self.detach_slow:
             slow = slow.detach()
-        losses = {}
-        if self.alpha:
-            losses['loss_l1'] = self.alpha * _mean((slow - fast).abs())
+        losses = AlignLosses(l1=self.alpha * _mean((slow - fast).abs()) if self.alpha else None)
         if self.discriminator is None:
             return losses
         if self.mode == 'grl':
             on_slow, on_fast = (self.discriminator(reverse_gradient(x, self.beta)) for x in (slow, fast))
-            losses['loss_adversarial'] = _told_apart(on_slow, on_fast)
+            losses = losses._replace(adversarial=_discrimination_loss(on_slow, on_fast))
         else:
             on_slow, on_fast = self.discriminator(slow.detach()), self.discriminator(fast.detach())
-            losses['loss_discriminator'] = _told_apart(on_slow, on_fast)
-            losses['loss_adversarial'] = self.beta * self._confusion(slow, fast)
+            own = _discrimination_loss(on_slow, on_fast)
+            losses = losses._replace(discriminator=own, adversarial=self.beta * self._confusion(slow, fast))
         if len(fast):
             right = (on_slow > 0).float().mean() + (on_fast < 0).float().mean()
-            losses['discriminator_accuracy'] = right / 2
+            losses = losses._replace(accuracy=right / 2)
         return losses
 
     def _confusion(self, slow: Tensor, fast: Tensor) -> Tensor:
-        """Return what the networks minimise against a discriminator that does not change."""
+        """Return the networks' adversarial loss, with the discriminator frozen."""
         assert self.discriminator is not None
         self.discriminator.requires_grad_(False)
         loss = _mean(F.softplus(-self.discriminator(fast)))
@@ -128,7 +140,7 @@ class AdversarialAlignLoss(BaseModule):
         return loss
 
 
-def _told_apart(on_slow: Tensor, on_fast: Tensor) -> Tensor:
+def _discrimination_loss(on_slow: Tensor, on_fast: Tensor) -> Tensor:
     """Return the binary cross-entropy of the discriminator's logits, summed over both kinds as in equation 3."""
     return _mean(F.softplus(-on_slow)) + _mean(F.softplus(on_fast))
 

@@ -16,7 +16,7 @@ from .task_memory_neck import TaskMemoryNeck
 
 @MODELS.register_module()
 class ConcatNeck(TaskMemoryNeck):
-    """Features of two frames side by side, without motion; the decoder concatenates them.
+    """A neck that puts the features of two frames side by side, without motion; the decoder concatenates them.
 
     This is MultiNet++ in MILA's tables: features of the last key frame beside those of a non-key frame. MultiNet++ has
     no SE blocks (`reduction=None`).
@@ -31,7 +31,7 @@ class ConcatNeck(TaskMemoryNeck):
 
 @MODELS.register_module()
 class NoPropagationNeck(TaskMemoryNeck):
-    """Features of each task and nothing from other frames: each network uses only its own frames."""
+    """A neck that takes nothing from other frames: each network uses only its own frames."""
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ IMAGE = 'image'
 
 @MODELS.register_module()
 class FlowWarpNeck(TaskMemoryNeck):
-    """Features of each task, beside those of the last key frame, warped to where they have moved.
+    """A neck that warps the last key frame's features to the current frame.
 
     The flow goes from the current frame to the remembered one. It is estimated from their images, once for all tasks,
     and resized to the features.

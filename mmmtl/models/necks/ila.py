@@ -17,7 +17,7 @@ from .task_memory_neck import TaskMemoryNeck
 
 @MODELS.register_module()
 class ILANeck(TaskMemoryNeck):
-    """Features of each task, beside those that local attention propagates to them from earlier frames.
+    """A neck that propagates features of each task from earlier frames by local attention.
 
     For each task: f = SE(shared features), h(f) by one 3x3 convolution for both query and key, and for each earlier
     frame t a slot sum_xy softmax_xy(h(f_k(i, j)) . h(f_t(i + x, j + y))) f_t(i + x, j + y) over a window (equation 1).

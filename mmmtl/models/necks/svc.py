@@ -19,7 +19,7 @@ from .task_memory_neck import TaskMemoryNeck
 
 @MODELS.register_module()
 class SVCNeck(TaskMemoryNeck):
-    """Features of each task, beside those that spatially variant convolution brings from the last key frame.
+    """A neck that brings features from the last key frame by spatially variant convolution.
 
     Three convolutions predict the kernels: 3x3 to `hidden_channels` for each frame alone, with a remembered result; 3x3
     of both results; and one to the weights of a kernel for each place, which all channels share. A softmax over the

@@ -17,7 +17,7 @@ SHARED = 'shared'
 
 
 class TaskMemoryNeck(BaseModule):
-    """Features of each task, beside those that come to them from earlier frames; a `PropagatingNeck`.
+    """Base of the propagating necks: it stores each task's features and returns them as slots for later frames.
 
     The slots of a task are (itself, from the last key frame, from the last non-key frame); without `multi_frame` the
     third is missing. A subclass computes features that come from a frame in `propagate`, and adds what this needs in

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from torch import nn
 
 from mmmtl.models.backbones import AlignedBackbone, feature_channels
-from mmmtl.registry import MODELS
+from mmmtl.registry import MODELS, model_component, takes_argument
 
 
 def build_fast_backbone(cfg: dict[str, Any], slow: nn.Module) -> nn.Module:
     """Build the fast network; an `AlignedBackbone` without `channels` gets those of the slow one."""
-    if _kind(cfg) is AlignedBackbone and cfg.get('channels') is None:
+    if model_component(cfg) is AlignedBackbone and cfg.get('channels') is None:
         cfg = {**cfg, 'channels': feature_channels(slow)[-1]}
     fast: nn.Module = MODELS.build(cfg)
     return fast
@@ -25,8 +24,7 @@ def build_reader(cfg: dict[str, Any], source: nn.Module, **given: Any) -> Any:
     Where the component takes `in_channels` and the config has none, they are those of the source. `given` overrides the
     config.
     """
-    kind = _kind(cfg)
-    if kind is not None and 'in_channels' in inspect.signature(kind).parameters and cfg.get('in_channels') is None:
+    if takes_argument(cfg, 'in_channels') and cfg.get('in_channels') is None:
         cfg = {**cfg, 'in_channels': feature_channels(source)}
     elif isinstance(number := cfg.get('in_channels'), int):
         raise ValueError(
@@ -34,8 +32,3 @@ def build_reader(cfg: dict[str, Any], source: nn.Module, **given: Any) -> Any:
             f'({number},); leave it out to take those of the part before'
         )
     return MODELS.build({**cfg, **given})
-
-
-def _kind(cfg: dict[str, Any]) -> Any:
-    """Return the class or function that a config names; None if there is no such component."""
-    return MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']

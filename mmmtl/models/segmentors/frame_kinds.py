@@ -1,9 +1,9 @@
-"""Kinds of frames: what each reads from earlier frames, and the core that computes it."""
+"""Frames: their kinds, what each reads from earlier frames, and the core that computes it."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,14 +17,14 @@ from mmmtl.structures.rows import select_rows
 if TYPE_CHECKING:
     from .multi_task_segmentor import MultiTaskSegmentor
 
-IMAGE, KEY, NON_KEY, AVERAGE = 'image', 'key', 'non_key', 'average'
-"""Kinds of frames in the steady state of a stream, and their average."""
+IMAGE, KEY, NON_KEY = 'image', 'key', 'non_key'
+"""Kinds of frames in the steady state of a stream."""
 
 ReadMemories = tuple[Memory | None, Memory | None]
 """Memories of the last key frames and of the last non-key frames; None for those that are not read."""
 
 
-class FrameKind(NamedTuple):
+class FramePlan(NamedTuple):
     """How a frame is computed: whether it is a key frame, and which memories it reads."""
 
     is_key: bool
@@ -38,11 +38,11 @@ class Memories(NamedTuple):
     key: Memory
     non_key: Memory
 
-    def read_by(self, kind: FrameKind, rows: Sequence[int]) -> ReadMemories:
-        """Return the memories that frames of this kind read, for these rows."""
+    def read_by(self, plan: FramePlan, rows: Sequence[int]) -> ReadMemories:
+        """Return the memories that these rows read by their plan."""
         return (
-            select_rows(self.key, rows) if kind.reads_key else None,
-            select_rows(self.non_key, rows) if kind.reads_non_key else None,
+            select_rows(self.key, rows) if plan.reads_key else None,
+            select_rows(self.non_key, rows) if plan.reads_non_key else None,
         )
 
 
@@ -82,31 +82,19 @@ def frame_runs(model: MultiTaskSegmentor, images: Tensor) -> dict[str, Callable[
     }
 
 
-def average_frame(values: Mapping[str, float], interval: int | None) -> float | None:
-    """Return the mean cost of the frames of an interval; None without key frames or a fixed interval.
-
-    Examples:
-        >>> average_frame({'key': 50.0, 'non_key': 10.0}, interval=5)
-        18.0
-    """
-    if interval is None or KEY not in values:
-        return None
-    return (values[KEY] + (interval - 1) * values.get(NON_KEY, 0)) / interval
-
-
-def kinds_of_rows(
+def plan_rows(
     neck: PropagatingNeck, is_key: Iterable[bool], has_key: Iterable[bool], has_non_key: Iterable[bool]
-) -> list[FrameKind]:
-    """Return the kind of the frame in each row. It reads the existing memories that the neck asks for."""
+) -> list[FramePlan]:
+    """Return the plan of the frame in each row: it reads the existing memories that the neck asks for."""
     return [
-        FrameKind(key, last_key and neck.reads_key(key), last_non_key and neck.reads_non_key(key))
+        FramePlan(key, last_key and neck.reads_key(key), last_non_key and neck.reads_non_key(key))
         for key, last_key, last_non_key in zip(is_key, has_key, has_non_key, strict=True)
     ]
 
 
-def group_rows(kinds: Iterable[FrameKind]) -> dict[FrameKind, list[int]]:
-    """Return the rows of each kind, in ascending order."""
-    groups: dict[FrameKind, list[int]] = defaultdict(list)
-    for row, kind in enumerate(kinds):
-        groups[kind].append(row)
+def group_rows(plans: Iterable[FramePlan]) -> dict[FramePlan, list[int]]:
+    """Return the rows of each plan, in ascending order."""
+    groups: dict[FramePlan, list[int]] = defaultdict(list)
+    for row, plan in enumerate(plans):
+        groups[plan].append(row)
     return groups

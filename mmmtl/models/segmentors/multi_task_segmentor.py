@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -121,6 +121,11 @@ class MultiTaskSegmentor(BaseModel):
         return FrameOutput(self.decode_head(self.features(frames)).logits, {})
 
     @property
+    def has_key_frames(self) -> bool:
+        """Return whether this is a video model, with key frames and others."""
+        return False
+
+    @property
     def frame_kinds(self) -> tuple[str, ...]:
         """Return the kinds of frames in a stream: 'image', or 'key' and, if not all are key frames, 'non_key'."""
         return (IMAGE,)
@@ -186,16 +191,24 @@ class MultiTaskSegmentor(BaseModel):
         that no sample labels contributes zeros that stay connected to the graph.
         """
         losses: dict[str, Tensor] = {}
-        for prefix, predictions in {**output.predictions(), 'label_space.': output.label_space}.items():
-            for name, task in self.tasks.items():
-                if name not in predictions:
-                    continue
-                target = stack_targets(task, data_samples, predictions[name].device)
-                resized = F.interpolate(predictions[name].float(), target.shape[-2:], mode='bilinear')
-                loss = task.label_space_loss if predictions is output.label_space else task.loss
-                found = loss(resized, target).items()
-                losses |= {f'{prefix}{name}.{kind}': task.loss_weight * value for kind, value in found}
+        for prefix, predictions in output.predictions().items():
+            for task, logits, target in self._supervised(predictions, data_samples):
+                losses |= weigh(prefix, task, task.loss(logits, target))
+        for task, logits, target in self._supervised(output.label_space, data_samples):
+            losses |= weigh('label_space.', task, task.label_space_loss(logits, target))
         return losses | output.losses
+
+    def _supervised(self, predictions: Logits, samples: Samples) -> Iterator[tuple[Task, Tensor, Tensor]]:
+        """Yield each predicted task with its logits, resized to the labels, and its labels."""
+        for name, task in self.tasks.items():
+            if name in predictions:
+                target = stack_targets(task, samples, predictions[name].device)
+                yield task, F.interpolate(predictions[name].float(), target.shape[-2:], mode='bilinear'), target
+
+
+def weigh(prefix: str, task: Task, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the losses of a task by their full names, times its `loss_weight`."""
+    return {f'{prefix}{task.name}.{kind}': task.loss_weight * value for kind, value in losses.items()}
 
 
 def stack_targets(task: Task, samples: Samples, device: torch.device) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmmtl.models.backbones import as_maps
 from mmmtl.models.decode_heads import HeadOutput
+from mmmtl.models.losses import AlignLosses
 from mmmtl.models.necks import PropagatingNeck
 from mmmtl.registry import MODELS
 from mmmtl.structures import FrameResult, Logits, Memory, StreamState
@@ -23,15 +24,15 @@ from .frame_kinds import (
     NON_KEY,
     ClipOutput,
     Core,
-    FrameKind,
     FrameOutput,
+    FramePlan,
     Memories,
     ReadMemories,
     group_rows,
-    kinds_of_rows,
+    plan_rows,
 )
 from .key_frame_policy import KeyFramePolicy
-from .multi_task_segmentor import MultiTaskSegmentor, Samples
+from .multi_task_segmentor import MultiTaskSegmentor, Samples, check_finite
 
 
 @MODELS.register_module()
@@ -46,8 +47,8 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         backbone: the slow network; only its last map (N, C, h, w) is used.
         fast_backbone: the fast network, with the same C and stride; an `AlignedBackbone` gets C by default.
         neck: a `PropagatingNeck`; gets `tasks`.
-        align_loss: compares slow and fast features of the current frame; `detach_slow` stops the gradient of the slow
-            ones.
+        align_loss: returns the `AlignLosses` of slow and fast features of the current frame; `detach_slow` stops the
+            gradient of the slow ones.
 
     Reference: MILA, section 3.
     """
@@ -87,14 +88,8 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
         """Return the task losses, and `align.<name>` of the current frames that are not key frames."""
-        output, fast_features = self._clips(inputs, data_samples)
-        losses = self.head_losses(output, data_samples)
-        if self.align_loss is not None:
-            rows = [row for row, sample in enumerate(data_samples) if sample.offset]
-            slow_features = self._slow_to_align(inputs[rows, CURRENT]) if rows else fast_features
-            aligned = self.align_loss(slow_features, fast_features)
-            losses.update({f'align.{name}': value for name, value in aligned.items()})
-        return losses
+        losses, aligned = self._losses(inputs, data_samples)
+        return losses | aligned.named('align.')
 
     def train_step(self, data: Any, optim_wrapper: OptimWrapper | OptimWrapperDict) -> dict[str, Tensor]:
         """Run mmengine's step; with two optimisers, update the model and the discriminator separately."""
@@ -103,12 +98,13 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
             return log_vars
         with optim_wrapper['model'].optim_context(self):
             data = self.data_preprocessor(data, True)
-            losses = self._run_forward(data, mode='loss')
-        discriminator_loss = losses.pop('align.loss_discriminator')
-        total, log_vars = self.parse_losses(losses)
+            losses, aligned = self._losses(data['inputs'], data['data_samples'])
+            check_finite(losses | aligned.named('align.'), data['data_samples'])
+        assert aligned.discriminator is not None
+        total, log_vars = self.parse_losses(losses | aligned._replace(discriminator=None).named('align.'))
         optim_wrapper['model'].update_params(total)
-        optim_wrapper['discriminator'].update_params(discriminator_loss)
-        return {**log_vars, 'align.discriminator': discriminator_loss.detach()}
+        optim_wrapper['discriminator'].update_params(aligned.discriminator)
+        return {**log_vars, 'align.discriminator': aligned.discriminator.detach()}
 
     def step(self, frames: Tensor, state: StreamState | None = None) -> FrameResult:
         """Predict one frame of each stream; the state holds its last key and last non-key frame."""
@@ -116,11 +112,11 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         is_key = self.key_frame_policy.is_key_frame(state, frames) | ~state.has_key
         # Before the networks launch: a policy that reads pixels would otherwise wait for them.
         policy = self.key_frame_policy.remember(state, frames, is_key)
-        kinds = kinds_of_rows(self.neck, is_key.tolist(), state.has_key.tolist(), state.has_non_key.tolist())
-        memories, groups = Memories(state.key, state.non_key), group_rows(kinds)
+        plans = plan_rows(self.neck, is_key.tolist(), state.has_key.tolist(), state.has_non_key.tolist())
+        memories, groups = Memories(state.key, state.non_key), group_rows(plans)
         parts = [
-            self.core.frames(select(frames, rows), *memories.read_by(kind, rows), is_key=kind.is_key)
-            for kind, rows in groups.items()
+            self.core.frames(select(frames, rows), *memories.read_by(plan, rows), is_key=plan.is_key)
+            for plan, rows in groups.items()
         ]
         logits = join_rows([part.logits for part in parts], list(groups.values()))
         current = join_rows([part.memory for part in parts], list(groups.values()))
@@ -153,14 +149,14 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
     def clip_logits(self, clips: Tensor, samples: Samples) -> ClipOutput:
         """Compute the current frames of clips (N, 3, 3, H, W)."""
         check_clips(clips, samples)
-        kinds = kinds_of_rows(
+        plans = plan_rows(
             self.neck,
             [sample.offset == 0 for sample in samples],
             [sample.valid_slots[LAST_KEY] for sample in samples],
             [sample.valid_slots[LAST_NON_KEY] for sample in samples],
         )
-        keys, non_keys = true_rows(kind.is_key for kind in kinds), true_rows(not kind.is_key for kind in kinds)
-        with_key, with_non_key = true_rows(k.reads_key for k in kinds), true_rows(k.reads_non_key for k in kinds)
+        keys, non_keys = true_rows(p.is_key for p in plans), true_rows(not p.is_key for p in plans)
+        with_key, with_non_key = true_rows(p.reads_key for p in plans), true_rows(p.reads_non_key for p in plans)
         slow, fast = encode_both(
             self._slow,
             self._fast,
@@ -175,7 +171,11 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         non_key = self.neck.remember(fast[len(non_keys) :], clips[with_non_key, LAST_NON_KEY])
         memories = Memories(spread_rows(key, with_key, len(clips)), spread_rows(non_key, with_non_key, len(clips)))
         decode = self._decode_batch if self.training else self._decode_rows
-        return ClipOutput(decode(current, memories, kinds), current_fast)
+        return ClipOutput(decode(current, memories, plans), current_fast)
+
+    @property
+    def has_key_frames(self) -> bool:
+        return True
 
     @property
     def frame_kinds(self) -> tuple[str, ...]:
@@ -197,24 +197,34 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
             for kind in self.frame_kinds
         }
 
+    def _losses(self, clips: Tensor, samples: Samples) -> tuple[dict[str, Tensor], AlignLosses]:
+        """Return the losses of the tasks, and those of the alignment."""
+        output, fast_features = self._clips(clips, samples)
+        losses = self.head_losses(output, samples)
+        if self.align_loss is None:
+            return losses, AlignLosses()
+        rows = [row for row, sample in enumerate(samples) if sample.offset]
+        slow_features = self._slow_to_align(clips[rows, CURRENT]) if rows else fast_features
+        return losses, self.align_loss(slow_features, fast_features)
+
     def _clips(self, clips: Tensor, samples: Samples) -> ClipOutput:
         assert self.core.clips is not None
         return self.core.clips(clips, samples)
 
-    def _decode_batch(self, current: Memory, memories: Memories, kinds: Sequence[FrameKind]) -> HeadOutput:
+    def _decode_batch(self, current: Memory, memories: Memories, plans: Sequence[FramePlan]) -> HeadOutput:
         """Decode all rows at once, with zeros for missing slots, as batch norm in training needs."""
         slots = self.neck(current, *memories)
-        flags = (None, [kind.reads_key for kind in kinds], [kind.reads_non_key for kind in kinds])
+        flags = (None, [plan.reads_key for plan in plans], [plan.reads_non_key for plan in plans])
         slots = {task: mask_slots(maps, flags[: self.neck.num_slots]) for task, maps in slots.items()}
         output: HeadOutput = self.decode_head(slots)
         return output
 
-    def _decode_rows(self, current: Memory, memories: Memories, kinds: Sequence[FrameKind]) -> HeadOutput:
-        """Decode rows of one kind together, without the slots that they lack: same numbers, less work."""
-        groups = group_rows(kinds)
+    def _decode_rows(self, current: Memory, memories: Memories, plans: Sequence[FramePlan]) -> HeadOutput:
+        """Decode rows with one plan together, without the slots that they lack: same numbers, less work."""
+        groups = group_rows(plans)
         parts = [
-            self.decode_head(self.neck(select_rows(current, rows), *memories.read_by(kind, rows))).logits
-            for kind, rows in groups.items()
+            self.decode_head(self.neck(select_rows(current, rows), *memories.read_by(plan, rows))).logits
+            for plan, rows in groups.items()
         ]
         return HeadOutput(join_rows(parts, list(groups.values())))
 
