@@ -155,7 +155,7 @@ def test_frames_of_two_sizes(build, video_folder: Path, write_image) -> None:
 
 def test_a_label_out_of_range(build, video_folder: Path, write_image) -> None:
     write_image(video_folder / 'semseg/one/000000.png', np.full((6, 8), 7, np.uint8))
-    with pytest.raises(ValueError, match=r"semseg/one/000000\.png: labels \[7\] of task 'semseg' are not in 0\.\.2"):
+    with pytest.raises(ValueError, match=r"semseg/one/000000\.png: labels \[7\] of task 'semseg'.* 0\.\.2"):
         build(pipeline=PACK)[0]
 
 
