@@ -212,7 +212,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def orders(metric: str, runs: Mapping[str, Sequence[Record]], higher: bool) -> list[str]:
-    """Return the pairs of methods whose order the seeds support."""
+    """Return the pairs of methods whose difference exceeds the spread over seeds."""
     values = {name: [run['metrics'][metric] for run in found] for name, found in runs.items() if len(found) > 1}
     claims = []
     for better, ours in values.items():

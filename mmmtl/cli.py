@@ -52,6 +52,15 @@ def add_inferencer_arguments(parser: argparse.ArgumentParser, *, size: str = '--
     add_shape_argument(parser, size, 'height and width for the model (default: those of Resize in the test pipeline)')
 
 
+def parse_curve_arguments(description: str, option: str) -> argparse.Namespace:
+    """Parse the command line of a tool that draws curves of metrics, which `tools/test.py` writes with `option`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('files', nargs='+', metavar='[NAME=]METRICS', help=f'metrics.json of tools/test.py {option}')
+    parser.add_argument('--metrics', nargs='+', help='only these, such as semseg/mIoU depth/abs_err (default: all)')
+    parser.add_argument('--out', metavar='FILE', help='write the figure there (.png, .svg, .pdf)')
+    return parser.parse_args()
+
+
 def inferencer_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return keywords of `MultiTaskInferencer` from the arguments of `add_inferencer_arguments`."""
     dtype = None if args.dtype is None else getattr(torch, args.dtype)

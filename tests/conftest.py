@@ -99,9 +99,9 @@ def pascal_mt(tmp_path: Path) -> Path:
         assert cv2.imwrite(str(root / f'semseg/pascal-context/{name}.png'), classes)
         if info['voc']:
             classes[0] = 255
-            picture = Image.fromarray(classes)  # a palette makes it one of mode P
-            picture.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())
-            picture.save(root / f'semseg/VOC12/{name}.png')
+            image = Image.fromarray(classes)  # a palette makes it one of mode P
+            image.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())
+            image.save(root / f'semseg/VOC12/{name}.png')
         savemat(root / f'human_parts/{name}.mat', {'anno': _structs('imname objects', (name, objects))})
         savemat(root / f'pascal-context/trainval/{name}.mat', {'LabelMap': labels}, do_compression=True)
     (root / 'ImageSets' / 'Context').mkdir(parents=True)

@@ -238,7 +238,7 @@ ROWS += [(BASELINE, {'use_tasks': [task]}) for task in ('semseg', 'depth')]
 def test_its_model_learns_one_step(name: str, options: dict[str, Any], tmp_path: Path) -> None:
     cfg = Config.fromfile(ROOT / name)
     cfg.merge_from_dict(options)
-    # Nothing but pictures is smaller than in use.
+    # Nothing but images is smaller than in use.
     cfg.merge_from_dict({'work_dir': str(tmp_path), 'experiment_name': name, 'log_level': 'ERROR'})
     cfg.env_cfg.dist_cfg.backend = 'gloo'
     model = build_runner(cfg).model

@@ -1,4 +1,4 @@
-"""Test a checkpoint on labelled frames or on whole videos: print and save every metric, and draw pictures."""
+"""Test a checkpoint on labelled frames or on whole videos: print and save every metric, and draw panels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', metavar='metrics.json', help='write the metrics there')
-    parser.add_argument('--show-dir', help='write pictures of labels and predictions there')
+    parser.add_argument('--show-dir', help='write panels of labels and predictions there')
     parser.add_argument(
         '--show-interval', type=int, default=10, help='draw every N-th sample (default: 10)', metavar='N'
     )

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from mmmtl.checkpoint import load_from_local, load_weights
 from mmmtl.config import input_size, resolve
-from mmmtl.datasets.transforms.geometric import resize_image
 from mmmtl.engine import check_components
-from mmmtl.io.images import read_image
+from mmmtl.io.images import read_image, resize_image
 from mmmtl.io.video import read_frames
 from mmmtl.registry import MODELS
 from mmmtl.structures import Array, StreamState

@@ -116,7 +116,7 @@ class MultiTaskDataset(BaseDataset):
 
     @property
     def sources(self) -> set[str]:
-        """Return the sources of the maps that the tasks use."""
+        """The sources of the maps that the tasks use."""
         return {task.source for task in self.tasks.values()}
 
     def load_data_list(self) -> list[dict[str, Any]]:

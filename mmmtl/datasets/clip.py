@@ -19,7 +19,7 @@ class Clip:
             current one; 'skip' leaves out the labelled frame at every offset, so that all offsets are scored on the
             same frames; 'error' raises.
         still: the data set has single images, of which the transform `StillToClip` makes clips.
-        single: give only the current frame, once, to an image model; the labelled frames are those of the clips.
+        single: take the current frame alone, from the labelled frames that have clips.
         no_history: probability of leaving out the last non-key frame, so that training also sees the start of a video.
     """
 
@@ -49,12 +49,12 @@ class Clip:
 
     @property
     def possible_offsets(self) -> list[int]:
-        """Return every offset that an item may have."""
+        """Every offset that an item may have."""
         return list(range(self.interval)) if isinstance(self.offsets, str) else [int(o) for o in self.offsets]
 
     @property
     def length(self) -> int:
-        """Return the number of frames from the oldest that any clip needs to the current one."""
+        """The number of frames from the oldest that any clip needs to the current one."""
         return 1 - min(slot or 0 for offset in self.possible_offsets for slot in self.slots(offset))
 
     def slots(self, offset: int) -> tuple[int | None, int | None, int]:

@@ -44,7 +44,7 @@ class DVPS(MultiTaskDataset):
         return join_files(self.frames_between(files) | images, files)
 
     def frames_between(self, maps: Mapping[str, Mapping[FrameKey, Path]]) -> dict[FrameKey, Path]:
-        """Return images of the videos of these maps that are in other folders; here none."""
+        """Return images of these videos from other folders; none by default."""
         return {}
 
     def read_map(self, source: str, reference: Path) -> Array:

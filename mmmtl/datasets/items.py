@@ -31,7 +31,7 @@ class Stills(Items):
     """Labelled frames, each alone.
 
     Args:
-        clip: leave out the frames that would have no such clip; None keeps all.
+        clip: keep only frames that have such a clip; None keeps all.
     """
 
     def __init__(self, clip: Clip | None = None) -> None:
@@ -75,7 +75,7 @@ class WholeVideos(Items):
     """All frames of each labelled video, in order, each alone with the labels that it has."""
 
     def make(self, labelled: Sequence[Frame], index: FrameIndex) -> list[Item]:
-        """Return each video's frames in order: from the first to the last labelled one, and on to the next gaps."""
+        """Return each video from the first labelled frame to the last, extended both ways until a frame is missing."""
         videos: dict[str, dict[int, Frame]] = {}
         for frame in labelled:
             videos.setdefault(frame.video, {})[frame.time] = frame

@@ -27,7 +27,7 @@ def list_files(
         key: returns the key of a file, mostly (video, time) or its stem, or None to leave it out. Hidden files are left
             out.
         pattern: of `Path.glob`.
-        fix: what to do if two files have the same key, for the message.
+        fix: advice in the error message if two files share a key.
     """
     files: dict[Key, Path] = {}
     for path in sorted(folder.glob(pattern)):

@@ -19,9 +19,9 @@ class Draw(int):
     A data set seeds the generator of its transforms with (seed, number), so a resumed training sees the same samples as
     an uninterrupted one, with any number of workers.
 
-    The index is all that a sampler can send to a data set through workers and mmengine's wrappers, so it carries the
-    number: `ConcatDataset` subtracts from an index and `RepeatDataset` takes a remainder, and both keep the number
-    here. `ClassBalancedDataset` would lose it, but it needs categories, which dense maps lack.
+    Samplers can pass only an index through mmengine's wrappers. It therefore carries the draw number: `ConcatDataset`
+    subtracts from an index and `RepeatDataset` takes a remainder, and both keep the number here. `ClassBalancedDataset`
+    would lose it, but it needs categories, which dense maps lack.
 
     Examples:
         >>> draw = Draw(12, number=7) % 10

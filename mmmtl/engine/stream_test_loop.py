@@ -29,8 +29,8 @@ from .unwrap import unwrap
 class StreamTestLoop(TestLoop):
     """A loop over whole videos: `test_cfg=dict(type='StreamTestLoop')`, or `tools/test.py --stream`.
 
-    Each frame goes once, in order, through the model's `step`. Every video starts with a new state, and so does a gap
-    in the frame numbers. An image model sees each frame on its own. Metrics get every frame: `MultiTaskMetric` scores
+    Each frame goes once, in order, through the model's `step`. Each video starts with a new state; so does the frame
+    after a gap. An image model sees each frame on its own. Metrics get every frame: `MultiTaskMetric` scores
     the labelled ones, `TemporalConsistency` compares neighbours.
 
     The rest of the config stays the same. The loop makes the data sets of `test_dataloader` yield whole videos

@@ -1,7 +1,7 @@
 """Input and output: images, arrays and video files."""
 
 from .arrays import read_mat, read_npy
-from .images import IMAGE_SUFFIXES, read_image, read_raw, write_png
+from .images import IMAGE_SUFFIXES, read_image, read_raw, resize_image, write_png
 from .video import VideoWriter, read_frames
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     'read_mat',
     'read_npy',
     'read_raw',
+    'resize_image',
     'write_png',
 ]

@@ -1,4 +1,4 @@
-"""Readers and a writer of image files, with errors that name the file."""
+"""Image files, read and written with errors that name the file, and the resizing of images."""
 
 from __future__ import annotations
 
@@ -49,6 +49,14 @@ def _read_indices(path: str | Path) -> Array:
 
     with Image.open(path) as image:
         return np.array(image)
+
+
+def resize_image(image: Array, size: tuple[int, int]) -> Array:
+    """Resize (H, W, 3) to `size` (height, width): area average if it shrinks, bilinear otherwise."""
+    if image.shape[:2] == size:
+        return image
+    shrinks = size[0] < image.shape[0] and size[1] < image.shape[1]
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def write_png(path: Path, array: Array) -> None:

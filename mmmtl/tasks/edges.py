@@ -24,7 +24,7 @@ class EdgeDetection(Task):
     """Edges of objects and surfaces. Map: (H, W) float32, 1 = edge, 0 = no edge, soft in between, 255 = ignore.
 
     Loss `loss_bce`: cross-entropy with weight `pos_weight` for edges and 1 - `pos_weight` for the rest, averaged over
-    the labelled pixels; a soft label s counts as s of an edge and 1 - s of no edge.
+    the labelled pixels; a soft label s is weighted s as edge and 1 - s as background.
 
     Metrics, in percent, as in SEISM. The predicted probabilities of an image go through non-maximum suppression. For
     each threshold, the pixels that reach it are thinned and matched one to one with the thinned label (> 0.5), at most

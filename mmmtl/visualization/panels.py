@@ -1,4 +1,4 @@
-"""Grids of pictures with captions."""
+"""Panels: grids of tiles with captions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmmtl.structures import Array
 from mmmtl.tasks import Task
 
 Tile = tuple[str, Array]
-"""A caption and a picture (H, W, 3) uint8 RGB."""
+"""A caption and its drawing (H, W, 3) uint8 RGB."""
 
 CAPTION_HEIGHT, CAPTION_WIDTH = 20, 160
 
@@ -29,15 +29,15 @@ def task_tiles(image: Array, maps: Mapping[str, Array], tasks: Mapping[str, Task
     for name, task in tasks.items():
         if name in maps:
             size = maps[name].shape[-2:]
-            picture = task.draw(cv2.resize(image, size[::-1]) if image.shape[:2] != size else image, maps[name])
+            drawing = task.draw(cv2.resize(image, size[::-1]) if image.shape[:2] != size else image, maps[name])
         else:
-            picture = np.zeros_like(image)
-        tiles.append((f'{name} {what}'.strip(), picture))
+            drawing = np.zeros_like(image)
+        tiles.append((f'{name} {what}'.strip(), drawing))
     return tiles
 
 
 def grid(rows: Sequence[Sequence[Tile]], *, tile_height: int | None = None) -> Array:
-    """Join rows of tiles into one picture (H, W, 3) uint8 RGB; shorter rows end in white.
+    """Join rows of tiles into one panel (H, W, 3) uint8 RGB; shorter rows end in white.
 
     Tiles get the height `tile_height`. By default it is the height of the first tile, multiplied by an integer if the
     caption needs more width.
@@ -55,9 +55,9 @@ def grid(rows: Sequence[Sequence[Tile]], *, tile_height: int | None = None) -> A
     return np.concatenate([np.pad(s, p, constant_values=255) for s, p in zip(strips, padding, strict=True)])
 
 
-def _captioned(caption: str, picture: Array, height: int) -> Array:
-    width = round(picture.shape[1] * height / picture.shape[0])
-    picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST)
+def _captioned(caption: str, drawing: Array, height: int) -> Array:
+    width = round(drawing.shape[1] * height / drawing.shape[0])
+    drawing = cv2.resize(drawing, (width, height), interpolation=cv2.INTER_NEAREST)
     bar = np.full((CAPTION_HEIGHT, width, 3), 255, dtype=np.uint8)
     cv2.putText(bar, caption, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (30, 30, 30), 1, cv2.LINE_AA)
-    return np.concatenate([bar, picture])
+    return np.concatenate([bar, drawing])

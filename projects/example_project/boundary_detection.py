@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mmmtl.registry import TASKS
 from mmmtl.tasks import Task
+from mmmtl.tasks.base import IGNORE
 
-IGNORE = 255
 NONE = -1.0
 
 

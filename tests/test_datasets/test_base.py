@@ -194,7 +194,7 @@ def test_single_draws_nothing_for_the_clip() -> None:
 
 
 def test_single_refuses_a_missing_frame_as_clips_do() -> None:
-    with pytest.raises(FileNotFoundError, match=r"frame 3 of video 'v' is missing; the clip of labelled frame 4"):
+    with pytest.raises(FileNotFoundError, match=r"\b3\b.*'v'.*\b4\b"):
         Numbers({'v': [0, 1, 2, 4]}, labelled=[4], clip=dict(interval=3, missing='error', single=True))
 
 
@@ -274,9 +274,7 @@ def test_missing_repeat_takes_the_next_frame_towards_the_current_one() -> None:
 
 @pytest.mark.parametrize('clip', [None, dict(missing='error'), dict(missing='repeat'), dict(still=True)])
 def test_a_label_without_its_frame_is_an_error(clip: dict | None) -> None:
-    with pytest.raises(
-        FileNotFoundError, match=r"frame 9 of video 'v' is missing, but there is a label.*add the frame"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"\b9\b.*'v'"):
         Numbers({'v': range(8)}, labelled=[6, 9], clip=clip)
 
 
@@ -306,9 +304,9 @@ def test_a_video_shorter_than_a_clip_is_skipped_or_repeated() -> None:
 
 
 def test_nothing_left_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"every clip lacks a frame.*'skip'.*'repeat'"):
+    with pytest.raises(ValueError, match="clip.*'skip'.*'repeat'"):
         Numbers({'v': [0, 10, 20]}, clip=dict(missing='skip'))
-    with pytest.raises(ValueError, match=r"found no frame with a label of \['depth'\].*check data_root, split"):
+    with pytest.raises(ValueError, match=r"\['depth'\].*data_root, split"):
         Numbers({'v': []})
     with pytest.raises(ValueError, match=r"label of \['z'\]"):
         Numbers({'v': [1]}, metainfo=dict(tasks=dict(depth=dict(type='DepthEstimation', max_depth=9.0, source='z'))))
@@ -316,12 +314,12 @@ def test_nothing_left_is_an_error() -> None:
 
 @pytest.mark.parametrize('metainfo', [None, {}, dict(tasks={})])
 def test_unresolved_names_the_call(metainfo: dict | None) -> None:
-    with pytest.raises(ValueError, match=r'data set Numbers was built without tasks.*resolve\(cfg\)'):
+    with pytest.raises(ValueError, match=r'Numbers.*tasks.*resolve\(cfg\)'):
         Numbers({'v': [1]}, metainfo=metainfo)
 
 
 def test_step_below_one() -> None:
-    with pytest.raises(ValueError, match='step must be at least 1, not 0'):
+    with pytest.raises(ValueError, match='step.*0'):
         Numbers({'v': [1]}, step=0)
 
 

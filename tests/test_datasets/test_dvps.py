@@ -71,7 +71,7 @@ def test_clips_of_labelled_frames(cityscapes_dvps: Path) -> None:
     clip = dict(interval=3, offsets=[2], missing='skip')
     data = build(cityscapes_dvps, frame_step=5, clip=clip)
     assert [[int(image[0, 0, 0]) for image in item['imgs']] for item in data] == [[4, 9, 14]]
-    with pytest.raises(ValueError, match='frame_step must be at least 1, not 0'):
+    with pytest.raises(ValueError, match='frame_step.*0'):
         build(cityscapes_dvps, frame_step=0)
     with pytest.raises(ValueError, match=r'000000_000001_lindau_000003_000009_.* 000000_000000_'):
         build(cityscapes_dvps, frame_step=10)

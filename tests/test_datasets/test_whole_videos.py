@@ -54,7 +54,7 @@ def test_all_frames_of_the_labelled_videos_in_order(folder: Path) -> None:
 
 def test_a_label_without_an_image(folder: Path) -> None:
     (folder / 'frames' / 'a' / '000006.png').unlink()
-    with pytest.raises(FileNotFoundError, match=r'frames/a: frame 6 .* there is a label for it: .*000006\.png'):
+    with pytest.raises(FileNotFoundError, match=r'frames/a: .*\b6\b.*000006\.png'):
         whole(folder)
     data = whole(folder, clip=dict(missing='skip'))
     assert [data.get_data_info(i)['time'] for i in range(len(data))] == [2, 3, 4, 5, 7, 9, 10, 0, 1, 2]
@@ -64,7 +64,7 @@ def test_a_clip_counts_for_nothing(folder: Path) -> None:
     plain = whole(folder)
     for clip in (dict(interval=5, offsets='all'), dict(interval=100), dict(single=True, missing='skip')):
         assert len(whole(folder, clip=clip)) == len(plain)
-    with pytest.raises(ValueError, match=r'a data set of stills \(clip.still\) has no whole videos'):
+    with pytest.raises(ValueError, match=r'clip\.still'):
         whole(folder, clip=dict(still=True))
 
 

@@ -96,12 +96,12 @@ def test_forward_and_backward_may_miss_by_so_much(missed: float, visible: bool) 
 
 
 def test_estimated_flow_of_a_shift() -> None:
-    picture = texture((64, 96))
-    flow = estimate_flow(picture[:, 3:], picture[:, :-3])
+    image = texture((64, 96))
+    flow = estimate_flow(image[:, 3:], image[:, :-3])
     assert flow.shape == (2, 64, 93) and flow.dtype == torch.float32
     middle = flow[:, 8:-8, 8:-8]
     assert (middle - torch.tensor([3.0, 0.0]).view(2, 1, 1)).norm(dim=0).median() < 0.1
-    down = estimate_flow(picture[2:], picture[:-2])[:, 8:-8, 8:-8]
+    down = estimate_flow(image[2:], image[:-2])[:, 8:-8, 8:-8]
     assert (down - torch.tensor([0.0, 2.0]).view(2, 1, 1)).norm(dim=0).median() < 0.1
 
 

@@ -49,7 +49,7 @@ def frame(
 
 
 def process(metric: TemporalConsistency, frames: Sequence[tuple[Tensor, dict[str, Any]]]) -> None:
-    metric.process({'inputs': [picture for picture, _ in frames]}, [sample for _, sample in frames])
+    metric.process({'inputs': [image for image, _ in frames]}, [sample for _, sample in frames])
 
 
 def score(frames: Sequence[tuple[Tensor, dict[str, Any]]], tasks: dict[str, Any] | None = None) -> dict[str, float]:
@@ -171,8 +171,8 @@ def test_everything_is_compared_at_the_size_of_the_picture() -> None:
     frames = []
     for t in range(3):
         pred = {name: value[..., 4 * t : 4 * t + 24] for name, value in scene.items()}
-        picture, sample = frame(pred, t, flow if t else None)
-        frames.append((picture[:, ::2, ::2], sample))
+        image, sample = frame(pred, t, flow if t else None)
+        frames.append((image[:, ::2, ::2], sample))
     metrics = score(frames)
     assert metrics['temporal/semseg/TC'] == 100
     assert metrics['temporal/depth/warp_err'] == pytest.approx(0, abs=1e-5)
@@ -219,12 +219,12 @@ def test_sums_add_up_however_videos_are_spread(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_it_needs_whole_videos() -> None:
-    picture, sample = frame({'depth': depths(1.0)[0]}, 0)
+    image, sample = frame({'depth': depths(1.0)[0]}, 0)
     for bad in ({'pred': sample['pred'], 'gt': {}}, {**sample, 'offset': 2}):
         with pytest.raises(ValueError, match=r'tools/test\.py --stream.*StreamTestLoop'):
-            make_metric({'depth': TASKS['depth']}).process({'inputs': [picture]}, [bad])
+            make_metric({'depth': TASKS['depth']}).process({'inputs': [image]}, [bad])
     with pytest.raises(ValueError, match='StreamTestLoop'):
-        make_metric({'depth': TASKS['depth']}).process({'inputs': [picture.expand(3, *picture.shape)]}, [sample])
+        make_metric({'depth': TASKS['depth']}).process({'inputs': [image.expand(3, *image.shape)]}, [sample])
 
 
 def test_it_serves_mmengines_evaluator() -> None:

@@ -200,7 +200,7 @@ def test_half_precision_losses_are_float32(tiny):
 def test_errors(tiny):
     with pytest.raises(ValueError, match="mode must be 'grl' or 'alternating', not 'gan'"):
         AdversarialAlignLoss(in_channels=(C,), mode='gan')
-    with pytest.raises(ValueError, match=r'alpha and beta must not be negative, not 1.0 and -1'):
+    with pytest.raises(ValueError, match=r'alpha.*beta.*1\.0.*-1'):
         AdversarialAlignLoss(in_channels=(C,), beta=-1)
     with pytest.raises(ValueError, match=r'slow features \(2, 5, 3, 4\) and fast features \(2, 5, 6, 8\)'):
         build(tiny)(tiny.pixels(2, C, 3, 4), tiny.pixels(2, C, 6, 8))

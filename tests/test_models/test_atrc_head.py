@@ -222,14 +222,14 @@ def test_the_whole_model_at_an_odd_size(tiny) -> None:
         decode_head=dict(type='ATRCHead', in_channels=(tiny.CHANNELS,), contexts='target_label', channels=6),
     ).train()
     samples = [tiny.sample(size=(61, 83), seed=seed) for seed in range(2)]
-    pictures = tiny.pixels(2, 3, 61, 83)
-    losses = model(pictures, samples, mode='loss')
+    images = tiny.pixels(2, 3, 61, 83)
+    losses = model(images, samples, mode='loss')
     finals = ['semseg.loss_ce', 'depth.loss_l1', 'normals.loss_l1']
     assert list(losses) == [*finals, *(f'label_space.{name}.loss_ce' for name in TASKS)]
     sum(losses.values()).backward()
     assert not [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     with torch.no_grad():
-        (predicted,) = model.eval()(pictures[:1], samples[:1], mode='predict')
+        (predicted,) = model.eval()(images[:1], samples[:1], mode='predict')
     assert predicted.pred.semseg.shape == predicted.pred.depth.shape == (1, 61, 83)
 
 

@@ -17,12 +17,12 @@ def build(**kwargs) -> MultiTaskDataPreprocessor:
     return MultiTaskDataPreprocessor(**{'tasks': {}, 'mean': MEAN, 'std': STD, **kwargs})
 
 
-def picture(height: int, width: int, bgr: tuple[int, int, int] = (38, 26, 13)) -> torch.Tensor:
+def image(height: int, width: int, bgr: tuple[int, int, int] = (38, 26, 13)) -> torch.Tensor:
     return torch.tensor(bgr, dtype=torch.uint8).view(3, 1, 1).repeat(1, height, width)
 
 
 def test_bgr_becomes_normalised_rgb() -> None:
-    batch = build()({'inputs': [picture(2, 3)]})['inputs']
+    batch = build()({'inputs': [image(2, 3)]})['inputs']
     assert batch.shape == (1, 3, 2, 3) and batch.dtype == torch.float32
     # (R, G, B) = (13, 26, 38): (13 - 10) / 1, (26 - 20) / 2, (38 - 30) / 4.
     assert batch[0, :, 1, 2].tolist() == [3.0, 3.0, 2.0]
@@ -30,7 +30,7 @@ def test_bgr_becomes_normalised_rgb() -> None:
 
 def test_imagenet_is_the_default() -> None:
     preprocessor = MultiTaskDataPreprocessor(tasks={})
-    batch = preprocessor({'inputs': [picture(1, 1, (0, 128, 255))]})['inputs']
+    batch = preprocessor({'inputs': [image(1, 1, (0, 128, 255))]})['inputs']
     expected = [(255 - 123.675) / 58.395, (128 - 116.28) / 57.12, (0 - 103.53) / 57.375]
     assert batch.flatten().tolist() == pytest.approx(expected, rel=1e-6)
     assert not preprocessor.state_dict()  # nothing of it in a checkpoint
@@ -38,7 +38,7 @@ def test_imagenet_is_the_default() -> None:
 
 def test_mixed_sizes_are_padded_at_the_bottom_and_the_right() -> None:
     samples = [MultiTaskDataSample(), MultiTaskDataSample()]
-    data = build(size_divisor=4)({'inputs': [picture(5, 3), picture(2, 6)], 'data_samples': samples})
+    data = build(size_divisor=4)({'inputs': [image(5, 3), image(2, 6)], 'data_samples': samples})
     batch = data['inputs']
     assert batch.shape == (2, 3, 8, 8)
     for row, (height, width) in enumerate([(5, 3), (2, 6)]):
@@ -49,11 +49,11 @@ def test_mixed_sizes_are_padded_at_the_bottom_and_the_right() -> None:
 
 @pytest.mark.parametrize(('divisor', 'shape'), [(1, (5, 7)), (5, (5, 10)), (32, (32, 32))])
 def test_size_divisor(divisor: int, shape: tuple[int, int]) -> None:
-    assert build(size_divisor=divisor)({'inputs': [picture(5, 7)]})['inputs'].shape[-2:] == shape
+    assert build(size_divisor=divisor)({'inputs': [image(5, 7)]})['inputs'].shape[-2:] == shape
 
 
 def test_clips() -> None:
-    clip = torch.stack([picture(2, 3), picture(2, 3, (30, 20, 10)), picture(2, 3, (34, 24, 12))])
+    clip = torch.stack([image(2, 3), image(2, 3, (30, 20, 10)), image(2, 3, (34, 24, 12))])
     samples = [MultiTaskDataSample(), MultiTaskDataSample()]
     data = build(size_divisor=2)({'inputs': [clip, clip], 'data_samples': samples})
     assert data['inputs'].shape == (2, 3, 3, 2, 4)
@@ -63,7 +63,7 @@ def test_clips() -> None:
 
 
 def test_a_stacked_batch_and_no_samples() -> None:
-    data = build()({'inputs': torch.stack([picture(2, 3)] * 2), 'data_samples': None}, training=True)
+    data = build()({'inputs': torch.stack([image(2, 3)] * 2), 'data_samples': None}, training=True)
     assert data['inputs'].shape == (2, 3, 2, 3) and data['data_samples'] is None
 
 

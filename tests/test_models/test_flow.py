@@ -126,7 +126,7 @@ def test_it_has_a_shape_where_there_are_no_values() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match=r"preset must be one of \['ultrafast', 'fast', 'medium'\], not 'slow'"):
+    with pytest.raises(ValueError, match="preset.*'ultrafast', 'fast', 'medium'.*'slow'"):
         DISFlow(preset='slow')
 
 

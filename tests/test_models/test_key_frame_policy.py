@@ -70,7 +70,7 @@ def test_the_default_is_the_papers_and_the_flags_are_on_the_cpu():
 
 @pytest.mark.parametrize('interval', [0, -3])
 def test_an_interval_below_one_is_refused(interval):
-    with pytest.raises(ValueError, match=f'interval must be at least 1, not {interval}'):
+    with pytest.raises(ValueError, match=f'interval.*{interval}'):
         FixedInterval(interval)
 
 

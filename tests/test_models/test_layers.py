@@ -127,7 +127,7 @@ def test_cross_attention_of_one_source_pixel_is_its_value(tiny) -> None:
 
 
 def test_cross_attention_needs_a_convolution() -> None:
-    with pytest.raises(ValueError, match='query_convs must be at least 1, not 0'):
+    with pytest.raises(ValueError, match='query_convs.*0'):
         CrossAttention(D, query_convs=0)
 
 
@@ -207,11 +207,11 @@ def test_zero_padding_takes_part(tiny) -> None:
 
 
 def test_what_window_attention_refuses() -> None:
-    with pytest.raises(ValueError, match='10 channels cannot be divided among 4 heads'):
+    with pytest.raises(ValueError, match=r'\b10\b.*\b4\b'):
         WindowAttention(10, num_heads=4)
-    with pytest.raises(ValueError, match=r'shift must be in 0\.\.6, not 7'):
+    with pytest.raises(ValueError, match=r'shift.*\b6\b.*\b7\b'):
         WindowAttention(8, num_heads=4, shift=7)
-    with pytest.raises(ValueError, match=r"padding must be one of \('mask', 'zero'\), not 'none'"):
+    with pytest.raises(ValueError, match="padding.*'mask', 'zero'.*'none'"):
         WindowAttention(8, num_heads=4, padding='none')  # type: ignore[arg-type]
 
 

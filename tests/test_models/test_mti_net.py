@@ -105,7 +105,7 @@ def test_what_propagates_matters_only_with_an_exchange(tiny) -> None:
     assert (initial(maps(tiny)).logits['depth'] - augmented(maps(tiny)).logits['depth']).abs().max() > 1e-3
     initial, augmented = (head(tiny, exchange=None, propagated=source) for source in ('initial', 'augmented'))
     tiny.assert_same(initial(maps(tiny)).logits, augmented(maps(tiny)).logits, rtol=0, atol=0)
-    with pytest.raises(ValueError, match=r"propagated must be one of \('augmented', 'initial'\), not 'ctam'"):
+    with pytest.raises(ValueError, match="propagated.*'augmented', 'initial'.*'ctam'"):
         head(tiny, propagated='ctam')
 
 

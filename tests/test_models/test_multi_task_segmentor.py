@@ -246,7 +246,7 @@ def test_padding_does_not_count(tiny):
 def test_labels_of_another_size_than_the_picture_are_refused(tiny, size):
     images, samples = batch(tiny, 2)
     samples[1].gt = PixelData(depth=torch.ones(1, *size))
-    with pytest.raises(ValueError, match=rf"1.png: the label of task 'depth' has \({size[0]}, {size[1]}\) pixels"):
+    with pytest.raises(ValueError, match=rf"1\.png: .*'depth'.*\({size[0]}, {size[1]}\)"):
         tiny.image_model()(images, samples, mode='loss')
 
 
@@ -305,7 +305,7 @@ def test_wrong_modes_and_missing_samples(tiny):
 
 def test_a_model_without_tasks_names_the_call(tiny):
     for tasks in (None, {}):
-        with pytest.raises(ValueError, match=r'model MultiTaskSegmentor was built without tasks.*resolve'):
+        with pytest.raises(ValueError, match='MultiTaskSegmentor.*tasks.*resolve'):
             tiny.image_model(tasks)
 
 

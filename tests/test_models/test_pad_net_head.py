@@ -107,7 +107,7 @@ def test_without_exchange_tasks_are_apart(tiny) -> None:
 def test_what_the_head_refuses(tiny) -> None:
     with pytest.raises(ValueError, match=r'\[4\] channels, expected in_channels=\[4, 6\]'):
         head(tiny)(maps(tiny)[:1])
-    with pytest.raises(ValueError, match='num_blocks must be at least 1, not 0'):
+    with pytest.raises(ValueError, match='num_blocks.*0'):
         head(tiny, num_blocks=0)
 
 

@@ -229,7 +229,7 @@ def test_each_parameter_of_svc_learns(tiny):
 
 
 def test_an_even_kernel_is_refused(tiny):
-    with pytest.raises(ValueError, match='kernel_size must be odd and positive, not 4'):
+    with pytest.raises(ValueError, match='kernel_size.*4'):
         build(tiny, 'svc', kernel_size=4)
 
 

@@ -64,5 +64,5 @@ def test_parameters_of_the_released_widths(tiny) -> None:
 
 
 def test_another_number_of_maps_is_refused(tiny) -> None:
-    with pytest.raises(ValueError, match='1 maps for a neck that was built for 2'):
+    with pytest.raises(ValueError, match=r'\b1\b.*\b2\b'):
         neck(tiny)(maps(tiny)[:1])

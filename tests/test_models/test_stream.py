@@ -188,16 +188,16 @@ def test_predictions_are_decoded_logits_at_the_size_of_the_frames(tiny):
 def test_a_wrong_number_of_streams_is_refused(tiny):
     model = tiny.video_model()
     _, state = run(model, tiny.pixels(1, 2, 3, *tiny.SIZE))
-    with pytest.raises(ValueError, match='3 frames for a state of 2 streams'):
+    with pytest.raises(ValueError, match=r'\b3\b.*\b2\b'):
         model.step(tiny.pixels(3, 3, *tiny.SIZE), state)
-    with pytest.raises(ValueError, match='2 frames for a state of 0 streams'):
+    with pytest.raises(ValueError, match=r'\b2\b.*\b0\b'):
         model.step(tiny.pixels(2, 3, *tiny.SIZE), StreamState.new(0))
 
 
 def test_a_change_of_resolution_is_refused(tiny, neck):
     model = tiny.video_model(neck=neck)
     _, state = run(model, tiny.pixels(1, 2, 3, 24, 32))
-    with pytest.raises(ValueError, match=r'frames of \(32, 24\) for a state of \(24, 32\); start a new state'):
+    with pytest.raises(ValueError, match=r'\(32, 24\).*\(24, 32\)'):
         model.step(tiny.pixels(2, 3, 32, 24), state)
     model.step(tiny.pixels(2, 3, 32, 24), None)
 
@@ -236,7 +236,7 @@ def test_an_image_model_streams_each_frame_alone(tiny):
     assert result.state.frames.tolist() == [6, 3, 6]
     assert result.state.key_frames.tolist() == [0, 0, 0]
     assert result.state.key == result.state.non_key == result.state.policy == {}
-    with pytest.raises(ValueError, match='2 frames for a state of 3 streams'):
+    with pytest.raises(ValueError, match=r'\b2\b.*\b3\b'):
         model.step(video[0, :2], state)
     assert model.step(tiny.pixels(3, 3, 16, 16), state).state.resolution is None
 

@@ -47,7 +47,7 @@ def test_a_missing_slot_is_a_slot_of_zeros(tiny, missing):
 
 
 def test_a_wrong_number_of_slots_is_refused(tiny):
-    with pytest.raises(ValueError, match='2 slots of features for a convolution that was built for 3'):
+    with pytest.raises(ValueError, match=r'\b2\b.*\b3\b'):
         conv(tiny)(slots(tiny, 2))
 
 

@@ -142,5 +142,5 @@ def test_positions_that_are_no_order_are_refused(tiny) -> None:
     assert list(order) == ['a', 'b', 'c']
     order.load_state_dict({'positions': torch.tensor([2, 0, 1])})
     assert list(order) == ['c', 'a', 'b']
-    with pytest.raises(ValueError, match=r"positions must be an order of the tasks \['a', 'b', 'c'\], not \[0, 0, 1\]"):
+    with pytest.raises(ValueError, match=r"positions.*\['a', 'b', 'c'\].*\[0, 0, 1\]"):
         order.load_state_dict({'positions': torch.tensor([0, 0, 1])})

@@ -202,9 +202,9 @@ def test_it_is_tested_and_drawn(trained: tuple[Path, str], tmp_path: Path) -> No
 def test_what_it_trained_serves_the_core_for_its_tasks(
     trained: tuple[Path, str], project: dict[str, ModuleType], tmp_path: Path
 ) -> None:
-    picture = np.zeros((32, 64, 3), dtype=np.uint8)
+    image = np.zeros((32, 64, 3), dtype=np.uint8)
     cfg = Config.fromfile(CONFIG)
-    assert set(MultiTaskInferencer(cfg, trained[0] / 'iter_2.pth', device='cpu')(picture)) == {
+    assert set(MultiTaskInferencer(cfg, trained[0] / 'iter_2.pth', device='cpu')(image)) == {
         'semseg',
         'depth',
         'normals',
@@ -216,7 +216,7 @@ def test_what_it_trained_serves_the_core_for_its_tasks(
     cfg.tasks.pop('boundary')
     kind = TASKS.module_dict.pop('BoundaryDetection')
     try:
-        assert set(MultiTaskInferencer(cfg, trained[0] / 'iter_2.pth', device='cpu')(picture)) == {'depth'}
+        assert set(MultiTaskInferencer(cfg, trained[0] / 'iter_2.pth', device='cpu')(image)) == {'depth'}
     finally:
         TASKS.module_dict['BoundaryDetection'] = kind
 

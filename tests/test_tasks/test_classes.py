@@ -13,7 +13,7 @@ def test_every_list_is_sound() -> None:
     for name, classes in CLASSES.items():
         names, colours = class_list(name)
         assert names == tuple(classes)
-        # Colours tell the classes apart in a picture.
+        # Colours tell the classes apart in a panel.
         assert len(set(colours)) == len(names), name
         assert all(len(colour) == 3 and min(colour) >= 0 and max(colour) <= 255 for colour in colours), name
         suffix = name.rpartition('_')[2]

@@ -294,7 +294,7 @@ def test_pictures(task: Task) -> None:
     image = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
     untouched = image.copy()
     for target in (random_target(task, 8)[0], task.decode(random_logits(task, 8))[0], unlabelled(task)[0]):
-        picture = task.draw(image, target.numpy())
-        assert picture.shape == (6, 7, 3)
-        assert picture.dtype == np.uint8
+        panel = task.draw(image, target.numpy())
+        assert panel.shape == (6, 7, 3)
+        assert panel.dtype == np.uint8
     np.testing.assert_array_equal(image, untouched)

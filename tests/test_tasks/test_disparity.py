@@ -170,10 +170,10 @@ def test_constant_is_the_mean_of_all_pixels() -> None:
 
 def test_draw_shows_near_bright_and_none_black() -> None:
     image = np.zeros((1, 4, 3), dtype=np.uint8)
-    picture = make_task(max_disparity=64.0).draw(image, np.array([[[0.0, 16.0, 64.0, 200.0]]], dtype=np.float32))
+    panel = make_task(max_disparity=64.0).draw(image, np.array([[[0.0, 16.0, 64.0, 200.0]]], dtype=np.float32))
 
     scale = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[None], cv2.COLORMAP_MAGMA)[0, :, ::-1]
-    np.testing.assert_array_equal(picture[0], [[0, 0, 0], scale[127], scale[255], scale[255]])
+    np.testing.assert_array_equal(panel[0], [[0, 0, 0], scale[127], scale[255], scale[255]])
 
 
 def test_colour_scale_is_about_the_same_in_both_units() -> None:

@@ -1,4 +1,4 @@
-"""Edge detection: the loss, odsF and oisF by hand and against a plain computation, additivity, errors and pictures."""
+"""Edge detection: the loss, odsF and oisF by hand and against a plain computation, additivity, errors and panels."""
 
 from __future__ import annotations
 
@@ -236,10 +236,10 @@ def test_constant_is_the_share_of_edges() -> None:
 
 def test_draw_is_dark_on_white_and_shows_ignored_pixels() -> None:
     image = np.full((1, 4, 3), 77, dtype=np.uint8)
-    picture = make_task().draw(image, np.array([[[0.0, 1.0, 0.4, 255.0]]], dtype=np.float32))
+    panel = make_task().draw(image, np.array([[[0.0, 1.0, 0.4, 255.0]]], dtype=np.float32))
 
-    assert picture.dtype == np.uint8
-    assert picture[0].tolist() == [[255] * 3, [0] * 3, [153] * 3, [77] * 3]
+    assert panel.dtype == np.uint8
+    assert panel[0].tolist() == [[255] * 3, [0] * 3, [153] * 3, [77] * 3]
 
 
 @pytest.mark.parametrize(

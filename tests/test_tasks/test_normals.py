@@ -264,11 +264,11 @@ def test_constant_is_the_mean_direction() -> None:
 
 def test_draw_shows_the_stored_colours() -> None:
     array = vector_map((0.0, 0.0, -1.0), (0.6, -0.8, 0.0), (0.0, 0.0, 0.0)).numpy()
-    picture = make_task().draw(np.zeros((1, 3, 3), dtype=np.uint8), array)
+    panel = make_task().draw(np.zeros((1, 3, 3), dtype=np.uint8), array)
 
     # round((n + 1) / 2 * 255), halves to even: 127.5 gives 128.
-    assert picture.dtype == np.uint8
-    assert picture.tolist() == [[[128, 128, 0], [204, 25, 128], [0, 0, 0]]]
+    assert panel.dtype == np.uint8
+    assert panel.tolist() == [[[128, 128, 0], [204, 25, 128], [0, 0, 0]]]
 
 
 # ---------------------------------------------------------------- levels

@@ -1,4 +1,4 @@
-"""Saliency: both scores by hand and against a count pixel by pixel, equality with a threshold, and the pictures."""
+"""Saliency: both scores by hand and against a count pixel by pixel, equality with a threshold, and the panels."""
 
 from __future__ import annotations
 
@@ -193,8 +193,8 @@ def test_no_constant_is_better_than_the_constant() -> None:
 
 def test_picture() -> None:
     array = np.array([[[0.0, 0.5, 1.0, 255.0]]], dtype=np.float32)
-    picture = TASK.draw(np.zeros((1, 4, 3), dtype=np.uint8), array)
-    brightness = picture[0].astype(int).sum(axis=1)
+    panel = TASK.draw(np.zeros((1, 4, 3), dtype=np.uint8), array)
+    brightness = panel[0].astype(int).sum(axis=1)
 
     assert brightness[0] < brightness[1] < brightness[2]
     assert brightness[3] == 0

@@ -278,11 +278,11 @@ def test_draw_blends_and_leaves_ignored_pixels() -> None:
     task = make_task(palette=[[200, 0, 40], [0, 0, 0], [255, 255, 255], [10, 20, 30]])
     image = np.full((1, 4, 3), 100, dtype=np.uint8)
     image[0, 2] = (7, 8, 9)
-    picture = task.draw(image, np.array([[[0, 1, 255, 2]]]))
+    panel = task.draw(image, np.array([[[0, 1, 255, 2]]]))
 
-    assert picture.dtype == np.uint8
-    # 0.65 of the colour and 0.35 of the picture; 200.75 rounds to 201.
-    assert picture.tolist() == [[[165, 35, 61], [35, 35, 35], [7, 8, 9], [201, 201, 201]]]
+    assert panel.dtype == np.uint8
+    # 0.65 of the colour and 0.35 of the image; 200.75 rounds to 201.
+    assert panel.tolist() == [[[165, 35, 61], [35, 35, 35], [7, 8, 9], [201, 201, 201]]]
 
 
 # ---------------------------------------------------------------- arguments

@@ -43,9 +43,9 @@ def test_clips_and_pictures(run_tool: Callable[..., str], root: Path) -> None:
     clip = run_tool(TOOL, configs / 'tiny_video.py', *QUICK, '--mode', 'clip')
     assert '| non-key' in clip
     assert 'clip, 32x64' in clip
-    picture = run_tool(TOOL, configs / 'tiny_image.py', *QUICK, '--tasks', 'depth')
-    assert '| image' in picture
-    assert 'average' not in picture
+    image = run_tool(TOOL, configs / 'tiny_image.py', *QUICK, '--tasks', 'depth')
+    assert '| image' in image
+    assert 'average' not in image
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,9 @@ def test_samples_are_those_of_a_training_run(tool: SimpleNamespace, tiny: tuple[
 
 
 def test_pictures_of_clips(run_tool: Callable[..., str], tiny: tuple[str, list[str]], tmp_path: Path) -> None:
-    folder = tmp_path / 'new' / 'pictures'
+    folder = tmp_path / 'new' / 'panels'
     printed = run_tool(TOOL, tiny[0], '--number', 3, '--output-dir', folder, '--cfg-options', *tiny[1])
-    assert f'3 pictures: {folder}' in printed
+    assert f'3 panels: {folder}' in printed
     names = sorted(path.name for path in folder.iterdir())
     assert [name[:11] for name in names] == ['train_0000_', 'train_0001_', 'train_0002_']
     for name in names:
@@ -65,7 +65,7 @@ def test_pictures_of_single_images(
     # Frames 0, 5, 10 and 15, and of clips all but the first.
     options = [*tiny[1], f'val_dataloader.dataset.{clip}']
     arguments = ('--split', 'val', '--number', 1000, '--tasks', 'depth', '--output-dir', tmp_path)
-    assert f'{number} pictures' in run_tool(TOOL, tiny[0], *arguments, '--cfg-options', *options)
+    assert f'{number} panels' in run_tool(TOOL, tiny[0], *arguments, '--cfg-options', *options)
     shapes = {cv2.imread(str(path)).shape for path in tmp_path.iterdir()}
     large = ('', np.zeros((64, 128, 3), dtype=np.uint8))  # the test pipeline resizes
     assert shapes == {grid([[large, large]]).shape}
@@ -107,9 +107,9 @@ def test_captions_name_the_times_of_the_clips(
     captions = []
     original = cv2.putText
 
-    def remember(picture: np.ndarray, text: str, *arguments: object) -> np.ndarray:
+    def remember(panel: np.ndarray, text: str, *arguments: object) -> np.ndarray:
         captions.append(text)
-        return original(picture, text, *arguments)
+        return original(panel, text, *arguments)
 
     monkeypatch.setattr(cv2, 'putText', remember)
     # The data set has an interval of its own where the config declares none for all.

@@ -67,8 +67,8 @@ def test_metrics_over_offsets(run_tool: Run, clips: dict[str, str], tmp_path: Pa
         ['semseg/mIoU', clips['second'], '35.5', '36', '35', ''],
         ['depth/abs_err', 'mila', '2', '1', '2', '3'],
     ]
-    picture = cv2.imread(str(out))
-    assert picture is not None and picture.shape[0] > 200 and picture.std() > 5
+    panel = cv2.imread(str(out))
+    assert panel is not None and panel.shape[0] > 200 and panel.std() > 5
     (figure,) = figures
     semseg, depth = (axis for axis in figure.axes if axis.get_visible())
     assert (semseg.get_title(), depth.get_title()) == ('semseg/mIoU ↑', 'depth/abs_err ↓')

@@ -23,9 +23,9 @@ STILLS = ['0001TP_006690', '0001TP_008550', '0006R0_f00930', '0016E5_00010', '00
 
 def scene(number: int) -> np.ndarray:
     """An image that differs from frame to frame."""
-    picture = np.full((*SIZE, 3), 40, np.uint8)
-    picture[:, 6 * number % 90 : 6 * number % 90 + 6] = 220
-    return picture
+    image = np.full((*SIZE, 3), 40, np.uint8)
+    image[:, 6 * number % 90 : 6 * number % 90 + 6] = 220
+    return image
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def official(tmp_path: Path) -> list[Path]:
         with zipfile.ZipFile(archives[-1], 'w') as archive:
             for stem in STILLS:
                 number = int(stem.split('_')[1].lstrip('f'))
-                picture = labels[..., ::-1] if suffix else scene(number)
-                archive.writestr(f'{folder}/{stem}{suffix}.png', bytes(cv2.imencode('.png', picture)[1]))
+                image = labels[..., ::-1] if suffix else scene(number)
+                archive.writestr(f'{folder}/{stem}{suffix}.png', bytes(cv2.imencode('.png', image)[1]))
     return archives
 
 

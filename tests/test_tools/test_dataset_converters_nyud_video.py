@@ -53,8 +53,8 @@ def official(tmp_path: Path) -> list[Any]:
         folder = raw / ('basements' if scene.startswith('basement') else '') / scene
         folder.mkdir(parents=True)
         for index in reversed(range(len(stamps))):
-            picture = np.full((*SIZE, 3), grey_of(scene, index), np.uint8)
-            assert cv2.imwrite(str(folder / name(scene, index)), picture)
+            image = np.full((*SIZE, 3), grey_of(scene, index), np.uint8)
+            assert cv2.imwrite(str(folder / name(scene, index)), image)
             (folder / name(scene, index).replace('r-', 'd-').replace('.ppm', '.pgm')).write_bytes(b'P5')
         (folder / 'INDEX.txt').write_text('\n'.join(name(scene, i) for i in range(len(stamps))) + '\n')
     rng = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from mmmtl.datasets import KITTISTEP, VSPW, CityscapesDVPS, SemKITTIDVPS, Virtua
 TOOLS = 'tools/dataset_converters'
 SEMSEG = dict(type='SemanticSegmentation')
 DEPTH = dict(type='DepthEstimation', max_depth=80.0)
-PICTURE = np.zeros((2, 3, 3), np.uint8)
+IMAGE = np.zeros((2, 3, 3), np.uint8)
 GREY = np.zeros((2, 3), np.uint8)
 DEEP = np.zeros((2, 3), np.uint16)
 
@@ -52,9 +52,9 @@ def test_vkitti2(run_tool: Callable[..., str], tmp_path: Path) -> None:
             {f'Scene02/rain/frames/{kind}/Camera_{c}/{name}_{t:05d}{suffix}': array for c in (0, 1) for t in times},
         )
         for kind, name, suffix, array in (
-            ('rgb', 'rgb', '.jpg', PICTURE),
+            ('rgb', 'rgb', '.jpg', IMAGE),
             ('depth', 'depth', '.png', DEEP),
-            ('classsegmentation', 'classgt', '.png', PICTURE),
+            ('classsegmentation', 'classgt', '.png', IMAGE),
         )
     ]
     out = tmp_path / 'out'
@@ -95,7 +95,7 @@ def test_vspw(run_tool: Callable[..., str], tmp_path: Path) -> None:
     files: dict[str, np.ndarray | bytes] = {'VSPW_480p/train.txt': b'1_a\n', 'VSPW_480p/val.txt': b'2_b\n'}
     for video in ('1_a', '2_b'):
         for number in (226, 228):
-            files[f'VSPW_480p/data/{video}/origin/{number:08d}.jpg'] = PICTURE
+            files[f'VSPW_480p/data/{video}/origin/{number:08d}.jpg'] = IMAGE
             files[f'VSPW_480p/data/{video}/mask/{number:08d}.png'] = GREY
     files['VSPW_480p/data/2_b/origin/00000228.jpg'] = b''
     files['VSPW_480p/data/2_b/origin/._00000228.jpg'] = b'x'
@@ -116,9 +116,9 @@ def test_kitti_step(run_tool: Callable[..., str], tmp_path: Path) -> None:
     with zipfile.ZipFile(images, 'w') as archive:
         for part, sequence in (('training', '0000'), ('training', '0002'), ('testing', '0000')):
             for time in range(2):
-                archive.writestr(f'{part}/image_02/{sequence}/{time:06d}.png', encode(PICTURE, '.png'))
+                archive.writestr(f'{part}/image_02/{sequence}/{time:06d}.png', encode(IMAGE, '.png'))
     maps = {
-        f'kitti_step/panoptic_maps/{split}/{sequence}/{time:06d}.png': PICTURE
+        f'kitti_step/panoptic_maps/{split}/{sequence}/{time:06d}.png': IMAGE
         for split, sequence in (('train', '0000'), ('val', '0002'))
         for time in range(2)
     }
@@ -144,7 +144,7 @@ def test_cityscapes_dvps(run_tool: Callable[..., str], tmp_path: Path) -> None:
         depth[f'video_sequence/{split}/000000_000000_{frame}_depth.png'] = DEEP + 256
         image = images / 'val' / frame.split('_')[0] / f'{frame}_leftImg8bit.png'
         image.parent.mkdir(parents=True)
-        image.write_bytes(encode(PICTURE, '.png'))
+        image.write_bytes(encode(IMAGE, '.png'))
         label = (
             labels
             / split
@@ -178,7 +178,7 @@ def test_semkitti_dvps(run_tool: Callable[..., str], tmp_path: Path) -> None:
         files |= {f'{stem}_depth_718.856.png': DEEP, f'{stem}_gtFine_class.png': GREY}
         image = images / f'{sequence:02d}/image_2/000001.png'
         image.parent.mkdir(parents=True)
-        image.write_bytes(encode(PICTURE, '.png'))
+        image.write_bytes(encode(IMAGE, '.png'))
     archive, out = write_tar(tmp_path / 'semkitti.tar', files), tmp_path / 'out'
     run_tool(f'{TOOLS}/dvps.py', 'semkitti', archive, '--out', out, '--images', images, '--allow-partial')
     data = SemKITTIDVPS(out, split='val', metainfo=tasks('semantickitti_19', depth=DEPTH))

@@ -1,4 +1,4 @@
-"""Pictures side by side, pixel by pixel."""
+"""Panels side by side, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -55,31 +55,31 @@ def test_the_picture_is_fitted_to_a_map_of_another_size() -> None:
 def test_rows_stand_below_each_other_with_captions() -> None:
     red, green, blue = plain(30, 200, 255, 0, 0), plain(30, 200, 0, 255, 0), plain(30, 200, 0, 0, 255)
 
-    picture = grid([[('first', red), ('second', green)], [('third', blue)]])
+    panel = grid([[('first', red), ('second', green)], [('third', blue)]])
 
-    assert picture.shape == (2 * (20 + 30), 400, 3) and picture.dtype == np.uint8
-    assert (picture[20:50, :200] == red).all() and (picture[20:50, 200:] == green).all()
-    assert (picture[70:, :200] == blue).all() and (picture[50:, 200:] == WHITE).all(), 'short rows end in white'
+    assert panel.shape == (2 * (20 + 30), 400, 3) and panel.dtype == np.uint8
+    assert (panel[20:50, :200] == red).all() and (panel[20:50, 200:] == green).all()
+    assert (panel[70:, :200] == blue).all() and (panel[50:, 200:] == WHITE).all(), 'short rows end in white'
     for top, left in ((0, 0), (0, 200), (50, 0)):
-        caption = picture[top : top + 20, left : left + 200]
+        caption = panel[top : top + 20, left : left + 200]
         assert (caption == WHITE).mean() > 0.5 and (caption < 100).any(), 'dark letters on white'
 
 
 def test_pictures_of_another_size_get_the_height_of_the_first() -> None:
-    picture = grid([[('a', plain(30, 200, 1, 1, 1)), ('b', plain(60, 100, 2, 2, 2))]])
+    panel = grid([[('a', plain(30, 200, 1, 1, 1)), ('b', plain(60, 100, 2, 2, 2))]])
 
-    assert picture.shape == (50, 200 + 50, 3)
-    assert (picture[20:, 200:] == 2).all()
+    assert panel.shape == (50, 200 + 50, 3)
+    assert (panel[20:, 200:] == 2).all()
 
 
 def test_small_pictures_are_enlarged_until_their_captions_fit() -> None:
     small = np.arange(2 * 64 * 3, dtype=np.uint8).reshape(2, 64, 3)
 
-    picture = grid([[('normals prediction', small)]])
+    panel = grid([[('normals prediction', small)]])
 
-    assert picture.shape == (20 + 6, 192, 3)
-    assert (picture[20:] == small.repeat(3, axis=0).repeat(3, axis=1)).all(), 'pixels stay sharp'
-    assert (picture[:20, 130:180] == WHITE).all() or (picture[:20, 180:] == WHITE).all(), 'the caption ends inside'
+    assert panel.shape == (20 + 6, 192, 3)
+    assert (panel[20:] == small.repeat(3, axis=0).repeat(3, axis=1)).all(), 'pixels stay sharp'
+    assert (panel[:20, 130:180] == WHITE).all() or (panel[:20, 180:] == WHITE).all(), 'the caption ends inside'
 
 
 @pytest.mark.parametrize(('height', 'size'), [(10, (10, 20)), (60, (60, 120))])

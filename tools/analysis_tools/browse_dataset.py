@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     add_config_arguments(parser)
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train', help='which data loader (train)')
     parser.add_argument('--number', type=int, default=20, metavar='N', help='how many samples (20)')
-    parser.add_argument('--output-dir', metavar='DIR', help='write PNG pictures there (default: work_dirs/browse)')
+    parser.add_argument('--output-dir', metavar='DIR', help='write PNG panels there (default: work_dirs/browse)')
     parser.add_argument('--show', action='store_true', help='show them in a window; press space for the next')
     return parser.parse_args()
 
@@ -53,7 +53,7 @@ def main() -> None:
         raise SystemExit(f'{args.config}: no {args.split}_dataloader; choose another --split')
     check_components(Config(dict(loader=loader)))
     tasks = build_tasks(cfg.tasks, 'the config')
-    # Pictures are written unless --show is given alone.
+    # Panels are written unless --show is given alone.
     folder = Path(args.output_dir or 'work_dirs/browse') if args.output_dir or not args.show else None
     window = open_window() if args.show else None
     interval = clip_interval(loader.dataset)
@@ -69,13 +69,13 @@ def main() -> None:
         if window is not None:
             window.show(panel, win_name=name)
     if folder is not None:
-        print(f'{number} pictures: {folder}')
+        print(f'{number} panels: {folder}')
 
 
 def open_window() -> Visualizer:
-    """Open a window; without a display mmengine would wait for one for ever."""
+    """Open a window; without a display mmengine would wait forever."""
     if plt.get_backend().lower() == 'agg':
-        raise SystemExit('--show: no display here; write pictures with --output-dir DIR instead')
+        raise SystemExit('--show: no display here; write panels with --output-dir DIR instead')
     return Visualizer()
 
 

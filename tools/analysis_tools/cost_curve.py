@@ -13,26 +13,17 @@ Files with the same name make one curve.
 
 from __future__ import annotations
 
-import argparse
-
 from prettytable import PrettyTable
 
+from mmmtl.cli import parse_curve_arguments
 from mmmtl.evaluation.metric_files import arrow, choose_metrics, read_named
 from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels
 
 COST, RATIO = 'stream/GMAC', 'stream/key_frame_ratio'
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('files', nargs='+', metavar='[NAME=]METRICS', help='metrics.json of tools/test.py --stream')
-    parser.add_argument('--metrics', nargs='+', help='only these, such as semseg/mIoU (default: all)')
-    parser.add_argument('--out', metavar='FILE', help='write the figure there (.png, .svg, .pdf)')
-    return parser.parse_args()
-
-
 def main() -> None:
-    args = parse_args()
+    args = parse_curve_arguments(__doc__, '--stream')
     try:
         if args.out:
             check_figure_path(args.out)

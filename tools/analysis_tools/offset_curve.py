@@ -8,25 +8,17 @@ A dashed line is the mean over the offsets, which papers report.
 
 from __future__ import annotations
 
-import argparse
 import re
 
 from prettytable import PrettyTable
 
+from mmmtl.cli import parse_curve_arguments
 from mmmtl.evaluation.metric_files import arrow, choose_metrics, read_named
 from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('files', nargs='+', metavar='[NAME=]METRICS', help='metrics.json of test.py --offsets all')
-    parser.add_argument('--metrics', nargs='+', help='only these, such as semseg/mIoU depth/abs_err (default: all)')
-    parser.add_argument('--out', metavar='FILE', help='write the figure there (.png, .svg, .pdf)')
-    return parser.parse_args()
-
-
 def main() -> None:
-    args = parse_args()
+    args = parse_curve_arguments(__doc__, '--offsets all')
     try:
         if args.out:
             check_figure_path(args.out)

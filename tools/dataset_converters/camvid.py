@@ -25,8 +25,7 @@ from mmmtl.datasets.camvid import VOID
 from mmmtl.datasets.conversion.archives import extract, whole_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 from mmmtl.datasets.readers import labels_of_colours
-from mmmtl.datasets.transforms.geometric import resize_image
-from mmmtl.io.images import read_image, read_raw, write_png
+from mmmtl.io.images import read_image, read_raw, resize_image, write_png
 from mmmtl.io.video import read_frames
 
 SPLITS = dict(train=367, val=101, test=233)

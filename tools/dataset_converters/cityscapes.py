@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from joined import convert
+from mmmtl.datasets.conversion.command import convert
 
 SPLITS = dict(train=2975, val=500, test=1525)
 FRAMES_PER_SNIPPET = 30

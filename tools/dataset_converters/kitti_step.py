@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from joined import convert
-
+from mmmtl.datasets.conversion.command import convert
 from mmmtl.datasets.kitti_step import VAL_SEQUENCES
 
 FRAMES = dict(train=5027, val=2981)

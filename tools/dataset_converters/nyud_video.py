@@ -32,10 +32,10 @@ from mmmtl.datasets.nyuv2 import classes_13
 from mmmtl.datasets.readers import check_signs, decode_normals, list_stems, unit_normals
 from mmmtl.io.arrays import read_npy
 from mmmtl.io.images import read_image, read_raw, write_png
+from mmmtl.tasks.base import IGNORE
 
 NAME = re.compile(r'r-(\d+\.\d+)-(\d+)\.ppm')
 PART = re.compile(r'(.+_\d{4})[a-z]')
-IGNORE = 255
 # The colour camera, from the data set's toolbox (camera_params.m); labelled images are rectified, raw ones are not.
 CAMERA = np.array([[518.85790117450188, 0, 325.58244941119034], [0, 519.46961112127485, 253.73616633400465], [0, 0, 1]])
 DISTORTION = np.array(
@@ -78,7 +78,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def find_scenes(raw: Path) -> dict[str, list[Path]]:
-    """Return {scene without the letter of its part: folders}, one or two levels below `raw`."""
+    """Return {scene name without its part letter: folders}, one or two levels below `raw`."""
     scenes: dict[str, list[Path]] = {}
     for folder in sorted([*raw.glob('*'), *raw.glob('*/*')]):
         if '.' not in folder.name and folder.is_dir():

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from joined import convert
-
+from mmmtl.datasets.conversion.command import convert
 from mmmtl.datasets.virtual_kitti2 import SCENES, VARIANTS
 
 FRAMES = dict(zip(SCENES, (447, 233, 270, 339, 837), strict=True))

@@ -1,4 +1,4 @@
-# Output stride 16; ImageNet weights as in data/weights/README.md.
+# Output stride 16; ImageNet weights, which the README of the repository lists.
 model = dict(
     type='VideoMultiTaskSegmentor',
     backbone=dict(

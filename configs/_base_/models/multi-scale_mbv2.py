@@ -1,4 +1,4 @@
-# Maps at strides 4 to 32; ImageNet weights as in data/weights/README.md.
+# Maps at strides 4 to 32; ImageNet weights, which the README of the repository lists.
 model = dict(
     type='MultiTaskSegmentor',
     backbone=dict(

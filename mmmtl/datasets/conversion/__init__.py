@@ -1,1 +1,1 @@
-"""Tools for converting published archives: unpacking, manifests, signs of normals, and the NYUv2 `.mat` file."""
+"""Conversion of published archives: unpacking, command line, manifests, signs of normals, and the NYUv2 `.mat` file."""

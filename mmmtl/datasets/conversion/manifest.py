@@ -14,7 +14,7 @@ MANIFEST = 'manifest.json'
 
 
 def check_counts(counts: Mapping[str, int], expected: Mapping[str, int], *, where: str | Path) -> None:
-    """Refuse counts that differ from the expected ones; things that are not expected may be there."""
+    """Refuse counts that differ from the expected ones; kinds without an expected count are ignored."""
     wrong = [
         f'{name}: {counts.get(name, 0)}, expected {number}'
         for name, number in expected.items()

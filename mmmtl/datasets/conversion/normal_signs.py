@@ -16,7 +16,7 @@ DOUBTFUL = 30.0
 
 
 class NormalSigns(NamedTuple):
-    """Factors of x, y, z that turn stored normals into those of the depth, and the median angle between both."""
+    """Factors of x, y, z that turn stored normals into those computed from depth, and the median angle between them."""
 
     signs: tuple[int, int, int]
     angle: float
@@ -48,7 +48,7 @@ def find_normal_signs(dataset: MultiTaskDataset, *, samples: int = 20) -> Normal
 
 
 def report_signs(found: NormalSigns | None) -> str:
-    """Return a line on signs for the user."""
+    """Describe the signs that were found, in one line."""
     if found is None:
         return 'normals: no image has both depth and normals, so their axes were not checked'
     if found.angle > DOUBTFUL:
@@ -60,7 +60,7 @@ def report_signs(found: NormalSigns | None) -> str:
 
 
 def report_facing(normals: Array) -> str:
-    """Return a line for the user, without depth: whether stored normals (..., 3) point to the camera (z < 0).
+    """Say in one line whether stored normals (..., 3) point to the camera (z < 0); no depth is needed.
 
     All visible surfaces do, except a few near the border of a wide image. Zero vectors do not count.
     """

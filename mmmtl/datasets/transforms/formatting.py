@@ -18,10 +18,10 @@ META_KEYS = ('img_path', 'ori_shape', 'img_shape', 'video', 'time', 'offset', 'v
 
 @TRANSFORMS.register_module()
 class PackMultiTaskInputs(BaseTransform):
-    """Tensors of an item: `inputs` (3, H, W), or (T, 3, H, W) for clips, uint8 BGR; `data_samples` with a map per task.
+    """Packing of an item as tensors: `inputs` and `data_samples`, with a map per task.
 
-    If the data set gives the motion from the frame before, it becomes `flow` of the sample. The values of the maps are
-    checked here, where an error can still name the file.
+    `inputs` is (3, H, W), or (T, 3, H, W) for clips, uint8 BGR. If the data set gives the motion from the frame before,
+    it becomes `flow` of the sample. The values of the maps are checked here, where an error can still name the file.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:

@@ -9,18 +9,11 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmmtl.io.images import resize_image
 from mmmtl.registry import TRANSFORMS
 from mmmtl.structures import Array, CameraChange
 
 Size = tuple[int, int]
-
-
-def resize_image(image: Array, size: Size) -> Array:
-    """Resize (H, W, 3) to `size` (height, width): area average if it shrinks, bilinear otherwise."""
-    if image.shape[:2] == size:
-        return image
-    shrinks = size[0] < image.shape[0] and size[1] < image.shape[1]
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def resize_map(array: Array, size: Size) -> Array:
@@ -92,7 +85,7 @@ class GeometricTransform(BaseTransform):
 
 @TRANSFORMS.register_module()
 class Resize(GeometricTransform):
-    """A fixed size; the values of maps do not change.
+    """Resizing to a fixed size; map values are unchanged.
 
     Args:
         size: (height, width).
@@ -141,7 +134,7 @@ class RandomZoom(GeometricTransform):
 
 @TRANSFORMS.register_module()
 class RandomCrop(GeometricTransform):
-    """A random crop of a fixed size; the values of maps do not change.
+    """A random crop of a fixed size; map values are unchanged.
 
     Args:
         size: (height, width), at most the image's.
@@ -171,7 +164,9 @@ class RandomFlip(GeometricTransform):
 
 @TRANSFORMS.register_module()
 class RandomRotate(GeometricTransform):
-    """A roll of the camera about its optical axis, with probability `prob`; normals turn, corners lose their labels.
+    """A roll of the camera about its optical axis, with probability `prob`.
+
+    Normals rotate too, and uncovered corners have no labels.
 
     Args:
         max_angle: the angle is uniform in [-max_angle, max_angle] degrees, counter-clockwise as displayed.
@@ -203,8 +198,8 @@ class RandomRotate(GeometricTransform):
 class RandomScale(GeometricTransform):
     """A zoom about the middle of the image, whose size stays: the scene comes nearer or moves away.
 
-    Depth is divided by the factor and disparity multiplied, as by `RandomZoom`. The margin of a shrunk image is
-    mirrored and has no labels.
+    Depth is divided by the factor and disparity multiplied, as by `RandomZoom`. If the image shrinks, its
+    margin is filled by mirroring and is unlabelled.
 
     Args:
         scales: (lowest, highest) factor, drawn uniformly.

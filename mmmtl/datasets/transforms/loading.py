@@ -14,7 +14,7 @@ from mmmtl.tasks import Task
 
 @TRANSFORMS.register_module()
 class LoadFrames(BaseTransform):
-    """The images of an item: `imgs`, one (H, W, 3) uint8 BGR array for each of its `frames`, all of one size."""
+    """Loading of images: `imgs`, one (H, W, 3) uint8 BGR array for each of the `frames`, all of one size."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         # Empty slots of a clip repeat the current frame; read it once.
@@ -34,7 +34,7 @@ class LoadFrames(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadMaps(BaseTransform):
-    """The label maps of an item: `gt_maps`, one array of the image's size for each labelled task."""
+    """Loading of label maps: `gt_maps`, one array of the image's size for each labelled task."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         results['map_paths'] = {}

@@ -19,7 +19,7 @@ class PropagatingNeck(Protocol):
 
     @property
     def num_slots(self) -> int:
-        """Return the slots of each task, empty ones included: itself, last key frame, last non-key frame."""
+        """The slots of each task, empty ones included: itself, last key frame, last non-key frame."""
 
     def remember(self, features: Tensor, images: Tensor) -> Memory:
         """Return the memory of frames with `features` (N, C, h, w), `images` (N, 3, H, W); N may be 0."""

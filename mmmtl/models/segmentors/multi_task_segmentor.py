@@ -111,7 +111,7 @@ class MultiTaskSegmentor(BaseModel):
 
     @property
     def core(self) -> Core:
-        """Return the tensor-only core, which is compiled, exported and profiled."""
+        """The tensor-only core, which is compiled, exported and profiled."""
         return self.optimized or Core(self.frame_logits)
 
     def frame_logits(
@@ -127,12 +127,12 @@ class MultiTaskSegmentor(BaseModel):
 
     @property
     def frame_kinds(self) -> tuple[str, ...]:
-        """Return the kinds of frames in a stream: 'image', or 'key' and, if not all are key frames, 'non_key'."""
+        """The kinds of frames in a stream: 'image', or 'key' and, if not all are key frames, 'non_key'."""
         return (IMAGE,)
 
     @property
     def key_frame_interval(self) -> int | None:
-        """Return the number of frames from one key frame to the next; None if it is not fixed."""
+        """The number of frames from one key frame to the next; None if it is not fixed."""
         return None
 
     def steady_memories(self, images: Tensor) -> dict[str, ReadMemories]:

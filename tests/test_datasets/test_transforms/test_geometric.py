@@ -213,7 +213,7 @@ def test_zoom_keeps_what_is_unlabelled(make_results, scripted) -> None:
 
 
 def test_zooming_out_is_refused() -> None:
-    with pytest.raises(ValueError, match=r'zooms must be at least 1, not \(0.5, 1\)'):
+    with pytest.raises(ValueError, match=r'zooms.*\(0\.5, 1\)'):
         RandomZoom(zooms=(0.5, 1))
 
 

@@ -1,4 +1,4 @@
-"""The command line of converters whose data set comes as several archives, unpacked over each other."""
+"""The command line of a converter whose data set comes as several archives, unpacked over each other."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from mmmtl.datasets.conversion.archives import joined_folder
-from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
+from .archives import joined_folder
+from .manifest import check_counts, write_manifest
 
 
 def convert(
