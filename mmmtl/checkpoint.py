@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.hub import load_state_dict_from_url
 
 from mmmtl.registry import TASKS
-from mmmtl.tasks import build_tasks
+from mmmtl.tasks import Task, build_tasks
 from mmmtl.tasks.order import TaskOrder
 
 RENAMED = (
@@ -26,6 +27,10 @@ RENAMED = (
     (re.compile(r'^decode_head\.levels\.'), 'decode_head.label_space.'),
 )
 """Patterns of names of weights in version 0.1, and their names now."""
+
+
+PLAIN = (str, bool, int, float, type(None))
+"""Types of the values that describe a task in a checkpoint."""
 
 
 def load_from_local(filename: str | Path, map_location: Any = None) -> dict[str, Any]:
@@ -116,14 +121,23 @@ def load_weights(
     fitting = copy(weights)
     for name, value in model.state_dict().items():
         if getattr(weights.get(name, value), 'shape', None) != value.shape:
-            del fitting[name]
+            fitting[name] = value
     model.load_state_dict(fitting, strict=False)
     return weights
 
 
 def trained_tasks(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configs of the tasks that a checkpoint was trained for, empty if it does not name them."""
-    return ((checkpoint.get('meta') or {}).get('dataset_meta') or {}).get('tasks') or {}
+    """Return the configs of the tasks that a checkpoint was trained for, empty if it does not name them.
+
+    Raises:
+        ValueError: the checkpoint has something else in the place of one of these dicts.
+    """
+    found: Any = checkpoint
+    for path in ('meta', 'meta.dataset_meta', 'meta.dataset_meta.tasks'):
+        found = found.get(path.rpartition('.')[2]) or {}
+        if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+            raise ValueError(f"the checkpoint's {path} must be a dict with names as keys, not {_short(found)}")
+    return dict(found)
 
 
 def trained_order(checkpoint: Mapping[str, Any]) -> list[str]:
@@ -131,7 +145,11 @@ def trained_order(checkpoint: Mapping[str, Any]) -> list[str]:
 
     Version 0.1 did not store `task_order`; its models had the order of their config.
     """
-    return list((checkpoint.get('meta') or {}).get('task_order') or trained_tasks(checkpoint))
+    tasks = trained_tasks(checkpoint)
+    order = (checkpoint.get('meta') or {}).get('task_order') or list(tasks)
+    if not isinstance(order, (list, tuple)) or not all(isinstance(name, str) for name in order):
+        raise ValueError(f"the checkpoint's meta.task_order must be a list of names, not {_short(order)}")
+    return list(order)
 
 
 def upgrade(weights: OrderedDict[str, Tensor], model: nn.Module, order: Sequence[str]) -> OrderedDict[str, Tensor]:
@@ -143,9 +161,12 @@ def upgrade(weights: OrderedDict[str, Tensor], model: nn.Module, order: Sequence
         ValueError: the weights depend on an order of tasks that is not known.
     """
     upgraded = copy(weights)
-    for pattern, new in RENAMED:
-        for name in [name for name in upgraded if pattern.match(name)]:
-            upgraded[pattern.sub(new, name)] = upgraded.pop(name)
+    wanted = model.state_dict().keys()
+    for pattern, replacement in RENAMED:
+        for old in weights:
+            new = pattern.sub(replacement, old)
+            if old not in wanted and new in wanted and new not in upgraded:
+                upgraded[new] = upgraded.pop(old)
     for name, module in model.named_modules():
         siblings = f'{name.rpartition(".")[0]}.'
         if not isinstance(module, TaskOrder) or len(module.sorted) == 1 or f'{name}.positions' in upgraded:
@@ -159,6 +180,13 @@ def upgrade(weights: OrderedDict[str, Tensor], model: nn.Module, order: Sequence
                 )
             upgraded[f'{name}.positions'] = positions
     return upgraded
+
+
+def part_of(checkpoint: Mapping[str, Any], part: nn.Module, prefix: str) -> OrderedDict[str, Tensor]:
+    """Return the weights of a checkpoint below a prefix ('backbone.') as a part of a model needs them."""
+    weights = weights_of(checkpoint)
+    inner = OrderedDict((name.removeprefix(prefix), weights[name]) for name in weights if name.startswith(prefix))
+    return upgrade(inner, part, trained_order(checkpoint))
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
@@ -188,12 +216,51 @@ def check_tasks(wanted: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
 
 
 def _definition(name: str, cfg: Any) -> dict[str, Any]:
-    """Return the definition of a checkpoint's task; only its type if that type is unknown here."""
-    kind = str(cfg.get('type') if isinstance(cfg, Mapping) else cfg).rpartition('.')[2]
-    # The registry would import any other name from the file.
-    if kind not in TASKS.module_dict:
+    """Return the definition of a checkpoint's task; only its type if that type is unknown here.
+
+    The config comes from a file, so it never gets to the registry, which would import what `type` or `_scope_` name.
+    Plain values go to the parameters of a class that is registered here, and to nothing else.
+
+    Raises:
+        ValueError: the config is not a dict of plain values that this kind of task takes.
+    """
+    key = f"the checkpoint's meta.dataset_meta.tasks.{name}"
+    _check_plain(cfg, key)
+    if not isinstance(cfg, Mapping) or not isinstance(cfg.get('type'), str):
+        raise ValueError(f'{key} must be a dict with the name of a kind of task as `type`, not {_short(cfg)}')
+    kind = cfg['type'].rpartition('.')[2]
+    task = TASKS.module_dict.get(kind)
+    if not (inspect.isclass(task) and issubclass(task, Task)):
         return {'type': kind}
-    return build_tasks({name: {**cfg, 'type': kind}}, 'the checkpoint')[name].definition()
+    arguments = {argument: value for argument, value in cfg.items() if argument != 'type'}
+    # A subclass may pass the parameters of its base on as **kwargs.
+    bases = [base for base in inspect.getmro(task) if issubclass(base, Task)]
+    known = {parameter for base in bases for parameter in inspect.signature(base).parameters} - {'name'}
+    if unknown := sorted(argument for argument in arguments if argument.startswith('_') or argument not in known):
+        raise ValueError(f'{key} has {unknown}, which {kind} does not take')
+    try:
+        return task(**arguments, name=name).definition()
+    except Exception as error:  # what its constructor says about a wrong value
+        raise ValueError(f'{key} cannot be a {kind}: {error}') from None
+
+
+def _check_plain(value: Any, key: str) -> None:
+    """Refuse everything but numbers, strings, None, and lists and dicts of them, 4 deep and 10,000 at a depth."""
+    level = [value]
+    for _ in range(5):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, Mapping) and all(isinstance(name, str) for name in item):
+                inner += item.values()
+            elif isinstance(item, (list, tuple)):
+                inner += item
+            elif type(item) not in PLAIN:
+                raise ValueError(f'{key} holds a {type(item).__name__}, not only plain values')
+            if len(inner) > 10_000:
+                raise ValueError(f'{key} holds too many values')
+        level = inner
+    if level:
+        raise ValueError(f'{key} is nested too deeply')
 
 
 def check_weights(model: nn.Module, weights: Mapping[str, Any], *, partly: bool = False) -> None:

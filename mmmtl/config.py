@@ -28,7 +28,7 @@ def load_config(
     if not path.is_file():
         raise ValueError(f'{path}: no such config file')
     if path.suffix not in CONFIG_SUFFIXES:
-        raise ValueError(f'{path}: a config file ends in one of {CONFIG_SUFFIXES}; see --help for the order')
+        raise ValueError(f'{path}: a config file must end in one of {CONFIG_SUFFIXES}, not {path.suffix!r}')
     cfg = Config.fromfile(path)
     if options is not None:
         cfg.merge_from_dict(options)

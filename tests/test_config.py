@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
-from mmmtl.config import dataset_configs, resolve
+from mmmtl.config import dataset_configs, load_config, resolve
 from mmmtl.datasets import SyntheticVideo
 from mmmtl.registry import TASKS
 from mmmtl.tasks import DepthEstimation, SemanticSegmentation, build_tasks, metric_direction
@@ -410,3 +411,18 @@ def test_shipped_configs_resolve() -> None:
         assert all(task['type'] in TASKS for task in cfg.tasks.values()), path.name
         for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
             assert 'tasks' in cfg[loader].dataset.metainfo, f'{path.name}: {loader}'
+
+
+@pytest.mark.parametrize('scope', ['mmengine', 'mmseg'])
+def test_tasks_are_built_in_any_default_scope(scope: str) -> None:
+    with DefaultScope.overwrite_default_scope(scope):
+        tasks = build_tasks({'depth': dict(type='DepthEstimation', max_depth=10.0)}, 'the test')
+
+    assert tasks['depth'].max_depth == 10.0
+
+
+def test_a_config_of_another_format_is_named(tmp_path: Path) -> None:
+    (tmp_path / 'weights.pth').touch()
+
+    with pytest.raises(ValueError, match=r"weights\.pth: .*'\.py'.*, not '\.pth'"):
+        load_config(tmp_path / 'weights.pth')

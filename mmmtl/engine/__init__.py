@@ -3,7 +3,14 @@
 from .alternating_optim_wrapper import AlternatingOptimWrapperConstructor
 from .build import build_runner, check_components
 from .checkpoints import AtomicLocalBackend, find_checkpoint
-from .hooks import CheckpointGuardHook, EpochPositionHook, IterationSeedHook, ModelHook, MultiTaskVisualizationHook
+from .hooks import (
+    CheckpointGuardHook,
+    EpochPositionHook,
+    IterationSeedHook,
+    ModelHook,
+    MultiTaskVisualizationHook,
+    PlainCheckpointHook,
+)
 from .stream_test_loop import StreamTestLoop
 
 __all__ = [
@@ -14,6 +21,7 @@ __all__ = [
     'IterationSeedHook',
     'ModelHook',
     'MultiTaskVisualizationHook',
+    'PlainCheckpointHook',
     'StreamTestLoop',
     'build_runner',
     'check_components',

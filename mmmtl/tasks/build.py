@@ -58,15 +58,18 @@ def _build_task(name: str, cfg: Mapping[str, Any]) -> Task:
         )
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise ValueError(f'tasks.{name} must be a dict with the `type` of the task, not {cfg!r}')
-    cfg = to_plain(cfg)
-    if isinstance(kind := cfg['type'], str) and TASKS.get(kind) is None:
+    arguments = to_plain(cfg)
+    kind = arguments.pop('type')
+    # `TASKS.build` would look in the default scope of the process, which any other runner may have set.
+    build = TASKS.get(kind) if isinstance(kind, str) else kind
+    if build is None:
         near = get_close_matches(kind, TASKS.module_dict, n=3, cutoff=0.4)
         hint = f'did you mean {near}?' if near else f'known types are {sorted(TASKS.module_dict)}.'
         raise KeyError(
             f'tasks.{name}: unknown type {kind!r}; {hint} Import your own tasks through `custom_imports` of the config.'
         )
     try:
-        task: Task = TASKS.build({**cfg, 'name': name})
+        task: Task = build(**{**arguments, 'name': name})
     except TypeError as error:
         raise TypeError(f'tasks.{name}: {error}') from error
     return task

@@ -57,3 +57,20 @@ class TaskOrder(nn.Module):
                 raise ValueError(f'{prefix}positions must be an order of the tasks {self.sorted}, not {places}')
             self.order = [self.sorted[place] for place in places]
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class Concatenating(nn.Module):
+    """Base of modules that concatenate the features of tasks in the order of their `order`."""
+
+    order: TaskOrder
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any) -> None:
+        """Refuse weights of this module without the order of their tasks; the order itself cannot see the others."""
+        has_weights = any(key.startswith(prefix) for key in state_dict)
+        if len(self.order.sorted) > 1 and has_weights and f'{prefix}order.positions' not in state_dict:
+            raise ValueError(
+                f'the weights {prefix}* depend on the order of the tasks {self.order.sorted} in training, which they '
+                'lack. Load the checkpoint with mmmtl.checkpoint.load_weights or as `load_from`, which read it from '
+                "checkpoint['meta']['task_order']"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)

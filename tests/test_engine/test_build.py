@@ -10,14 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
-from mmmtl.engine import (
-    CheckpointGuardHook,
-    EpochPositionHook,
-    IterationSeedHook,
-    ModelHook,
-    build_runner,
-    check_components,
-)
+from mmmtl.engine import build_runner, check_components
+from mmmtl.engine.build import HOOKS_OF_EVERY_RUN
 from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
 
 MakeConfig = Callable[..., Config]
@@ -42,7 +36,7 @@ def test_a_runner_is_built_resolved(make_config: MakeConfig, name: str, model: t
     assert 'tasks' not in cfg.model, 'the config that was handed in is left alone'
 
 
-@pytest.mark.parametrize('hook', [CheckpointGuardHook, EpochPositionHook, IterationSeedHook, ModelHook])
+@pytest.mark.parametrize('hook', HOOKS_OF_EVERY_RUN)
 def test_every_run_has_the_hooks_that_guard_it(make_config: MakeConfig, hook: type) -> None:
     without = build_runner(make_config())
     with_hook = build_runner(make_config(custom_hooks=[dict(type=hook.__name__)]))

@@ -19,16 +19,18 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.fileio import get_file_backend
+from mmengine.hooks import EMAHook
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from torch import nn
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.checkpoint import check_tasks, check_weights, load_from_local, load_weights
+from mmmtl.checkpoint import check_tasks, check_weights, load_from_local, load_weights, trained_order, trained_tasks
 from mmmtl.config import resolve
 from mmmtl.engine import build_runner, find_checkpoint
 from mmmtl.engine.checkpoints import make_plain
-from mmmtl.registry import MODELS
+from mmmtl.registry import MODELS, TASKS
+from mmmtl.tasks import DepthEstimation
 
 MakeConfig = Callable[..., Config]
 
@@ -275,6 +277,82 @@ def test_the_kind_of_a_task_is_no_import(tmp_path: Path, monkeypatch: pytest.Mon
     assert not canary.exists()
 
 
+@pytest.mark.parametrize('kind', ['DepthEstimation', 'evilscope.DepthEstimation', 'AKindThatIsNotHere'])
+def test_the_scope_of_a_task_is_no_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    canary = tmp_path / 'canary'
+    (tmp_path / 'evilscope').mkdir()
+    for name in ('__init__', 'registry'):
+        (tmp_path / 'evilscope' / f'{name}.py').write_text(f'import os\nos.makedirs({str(canary)!r}, exist_ok=True)\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    ours = {'depth': dict(type='DepthEstimation', max_depth=10.0)}
+    theirs = {'depth': {'type': kind, 'max_depth': 10.0, '_scope_': 'evilscope'}}
+
+    with pytest.raises(ValueError, match='_scope_|AKindThatIsNotHere'):
+        check_tasks(ours, theirs)
+    assert not canary.exists()
+
+
+def endless() -> list:
+    value: list = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    'theirs',
+    [
+        'DepthEstimation',
+        ['DepthEstimation'],
+        {'max_depth': 10.0},
+        {'type': ['DepthEstimation'], 'max_depth': 10.0},
+        {'type': 'DepthEstimation'},
+        {'type': 'DepthEstimation', 'max_depth': 'far'},
+        {'type': 'DepthEstimation', 'max_depth': 10.0, 'name': 'other'},
+        {'type': 'DepthEstimation', 'max_depth': 10.0, 'self': 1},
+        {'type': 'DepthEstimation', 'max_depth': 10.0, 'further': 1},
+        {'type': 'DepthEstimation', 'max_depth': 10.0, 3: 1},
+        {'type': 'DepthEstimation', 'max_depth': torch.ones(2)},
+        {'type': 'DepthEstimation', 'max_depth': endless()},
+        {'type': 'DepthEstimation', 'max_depth': [[0] * 9_000] * 9_000},
+    ],
+)
+def test_a_task_that_is_not_plain_data_is_refused(theirs: Any) -> None:
+    ours = {'depth': dict(type='DepthEstimation', max_depth=10.0)}
+
+    with pytest.raises(ValueError, match=r"the checkpoint's meta\.dataset_meta\.tasks\.depth"):
+        check_tasks(ours, {'depth': theirs})
+
+
+@pytest.mark.parametrize(
+    ('meta', 'key'),
+    [
+        ([1], r'meta'),
+        ({'dataset_meta': 'x'}, r'meta\.dataset_meta'),
+        ({'dataset_meta': {'tasks': ['depth']}}, r'meta\.dataset_meta\.tasks'),
+        ({'dataset_meta': {'tasks': {3: {}}}}, r'meta\.dataset_meta\.tasks'),
+        ({'task_order': 'depth'}, r'meta\.task_order'),
+        ({'task_order': [3]}, r'meta\.task_order'),
+    ],
+)
+def test_meta_of_another_shape_is_refused(meta: Any, key: str) -> None:
+    with pytest.raises(ValueError, match=f"the checkpoint's {key} must"):
+        trained_order({'meta': meta})
+
+
+def test_a_subclass_may_pass_arguments_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fathoms(DepthEstimation):
+        def __init__(self, *, fathoms: float, **rest: Any) -> None:
+            super().__init__(max_depth=1.8288 * fathoms, **rest)
+
+    monkeypatch.setitem(TASKS.module_dict, 'Fathoms', Fathoms)
+    cfg = {'depth': dict(type='Fathoms', fathoms=10.0, scale=4.0)}
+
+    check_tasks(cfg, cfg)
+    with pytest.raises(ValueError, match=r'scale=2\.0, not 4\.0'):
+        check_tasks(cfg, {'depth': dict(type='Fathoms', fathoms=10.0, scale=2.0)})
+    assert trained_tasks({'meta': {'dataset_meta': {'tasks': cfg}}}) == cfg
+
+
 def test_what_leaves_the_meaning_of_outputs_alone_may_differ() -> None:
     ours = {
         'semseg': dict(type='SemanticSegmentation', classes=['a', 'b'], unscored=['a'], class_weights=[1.0, 2.0]),
@@ -353,6 +431,64 @@ def test_weights_that_fit_are_loaded_and_the_others_kept() -> None:
     checkpoint['meta'] = {'dataset_meta': {'tasks': {'edge': dict(type='EdgeDetection')}}}
     with pytest.raises(ValueError, match='depth'):
         load_weights(model, checkpoint, tasks=tasks, partly=True)
+
+
+@pytest.mark.parametrize('child', ['levels', 'csam', 'fpma', 'ctam', 'distillation'])
+def test_a_head_may_use_a_name_of_version_0_1(child: str) -> None:
+    model = nn.ModuleDict({'decode_head': nn.ModuleDict({child: nn.Linear(2, 3)})})
+    weights = {name: torch.ones_like(value) for name, value in model.state_dict().items()}
+
+    loaded = load_weights(model, {'state_dict': weights}, tasks={})
+
+    assert loaded.keys() == weights.keys()
+    assert all((value == 1).all() for value in model.state_dict().values())
+
+
+@pytest.mark.parametrize('resume', [True, False])
+def test_the_average_of_version_0_1_is_converted_too(make_config: MakeConfig, tmp_path: Path, resume: bool) -> None:
+    options = {
+        'model.decode_head': dict(_delete_=True, type='PADNetHead', exchange=dict(type='CTAM', shared_fusion=True)),
+        'custom_hooks': [dict(type='EMAHook', momentum=0.5)],
+        'train_cfg.max_iters': 2,
+        'default_hooks.checkpoint.interval': 2,
+    }
+    first = build_runner(make_config('tiny_image', 'first', **options))
+    first.train()
+    checkpoint = torch.load(Path(first.work_dir) / 'iter_2.pth', weights_only=True)
+    for part in ('state_dict', 'ema_state_dict'):
+        checkpoint[part] = {
+            name.replace('decode_head.exchange.', 'decode_head.distillation.'): value
+            for name, value in checkpoint[part].items()
+            if not name.endswith('.positions')
+        }
+    torch.save(checkpoint, tmp_path / 'old.pth')
+
+    more = {'load_from': str(tmp_path / 'old.pth'), 'resume': resume, 'train_cfg.max_iters': 2 if resume else 0}
+    second = build_runner(make_config('tiny_image', 'second', **{**options, **more}))
+    second.train()
+
+    (average_of_first,), (average,) = (
+        [hook.ema_model.module.state_dict() for hook in runner.hooks if isinstance(hook, EMAHook)]
+        for runner in (first, second)
+    )
+    assert any(not torch.equal(value, average_of_first[name]) for name, value in first.model.state_dict().items())
+    model = second.model.state_dict()
+    expected = first.model.state_dict() if resume else average_of_first
+    for name, value in average_of_first.items():
+        assert torch.equal(average[name], value), name
+        assert torch.equal(model[name], expected[name]), name
+
+
+@pytest.mark.parametrize('numbers', [['../precious'], 4, {'a': 1}])
+def test_checkpoints_to_delete_are_numbers(
+    trained: Runner, make_config: MakeConfig, tmp_path: Path, numbers: Any
+) -> None:
+    checkpoint = torch.load(last(trained), weights_only=True)
+    checkpoint['message_hub']['runtime_info']['keep_ckpt_ids'] = numbers
+    torch.save(checkpoint, tmp_path / 'iter_4.pth')
+
+    with pytest.raises(ValueError, match='keep_ckpt_ids'):
+        build_runner(make_config(load_from=str(tmp_path / 'iter_4.pth'), resume=True)).train()
 
 
 def test_the_versions_of_modules_are_kept() -> None:

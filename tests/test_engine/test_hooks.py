@@ -20,6 +20,7 @@ from torch import Tensor
 import mmmtl.engine.hooks.iteration_seed_hook as seed_hook
 import mmmtl.engine.hooks.multi_task_visualization_hook as visualization_hook
 from mmmtl.engine import IterationSeedHook, MultiTaskVisualizationHook, build_runner, find_checkpoint
+from mmmtl.engine.build import HOOKS_OF_EVERY_RUN
 from mmmtl.registry import TASKS
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks import DepthEstimation
@@ -298,5 +299,5 @@ def test_pictures_of_a_validation_go_to_the_backends(make_config: MakeConfig) ->
 
 
 def test_the_hooks_can_be_named_in_a_config() -> None:
-    for name in ('CheckpointGuardHook', 'EpochPositionHook', 'IterationSeedHook', 'MultiTaskVisualizationHook'):
+    for name in (hook.__name__ for hook in (*HOOKS_OF_EVERY_RUN, MultiTaskVisualizationHook)):
         assert HOOKS.get(f'mmmtl.{name}') is not None

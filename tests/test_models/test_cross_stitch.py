@@ -102,6 +102,15 @@ def test_networks_start_from_single_task_checkpoints(tiny, tmp_path: Path) -> No
     assert all(torch.equal(value, before[key]) for key, value in net.networks['semseg'].state_dict().items())
 
 
+def test_networks_start_from_a_wrapped_model(tiny, tmp_path: Path) -> None:
+    depth = checkpoint(tiny, tmp_path / 'depth.pth')
+    wrapped = {f'module.backbone.{key}': value for key, value in depth.items()}
+    torch.save({'state_dict': wrapped}, tmp_path / 'wrapped.pth')
+    net = build(tiny, pretrained={'depth': tmp_path / 'wrapped.pth'})
+    net.init_weights()
+    assert all(torch.equal(value, depth[key].to(value)) for key, value in net.networks['depth'].state_dict().items())
+
+
 def test_a_checkpoint_that_does_not_fit_is_named(tiny, tmp_path: Path) -> None:
     checkpoint(tiny, tmp_path / 'other.pth', depths=(1, 1))
     with pytest.raises(ValueError, match=r"pretrained\['depth'\]: .*other\.pth .*SegNet"):

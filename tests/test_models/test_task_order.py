@@ -137,6 +137,34 @@ def test_an_unknown_order_is_refused(tiny) -> None:
     assert upgrade(in_training_order(single, ('depth',))[0], single, []).keys() == single.state_dict().keys()
 
 
+@pytest.mark.parametrize('load', [nn.Module.load_state_dict, load_state_dict], ids=['torch', 'mmengine'])
+@pytest.mark.parametrize('name', HEADS)
+def test_weights_without_their_order_are_refused(tiny, name: str, load: Any) -> None:
+    model = head_model(tiny, name, ORDER)
+    full = model.state_dict()
+    lacking = {key: value for key, value in full.items() if not key.endswith('.positions')}
+    assert len(lacking) < len(full)
+    with pytest.raises(ValueError, match=r'decode_head\..* .*task_order'):
+        load(model, lacking, strict=False)
+    head = {key.removeprefix('decode_head.'): value for key, value in lacking.items() if key.startswith('decode_head')}
+    with pytest.raises(ValueError, match='task_order'):
+        load(model.decode_head, head, strict=False)
+    load(model, {key: value for key, value in full.items() if key.startswith('backbone')}, strict=False)
+    load(model, full)
+    single = head_model(tiny, name, ('depth',))
+    load(single, single.state_dict())
+
+
+def test_pretrained_weights_of_a_model_without_their_order_are_refused(tiny, tmp_path: Path) -> None:
+    model = head_model(tiny, 'pad_net', ORDER)
+    lacking = {key: value for key, value in model.state_dict().items() if not key.endswith('.positions')}
+    torch.save(lacking, tmp_path / 'old.pth')
+    model.init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'old.pth'))
+    model._is_init = False
+    with pytest.raises(ValueError, match='task_order'):
+        model.init_weights()
+
+
 def test_positions_that_are_no_order_are_refused(tiny) -> None:
     order = TaskOrder(['b', 'a', 'c'])
     assert list(order) == ['a', 'b', 'c']

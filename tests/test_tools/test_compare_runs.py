@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 import yaml
+
+from mmmtl.checkpoint import RENAMED
 
 from .conftest import ROOT, TINY_CONFIG
 
@@ -56,6 +59,19 @@ def test_the_table_of_renames_names_configs_that_exist() -> None:
     assert set(table) == {'configs', 'weights'}
     assert all((ROOT / 'configs' / line.split()[0]).is_file() for line in table['configs'].values())
     assert all(len(pair) == 2 for pair in table['weights'])
+
+
+def test_the_tables_of_renamed_weights_agree() -> None:
+    renames = yaml.safe_load((TOOL.parent / 'renames.yml').read_text())['weights']
+    of_loader = [[pattern.pattern, new] for pattern, new in RENAMED]
+    assert [pair for pair in renames if 'decode_head' in pair[0]] == of_loader
+
+    guide = (ROOT / 'UPGRADING.md').read_text()
+    rows = re.findall(r'^\| `(decode_head\.\S+, )?(decode_head\.\S+)` \| `(decode_head\.\S+)` \|$', guide, re.MULTILINE)
+    assert len(rows) == len(RENAMED)
+    for (*old, new), (pattern, replacement) in zip(rows, RENAMED, strict=True):
+        assert new == f'{replacement}*'
+        assert all(pattern.sub(replacement, name.strip(', ')) == new for name in old if name)
 
 
 @pytest.mark.slow

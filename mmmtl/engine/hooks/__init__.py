@@ -1,9 +1,16 @@
 """Hooks of the runner."""
 
-from .checkpoint_guard_hook import CheckpointGuardHook
+from .checkpoint_guard_hook import CheckpointGuardHook, PlainCheckpointHook
 from .epoch_position_hook import EpochPositionHook
 from .iteration_seed_hook import IterationSeedHook
 from .model_hook import ModelHook
 from .multi_task_visualization_hook import MultiTaskVisualizationHook
 
-__all__ = ['CheckpointGuardHook', 'EpochPositionHook', 'IterationSeedHook', 'ModelHook', 'MultiTaskVisualizationHook']
+__all__ = [
+    'CheckpointGuardHook',
+    'EpochPositionHook',
+    'IterationSeedHook',
+    'ModelHook',
+    'MultiTaskVisualizationHook',
+    'PlainCheckpointHook',
+]

@@ -1,8 +1,9 @@
-"""A hook that keeps checkpoints safe to load and finite, and checks that they fit the model."""
+"""Hooks that keep checkpoints safe to load and finite, and check that they fit the model."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseTTAModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmmtl.checkpoint import load_weights, some_names, trained_order
+from mmmtl.checkpoint import check_weights, load_weights, some_names, trained_order, upgrade, weights_of
 from mmmtl.engine.checkpoints import make_plain
 from mmmtl.engine.unwrap import unwrap
 from mmmtl.registry import HOOKS
@@ -24,10 +25,10 @@ BEST = re.compile(r'best_.+\.pth')
 
 
 @HOOKS.register_module()
-class CheckpointGuardHook(Hook):
-    """A hook that keeps checkpoints loadable with `weights_only=True` and checks that they fit the model.
+class PlainCheckpointHook(Hook):
+    """A hook that keeps checkpoints finite and loadable with `weights_only=True`.
 
-    mmengine stores its log buffers as objects. Here they are saved as lists and become objects again when loaded.
+    mmengine stores its log buffers as objects. Here they are saved as lists; `CheckpointGuardHook` turns them back.
     """
 
     # Last, so that it sees what other hooks add.
@@ -47,6 +48,14 @@ class CheckpointGuardHook(Hook):
         checkpoint['message_hub']['log_scalars'] = {name: _to_lists(buffer) for name, buffer in scalars.items()}
         for key in checkpoint.keys() - {'state_dict'}:
             checkpoint[key] = make_plain(checkpoint[key], key)
+
+
+@HOOKS.register_module()
+class CheckpointGuardHook(Hook):
+    """A hook that checks that checkpoints fit the model, and converts those of older versions."""
+
+    # Before mmengine's EMAHook, which takes its average from the checkpoint.
+    priority = 'VERY_HIGH'
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Load the weights if they fit the model, and turn lists back into log buffers."""
@@ -71,12 +80,26 @@ class CheckpointGuardHook(Hook):
         checkpoint['state_dict'] = load_weights(
             model, checkpoint, tasks=runner.cfg.model['tasks'], partly=starts_training
         )
+        if resumes and (averaged := checkpoint.get('ema_state_dict')):
+            checkpoint['ema_state_dict'] = _upgrade_average(averaged, model, order)
         hub = checkpoint.get('message_hub', {})
         for name, path in hub.get('runtime_info', {}).items():
             # mmengine deletes the file or folder of this name when there is a better checkpoint.
             if name.startswith('best_ckpt') and path and not BEST.fullmatch(Path(path).name):
                 raise ValueError(f'the checkpoint names {path!r} as {name}, not best_*.pth; do not resume from it')
+        kept = hub.get('runtime_info', {}).get('keep_ckpt_ids') or []
+        if not isinstance(kept, list) or not all(type(number) is int for number in kept):
+            raise ValueError(f'the checkpoint has keep_ckpt_ids={kept}, not a list of numbers; do not resume from it')
         hub['log_scalars'] = {name: _to_buffer(value) for name, value in hub.get('log_scalars', {}).items()}
+
+
+def _upgrade_average(averaged: Mapping[str, Any], model: nn.Module, order: Sequence[str]) -> dict[str, Any]:
+    """Convert the state of mmengine's AveragedModel like the weights; EMAHook itself ignores what does not fit."""
+    inner = {name: value for name, value in averaged.items() if name.startswith('module.')}
+    weights = upgrade(weights_of({'state_dict': inner}), model, order)
+    check_weights(model, weights)
+    others = {name: value for name, value in averaged.items() if name not in inner}
+    return others | {f'module.{name}': value for name, value in weights.items()}
 
 
 def _to_lists(buffer: HistoryBuffer) -> list[Any]:

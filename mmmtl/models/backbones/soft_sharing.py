@@ -11,6 +11,7 @@ from mmengine.model import ModuleDict
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from mmmtl.checkpoint import part_of
 from mmmtl.models.layers import ModuleRow
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
@@ -77,15 +78,11 @@ class SoftSharingBackbone(TaskBackbone):
         super().init_weights()
         for name, path in self.pretrained.items():
             checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
-            state = {
-                key.removeprefix('backbone.'): value
-                for key, value in checkpoint.get('state_dict', checkpoint).items()
-                if key.startswith('backbone.')
-            }
+            network = self.networks[name]
             try:
-                self.networks[name].load_state_dict(state)
+                network.load_state_dict(part_of(checkpoint, network, 'backbone.'))
             except RuntimeError as error:
-                kind = type(self.networks[name]).__name__
+                kind = type(network).__name__
                 raise ValueError(f'pretrained[{name!r}]: the backbone of {path} is not this {kind}: {error}') from None
 
 

@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmmtl.models.layers import BasicBlock, ModuleMap, SqueezeExcitation
-from mmmtl.tasks.order import TaskOrder
+from mmmtl.tasks.order import Concatenating, TaskOrder
 
 Axis = Literal['task', 'adjacent']
 
@@ -27,7 +27,7 @@ def task_mask(scores: Tensor, num_tasks: int, axis: Axis = 'task') -> Tensor:
     return torch.unflatten(scores, 1, (-1, num_tasks)).softmax(dim=2).flatten(1, 2)
 
 
-class FeaturePropagation(BaseModule):
+class FeaturePropagation(Concatenating, BaseModule):
     """The common part of the propagation modules `FPM` and `FPMA`, which differ in the layers that make the mask.
 
     The tasks' features are concatenated, and a stage computes scores from them. The softmax of the scores over the

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mmmtl.models.layers import ModuleMap, resize
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
-from mmmtl.tasks.order import TaskOrder
+from mmmtl.tasks.order import Concatenating, TaskOrder
 
 from ..base import DecodeHead, HeadOutput
 from .context import TaskMaps, build_context
@@ -21,7 +21,7 @@ from .genotype import label_tasks, read_genotype
 
 
 @MODELS.register_module()
-class ATRCHead(DecodeHead):
+class ATRCHead(Concatenating, DecodeHead):
     """Task features of all scales, contexts between every pair of tasks, fusion and prediction for each task.
 
     The maps are upsampled to the finest and concatenated. A 3x3 convolution makes each task's features from them. For

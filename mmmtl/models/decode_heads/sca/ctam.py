@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from mmmtl.models.layers import BasicBlock, CrossAttention, ModuleMap
 from mmmtl.registry import MODELS
-from mmmtl.tasks.order import TaskOrder
+from mmmtl.tasks.order import Concatenating, TaskOrder
 
 Fusion = Literal['conv1x1', 'basic_block']
 
 
 @MODELS.register_module()
-class CTAM(BaseModule):
+class CTAM(Concatenating, BaseModule):
     """Cross task attention module: F_i + conv(concat over j != i of [F_i, CA(F_i, F_j)]).
 
     Each ordered pair of tasks has its own cross-attention. Sources are concatenated in the order that belongs to the
