@@ -107,3 +107,10 @@ def test_another_decoder_is_refused() -> None:
     model.decode_head = nn.Identity()
     with pytest.raises(ValueError, match='Identity.*SlotConv'):
         paper_macs(model, (64, 128))
+
+
+def test_a_video_model_without_a_fast_network_is_refused() -> None:
+    model = build_on_meta(config())
+    del model.fast_backbone
+    with pytest.raises(ValueError, match='VideoMultiTaskSegmentor.*fast_backbone'):
+        paper_macs(model, (64, 128))
