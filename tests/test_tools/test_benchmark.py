@@ -91,5 +91,5 @@ def test_arguments_that_cannot_be(
 
 def test_another_file_in_the_place_of_the_config(run_tool: Callable[..., str], tmp_path: Path) -> None:
     (weights := tmp_path / 'iter_6.pth').write_bytes(b'')
-    with pytest.raises(SystemExit, match=r"iter_6\.pth: .*'\.py'.*--help"):
+    with pytest.raises(SystemExit, match=r"iter_6\.pth: .*'\.py'.*'\.pth'"):
         run_tool(TOOL, weights)
