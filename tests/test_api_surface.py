@@ -31,7 +31,9 @@ def signature_of(value: Any) -> str:
 def describe(name: str, value: Any) -> str:
     if inspect.ismodule(value):
         return f'{name} (module)'
-    return f'{name}{signature_of(value)}' if callable(value) else name
+    # What is not ours, such as `Memory = dict[str, Tensor]`, has a signature in some versions of Python and NumPy.
+    ours = callable(value) and value.__module__.startswith('mmmtl.')
+    return f'{name}{signature_of(value)}' if ours else name
 
 
 def exported_names() -> Iterator[str]:
