@@ -144,7 +144,7 @@ def _draw_solid(out: _Buffers, where: NDArray[np.intp], solid: PosedSolid, pixel
 def _draw_shell(
     out: _Buffers, shell: Shell, posed: list[PosedSolid], eye: NDArray[np.float64], pixel: float, table: Floats
 ) -> None:
-    """Draw ground, ceiling and walls where there is no solid; the rest is sky."""
+    """Draw ground, ceiling and walls behind the solids; the rest is sky."""
     top = -np.inf if shell.ceiling_height is None else -shell.ceiling_height
     lo, hi = (shell.lo[0], top, shell.lo[1]), (shell.hi[0], 0.0, shell.hi[1])
     free = np.flatnonzero(out.owner == NO_SURFACE)

@@ -25,7 +25,7 @@ ReadMemories = tuple[Memory | None, Memory | None]
 
 
 class FramePlan(NamedTuple):
-    """How a frame is computed: whether it is a key frame, and which memories it reads."""
+    """A plan for one frame: whether it is a key frame, and which memories it reads."""
 
     is_key: bool
     reads_key: bool
