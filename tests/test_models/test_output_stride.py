@@ -120,9 +120,8 @@ def test_the_caffe_resnet_is_that_of_mmseg() -> None:
     """`dilations` of mmseg is right for blocks whose first 1x1 convolution strides."""
     ours = build_resnet(depth=50, style='caffe', output_stride=16, base_channels=4)
     give_statistics(ours)
-    theirs = MODELS.build(
-        dict(type='mmseg.ResNet', depth=50, style='caffe', strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2), base_channels=4)
-    )
+    dilated = dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2))
+    theirs = MODELS.build(dict(type='mmseg.ResNet', depth=50, style='caffe', base_channels=4, **dilated))
     theirs.load_state_dict(ours.state_dict())
     ours.eval(), theirs.eval()
     images = torch.randn(1, 3, 64, 64)

@@ -46,7 +46,7 @@ def build_resnet(
     """
     from mmseg.models.backbones import ResNet  # slow to import
 
-    net: nn.Module = ResNet(
+    net = ResNet(
         depth=depth,
         style=style,
         deep_stem=deep_stem,
@@ -59,4 +59,4 @@ def build_resnet(
     )
     layers = [getattr(net, name) for name in net.res_layers]
     set_output_stride(layers, stem_stride=4, output_stride=output_stride)
-    return net
+    return net  # type: ignore[no-any-return]
