@@ -102,8 +102,8 @@ def test_its_name_says_what_it_is(name: str) -> None:
     sizes = [part['size'] for part in every_dict(cfg.train_dataloader.dataset.to_dict()) if 'size' in part]
     assert set(map(tuple, sizes)) <= {(int(match['height']), int(match['width']))}
     for part in re.findall(r'd101|d18|r50|mbv2|hrnet18|segnet', match['model']):
-        kinds = {'d101': ('mmseg.ResNet', 101), 'r50': ('mmseg.ResNet', 50), 'mbv2': ('mmseg.MobileNetV2', None)}
-        kinds |= {'hrnet18': ('mmseg.HRNet', None), 'segnet': ('SegNet', None), 'd18': ('mmseg.ResNet', 18)}
+        kinds = {'d101': ('ResNet', 101), 'r50': ('ResNet', 50), 'mbv2': ('MobileNetV2', None)}
+        kinds |= {'hrnet18': ('mmseg.HRNet', None), 'segnet': ('SegNet', None), 'd18': ('ResNet', 18)}
         assert kinds[part] in [(d.get('type'), d.get('depth')) for d in every_dict(cfg.model.to_dict())]
     kind = re.search(r'(single|multi)-task(?:-(\w+))?$', match['method'])
     if kind:

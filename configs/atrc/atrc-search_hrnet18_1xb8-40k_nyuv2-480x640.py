@@ -11,7 +11,7 @@ optim_wrapper = dict(
     optimizer=dict(type='Adam', lr=1e-4, weight_decay=1e-4),
     paramwise_cfg=dict(custom_keys={'.alpha': dict(lr_mult=5.0, decay_mult=0.0)}),
 )
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, by_epoch=False, begin=0, end=40000)]
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, by_epoch=False, begin=0, end=40001)]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=40000, val_interval=4000)
 auto_scale_lr = dict(enable=False, base_batch_size=8)
 log_interval = 50  # iterations

@@ -9,12 +9,11 @@ model = dict(
     backbone=dict(
         type='AlignedBackbone',
         backbone=dict(
-            type='mmseg.ResNet',
+            type='ResNet',
             depth=18,
+            output_stride=8,
             stem_channels=4,
             base_channels=2,
-            strides=(1, 2, 1, 1),
-            dilations=(1, 1, 2, 4),
             out_indices=(3,),
         ),
         channels=64,

@@ -59,7 +59,7 @@ def test_options_of_the_command_line_reach_model_and_data(make_config: MakeConfi
     [
         ('model.neck.type', 'ILANek', 'ILANeck'),
         ('model.backbone.backbone.type', 'mmseg.ResNett', 'mmseg.ResNet'),
-        ('model.backbone.backbone.type', 'ResNet', 'mmseg.ResNet'),
+        ('model.backbone.backbone.type', 'HRNet', 'mmseg.HRNet'),
         ('train_dataloader.dataset.type', 'SyntheticVideos', 'SyntheticVideo'),
         ('train_dataloader.sampler.type', 'InfinitDrawSampler', 'InfiniteDrawSampler'),
         ('optim_wrapper.optimizer.type', 'Adamm', 'Adam'),

@@ -1,12 +1,5 @@
 # ResNets with output stride 8 and a 128-channel deep stem, which fit the costs of MILA's tables.
-dilated = dict(
-    type='mmseg.ResNet',
-    deep_stem=True,
-    stem_channels=128,
-    strides=(1, 2, 1, 1),
-    dilations=(1, 1, 2, 4),
-    out_indices=(3,),
-)
+dilated = dict(type='ResNet', output_stride=8, deep_stem=True, stem_channels=128, out_indices=(3,))
 model = dict(
     type='VideoMultiTaskSegmentor',
     backbone=dict(type='AlignedBackbone', backbone=dict(depth=101, **dilated), channels=512),

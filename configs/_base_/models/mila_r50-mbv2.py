@@ -4,11 +4,10 @@ model = dict(
     backbone=dict(
         type='AlignedBackbone',
         backbone=dict(
-            type='mmseg.ResNet',
+            type='ResNet',
             depth=50,
             style='caffe',
-            strides=(1, 2, 2, 1),
-            dilations=(1, 1, 1, 2),
+            output_stride=16,
             out_indices=(3,),
             init_cfg=dict(type='Pretrained', checkpoint='data/weights/resnet50_caffe_imagenet.pth'),
         ),
@@ -17,9 +16,8 @@ model = dict(
     fast_backbone=dict(
         type='AlignedBackbone',
         backbone=dict(
-            type='mmseg.MobileNetV2',
-            strides=(1, 2, 2, 2, 1, 1, 1),
-            dilations=(1, 1, 1, 1, 1, 2, 2),
+            type='MobileNetV2',
+            output_stride=16,
             out_indices=(6,),
             init_cfg=dict(type='Pretrained', checkpoint='data/weights/mobilenet_v2_imagenet.pth'),
         ),

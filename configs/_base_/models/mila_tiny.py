@@ -1,5 +1,5 @@
 # Two ResNet-18 of different widths with output stride 8: small enough to train on a CPU in minutes.
-stage = dict(type='mmseg.ResNet', depth=18, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), out_indices=(3,))
+stage = dict(type='ResNet', depth=18, output_stride=8, out_indices=(3,))
 model = dict(
     type='VideoMultiTaskSegmentor',
     backbone=dict(type='AlignedBackbone', backbone=dict(stem_channels=32, base_channels=32, **stage), channels=64),

@@ -2,7 +2,7 @@
 model = dict(
     type='MultiTaskSegmentor',
     backbone=dict(
-        type='mmseg.MobileNetV2',
+        type='MobileNetV2',
         out_indices=(1, 2, 4, 6),
         init_cfg=dict(type='Pretrained', checkpoint='data/weights/mobilenet_v2_imagenet.pth'),
     ),

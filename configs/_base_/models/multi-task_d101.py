@@ -3,12 +3,11 @@ model = dict(
     backbone=dict(
         type='AlignedBackbone',
         backbone=dict(
-            type='mmseg.ResNet',
+            type='ResNet',
             depth=101,
+            output_stride=8,
             deep_stem=True,
             stem_channels=128,
-            strides=(1, 2, 1, 1),
-            dilations=(1, 1, 2, 4),
             out_indices=(3,),
         ),
         channels=512,

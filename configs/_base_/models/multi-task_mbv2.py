@@ -3,9 +3,8 @@ model = dict(
     backbone=dict(
         type='AlignedBackbone',
         backbone=dict(
-            type='mmseg.MobileNetV2',
-            strides=(1, 2, 2, 2, 1, 1, 1),
-            dilations=(1, 1, 1, 1, 1, 2, 2),
+            type='MobileNetV2',
+            output_stride=16,
             out_indices=(6,),
             init_cfg=dict(type='Pretrained', checkpoint='data/weights/mobilenet_v2_imagenet.pth'),
         ),

@@ -3,11 +3,10 @@ model = dict(
     backbone=dict(
         type='AlignedBackbone',
         backbone=dict(
-            type='mmseg.ResNet',
+            type='ResNet',
             depth=50,
             style='caffe',
-            strides=(1, 2, 2, 1),
-            dilations=(1, 1, 1, 2),
+            output_stride=16,
             out_indices=(3,),
             init_cfg=dict(type='Pretrained', checkpoint='data/weights/resnet50_caffe_imagenet.pth'),
         ),

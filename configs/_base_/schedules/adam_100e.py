@@ -1,6 +1,7 @@
 # The recipe of multi-task papers on NYUD-v2 and PASCAL-Context since MTI-Net: Adam, polynomial decay by epoch.
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4, weight_decay=1e-4))
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, by_epoch=True, begin=0, end=100)]
+# PolyLR reaches eta_min one epoch before `end`: so the last epoch still learns, as it does in the references.
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, by_epoch=True, begin=0, end=101)]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100, val_interval=10)
 auto_scale_lr = dict(enable=False, base_batch_size=10)
 log_interval = 20  # iterations
