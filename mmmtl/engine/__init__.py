@@ -4,24 +4,32 @@ from .alternating_optim_wrapper import AlternatingOptimWrapperConstructor
 from .build import build_runner, check_components
 from .checkpoints import AtomicLocalBackend, find_checkpoint
 from .hooks import (
+    AccumulationHook,
     CheckpointGuardHook,
+    CheckpointHook,
     EpochPositionHook,
     IterationSeedHook,
     ModelHook,
     MultiTaskVisualizationHook,
     PlainCheckpointHook,
+    ResumeHook,
 )
+from .runner import MultiTaskRunner
 from .stream_test_loop import StreamTestLoop
 
 __all__ = [
+    'AccumulationHook',
     'AlternatingOptimWrapperConstructor',
     'AtomicLocalBackend',
     'CheckpointGuardHook',
+    'CheckpointHook',
     'EpochPositionHook',
     'IterationSeedHook',
     'ModelHook',
+    'MultiTaskRunner',
     'MultiTaskVisualizationHook',
     'PlainCheckpointHook',
+    'ResumeHook',
     'StreamTestLoop',
     'build_runner',
     'check_components',

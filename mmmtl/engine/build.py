@@ -9,6 +9,7 @@ from typing import Any
 
 import mmengine.registry
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.registry import RUNNERS, DefaultScope, Registry
 from mmengine.runner import Runner
 
@@ -16,9 +17,27 @@ from mmmtl.config import resolve
 from mmmtl.registry import TASKS
 
 from .checkpoints import find_checkpoint
-from .hooks import CheckpointGuardHook, EpochPositionHook, IterationSeedHook, ModelHook, PlainCheckpointHook
+from .hooks import (
+    AccumulationHook,
+    CheckpointGuardHook,
+    CheckpointHook,
+    EpochPositionHook,
+    IterationSeedHook,
+    ModelHook,
+    PlainCheckpointHook,
+    ResumeHook,
+)
+from .runner import MultiTaskRunner
 
-HOOKS_OF_EVERY_RUN = (CheckpointGuardHook, EpochPositionHook, IterationSeedHook, ModelHook, PlainCheckpointHook)
+HOOKS_OF_EVERY_RUN = (
+    CheckpointGuardHook,
+    EpochPositionHook,
+    IterationSeedHook,
+    ModelHook,
+    AccumulationHook,
+    ResumeHook,
+    PlainCheckpointHook,
+)
 
 NUMBERED_SAMPLERS = {'DefaultSampler': 'EpochDrawSampler', 'InfiniteSampler': 'InfiniteDrawSampler'}
 """{sampler of mmengine: the one that training needs in its place}."""
@@ -47,10 +66,17 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.get('resume') and not cfg.get('load_from'):
         newest = find_checkpoint(cfg.work_dir)
         cfg.resume, cfg.load_from = newest is not None, newest and str(newest)
-    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    runner = MultiTaskRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     for hook in HOOKS_OF_EVERY_RUN:
         if not any(isinstance(other, hook) for other in runner.hooks):
             runner.register_hook(hook())
+    for hook in runner.hooks:
+        if isinstance(hook, MMEngineCheckpointHook) and not isinstance(hook, CheckpointHook):
+            raise ValueError(
+                f"{type(hook).__name__} is mmengine's, which removes a checkpoint before its replacement is written; "
+                'use '
+                "type='CheckpointHook' with default_scope='mmmtl', or derive your hook from mmmtl.engine.CheckpointHook"
+            )
     return runner
 
 
