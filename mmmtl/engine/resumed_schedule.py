@@ -95,7 +95,7 @@ def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:
     optimizers = optimizers_of(runner, checkpoint)
     if runner.param_schedulers is not None:
         runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
-        _replay(runner, checkpoint['meta']['epoch'], checkpoint['meta']['iter'])
+        replay(runner, checkpoint['meta']['epoch'], checkpoint['meta']['iter'])
         checkpoint['param_schedulers'] = (
             {name: [one.state_dict() for one in some] for name, some in runner.param_schedulers.items()}
             if isinstance(runner.param_schedulers, dict)
@@ -113,7 +113,7 @@ def schedulers_of(runner: Runner) -> Iterator[Any]:
         yield from some
 
 
-def _replay(runner: Runner, epochs: int, iterations: int) -> None:
+def replay(runner: Runner, epochs: int, iterations: int) -> None:
     """Step the schedulers as often as the iterations and epochs before have done."""
     schedulers = list(schedulers_of(runner))
     if any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):

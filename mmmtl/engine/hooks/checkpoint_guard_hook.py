@@ -43,7 +43,7 @@ class PlainCheckpointHook(Hook):
         scalars = checkpoint['message_hub']['log_scalars']
         checkpoint['message_hub']['log_scalars'] = {name: _to_lists(buffer) for name, buffer in scalars.items()}
         if 'param_schedulers' in checkpoint:
-            checkpoint['param_schedulers'] = _without_functions(checkpoint['param_schedulers'])
+            checkpoint['param_schedulers'] = without_functions(checkpoint['param_schedulers'])
         for key in checkpoint.keys() - {'state_dict'}:
             checkpoint[key] = make_plain(checkpoint[key], key)
 
@@ -105,11 +105,11 @@ def _upgrade_average(averaged: Mapping[str, Any], model: nn.Module, order: Seque
     return others | {f'module.{name}': value for name, value in weights.items()}
 
 
-def _without_functions(state: Any) -> Any:
+def without_functions(state: Any) -> Any:
     """Leave out the functions of schedulers, such as OneCycleLR's `anneal_func`; they follow from the config."""
     if isinstance(state, dict):
-        return {key: _without_functions(value) for key, value in state.items() if not callable(value)}
-    return [_without_functions(value) for value in state] if isinstance(state, list) else state
+        return {key: without_functions(value) for key, value in state.items() if not callable(value)}
+    return [without_functions(value) for value in state] if isinstance(state, list) else state
 
 
 def _to_lists(buffer: HistoryBuffer) -> list[Any]:

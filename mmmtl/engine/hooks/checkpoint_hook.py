@@ -22,7 +22,7 @@ ATOMIC = dict(backend='atomic_local')
 
 @HOOKS.register_module()
 class CheckpointHook(MMEngineCheckpointHook):
-    """A subclass of mmengine's CheckpointHook, with the same arguments, which never leaves a run without a whole checkpoint.
+    """A hook like mmengine's of this name, with the same arguments, that never leaves a run without a checkpoint.
 
     `type='CheckpointHook'` means this hook in every config of scope `mmmtl`. mmengine's removes the old file first and
     writes the new one into place. Here every file is written aside and moved into place, then `last_checkpoint` names
