@@ -15,6 +15,7 @@ from .hooks import (
     ResumeHook,
 )
 from .runner import MultiTaskRunner
+from .schedule_length import change_length
 from .stream_test_loop import StreamTestLoop
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     'ResumeHook',
     'StreamTestLoop',
     'build_runner',
+    'change_length',
     'check_components',
     'find_checkpoint',
 ]

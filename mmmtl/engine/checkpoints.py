@@ -14,8 +14,7 @@ import torch
 from mmengine.fileio import LocalBackend, register_backend
 from torch import Tensor
 
-SAVED = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
-"""Names of the checkpoints that a run writes; group 1 is the iteration or epoch."""
+from mmmtl.io.checkpoints import SAVED
 
 BEST = re.compile(r'best_[^/\\]+\.pth')
 """Names of a run's best checkpoints."""

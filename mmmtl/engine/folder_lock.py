@@ -16,7 +16,7 @@ NAME = '.lock'
 class FolderLock:
     """A lock on a folder, held by this process until `release` or its end, also by `kill -9`.
 
-    It is a POSIX record lock on the file `.lock`. The workers of a data loader would inherit one of `flock`; this one ends
+    It is a POSIX record lock on the file `.lock`. Workers of a data loader would inherit one of `flock`; this one ends
     with the process itself. The file stays; it says who had the lock last.
 
     Raises:

@@ -25,10 +25,11 @@ from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from torch import nn
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.checkpoint import check_tasks, check_weights, load_from_local, load_weights, trained_order, trained_tasks
+from mmmtl.checkpoint import check_tasks, check_weights, load_weights, trained_order, trained_tasks
 from mmmtl.config import resolve
 from mmmtl.engine import build_runner, find_checkpoint
 from mmmtl.engine.checkpoints import make_plain, remove_temporary_files
+from mmmtl.io.checkpoints import load_from_local
 from mmmtl.registry import MODELS, TASKS
 from mmmtl.tasks import DepthEstimation
 

@@ -25,7 +25,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-import mmmtl.checkpoint
+import mmmtl.io.checkpoints
 from mmmtl._safe_loading import REPLACED
 
 PACKAGE = Path(__file__).resolve().parents[2] / 'mmmtl'
@@ -49,7 +49,7 @@ def calls_fit(name: str) -> bool:
     """Return whether the loader calls this function, always with arguments that mmmtl's replacement takes."""
     tree = ast.parse(inspect.getsource(mmengine.runner.checkpoint))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == name]
-    ours = inspect.signature(getattr(mmmtl.checkpoint, REPLACED[name]))
+    ours = inspect.signature(getattr(mmmtl.io.checkpoints, REPLACED[name]))
     for call in calls:
         ours.bind(*call.args, **{str(keyword.arg): keyword.value for keyword in call.keywords})
     return len(calls) >= 2

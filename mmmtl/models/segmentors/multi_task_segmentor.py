@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmmtl.models.backbones import as_maps
 from mmmtl.models.data_preprocessor import pad
@@ -81,7 +81,7 @@ class MultiTaskSegmentor(BaseModel):
         the samples with `pred`.
 
         Raises:
-            FloatingPointError: a loss is not finite; training stops before the weights change.
+            FloatingPointError: a loss is not finite; training stops before it changes the weights.
         """
         if mode == 'tensor':
             return self.logits(inputs, data_samples)
@@ -92,7 +92,7 @@ class MultiTaskSegmentor(BaseModel):
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         losses = self.loss(inputs, data_samples)
-        check_finite(losses, data_samples)
+        check_finite(losses, data_samples, self)
         return losses
 
     def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> Logits:
@@ -228,8 +228,11 @@ def stack_targets(task: Task, samples: Samples, device: torch.device) -> Tensor:
     return torch.stack(targets)
 
 
-def check_finite(losses: Mapping[str, Tensor], samples: Samples) -> None:
-    """Raise FloatingPointError if a loss is not finite, with its name and the images of the batch."""
+def check_finite(losses: Mapping[str, Tensor], samples: Samples, model: nn.Module) -> None:
+    """Raise FloatingPointError if a loss is not finite, with its name and the images of the batch.
+
+    If weights are not finite, the step before is to blame, and the message says so instead.
+    """
     names, values = zip(*losses.items(), strict=True)
     # One transfer from the device for all losses.
     finite = torch.isfinite(torch.stack([value.detach().float().mean() for value in values])).tolist()
@@ -237,6 +240,13 @@ def check_finite(losses: Mapping[str, Tensor], samples: Samples) -> None:
         return
     bad = [name for name, ok in zip(names, finite, strict=True) if not ok]
     paths = [sample.get('img_path', '?') for sample in samples]
+    if broken := [name for name, weight in model.named_parameters() if not weight.isfinite().all()]:
+        raise FloatingPointError(
+            f'{len(broken)} weights are not finite ({", ".join(broken[:3])}, ...): the step before this one broke '
+            'them, not '
+            f'its batch; {", ".join(bad)} only shows it. The last checkpoint is untouched. Lower the learning rate, or '
+            'resume from it with gradient clipping (optim_wrapper.clip_grad).'
+        )
     raise FloatingPointError(
         f'{", ".join(bad)} is not finite; the batch was {paths}. Training stopped before the weights changed, and the '
         'last checkpoint is untouched. Check these labels (tools/analysis_tools/browse_dataset.py), lower the '
