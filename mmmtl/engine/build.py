@@ -11,7 +11,7 @@ import mmengine.registry
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.registry import RUNNERS, DefaultScope, Registry
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 
 from mmmtl.config import resolve
 from mmmtl.registry import TASKS
@@ -54,7 +54,8 @@ def build_runner(cfg: Config) -> Runner:
 
     Raises:
         KeyError: the config names an unknown component.
-        ValueError: no tasks, an unknown metric in `save_best`, or a training sampler that does not number its draws.
+        ValueError: no tasks, an unknown metric in `save_best`, a training sampler that does not number its draws, or
+            mmengine's own CheckpointHook, which `CheckpointHook` explains.
     """
     cfg = resolve(cfg)
     cfg.setdefault('default_scope', 'mmmtl')
@@ -66,6 +67,10 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.get('resume') and not cfg.get('load_from'):
         newest = find_checkpoint(cfg.work_dir)
         cfg.resume, cfg.load_from = newest is not None, newest and str(newest)
+    if cfg.get('resume') and (cfg.get('randomness') or {}).get('seed') is None:
+        # A seed that was drawn is only in the checkpoint; the samplers are built before mmengine reads it.
+        checkpoint = CheckpointLoader.load_checkpoint(cfg.load_from, map_location='cpu', logger='silent')
+        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': (checkpoint.get('meta') or {}).get('seed')}
     runner = MultiTaskRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     for hook in HOOKS_OF_EVERY_RUN:
         if not any(isinstance(other, hook) for other in runner.hooks):

@@ -338,3 +338,9 @@ def test_every_scheduler_can_be_saved_and_resumed(name: str) -> None:
         step(whole), step(resumed)
         assert other.get_lr() == wrapper.get_lr()
     assert len(SCHEDULERS) >= 10
+
+
+def test_a_seed_that_was_drawn_is_kept(trained: Runner, make_config: MakeConfig) -> None:
+    runner = build_runner(resume(make_config, trained, randomness=dict(_delete_=True, deterministic=False)))
+
+    assert runner.seed == trained.seed == runner.train_dataloader.sampler.seed
