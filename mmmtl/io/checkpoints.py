@@ -32,6 +32,9 @@ FEW_VALUES = 100_000
 CHUNK = 2**20
 """Bytes that are checked at a time."""
 
+MAKES_MEMORY = b'builtins\nbytearray\n'
+"""How a pickle calls for `bytearray`, which may be given a number of bytes; torch allows it."""
+
 CONTAINERS = (dict, list, tuple, set)
 
 
@@ -81,10 +84,10 @@ def load_url(url: str, model_dir: str | None = None, map_location: Any = None, p
 
 
 def _load(file: Any, name: str, map_location: Any) -> dict[str, Any]:
-    size = check_archive(file, name)
+    size, described = check_archive(file, name)
     with _errors_of(name):
         checkpoint = _without_code(torch.load(file, map_location=map_location, weights_only=True))
-    check_values(checkpoint, name, size)
+    check_values(checkpoint, name, size=size, described=described)
     check_finite(checkpoint, name)
     return checkpoint
 
@@ -121,12 +124,12 @@ def _without_code(checkpoint: Any) -> dict[str, Any]:
     return checkpoint
 
 
-def check_archive(file: Any, name: str) -> int:
+def check_archive(file: Any, name: str) -> tuple[int, int]:
     """Compare every record of a checkpoint with its checksum, a piece at a time; torch itself does not.
 
     Returns:
-        How many bytes describe its values. Tensors are records of their own, except in files of torch before 1.6, which
-        have no checksums.
+        The size of the file, and how many bytes of it describe its values. Tensors are records of their own, except in
+        files of torch before 1.6, which have no checksums.
 
     Raises:
         ValueError: a record is damaged, or records are compressed or overlap and would fill more memory than the file.
@@ -135,7 +138,8 @@ def check_archive(file: Any, name: str) -> int:
         size = stream.seek(0, 2)
         stream.seek(0)
         if stream.read(4) != b'PK\x03\x04':
-            return size
+            _check_pickle(stream.read(), name)
+            return size, size
         stream.seek(max(size - 22, 0))
         if not stream.read(22).startswith(b'PK\x05\x06'):
             raise ValueError(f'{name}: not a readable checkpoint (its end is missing); is it truncated?')
@@ -143,16 +147,25 @@ def check_archive(file: Any, name: str) -> int:
             with zipfile.ZipFile(stream) as archive:
                 records = archive.infolist()
                 problem = _problem(records, size)
-                described = sum(record.file_size for record in records if record.filename.endswith('data.pkl'))
+                pickles = [] if problem else [record for record in records if record.filename.endswith('data.pkl')]
                 for record in [] if problem else records:
                     with archive.open(record) as contents:
                         while contents.read(CHUNK):
                             pass
+                described = b''.join(archive.read(record) for record in pickles)
         except Exception as error:  # zipfile raises nearly anything for damaged files
             raise ValueError(f'{name}: the checkpoint is damaged ({error}); copy or download it again') from None
     if problem:
         raise ValueError(f'{name}: refused because {problem}; torch.save does not write such files')
-    return described
+    _check_pickle(described, name)
+    return size, len(described)
+
+
+def _check_pickle(contents: bytes, name: str) -> None:
+    if MAKES_MEMORY in contents:
+        raise ValueError(
+            f'{name}: refused because it holds a bytearray; a checkpoint needs only tensors and plain values'
+        )
 
 
 @contextmanager
@@ -172,30 +185,39 @@ def _problem(records: list[zipfile.ZipInfo], size: int) -> str | None:
     return None
 
 
-def check_values(checkpoint: Mapping[str, Any], name: str, size: int) -> None:
-    """Refuse a checkpoint whose dicts and lists are nested too deeply, or stand for too many values.
+def check_values(checkpoint: Mapping[str, Any], name: str, *, size: int, described: int) -> None:
+    """Refuse a checkpoint with too many values, dicts and lists nested too deeply, or tensors larger than the file.
 
     The same list can be an item of a list many times, and so on, so a small file can stand for any number of values.
-    Here each is visited once. `size` is how many bytes describe the values.
+    Here each is visited once. `size` and `described` are what `check_archive` returns.
 
     Raises:
-        ValueError: more than `MAX_DEPTH` deep, or more values than `FEW_VALUES` and `MAX_VALUES_PER_BYTE` allow.
+        ValueError: more than `MAX_DEPTH` deep, more values than `FEW_VALUES` and `MAX_VALUES_PER_BYTE` allow, or
+            more bytes in tensors than in the file.
     """
     measured: dict[int, tuple[int, int]] = {}  # id: values, depth
+    storages: dict[int, int] = {}  # address: bytes
     path: set[int] = set()
     stack: list[Any] = [checkpoint]
     while stack:
         item = stack[-1]
+        if id(item) in measured:
+            stack.pop()
+            continue
         values = chain(item.keys(), item.values()) if isinstance(item, dict) else item
-        inner = [value for value in values if isinstance(value, CONTAINERS)]
-        if id(item) not in path and id(item) not in measured:
+        inner = []
+        for value in values:
+            if isinstance(value, CONTAINERS):
+                inner.append(value)
+            elif isinstance(value, Tensor) and value.layout == torch.strided and value.device.type != 'meta':
+                storages[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+        if id(item) not in path:
             path.add(id(item))
             if any(id(value) in path for value in inner):
                 raise ValueError(f'{name}: refused because a list or dict in it contains itself')
-            stack += [value for value in inner if id(value) not in measured]
-            continue
-        stack.pop()
-        if id(item) in path:
+            stack += {id(value): value for value in inner if id(value) not in measured}.values()
+        else:
+            stack.pop()
             path.remove(id(item))
             parts = [measured[id(value)] for value in inner]
             measured[id(item)] = (
@@ -205,8 +227,12 @@ def check_values(checkpoint: Mapping[str, Any], name: str, size: int) -> None:
     count, depth = measured[id(checkpoint)]
     if depth > MAX_DEPTH:
         raise ValueError(f'{name}: refused because its values are nested {depth} deep; {MAX_DEPTH} are allowed')
-    if count > FEW_VALUES + MAX_VALUES_PER_BYTE * size:
-        raise ValueError(f'{name}: refused because lists in lists stand for {count:.3g} values in {size} bytes')
+    if count > FEW_VALUES + MAX_VALUES_PER_BYTE * described:
+        raise ValueError(f'{name}: refused because lists in lists stand for {count:.3g} values in {described} bytes')
+    if sum(storages.values()) > size:
+        raise ValueError(
+            f'{name}: refused because its tensors take {sum(storages.values())} bytes, the file only {size}'
+        )
 
 
 def check_finite(checkpoint: Mapping[str, Any], name: str) -> None:

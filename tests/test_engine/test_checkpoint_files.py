@@ -145,11 +145,26 @@ def test_a_pickle_nested_a_hundred_thousand_times_is_refused(tmp_path: Path) -> 
         load_from_local(deep_file)
 
 
+@pytest.mark.parametrize(
+    ('call', 'words'),
+    [
+        (b'cbuiltins\nbytearray\n\x8a\x05\x00\xe4\x0b\x54\x02\x85R', 'holds a bytearray'),
+        (b'ctorch\nFloatTensor\n\x8a\x05\x00\xe4\x0b\x54\x00\x85R', r'tensors take \d+ bytes|not a '),
+    ],
+)
+def test_a_pickle_cannot_call_for_memory(tmp_path: Path, call: bytes, words: str) -> None:
+    bomb = rewritten(
+        save(tmp_path / 'a.pth'), tmp_path / 'bomb.pth', data_pkl=b'\x80\x02}X\x01\x00\x00\x00a' + call + b's.'
+    )
+    with pytest.raises(ValueError, match=rf'bomb\.pth: .*{words}'):
+        load_from_local(bomb)
+
+
 def test_a_list_that_contains_itself_is_refused() -> None:
     value: list[Any] = []
     value.append({'again': (value,)})
     with pytest.raises(ValueError, match='contains itself'):
-        check_values({'meta': value}, 'x.pth', 100)
+        check_values({'meta': value}, 'x.pth', size=100, described=100)
 
 
 def test_long_logs_are_within_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
