@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from contextlib import suppress
@@ -46,7 +47,7 @@ class FolderLock:
                 f'{self.folder}: this file system or system has no locks ({error}); make sure that no other run '
                 'writes to this folder',
                 logger='current',
-                level=30,
+                level=logging.WARNING,
             )
             return
         self._file.truncate(0)

@@ -31,6 +31,8 @@ NUMBER = int(NUMBER)
 
 def strike(runner=None):
     if WHAT.startswith('SIG'):
+        if WHAT != 'SIGKILL':  # a shell starts what runs in the background with some of them ignored
+            signal.signal(getattr(signal, WHAT), signal.default_int_handler if WHAT == 'SIGINT' else signal.SIG_DFL)
         os.kill(os.getpid(), getattr(signal, WHAT))
         time.sleep(60)
     elif WHAT == 'full':
