@@ -16,9 +16,23 @@ from mmmtl.config import resolve
 from mmmtl.registry import TASKS
 
 from .checkpoints import find_checkpoint
-from .hooks import CheckpointGuardHook, EpochPositionHook, IterationSeedHook, ModelHook, PlainCheckpointHook
+from .hooks import (
+    CheckpointGuardHook,
+    EpochPositionHook,
+    IterationSeedHook,
+    ModelHook,
+    PlainCheckpointHook,
+    SameBuffersHook,
+)
 
-HOOKS_OF_EVERY_RUN = (CheckpointGuardHook, EpochPositionHook, IterationSeedHook, ModelHook, PlainCheckpointHook)
+HOOKS_OF_EVERY_RUN = (
+    CheckpointGuardHook,
+    EpochPositionHook,
+    IterationSeedHook,
+    ModelHook,
+    PlainCheckpointHook,
+    SameBuffersHook,
+)
 
 NUMBERED_SAMPLERS = {'DefaultSampler': 'EpochDrawSampler', 'InfiniteSampler': 'InfiniteDrawSampler'}
 """{sampler of mmengine: the one that training needs in its place}."""
