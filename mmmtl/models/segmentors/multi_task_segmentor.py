@@ -16,6 +16,7 @@ from mmmtl.models.backbones import as_maps
 from mmmtl.models.data_preprocessor import pad
 from mmmtl.models.decode_heads import DecodeHead, HeadOutput
 from mmmtl.models.necks import PropagatingNeck
+from mmmtl.ops.precision import at_least_float32
 from mmmtl.registry import MODELS
 from mmmtl.structures import FrameResult, Logits, Memory, MultiTaskDataSample, StreamState
 from mmmtl.tasks import Task, build_tasks
@@ -203,7 +204,8 @@ class MultiTaskSegmentor(BaseModel):
         for name, task in self.tasks.items():
             if name in predictions:
                 target = stack_targets(task, samples, predictions[name].device)
-                yield task, F.interpolate(predictions[name].float(), target.shape[-2:], mode='bilinear'), target
+                logits = predictions[name].to(at_least_float32(predictions[name]))
+                yield task, F.interpolate(logits, target.shape[-2:], mode='bilinear'), target
 
 
 def weigh(prefix: str, task: Task, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
