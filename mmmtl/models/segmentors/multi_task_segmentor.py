@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -145,6 +146,23 @@ class MultiTaskSegmentor(BaseModel):
         output = self.backbone(inputs)
         maps = output if isinstance(output, Mapping) else as_maps(output)
         return maps if self.neck is None else self.neck(maps)
+
+    def test_step(self, data: Mapping[str, Sequence[Any]]) -> list[MultiTaskDataSample]:
+        """Predict a batch from the data loader.
+
+        Images of each padded size run on their own: with more padding they would be predicted differently.
+        """
+        groups: dict[Size, list[int]] = defaultdict(list)
+        for row, image in enumerate(data['inputs']):
+            groups[self.data_preprocessor.padded_size(image)].append(row)
+        samples: dict[int, MultiTaskDataSample] = {}
+        for rows in groups.values():
+            part = {key: [values[row] for row in rows] for key, values in data.items()}
+            samples |= zip(rows, super().test_step(part), strict=True)
+        return [samples[row] for row in range(len(samples))]
+
+    def val_step(self, data: Mapping[str, Sequence[Any]]) -> list[MultiTaskDataSample]:
+        return self.test_step(data)
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
         return self.head_losses(self.decode_head(self.features(inputs)), data_samples)
