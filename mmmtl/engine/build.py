@@ -105,8 +105,8 @@ def check_evaluation(cfg: Config) -> None:
         repeats = sampler.get('type') in ('DefaultSampler', 'EpochDrawSampler') and sampler.get('round_up', True)
         if repeats and cfg.get('launcher', 'none') != 'none':
             raise ValueError(
-                f'{name}.sampler of type {sampler.type!r} would score some samples several times to give all processes '
-                "as many; use dict(type='DefaultSampler', shuffle=False, round_up=False)"
+                f'{name}.sampler of type {sampler["type"]!r} scores some samples twice, so that all processes get as '
+                "many; use dict(type='DefaultSampler', shuffle=False, round_up=False)"
             )
 
 

@@ -47,5 +47,5 @@ def _add_up(tensors: Sequence[Tensor], weight: float) -> None:
         return
     total = weight * torch.cat([tensor.flatten() for tensor in tensors]).double()
     torch.distributed.all_reduce(total)
-    for tensor, part in zip(tensors, total.split([tensor.numel() for tensor in tensors]), strict=True):
+    for tensor, part in zip(tensors, torch.split(total, [tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(part.view_as(tensor))
