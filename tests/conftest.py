@@ -54,10 +54,10 @@ def in_processes(tmp_path: Path) -> Callable[..., list[Any]]:
             try:
                 method = f'file://{store}'
                 torch.distributed.init_process_group('gloo', init_method=method, rank=rank, world_size=count)
-                result = function(rank)
+                found = function(rank), ''
             except BaseException:
-                result = traceback.format_exc()
-            torch.save(result, tmp_path / f'{rank}.pt')
+                found = None, traceback.format_exc()
+            torch.save(found, tmp_path / f'{rank}.pt')
 
         # Forked, since imports would take most of the time.
         context = multiprocessing.get_context('fork')
@@ -67,9 +67,9 @@ def in_processes(tmp_path: Path) -> Callable[..., list[Any]]:
         for process in processes:
             process.join(timeout=120)
             process.kill()
-        results = [torch.load(tmp_path / f'{rank}.pt', weights_only=False) for rank in range(count)]
-        assert not [result for result in results if isinstance(result, str)], '\n'.join(map(str, results))
-        return results
+        found = [torch.load(tmp_path / f'{rank}.pt', weights_only=False) for rank in range(count)]
+        assert not any(error for _, error in found), '\n'.join(error for _, error in found)
+        return [result for result, _ in found]
 
     return run
 

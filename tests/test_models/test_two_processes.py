@@ -86,3 +86,15 @@ def test_two_processes_train_as_one(
         for name, value in found.items():
             expected = alone.get(name, torch.zeros_like(value))
             torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12, msg=lambda m, n=name: f'{n}: {m}')
+
+
+def test_every_process_stops_at_a_loss_that_is_not_finite(tiny, in_processes: Callable[..., list[str]]) -> None:
+    def message(rank: int) -> str:
+        images = tiny.pixels(1, 3, *tiny.SIZE) * (float('nan') if rank else 1.0)
+        with pytest.raises(FloatingPointError) as error:
+            tiny.image_model()(images, [tiny.sample(seed=rank)], mode='loss')
+        return str(error.value)
+
+    for rank, text in enumerate(in_processes(message)):
+        assert text.startswith('semseg.loss_ce, depth.loss_l1, normals.loss_l1 is not finite')
+        assert f"['{rank}.png'] on this process" in text

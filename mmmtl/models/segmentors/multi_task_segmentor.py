@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import get_world_size
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor
@@ -249,7 +250,10 @@ def stack_targets(task: Task, samples: Samples, device: torch.device) -> Tensor:
 
 
 def check_finite(losses: Mapping[str, Tensor], samples: Samples) -> None:
-    """Raise FloatingPointError if a loss is not finite, with its name and the images of the batch."""
+    """Raise FloatingPointError if a loss is not finite, with its name and the images of this process.
+
+    Losses are means over all processes, so all of them raise it.
+    """
     names, values = zip(*losses.items(), strict=True)
     # One transfer from the device for all losses.
     finite = torch.isfinite(torch.stack([value.detach().float().mean() for value in values])).tolist()
@@ -257,8 +261,9 @@ def check_finite(losses: Mapping[str, Tensor], samples: Samples) -> None:
         return
     bad = [name for name, ok in zip(names, finite, strict=True) if not ok]
     paths = [sample.get('img_path', '?') for sample in samples]
+    others = ' on this process; the cause may be in that of another' if get_world_size() > 1 else ''
     raise FloatingPointError(
-        f'{", ".join(bad)} is not finite; the batch was {paths}. Training stopped before the weights changed, and the '
-        'last checkpoint is untouched. Check these labels (tools/analysis_tools/browse_dataset.py), lower the '
-        'learning rate, or resume from the last checkpoint with gradient clipping (optim_wrapper.clip_grad).'
+        f'{", ".join(bad)} is not finite; the batch was {paths}{others}. Training stopped before the weights '
+        'changed, and the last checkpoint is untouched. Check these labels (tools/analysis_tools/browse_dataset.py), '
+        'lower the learning rate, or resume from the last checkpoint with gradient clipping (optim_wrapper.clip_grad).'
     )
