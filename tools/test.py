@@ -11,7 +11,7 @@ from mmmtl import __version__
 from mmmtl.cli import add_common_arguments, config_of
 from mmmtl.config import dataset_configs
 from mmmtl.engine import StreamTestLoop, build_runner
-from mmmtl.engine.launch import set_launcher
+from mmmtl.engine.launch import name_lost_processes, set_launcher
 from mmmtl.evaluation import MultiTaskMetric, delta_m_meta, metrics_table, write_metrics
 from mmmtl.profiling import average_macs, build_on_meta
 from mmmtl.tasks import build_tasks
@@ -71,8 +71,9 @@ def main() -> None:
     if args.stream:
         stream(cfg)
     set_launcher(cfg, args.launcher, args.local_rank)
-    runner = build_runner(cfg)
-    metrics = runner.test()
+    with name_lost_processes(cfg):
+        runner = build_runner(cfg)
+        metrics = runner.test()
     if not is_main_process():
         return
     tasks = build_tasks(runner.cfg.tasks, 'the config')

@@ -10,6 +10,7 @@ from .hooks import (
     ModelHook,
     MultiTaskVisualizationHook,
     PlainCheckpointHook,
+    SameBuffersHook,
 )
 from .stream_test_loop import StreamTestLoop
 
@@ -22,6 +23,7 @@ __all__ = [
     'ModelHook',
     'MultiTaskVisualizationHook',
     'PlainCheckpointHook',
+    'SameBuffersHook',
     'StreamTestLoop',
     'build_runner',
     'check_components',

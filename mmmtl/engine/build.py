@@ -16,9 +16,23 @@ from mmmtl.config import resolve
 from mmmtl.registry import TASKS
 
 from .checkpoints import find_checkpoint
-from .hooks import CheckpointGuardHook, EpochPositionHook, IterationSeedHook, ModelHook, PlainCheckpointHook
+from .hooks import (
+    CheckpointGuardHook,
+    EpochPositionHook,
+    IterationSeedHook,
+    ModelHook,
+    PlainCheckpointHook,
+    SameBuffersHook,
+)
 
-HOOKS_OF_EVERY_RUN = (CheckpointGuardHook, EpochPositionHook, IterationSeedHook, ModelHook, PlainCheckpointHook)
+HOOKS_OF_EVERY_RUN = (
+    CheckpointGuardHook,
+    EpochPositionHook,
+    IterationSeedHook,
+    ModelHook,
+    PlainCheckpointHook,
+    SameBuffersHook,
+)
 
 NUMBERED_SAMPLERS = {'DefaultSampler': 'EpochDrawSampler', 'InfiniteSampler': 'InfiniteDrawSampler'}
 """{sampler of mmengine: the one that training needs in its place}."""
@@ -35,12 +49,14 @@ def build_runner(cfg: Config) -> Runner:
 
     Raises:
         KeyError: the config names an unknown component.
-        ValueError: no tasks, an unknown metric in `save_best`, or a training sampler that does not number its draws.
+        ValueError: no tasks, an unknown metric in `save_best`, a training sampler that does not number its draws, or an
+            evaluation that leaves out samples or repeats some.
     """
     cfg = resolve(cfg)
     cfg.setdefault('default_scope', 'mmmtl')
     check_components(cfg)
     check_sampler(cfg)
+    check_evaluation(cfg)
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if cfg.get(loader) and not cfg[loader].get('num_workers'):
             cfg[loader].pop('persistent_workers', None)  # torch refuses it without workers
@@ -77,6 +93,21 @@ def check_sampler(cfg: Config) -> None:
             f'train_dataloader.sampler.type={name!r} would repeat the augmentations in every epoch; use '
             f'{NUMBERED_SAMPLERS[name]!r}'
         )
+
+
+def check_evaluation(cfg: Config) -> None:
+    """Refuse validation and test loaders whose scores would depend on the batch size or the number of processes."""
+    for name in ('val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name) or {}
+        if loader.get('drop_last'):
+            raise ValueError(f'{name}.drop_last=True would leave out the last samples; remove it')
+        sampler = loader.get('sampler') or {}
+        repeats = sampler.get('type') in ('DefaultSampler', 'EpochDrawSampler') and sampler.get('round_up', True)
+        if repeats and cfg.get('launcher', 'none') != 'none':
+            raise ValueError(
+                f'{name}.sampler of type {sampler["type"]!r} scores some samples twice, so that all processes get as '
+                "many; use dict(type='DefaultSampler', shuffle=False, round_up=False)"
+            )
 
 
 def _types(value: Any, key: str = 'cfg') -> Iterator[tuple[str, str]]:

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from mmmtl.structures import Array, CameraChange
 
+from .reduction import divide_sums
+
 IGNORE = 255
 
 
@@ -84,6 +86,8 @@ class Task(ABC):
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return the losses by name (each starts with 'loss_'), before `loss_weight`.
 
+        They are means over the labelled pixels of all processes, see `mmmtl.tasks.reduction`.
+
         Args:
             logits: (N, out_channels, H, W).
             target: (N, M, H, W); unlabelled pixels hold `fill`. If all are unlabelled, the loss is a zero tied to the
@@ -105,7 +109,7 @@ class Task(ABC):
         """
         labels = self.discretize(target).squeeze(1)
         total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction='sum')
-        return {'loss_ce': total / (labels != IGNORE).sum().clamp(min=1)}
+        return {'loss_ce': divide_sums(total, (labels != IGNORE).sum())}
 
     def imitate(self, student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
         """Return the loss of a student's logits against a teacher's, before `loss_weight`.
@@ -168,11 +172,6 @@ class Task(ABC):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(name={self.name!r})'
-
-
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of `values` where `mask` is set; a zero tied to the graph if it is nowhere."""
-    return torch.where(mask, values, torch.zeros_like(values)).sum() / mask.sum().clamp(min=1)
 
 
 def nothing_labelled(task: Task) -> ValueError:

@@ -12,9 +12,10 @@ from torch import Tensor
 from mmmtl.registry import TASKS
 from mmmtl.structures import Array, CameraChange
 
-from .base import IGNORE, Task, masked_mean, mean_map
+from .base import IGNORE, Task, mean_map
 from .colour import colourize
 from .label_space import log_bins
+from .reduction import masked_mean
 
 
 @TASKS.register_module()

@@ -16,6 +16,7 @@ from mmmtl.structures import Array
 from .base import IGNORE, Task, nothing_labelled
 from .classes import class_list
 from .imitation import imitate_classes
+from .reduction import divide_sums
 
 VC_WINDOWS = (8, 16)
 """Window lengths, in frames, of VSPW's VC8 and VC16."""
@@ -104,9 +105,9 @@ class SemanticSegmentation(Task):
         total = F.cross_entropy(logits, labels, weight=weight, ignore_index=IGNORE, reduction='sum')
         valid = labels != IGNORE
         if weight is None:
-            return {'loss_ce': total / valid.sum().clamp(min=1)}
+            return {'loss_ce': divide_sums(total, valid.sum())}
         weights = torch.where(valid, weight[labels.where(valid, torch.zeros_like(labels))], torch.zeros_like(weight[0]))
-        return {'loss_ce': total / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)}
+        return {'loss_ce': divide_sums(total, weights.sum())}
 
     def discretize(self, target: Tensor) -> Tensor:
         return target

@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from mmmtl.engine import build_runner, check_components
-from mmmtl.engine.build import HOOKS_OF_EVERY_RUN
+from mmmtl.engine.build import HOOKS_OF_EVERY_RUN, check_evaluation
 from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
 
 MakeConfig = Callable[..., Config]
@@ -151,6 +151,20 @@ def test_resume_without_a_name_takes_the_newest_checkpoint(make_config: MakeConf
 def test_a_sampler_that_does_not_number_its_draws_is_refused(make_config: MakeConfig, name: str, instead: str) -> None:
     with pytest.raises(ValueError, match=f'train_dataloader.sampler.type={name!r}.*{instead}'):
         build_runner(make_config(**{'train_dataloader.sampler.type': name}))
+
+
+@pytest.mark.parametrize('loader', ['val_dataloader', 'test_dataloader'])
+def test_an_evaluation_that_would_depend_on_the_batch_or_the_processes_is_refused(
+    make_config: MakeConfig, loader: str
+) -> None:
+    with pytest.raises(ValueError, match=f'{loader}.drop_last=True'):
+        build_runner(make_config(**{f'{loader}.drop_last': True}))
+    cfg = make_config()
+    cfg[loader].sampler = dict(type='DefaultSampler', shuffle=False)
+    check_evaluation(cfg)
+    cfg.launcher = 'pytorch'
+    with pytest.raises(ValueError, match=rf"{loader}.sampler.*'DefaultSampler'.*round_up=False"):
+        check_evaluation(cfg)
 
 
 @pytest.mark.parametrize('without', [{'num_workers': 0}, {}])

@@ -5,6 +5,7 @@ from .epoch_position_hook import EpochPositionHook
 from .iteration_seed_hook import IterationSeedHook
 from .model_hook import ModelHook
 from .multi_task_visualization_hook import MultiTaskVisualizationHook
+from .same_buffers_hook import SameBuffersHook
 
 __all__ = [
     'CheckpointGuardHook',
@@ -13,4 +14,5 @@ __all__ = [
     'ModelHook',
     'MultiTaskVisualizationHook',
     'PlainCheckpointHook',
+    'SameBuffersHook',
 ]
