@@ -51,7 +51,20 @@ def add_inferencer_arguments(parser: argparse.ArgumentParser, *, size: str = '--
         help='fold batch norm and use channels last, or also compile a graph for each kind of frame (default: neither)',
     )
     parser.add_argument('--dtype', choices=DTYPES, help='number type of an optimised model (default: float32)')
-    add_shape_argument(parser, size, 'height and width for the model (default: those of Resize in the test pipeline)')
+    add_shape_argument(
+        parser, size, 'height and width for the model and its maps (default: of Resize in the test pipeline)'
+    )
+
+
+def add_fit_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the `size` of a `MultiTaskInferencer` by name."""
+    parser.add_argument(
+        '--fit',
+        choices=('input', 'letterbox', 'model'),
+        default='input',
+        help="how images come to the model's size: scaled, with maps at the image's size (input); the same with bars "
+        "(letterbox); or stretched, with maps at the model's size (model; --size does the same for another size)",
+    )
 
 
 def parse_curve_arguments(description: str, option: str) -> argparse.Namespace:
