@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import tempfile
 import urllib.error
 import urllib.request
@@ -42,7 +43,7 @@ class FoundImages(NamedTuple):
 def is_one_image(images: object) -> bool:
     """Return whether this is one image, and not a folder, a pattern or several images."""
     if isinstance(images, (str, Path)):
-        return is_url(images) or not (Path(images).is_dir() or _is_pattern(images))
+        return is_url(images) or not (os.path.isdir(images) or _is_pattern(images))
     return isinstance(images, (np.ndarray, Image.Image))
 
 
@@ -177,4 +178,4 @@ def _download(url: str) -> Array:
 
 def _is_pattern(source: str | Path) -> bool:
     """Return whether a name has wildcards and is no file itself."""
-    return glob.has_magic(str(source)) and not Path(source).exists()
+    return glob.has_magic(str(source)) and not os.path.exists(source)

@@ -192,11 +192,12 @@ def _open(video: Video, max_pixels: int) -> Decoder:
     if not name or '\0' in name:
         raise ValueError(f'{name!r}: not the name of a video')
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):
         return FolderDecoder(path)
-    if path.is_char_device():
+    exists = os.path.exists(path)
+    if exists and path.is_char_device():
         return OpenCVDecoder(name, live=True, max_pixels=max_pixels)
-    if not path.exists():
+    if not exists:
         if name.isdecimal():
             return OpenCVDecoder(int(name), live=True, max_pixels=max_pixels)
         if '!' in name:
