@@ -87,11 +87,14 @@ class Clock:
         self._start: float | None = None
         self._last = -self._step
         self._late = 0
+        self._stamp: float | None = None
 
     def __call__(self, stamp: float | None) -> float:
         """Return the time of the next frame; after a jump back the clock goes on from the last frame."""
         following = self._last + self._step
-        if stamp is None:
+        repeated = stamp == self._stamp
+        self._stamp = stamp
+        if stamp is None or repeated:
             self._last = following
             return following
         if self._start is None:

@@ -74,7 +74,7 @@ class OpenCVDecoder(Decoder):
     @property
     def advice(self) -> str:
         if isinstance(self._source, str) and '!' in self._source:
-            built = cv2.CAP_GSTREAMER in cv2.videoio_registry.getBackends()
+            built = cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER)
             return 'check the pipeline' if built else 'this OpenCV is built without GStreamer'
         if self._live:
             return 'check that the camera is connected and not in use'
