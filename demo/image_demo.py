@@ -33,6 +33,8 @@ def main() -> None:
     try:
         sources, others = choose(args.image)
         outputs = [folder / f'{name}.png' for name in distinct_names(sources)]
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f'--out-dir {folder}: is a file, not a folder')
         files = [path for path in sources if not is_url(path)]
         # Other images in the folder of an input are safe too.
         check_outputs([folder], {Path(path).parent for path in files})

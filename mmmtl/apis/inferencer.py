@@ -16,7 +16,7 @@ from torch import Tensor
 from mmmtl.checkpoint import load_from_local, load_weights
 from mmmtl.config import input_size, resolve
 from mmmtl.engine import check_components
-from mmmtl.io.image_sources import ImageSource, check_image, is_one_image, list_images, load_image, name_image
+from mmmtl.io.image_sources import ImageSource, is_one_image, list_images, load_image, name_image
 from mmmtl.io.video import Video, VideoReader
 from mmmtl.registry import MODELS
 from mmmtl.structures import Array, StreamState
@@ -182,13 +182,14 @@ class MultiTaskInferencer:
         state, first = None, None
         with VideoReader(video) as reader:
             for frame, time in reader:
-                first = first or np.shape(frame)
-                if np.shape(frame) != first:
+                image = load_image(frame)
+                first = first or image.shape
+                if image.shape != first:
                     raise ValueError(
-                        f'{reader.name}: the frame at {time:.2f} s has the size {np.shape(frame)[:2]}, those before '
+                        f'{reader.name}: the frame at {time:.2f} s has the size {image.shape[:2]}, those before '
                         f'{first[:2]} (height, width); start a stream for each size'
                     )
-                image, maps, _, state = self.step(frame, state)
+                image, maps, _, state = self.step(image, state)
                 yield image, maps
             if not reader.is_whole:
                 warnings.warn(f'{reader.name}: {reader.summary()}', stacklevel=2)
@@ -207,7 +208,7 @@ class MultiTaskInferencer:
         The frames are (H, W, 3) uint8 BGR, and `state` has a row for each; `StreamState.select`, `cat` and `reset` let
         streams come and go. Raises a ValueError if the model would see frames of different sizes.
         """
-        fitted = [self._fit(check_image(np.asarray(frame))) for frame in frames]
+        fitted = [self._fit(load_image(frame)) for frame in frames]
         sizes = sorted({one.inputs.shape[:2] for one in fitted})
         if len(sizes) != 1:
             raise ValueError(

@@ -28,7 +28,8 @@ def check_outputs(
             folder.
 
     Raises:
-        ValueError: an output is an input, is another output, or is a file or a full folder below one of `folders`.
+        ValueError: an output is an input, is another output, is a file or a full folder below one of `folders`, or
+            cannot be written.
     """
     sources = [path for path in inputs if path is not None]
     roots = [Path(folder).resolve() for folder in folders]
@@ -36,6 +37,7 @@ def check_outputs(
     for output in outputs:
         if output is None or is_special(output):
             continue
+        _check_writable(Path(output))
         for path in sources:
             if same_file(output, path):
                 raise ValueError(f'{output}: an output that is the input {path}; choose another name')
@@ -123,6 +125,16 @@ def write_text(path: AnyPath, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all."""
     with whole_file(path) as partial:
         partial.write_text(text, encoding='utf-8')
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse a path that is write-protected, or whose folder is, or cannot be made."""
+    target = path.resolve()
+    place = next(place for place in (target, *target.parents) if os.path.exists(place))
+    if not os.access(place, os.W_OK):
+        raise ValueError(f'{path}: cannot be written, {place} is write-protected')
+    if place != target and not place.is_dir():
+        raise ValueError(f'{path}: cannot be written, {place} is a file and not a folder')
 
 
 def _holds_something(path: Path) -> bool:

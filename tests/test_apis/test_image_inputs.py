@@ -315,6 +315,14 @@ def test_a_stream_yields_copies_and_refuses_another_size(inferencer: MultiTaskIn
     assert not np.shares_memory(inferencer.step(buffer).image, buffer)
 
 
+def test_images_of_pillow_keep_their_colours_in_a_stream(inferencer: MultiTaskInferencer) -> None:
+    ((frame, _),) = inferencer.stream([Image.fromarray(photo()[..., ::-1])])
+    assert np.array_equal(frame, photo())
+    for wrong in (torch.zeros(3, 4, 4), [[0]], None):
+        with pytest.raises(ValueError, match='an image must be'):
+            inferencer.step(wrong)
+
+
 def test_streams_in_a_batch_are_those_alone() -> None:
     inferencer = build(name='tiny_video')
     first, second = [photo() + shift for shift in range(4)], [photo()[::-1] + shift for shift in range(4)]

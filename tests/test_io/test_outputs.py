@@ -74,6 +74,15 @@ def test_below_a_data_folder_only_new_names_are_allowed(photo: Path) -> None:
         check_outputs([output], folders=[root / 'elsewhere'])
 
 
+def test_what_cannot_be_written_is_refused_before_the_work(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match=r'a\.png is a file'):
+        check_outputs([photo / 'below' / 'out.json'])
+    monkeypatch.setattr('os.access', lambda path, mode: False)  # root may write everything
+    for path in (photo, photo.parent / 'new' / 'out.json'):
+        with pytest.raises(ValueError, match='write-protected'):
+            check_outputs([path])
+
+
 def test_devices_are_no_inputs() -> None:
     check_outputs(['/dev/null'], ['/dev/null'])
     write_text('/dev/null', 'gone')
