@@ -12,6 +12,9 @@ from mmmtl.structures import Array
 DEFAULT_FPS = 15.0
 """Frames per second where the source says nothing."""
 
+MAX_FPS = 1e4
+"""Frames per second above which a number is no rate."""
+
 MAX_PIXELS = 1 << 26
 """The most pixels of a frame by default: 8K has half as many."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 
-from .backend import INSTALL, Clock, Decoder, VideoFrame
+from .backend import INSTALL, MAX_FPS, Clock, Decoder, VideoFrame
 
 TRIES = 30
 """Reads that may fail one after the other before a source is at its end."""
@@ -38,7 +38,7 @@ class OpenCVDecoder(Decoder):
         if not self._capture.isOpened():
             raise ValueError(f'{source}: cannot be opened as a video; {self.advice}')
         fps, count = self._capture.get(cv2.CAP_PROP_FPS), self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.fps = fps if 0 < fps < 1e4 else None
+        self.fps = fps if 0 < fps < MAX_FPS else None
         if live or not 0 < count < 1e9:
             return
         if Path(str(source)).suffix.lower() in COUNTED:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmmtl.structures import Array
 
-from .backend import Clock, Decoder, VideoFrame, find_pyav
+from .backend import MAX_FPS, Clock, Decoder, VideoFrame, find_pyav
 
 TIMEOUT = (30.0, 30.0)
 """Seconds to wait for a network stream: to open, and for each read."""
@@ -73,8 +73,8 @@ class PyAVDecoder(Decoder):
     def _describe(self) -> None:
         """Read what the container says about its length."""
         stream, container = self._stream, self._container
-        rate = stream.average_rate or stream.guessed_rate
-        self.fps = float(rate) if rate else None
+        rates = (rate for rate in (stream.average_rate, stream.guessed_rate) if rate and rate.denominator)
+        self.fps = next((fps for rate in rates if 0 < (fps := rate.numerator / rate.denominator) < MAX_FPS), None)
         self.declared = stream.frames or None
         if self.declared and container.format.name.startswith('mov'):
             # What an edit list cuts off is still in the count of the file.

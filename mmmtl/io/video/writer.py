@@ -12,6 +12,7 @@ import numpy as np
 from mmmtl.io.outputs import whole_file
 from mmmtl.structures import Array
 
+from .backend import MAX_FPS
 from .encoders import Encoder, open_encoder
 from .reader import is_being_read
 
@@ -37,8 +38,8 @@ class VideoWriter:
         self.fps = fps
         if self.path.suffix.lower() not in SUFFIXES:
             raise ValueError(f'{path}: a video must end in one of {", ".join(SUFFIXES)}')
-        if not 0 < fps < 1e4:
-            raise ValueError(f'{path}: fps must be above 0 and below 10000, not {fps}')
+        if not 0 < fps < MAX_FPS:
+            raise ValueError(f'{path}: fps must be above 0 and below {MAX_FPS:g}, not {fps}')
         self._stack = ExitStack()
         self._encoder: Encoder | None = None
         self._shape: tuple[int, ...] | None = None
