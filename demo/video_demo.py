@@ -42,7 +42,7 @@ def main() -> None:
     args = parse_args()
     try:
         check_outputs([args.out], [args.video, args.config, args.checkpoint])
-        reader = VideoReader(args.video)
+        reader = VideoReader(args.video, one_size=True)
         writer = VideoWriter(args.out, args.fps or reader.fps or DEFAULT_FPS)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from None

@@ -179,17 +179,10 @@ class MultiTaskInferencer:
             FileNotFoundError: no such file.
             ValueError: the video cannot be opened, holds no frame, or changes its size.
         """
-        state, first = None, None
-        with VideoReader(video) as reader:
-            for frame, time in reader:
-                image = load_image(frame)
-                first = first or image.shape
-                if image.shape != first:
-                    raise ValueError(
-                        f'{reader.name}: the frame at {time:.2f} s has the size {image.shape[:2]}, those before '
-                        f'{first[:2]} (height, width); start a stream for each size'
-                    )
-                image, maps, _, state = self.step(image, state)
+        state = None
+        with VideoReader(video, one_size=True) as reader:
+            for frame, _ in reader:
+                image, maps, _, state = self.step(frame, state)
                 yield image, maps
             if not reader.is_whole:
                 warnings.warn(f'{reader.name}: {reader.summary()}', stacklevel=2)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.io import VideoReader, VideoWriter, read_image
+from mmmtl.io import VideoReader, VideoWriter, read_frames, read_image
 from mmmtl.visualization import grid
 from mmmtl.visualization.panels import RED
 
@@ -152,6 +152,15 @@ def test_a_damaged_video_is_named(
     printed = run_tool('demo/video_demo.py', frames, tiny[0], '--out', tmp_path / 'out.mp4', '--device', 'cpu')
     assert re.search(r'7 of 8 declared frames.*000003\.png', printed)
     assert 'warning' in printed
+
+
+def test_a_video_that_changes_its_size_ends_there(
+    run_tool: Callable[..., str], tiny: tuple[str, list[str]], frames: Path, tmp_path: Path
+) -> None:
+    cv2.imwrite(str(frames / '000003.png'), np.zeros((40, 80, 3), np.uint8))
+    with pytest.raises(SystemExit, match=r'\(40, 80\).*\(96, 192\)'):
+        run_tool('demo/video_demo.py', frames, tiny[0], '--out', tmp_path / 'out.mp4', '--device', 'cpu')
+    assert len(list(read_frames(tmp_path / 'out.mp4'))) == 3, 'what came before is written'
 
 
 @pytest.mark.parametrize(('name', 'message'), [('none.mp4', 'no such video'), ('notes.txt', 'not a video')])

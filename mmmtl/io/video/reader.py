@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+
 from mmmtl.structures import Array
 
 from .backend import MAX_PIXELS, Decoder, VideoFrame, find_pyav
@@ -39,6 +41,7 @@ class VideoReader:
         video: a file, a folder of images (sorted by the numbers in their names), a URL, a named pipe, a device such as
             /dev/video0, a GStreamer pipeline (with '!'), the number of a camera, or frames (H, W, 3) uint8 BGR.
         max_pixels: the most pixels of a frame.
+        one_size: refuse a frame of another size than the first.
 
     Attributes:
         fps: frames per second, on average; None if the source does not say.
@@ -49,7 +52,8 @@ class VideoReader:
 
     Raises:
         FileNotFoundError: no such file or device.
-        ValueError: no video, a codec that cannot be decoded, no frame, or frames of more than `max_pixels`.
+        ValueError: no video, a codec that cannot be decoded, no frame, or a frame of more than `max_pixels` or another
+            size.
 
     Examples:
         >>> with VideoReader('drive.mp4') as reader:  # doctest: +SKIP
@@ -58,11 +62,12 @@ class VideoReader:
         ...     print(reader.summary())
     """
 
-    def __init__(self, video: Video, *, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, video: Video, *, max_pixels: int = MAX_PIXELS, one_size: bool = False) -> None:
         self.name = str(video) if isinstance(video, (str, Path, int)) else 'the frames'
         self.delivered = 0
         self.seconds = 0.0
         self.finished = False
+        self._one_size, self._shape = one_size, tuple[int, ...]()
         self._decoder = _open(video, max_pixels)
         self.fps, self.declared = self._decoder.fps, self._decoder.declared
         self._file = _file_key(video) if isinstance(video, (str, Path)) else None
@@ -95,6 +100,14 @@ class VideoReader:
                     f'{self.name}: has no frame that can be decoded{self._reasons()}; {self._decoder.advice}'
                 ) from None
             raise
+        if self._one_size:
+            shape = np.shape(frame.image)
+            if self._shape not in ((), shape):
+                raise ValueError(
+                    f'{self.name}: the frame at {frame.time:.2f} s has the size {shape[:2]}, those before '
+                    f'{self._shape[:2]} (height, width); start a stream for each size'
+                )
+            self._shape = shape
         self.delivered += 1
         self.seconds = frame.time + 1 / self.fps if self.fps else frame.time
         return frame
