@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
 
-from mmmtl.config import load_config
+from mmmtl.config import CONFIG_SUFFIXES, dataset_configs, load_config
 from mmmtl.engine.launch import LAUNCHERS
+from mmmtl.io import check_outputs
 
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
@@ -49,7 +51,20 @@ def add_inferencer_arguments(parser: argparse.ArgumentParser, *, size: str = '--
         help='fold batch norm and use channels last, or also compile a graph for each kind of frame (default: neither)',
     )
     parser.add_argument('--dtype', choices=DTYPES, help='number type of an optimised model (default: float32)')
-    add_shape_argument(parser, size, 'height and width for the model (default: those of Resize in the test pipeline)')
+    add_shape_argument(
+        parser, size, 'height and width for the model and its maps (default: of Resize in the test pipeline)'
+    )
+
+
+def add_fit_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the `size` of a `MultiTaskInferencer` by name."""
+    parser.add_argument(
+        '--fit',
+        choices=('input', 'letterbox', 'model'),
+        default='input',
+        help="how images come to the model's size: scaled, with maps at the image's size (input); the same with bars "
+        "(letterbox); or stretched, with maps at the model's size (model; --size does the same for another size)",
+    )
 
 
 def parse_curve_arguments(description: str, option: str) -> argparse.Namespace:
@@ -113,6 +128,21 @@ def device(text: str) -> str:
     if kind == 'cuda' and not torch.cuda.is_available():
         raise argparse.ArgumentTypeError(f'{text}: no CUDA device is available')
     return text
+
+
+def check_cli_outputs(
+    cfg: Config, outputs: Sequence[str | Path | None], *, inputs: Sequence[str | Path | None] = ()
+) -> None:
+    """Exit if an output of a program is an input, its config or a base of it, or may be a file of a data set."""
+    # The text of a config names every file that it is made of.
+    sources = [line for line in cfg.text.splitlines() if line.endswith(CONFIG_SUFFIXES) and Path(line).is_file()]
+    datasets = [dataset for name in LOADERS for dataset in dataset_configs((cfg.get(name) or {}).get('dataset'))]
+    try:
+        check_outputs(
+            outputs, [*inputs, *sources], folders={root for dataset in datasets if (root := dataset.get('data_root'))}
+        )
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
 
 
 def config_of(args: argparse.Namespace) -> Config:

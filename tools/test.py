@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmmtl import __version__
-from mmmtl.cli import add_common_arguments, config_of
+from mmmtl.cli import add_common_arguments, check_cli_outputs, config_of
 from mmmtl.config import dataset_configs
 from mmmtl.engine import StreamTestLoop, build_runner
 from mmmtl.engine.launch import name_lost_processes, set_launcher
@@ -59,6 +59,7 @@ def stream(cfg: Config) -> None:
 def main() -> None:
     args = parse_args()
     cfg = config_of(args)
+    check_cli_outputs(cfg, [args.out, args.show_dir], inputs=[args.checkpoint])
     cfg.load_from = args.checkpoint
     if args.show_dir:
         cfg.default_hooks.visualization.update(draw=True, out_dir=args.show_dir, interval=args.show_interval)

@@ -109,6 +109,8 @@ class MultiTaskSegmentor(BaseModel):
         an image model only counts frames.
         """
         state = StreamState.before(frames, state)
+        if state.unchecked:
+            state = state.check({}, {})
         logits = self.core.frames(frames).logits
         return FrameResult(logits, torch.zeros_like(state.has_key), replace(state, frames=state.frames + 1))
 
