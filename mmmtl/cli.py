@@ -9,12 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmmtl.config import load_config
+from mmmtl.config.options import parse_value
 from mmmtl.engine.launch import LAUNCHERS
 
 DTYPES = ('float32', 'bfloat16', 'float16')
+
+
+class _Options(argparse.Action):
+    """The option --cfg-options: KEY=VALUE pairs as a dict, which may be given several times."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Parse the pairs; exit if one has no equals sign."""
+        options = dict(getattr(namespace, self.dest) or {})
+        for pair in values:
+            key, equals, value = pair.partition('=')
+            if not key.strip() or not equals:
+                parser.error(f'{option} takes KEY=VALUE, not {pair!r}; quote a value that has spaces')
+            options[key.strip()] = parse_value(value)
+        setattr(namespace, self.dest, options)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,9 +40,10 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=_Options,
         metavar='KEY=VALUE',
-        help='override parts of the config, e.g. tasks.depth.loss_weight=2 key_frame_interval=10',
+        help='override parts of the config, e.g. tasks.depth.loss_weight=2 key_frame_interval=10; values are literals '
+        "of Python, such as 1e-3, [1,2] or \"{'type': 'SGD', 'lr': 0.1}\", or plain text",
     )
     parser.add_argument('--tasks', help='tasks of the config to use, e.g. semseg,depth (default: all)')
 

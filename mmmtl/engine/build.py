@@ -7,13 +7,12 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-import mmengine.registry
 from mmengine.config import Config
-from mmengine.registry import RUNNERS, DefaultScope, Registry
+from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import Runner
 
 from mmmtl.config import resolve
-from mmmtl.registry import TASKS
+from mmmtl.registry import TASKS, find, registries, roots
 
 from .checkpoints import find_checkpoint
 from .hooks import (
@@ -48,9 +47,8 @@ def build_runner(cfg: Config) -> Runner:
     from the newest checkpoint in `work_dir`, if there is one.
 
     Raises:
-        KeyError: the config names an unknown component.
-        ValueError: no tasks, an unknown metric in `save_best`, a training sampler that does not number its draws, or an
-            evaluation that leaves out samples or repeats some.
+        ValueError: `resolve` refuses the config, it names an unknown component, a training sampler does not number its
+            draws, or an evaluation leaves out samples or repeats some.
     """
     cfg = resolve(cfg)
     cfg.setdefault('default_scope', 'mmmtl')
@@ -71,15 +69,15 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def check_components(cfg: Config) -> None:
-    """Raise a KeyError for an unknown `type` in a config now, not when the component is first needed."""
+    """Raise a ValueError for an unknown `type` in a config now, not when the component is first needed."""
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmmtl')):
-        registries = list(_registries())
+        kinds = list(registries())
         for key, name in _types(cfg.to_dict()):
-            if any(_knows(registry, name) for registry in registries):
+            if any(find(kind, name) is not None for kind in kinds):
                 continue
             near = _nearest(name)
             hint = f'did you mean {near}?' if near else 'no registered name is similar.'
-            raise KeyError(
+            raise ValueError(
                 f'{key}.type={name!r} is not a registered component; {hint} Import your own components through '
                 "`custom_imports` in the config; name those of other packages with their scope, as in 'mmseg.ResNet'."
             )
@@ -123,30 +121,11 @@ def _types(value: Any, key: str = 'cfg') -> Iterator[tuple[str, str]]:
             yield from _types(item, f'{key}[{index}]')
 
 
-def _roots() -> Iterator[Registry]:
-    """Return mmengine's registry for each kind of component."""
-    return (root for root in vars(mmengine.registry).values() if isinstance(root, Registry))
-
-
-def _registries() -> Iterator[Registry]:
-    """Yield mmmtl's registry for each kind of component, or mmengine's if mmmtl has none."""
-    yield TASKS
-    for root in _roots():
-        yield root.children.get('mmmtl', root)
-
-
-def _knows(registry: Registry, name: str) -> bool:
-    try:
-        return registry.get(name) is not None
-    except RuntimeError:
-        return False
-
-
 def _nearest(name: str) -> list[str]:
     """Return the nearest names as a config would write them: those of other packages with their scope."""
     import_module('mmseg.models')  # registers its components
     known = {}
-    for root in (TASKS, *_roots()):
+    for root in (TASKS, *roots()):
         for registry in (root, *root.children.values()):
             prefix = '' if registry.scope in ('mmengine', 'mmmtl') else f'{registry.scope}.'
             known.update({f'{prefix}{item}': item for item in registry.module_dict})

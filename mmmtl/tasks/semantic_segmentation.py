@@ -13,6 +13,7 @@ from torch import Tensor
 from mmmtl.registry import TASKS
 from mmmtl.structures import Array
 
+from .arguments import check_choice, check_names, check_number
 from .base import IGNORE, Task, nothing_labelled
 from .classes import class_list
 from .imitation import imitate_classes
@@ -62,23 +63,36 @@ class SemanticSegmentation(Task):
         primary_metric: str | None = None,
     ) -> None:
         super().__init__(name=name, source=source, loss_weight=loss_weight, primary_metric=primary_metric)
-        self.classes, self.palette = class_list(classes, palette)
+        if not isinstance(classes, str):
+            check_names(name, 'classes', classes)
+        check_names(name, 'unscored', unscored)
+        check_choice(name, 'aggregation', aggregation, ('dataset', 'image'))
+        try:
+            self.classes, self.palette = class_list(classes, palette)
+        except ValueError as error:
+            raise ValueError(f'task {name!r}: {error}') from None
         self.out_channels = self.label_space_size = len(self.classes)
         if self.out_channels > IGNORE:
             raise ValueError(f'task {name!r}: {self.out_channels} classes are too many, label {IGNORE} means ignore')
-        if class_weights is not None and len(class_weights) != self.out_channels:
-            raise ValueError(f'task {name!r}: {len(class_weights)} class_weights for {self.out_channels} classes')
-        if class_weights is not None and not all(0 <= weight < float('inf') for weight in class_weights):
-            raise ValueError(f'task {name!r}: class_weights must be finite and not negative, not {class_weights}')
+        if class_weights is not None:
+            self._check_weights(name, class_weights)
         if unknown := sorted(set(unscored) - set(self.classes)):
             raise ValueError(f'task {name!r}: unscored classes {unknown} are not among its classes {self.classes}')
         if set(unscored) == set(self.classes):
             raise ValueError(f'task {name!r}: every class is unscored')
-        if aggregation not in ('dataset', 'image'):
-            raise ValueError(f"task {name!r}: aggregation must be 'dataset' or 'image', not {aggregation!r}")
         self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.scored = torch.tensor([c not in unscored for c in self.classes])
         self.aggregation = aggregation
+
+    def _check_weights(self, name: str, class_weights: Sequence[float]) -> None:
+        if not isinstance(class_weights, (list, tuple)):
+            raise ValueError(f'task {name!r}: class_weights must be a list of numbers, not {class_weights!r}')
+        if len(class_weights) != self.out_channels:
+            raise ValueError(f'task {name!r}: {len(class_weights)} class_weights for {self.out_channels} classes')
+        for weight in class_weights:
+            check_number(name, 'class_weights', weight, least=0)
+        if not any(class_weights):
+            raise ValueError(f'task {name!r}: class_weights are all 0, so nothing would be learnt')
 
     def definition(self) -> dict[str, Any]:
         return {**super().definition(), 'classes': self.classes}
