@@ -82,6 +82,8 @@ def find(registry: Registry, name: str) -> Any:
 
 def model_component(cfg: Mapping[str, Any]) -> Any:
     """Return the class or function of `MODELS` that a config names; None if there is no such component."""
+    if 'type' not in cfg:
+        raise ValueError(f'a part of the model has no `type`: {dict(cfg)}')
     return MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
 
 

@@ -113,7 +113,7 @@ def _check_metric(cfg: Config, key: Any, tasks: Mapping[str, Task], clips: list[
         raise ValueError(f'the key of a metric is a string such as "depth/abs_err", not {key!r}')
     metric_direction(key, tasks)
     evaluators = cfg.get('val_evaluator')
-    evaluators = [evaluators] if isinstance(evaluators, Mapping) else evaluators or []
+    evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
     ours = [e for e in evaluators if isinstance(e, Mapping) and str(e.get('type')).endswith('MultiTaskMetric')]
     if not ours:
         return

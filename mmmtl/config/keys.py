@@ -79,6 +79,11 @@ DICTS = (
     'data_preprocessor',
 )
 LISTS = ('custom_hooks',)
+INNER_DICTS = frozenset(
+    ('backbone', 'clip', 'dataset', 'decode_head', 'fast_backbone', 'key_frame_policy', 'metainfo', 'neck', 'optimizer')
+    + ('sampler',)
+)
+INNER_LISTS = frozenset(('datasets', 'pipeline'))
 
 
 def check_keys(cfg: Config, file: ConfigFile | None, where: str) -> None:
@@ -93,12 +98,10 @@ def check_keys(cfg: Config, file: ConfigFile | None, where: str) -> None:
         ValueError: a top-level key that nearly matches one that is read, an unknown key where only known ones count, or
             a value of the wrong kind.
     """
-    for key in DICTS:
-        if cfg.get(key) is not None and not isinstance(cfg[key], Mapping):
-            raise ValueError(f'{where}: {key} must be a dict, not {cfg[key]!r}')
-    for key in LISTS:
-        if cfg.get(key) is not None and not isinstance(cfg[key], (list, tuple)):
-            raise ValueError(f'{where}: {key} must be a list, not {cfg[key]!r}')
+    for key in READ & cfg.keys():
+        _check_kind(cfg[key], key, key in DICTS, key in LISTS, where)
+        if key != 'tasks':
+            _check_kinds(cfg[key], key, where)
     used = read_names(file)
     for key in cfg:
         if key in READ or key in used:
@@ -174,5 +177,30 @@ def _check_default_hooks(hooks: Mapping[str, Any], where: str) -> None:
             raise ValueError(f'{where}: default_hooks has no {name!r}; {hint}')
 
 
-def _fold(key: str) -> str:
-    return key.lower().replace('_', '').replace('-', '')
+def _check_kinds(value: Any, path: str, where: str) -> None:
+    """Refuse parts at any depth whose name says that they are dicts or lists, and types that name nothing."""
+    if isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            _check_kinds(item, f'{path}[{number}]', where)
+    if not isinstance(value, Mapping):
+        return
+    if 'type' in value and not (isinstance(value['type'], str) or callable(value['type'])):
+        raise ValueError(f'{where}: {path}.type must be the name of a component, not {value["type"]!r}')
+    for key, item in value.items():
+        is_dict = key in INNER_DICTS or path == 'default_hooks'
+        _check_kind(item, f'{path}.{key}', is_dict, key in INNER_LISTS, where)
+        if key != 'metainfo':
+            _check_kinds(item, f'{path}.{key}', where)
+
+
+def _check_kind(value: Any, path: str, is_dict: bool, is_list: bool, where: str) -> None:
+    if value is None:
+        return
+    if is_dict and not isinstance(value, Mapping):
+        raise ValueError(f'{where}: {path} must be a dict, not {value!r}')
+    if is_list and not isinstance(value, (list, tuple)):
+        raise ValueError(f'{where}: {path} must be a list, not {value!r}')
+
+
+def _fold(key: Any) -> str:
+    return str(key).lower().replace('_', '').replace('-', '')

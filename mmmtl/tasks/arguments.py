@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
+SMALLEST, LARGEST = 1e-18, 1e18
+"""Limits of numbers other than 0: beyond them float32 rounds products to zero or infinity."""
+
 
 def check_number(
     task: str,
@@ -19,10 +22,10 @@ def check_number(
     whole: bool = False,
 ) -> None:
     """Refuse what is not a finite number of at least `least`, above `above` and below `below`; bools are no numbers."""
-    kind = int if whole else Real
-    if isinstance(value, kind) and not isinstance(value, bool):
-        number = float(value)
-        if math.isfinite(number) and number >= least and above < number < below:
+    number: Any = value
+    if isinstance(value, int if whole else Real) and not isinstance(value, bool):
+        sane = number == 0 or SMALLEST < abs(number) < LARGEST
+        if sane and number >= least and above < number < below:
             return
     limits = [
         f'{word} {limit:g}'

@@ -44,6 +44,8 @@ def build_tasks(tasks: Mapping[str, Any] | None, what: str) -> dict[str, Task]:
     """
     if not tasks:
         raise ValueError(UNRESOLVED.format(what=what))
+    if not isinstance(tasks, Mapping):
+        raise ValueError(f'the tasks of {what} must be a dict {{name: config}}, not {tasks!r}')
     return {name: cfg if isinstance(cfg, Task) else _build_task(name, cfg) for name, cfg in tasks.items()}
 
 
