@@ -22,7 +22,9 @@ from .hooks import (
     ModelHook,
     PlainCheckpointHook,
     SameBuffersHook,
+    SummaryHook,
 )
+from .runner import MultiTaskRunner
 
 HOOKS_OF_EVERY_RUN = (
     CheckpointGuardHook,
@@ -31,6 +33,7 @@ HOOKS_OF_EVERY_RUN = (
     ModelHook,
     PlainCheckpointHook,
     SameBuffersHook,
+    SummaryHook,
 )
 
 NUMBERED_SAMPLERS = {'DefaultSampler': 'EpochDrawSampler', 'InfiniteSampler': 'InfiniteDrawSampler'}
@@ -61,7 +64,7 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.get('resume') and not cfg.get('load_from'):
         newest = find_checkpoint(cfg.work_dir)
         cfg.resume, cfg.load_from = newest is not None, newest and str(newest)
-    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    runner = MultiTaskRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     for hook in HOOKS_OF_EVERY_RUN:
         if not any(isinstance(other, hook) for other in runner.hooks):
             runner.register_hook(hook())
