@@ -22,8 +22,8 @@ ABSENT = object()
 def parse_value(text: str) -> Any:
     """Return the value of an option: a literal of Python, in which words need no quotes, or else the text itself.
 
-    Commas outside brackets make a list. Text that is no literal, such as a path, keeps its spaces, commas and equals
-    signs; quotes make any text a string.
+    Commas outside brackets and quotes make a list. Other text, such as a path, keeps spaces and equals signs. Quotes
+    make any text a string.
 
     Examples:
         >>> parse_value('1,2'), parse_value('(1, -2)'), parse_value('[semseg, depth]')
@@ -128,14 +128,17 @@ def _value(node: ast.expr, source: str) -> Any:
 
 
 def _split(text: str) -> Any:
-    """Return the entries of a bracketed list whose text is no Python, such as paths; other text as it is."""
-    if not (text.startswith('[') and text.endswith(']')):
-        return text
-    parts, depth = [''], 0
-    for letter in text[1:-1]:
-        depth += (letter in '[(') - (letter in '])')
-        if letter == ',' and not depth:
+    """Return text that is no Python, such as a path; a list if it has commas outside brackets and quotes."""
+    bracketed = text.startswith('[') and text.endswith(']')
+    parts, depth, quote = [''], 0, ''
+    for letter in text[1:-1] if bracketed else text:
+        if quote or letter in '\'"':
+            quote = '' if letter == quote else quote or letter
+        depth += (letter in '[({') - (letter in '])}')
+        if letter == ',' and not depth and not quote:
             parts.append('')
         else:
             parts[-1] += letter
+    if len(parts) == 1 and not bracketed:
+        return text
     return [parse_value(part) for part in parts if part.strip()]

@@ -139,6 +139,10 @@ class Task(ABC):
     def summarize(self, totals: Tensor) -> dict[str, float]:
         """Compute the metrics of `higher_is_better` from summed vectors of `measure`; NaN if nothing was labelled."""
 
+    def class_scores(self, totals: Tensor) -> dict[str, float]:
+        """Compute the score of each class, in percent, from summed vectors of `measure`; empty without classes."""
+        return {}
+
     def differences(self, first: Tensor, second: Tensor) -> Tensor:
         """Compare predictions (M, P) of P surface points in a frame and in the next.
 

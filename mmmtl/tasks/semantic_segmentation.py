@@ -134,13 +134,19 @@ class SemanticSegmentation(Task):
         return logits.max(dim=1, keepdim=True).indices  # the result of `argmax`, in a tenth of its time on a CPU
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the confusion matrix, or with `aggregation='image'` this image's metrics and a 1."""
+        """Return the confusion matrix, or with `aggregation='image'` this image's metrics and a 1.
+
+        Then follow the IoU of each class, 0 where it has none, and whether it has one.
+        """
         confusion = self._confusion(prediction, target)
         if self.aggregation == 'dataset':
             return confusion.flatten()
         if not confusion.any():
-            return torch.zeros(3, dtype=torch.float64)
-        return torch.stack([*self._scores(confusion), torch.ones((), dtype=torch.float64)])
+            return torch.zeros(3 + 2 * self.out_channels, dtype=torch.float64)
+        iou = self._iou(confusion)
+        found = ~iou.isnan()
+        head = [*self._scores(confusion), torch.ones((), dtype=torch.float64)]
+        return torch.cat([torch.stack(head), iou.nan_to_num(), found.double()])
 
     def summarize(self, totals: Tensor) -> dict[str, float]:
         totals = totals.cpu()
@@ -149,6 +155,15 @@ class SemanticSegmentation(Task):
         else:
             miou, accuracy = totals[:2] / totals[2]
         return {'mIoU': 100 * float(miou), 'pixel_acc': 100 * float(accuracy)}
+
+    def class_scores(self, totals: Tensor) -> dict[str, float]:
+        """Return the IoU of each scored class; NaN for one that neither occurs nor is predicted."""
+        if self.aggregation == 'dataset':
+            iou = self._iou(totals.cpu().view(self.out_channels, self.out_channels))
+        else:
+            sums, counts = totals.cpu()[3:].chunk(2)
+            iou = sums / counts
+        return {name: 100 * float(iou[i]) for i, name in enumerate(self.classes) if self.scored[i]}
 
     def measure_change(self, first: Tensor, second: Tensor) -> Tensor:
         return self.measure(second, first)
@@ -186,7 +201,11 @@ class SemanticSegmentation(Task):
 
     def _scores(self, confusion: Tensor) -> tuple[Tensor, Tensor]:
         """Return mIoU and pixel accuracy, in 0..1, of a confusion matrix."""
+        iou = self._iou(confusion)
+        return iou[~iou.isnan()].mean(), confusion.diagonal().sum() / confusion.sum()
+
+    def _iou(self, confusion: Tensor) -> Tensor:
+        """Return the IoU of each class, (C,) in 0..1; NaN for classes that are not scored, or do not appear at all."""
         hits = confusion.diagonal()
         union = confusion.sum(0) + confusion.sum(1) - hits
-        iou = hits / union
-        return iou[self.scored & (union > 0)].mean(), hits.sum() / confusion.sum()
+        return (hits / union).where(self.scored, torch.nan)

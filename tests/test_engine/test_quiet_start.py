@@ -88,7 +88,7 @@ def test_imports_are_quiet() -> None:
         (
             'tiny_video_epochs',
             {'train_dataloader.batch_size': 99},
-            r'train_dataloader: 15 samples.*99.*drop_last=False',
+            r'train_dataloader: 15 .*99.*drop_last=False',
         ),
         ('tiny_video', {'val_dataloader.batch_size': 99, 'val_dataloader.drop_last': True}, 'val_dataloader: .*99'),
         (

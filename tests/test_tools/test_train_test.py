@@ -96,6 +96,9 @@ def test_tool(
         assert f'metrics: {out}' in printed
         metrics = json.loads(out.read_text())
         assert metrics.pop('meta')['checkpoint'] == str(checkpoint)
+        scores = metrics.pop('class_iou')['semseg']
+        assert list(scores) == ['ground', 'wall', 'ceiling', 'sky', 'box', 'ball', 'pillar']
+        assert all(f' {name} ' in printed for name in scores)
         return metrics
 
     return run
