@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from mmmtl.config import load_config
 from mmmtl.config.options import parse_value
 from mmmtl.engine.launch import LAUNCHERS
 
+PACKAGE = Path(__file__).parent
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
@@ -110,6 +113,27 @@ def start_clock(args: argparse.Namespace) -> Callable[[], float]:
     if kind != 'cpu' or torch.get_num_threads() != 1:
         raise SystemExit('--clock cpu needs --device cpu --threads 1')
     return time.process_time
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Exit with the message alone if mmmtl refuses something inside the block; other errors keep their traceback."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        if not _is_ours(error):
+            raise
+        raise SystemExit(str(error)) from None
+
+
+def _is_ours(error: BaseException | None) -> bool:
+    """Return whether code of mmmtl raised an error; mmengine raises what components say once more."""
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        if frames and Path(frames[-1].filename).is_relative_to(PACKAGE):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def positive(text: str) -> int:

@@ -163,7 +163,7 @@ def test_a_resolved_config_can_be_written_and_read_again(base: Path, tmp_path: P
         ('1,2', [1, 2]), ('[1,2]', [1, 2]), ('(1,2)', (1, 2)), ('(1,2),(3,4)', [(1, 2), (3, 4)]), ('1,', [1]),
         ('[(1,2),[a,b],c]', [(1, 2), ['a', 'b'], 'c']), ('semseg,depth', ['semseg', 'depth']), ('[]', []), ('{}', {}),
         ('/data/my pictures/a', '/data/my pictures/a'), ('a b', 'a b'), ("'a, b=c'", 'a, b=c'), ('"1"', '1'),
-        ('/a b,/c', ['/a b', '/c']), ('x=1', 'x=1'), ("'/a, b',/c d", ['/a, b', '/c d']), ('[/a b/c, /d]', ['/a b/c', '/d']),
+        ('/a b,/c', ['/a b', '/c']), ("'/a, b',/c d", ['/a, b', '/c d']), ('[/a b, /d]', ['/a b', '/d']),
         ("{'type': 'SGD', 'lr': -1e-2, 'b': {'c': [None, True]}}",
          {'type': 'SGD', 'lr': -0.01, 'b': {'c': [None, True]}}),
         ("dict(type='SGD', b=dict(c=(1,)))", {'type': 'SGD', 'b': {'c': (1,)}}), ('{type: SGD}', {'type': 'SGD'}),

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmmtl import __version__
-from mmmtl.cli import add_common_arguments, config_of
+from mmmtl.cli import add_common_arguments, config_of, readable_errors
 from mmmtl.config import dataset_configs
 from mmmtl.engine import StreamTestLoop, build_runner
 from mmmtl.engine.launch import name_lost_processes, set_launcher
@@ -100,4 +100,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

@@ -25,7 +25,7 @@ OF_MMENGINE = (
     'runner_type',
     'sync_bn',
 )
-OF_MMMTL = ('checkpoint_interval', 'key_frame_interval', 'log_interval', 'tasks', 'use_tasks')
+OF_MMMTL = ('checkpoint_interval', 'key_frame_interval', 'load_from_other_tasks', 'log_interval', 'tasks', 'use_tasks')
 READ = frozenset({*inspect.signature(Runner).parameters, *OF_MMENGINE, *OF_MMMTL} - {'cfg'})
 """The keys at the top of a config that mmengine or mmmtl reads."""
 

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmmtl.config import resolve
 from mmmtl.registry import TASKS, find, registries, roots
 
+from .checked_runner import CheckedRunner
 from .checkpoints import find_checkpoint
 from .hooks import (
     CheckpointGuardHook,
@@ -24,7 +25,6 @@ from .hooks import (
     SameBuffersHook,
     SummaryHook,
 )
-from .runner import MultiTaskRunner
 
 HOOKS_OF_EVERY_RUN = (
     CheckpointGuardHook,
@@ -64,7 +64,7 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.get('resume') and not cfg.get('load_from'):
         newest = find_checkpoint(cfg.work_dir)
         cfg.resume, cfg.load_from = newest is not None, newest and str(newest)
-    runner = MultiTaskRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    runner = CheckedRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     for hook in HOOKS_OF_EVERY_RUN:
         if not any(isinstance(other, hook) for other in runner.hooks):
             runner.register_hook(hook())

@@ -15,7 +15,7 @@ from mmengine.config import Config
 
 import mmmtl
 from mmmtl.engine import build_runner
-from mmmtl.engine.runner import is_for_screen
+from mmmtl.engine.checked_runner import is_for_screen
 
 MakeConfig = Callable[..., Config]
 

@@ -11,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mmmtl.cli import add_config_arguments, add_shape_argument, config_of
+from mmmtl.cli import add_config_arguments, add_shape_argument, config_of, readable_errors
 from mmmtl.config import input_size
 from mmmtl.profiling import build_on_meta, cost_table, count_cost
 from mmmtl.profiling.mila_convention import paper_macs
@@ -55,4 +55,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

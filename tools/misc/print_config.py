@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmmtl.cli import add_config_arguments, config_of
+from mmmtl.cli import add_config_arguments, config_of, readable_errors
 from mmmtl.config import resolve
 
 
@@ -24,4 +24,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

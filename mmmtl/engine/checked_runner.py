@@ -1,4 +1,4 @@
-"""The runner: mmengine's, with a quiet start and no epochs without an iteration."""
+"""A runner with a quiet start and no epochs without an iteration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FOR_THE_FILE = ('"FileClient" will be', '"HardDiskBackend" is', 'Distributed tra
 """Beginnings of messages of mmengine that tell a user nothing."""
 
 
-class MultiTaskRunner(Runner):
+class CheckedRunner(Runner):
     """A runner that writes config and environment to the log file alone, and refuses loaders without a batch."""
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
