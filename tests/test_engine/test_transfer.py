@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmmtl.checkpoint import load_from_local, load_weights
-from mmmtl.config import resolve
+from mmmtl.config import load_config, resolve
 from mmmtl.engine import build_runner
 from mmmtl.engine.transfer import transfer
 from mmmtl.registry import MODELS
@@ -120,3 +120,16 @@ def test_a_checkpoint_that_does_not_say_its_tasks_is_refused(tasks: dict[str, An
     else:
         with pytest.raises(ValueError, match='tasks'):
             transfer(model, stored, wanted)
+
+
+def test_the_example_of_the_documentation(tmp_path: Path, checkpoint: Path) -> None:
+    text = (Path(__file__).parents[2] / 'docs' / 'configs.md').read_text()
+    (example,) = [block for block in text.split('```python\n') if 'load_from_other_tasks = True' in block]
+    base = Path(__file__).parents[1] / 'configs' / 'tiny_video.py'
+    code = example.partition('```')[0].replace('./CONFIG.py', str(base)).replace('CHECKPOINT.pth', str(checkpoint))
+    code = code.replace("'rest'", "'rest', 'left', 'right'")  # the labels have seven classes
+    (tmp_path / 'own.py').write_text(f'{code}\ntrain_cfg = dict(max_iters=1)\nwork_dir = {str(tmp_path / "run")!r}\n')
+    runner = build_runner(load_config(tmp_path / 'own.py'))
+    runner.train()
+    assert runner.model.tasks['semseg'].classes == tuple(SEVEN)
+    assert (tmp_path / 'run' / 'iter_1.pth').is_file()
