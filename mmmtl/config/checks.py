@@ -45,6 +45,16 @@ def check_loop(cfg: Config, where: str) -> None:
             raise ValueError(f'{where}: {key} must be a whole number of at least 1, not {value!r}')
 
 
+def check_numbers(cfg: Config, where: str) -> None:
+    """Refuse a seed or a learning rate that is no number, which fails without naming its key."""
+    seed = (cfg.get('randomness') or {}).get('seed')
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32):
+        raise ValueError(f'{where}: randomness.seed must be a whole number of at least 0, not {seed!r}')
+    rate = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr', 0.0)
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < math.inf:
+        raise ValueError(f'{where}: optim_wrapper.optimizer.lr must be a number of at least 0, not {rate!r}')
+
+
 def check_clips(dataset: Mapping[str, Any], key: str, *, video: bool) -> None:
     """Refuse clips for an image model, and single images for a video model.
 

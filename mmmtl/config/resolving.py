@@ -13,7 +13,7 @@ from mmmtl.registry import takes_argument
 from mmmtl.tasks import build_tasks
 from mmmtl.tasks.build import to_plain
 
-from .checks import check_clips, check_loop, check_variables, follow_metrics
+from .checks import check_clips, check_loop, check_numbers, check_variables, follow_metrics
 from .keys import READ, check_keys, suggestion
 from .variables import read_config_file
 
@@ -51,6 +51,7 @@ def resolve(cfg: Config) -> Config:
     check_keys(cfg, file, where)
     check_variables(cfg, file, where)
     check_loop(cfg, where)
+    check_numbers(cfg, where)
     for key in [key for key in cfg if key not in READ and (key.endswith('pipeline') or suggestion(key))]:
         cfg.pop(key)
     if (chosen := cfg.get('use_tasks')) is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -12,6 +14,7 @@ from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import Runner
 
 from mmmtl.config import resolve
+from mmmtl.config.keys import nearest
 from mmmtl.registry import TASKS, find, registries, roots
 
 from .checked_runner import CheckedRunner
@@ -72,16 +75,20 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def check_components(cfg: Config) -> None:
-    """Raise a ValueError for an unknown `type` in a config now, not when the component is first needed."""
+    """Raise a ValueError for an unknown `type`, or a misspelt argument, now, not when the component is first needed."""
+    scope = cfg.get('default_scope', 'mmmtl')
+    if scope not in (scopes := {'mmmtl', *(child for root in roots() for child in root.children)}):
+        raise ValueError(f'default_scope must be one of {sorted(scopes)}, not {scope!r}')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmmtl')):
         kinds = list(registries())
-        for key, name in _types(cfg.to_dict()):
-            if any(find(kind, name) is not None for kind in kinds):
+        for key, name, arguments in _types(cfg.to_dict()):
+            if found := [component for kind in kinds if (component := find(kind, name)) is not None]:
+                check_arguments(found, arguments, f'{key} ({name})')
                 continue
             near = _nearest(name)
             hint = f'did you mean {near}?' if near else 'no registered name is similar.'
             raise ValueError(
-                f'{key}.type={name!r} is not a registered component; {hint} Import your own components through '
+                f'{key}={name!r} is not a registered component; {hint} Import your own components through '
                 "`custom_imports` in the config; name those of other packages with their scope, as in 'mmseg.ResNet'."
             )
 
@@ -111,11 +118,28 @@ def check_evaluation(cfg: Config) -> None:
             )
 
 
-def _types(value: Any, key: str = 'cfg') -> Iterator[tuple[str, str]]:
-    """Yield (key, type) of every component that a nested config names by a string."""
+def check_arguments(components: Sequence[Any], arguments: Iterable[str], where: str) -> None:
+    """Refuse arguments that none of some components takes, but nearly; unlike ones may be those of their builder."""
+    taken = {name for component in components for name in _parameters(component)}
+    for argument in arguments:
+        near = None if argument in taken else nearest(argument, taken)
+        if near is not None:
+            raise ValueError(f'{where} takes no argument {argument!r}; did you mean {near!r}?')
+
+
+def _parameters(component: Any) -> Iterator[str]:
+    """Yield the arguments of a component, and of its bases to which it may pass them on."""
+    for part in inspect.getmro(component) if inspect.isclass(component) else (component,):
+        with suppress(TypeError, ValueError):
+            yield from inspect.signature(part).parameters
+
+
+def _types(value: Any, key: str = 'cfg') -> Iterator[tuple[str, str, Iterable[str]]]:
+    """Yield (key, name, arguments) of every component that a nested config names by a string."""
     if isinstance(value, Mapping):
-        if isinstance(name := value.get('type'), str):
-            yield key, name
+        for kind in ('type', 'constructor', 'runner_type'):
+            if isinstance(name := value.get(kind), str):
+                yield f'{key}.{kind}', name, value.keys() - {kind} if kind == 'type' else ()
         for child, item in value.items():
             if child not in NO_COMPONENTS:
                 yield from _types(item, f'{key}.{child}')

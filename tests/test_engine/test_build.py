@@ -78,6 +78,32 @@ def test_an_unknown_component_is_refused_with_its_key_and_the_nearest_names(
     assert 'custom_imports' in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (
+            {'model.decode_head.chanels': (8, 8)},
+            r"decode_head\.type \(TaskConvHead\).*'chanels'.*'channels'",
+        ),
+        ({'param_scheduler.0.begn': 3}, r"param_scheduler\[0\].*PolyLR.*'begn'.*'begin'"),
+        ({'train_dataloader.dataset.num_video': 3}, r"dataset.*SyntheticVideo.*'num_video'.*'num_videos'"),
+        (
+            {'optim_wrapper.constructor': 'DefaultOptimWrapperConstructr'},
+            r"constructor=.*'DefaultOptimWrapperC",
+        ),
+        ({'runner_type': 'Runer'}, r"runner_type='Runer'.*'Runner'"),
+        ({'default_scope': 'mmtl'}, r"default_scope.*'mmmtl'.*'mmtl'"),
+        ({'randomness.seed': 'x'}, r"tiny_video\.py: randomness\.seed.*'x'"),
+        ({'optim_wrapper.optimizer.lr': 'fast'}, r"tiny_video\.py: optim_wrapper\.optimizer\.lr.*'fast'"),
+    ],
+)
+def test_misspelt_arguments_and_names_are_refused_with_the_nearest(
+    make_config: MakeConfig, options: dict, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        build_runner(make_config(**options))
+
+
 def test_an_unknown_component_in_a_list_is_named_by_its_place(make_config: MakeConfig) -> None:
     cfg = make_config()
     cfg.train_dataloader.dataset.pipeline[2].type = 'RandomFlipp'
