@@ -109,5 +109,6 @@ def test_the_fast_network_is_as_wide_as_the_slow_one(tiny) -> None:
     assert model.fast_backbone.feature_channels == (7,)
     with pytest.raises(ValueError, match='MobileNetV2.*channels 9.*ResNet.*channels 7'):
         tiny.video_model(backbone=dict(slow, channels=7), fast_backbone=dict(fast, channels=9))
-    model = tiny.video_model(fast_backbone=dict(type='SegNet', channels=(tiny.CHANNELS, 4), depths=(1, 1)))
+    other = dict(type='SegNet', channels=(tiny.CHANNELS, 4), depths=(1, 1))
+    model = tiny.video_model(backbone=other, fast_backbone=other)
     assert model.fast_backbone.feature_channels == (tiny.CHANNELS,)
