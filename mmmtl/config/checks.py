@@ -34,15 +34,16 @@ def check_variables(cfg: Config, file: ConfigFile | None, where: str) -> None:
 
 
 def check_loop(cfg: Config, where: str) -> None:
-    """Refuse lengths and intervals that are no whole numbers of at least 1."""
+    """Refuse lengths that are no whole numbers, and intervals that are no whole numbers of at least 1."""
     loop = cfg.get('train_cfg') or {}
     numbers = {f'train_cfg.{key}': loop[key] for key in ('max_epochs', 'max_iters', 'val_interval') if key in loop}
     numbers |= {key: cfg[key] for key in ('key_frame_interval', 'checkpoint_interval', 'log_interval') if key in cfg}
     for key, value in numbers.items():
         if value is None and key in cfg:
             continue
-        if isinstance(value, bool) or not (isinstance(value, int) or value == math.inf) or value < 1:
-            raise ValueError(f'{where}: {key} must be a whole number of at least 1, not {value!r}')
+        least = 0 if key.startswith('train_cfg.max_') else 1
+        if isinstance(value, bool) or not (isinstance(value, int) or value == math.inf) or value < least:
+            raise ValueError(f'{where}: {key} must be a whole number of at least {least}, not {value!r}')
 
 
 def check_numbers(cfg: Config, where: str) -> None:

@@ -90,7 +90,9 @@ class CheckpointGuardHook(Hook):
         if starts_training and runner.cfg.get('load_from_other_tasks'):
             source, left_out = transfer(model, checkpoint, tasks)
             if left_out:
-                runner.logger.warning(f'load_from_other_tasks leaves out of {runner._load_from}: {describe(left_out)}')
+                runner.logger.warning(
+                    f'load_from_other_tasks leaves out of {runner.cfg.load_from}: {describe(left_out)}'
+                )
         # mmengine loads the weights in the checkpoint once more.
         checkpoint['state_dict'] = load_weights(model, source, tasks=tasks, partly=starts_training)
         if starts_training and (new := unfit_weights(model, checkpoint['state_dict'])):
