@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmmtl.config import CONFIG_SUFFIXES, dataset_configs, load_config
+from mmmtl.config.options import parse_value
 from mmmtl.engine.launch import LAUNCHERS
 from mmmtl.io import check_outputs
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+PACKAGE = Path(__file__).parent
 DTYPES = ('float32', 'bfloat16', 'float16')
+
+
+class _Options(argparse.Action):
+    """The option --cfg-options: KEY=VALUE pairs as a dict, which may be given several times."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Parse the pairs; exit if one has no equals sign."""
+        options = dict(getattr(namespace, self.dest) or {})
+        for pair in values:
+            key, equals, value = pair.partition('=')
+            if not key.strip() or not equals:
+                parser.error(f'{option} takes KEY=VALUE, not {pair!r}; quote a value that has spaces')
+            options[key.strip()] = parse_value(value)
+        setattr(namespace, self.dest, options)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +45,10 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=_Options,
         metavar='KEY=VALUE',
-        help='override parts of the config, e.g. tasks.depth.loss_weight=2 key_frame_interval=10',
+        help='override parts of the config, e.g. tasks.depth.loss_weight=2 key_frame_interval=10; values are literals '
+        "of Python, such as 1e-3, [1,2] or \"{'type': 'SGD', 'lr': 0.1}\", or plain text",
     )
     parser.add_argument('--tasks', help='tasks of the config to use, e.g. semseg,depth (default: all)')
 
@@ -107,6 +128,27 @@ def start_clock(args: argparse.Namespace) -> Callable[[], float]:
     if kind != 'cpu' or torch.get_num_threads() != 1:
         raise SystemExit('--clock cpu needs --device cpu --threads 1')
     return time.process_time
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Exit with the message alone if mmmtl refuses something inside the block; other errors keep their traceback."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        if not _is_ours(error):
+            raise
+        raise SystemExit(str(error)) from None
+
+
+def _is_ours(error: BaseException | None) -> bool:
+    """Return whether code of mmmtl raised an error; mmengine raises what components say once more."""
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        if frames and Path(frames[-1].filename).is_relative_to(PACKAGE):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def positive(text: str) -> int:

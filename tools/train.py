@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from mmmtl.cli import add_common_arguments, config_of
+from mmmtl.cli import add_common_arguments, config_of, readable_errors
 from mmmtl.engine import build_runner, find_checkpoint
 from mmmtl.engine.launch import name_lost_processes, set_launcher
 
@@ -61,4 +61,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

@@ -11,6 +11,7 @@ from .hooks import (
     MultiTaskVisualizationHook,
     PlainCheckpointHook,
     SameBuffersHook,
+    SummaryHook,
 )
 from .stream_test_loop import StreamTestLoop
 
@@ -25,6 +26,7 @@ __all__ = [
     'PlainCheckpointHook',
     'SameBuffersHook',
     'StreamTestLoop',
+    'SummaryHook',
     'build_runner',
     'check_components',
     'find_checkpoint',

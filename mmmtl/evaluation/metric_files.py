@@ -15,10 +15,24 @@ from mmmtl.registry import TASKS
 from .published import PUBLISHED
 
 
-def write_metrics(path: str | Path, metrics: Mapping[str, float], meta: Mapping[str, Any]) -> None:
-    """Write metrics and `meta` as JSON; NaN (nothing was labelled) becomes `null`, since JSON has no NaN."""
-    finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    write_text(path, json.dumps({**finite, 'meta': dict(meta)}, indent=2, allow_nan=False) + '\n')
+def write_metrics(
+    path: str | Path,
+    metrics: Mapping[str, float],
+    meta: Mapping[str, Any],
+    class_scores: Mapping[str, Mapping[str, float]] | None = None,
+) -> None:
+    """Write metrics, `meta` and, if there are any, {task: {class: IoU}} as `class_iou`, as JSON.
+
+    NaN (nothing was labelled) becomes `null`, since JSON has no NaN.
+    """
+    content: dict[str, Any] = _finite(metrics)
+    if class_scores:
+        content['class_iou'] = {task: _finite(scores) for task, scores in class_scores.items()}
+    write_text(path, json.dumps({**content, 'meta': dict(meta)}, indent=2, allow_nan=False) + '\n')
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def read_metrics(path: str | Path) -> dict[str, float]:

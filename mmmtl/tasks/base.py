@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmmtl.structures import Array, CameraChange
 
+from .arguments import check_choice, check_number
 from .reduction import divide_sums
 
 IGNORE = 255
@@ -30,7 +31,7 @@ class Task(ABC):
     Args:
         name: key of the task in the config.
         source: key of its maps in the data set; None means `name`.
-        loss_weight: factor of its losses.
+        loss_weight: factor of its losses, at least 0.
         primary_metric: overrides the metric that `delta_m` uses for the task, for example RMSE for depth.
     """
 
@@ -56,15 +57,14 @@ class Task(ABC):
     def __init__(
         self, *, name: str, source: str | None = None, loss_weight: float = 1.0, primary_metric: str | None = None
     ) -> None:
+        check_number(name, 'loss_weight', loss_weight, least=0)
+        if source is not None and not (isinstance(source, str) and source):
+            raise ValueError(f'task {name!r}: source must be the key of its maps in the data set, not {source!r}')
         self.name = name
         self.source = source or name
         self.loss_weight = loss_weight
         if primary_metric is not None:
-            if primary_metric not in self.higher_is_better:
-                raise ValueError(
-                    f'task {name!r}: primary_metric must be one of {sorted(self.higher_is_better)}, not '
-                    f'{primary_metric!r}'
-                )
+            check_choice(name, 'primary_metric', primary_metric, sorted(self.higher_is_better))
             self.primary_metric = primary_metric
 
     def definition(self) -> dict[str, Any]:
@@ -138,6 +138,10 @@ class Task(ABC):
     @abstractmethod
     def summarize(self, totals: Tensor) -> dict[str, float]:
         """Compute the metrics of `higher_is_better` from summed vectors of `measure`; NaN if nothing was labelled."""
+
+    def class_scores(self, totals: Tensor) -> dict[str, float]:
+        """Compute the score of each class, in percent, from summed vectors of `measure`; empty without classes."""
+        return {}
 
     def differences(self, first: Tensor, second: Tensor) -> Tensor:
         """Compare predictions (M, P) of P surface points in a frame and in the next.

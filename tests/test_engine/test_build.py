@@ -70,7 +70,7 @@ def test_options_of_the_command_line_reach_model_and_data(make_config: MakeConfi
 def test_an_unknown_component_is_refused_with_its_key_and_the_nearest_names(
     make_config: MakeConfig, key: str, name: str, nearest: str
 ) -> None:
-    with pytest.raises(KeyError) as error:
+    with pytest.raises(ValueError) as error:
         build_runner(make_config(**{key: name}))
 
     assert f"cfg.{key}='{name}'" in str(error.value)
@@ -78,12 +78,38 @@ def test_an_unknown_component_is_refused_with_its_key_and_the_nearest_names(
     assert 'custom_imports' in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (
+            {'model.decode_head.chanels': (8, 8)},
+            r"decode_head\.type \(TaskConvHead\).*'chanels'.*'channels'",
+        ),
+        ({'param_scheduler.0.begn': 3}, r"param_scheduler\[0\].*PolyLR.*'begn'.*'begin'"),
+        ({'train_dataloader.dataset.num_video': 3}, r"dataset.*SyntheticVideo.*'num_video'.*'num_videos'"),
+        (
+            {'optim_wrapper.constructor': 'DefaultOptimWrapperConstructr'},
+            r"constructor=.*'DefaultOptimWrapperC",
+        ),
+        ({'runner_type': 'Runer'}, r"runner_type='Runer'.*'Runner'"),
+        ({'default_scope': 'mmtl'}, r"default_scope.*'mmmtl'.*'mmtl'"),
+        ({'randomness.seed': 'x'}, r"tiny_video\.py: randomness\.seed.*'x'"),
+        ({'optim_wrapper.optimizer.lr': 'fast'}, r"tiny_video\.py: optim_wrapper\.optimizer\.lr.*'fast'"),
+    ],
+)
+def test_misspelt_arguments_and_names_are_refused_with_the_nearest(
+    make_config: MakeConfig, options: dict, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        build_runner(make_config(**options))
+
+
 def test_an_unknown_component_in_a_list_is_named_by_its_place(make_config: MakeConfig) -> None:
     cfg = make_config()
     cfg.train_dataloader.dataset.pipeline[2].type = 'RandomFlipp'
 
     with pytest.raises(
-        KeyError, match=r"cfg\.train_dataloader\.dataset\.pipeline\[2\]\.type='RandomFlipp'.*RandomFlip"
+        ValueError, match=r"cfg\.train_dataloader\.dataset\.pipeline\[2\]\.type='RandomFlipp'.*RandomFlip"
     ):
         build_runner(cfg)
 
@@ -98,12 +124,12 @@ def test_a_type_that_names_no_component_is_let_pass(make_config: MakeConfig) -> 
 @pytest.mark.parametrize(
     ('options', 'error', 'words'),
     [
-        ({'tasks.depth.type': 'DepthEstimaton'}, KeyError, "tasks.depth.*did you mean.*'DepthEstimation'"),
-        ({'tasks.depth.max_dept': 3}, TypeError, 'tasks.depth.*max_dept'),
+        ({'tasks.depth.type': 'DepthEstimaton'}, ValueError, "tasks.depth.*did you mean.*'DepthEstimation'"),
+        ({'tasks.depth.max_dept': 3}, ValueError, 'tasks.depth.*max_dept'),
         ({'tasks': None}, ValueError, 'declares no tasks'),
         ({'use_tasks': ['dept']}, ValueError, r"'dept'.*semseg.*depth.*normals"),
         ({'default_hooks.checkpoint.save_best': 'depth/abs_er'}, ValueError, "'depth/abs_er'.*'depth/abs_err'"),
-        ({'default_hooks.checkpoint.save_best': ['delta_m', 'edge/ods']}, ValueError, "'edge/ods'"),
+        ({'default_hooks.checkpoint.save_best': ['depth/rmse', 'edge/ods']}, ValueError, "'edge/ods'"),
     ],
 )
 def test_a_config_that_cannot_work_is_refused(

@@ -14,6 +14,7 @@ import mmengine.registry
 import mmengine.runner.checkpoint
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset, DefaultSampler, InfiniteSampler
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import HistoryBuffer, MessageHub
@@ -102,7 +103,10 @@ INTERNALS: dict[tuple[str, str], Callable[[], bool]] = {
         arguments(mmengine.runner.checkpoint.CheckpointLoader.register_scheme) == ['prefixes', 'loader', 'force']
     ),
     ('registry.py', 'root'): lambda: any(isinstance(kind, Registry) for kind in vars(root).values()),
-    ('engine/build.py', 'vars(mmengine.registry), Registry.children, module_dict, scope'): registries_have_children,
+    ('engine/build.py', 'Registry.children, module_dict, scope'): registries_have_children,
+    ('config/variables.py', '_get_cfg_path'): lambda: (
+        Config._get_cfg_path('base.py', str(Path('folder', 'config.py')))[0] == str(Path('folder', 'base.py'))
+    ),
     ('engine/build.py', 'DefaultScope.overwrite_default_scope'): lambda: (
         arguments(DefaultScope.overwrite_default_scope) == ['scope_name']
     ),

@@ -24,6 +24,7 @@ from mmmtl.cli import (
     config_of,
     inferencer_options,
     positive,
+    readable_errors,
     start_clock,
 )
 from mmmtl.config import input_size
@@ -83,4 +84,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

@@ -6,6 +6,7 @@ from .iteration_seed_hook import IterationSeedHook
 from .model_hook import ModelHook
 from .multi_task_visualization_hook import MultiTaskVisualizationHook
 from .same_buffers_hook import SameBuffersHook
+from .summary_hook import SummaryHook
 
 __all__ = [
     'CheckpointGuardHook',
@@ -15,4 +16,5 @@ __all__ = [
     'MultiTaskVisualizationHook',
     'PlainCheckpointHook',
     'SameBuffersHook',
+    'SummaryHook',
 ]
