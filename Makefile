@@ -67,10 +67,10 @@ $(CREATED): FORCE
 	         'make $(MAKECMDGOALS) PYTHON=/path/to/python3' >&2; exit 1; }
 
 # An interrupted install leaves no stamp behind.
-$(RUNTIME): requirements/runtime.txt requirements/mminstall.txt $(SOURCES) $(CREATED)
+$(RUNTIME): requirements/runtime.txt requirements/mminstall.txt requirements/demo.txt $(SOURCES) $(CREATED)
 	@echo 'Installing mmmtl and its requirements into $(VENV) (once, about a minute) ...'
 	@rm -f $@
-	@$(PIP) setuptools -r requirements/runtime.txt -r requirements/mminstall.txt
+	@$(PIP) setuptools -r requirements/runtime.txt -r requirements/mminstall.txt -r requirements/demo.txt
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -121,7 +121,8 @@ if __name__ == '__main__':
         python_requires='>=3.10',
         install_requires=parse_requirements('runtime'),
         extras_require={
-            'all': parse_requirements('runtime') + parse_requirements('mminstall') + parse_requirements('optional'),
+            'all': sum(map(parse_requirements, ('runtime', 'mminstall', 'demo', 'optional')), []),
+            'demo': parse_requirements('demo'),
             'mim': parse_requirements('mminstall'),
             'optional': parse_requirements('optional'),
             'tests': parse_requirements('tests'),

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from mmmtl.cli import add_timing_arguments
+from mmmtl.io import write_text
 from mmmtl.profiling.measure import Step, describe_machine
 
 TURN = 0.02  # seconds to repeat a step on a CPU
@@ -35,8 +36,7 @@ def write_results(args: argparse.Namespace, **results: Any) -> None:
         'machine': describe_machine(args.device),
         'host_os': platform.platform(),
     }
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps({**head, **results}, indent=1) + '\n', encoding='utf-8')
+    write_text(args.json, json.dumps({**head, **results}, indent=1) + '\n')
 
 
 class Machine:

@@ -32,6 +32,7 @@ from training_tables import TABLES, Row, Table
 
 from mmmtl.config import resolve
 from mmmtl.evaluation import delta_m
+from mmmtl.io import write_text
 from mmmtl.profiling.measure import describe_machine
 from mmmtl.tasks import build_tasks, metric_direction
 
@@ -78,7 +79,7 @@ def main() -> None:
                 continue
             print(f'{row.name}, seed {seed}: training', flush=True)
             records.append({**key, **run(table, row, seed, args)})
-            write(args.json, records)
+            write_text(args.json, json.dumps(list(records), indent=2) + '\n')
     print_tables(table, records)
 
 
@@ -145,14 +146,6 @@ def iteration_time(work_dir: Path) -> float:
     newest = max(work_dir.glob('*/vis_data/scalars.json'))
     entries = [json.loads(line) for line in newest.read_text().splitlines()]
     return statistics.median(entry['time'] for entry in entries if 'time' in entry)
-
-
-def write(path: Path, records: Sequence[Record]) -> None:
-    """Replace the file in one step, so that an interrupted run leaves it complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(json.dumps(list(records), indent=2) + '\n')
-    temporary.replace(path)
 
 
 def print_tables(table: Table, records: Sequence[Record]) -> None:

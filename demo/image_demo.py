@@ -3,44 +3,73 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.cli import add_config_arguments, add_inferencer_arguments, config_of, inferencer_options
-from mmmtl.io.images import IMAGE_SUFFIXES, read_image, write_png
+from mmmtl.cli import add_config_arguments, add_fit_argument, add_inferencer_arguments, config_of, inferencer_options
+from mmmtl.io import check_outputs, distinct_names, write_png
+from mmmtl.io.image_sources import find_images, is_one_image, is_url
+
+SHOWN = 10
+"""How many names of files that were left out are printed."""
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('image', help='image, or a folder of images')
+    parser.add_argument('image', help="image, URL of one, folder of images, or pattern such as 'photos/*.jpg'")
     add_config_arguments(parser)
     add_inferencer_arguments(parser)
+    add_fit_argument(parser)
     parser.add_argument('--out-dir', required=True, metavar='DIR', help='write <name of the image>.png there')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    paths = find_images(Path(args.image))
-    options = inferencer_options(args)
-    inferencer = MultiTaskInferencer(config_of(args), args.checkpoint, size=args.size or 'config', **options)
     folder = Path(args.out_dir)
-    for path in track(paths, 'images'):
-        image = read_image(path)
-        write_png(folder / f'{path.stem}.png', inferencer.panel(image, inferencer(image))[..., ::-1])
-    print(f'{len(paths)} drawings: {folder}')
+    try:
+        sources, others = choose(args.image)
+        outputs = [folder / f'{name}.png' for name in distinct_names(sources)]
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f'--out-dir {folder}: is a file, not a folder')
+        files = [path for path in sources if not is_url(path)]
+        # Other images in the folder of an input are safe too.
+        check_outputs([folder], {Path(path).parent for path in files})
+        check_outputs(outputs, [*files, args.config, args.checkpoint])
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    options = inferencer_options(args)
+    inferencer = MultiTaskInferencer(config_of(args), args.checkpoint, size=args.size or args.fit, **options)
+    failed = []
+    results = inferencer.predict_each(sources)
+    for path, result in zip(outputs, track(results, 'images', total=len(sources)), strict=True):
+        if result.image is None or result.maps is None:
+            failed.append(f'{result.name}: {result.error}')
+        else:
+            write_png(path, inferencer.panel(result.image, result.maps)[..., ::-1])
+    print(f'{len(sources) - len(failed)} drawings: {folder}')
+    report('no images by their names', [str(path) for path in others])
+    report('could not be read', failed)
+    if len(failed) == len(sources):
+        raise SystemExit(1)
 
 
-def find_images(path: Path) -> list[Path]:
-    """Return the image, or those in a folder."""
-    if not path.is_dir():
-        return [path]
-    paths = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-    if not paths:
-        raise SystemExit(f'{path}: no images in this folder ({", ".join(IMAGE_SUFFIXES)})')
-    return paths
+def choose(image: str) -> tuple[list[str], list[Path]]:
+    """Return the images that the argument stands for, and the files beside them that are none."""
+    if is_one_image(image):
+        return [image], []
+    found = find_images(image)
+    return [str(path) for path in found.images], found.others
+
+
+def report(what: str, names: Sequence[str]) -> None:
+    """Print what was left out and why."""
+    if names:
+        more = [f'... and {len(names) - SHOWN} more'] if len(names) > SHOWN else []
+        print('\n  '.join([f'left out, {what}: {len(names)}', *names[:SHOWN], *more]))
 
 
 if __name__ == '__main__':

@@ -22,7 +22,7 @@ from mmmtl.apis import MultiTaskInferencer
 from mmmtl.datasets.synthetic import make_scene, render
 from mmmtl.datasets.synthetic.video import SEEDS
 from mmmtl.evaluation import metrics_table
-from mmmtl.io import VideoWriter
+from mmmtl.io import VideoWriter, whole_file, write_text
 from mmmtl.tasks import Task
 from mmmtl.visualization import grid, task_tiles
 
@@ -71,7 +71,8 @@ def train_and_test(out: Path, name: str, config: str) -> Metrics:
     run(out, 'tools/train.py', config, '--work-dir', str(work_dir), '--no-validate')
     newest = Path((work_dir / 'last_checkpoint').read_text())
     checkpoint = top / 'checkpoint.pth'
-    checkpoint.write_bytes(newest.read_bytes())
+    with whole_file(checkpoint) as partial:
+        partial.write_bytes(newest.read_bytes())
     run(out, 'tools/test.py', config, str(checkpoint), '--work-dir', str(work_dir), '--out', str(top / 'metrics.json'))
     return json.loads((top / 'metrics.json').read_text())
 
@@ -154,7 +155,7 @@ def write_video(path: Path, inferencer: MultiTaskInferencer, length: int) -> flo
 def write_page(path: Path, report: str, lines: list[str]) -> None:
     """Write a page with the video and the table."""
     items = ''.join(f'<li>{html.escape(line)}</li>' for line in lines)
-    path.write_text(f"""<!doctype html>
+    page = f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>mmmtl demo</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#222}}
 video{{max-width:100%;border:1px solid #ccc}}pre{{overflow-x:auto;background:#f6f6f6;padding:1rem}}</style>
@@ -168,7 +169,8 @@ only" is the fast network, trained alone and run on every frame.</p>
 <pre>{html.escape(report)}</pre><ul>{items}</ul>
 <p>Files: <a href="metrics.json">metrics.json</a>, <a href="checkpoint.pth">checkpoint.pth</a>,
 <a href="demo.mp4">demo.mp4</a>.</p></html>
-""")
+"""
+    write_text(path, page)
 
 
 if __name__ == '__main__':

@@ -6,70 +6,71 @@ import argparse
 import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from time import perf_counter
 
-import cv2
-import numpy as np
 from rich.progress import track
 
-from mmmtl.apis import MultiTaskInferencer
-from mmmtl.cli import add_config_arguments, add_inferencer_arguments, config_of, inferencer_options
-from mmmtl.io import VideoWriter, read_frames
-from mmmtl.io.images import IMAGE_SUFFIXES
-
-DEFAULT_FPS = 15.0
+from mmmtl.apis import MultiTaskInferencer, VideoReader, VideoWriter
+from mmmtl.cli import (
+    add_config_arguments,
+    add_fit_argument,
+    add_inferencer_arguments,
+    config_of,
+    inferencer_options,
+    positive,
+)
+from mmmtl.io import check_outputs
+from mmmtl.io.video import DEFAULT_FPS
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('video', help='video file, folder of frames, URL, or the number of a camera (ctrl-C ends it)')
+    parser.add_argument(
+        'video',
+        help='video file, folder of frames, URL, pipe, device, GStreamer pipeline, or number of a camera (ctrl-C ends)',
+    )
     add_config_arguments(parser)
     add_inferencer_arguments(parser)
-    parser.add_argument('--out', required=True, metavar='FILE.mp4', help='write the video there')
-    parser.add_argument(
-        '--fps', type=float, help=f"frames per second of the output (default: the video's, or {DEFAULT_FPS:g})"
-    )
-    parser.add_argument('--max-frames', type=int, metavar='N', help='stop after N frames')
+    add_fit_argument(parser)
+    parser.add_argument('--out', required=True, metavar='FILE.mp4', help='write the video there (.mp4, .webm, .mkv)')
+    parser.add_argument('--fps', type=float, help="frames per second of the output (default: the video's own times)")
+    parser.add_argument('--max-frames', type=positive, metavar='N', help='stop after N frames')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    video, frames, fps = open_video(args.video)
+    try:
+        check_outputs([args.out], [args.video, args.config, args.checkpoint])
+        reader = VideoReader(args.video, one_size=True)
+        writer = VideoWriter(args.out, args.fps or reader.fps or DEFAULT_FPS)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(str(error)) from None
     options = inferencer_options(args)
-    inferencer = MultiTaskInferencer(config_of(args), args.checkpoint, size=args.size or 'config', **options)
-    total = min(frames or np.inf, args.max_frames or np.inf)
-    source = itertools.islice(read_frames(video), args.max_frames)
+    inferencer = MultiTaskInferencer(config_of(args), args.checkpoint, size=args.size or args.fit, **options)
+    total = min((count for count in (reader.declared, args.max_frames) if count), default=None)
     seconds: dict[str, list[float]] = defaultdict(list)
-    state = None
-    with VideoWriter(args.out, args.fps or fps) as writer:
+    state, end = None, ''
+    with reader, writer:
         try:
-            for frame in track(source, 'frames', total=None if np.isinf(total) else int(total)):
+            for frame, time in track(itertools.islice(reader, args.max_frames), 'frames', total=total):
                 start = perf_counter()
                 image, maps, is_key, state = inferencer.step(frame, state)
                 kind = ('key frames' if is_key else 'non-key frames') if inferencer.model.has_key_frames else 'frames'
                 seconds[kind].append(perf_counter() - start)
-                writer.write(inferencer.panel(image, maps))
+                writer.write(inferencer.panel(image, maps), None if args.fps else time)
         except KeyboardInterrupt:
             print('stopped')
-    if not seconds:
-        raise SystemExit(f'{args.video}: no frame could be read')
-    print(report(seconds))
-    print(f'video: {args.out}')
-
-
-def open_video(name: str) -> tuple[str | int, int | None, float]:
-    """Return the source for `read_frames`, the number of frames if known, and frames per second."""
-    path = Path(name)
-    if path.is_dir():
-        return name, sum(file.suffix.lower() in IMAGE_SUFFIXES for file in path.iterdir()), DEFAULT_FPS
-    if not path.is_file():
-        return int(name) if name.isdigit() else name, None, DEFAULT_FPS
-    capture = cv2.VideoCapture(name)
-    count, fps = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), capture.get(cv2.CAP_PROP_FPS)
-    capture.release()
-    return name, count if count > 0 else None, fps if fps > 0 else DEFAULT_FPS
+        except ValueError as error:
+            # What was predicted before is written.
+            end = str(error)
+    if seconds:
+        print(report(seconds))
+        print(f'video: {args.out}; read {reader.summary()}')
+    if seconds and not reader.is_whole:
+        print(f'warning: {reader.name} is damaged or incomplete')
+    if end:
+        raise SystemExit(end)
 
 
 def report(seconds: Mapping[str, Sequence[float]]) -> str:

@@ -1,6 +1,6 @@
 """mmmtl: multi-task dense prediction from images and video."""
 
-from mmmtl import _safe_loading
+from mmmtl import _quiet_imports, _safe_loading
 from mmmtl._environment import check_environment
 from mmmtl.version import __version__
 
@@ -8,3 +8,4 @@ __all__ = ['__version__']
 
 check_environment()
 _safe_loading.install()
+_quiet_imports.install()

@@ -48,7 +48,15 @@ def load_weights(
     if trained := trained_tasks(checkpoint):
         check_tasks(tasks, trained)
     weights = upgrade(weights_of(checkpoint), model, trained_order(checkpoint))
-    check_weights(model, weights, partly=partly)
+    try:
+        check_weights(model, weights, partly=partly)
+    except ValueError as error:
+        if trained and set(trained) != set(tasks):
+            raise ValueError(
+                f'{error}. It was trained for {sorted(trained)} together, and the model has {sorted(tasks)} alone: if '
+                'a part of it joins the features of all tasks, use them all (no --tasks, no use_tasks)'
+            ) from None
+        raise
     fitting = copy(weights)
     for name, value in model.state_dict().items():
         if getattr(weights.get(name, value), 'shape', None) != value.shape:
@@ -137,16 +145,19 @@ def check_tasks(wanted: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
         raise ValueError(
             f'the checkpoint was trained for the tasks {sorted(trained)}, not for {absent}; use a config of those '
             f"tasks{choose}. To start from its backbone alone, set the backbone's init_cfg=dict(type='Pretrained', "
-            "checkpoint=..., prefix='backbone.')."
+            "checkpoint=..., prefix='backbone.'). To train from all that fits, set load_from_other_tasks=True."
         )
     for name, task in build_tasks(wanted, 'the model').items():
-        mine, other = task.definition(), _definition(name, trained[name])
+        mine, other = task.definition(), definition_of(name, trained[name])
         if differing := [key for key in mine if mine[key] != other.get(key)]:
             found = ', '.join(f'{key}={_short(other.get(key))}, not {_short(mine[key])}' for key in differing)
-            raise ValueError(f"the checkpoint's task {name!r} has {found}; use the config that it was trained with")
+            raise ValueError(
+                f"the checkpoint's task {name!r} has {found}; use the config that it was trained with, or, to train "
+                'from what fits, set load_from_other_tasks=True'
+            )
 
 
-def _definition(name: str, cfg: Any) -> dict[str, Any]:
+def definition_of(name: str, cfg: Any) -> dict[str, Any]:
     """Return the definition of a checkpoint's task; only its type if that type is unknown here.
 
     The config comes from a file, so it never gets to the registry, which would import what `type` or `_scope_` name.
@@ -199,13 +210,21 @@ def check_weights(model: nn.Module, weights: Mapping[str, Any], *, partly: bool 
 
     Extra weights are ignored. `partly` tolerates some missing or mis-shaped weights, but not all.
     """
-    wanted = {name: value for name, value in model.state_dict().items() if 'num_batches_tracked' not in name}
-    unfit = [name for name, value in wanted.items() if getattr(weights.get(name), 'shape', None) != value.shape]
-    if unfit and not (partly and len(unfit) < len(wanted)):
+    unfit, count = unfit_weights(model, weights), len(_wanted(model))
+    if unfit and not (partly and len(unfit) < count):
         raise ValueError(
-            f'the checkpoint belongs to another model: {len(unfit)} of {len(wanted)} weights are missing or have '
+            f'the checkpoint belongs to another model: {len(unfit)} of {count} weights are missing or have '
             f'another shape ({some_names(unfit)}); use the config that it was trained with'
         )
+
+
+def unfit_weights(model: nn.Module, weights: Mapping[str, Any]) -> list[str]:
+    """Return the names of the weights of a model that are missing or have another shape."""
+    return [name for name, value in _wanted(model).items() if getattr(weights.get(name), 'shape', None) != value.shape]
+
+
+def _wanted(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value for name, value in model.state_dict().items() if 'num_batches_tracked' not in name}
 
 
 def some_names(names: Sequence[str]) -> str:

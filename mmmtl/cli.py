@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from mmmtl.config import load_config
+from mmmtl.config import CONFIG_SUFFIXES, dataset_configs, load_config
+from mmmtl.config.options import parse_value
 from mmmtl.engine.launch import LAUNCHERS
+from mmmtl.io import check_outputs
 
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+PACKAGE = Path(__file__).parent
 DTYPES = ('float32', 'bfloat16', 'float16')
+
+
+class _Options(argparse.Action):
+    """The option --cfg-options: KEY=VALUE pairs as a dict, which may be given several times."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Parse the pairs; exit if one has no equals sign."""
+        options = dict(getattr(namespace, self.dest) or {})
+        for pair in values:
+            key, equals, value = pair.partition('=')
+            if not key.strip() or not equals:
+                parser.error(f'{option} takes KEY=VALUE, not {pair!r}; quote a value that has spaces')
+            options[key.strip()] = parse_value(value)
+        setattr(namespace, self.dest, options)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,9 +45,10 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=_Options,
         metavar='KEY=VALUE',
-        help='override parts of the config, e.g. tasks.depth.loss_weight=2 key_frame_interval=10',
+        help='override parts of the config, e.g. tasks.depth.loss_weight=2 key_frame_interval=10; values are literals '
+        "of Python, such as 1e-3, [1,2] or \"{'type': 'SGD', 'lr': 0.1}\", or plain text",
     )
     parser.add_argument('--tasks', help='tasks of the config to use, e.g. semseg,depth (default: all)')
 
@@ -49,7 +72,20 @@ def add_inferencer_arguments(parser: argparse.ArgumentParser, *, size: str = '--
         help='fold batch norm and use channels last, or also compile a graph for each kind of frame (default: neither)',
     )
     parser.add_argument('--dtype', choices=DTYPES, help='number type of an optimised model (default: float32)')
-    add_shape_argument(parser, size, 'height and width for the model (default: those of Resize in the test pipeline)')
+    add_shape_argument(
+        parser, size, 'height and width for the model and its maps (default: of Resize in the test pipeline)'
+    )
+
+
+def add_fit_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the `size` of a `MultiTaskInferencer` by name."""
+    parser.add_argument(
+        '--fit',
+        choices=('input', 'letterbox', 'model'),
+        default='input',
+        help="how images come to the model's size: scaled, with maps at the image's size (input); the same with bars "
+        "(letterbox); or stretched, with maps at the model's size (model; --size does the same for another size)",
+    )
 
 
 def parse_curve_arguments(description: str, option: str) -> argparse.Namespace:
@@ -94,6 +130,27 @@ def start_clock(args: argparse.Namespace) -> Callable[[], float]:
     return time.process_time
 
 
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Exit with the message alone if mmmtl refuses something inside the block; other errors keep their traceback."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        if not _is_ours(error):
+            raise
+        raise SystemExit(str(error)) from None
+
+
+def _is_ours(error: BaseException | None) -> bool:
+    """Return whether code of mmmtl raised an error; mmengine raises what components say once more."""
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        if frames and Path(frames[-1].filename).is_relative_to(PACKAGE):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def positive(text: str) -> int:
     """Parse a whole number of 1 or more."""
     try:
@@ -113,6 +170,21 @@ def device(text: str) -> str:
     if kind == 'cuda' and not torch.cuda.is_available():
         raise argparse.ArgumentTypeError(f'{text}: no CUDA device is available')
     return text
+
+
+def check_cli_outputs(
+    cfg: Config, outputs: Sequence[str | Path | None], *, inputs: Sequence[str | Path | None] = ()
+) -> None:
+    """Exit if an output of a program is an input, its config or a base of it, or may be a file of a data set."""
+    # The text of a config names every file that it is made of.
+    sources = [line for line in cfg.text.splitlines() if line.endswith(CONFIG_SUFFIXES) and Path(line).is_file()]
+    datasets = [dataset for name in LOADERS for dataset in dataset_configs((cfg.get(name) or {}).get('dataset'))]
+    try:
+        check_outputs(
+            outputs, [*inputs, *sources], folders={root for dataset in datasets if (root := dataset.get('data_root'))}
+        )
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
 
 
 def config_of(args: argparse.Namespace) -> Config:

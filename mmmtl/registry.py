@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
@@ -53,8 +53,37 @@ for _root in list(vars(root).values()):
         Registry(_root.name, parent=_root, scope='mmmtl')
 
 
+def roots() -> Iterator[Registry]:
+    """Return mmengine's registry for each kind of component."""
+    return (value for value in list(vars(root).values()) if isinstance(value, Registry))
+
+
+def registries() -> Iterator[Registry]:
+    """Yield mmmtl's registry for each kind of component, or mmengine's if mmmtl has none."""
+    yield TASKS
+    for each in roots():
+        yield each.children.get('mmmtl', each)
+
+
+def accepts(cfg: Mapping[str, Any], name: str) -> bool:
+    """Return whether some component that a config names by its `type` takes this argument."""
+    kind = cfg.get('type')
+    found = [find(registry, kind) for registry in registries()] if isinstance(kind, str) else [kind]
+    return any(component is not None and name in inspect.signature(component).parameters for component in found)
+
+
+def find(registry: Registry, name: str) -> Any:
+    """Return what a name stands for in a registry, or None; mmengine raises for some names."""
+    try:
+        return registry.get(name)
+    except RuntimeError:
+        return None
+
+
 def model_component(cfg: Mapping[str, Any]) -> Any:
     """Return the class or function of `MODELS` that a config names; None if there is no such component."""
+    if 'type' not in cfg:
+        raise ValueError(f'a part of the model has no `type`: {dict(cfg)}')
     return MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
 
 

@@ -1,9 +1,14 @@
-"""What every test shares: one thread, configs as they come, no window, no `gpu` test without a GPU, a small PASCAL."""
+"""What every test shares: one thread, configs as they come, no window, no `gpu` test without a GPU, a small PASCAL.
+
+And functions that run in several processes at once.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ os.environ.setdefault('MPLBACKEND', 'Agg')  # before anything imports matplotlib
 import cv2
 import numpy as np
 import torch
+import torch.distributed
 import yapf.yapflib.yapf_api
 from PIL import Image
 
@@ -34,6 +40,38 @@ def _configs_as_they_come() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yapf.yapflib.yapf_api, 'FormatCode', lambda text, **_: (text, True))
         yield
+
+
+@pytest.fixture
+def in_processes(tmp_path: Path) -> Callable[..., list[Any]]:
+    """`in_processes(function, count=2)`: the results of function(rank) in processes that gloo joins."""
+
+    def run(function: Callable[[int], Any], count: int = 2) -> list[Any]:
+        store = tmp_path / 'store'
+        store.unlink(missing_ok=True)
+
+        def be(rank: int) -> None:
+            try:
+                method = f'file://{store}'
+                torch.distributed.init_process_group('gloo', init_method=method, rank=rank, world_size=count)
+                found = function(rank), ''
+            except BaseException:
+                found = None, traceback.format_exc()
+            torch.save(found, tmp_path / f'{rank}.pt')
+
+        # Forked, since imports would take most of the time.
+        context = multiprocessing.get_context('fork')
+        processes = [context.Process(target=be, args=(rank,)) for rank in range(count)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(timeout=120)
+            process.kill()
+        found = [torch.load(tmp_path / f'{rank}.pt', weights_only=False) for rank in range(count)]
+        assert not any(error for _, error in found), '\n'.join(error for _, error in found)
+        return [result for result, _ in found]
+
+    return run
 
 
 PASCAL = {

@@ -19,6 +19,7 @@ from torch import Tensor
 from mmmtl.config import resolve
 from mmmtl.datasets import SyntheticVideo
 from mmmtl.engine import build_runner
+from mmmtl.engine.build import check_evaluation
 from mmmtl.models import StudentSegmentor, VideoMultiTaskSegmentor
 from mmmtl.registry import DATA_SAMPLERS, DATASETS
 from mmmtl.structures import MultiTaskDataSample
@@ -272,6 +273,8 @@ def test_its_model_learns_one_step(name: str, options: dict[str, Any], tmp_path:
 def test_its_other_parts_can_be_built(name: str) -> None:
     cfg = resolve(Config.fromfile(ROOT / name))
     init_default_scope(cfg.default_scope)
+    cfg.launcher = 'pytorch'
+    check_evaluation(cfg)
     parameters = [torch.nn.Parameter(torch.zeros(1))]
 
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):

@@ -8,11 +8,11 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmmtl import __version__
-from mmmtl.cli import add_common_arguments, config_of
+from mmmtl.cli import add_common_arguments, check_cli_outputs, config_of, readable_errors
 from mmmtl.config import dataset_configs
 from mmmtl.engine import StreamTestLoop, build_runner
-from mmmtl.engine.launch import set_launcher
-from mmmtl.evaluation import MultiTaskMetric, delta_m_meta, metrics_table, write_metrics
+from mmmtl.engine.launch import name_lost_processes, set_launcher
+from mmmtl.evaluation import MultiTaskMetric, class_table, delta_m_meta, metrics_table, write_metrics
 from mmmtl.profiling import average_macs, build_on_meta
 from mmmtl.tasks import build_tasks
 
@@ -59,6 +59,7 @@ def stream(cfg: Config) -> None:
 def main() -> None:
     args = parse_args()
     cfg = config_of(args)
+    check_cli_outputs(cfg, [args.out, args.show_dir], inputs=[args.checkpoint])
     cfg.load_from = args.checkpoint
     if args.show_dir:
         cfg.default_hooks.visualization.update(draw=True, out_dir=args.show_dir, interval=args.show_interval)
@@ -71,28 +72,34 @@ def main() -> None:
     if args.stream:
         stream(cfg)
     set_launcher(cfg, args.launcher, args.local_rank)
-    runner = build_runner(cfg)
-    metrics = runner.test()
+    with name_lost_processes(cfg):
+        runner = build_runner(cfg)
+        metrics = runner.test()
     if not is_main_process():
         return
     tasks = build_tasks(runner.cfg.tasks, 'the config')
     meta = dict(config=args.config, checkpoint=args.checkpoint, mmmtl=__version__)
-    others = {}
+    others, class_scores = {}, {}
     for metric in runner.test_loop.evaluator.metrics:
+        if isinstance(metric, MultiTaskMetric):
+            class_scores |= metric.class_scores
         if isinstance(metric, MultiTaskMetric) and metric.baseline is not None:
             others[f'baseline: {metric.baseline.name}'] = metric.baseline.metrics
             measured = {name: task for name, task in tasks.items() if f'{name}/{task.primary_metric}' in metrics}
             meta['delta_m'] = delta_m_meta(metric.baseline.name, measured)
     print(metrics_table(metrics, tasks, others))
+    for name, scores in class_scores.items():
+        print(class_table(scores, f'{name}: IoU in percent'))
     if isinstance(runner.test_loop, StreamTestLoop):
         metrics['stream/GMAC'] = average_macs(build_on_meta(cfg), runner.test_loop.frames) / 1e9
         ratio = metrics.get('stream/key_frame_ratio')
         kinds = '' if ratio is None else f', {100 * ratio:.1f} % of them key frames'
         print(f'{metrics["stream/frames"]} frames{kinds}; {metrics["stream/GMAC"]:.4g} GMAC per frame')
     if args.out:
-        write_metrics(args.out, metrics, meta)
+        write_metrics(args.out, metrics, meta, class_scores)
         print(f'metrics: {args.out}')
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

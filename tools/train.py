@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from mmmtl.cli import add_common_arguments, config_of, positive
+from mmmtl.cli import add_common_arguments, config_of, positive, readable_errors
 from mmmtl.engine import build_runner, change_length, find_checkpoint
-from mmmtl.engine.launch import set_launcher
+from mmmtl.engine.launch import name_lost_processes, set_launcher
 
 
 def parse_args() -> argparse.Namespace:
@@ -65,8 +65,10 @@ def main() -> None:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.train_cfg.pop('val_interval', None)
     set_launcher(cfg, args.launcher, args.local_rank)
-    build_runner(cfg).train()
+    with name_lost_processes(cfg):
+        build_runner(cfg).train()
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

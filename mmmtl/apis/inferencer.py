@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,23 +17,49 @@ from mmmtl.checkpoint import load_weights
 from mmmtl.config import input_size, resolve
 from mmmtl.engine import check_components
 from mmmtl.io.checkpoints import load_from_local
-from mmmtl.io.images import read_image, resize_image
-from mmmtl.io.video import read_frames
+from mmmtl.io.image_sources import ImageSource, is_one_image, list_images, load_image, name_image
+from mmmtl.io.video import Video, VideoReader
 from mmmtl.registry import MODELS
 from mmmtl.structures import Array, StreamState
-from mmmtl.visualization import grid, task_tiles
+from mmmtl.visualization import add_banner, grid, task_tiles
 
+from .fitting import FitSize, Fitted, check_fit, fit_image
 from .optimize import Optimization, optimize_for_inference, warm_up
 
 TaskMaps = dict[str, Array]
 
 
+class ImagePrediction(NamedTuple):
+    """What became of one of several images.
+
+    Args:
+        name: path or URL, or 'image_<number>'.
+        image: (H, W, 3) uint8 BGR at the size of the maps; None after an error.
+        maps: {task: (M, H, W)}; None after an error.
+        error: why it was left out; None if it was not.
+    """
+
+    name: str
+    image: Array | None
+    maps: TaskMaps | None
+    error: str | None
+
+
 class Prediction(NamedTuple):
-    """A frame as the model saw it, its maps, whether it is a key frame, and the stream's state after it."""
+    """A frame at the size of its maps, the maps, whether it is a key frame, and the stream's state after it."""
 
     image: Array
     maps: TaskMaps
     is_key: bool
+    state: StreamState
+
+
+class StreamPredictions(NamedTuple):
+    """Predictions for a frame of each of several streams, in their order, and the state after them."""
+
+    images: list[Array]
+    maps: list[TaskMaps]
+    is_key: list[bool]
     state: StreamState
 
 
@@ -41,16 +68,26 @@ class MultiTaskInferencer:
 
     Args:
         config: a config file or Config.
-        weights: a checkpoint; None keeps the initial weights.
+        weights: a checkpoint; None keeps the initial weights, with a warning.
         device: 'cpu', 'cuda', ...; None is CUDA if available.
-        size: (height, width) of the maps and of the images that the model gets; 'config' takes that of the test
-            pipeline, if it has one; None keeps the images' own size.
+        size: what the model sees and how large the maps are. The model's size is that of Resize in the test pipeline.
+
+            - 'input': images are scaled to fit into the model's size, with their aspect; maps have the images' size.
+            - 'letterbox': the same, with bars, so that the model always sees its size; maps have the images' size.
+            - 'model': images are stretched to the model's size, which the maps have too.
+            - (height, width): the same with another size.
+            - None: the model sees the images as they are; maps have their size. Without Resize 'input' and 'model' are
+              the same.
         optimize: 'fuse' or 'compile' for speed (see `optimize_for_inference`).
         dtype: in which an optimised model computes; None keeps float32.
 
+    Attributes:
+        trained: whether `panel` leaves out the warning about untrained weights; set it after loading others.
+
     Raises:
         FileNotFoundError: no such config or checkpoint.
-        ValueError: the checkpoint is unsafe or does not fit the model, or the model cannot be compiled here.
+        ValueError: the checkpoint is unsafe or does not fit the model, the model cannot be compiled here, or a wrong
+            `size`.
 
     Examples:
         >>> inferencer = MultiTaskInferencer('config.py', 'weights.pth')  # doctest: +SKIP
@@ -64,21 +101,25 @@ class MultiTaskInferencer:
         weights: str | Path | None = None,
         *,
         device: str | None = None,
-        size: tuple[int, int] | Literal['config'] | None = 'config',
+        size: FitSize = 'input',
         optimize: Optimization | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         cfg = config if isinstance(config, Config) else Config.fromfile(config)
         cfg = resolve(cfg)
+        self.size, self.model_size = size, input_size(cfg)
+        check_fit(size, self.model_size)
         init_default_scope(cfg.get('default_scope', 'mmmtl'))
         check_components(Config(dict(model=cfg.model)))
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        self.size = input_size(cfg) if size == 'config' else size
         self.model = MODELS.build(cfg.model).to(self.device)
         self.model.eval()
+        self.trained = weights is not None
         if weights is not None:
             checkpoint = load_from_local(weights, map_location='cpu')
             load_weights(self.model, checkpoint, tasks=cfg.model['tasks'])
+        else:
+            warnings.warn('no checkpoint is given: the weights are untrained and the maps mean nothing', stacklevel=2)
         self.tasks = self.model.tasks
         self.optimize = optimize
         if optimize is not None:
@@ -86,69 +127,111 @@ class MultiTaskInferencer:
         elif dtype is not None:
             raise ValueError(f"dtype={dtype} needs optimize='fuse' or 'compile'")
 
-    def __call__(self, images: str | Path | Array | Sequence[Any]) -> TaskMaps | list[TaskMaps]:
+    def __call__(self, images: ImageSource | Iterable[ImageSource]) -> TaskMaps | list[TaskMaps | None]:
         """Return the maps {task: (M, H, W)} of one image, or of each of several.
 
-        An image is a file name or a (H, W, 3) uint8 BGR array. A video model treats each as the first frame of a video.
+        An image is a file, an http URL, a (H, W, 3) uint8 BGR array, or an image of Pillow. Several are an iterable of
+        these, a folder, or a pattern such as 'photos/*.jpg', in the order of their names. Files and Pillow's images are
+        turned upright. A video model treats each as the first frame of a video.
+
+        One bad image of several does not end the others: it gives None, with a warning that says why.
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: an unreadable image, or an array of another shape or type.
+            ValueError: an unreadable image, an array of another shape or type, or no good image among several.
         """
-        if isinstance(images, (str, Path, np.ndarray)):
-            return self._predict(self._load(images), None).maps
-        return [self._predict(self._load(image), None).maps for image in images]
+        if is_one_image(images):
+            return self._predict([self._fit(load_image(images))], None).maps[0]  # type: ignore[arg-type]
+        found = list(self.predict_each(images))
+        failed = [f'{one.name}: {one.error}' for one in found if one.error is not None]
+        if failed and len(failed) == len(found):
+            raise ValueError('no image could be predicted:\n' + '\n'.join(failed))
+        if failed:
+            warnings.warn(f'{len(failed)} of {len(found)} images left out:\n' + '\n'.join(failed), stacklevel=2)
+        return [one.maps for one in found]
 
-    def stream(self, video: str | Path | int | Iterable[Array]) -> Iterator[tuple[Array, TaskMaps]]:
-        """Yield each frame of a video with its maps, as soon as it is predicted.
+    def predict_each(self, images: ImageSource | Iterable[ImageSource]) -> Iterator[ImagePrediction]:
+        """Yield what became of each image of a folder, a pattern or an iterable, as soon as it is predicted.
+
+        A bad image has an `error` and no maps. Raises a ValueError if there is no image at all.
+        """
+        for number, source in enumerate(list_images(images)):
+            name = name_image(source, number)
+            try:
+                fitted = self._fit(load_image(source))
+            except (FileNotFoundError, ValueError) as error:
+                yield ImagePrediction(name, None, None, str(error).removeprefix(f'{name}: '))
+                continue
+            yield ImagePrediction(name, fitted.image, self._predict([fitted], None).maps[0], None)
+
+    def stream(self, video: Video) -> Iterator[tuple[Array, TaskMaps]]:
+        """Yield each frame of a video with its maps, as soon as it is predicted; warn at the end if some were lost.
 
         With optimize='compile' every kind of frame is compiled before the first one is predicted.
 
         Args:
-            video: a file, a folder of frames, a URL, a camera number, or (H, W, 3) uint8 BGR frames of one size.
+            video: what `VideoReader` reads: a file, a folder of frames, a URL, a camera number, or (H, W, 3) uint8 BGR
+                frames of one size.
 
         Yields:
-            The frame as the model saw it, (H, W, 3) uint8 BGR, and its maps {task: (M, H, W)}.
+            The frame at the size of the maps, (H, W, 3) uint8 BGR, and its maps {task: (M, H, W)}.
 
         Raises:
             FileNotFoundError: no such file.
             ValueError: the video cannot be opened, holds no frame, or changes its size.
         """
         state = None
-        for frame in read_frames(video):
-            image, maps, _, state = self.step(frame, state)
-            yield image, maps
+        with VideoReader(video, one_size=True) as reader:
+            for frame, _ in reader:
+                image, maps, _, state = self.step(frame, state)
+                yield image, maps
+            if not reader.is_whole:
+                warnings.warn(f'{reader.name}: {reader.summary()}', stacklevel=2)
 
     def step(self, frame: Array, state: StreamState | None = None) -> Prediction:
         """Predict the next frame of a stream, (H, W, 3) uint8 BGR.
 
         `state` is the one after the previous frame; None starts a stream. All frames must have one size.
         """
-        image = self._load(frame)
+        images, maps, is_key, state = self.step_streams([frame], state)
+        return Prediction(images[0], maps[0], is_key[0], state)
+
+    def step_streams(self, frames: Sequence[Array], state: StreamState | None = None) -> StreamPredictions:
+        """Predict the next frame of each of several streams in one batch, with the results of each alone.
+
+        The frames are (H, W, 3) uint8 BGR, and `state` has a row for each; `StreamState.select`, `cat` and `reset` let
+        streams come and go. Raises a ValueError if the model would see frames of different sizes.
+        """
+        fitted = [self._fit(load_image(frame)) for frame in frames]
+        sizes = sorted({one.inputs.shape[:2] for one in fitted})
+        if len(sizes) != 1:
+            raise ValueError(
+                f"the model would see frames of the sizes {sizes}; take size='letterbox', or a batch for each size"
+            )
         if state is None and self.optimize == 'compile':
-            warm_up(self.model, self._inputs(image).shape[-2:])
-        return self._predict(image, state)
+            warm_up(self.model, self._inputs(fitted[:1]).shape[-2:], batch=len(fitted))
+        return self._predict(fitted, state)
 
     def panel(self, frame: Array, maps: TaskMaps) -> Array:
-        """Return the frame and all its maps side by side, (H, W, 3) uint8 RGB."""
+        """Return the frame and all its maps side by side, (H, W, 3) uint8 RGB; untrained weights are named in red."""
         image = np.ascontiguousarray(frame[..., ::-1])
-        return grid([[('input', image), *task_tiles(image, maps, self.tasks, '')]])
+        drawn = grid([[('input', image), *task_tiles(image, maps, self.tasks, '')]])
+        return drawn if self.trained else add_banner(drawn, 'untrained weights: the maps mean nothing')
 
-    def _load(self, image: str | Path | Array) -> Array:
-        array = image if isinstance(image, np.ndarray) else read_image(image)
-        if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-            raise ValueError(f'an image must be (H, W, 3) uint8 BGR, not {array.shape} {array.dtype}')
-        return array if self.size is None else resize_image(array, self.size)
+    def _fit(self, image: Array) -> Fitted:
+        return fit_image(image, self.size, self.model_size)
 
     @torch.inference_mode()
-    def _predict(self, image: Array, state: StreamState | None) -> Prediction:
-        inputs = self._inputs(image)
+    def _predict(self, fitted: Sequence[Fitted], state: StreamState | None) -> StreamPredictions:
+        inputs = self._inputs(fitted)
         logits, is_key, state = self.model.step(inputs, state)
-        (maps,) = self.model.decode(logits, inputs.shape[-2:], [image.shape[:2]])
-        return Prediction(image, {name: maps.get(name).cpu().numpy() for name in self.tasks}, bool(is_key), state)
+        wanted = [one.image.shape[:2] for one in fitted]
+        rows = self.model.decode(logits, inputs.shape[-2:], [one.shown for one in fitted], wanted)
+        maps = [{name: row.get(name).cpu().numpy() for name in self.tasks} for row in rows]
+        return StreamPredictions([one.image for one in fitted], maps, is_key.tolist(), state)
 
-    def _inputs(self, image: Array) -> Tensor:
-        """Return the image as a (1, 3, H, W) batch, normalised and padded."""
-        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        inputs: Tensor = self.model.data_preprocessor({'inputs': [pixels]})['inputs']
+    def _inputs(self, fitted: Sequence[Fitted]) -> Tensor:
+        """Return images of one size as a batch (N, 3, H, W), normalised and padded."""
+        pixels = [torch.from_numpy(np.ascontiguousarray(one.inputs.transpose(2, 0, 1))) for one in fitted]
+        inputs: Tensor = self.model.data_preprocessor({'inputs': pixels})['inputs']
         return inputs

@@ -13,8 +13,9 @@ from .hooks import (
     MultiTaskVisualizationHook,
     PlainCheckpointHook,
     ResumeHook,
+    SameBuffersHook,
+    SummaryHook,
 )
-from .runner import MultiTaskRunner
 from .schedule_length import change_length
 from .stream_test_loop import StreamTestLoop
 
@@ -27,11 +28,12 @@ __all__ = [
     'EpochPositionHook',
     'IterationSeedHook',
     'ModelHook',
-    'MultiTaskRunner',
     'MultiTaskVisualizationHook',
     'PlainCheckpointHook',
     'ResumeHook',
+    'SameBuffersHook',
     'StreamTestLoop',
+    'SummaryHook',
     'build_runner',
     'change_length',
     'check_components',

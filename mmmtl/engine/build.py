@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-import mmengine.registry
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
-from mmengine.registry import RUNNERS, DefaultScope, Registry
+from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import CheckpointLoader, Runner
 
 from mmmtl.config import resolve
-from mmmtl.registry import TASKS
+from mmmtl.config.keys import nearest
+from mmmtl.registry import TASKS, find, registries, roots
 
+from .checked_runner import CheckedRunner
 from .checkpoints import find_checkpoint
 from .hooks import (
     AccumulationHook,
@@ -26,8 +29,9 @@ from .hooks import (
     ModelHook,
     PlainCheckpointHook,
     ResumeHook,
+    SameBuffersHook,
+    SummaryHook,
 )
-from .runner import MultiTaskRunner
 
 HOOKS_OF_EVERY_RUN = (
     CheckpointGuardHook,
@@ -37,6 +41,8 @@ HOOKS_OF_EVERY_RUN = (
     AccumulationHook,
     ResumeHook,
     PlainCheckpointHook,
+    SameBuffersHook,
+    SummaryHook,
 )
 
 NUMBERED_SAMPLERS = {'DefaultSampler': 'EpochDrawSampler', 'InfiniteSampler': 'InfiniteDrawSampler'}
@@ -53,14 +59,15 @@ def build_runner(cfg: Config) -> Runner:
     from the newest checkpoint in `work_dir`, if there is one.
 
     Raises:
-        KeyError: the config names an unknown component.
-        ValueError: no tasks, an unknown metric in `save_best`, a training sampler that does not number its draws, or
-            mmengine's own CheckpointHook, which `CheckpointHook` explains.
+        ValueError: `resolve` refuses the config, it names an unknown component, a training sampler does not number its
+            draws, an evaluation leaves out samples or repeats some, or the checkpoint hook is mmengine's own, which
+            `CheckpointHook` explains.
     """
     cfg = resolve(cfg)
     cfg.setdefault('default_scope', 'mmmtl')
     check_components(cfg)
     check_sampler(cfg)
+    check_evaluation(cfg)
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if cfg.get(loader) and not cfg[loader].get('num_workers'):
             cfg[loader].pop('persistent_workers', None)  # torch refuses it without workers
@@ -71,7 +78,7 @@ def build_runner(cfg: Config) -> Runner:
         # A seed that was drawn is only in the checkpoint; the samplers are built before mmengine reads it.
         checkpoint = CheckpointLoader.load_checkpoint(cfg.load_from, map_location='cpu', logger='silent')
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': (checkpoint.get('meta') or {}).get('seed')}
-    runner = MultiTaskRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    runner = CheckedRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     for hook in HOOKS_OF_EVERY_RUN:
         if not any(isinstance(other, hook) for other in runner.hooks):
             runner.register_hook(hook())
@@ -86,16 +93,20 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def check_components(cfg: Config) -> None:
-    """Raise a KeyError for an unknown `type` in a config now, not when the component is first needed."""
+    """Raise a ValueError for an unknown `type`, or a misspelt argument, now, not when the component is first needed."""
+    scope = cfg.get('default_scope', 'mmmtl')
+    if scope not in (scopes := {'mmmtl', *(child for root in roots() for child in root.children)}):
+        raise ValueError(f'default_scope must be one of {sorted(scopes)}, not {scope!r}')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmmtl')):
-        registries = list(_registries())
-        for key, name in _types(cfg.to_dict()):
-            if any(_knows(registry, name) for registry in registries):
+        kinds = list(registries())
+        for key, name, arguments in _types(cfg.to_dict()):
+            if found := [component for kind in kinds if (component := find(kind, name)) is not None]:
+                check_arguments(found, arguments, f'{key} ({name})')
                 continue
             near = _nearest(name)
             hint = f'did you mean {near}?' if near else 'no registered name is similar.'
-            raise KeyError(
-                f'{key}.type={name!r} is not a registered component; {hint} Import your own components through '
+            raise ValueError(
+                f'{key}={name!r} is not a registered component; {hint} Import your own components through '
                 "`custom_imports` in the config; name those of other packages with their scope, as in 'mmseg.ResNet'."
             )
 
@@ -110,11 +121,43 @@ def check_sampler(cfg: Config) -> None:
         )
 
 
-def _types(value: Any, key: str = 'cfg') -> Iterator[tuple[str, str]]:
-    """Yield (key, type) of every component that a nested config names by a string."""
+def check_evaluation(cfg: Config) -> None:
+    """Refuse validation and test loaders whose scores would depend on the batch size or the number of processes."""
+    for name in ('val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name) or {}
+        if loader.get('drop_last'):
+            raise ValueError(f'{name}.drop_last=True would leave out the last samples; remove it')
+        sampler = loader.get('sampler') or {}
+        repeats = sampler.get('type') in ('DefaultSampler', 'EpochDrawSampler') and sampler.get('round_up', True)
+        if repeats and cfg.get('launcher', 'none') != 'none':
+            raise ValueError(
+                f'{name}.sampler of type {sampler["type"]!r} scores some samples twice, so that all processes get as '
+                "many; use dict(type='DefaultSampler', shuffle=False, round_up=False)"
+            )
+
+
+def check_arguments(components: Sequence[Any], arguments: Iterable[str], where: str) -> None:
+    """Refuse arguments that none of some components takes, but nearly; unlike ones may be those of their builder."""
+    taken = {name for component in components for name in _parameters(component)}
+    for argument in arguments:
+        near = None if argument in taken else nearest(argument, taken)
+        if near is not None:
+            raise ValueError(f'{where} takes no argument {argument!r}; did you mean {near!r}?')
+
+
+def _parameters(component: Any) -> Iterator[str]:
+    """Yield the arguments of a component, and of its bases to which it may pass them on."""
+    for part in inspect.getmro(component) if inspect.isclass(component) else (component,):
+        with suppress(TypeError, ValueError):
+            yield from inspect.signature(part).parameters
+
+
+def _types(value: Any, key: str = 'cfg') -> Iterator[tuple[str, str, Iterable[str]]]:
+    """Yield (key, name, arguments) of every component that a nested config names by a string."""
     if isinstance(value, Mapping):
-        if isinstance(name := value.get('type'), str):
-            yield key, name
+        for kind in ('type', 'constructor', 'runner_type'):
+            if isinstance(name := value.get(kind), str):
+                yield f'{key}.{kind}', name, value.keys() - {kind} if kind == 'type' else ()
         for child, item in value.items():
             if child not in NO_COMPONENTS:
                 yield from _types(item, f'{key}.{child}')
@@ -123,30 +166,11 @@ def _types(value: Any, key: str = 'cfg') -> Iterator[tuple[str, str]]:
             yield from _types(item, f'{key}[{index}]')
 
 
-def _roots() -> Iterator[Registry]:
-    """Return mmengine's registry for each kind of component."""
-    return (root for root in vars(mmengine.registry).values() if isinstance(root, Registry))
-
-
-def _registries() -> Iterator[Registry]:
-    """Yield mmmtl's registry for each kind of component, or mmengine's if mmmtl has none."""
-    yield TASKS
-    for root in _roots():
-        yield root.children.get('mmmtl', root)
-
-
-def _knows(registry: Registry, name: str) -> bool:
-    try:
-        return registry.get(name) is not None
-    except RuntimeError:
-        return False
-
-
 def _nearest(name: str) -> list[str]:
     """Return the nearest names as a config would write them: those of other packages with their scope."""
     import_module('mmseg.models')  # registers its components
     known = {}
-    for root in (TASKS, *_roots()):
+    for root in (TASKS, *roots()):
         for registry in (root, *root.children.values()):
             prefix = '' if registry.scope in ('mmengine', 'mmmtl') else f'{registry.scope}.'
             known.update({f'{prefix}{item}': item for item in registry.module_dict})

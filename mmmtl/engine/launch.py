@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed
 from mmengine.config import Config
+
+TIMEOUT = 600
+"""How many seconds a process waits for another by default (`env_cfg.dist_cfg.timeout`)."""
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -23,6 +28,7 @@ VARIABLES = {
 def set_launcher(cfg: Config, launcher: str, local_rank: int = 0) -> None:
     """Prepare a config, in place, for the processes that `launcher` started. Join them now if there is no GPU.
 
+    A process that waits for another longer than `env_cfg.dist_cfg.timeout` seconds ends with an error.
     With GPUs mmengine joins them. Without, its launchers fail in `torch.cuda.set_device`, and its runner passes a GPU
     number that DistributedDataParallel refuses. So gloo joins them here, and the config says how to wrap the model.
     `local_rank` serves launchers that do not set LOCAL_RANK.
@@ -32,7 +38,10 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int = 0) -> None:
     """
     cfg.launcher = launcher
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
-    if launcher == 'none' or torch.cuda.is_available():
+    if launcher == 'none':
+        return
+    timeout = cfg.env_cfg.dist_cfg.setdefault('timeout', TIMEOUT)
+    if torch.cuda.is_available():
         return
     describe_processes(os.environ, launcher)
     cfg.env_cfg.dist_cfg.backend = 'gloo'
@@ -43,7 +52,27 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int = 0) -> None:
     )
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None}
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo')
+        torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=timeout))
+
+
+@contextmanager
+def name_lost_processes(cfg: Config) -> Iterator[None]:
+    """Say what it means if the processes of a run lose one another inside the block.
+
+    Raises:
+        ConnectionError: another process stopped, ended, or did something else for longer than the timeout.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # gloo's errors have no class of their own, but begin with its source file.
+        if not isinstance(error, torch.distributed.DistError) and 'gloo' not in str(error):
+            raise
+        raise ConnectionError(
+            f'process {os.environ.get("RANK")} of {os.environ.get("WORLD_SIZE")} waited in vain for another one, which '
+            f'has stopped or ended, or took longer than {cfg.env_cfg.dist_cfg.timeout} s (env_cfg.dist_cfg.timeout); '
+            'read its log. The checkpoints are whole: --resume continues from the last one.'
+        ) from error
 
 
 def describe_processes(environment: MutableMapping[str, str], launcher: str) -> None:

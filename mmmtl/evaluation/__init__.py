@@ -7,7 +7,7 @@ from .delta_m import delta_m, delta_m_meta
 from .metric_files import read_metrics, write_metrics
 from .multi_task_metric import MultiTaskMetric
 from .published import PUBLISHED, PublishedTable
-from .report import compare, comparison_table, metrics_table
+from .report import class_table, compare, comparison_table, metrics_table
 from .temporal_consistency import TemporalConsistency
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     'MultiTaskMetric',
     'PublishedTable',
     'TemporalConsistency',
+    'class_table',
     'compare',
     'comparison_table',
     'constant_predictor',

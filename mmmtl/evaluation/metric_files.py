@@ -9,17 +9,30 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from mmmtl.io import write_text
 from mmmtl.registry import TASKS
 
 from .published import PUBLISHED
 
 
-def write_metrics(path: str | Path, metrics: Mapping[str, float], meta: Mapping[str, Any]) -> None:
-    """Write metrics and `meta` as JSON; NaN (nothing was labelled) becomes `null`, since JSON has no NaN."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    path.write_text(json.dumps({**finite, 'meta': dict(meta)}, indent=2, allow_nan=False) + '\n')
+def write_metrics(
+    path: str | Path,
+    metrics: Mapping[str, float],
+    meta: Mapping[str, Any],
+    class_scores: Mapping[str, Mapping[str, float]] | None = None,
+) -> None:
+    """Write metrics, `meta` and, if there are any, {task: {class: IoU}} as `class_iou`, as JSON.
+
+    NaN (nothing was labelled) becomes `null`, since JSON has no NaN.
+    """
+    content: dict[str, Any] = _finite(metrics)
+    if class_scores:
+        content['class_iou'] = {task: _finite(scores) for task, scores in class_scores.items()}
+    write_text(path, json.dumps({**content, 'meta': dict(meta)}, indent=2, allow_nan=False) + '\n')
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def read_metrics(path: str | Path) -> dict[str, float]:
@@ -49,6 +62,11 @@ def read_named(arguments: Sequence[str]) -> list[tuple[str, dict[str, float]]]:
             raise ValueError(f'{path}: no such file; give metrics.json files that tools/test.py --out wrote')
         found.append((name or path, read_metrics(path)))
     return found
+
+
+def metric_paths(arguments: Sequence[str]) -> list[str]:
+    """Return the paths in command-line arguments `[NAME=]metrics.json`."""
+    return [argument.rpartition('=')[2] for argument in arguments]
 
 
 def choose_metrics(wanted: Sequence[str] | None, found: Iterable[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ class MultiTaskMetric(AdditiveMetric):
         super().__init__()
         self.details = details
         self.baseline = None if baseline is None else load_baseline(baseline)
+        self.class_scores: dict[str, dict[str, float]] = {}
+        """The scores {task: {class: score}} of the last evaluation; for clips means over the offsets."""
 
     def check_tasks(self, tasks: Mapping[str, Task]) -> None:
         if self.baseline is not None:
@@ -59,6 +62,7 @@ class MultiTaskMetric(AdditiveMetric):
         for (_, name), total in totals.items():
             add_to(pooled, name, total)
         metrics = self._summarize(pooled)
+        self.class_scores = self._score_classes(totals)
         if offsets := sorted({offset for offset, _ in totals if offset is not None}):
             each = {
                 o: self._summarize({name: total for (at, name), total in totals.items() if at == o}) for o in offsets
@@ -72,7 +76,22 @@ class MultiTaskMetric(AdditiveMetric):
             metrics['delta_m'] = delta_m(metrics, self.baseline.metrics, {name: self.tasks[name] for name in pooled})
         return metrics
 
+    def _score_classes(self, totals: Totals) -> dict[str, dict[str, float]]:
+        """Compute {task: {class: score}}, each the mean over the offsets at which the class appears."""
+        found: dict[str, dict[str, list[float]]] = {}
+        for (_, name), total in totals.items():
+            for label, score in self.tasks[name].class_scores(total).items():
+                found.setdefault(name, {}).setdefault(label, []).append(score)
+        means = {name: {label: nanmean(values) for label, values in rows.items()} for name, rows in found.items()}
+        return {name: means[name] for name in self.tasks if name in means}
+
     def _summarize(self, totals: dict[str, Tensor]) -> dict[str, float]:
         """Compute {`<task>/<metric>`: value} from the sums of each task, in the order of the tasks."""
         scores = {name: task.summarize(totals[name]) for name, task in self.tasks.items() if name in totals}
         return {f'{name}/{metric}': value for name, score in scores.items() for metric, value in score.items()}
+
+
+def nanmean(values: Sequence[float]) -> float:
+    """Return the mean of the values that are not NaN; NaN if there are none."""
+    real = [value for value in values if not math.isnan(value)]
+    return sum(real) / len(real) if real else math.nan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from prettytable import PrettyTable, TableStyle
@@ -35,6 +36,27 @@ def metrics_table(
             table.add_row([key, 'higher' if up else 'lower', *('' if v is None else f'{v:.4g}' for v in values)])
     if 'delta_m' in metrics:
         table.add_row(['delta_m', 'higher', f'{metrics["delta_m"]:.4g}', *[''] * (len(mean) - 1 + len(others))])
+    return str(table)
+
+
+def class_table(scores: Mapping[str, float], title: str, *, rows: int = 12) -> str:
+    """Format the IoU of each class in the order of the labels; many classes go side by side.
+
+    Args:
+        scores: {class: percent}.
+        title: of the table.
+        rows: how many classes a column has at most, before there is a second one; at most four columns.
+    """
+    entries = [(name, '' if math.isnan(score) else f'{score:.2f}') for name, score in scores.items()]
+    columns = min(4, -(-len(entries) // rows))
+    height = -(-len(entries) // columns)
+    table = PrettyTable([f'{what}{" " * i}' for i in range(columns) for what in ('class', 'IoU')])
+    table.title = title
+    for i in range(columns):
+        table.align[f'class{" " * i}'], table.align[f'IoU{" " * i}'] = 'l', 'r'
+    for row in range(height):
+        cells = [entries[row + height * i] if row + height * i < len(entries) else ('', '') for i in range(columns)]
+        table.add_row([text for cell in cells for text in cell])
     return str(table)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from mmmtl.structures import Array
 
+from .outputs import whole_file
+
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.ppm')
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601)."""
@@ -61,6 +63,6 @@ def resize_image(image: Array, size: tuple[int, int]) -> Array:
 
 def write_png(path: Path, array: Array) -> None:
     """Write one or three (BGR) channels of uint8 or uint16: an image, labels or depth. Create the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), np.ascontiguousarray(array)):
-        raise OSError(f'{path}: could not be written; check the free space and the permissions of the folder')
+    with whole_file(path) as partial:
+        if not cv2.imwrite(str(partial), np.ascontiguousarray(array)):
+            raise OSError(f'{path}: could not be written; check the free space and the permissions of the folder')

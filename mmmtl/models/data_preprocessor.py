@@ -22,9 +22,11 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
     """Conversion of uint8 BGR images or clips to a float32 RGB batch.
 
     `inputs` becomes (N, 3, H, W), or (N, 3, 3, H, W) for clips of three frames: normalised with `mean` and `std` (RGB,
-    by default those of ImageNet), then padded with 0 at the bottom and the right to the largest image of the batch and
-    a multiple of `size_divisor`. Label maps do not change; a loss pads them with `pad` to the `padded_shape` (H, W),
-    which `data_samples` get here.
+    by default those of ImageNet), then padded with 0 at the bottom and the right to a multiple of `size_divisor`. In
+    training, all are padded to the largest of the batch. Label maps do not change; a loss pads them with `pad` to the
+    `padded_shape` (H, W), which `data_samples` get here.
+
+    Outside training, several padded sizes are refused: predictions of the smaller images would depend on the batch.
     """
 
     def __init__(
@@ -43,13 +45,22 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         data = self.cast_data(data)
+        padded = {self.padded_size(image) for image in data['inputs']}
+        if not training and len(padded) > 1:
+            raise ValueError(
+                f'the images of a batch have the sizes {sorted(padded)} (padded height, width); predict each size '
+                "separately, as the model's test_step does, or resize the images in the pipeline"
+            )
         images = [(image.flip(-3).float() - self.mean) / self.std for image in data['inputs']]
-        height, width = (max(image.shape[axis] for image in images) for axis in (-2, -1))
-        size = (round_up(height, self.size_divisor), round_up(width, self.size_divisor))
+        size = tuple(max(sides) for sides in zip(*padded, strict=True))
         data['inputs'] = torch.stack([pad(image, size, 0.0) for image in images])
         for sample in data.get('data_samples') or []:
             sample.set_metainfo({'padded_shape': size})
         return data
+
+    def padded_size(self, image: Tensor) -> tuple[int, int]:
+        """Return the (H, W) that an image or a clip (..., H, W) gets alone."""
+        return round_up(image.shape[-2], self.size_divisor), round_up(image.shape[-1], self.size_divisor)
 
 
 def round_up(number: int, divisor: int) -> int:

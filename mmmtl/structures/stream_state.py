@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from .state_checks import check_like, check_saved
 
 Memory = dict[str, Tensor]
 """Remembered tensors by name; the first axis is the stream."""
@@ -17,6 +19,7 @@ Logits = dict[str, Tensor]
 
 FLAGS = ('has_key', 'has_non_key', 'frames', 'key_frames')
 SLOTS = ('key', 'non_key', 'policy')
+SAVED = (*FLAGS, *SLOTS, 'resolution')
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +38,7 @@ class StreamState:
         policy: the key-frame policy's memory.
         resolution: (H, W) of the remembered frames; another resolution needs a new state. None before the first frame,
             and always for an image model, which remembers nothing.
+        unchecked: whether it was loaded; the next step compares it with the model. It is not saved.
 
     Examples:
         >>> streams = StreamState.cat([StreamState.new(2), StreamState.new(1)])
@@ -50,6 +54,7 @@ class StreamState:
     non_key: Memory = field(default_factory=dict)
     policy: Memory = field(default_factory=dict)
     resolution: tuple[int, int] | None = None
+    unchecked: bool = False
 
     @classmethod
     def new(cls, num_streams: int) -> StreamState:
@@ -87,7 +92,23 @@ class StreamState:
         flags = {name: torch.cat([getattr(state, name) for state in states]) for name in FLAGS}
         slots = {slot: _cat_memories([(getattr(state, slot), len(state)) for state in states]) for slot in SLOTS}
         joined: dict[str, Any] = {**flags, **slots}
-        return cls(**joined, resolution=next(iter(resolutions), None))
+        unchecked = any(state.unchecked for state in states)
+        return cls(**joined, resolution=next(iter(resolutions), None), unchecked=unchecked)
+
+    def check(self, memory: Memory, policy: Memory) -> StreamState:
+        """Return the state, or refuse a loaded one that does not fit what the model and its policy remember.
+
+        Args:
+            memory: like what the neck remembers of a frame; tensors on the meta device will do.
+            policy: like what the policy remembers.
+        """
+        for slot, expected in (('key', memory), ('non_key', memory), ('policy', policy)):
+            # A slot is empty until the first frame of its kind.
+            if found := getattr(self, slot):
+                check_like(found, expected, slot)
+        if policy and not self.policy and (self.frames > 0).any():
+            check_like({}, policy, 'policy')
+        return replace(self, unchecked=False)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -119,18 +140,25 @@ class StreamState:
 
     def state_dict(self) -> dict[str, Any]:
         """Return a dict of tensors and numbers, which `torch.load(..., weights_only=True)` can read after saving."""
-        return dict(vars(self))
+        return {name: getattr(self, name) for name in SAVED}
 
     @classmethod
     def from_state_dict(cls, state_dict: dict[str, Any]) -> StreamState:
-        """Restore a state from its `state_dict`, with the neck's memory on the device of the saved tensors."""
-        if different := sorted({one.name for one in fields(cls)} ^ state_dict.keys()):
+        """Restore a state from its `state_dict`, with the neck's memory on the device of the saved tensors.
+
+        Raises a ValueError that names a field of a wrong type, shape or value. The model's next `step` with the state
+        refuses, in the same way, one of another model or key-frame policy.
+        """
+        if not isinstance(state_dict, dict):
+            raise ValueError(f'a saved state is a dict, not {type(state_dict).__name__}')
+        if different := sorted(set(SAVED) ^ state_dict.keys(), key=str):
             raise ValueError(
                 f'the saved state is of another version, which differs in {different}; start a new state (None)'
             )
+        check_saved(state_dict)
         on_cpu = {name: state_dict[name].cpu() for name in FLAGS}
         policy = {name: tensor.cpu() for name, tensor in state_dict['policy'].items()}
-        return cls(**{**state_dict, **on_cpu, 'policy': policy})
+        return cls(**{**state_dict, **on_cpu, 'policy': policy}, unchecked=True)
 
     def _index(self, rows: Sequence[int] | Tensor) -> Tensor:
         """Return row indices, int64 on the CPU."""

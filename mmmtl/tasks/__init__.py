@@ -6,6 +6,7 @@ from .depth import DepthEstimation
 from .disparity import DisparityEstimation
 from .edges import EdgeDetection
 from .normals import SurfaceNormals
+from .reduction import masked_mean, sum_over_processes
 from .saliency import SaliencyDetection
 from .semantic_segmentation import SemanticSegmentation
 
@@ -18,5 +19,7 @@ __all__ = [
     'SurfaceNormals',
     'Task',
     'build_tasks',
+    'masked_mean',
     'metric_direction',
+    'sum_over_processes',
 ]

@@ -6,11 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .reduction import masked_mean
+
 
 def balanced_bce(logits: Tensor, target: Tensor, valid: Tensor, pos_weight: float | None = None) -> Tensor:
     """Average -[w t log p + (1 - w) (1 - t) log(1 - p)] with p = sigmoid(logits) over the valid pixels.
 
-    With w = 0.5 this is half the plain cross-entropy. If no pixel is valid, return a zero tied to the graph.
+    The batch is that of all processes. With w = 0.5 this is half the plain cross-entropy. If no pixel is valid, return
+    a zero tied to the graph.
 
     Args:
         logits: any shape.
@@ -25,8 +28,7 @@ def balanced_bce(logits: Tensor, target: Tensor, valid: Tensor, pos_weight: floa
     if pos_weight is not None and not 0 < pos_weight < 1:
         raise ValueError(f'pos_weight must be between 0 and 1, not {pos_weight}; a negative pixel gets 1 - pos_weight')
     target = torch.where(valid, target, torch.zeros_like(target))
-    count = valid.sum().clamp(min=1)
-    weight = 1 - target.sum() / count if pos_weight is None else pos_weight
+    weight = 1 - masked_mean(target, valid) if pos_weight is None else pos_weight
     # -log p = softplus(-x) and -log(1 - p) = softplus(x) avoid the logarithm of a rounded probability.
     terms = weight * target * F.softplus(-logits) + (1 - weight) * (1 - target) * F.softplus(logits)
-    return torch.where(valid, terms, torch.zeros_like(terms)).sum() / count
+    return masked_mean(terms, valid)

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from mmmtl.structures import Array, CameraChange
 
+from .arguments import check_choice, check_number
+from .reduction import divide_sums
+
 IGNORE = 255
 
 
@@ -28,7 +31,7 @@ class Task(ABC):
     Args:
         name: key of the task in the config.
         source: key of its maps in the data set; None means `name`.
-        loss_weight: factor of its losses.
+        loss_weight: factor of its losses, at least 0.
         primary_metric: overrides the metric that `delta_m` uses for the task, for example RMSE for depth.
     """
 
@@ -54,15 +57,14 @@ class Task(ABC):
     def __init__(
         self, *, name: str, source: str | None = None, loss_weight: float = 1.0, primary_metric: str | None = None
     ) -> None:
+        check_number(name, 'loss_weight', loss_weight, least=0)
+        if source is not None and not (isinstance(source, str) and source):
+            raise ValueError(f'task {name!r}: source must be the key of its maps in the data set, not {source!r}')
         self.name = name
         self.source = source or name
         self.loss_weight = loss_weight
         if primary_metric is not None:
-            if primary_metric not in self.higher_is_better:
-                raise ValueError(
-                    f'task {name!r}: primary_metric must be one of {sorted(self.higher_is_better)}, not '
-                    f'{primary_metric!r}'
-                )
+            check_choice(name, 'primary_metric', primary_metric, sorted(self.higher_is_better))
             self.primary_metric = primary_metric
 
     def definition(self) -> dict[str, Any]:
@@ -83,6 +85,8 @@ class Task(ABC):
     @abstractmethod
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return the losses by name (each starts with 'loss_'), before `loss_weight`.
+
+        They are means over the labelled pixels of all processes, see `mmmtl.tasks.reduction`.
 
         Args:
             logits: (N, out_channels, H, W).
@@ -105,7 +109,7 @@ class Task(ABC):
         """
         labels = self.discretize(target).squeeze(1)
         total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction='sum')
-        return {'loss_ce': total / (labels != IGNORE).sum().clamp(min=1)}
+        return {'loss_ce': divide_sums(total, (labels != IGNORE).sum())}
 
     def imitate(self, student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
         """Return the loss of a student's logits against a teacher's, before `loss_weight`.
@@ -134,6 +138,10 @@ class Task(ABC):
     @abstractmethod
     def summarize(self, totals: Tensor) -> dict[str, float]:
         """Compute the metrics of `higher_is_better` from summed vectors of `measure`; NaN if nothing was labelled."""
+
+    def class_scores(self, totals: Tensor) -> dict[str, float]:
+        """Compute the score of each class, in percent, from summed vectors of `measure`; empty without classes."""
+        return {}
 
     def differences(self, first: Tensor, second: Tensor) -> Tensor:
         """Compare predictions (M, P) of P surface points in a frame and in the next.
@@ -168,11 +176,6 @@ class Task(ABC):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(name={self.name!r})'
-
-
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of `values` where `mask` is set; a zero tied to the graph if it is nowhere."""
-    return torch.where(mask, values, torch.zeros_like(values)).sum() / mask.sum().clamp(min=1)
 
 
 def nothing_labelled(task: Task) -> ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import keyword
 import re
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 from mmengine.structures import PixelData
 from torch import nn
 
-from mmmtl.registry import TASKS
+from mmmtl.registry import TASKS, find
 
 from .base import Task
 
@@ -33,9 +34,8 @@ def build_tasks(tasks: Mapping[str, Any] | None, what: str) -> dict[str, Task]:
         what: the caller, for error messages.
 
     Raises:
-        ValueError: there are no tasks (the config was not resolved), a name is invalid, or a task has no type.
-        KeyError: the type of a task is unknown.
-        TypeError: the task does not accept an argument.
+        ValueError: there are no tasks (the config was not resolved), a name is invalid, or a task has no type, an
+            unknown one, or an argument that its type does not take.
 
     Examples:
         >>> tasks = build_tasks({'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}, 'the example')
@@ -44,11 +44,13 @@ def build_tasks(tasks: Mapping[str, Any] | None, what: str) -> dict[str, Task]:
     """
     if not tasks:
         raise ValueError(UNRESOLVED.format(what=what))
+    if not isinstance(tasks, Mapping):
+        raise ValueError(f'the tasks of {what} must be a dict {{name: config}}, not {tasks!r}')
     return {name: cfg if isinstance(cfg, Task) else _build_task(name, cfg) for name, cfg in tasks.items()}
 
 
 def _build_task(name: str, cfg: Mapping[str, Any]) -> Task:
-    if not name.isidentifier() or name.startswith('_') or keyword.iskeyword(name):
+    if not isinstance(name, str) or not name.isidentifier() or name.startswith('_') or keyword.iskeyword(name):
         raise ValueError(f'{name!r} cannot name a task: it must be an identifier that begins with a letter')
     # A task's maps are an attribute of a PixelData and its modules an entry of a ModuleDict.
     if hasattr(PixelData, name) or hasattr(nn.ModuleDict(), name) or TAKEN.fullmatch(name):
@@ -56,23 +58,29 @@ def _build_task(name: str, cfg: Mapping[str, Any]) -> Task:
             f"{name!r} cannot name a task: it is an attribute of mmengine's PixelData or torch's ModuleDict, or has a "
             f'meaning in the keys of losses and metrics; choose another name and set source={name!r}'
         )
-    if not isinstance(cfg, Mapping) or 'type' not in cfg:
+    if not isinstance(cfg, Mapping) or not isinstance(cfg.get('type'), (str, type)):
         raise ValueError(f'tasks.{name} must be a dict with the `type` of the task, not {cfg!r}')
     arguments = to_plain(cfg)
     kind = arguments.pop('type')
     # `TASKS.build` would look in the default scope of the process, which any other runner may have set.
-    build = TASKS.get(kind) if isinstance(kind, str) else kind
-    if build is None:
+    build = find(TASKS, kind)
+    if not (inspect.isclass(build) and issubclass(build, Task)):
         near = get_close_matches(kind, TASKS.module_dict, n=3, cutoff=0.4)
         hint = f'did you mean {near}?' if near else f'known types are {sorted(TASKS.module_dict)}.'
-        raise KeyError(
-            f'tasks.{name}: unknown type {kind!r}; {hint} Import your own tasks through `custom_imports` of the config.'
+        raise ValueError(
+            f'tasks.{name}.type: unknown type {kind!r}; {hint} Import your own tasks through `custom_imports` of the '
+            'config.'
         )
+    known = inspect.signature(build).parameters
+    if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in known.values()):
+        for key in arguments:
+            if key not in known:
+                near = get_close_matches(str(key), known, n=1) or sorted(set(known) - {'name'})
+                raise ValueError(f'tasks.{name}: {kind} takes no argument {key!r}; did you mean {near}?')
     try:
-        task: Task = build(**{**arguments, 'name': name})
-    except TypeError as error:
-        raise TypeError(f'tasks.{name}: {error}') from error
-    return task
+        return build(**{**arguments, 'name': name})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'tasks.{name}: {error}') from error
 
 
 def metric_direction(key: str, tasks: Mapping[str, Task]) -> bool:
@@ -86,10 +94,12 @@ def metric_direction(key: str, tasks: Mapping[str, Task]) -> bool:
     known = {f'{name}/{metric}': up for name, task in tasks.items() for metric, up in task.higher_is_better.items()}
     known |= {f'temporal/{name}/{m}': up for name, task in tasks.items() for m, up in task.temporal_metrics.items()}
     known['delta_m'] = True
-    for name, up in known.items():
-        if key == name or key.endswith(f'/{name}'):
-            return up
-    raise ValueError(f'no task has the metric {key!r}; known metrics are {sorted(known)}')
+    name = re.sub(r'^(offset_\d+|pooled)/', '', key)
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f'did you mean {near[0]!r}? Known' if near else 'known'
+        raise ValueError(f'no task has the metric {key!r}; {hint} metrics are {sorted(known)}')
+    return known[name]
 
 
 def to_plain(value: Any) -> Any:

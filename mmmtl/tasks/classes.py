@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 
 Colour = tuple[int, int, int]
 
@@ -198,9 +199,16 @@ def class_list(
     if not names or len(set(names)) != len(names):
         raise ValueError(f'classes must be distinct and not empty, not {names}')
     if palette is not None:
+        if not isinstance(palette, (list, tuple)):
+            raise ValueError(f'the palette must be a list of colours, not {palette!r}')
         if len(palette) != len(names):
             raise ValueError(f'{len(palette)} colours in the palette for {len(names)} classes')
-        if wrong := [colour for colour in palette if len(colour) != 3 or not all(0 <= c <= 255 for c in colour)]:
-            raise ValueError(f'colours of a palette must be three numbers in 0..255, not {wrong[:3]}')
+        if wrong := [colour for colour in palette if not _is_colour(colour)]:
+            raise ValueError(f'colours of a palette must be three whole numbers in 0..255, not {wrong[:3]}')
         colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
     return names, colours
+
+
+def _is_colour(value: Any) -> bool:
+    numbers = isinstance(value, (list, tuple)) and len(value) == 3
+    return numbers and all(isinstance(c, int) and not isinstance(c, bool) and 0 <= c <= 255 for c in value)

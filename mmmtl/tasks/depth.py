@@ -12,9 +12,11 @@ from torch import Tensor
 from mmmtl.registry import TASKS
 from mmmtl.structures import Array, CameraChange
 
-from .base import IGNORE, Task, masked_mean, mean_map
+from .arguments import check_number
+from .base import IGNORE, Task, mean_map
 from .colour import colourize
 from .label_space import log_bins
+from .reduction import masked_mean
 
 
 @TASKS.register_module()
@@ -64,14 +66,21 @@ class DepthEstimation(Task):
         primary_metric: str | None = None,
     ) -> None:
         super().__init__(name=name, source=source, loss_weight=loss_weight, primary_metric=primary_metric)
+        check_number(name, 'max_depth', max_depth)
+        check_number(name, 'min_depth', min_depth)
         if not 0 < min_depth < max_depth:
             raise ValueError(f'task {name!r}: depths need 0 < min_depth < max_depth, not {min_depth} and {max_depth}')
-        if scale <= 0:
-            raise ValueError(f'task {name!r}: scale must be positive, not {scale}')
+        check_number(name, 'scale', scale, above=0)
         self.min_depth = min_depth
         self.max_depth = max_depth
         self.scale = scale
-        self.nearest, self.farthest = label_range or (0.07 * max_depth, max_depth)
+        if label_range is None:
+            label_range = (0.07 * max_depth, max_depth)
+        if not isinstance(label_range, (list, tuple)) or len(label_range) != 2:
+            raise ValueError(f'task {name!r}: label_range must be (nearest, farthest), not {label_range!r}')
+        for number in label_range:
+            check_number(name, 'label_range', number)
+        self.nearest, self.farthest = label_range
         if not 0 < self.nearest < self.farthest:
             raise ValueError(f'task {name!r}: label_range needs 0 < nearest < farthest, not {label_range}')
 

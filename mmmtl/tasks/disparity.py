@@ -13,9 +13,11 @@ from torch import Tensor
 from mmmtl.registry import TASKS
 from mmmtl.structures import Array, CameraChange
 
-from .base import IGNORE, Task, masked_mean, mean_map
+from .arguments import check_choice, check_number
+from .base import IGNORE, Task, mean_map
 from .colour import colourize
 from .label_space import log_bins
+from .reduction import masked_mean
 
 
 @TASKS.register_module()
@@ -57,13 +59,14 @@ class DisparityEstimation(Task):
         primary_metric: str | None = None,
     ) -> None:
         super().__init__(name=name, source=source, loss_weight=loss_weight, primary_metric=primary_metric)
-        if unit not in ('pixel', 'raw'):
-            raise ValueError(f"task {name!r}: unit must be 'pixel' or 'raw', not {unit!r}")
-        if scale <= 0:
-            raise ValueError(f'task {name!r}: scale must be positive, not {scale}')
+        check_choice(name, 'unit', unit, ('pixel', 'raw'))
+        check_number(name, 'scale', scale, above=0)
+        if max_disparity is None:
+            max_disparity = 128.0 if unit == 'pixel' else 0.5
+        check_number(name, 'max_disparity', max_disparity, above=0)
         self.unit = unit
         self.scale = scale
-        self.max_disparity = max_disparity or (128.0 if unit == 'pixel' else 0.5)
+        self.max_disparity = max_disparity
 
     def definition(self) -> dict[str, Any]:
         return {**super().definition(), 'scale': self.scale, 'unit': self.unit}

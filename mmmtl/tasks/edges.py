@@ -14,6 +14,7 @@ from mmmtl.ops.edges.thinning import thin
 from mmmtl.registry import TASKS
 from mmmtl.structures import Array
 
+from .arguments import check_number
 from .balanced_bce import balanced_bce
 from .base import IGNORE, Task, mean_map
 from .imitation import imitate_binary
@@ -62,12 +63,11 @@ class EdgeDetection(Task):
         primary_metric: str | None = None,
     ) -> None:
         super().__init__(name=name, source=source, loss_weight=loss_weight, primary_metric=primary_metric)
-        if not 0 < pos_weight < 1:
-            raise ValueError(f'task {name!r}: pos_weight must be between 0 and 1, not {pos_weight}')
-        if not 0 <= max_distance < 1:
-            raise ValueError(f'task {name!r}: max_distance must be a fraction of the diagonal, not {max_distance}')
-        if thresholds < 1:
-            raise ValueError(f'task {name!r}: thresholds must be a number of at least 1, not {thresholds}')
+        check_number(name, 'pos_weight', pos_weight, above=0, below=1)
+        check_number(name, 'max_distance', max_distance, least=0, below=1)
+        check_number(name, 'thresholds', thresholds, least=1, below=10_000, whole=True)
+        if not isinstance(nms, bool):
+            raise ValueError(f'task {name!r}: nms must be True or False, not {nms!r}')
         self.pos_weight = pos_weight
         self.max_distance = max_distance
         self.thresholds = np.arange(1, thresholds + 1) / (thresholds + 1)

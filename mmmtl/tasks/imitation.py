@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from .reduction import mean
+
 
 def imitate_classes(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """Return T^2 * KL(softmax(teacher / T) || softmax(student / T)) of logits (N, C, H, W), averaged over the pixels.
@@ -17,7 +19,7 @@ def imitate_classes(student: Tensor, teacher: Tensor, temperature: float = 1.0) 
     """
     log_student, log_teacher = ((logits / temperature).log_softmax(dim=1) for logits in (student, teacher))
     divergence = F.kl_div(log_student, log_teacher, reduction='none', log_target=True).sum(dim=1)
-    return temperature**2 * divergence.mean()
+    return temperature**2 * mean(divergence)
 
 
 def imitate_binary(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
@@ -26,4 +28,4 @@ def imitate_binary(student: Tensor, teacher: Tensor, temperature: float = 1.0) -
     # The cross-entropy with the teacher's probabilities, minus its value where both agree.
     target = teacher.sigmoid()
     excess = F.softplus(student) - F.softplus(teacher) - target * (student - teacher)
-    return temperature**2 * excess.mean()
+    return temperature**2 * mean(excess)

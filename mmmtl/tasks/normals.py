@@ -12,8 +12,9 @@ from torch import Tensor
 from mmmtl.registry import TASKS
 from mmmtl.structures import Array, CameraChange
 
-from .base import IGNORE, Task, masked_mean, nothing_labelled
+from .base import IGNORE, Task, nothing_labelled
 from .label_space import half_sphere
+from .reduction import masked_mean
 
 BINS_PER_DEGREE = 100
 THRESHOLDS = (11.25, 22.5, 30.0)

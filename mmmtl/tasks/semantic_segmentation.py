@@ -13,9 +13,11 @@ from torch import Tensor
 from mmmtl.registry import TASKS
 from mmmtl.structures import Array
 
+from .arguments import check_choice, check_names, check_number
 from .base import IGNORE, Task, nothing_labelled
 from .classes import class_list
 from .imitation import imitate_classes
+from .reduction import divide_sums
 
 VC_WINDOWS = (8, 16)
 """Window lengths, in frames, of VSPW's VC8 and VC16."""
@@ -61,23 +63,36 @@ class SemanticSegmentation(Task):
         primary_metric: str | None = None,
     ) -> None:
         super().__init__(name=name, source=source, loss_weight=loss_weight, primary_metric=primary_metric)
-        self.classes, self.palette = class_list(classes, palette)
+        if not isinstance(classes, str):
+            check_names(name, 'classes', classes)
+        check_names(name, 'unscored', unscored)
+        check_choice(name, 'aggregation', aggregation, ('dataset', 'image'))
+        try:
+            self.classes, self.palette = class_list(classes, palette)
+        except ValueError as error:
+            raise ValueError(f'task {name!r}: {error}') from None
         self.out_channels = self.label_space_size = len(self.classes)
         if self.out_channels > IGNORE:
             raise ValueError(f'task {name!r}: {self.out_channels} classes are too many, label {IGNORE} means ignore')
-        if class_weights is not None and len(class_weights) != self.out_channels:
-            raise ValueError(f'task {name!r}: {len(class_weights)} class_weights for {self.out_channels} classes')
-        if class_weights is not None and not all(0 <= weight < float('inf') for weight in class_weights):
-            raise ValueError(f'task {name!r}: class_weights must be finite and not negative, not {class_weights}')
+        if class_weights is not None:
+            self._check_weights(name, class_weights)
         if unknown := sorted(set(unscored) - set(self.classes)):
             raise ValueError(f'task {name!r}: unscored classes {unknown} are not among its classes {self.classes}')
         if set(unscored) == set(self.classes):
             raise ValueError(f'task {name!r}: every class is unscored')
-        if aggregation not in ('dataset', 'image'):
-            raise ValueError(f"task {name!r}: aggregation must be 'dataset' or 'image', not {aggregation!r}")
         self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.scored = torch.tensor([c not in unscored for c in self.classes])
         self.aggregation = aggregation
+
+    def _check_weights(self, name: str, class_weights: Sequence[float]) -> None:
+        if not isinstance(class_weights, (list, tuple)):
+            raise ValueError(f'task {name!r}: class_weights must be a list of numbers, not {class_weights!r}')
+        if len(class_weights) != self.out_channels:
+            raise ValueError(f'task {name!r}: {len(class_weights)} class_weights for {self.out_channels} classes')
+        for weight in class_weights:
+            check_number(name, 'class_weights', weight, least=0)
+        if not any(class_weights):
+            raise ValueError(f'task {name!r}: class_weights are all 0, so nothing would be learnt')
 
     def definition(self) -> dict[str, Any]:
         return {**super().definition(), 'classes': self.classes}
@@ -104,9 +119,9 @@ class SemanticSegmentation(Task):
         total = F.cross_entropy(logits, labels, weight=weight, ignore_index=IGNORE, reduction='sum')
         valid = labels != IGNORE
         if weight is None:
-            return {'loss_ce': total / valid.sum().clamp(min=1)}
+            return {'loss_ce': divide_sums(total, valid.sum())}
         weights = torch.where(valid, weight[labels.where(valid, torch.zeros_like(labels))], torch.zeros_like(weight[0]))
-        return {'loss_ce': total / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)}
+        return {'loss_ce': divide_sums(total, weights.sum())}
 
     def discretize(self, target: Tensor) -> Tensor:
         return target
@@ -119,13 +134,19 @@ class SemanticSegmentation(Task):
         return logits.max(dim=1, keepdim=True).indices  # the result of `argmax`, in a tenth of its time on a CPU
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the confusion matrix, or with `aggregation='image'` this image's metrics and a 1."""
+        """Return the confusion matrix, or with `aggregation='image'` this image's metrics and a 1.
+
+        Then follow the IoU of each class, 0 where it has none, and whether it has one.
+        """
         confusion = self._confusion(prediction, target)
         if self.aggregation == 'dataset':
             return confusion.flatten()
         if not confusion.any():
-            return torch.zeros(3, dtype=torch.float64)
-        return torch.stack([*self._scores(confusion), torch.ones((), dtype=torch.float64)])
+            return torch.zeros(3 + 2 * self.out_channels, dtype=torch.float64)
+        iou = self._iou(confusion)
+        found = ~iou.isnan()
+        head = [*self._scores(confusion), torch.ones((), dtype=torch.float64)]
+        return torch.cat([torch.stack(head), iou.nan_to_num(), found.double()])
 
     def summarize(self, totals: Tensor) -> dict[str, float]:
         totals = totals.cpu()
@@ -134,6 +155,15 @@ class SemanticSegmentation(Task):
         else:
             miou, accuracy = totals[:2] / totals[2]
         return {'mIoU': 100 * float(miou), 'pixel_acc': 100 * float(accuracy)}
+
+    def class_scores(self, totals: Tensor) -> dict[str, float]:
+        """Return the IoU of each scored class; NaN for one that neither occurs nor is predicted."""
+        if self.aggregation == 'dataset':
+            iou = self._iou(totals.cpu().view(self.out_channels, self.out_channels))
+        else:
+            sums, counts = totals.cpu()[3:].chunk(2)
+            iou = sums / counts
+        return {name: 100 * float(iou[i]) for i, name in enumerate(self.classes) if self.scored[i]}
 
     def measure_change(self, first: Tensor, second: Tensor) -> Tensor:
         return self.measure(second, first)
@@ -171,7 +201,11 @@ class SemanticSegmentation(Task):
 
     def _scores(self, confusion: Tensor) -> tuple[Tensor, Tensor]:
         """Return mIoU and pixel accuracy, in 0..1, of a confusion matrix."""
+        iou = self._iou(confusion)
+        return iou[~iou.isnan()].mean(), confusion.diagonal().sum() / confusion.sum()
+
+    def _iou(self, confusion: Tensor) -> Tensor:
+        """Return the IoU of each class, (C,) in 0..1; NaN for classes that are not scored, or do not appear at all."""
         hits = confusion.diagonal()
         union = confusion.sum(0) + confusion.sum(1) - hits
-        iou = hits / union
-        return iou[self.scored & (union > 0)].mean(), hits.sum() / confusion.sum()
+        return (hits / union).where(self.scored, torch.nan)

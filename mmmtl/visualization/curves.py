@@ -10,6 +10,8 @@ from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mmmtl.io import whole_file
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -47,5 +49,5 @@ def draw_panels(panels: Mapping[str, Sequence[Curve]], x_label: str, path: str, 
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     axes[0].legend()
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=150)

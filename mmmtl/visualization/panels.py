@@ -14,6 +14,7 @@ Tile = tuple[str, Array]
 """A caption and its drawing (H, W, 3) uint8 RGB."""
 
 CAPTION_HEIGHT, CAPTION_WIDTH = 20, 160
+RED = (200, 30, 30)
 
 
 def task_tiles(image: Array, maps: Mapping[str, Array], tasks: Mapping[str, Task], what: str) -> list[Tile]:
@@ -53,6 +54,13 @@ def grid(rows: Sequence[Sequence[Tile]], *, tile_height: int | None = None) -> A
     width = max(strip.shape[1] for strip in strips)
     padding = [((0, 0), (0, width - strip.shape[1]), (0, 0)) for strip in strips]
     return np.concatenate([np.pad(s, p, constant_values=255) for s, p in zip(strips, padding, strict=True)])
+
+
+def add_banner(panel: Array, text: str) -> Array:
+    """Return a panel (H, W, 3) below a red bar with a text."""
+    bar = np.full((CAPTION_HEIGHT, panel.shape[1], 3), RED, dtype=np.uint8)
+    cv2.putText(bar, text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.concatenate([bar, panel])
 
 
 def _captioned(caption: str, drawing: Array, height: int) -> Array:

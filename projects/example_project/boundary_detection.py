@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmmtl.registry import TASKS
-from mmmtl.tasks import Task
+from mmmtl.tasks import Task, masked_mean
 from mmmtl.tasks.base import IGNORE
 
 NONE = -1.0
@@ -67,7 +67,7 @@ class BoundaryDetection(Task):
         labelled = target != NONE
         weight = logits.new_tensor(self.pos_weight)
         each = F.binary_cross_entropy_with_logits(logits, target.clamp(min=0), pos_weight=weight, reduction='none')
-        return {'loss_bce': torch.where(labelled, each, 0).sum() / labelled.sum().clamp(min=1)}
+        return {'loss_bce': masked_mean(each, labelled)}
 
     def decode(self, logits: Tensor) -> Tensor:
         """Return probabilities, (N, 1, H, W)."""

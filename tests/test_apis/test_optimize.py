@@ -198,7 +198,7 @@ def test_the_inferencer_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
         assert abs(got['depth'] - expected['depth']).max() < 1e-4
 
     warmed: list[Any] = []
-    monkeypatch.setattr('mmmtl.apis.inferencer.warm_up', lambda model, size: warmed.append(tuple(size)))
+    monkeypatch.setattr('mmmtl.apis.inferencer.warm_up', lambda model, size, batch: warmed.append(tuple(size)))
     fused.optimize = 'compile'
     list(fused.stream(frames))
     assert warmed == [SIZE], 'once for each video, before its first frame'

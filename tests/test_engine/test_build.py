@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from mmmtl.engine import CheckpointHook, build_runner, check_components
-from mmmtl.engine.build import HOOKS_OF_EVERY_RUN
+from mmmtl.engine.build import HOOKS_OF_EVERY_RUN, check_evaluation
 from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
 
 MakeConfig = Callable[..., Config]
@@ -71,7 +71,7 @@ def test_options_of_the_command_line_reach_model_and_data(make_config: MakeConfi
 def test_an_unknown_component_is_refused_with_its_key_and_the_nearest_names(
     make_config: MakeConfig, key: str, name: str, nearest: str
 ) -> None:
-    with pytest.raises(KeyError) as error:
+    with pytest.raises(ValueError) as error:
         build_runner(make_config(**{key: name}))
 
     assert f"cfg.{key}='{name}'" in str(error.value)
@@ -79,12 +79,38 @@ def test_an_unknown_component_is_refused_with_its_key_and_the_nearest_names(
     assert 'custom_imports' in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (
+            {'model.decode_head.chanels': (8, 8)},
+            r"decode_head\.type \(TaskConvHead\).*'chanels'.*'channels'",
+        ),
+        ({'param_scheduler.0.begn': 3}, r"param_scheduler\[0\].*PolyLR.*'begn'.*'begin'"),
+        ({'train_dataloader.dataset.num_video': 3}, r"dataset.*SyntheticVideo.*'num_video'.*'num_videos'"),
+        (
+            {'optim_wrapper.constructor': 'DefaultOptimWrapperConstructr'},
+            r"constructor=.*'DefaultOptimWrapperC",
+        ),
+        ({'runner_type': 'Runer'}, r"runner_type='Runer'.*'Runner'"),
+        ({'default_scope': 'mmtl'}, r"default_scope.*'mmmtl'.*'mmtl'"),
+        ({'randomness.seed': 'x'}, r"tiny_video\.py: randomness\.seed.*'x'"),
+        ({'optim_wrapper.optimizer.lr': 'fast'}, r"tiny_video\.py: optim_wrapper\.optimizer\.lr.*'fast'"),
+    ],
+)
+def test_misspelt_arguments_and_names_are_refused_with_the_nearest(
+    make_config: MakeConfig, options: dict, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        build_runner(make_config(**options))
+
+
 def test_an_unknown_component_in_a_list_is_named_by_its_place(make_config: MakeConfig) -> None:
     cfg = make_config()
     cfg.train_dataloader.dataset.pipeline[2].type = 'RandomFlipp'
 
     with pytest.raises(
-        KeyError, match=r"cfg\.train_dataloader\.dataset\.pipeline\[2\]\.type='RandomFlipp'.*RandomFlip"
+        ValueError, match=r"cfg\.train_dataloader\.dataset\.pipeline\[2\]\.type='RandomFlipp'.*RandomFlip"
     ):
         build_runner(cfg)
 
@@ -99,12 +125,12 @@ def test_a_type_that_names_no_component_is_let_pass(make_config: MakeConfig) -> 
 @pytest.mark.parametrize(
     ('options', 'error', 'words'),
     [
-        ({'tasks.depth.type': 'DepthEstimaton'}, KeyError, "tasks.depth.*did you mean.*'DepthEstimation'"),
-        ({'tasks.depth.max_dept': 3}, TypeError, 'tasks.depth.*max_dept'),
+        ({'tasks.depth.type': 'DepthEstimaton'}, ValueError, "tasks.depth.*did you mean.*'DepthEstimation'"),
+        ({'tasks.depth.max_dept': 3}, ValueError, 'tasks.depth.*max_dept'),
         ({'tasks': None}, ValueError, 'declares no tasks'),
         ({'use_tasks': ['dept']}, ValueError, r"'dept'.*semseg.*depth.*normals"),
         ({'default_hooks.checkpoint.save_best': 'depth/abs_er'}, ValueError, "'depth/abs_er'.*'depth/abs_err'"),
-        ({'default_hooks.checkpoint.save_best': ['delta_m', 'edge/ods']}, ValueError, "'edge/ods'"),
+        ({'default_hooks.checkpoint.save_best': ['depth/rmse', 'edge/ods']}, ValueError, "'edge/ods'"),
     ],
 )
 def test_a_config_that_cannot_work_is_refused(
@@ -152,6 +178,20 @@ def test_resume_without_a_name_takes_the_newest_checkpoint(make_config: MakeConf
 def test_a_sampler_that_does_not_number_its_draws_is_refused(make_config: MakeConfig, name: str, instead: str) -> None:
     with pytest.raises(ValueError, match=f'train_dataloader.sampler.type={name!r}.*{instead}'):
         build_runner(make_config(**{'train_dataloader.sampler.type': name}))
+
+
+@pytest.mark.parametrize('loader', ['val_dataloader', 'test_dataloader'])
+def test_an_evaluation_that_would_depend_on_the_batch_or_the_processes_is_refused(
+    make_config: MakeConfig, loader: str
+) -> None:
+    with pytest.raises(ValueError, match=f'{loader}.drop_last=True'):
+        build_runner(make_config(**{f'{loader}.drop_last': True}))
+    cfg = make_config()
+    cfg[loader].sampler = dict(type='DefaultSampler', shuffle=False)
+    check_evaluation(cfg)
+    cfg.launcher = 'pytorch'
+    with pytest.raises(ValueError, match=rf"{loader}.sampler.*'DefaultSampler'.*round_up=False"):
+        check_evaluation(cfg)
 
 
 @pytest.mark.parametrize('without', [{'num_workers': 0}, {}])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,8 @@ import torch
 import torch.distributed
 from mmengine.config import Config
 
-from mmmtl.engine.launch import describe_processes, set_launcher
+from mmmtl.engine.launch import TIMEOUT, describe_processes, name_lost_processes, set_launcher
+from mmmtl.tasks import sum_over_processes
 
 
 @pytest.fixture
@@ -74,7 +77,7 @@ def test_processes_without_gpu_meet_through_gloo(environment: dict[str, str]) ->
     cfg = Config(dict(env_cfg=dict(dist_cfg=dict(backend='nccl')), find_unused_parameters=True))
     set_launcher(cfg, 'pytorch')
     assert torch.distributed.get_backend() == 'gloo'
-    assert cfg.env_cfg.dist_cfg.backend == 'gloo'
+    assert cfg.env_cfg.dist_cfg.to_dict() == dict(backend='gloo', timeout=TIMEOUT)
     assert cfg.model_wrapper_cfg.to_dict() == {
         **wrapper,
         'broadcast_buffers': False,
@@ -85,3 +88,40 @@ def test_processes_without_gpu_meet_through_gloo(environment: dict[str, str]) ->
     set_launcher(cfg, 'pytorch')
     assert cfg.model_wrapper_cfg.broadcast_buffers is True
     assert cfg.model_wrapper_cfg.device_ids is None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='mmengine joins processes that have GPUs')
+def test_a_stopped_process_ends_the_others(environment: dict[str, str], tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    cfg = Config(dict(env_cfg=dict(dist_cfg=dict(timeout=2))))
+
+    def be(rank: int) -> None:
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_PORT=str(port))
+        set_launcher(cfg, 'pytorch')
+        sum_over_processes(torch.tensor(1.0))
+        if rank == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        try:
+            with name_lost_processes(cfg):
+                sum_over_processes(torch.tensor(1.0))
+        except ConnectionError as error:
+            (tmp_path / 'error').write_text(f'{error} {error.__cause__}')
+
+    context = multiprocessing.get_context('fork')
+    first, second = (context.Process(target=be, args=(rank,)) for rank in range(2))
+    for process in (first, second):
+        process.start()
+    first.join(timeout=60)
+    second.kill()
+    assert first.exitcode == 0
+    message = (tmp_path / 'error').read_text()
+    assert 'process 0 of 2' in message and ' 2 s (env_cfg.dist_cfg.timeout)' in message and '--resume' in message
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    error = RuntimeError('out of memory')
+    with pytest.raises(RuntimeError) as raised, name_lost_processes(Config()):
+        raise error
+    assert raised.value is error

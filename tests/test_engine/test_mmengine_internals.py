@@ -15,6 +15,7 @@ import mmengine.registry
 import mmengine.runner.checkpoint
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset, DefaultSampler, InfiniteSampler
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import CheckpointHook
@@ -119,7 +120,10 @@ INTERNALS: dict[tuple[str, str], Callable[[], bool]] = {
         arguments(mmengine.runner.checkpoint.CheckpointLoader.register_scheme) == ['prefixes', 'loader', 'force']
     ),
     ('registry.py', 'root'): lambda: any(isinstance(kind, Registry) for kind in vars(root).values()),
-    ('engine/build.py', 'vars(mmengine.registry), Registry.children, module_dict, scope'): registries_have_children,
+    ('engine/build.py', 'Registry.children, module_dict, scope'): registries_have_children,
+    ('config/variables.py', '_get_cfg_path'): lambda: (
+        Config._get_cfg_path('base.py', str(Path('folder', 'config.py')))[0] == str(Path('folder', 'base.py'))
+    ),
     ('engine/build.py', 'DefaultScope.overwrite_default_scope'): lambda: (
         arguments(DefaultScope.overwrite_default_scope) == ['scope_name']
     ),
@@ -146,7 +150,7 @@ INTERNALS: dict[tuple[str, str], Callable[[], bool]] = {
     ('engine/hooks/resume_hook.py', '_decide_current_val_interval'): lambda: all(
         arguments(loop._decide_current_val_interval) == ['self'] for loop in (EpochBasedTrainLoop, IterBasedTrainLoop)
     ),
-    ('engine/runner.py', '_resume, _load_from'): lambda: (
+    ('engine/checked_runner.py', '_resume, _load_from'): lambda: (
         {'self._resume', 'self._load_from'} <= set(re.findall(r'self\._\w+', inspect.getsource(Runner.load_or_resume)))
     ),
     ('engine/hooks/accumulation_hook.py', '_inner_count, _accumulative_counts'): gradients_are_counted,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -294,3 +295,28 @@ def test_two_processes_score_as_one_does(tmp_path: Path) -> None:
         else:
             assert first['metrics'][name] == value, name
     assert len(alone['metrics']) == 4 * (2 + 7 + 5)
+
+
+def test_each_class_has_its_score() -> None:
+    metric = make_metric()
+    metric.process(None, [sample({'semseg': labels(0, 0, 1, 255)}, {'semseg': labels(0, 1, 1, 1)})])
+    metrics = metric.evaluate(1)
+    assert metric.class_scores == {'semseg': pytest.approx({'wall': 50.0, 'floor': 50.0})}
+    assert all(key.count('/') == 1 for key in metrics), 'the scores of classes are no metrics'
+
+
+@pytest.mark.parametrize('aggregation', ['dataset', 'image'])
+def test_the_mean_of_the_classes_is_the_metric(aggregation: str) -> None:
+    """For clips both are means over the offsets, and all classes appear at each."""
+    classes = ['wall', 'floor', 'sky', 'never', 'unscored']
+    task = dict(type='SemanticSegmentation', classes=classes, unscored=['unscored'], aggregation=aggregation)
+    metric = make_metric({'semseg': task})
+    generator = torch.Generator().manual_seed(0)
+    for offset in (0, 1, 1):
+        maps = [torch.randint(3, (1, 8, 8), generator=generator) for _ in range(2)]
+        metric.process(None, [sample({'semseg': maps[0]}, {'semseg': maps[1]}, offset)])
+    miou = metric.evaluate(3)['semseg/mIoU']
+    scores = metric.class_scores['semseg']
+    assert list(scores) == ['wall', 'floor', 'sky', 'never']
+    assert math.isnan(scores.pop('never'))
+    assert sum(scores.values()) / 3 == pytest.approx(miou)

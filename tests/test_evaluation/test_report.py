@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mmmtl.evaluation import metrics_table, write_metrics
+import pytest
+
+from mmmtl.evaluation import class_table, metrics_table, read_metrics, write_metrics
 from mmmtl.tasks import build_tasks
 
 TASKS = build_tasks(
@@ -77,3 +79,18 @@ def test_the_file_is_json_even_without_a_number(tmp_path: Path) -> None:
         ['semseg/mIoU', 'higher', ''],
         ['disparity/abs_err', 'lower', ''],
     ]
+
+
+@pytest.mark.parametrize(('count', 'height'), [(3, 3), (13, 7), (40, 10), (124, 31)])
+def test_classes_stand_side_by_side(count: int, height: int) -> None:
+    table = class_table({f'name{i}': float(i) for i in range(count)}, 'semseg')
+    lines = table.splitlines()
+    assert len(lines) == height + 6 and 'semseg' in lines[1]
+    assert all(f' name{i} ' in table and f' {i}.00 ' in table for i in range(count))
+    assert max(map(len, lines)) <= 100
+
+
+def test_the_file_holds_the_classes_beside_the_metrics(tmp_path: Path) -> None:
+    write_metrics(tmp_path / 'm.json', {'semseg/mIoU': 25.0}, {}, {'semseg': {'wall': 25.0, 'sky': float('nan')}})
+    assert json.loads((tmp_path / 'm.json').read_text())['class_iou'] == {'semseg': {'wall': 25.0, 'sky': None}}
+    assert read_metrics(tmp_path / 'm.json') == {'semseg/mIoU': 25.0}

@@ -38,7 +38,7 @@ def test_imagenet_is_the_default() -> None:
 
 def test_mixed_sizes_are_padded_at_the_bottom_and_the_right() -> None:
     samples = [MultiTaskDataSample(), MultiTaskDataSample()]
-    data = build(size_divisor=4)({'inputs': [image(5, 3), image(2, 6)], 'data_samples': samples})
+    data = build(size_divisor=4)({'inputs': [image(5, 3), image(2, 6)], 'data_samples': samples}, True)
     batch = data['inputs']
     assert batch.shape == (2, 3, 8, 8)
     for row, (height, width) in enumerate([(5, 3), (2, 6)]):

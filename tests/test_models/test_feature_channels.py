@@ -104,11 +104,11 @@ def test_channels_of_a_config_are_kept(tiny) -> None:
 
 
 def test_the_fast_network_is_as_wide_as_the_slow_one(tiny) -> None:
-    for fast, wanted in ({}, 7), ({'channels': 9}, 9):
-        model = tiny.video_model(
-            backbone=dict(type='AlignedBackbone', backbone=RESNET, channels=7),
-            fast_backbone=dict(type='AlignedBackbone', backbone=MOBILENET, **fast),
-        )
-        assert model.fast_backbone.feature_channels == (wanted,)
-    model = tiny.video_model(fast_backbone=dict(type='SegNet', channels=(tiny.CHANNELS, 4), depths=(1, 1)))
+    slow, fast = (dict(type='AlignedBackbone', backbone=net) for net in (RESNET, MOBILENET))
+    model = tiny.video_model(backbone=dict(slow, channels=7), fast_backbone=fast)
+    assert model.fast_backbone.feature_channels == (7,)
+    with pytest.raises(ValueError, match='MobileNetV2.*channels 9.*ResNet.*channels 7'):
+        tiny.video_model(backbone=dict(slow, channels=7), fast_backbone=dict(fast, channels=9))
+    other = dict(type='SegNet', channels=(tiny.CHANNELS, 4), depths=(1, 1))
+    model = tiny.video_model(backbone=other, fast_backbone=other)
     assert model.fast_backbone.feature_channels == (tiny.CHANNELS,)

@@ -162,7 +162,7 @@ def test_losses_are_those_of_the_resized_logits(tiny):
         prediction, _, _ = key.rpartition('.')
         name = prediction.rpartition('.')[2]
         target = torch.stack([sample.gt.get(name) for sample in samples])
-        full = F.interpolate(predictions[prediction].float(), tiny.SIZE, mode='bilinear')
+        full = F.interpolate(predictions[prediction], tiny.SIZE, mode='bilinear')
         if name == 'semseg':
             expected = F.cross_entropy(full, target[:, 0])
         elif name == 'depth':

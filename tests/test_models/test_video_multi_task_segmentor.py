@@ -415,3 +415,20 @@ def test_the_costs_of_the_paper_s_models(name, size, expected):
     # The first frame reads nothing, and the next one only the key frame.
     assert costs[0] < key
     assert costs[1] < others[0]
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 1)), r'fast_backbone \(ResNet\).*stride 16.*ResNet.*stride 8'),
+        (dict(strides=(1, 1, 1, 1)), r'stride 4.*stride 8'),
+    ],
+)
+def test_a_fast_network_of_another_stride_is_refused(change: dict[str, Any], words: str) -> None:
+    cfg = resolve(Config.fromfile(Path(__file__).parents[1] / 'configs' / 'tiny_video.py'))
+    cfg.model.fast_backbone.backbone.update(change)
+    with pytest.raises(ValueError, match=words):
+        MODELS.build(cfg.model)
+    cfg.model.fast_backbone = dict(cfg.model.backbone.backbone)
+    with pytest.raises(ValueError, match=r'fast_backbone \(ResNet\).*channels 32.*channels 8'):
+        MODELS.build(cfg.model)

@@ -145,6 +145,53 @@ def test_what_another_version_saved_is_refused() -> None:
         StreamState.from_state_dict({**make_state().state_dict(), 'memory': {}})
 
 
+def broken(**changes: Any) -> dict[str, Any]:
+    """A saved state with other values; `slot__name` stands for a tensor of a memory."""
+    saved = make_state().state_dict()
+    for field, value in changes.items():
+        slot, _, name = field.partition('__')
+        saved[slot] = {**saved[slot], name: value} if name else value
+    return saved
+
+
+@pytest.mark.parametrize(
+    ('field', 'changes'),
+    [
+        ('has_key', dict(has_key=torch.ones(3))),
+        ('has_key', dict(has_key=[True, True, False])),
+        ('has_key', dict(frames=torch.zeros(2, dtype=torch.int64))),
+        ('frames', dict(frames=torch.tensor([7, 1, -1]))),
+        ('frames', dict(frames=torch.tensor(3))),
+        ('key_frames', dict(key_frames=torch.tensor([8, 1, 0]))),
+        ('has_key', dict(has_key=torch.tensor([True, True, True]))),
+        ('has_non_key', dict(has_non_key=torch.tensor([True, True, False]))),
+        ('key', dict(key={})),
+        ('key', dict(key=None)),
+        ('key.features', dict(key__features=torch.zeros(2, 2, 4, 5))),
+        ('key.features', dict(key__features=torch.full((3, 2, 4, 5), float('nan')))),
+        ('key.features', dict(key__features='weights')),
+        ('key.features', dict(key__features=torch.zeros(3, 2, 4, 5).to_sparse())),
+        ('key.features', dict(key__features=torch.zeros(3, 2, 4, 5, device='meta'))),
+        ('non_key.features', dict(non_key__features=torch.tensor([[float('inf')], [0.0], [0.0]]))),
+        ('policy.credit', dict(policy__credit=torch.tensor([float('nan'), 0.0, 0.0]))),
+        ('policy.credit', dict(policy__credit=torch.tensor(1.0))),
+        ('resolution', dict(resolution=None)),
+        ('resolution', dict(resolution=(64.0, 128))),
+        ('resolution', dict(resolution=(0, 128))),
+        ('resolution', dict(resolution=(64, 128, 3))),
+    ],
+)
+def test_a_damaged_state_is_refused(field: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf'(^|\s){field} '):
+        StreamState.from_state_dict(broken(**changes))
+
+
+def test_what_a_reset_row_holds_does_not_matter() -> None:
+    features = make_state().key['features'].clone()
+    features[2] = float('nan')
+    assert StreamState.from_state_dict(broken(key__features=features)).unchecked
+
+
 def test_flags_are_loaded_to_the_cpu() -> None:
     class OnDevice(Tensor):
         """A tensor that records calls of `cpu`."""
@@ -160,7 +207,7 @@ def test_flags_are_loaded_to_the_cpu() -> None:
     state_dict['policy'] = {name: tensor.as_subclass(OnDevice) for name, tensor in state_dict['policy'].items()}
     loaded = StreamState.from_state_dict(state_dict)
 
-    assert OnDevice.asked == 5
+    assert OnDevice.asked >= 5
     assert values(loaded) == values(make_state())
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.io import read_image
+from mmmtl.io import VideoReader, VideoWriter, read_frames, read_image
 from mmmtl.visualization import grid
+from mmmtl.visualization.panels import RED
 
 SIZE = (48, 96)
 
@@ -40,13 +41,61 @@ def video_demo(root: Path) -> SimpleNamespace:
 
 def test_pictures(run_tool: Callable[..., str], tiny: tuple[str, list[str]], frames: Path, tmp_path: Path) -> None:
     out = tmp_path / 'new' / 'out'
-    printed = run_tool('demo/image_demo.py', frames, tiny[0], '--out-dir', out, '--size', *SIZE, '--device', 'cpu')
+    with pytest.warns(UserWarning, match='untrained'):
+        printed = run_tool('demo/image_demo.py', frames, tiny[0], '--out-dir', out, '--size', *SIZE, '--device', 'cpu')
     assert f'8 drawings: {out}' in printed
+    assert 'notes.txt' in printed, 'what is left out is named'
     assert sorted(path.stem for path in out.iterdir()) == [f'{number:06d}' for number in range(8)]
     panel = cv2.imread(str(out / '000003.png'))
-    # The unchanged image, beside three maps enlarged to its size.
-    assert panel.shape == (96 + 20, 4 * 192, 3)
-    assert np.array_equal(panel[20:, :192], cv2.imread(str(frames / '000003.png')))
+    # A red bar, captions, and the image beside three maps at their size.
+    assert panel.shape == (20 + 20 + 48 * 2, 4 * 192, 3)
+    assert (panel[0] == RED[::-1]).all()
+
+
+def test_pictures_at_their_own_size(
+    run_tool: Callable[..., str], tiny: tuple[str, list[str]], frames: Path, tmp_path: Path
+) -> None:
+    for fit in ('input', 'letterbox'):
+        run_tool('demo/image_demo.py', frames / '000003.png', tiny[0], '--out-dir', tmp_path / fit, '--fit', fit)
+        panel = cv2.imread(str(tmp_path / fit / '000003.png'))
+        assert panel.shape == (20 + 20 + 96, 4 * 192, 3)
+        assert np.array_equal(panel[40:, :192], cv2.imread(str(frames / '000003.png')))
+
+
+def md5s(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_pictures_are_not_overwritten(
+    run_tool: Callable[..., str], tiny: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    photos, out = tmp_path / 'photos', tmp_path / 'out'
+    photos.mkdir()
+    for name in ('a.png', 'b.png', 'b.jpg', 'C.JPG', 'c.bmp'):
+        cv2.imwrite(str(photos / name), np.full((16, 32, 3), 90, np.uint8))
+    (photos / 'cut.jpg').write_bytes((photos / 'b.jpg').read_bytes()[:40])
+    (tmp_path / 'linked').symlink_to(photos)
+    before = md5s(photos)
+
+    for wrong in (photos, tmp_path / 'linked', photos / '..' / 'photos'):
+        for given in (photos, photos / 'b.jpg', f'{photos}/*.jpg'):
+            with pytest.raises(SystemExit, match='photos'):
+                run_tool('demo/image_demo.py', given, tiny[0], '--out-dir', wrong)
+    printed = run_tool('demo/image_demo.py', photos, tiny[0], '--out-dir', out, '--device', 'cpu')
+
+    assert md5s(photos) == before
+    assert sorted(path.name for path in out.iterdir()) == ['C.JPG.png', 'a.png', 'b.jpg.png', 'b.png.png', 'c.bmp.png']
+    assert '5 drawings' in printed
+    assert re.search(r'could not be read: 1\n.*cut\.jpg', printed)
+
+
+def test_only_bad_pictures_are_an_error(
+    run_tool: Callable[..., str], tiny: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / 'bad.jpg').write_bytes(b'no image')
+    with pytest.raises(SystemExit) as exit_:
+        run_tool('demo/image_demo.py', tmp_path / 'bad.jpg', tiny[0], '--out-dir', tmp_path / 'out')
+    assert exit_.value.code == 1
 
 
 def test_a_folder_without_pictures(run_tool: Callable[..., str], tiny: tuple[str, list[str]], tmp_path: Path) -> None:
@@ -62,11 +111,66 @@ def test_video(run_tool: Callable[..., str], tiny: tuple[str, list[str]], frames
     assert 'key frames: 2, ' in printed
     assert 'non-key frames: 5, ' in printed
     assert 'all frames: 7, ' in printed
+    assert re.search(rf'video: {out}; read 7 frames, 0\.5 s', printed)
     video = cv2.VideoCapture(str(out))
     assert video.get(cv2.CAP_PROP_FPS) == 5
     read = [video.read()[1] for _ in range(8)]
     assert [frame is not None for frame in read] == [True] * 7 + [False]
-    assert read[0].shape == grid([3 * [('', np.zeros((*SIZE, 3), np.uint8))]]).shape
+    bar = 20
+    assert read[0].shape == (
+        bar + (panel := grid([3 * [('', np.zeros((*SIZE, 3), np.uint8))]])).shape[0],
+        *panel.shape[1:],
+    )
+
+
+def test_a_video_keeps_its_times_and_is_not_overwritten(
+    run_tool: Callable[..., str], tiny: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    pytest.importorskip('av')
+    times = [0.0, 0.1, 1.0, 1.1]
+    source, out = tmp_path / 'mine.mp4', tmp_path / 'out.mp4'
+    with VideoWriter(source, 10) as writer:
+        for time in times:
+            writer.write(np.full((32, 64, 3), 90, np.uint8), time)
+    before = source.read_bytes()
+    (tmp_path / 'link.mp4').symlink_to(source)
+
+    for wrong in (source, tmp_path / 'link.mp4'):
+        with pytest.raises(SystemExit, match=r'mine\.mp4'):
+            run_tool('demo/video_demo.py', source, tiny[0], '--out', wrong)
+    run_tool('demo/video_demo.py', source, tiny[0], '--out', out, '--device', 'cpu')
+
+    assert source.read_bytes() == before
+    with VideoReader(out) as reader:
+        assert [round(frame.time, 3) for frame in reader] == times
+
+
+def test_a_damaged_video_is_named(
+    run_tool: Callable[..., str], tiny: tuple[str, list[str]], frames: Path, tmp_path: Path
+) -> None:
+    (frames / '000003.png').write_bytes(b'no image')
+    printed = run_tool('demo/video_demo.py', frames, tiny[0], '--out', tmp_path / 'out.mp4', '--device', 'cpu')
+    assert re.search(r'7 of 8 declared frames.*000003\.png', printed)
+    assert 'warning' in printed
+
+
+def test_a_video_that_changes_its_size_ends_there(
+    run_tool: Callable[..., str], tiny: tuple[str, list[str]], frames: Path, tmp_path: Path
+) -> None:
+    cv2.imwrite(str(frames / '000003.png'), np.zeros((40, 80, 3), np.uint8))
+    with pytest.raises(SystemExit, match=r'\(40, 80\).*\(96, 192\)'):
+        run_tool('demo/video_demo.py', frames, tiny[0], '--out', tmp_path / 'out.mp4', '--device', 'cpu')
+    assert len(list(read_frames(tmp_path / 'out.mp4'))) == 3, 'what came before is written'
+
+
+@pytest.mark.parametrize(('name', 'message'), [('none.mp4', 'no such video'), ('notes.txt', 'not a video')])
+def test_what_is_no_video(
+    name: str, message: str, run_tool: Callable[..., str], tiny: tuple[str, list[str]], frames: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit, match=f'{name}.*{message}'):
+        run_tool('demo/video_demo.py', frames / name, tiny[0], '--out', tmp_path / 'out.mp4')
+    with pytest.raises(SystemExit, match='must end in one of'):
+        run_tool('demo/video_demo.py', frames, tiny[0], '--out', tmp_path / 'out.avi')
 
 
 def test_frames_per_second_leave_out_the_first_frame(video_demo: SimpleNamespace) -> None:
@@ -89,7 +193,7 @@ def test_frames_per_second_are_those_of_the_model(
 
     step = itertools.chain([3.5], itertools.repeat(0.5))
     monkeypatch.setattr('time.perf_counter', lambda: now)
-    monkeypatch.setattr('mmmtl.io.video.read_image', taking(itertools.repeat(1.0), read_image))
+    monkeypatch.setattr('mmmtl.io.video.images.read_image', taking(itertools.repeat(1.0), read_image))
     monkeypatch.setattr(MultiTaskInferencer, 'step', taking(step, MultiTaskInferencer.step))
     monkeypatch.setattr(MultiTaskInferencer, 'panel', taking(itertools.repeat(10.0), MultiTaskInferencer.panel))
     config = root / 'tests' / 'configs' / 'tiny_image.py'
@@ -102,14 +206,3 @@ def test_average_of_key_and_other_frames(video_demo: SimpleNamespace) -> None:
     printed = video_demo.report({'key frames': [9.0, 2.0], 'non-key frames': [9.0] + 3 * [0.25]})
     # 2 frames of 2 s and 4 frames of 0.25 s.
     assert printed.splitlines()[-1] == 'all frames: 6, 1.2 frames/s'
-
-
-def test_what_a_video_can_be(
-    video_demo: SimpleNamespace, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert video_demo.open_video('0') == (0, None, 15.0)
-    assert video_demo.open_video('rtsp://camera/1') == ('rtsp://camera/1', None, 15.0)
-    assert video_demo.open_video(str(frames)) == (str(frames), 8, 15.0)
-    Path('3').touch()  # a file that is named like a camera
-    assert video_demo.open_video('3') == ('3', None, 15.0)

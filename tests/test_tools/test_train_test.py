@@ -96,6 +96,9 @@ def test_tool(
         assert f'metrics: {out}' in printed
         metrics = json.loads(out.read_text())
         assert metrics.pop('meta')['checkpoint'] == str(checkpoint)
+        scores = metrics.pop('class_iou')['semseg']
+        assert list(scores) == ['ground', 'wall', 'ceiling', 'sky', 'box', 'ball', 'pillar']
+        assert all(f' {name} ' in printed for name in scores)
         return metrics
 
     return run
@@ -125,7 +128,7 @@ def test_no_validate_needs_no_validation_data(train: Callable[..., Any]) -> None
 
     lacking = {**every_iteration, 'val_dataloader.dataset.num_videos': 0}
     assert len(train('--no-validate', **lacking)) == 2
-    with pytest.raises(ValueError, match='SyntheticVideo'):
+    with pytest.raises(SystemExit, match='SyntheticVideo'):
         train(**lacking)
 
 
@@ -183,7 +186,7 @@ def test_amp_on_a_gpu(train: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize(('names', 'near'), [('semsg,depth', 'semseg'), ('dept', 'depth'), ('normal', 'normals')])
 def test_a_wrong_task_suggests_the_nearest(train: Callable[..., Any], names: str, near: str) -> None:
-    with pytest.raises(ValueError, match=rf"\['semseg', 'depth', 'normals'\].*\['{near}'\]"):
+    with pytest.raises(SystemExit, match=rf"\['semseg', 'depth', 'normals'\].*\['{near}'\]"):
         train('--tasks', names)
 
 
@@ -266,7 +269,7 @@ def test_offsets_that_are_no_numbers(
 
 
 def test_offsets_beyond_the_interval(test_tool: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match=r'clip\.offsets.*5.*0\.\.4.*key_frame_interval.*5'):
+    with pytest.raises(SystemExit, match=r'clip\.offsets.*5.*0\.\.4.*key_frame_interval.*5'):
         test_tool('--offsets', '0,5')
 
 

@@ -11,7 +11,6 @@ import json
 import sys
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 
 import torch
 from rich.progress import track
@@ -21,12 +20,15 @@ from mmmtl.cli import (
     add_config_arguments,
     add_inferencer_arguments,
     add_timing_arguments,
+    check_cli_outputs,
     config_of,
     inferencer_options,
     positive,
+    readable_errors,
     start_clock,
 )
 from mmmtl.config import input_size
+from mmmtl.io import write_text
 from mmmtl.profiling.latency import default_mode, latency_table, measure_latency, prediction_steps, report
 from mmmtl.profiling.measure import describe_machine
 
@@ -52,6 +54,7 @@ def main() -> None:
     if args.mode == 'clip' and args.optimize == 'compile':
         raise SystemExit('--mode clip: only the frames of streams can be compiled; give --optimize fuse')
     cfg = config_of(args)
+    check_cli_outputs(cfg, [args.json], inputs=[args.checkpoint])
     shape = args.shape or input_size(cfg)
     if shape is None:
         raise SystemExit(f'{args.config}: its test pipeline has no Resize that sets the size; give --shape H W')
@@ -71,14 +74,15 @@ def main() -> None:
     how = f'optimize={args.optimize}, {args.dtype or "float32"}'
     print(f'{mode}, {shape[0]}x{shape[1]} pixels (height x width), batch {args.batch}, {device.type}{threads}, {how}')
     if args.json:
-        path = Path(args.json)
-        path.parent.mkdir(parents=True, exist_ok=True)
         asked = ('config', 'checkpoint', 'optimize', 'dtype', 'batch', 'rounds', 'warmup', 'clock')
         head = {name: getattr(args, name) for name in asked} | {'mode': mode, 'shape': list(shape)}
         machine = {'device': device.type, **describe_machine(device)}
-        path.write_text(json.dumps({**head, 'machine': machine, **report(found, inferencer.model)}, indent=2) + '\n')
-        print(f'written: {path}')
+        write_text(
+            args.json, json.dumps({**head, 'machine': machine, **report(found, inferencer.model)}, indent=2) + '\n'
+        )
+        print(f'written: {args.json}')
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

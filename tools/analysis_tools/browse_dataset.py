@@ -19,7 +19,7 @@ from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 from rich.progress import track
 
-from mmmtl.cli import add_config_arguments, config_of
+from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, readable_errors
 from mmmtl.config import dataset_configs, resolve
 from mmmtl.datasets import Clip
 from mmmtl.engine import check_components
@@ -47,6 +47,7 @@ def main() -> None:
     if args.number < 1:
         raise SystemExit(f'--number must be at least 1, not {args.number}')
     cfg = resolve(config_of(args))
+    check_cli_outputs(cfg, [args.output_dir])
     init_default_scope(cfg.get('default_scope', 'mmmtl'))
     loader = cfg.get(f'{args.split}_dataloader')
     if not loader:
@@ -120,4 +121,5 @@ def sample_panel(
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

@@ -16,7 +16,8 @@ from __future__ import annotations
 from prettytable import PrettyTable
 
 from mmmtl.cli import parse_curve_arguments
-from mmmtl.evaluation.metric_files import arrow, choose_metrics, read_named
+from mmmtl.evaluation.metric_files import arrow, choose_metrics, metric_paths, read_named
+from mmmtl.io import check_outputs
 from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels
 
 COST, RATIO = 'stream/GMAC', 'stream/key_frame_ratio'
@@ -27,6 +28,7 @@ def main() -> None:
     try:
         if args.out:
             check_figure_path(args.out)
+            check_outputs([args.out], metric_paths(args.files))
         files = read_named(args.files)
         if lacking := [name for name, metrics in files if COST not in metrics]:
             raise ValueError(f'{lacking[0]}: no {COST}; test on whole videos with tools/test.py --stream')

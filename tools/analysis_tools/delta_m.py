@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmmtl import __version__
-from mmmtl.cli import add_config_arguments, config_of
+from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, readable_errors
 from mmmtl.config import resolve
 from mmmtl.evaluation import PUBLISHED, Baseline, compare, comparison_table, delta_m_meta, load_baseline, read_metrics
+from mmmtl.evaluation.metric_files import metric_paths
+from mmmtl.io import write_text
 from mmmtl.tasks import build_tasks
 
 
@@ -44,7 +46,9 @@ def main() -> None:
     args = parse_args()
     if args.out and Path(args.out).suffix not in ('.md', '.json'):
         raise SystemExit(f'--out must end in .md or .json, not {args.out!r}')
-    tasks = build_tasks(resolve(config_of(args)).tasks, 'the config')
+    cfg = config_of(args)
+    check_cli_outputs(cfg, [args.out], inputs=[*args.baseline, *metric_paths(args.methods)])
+    tasks = build_tasks(resolve(cfg).tasks, 'the config')
     try:
         baseline = load_baseline(args.baseline)
         rows = compare(read_methods(args.methods, baseline), baseline, tasks)
@@ -53,15 +57,13 @@ def main() -> None:
     print(comparison_table(rows, tasks))
     if not args.out:
         return
-    path = Path(args.out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == '.md':
+    if Path(args.out).suffix == '.md':
         text = comparison_table(rows, tasks, markdown=True)
     else:
         meta = dict(config=args.config, mmmtl=__version__, delta_m=delta_m_meta(baseline.name, tasks))
         text = json.dumps({'methods': rows, 'meta': meta}, indent=2)
-    path.write_text(text + '\n', encoding='utf-8')
-    print(f'written: {path}')
+    write_text(args.out, text + '\n')
+    print(f'written: {args.out}')
 
 
 def read_methods(arguments: Sequence[str], baseline: Baseline) -> dict[str, dict[str, float]]:
@@ -81,4 +83,5 @@ def read_methods(arguments: Sequence[str], baseline: Baseline) -> dict[str, dict
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

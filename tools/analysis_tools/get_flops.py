@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
-from mmmtl.cli import add_config_arguments, add_shape_argument, config_of
+from mmmtl.cli import add_config_arguments, add_shape_argument, check_cli_outputs, config_of, readable_errors
 from mmmtl.config import input_size
+from mmmtl.io import write_text
 from mmmtl.profiling import build_on_meta, cost_table, count_cost
 from mmmtl.profiling.mila_convention import paper_macs
 
@@ -33,6 +33,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = config_of(args)
+    check_cli_outputs(cfg, [args.json])
     shape = args.shape or input_size(cfg)
     if shape is None:
         raise SystemExit(f'{args.config}: its test pipeline has no Resize that sets the size; give --shape H W')
@@ -48,11 +49,10 @@ def main() -> None:
         shown = ', '.join(f'{kind.replace("_", "-")} {count / 1e9:.1f}' for kind, count in macs.items())
         print(f"in the paper's convention, GMAC: {shown}")
     if args.json:
-        path = Path(args.json)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=2) + '\n')
-        print(f'written: {path}')
+        write_text(args.json, json.dumps(result, indent=2) + '\n')
+        print(f'written: {args.json}')
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

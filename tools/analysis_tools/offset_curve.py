@@ -13,7 +13,8 @@ import re
 from prettytable import PrettyTable
 
 from mmmtl.cli import parse_curve_arguments
-from mmmtl.evaluation.metric_files import arrow, choose_metrics, read_named
+from mmmtl.evaluation.metric_files import arrow, choose_metrics, metric_paths, read_named
+from mmmtl.io import check_outputs
 from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels
 
 
@@ -22,6 +23,7 @@ def main() -> None:
     try:
         if args.out:
             check_figure_path(args.out)
+            check_outputs([args.out], metric_paths(args.files))
         panels = offset_panels(read_named(args.files), args.metrics)
     except ValueError as error:
         raise SystemExit(str(error)) from None

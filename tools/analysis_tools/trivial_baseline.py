@@ -7,7 +7,7 @@ import argparse
 from mmengine.registry import init_default_scope
 
 from mmmtl import __version__
-from mmmtl.cli import add_config_arguments, config_of
+from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, readable_errors
 from mmmtl.config import dataset_configs, resolve
 from mmmtl.evaluation import constant_predictor, metrics_table, write_metrics
 from mmmtl.registry import DATASETS
@@ -25,6 +25,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = config_of(args)
+    check_cli_outputs(cfg, [args.out])
     cfg = resolve(cfg)
     for loader in (cfg.train_dataloader, cfg.test_dataloader):
         for dataset in dataset_configs(loader.dataset):
@@ -41,4 +42,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

@@ -27,6 +27,7 @@ from mmmtl.datasets.pascal.parts import read_objects
 from mmmtl.datasets.readers import decode_normals, list_stems
 from mmmtl.io.arrays import read_mat
 from mmmtl.io.images import read_raw, write_png
+from mmmtl.io.outputs import write_text
 
 SPLITS = dict(train=4998, val=5105)
 FOLDERS = dict(
@@ -103,8 +104,7 @@ def list_parts(root: Path) -> None:
             for name in track(names_of(root, split), description=f'Looking for people in {split}', transient=True)
             if name in files
         }
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(classes, indent=1) + '\n')
+        write_text(path, json.dumps(classes, indent=1) + '\n')
 
 
 def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:

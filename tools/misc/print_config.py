@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmmtl.cli import add_config_arguments, config_of
+from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, readable_errors
 from mmmtl.config import resolve
+from mmmtl.io import whole_file
 
 
 def main() -> None:
@@ -16,12 +17,15 @@ def main() -> None:
     args = parser.parse_args()
     if args.save_path and Path(args.save_path).suffix not in ('.py', '.json', '.yml', '.yaml'):
         raise SystemExit(f'--save-path {args.save_path}: must end in .py, .json, .yml or .yaml')
-    cfg = resolve(config_of(args))
+    cfg = config_of(args)
+    check_cli_outputs(cfg, [args.save_path])
+    cfg = resolve(cfg)
     print(cfg.pretty_text)
     if args.save_path:
-        Path(args.save_path).parent.mkdir(parents=True, exist_ok=True)
-        cfg.dump(args.save_path)
+        with whole_file(args.save_path) as partial:
+            cfg.dump(partial)
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.progress import track
+
+from mmmtl.io.outputs import write_text
 
 MANIFEST = 'manifest.json'
 
@@ -36,9 +37,11 @@ def write_manifest(root: Path, *, dataset: str, counts: Mapping[str, int], sourc
      "files": {"images/0001.jpg": {"bytes": 50000, "sha256": "..."}, ...}}
     ```
 
-    Source folders are recorded by name only. An older manifest is replaced in one step.
+    Source folders are recorded by name only. An older manifest is replaced in one step; another file of its name is
+    refused.
     """
     path = root / MANIFEST
+    _check_older(path)
     files = sorted(file for file in root.rglob('*') if file.is_file() and file != path)
     hashed = {
         file.relative_to(root).as_posix(): _describe(file)
@@ -49,10 +52,19 @@ def write_manifest(root: Path, *, dataset: str, counts: Mapping[str, int], sourc
         for source in track(sources, description='Hashing sources', transient=True)
     ]
     text = json.dumps(dict(dataset=dataset, counts=dict(counts), sources=made_of, files=hashed), indent=1)
-    partial = path.with_name(f'{MANIFEST}.partial')
-    partial.write_text(text + '\n', encoding='utf-8')
-    os.replace(partial, path)
+    write_text(path, text + '\n')
     return path
+
+
+def _check_older(path: Path) -> None:
+    """Refuse a file that no converter wrote."""
+    if path.exists():
+        try:
+            older = json.loads(path.read_text(encoding='utf-8'))
+        except ValueError:
+            older = None
+        if not isinstance(older, dict) or not {'dataset', 'counts', 'files'} <= older.keys():
+            raise ValueError(f'{path}: not a manifest of a converter, and would be overwritten; rename it')
 
 
 def _describe(file: Path) -> dict[str, int | str]:

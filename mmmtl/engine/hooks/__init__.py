@@ -8,6 +8,8 @@ from .iteration_seed_hook import IterationSeedHook
 from .model_hook import ModelHook
 from .multi_task_visualization_hook import MultiTaskVisualizationHook
 from .resume_hook import ResumeHook
+from .same_buffers_hook import SameBuffersHook
+from .summary_hook import SummaryHook
 
 __all__ = [
     'AccumulationHook',
@@ -19,4 +21,6 @@ __all__ = [
     'MultiTaskVisualizationHook',
     'PlainCheckpointHook',
     'ResumeHook',
+    'SameBuffersHook',
+    'SummaryHook',
 ]

@@ -14,8 +14,17 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmmtl.checkpoint import check_weights, load_weights, some_names, trained_order, upgrade, weights_of
+from mmmtl.checkpoint import (
+    check_weights,
+    load_weights,
+    some_names,
+    trained_order,
+    unfit_weights,
+    upgrade,
+    weights_of,
+)
 from mmmtl.engine.checkpoints import BEST, make_plain
+from mmmtl.engine.transfer import describe, transfer
 from mmmtl.engine.unwrap import unwrap
 from mmmtl.registry import HOOKS
 
@@ -74,10 +83,18 @@ class CheckpointGuardHook(Hook):
         model = unwrap(runner.model)
         if isinstance(model, BaseTTAModel):
             model = model.module
+        tasks = runner.cfg.model['tasks']
+        source: Mapping[str, Any] = checkpoint
+        if starts_training and runner.cfg.get('load_from_other_tasks'):
+            source, left_out = transfer(model, checkpoint, tasks)
+            if left_out:
+                runner.logger.warning(
+                    f'load_from_other_tasks leaves out of {runner.cfg.load_from}: {describe(left_out)}'
+                )
         # mmengine loads the weights in the checkpoint once more.
-        checkpoint['state_dict'] = load_weights(
-            model, checkpoint, tasks=runner.cfg.model['tasks'], partly=starts_training
-        )
+        checkpoint['state_dict'] = load_weights(model, source, tasks=tasks, partly=starts_training)
+        if starts_training and (new := unfit_weights(model, checkpoint['state_dict'])):
+            runner.logger.warning(f'load_from: {len(new)} weights keep their initial values: {", ".join(new)}')
         if resumes and (averaged := checkpoint.get('ema_state_dict')):
             checkpoint['ema_state_dict'] = _upgrade_average(averaged, model, order)
         hub = checkpoint.get('message_hub', {})

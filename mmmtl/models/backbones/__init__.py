@@ -2,7 +2,7 @@
 
 from .aligned_backbone import AlignedBackbone
 from .cross_stitch import CrossStitchBackbone
-from .maps import as_maps, feature_channels
+from .maps import as_maps, feature_channels, last_stride
 from .mobilenet import MobileNetV2, MobileNetV3Small
 from .mtan import MTANBackbone
 from .nddr import NDDRBackbone
@@ -28,6 +28,7 @@ __all__ = [
     'as_maps',
     'build_resnet',
     'feature_channels',
+    'last_stride',
     'set_output_stride',
     'split_into_stages',
 ]

@@ -30,6 +30,34 @@ def feature_channels(module: nn.Module) -> tuple[int, ...]:
     declared: Sequence[int] | None = getattr(module, 'feature_channels', None)
     if declared is not None:
         return tuple(declared)
+    try:
+        return tuple(m.shape[1] for m in _run(module, SIDE))
+    except Exception as error:
+        raise ValueError(
+            f'the channels of {type(module).__name__} are unknown: it has no attribute `feature_channels`, and on an '
+            f'image of {SIDE}x{SIDE} pixels it fails with: {error}. Give it the attribute, or set `in_channels` of '
+            'the part that reads its maps'
+        ) from error
+
+
+def last_stride(backbone: nn.Module) -> tuple[float, ...] | None:
+    """Return the pixels of an image, down and across, for each pixel of the last map of a backbone.
+
+    Like `feature_channels`, this runs the backbone on a small image and changes nothing. The stride of a backbone that
+    takes no such image is None.
+
+    Examples:
+        >>> last_stride(nn.Conv2d(3, 8, kernel_size=2, stride=2))
+        (2.0, 2.0)
+    """
+    try:
+        return tuple(2 * SIDE / side for side in _run(backbone, 2 * SIDE)[-1].shape[-2:])
+    except Exception:  # a backbone may raise anything, and need not run here
+        return None
+
+
+def _run(module: nn.Module, side: int) -> tuple[Tensor, ...]:
+    """Return the maps of a black image, in eval mode and without gradients."""
     if any(p.is_meta for p in module.parameters()):
         # Python infers the shapes of some operators on the meta device: slower than running on uninitialised memory.
         module = copy.deepcopy(module).to_empty(device='cpu')
@@ -37,14 +65,7 @@ def feature_channels(module: nn.Module) -> tuple[int, ...]:
     module.eval()  # returns None for mmseg's ResNet
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=()):
-            maps = as_maps(module(next(module.parameters()).new_zeros(1, 3, SIDE, SIDE)))
-    except Exception as error:
-        raise ValueError(
-            f'the channels of {type(module).__name__} are unknown: it has no attribute `feature_channels`, and on an '
-            f'image of {SIDE}x{SIDE} pixels it fails with: {error}. Give it the attribute, or set `in_channels` of '
-            'the part that reads its maps'
-        ) from error
+            return as_maps(module(next(module.parameters()).new_zeros(1, 3, side, side)))
     finally:
         for child, mode in training.items():
             child.training = mode
-    return tuple(m.shape[1] for m in maps)

@@ -11,8 +11,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mmmtl.ops.precision import at_least_float32
 from mmmtl.registry import MODELS
+from mmmtl.tasks.reduction import mean, sum_over_processes
 
 
 class AlignLosses(NamedTuple):
@@ -105,7 +105,8 @@ class AdversarialAlignLoss(BaseModule):
     def forward(self, slow: Tensor, fast: Tensor) -> AlignLosses:
         """Return the losses of features (N, C, h, w) of the same frames.
 
-        With N = 0 they are zeros that are tied to the graph, without an accuracy.
+        They are means over the positions of all processes. Without any they are zeros that are tied to the graph, and
+        there is no accuracy.
         """
         if slow.shape != fast.shape:
             raise ValueError(
@@ -114,7 +115,7 @@ class AdversarialAlignLoss(BaseModule):
             )
         if self.detach_slow:
             slow = slow.detach()
-        losses = AlignLosses(l1=self.alpha * _mean((slow - fast).abs()) if self.alpha else None)
+        losses = AlignLosses(l1=self.alpha * mean((slow - fast).abs()) if self.alpha else None)
         if self.discriminator is None:
             return losses
         if self.mode == 'grl':
@@ -124,27 +125,23 @@ class AdversarialAlignLoss(BaseModule):
             on_slow, on_fast = self.discriminator(slow.detach()), self.discriminator(fast.detach())
             own = _discrimination_loss(on_slow, on_fast)
             losses = losses._replace(discriminator=own, adversarial=self.beta * self._confusion(slow, fast))
-        if len(fast):
-            right = (on_slow > 0).float().mean() + (on_fast < 0).float().mean()
-            losses = losses._replace(accuracy=right / 2)
+        parts = ((on_slow > 0).float().sum(), (on_fast < 0).float().sum(), torch.tensor(on_fast.numel()))
+        slow_right, fast_right, count = sum_over_processes(*parts)
+        if count:
+            losses = losses._replace(accuracy=(slow_right / count + fast_right / count) / 2)
         return losses
 
     def _confusion(self, slow: Tensor, fast: Tensor) -> Tensor:
         """Return the networks' adversarial loss, with the discriminator frozen."""
         assert self.discriminator is not None
         self.discriminator.requires_grad_(False)
-        loss = _mean(F.softplus(-self.discriminator(fast)))
+        loss = mean(F.softplus(-self.discriminator(fast)))
         if not self.detach_slow:
-            loss = loss + _mean(F.softplus(self.discriminator(slow)))
+            loss = loss + mean(F.softplus(self.discriminator(slow)))
         self.discriminator.requires_grad_(True)
         return loss
 
 
 def _discrimination_loss(on_slow: Tensor, on_fast: Tensor) -> Tensor:
     """Return the binary cross-entropy of the discriminator's logits, summed over both kinds as in equation 3."""
-    return _mean(F.softplus(-on_slow)) + _mean(F.softplus(on_fast))
-
-
-def _mean(values: Tensor) -> Tensor:
-    """Return the mean, summed in float32 at least; zero without values."""
-    return values.sum(dtype=at_least_float32(values)) / max(values.numel(), 1)
+    return mean(F.softplus(-on_slow)) + mean(F.softplus(on_fast))

@@ -14,6 +14,7 @@ from mmmtl.models.layers import ModuleMap, ModuleRow, resize
 from mmmtl.ops.precision import at_least_float32
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
+from mmmtl.tasks.reduction import mean
 
 
 @MODELS.register_module()
@@ -103,4 +104,4 @@ class DistillationLoss(BaseModule):
 
 def _distance(own: Tensor, other: Tensor) -> Tensor:
     own = resize(own, other.shape[-2:])
-    return 1 - F.cosine_similarity(own.to(at_least_float32(own)), other.to(at_least_float32(other)), dim=1).mean()
+    return 1 - mean(F.cosine_similarity(own.to(at_least_float32(own)), other.to(at_least_float32(other)), dim=1))

@@ -6,16 +6,38 @@ from typing import Any
 
 from torch import nn
 
-from mmmtl.models.backbones import AlignedBackbone, feature_channels
+from mmmtl.models.backbones import AlignedBackbone, feature_channels, last_stride
 from mmmtl.registry import MODELS, model_component, takes_argument
 
 
 def build_fast_backbone(cfg: dict[str, Any], slow: nn.Module) -> nn.Module:
-    """Build the fast network; an `AlignedBackbone` without `channels` gets those of the slow one."""
+    """Build the fast network; an `AlignedBackbone` without `channels` gets those of the slow one.
+
+    Raises:
+        ValueError: the last maps of the two networks differ in stride or channels.
+    """
     if model_component(cfg) is AlignedBackbone and cfg.get('channels') is None:
         cfg = {**cfg, 'channels': feature_channels(slow)[-1]}
     fast: nn.Module = MODELS.build(cfg)
+    for what, measure in (('stride', last_stride), ('channels', lambda net: feature_channels(net)[-1])):
+        theirs, ours = measure(slow), measure(fast)
+        if theirs != ours and None not in (theirs, ours):
+            raise ValueError(
+                f'model.fast_backbone ({_name(fast)}) has a last map of {what} {_plain(ours)}, and model.backbone '
+                f'({_name(slow)}) one of {what} {_plain(theirs)}; they must be equal, so change strides, dilations or '
+                'out_indices of one, or put it into an AlignedBackbone for other channels'
+            )
     return fast
+
+
+def _name(backbone: nn.Module) -> str:
+    return type(backbone.backbone if isinstance(backbone, AlignedBackbone) else backbone).__name__
+
+
+def _plain(value: Any) -> str:
+    """Return a number, or the numbers of a tuple without repeating equal ones."""
+    numbers = value if isinstance(value, tuple) else (value,)
+    return ' x '.join(f'{number:g}' for number in (numbers if len(set(numbers)) > 1 else numbers[:1]))
 
 
 def build_reader(cfg: dict[str, Any], source: nn.Module, **given: Any) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import get_world_size
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from mmmtl.models.backbones import as_maps
 from mmmtl.models.data_preprocessor import pad
 from mmmtl.models.decode_heads import DecodeHead, HeadOutput
 from mmmtl.models.necks import PropagatingNeck
+from mmmtl.ops.precision import at_least_float32
 from mmmtl.registry import MODELS
 from mmmtl.structures import FrameResult, Logits, Memory, MultiTaskDataSample, StreamState
 from mmmtl.tasks import Task, build_tasks
@@ -106,6 +109,8 @@ class MultiTaskSegmentor(BaseModel):
         an image model only counts frames.
         """
         state = StreamState.before(frames, state)
+        if state.unchecked:
+            state = state.check({}, {})
         logits = self.core.frames(frames).logits
         return FrameResult(logits, torch.zeros_like(state.has_key), replace(state, frames=state.frames + 1))
 
@@ -144,6 +149,23 @@ class MultiTaskSegmentor(BaseModel):
         output = self.backbone(inputs)
         maps = output if isinstance(output, Mapping) else as_maps(output)
         return maps if self.neck is None else self.neck(maps)
+
+    def test_step(self, data: Mapping[str, Sequence[Any]]) -> list[MultiTaskDataSample]:
+        """Predict a batch from the data loader.
+
+        Images of each padded size run on their own: with more padding they would be predicted differently.
+        """
+        groups: dict[Size, list[int]] = defaultdict(list)
+        for row, image in enumerate(data['inputs']):
+            groups[self.data_preprocessor.padded_size(image)].append(row)
+        samples: dict[int, MultiTaskDataSample] = {}
+        for rows in groups.values():
+            part = {key: [values[row] for row in rows] for key, values in data.items()}
+            samples |= zip(rows, super().test_step(part), strict=True)
+        return [samples[row] for row in range(len(samples))]
+
+    def val_step(self, data: Mapping[str, Sequence[Any]]) -> list[MultiTaskDataSample]:
+        return self.test_step(data)
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
         return self.head_losses(self.decode_head(self.features(inputs)), data_samples)
@@ -203,7 +225,8 @@ class MultiTaskSegmentor(BaseModel):
         for name, task in self.tasks.items():
             if name in predictions:
                 target = stack_targets(task, samples, predictions[name].device)
-                yield task, F.interpolate(predictions[name].float(), target.shape[-2:], mode='bilinear'), target
+                logits = predictions[name].to(at_least_float32(predictions[name]))
+                yield task, F.interpolate(logits, target.shape[-2:], mode='bilinear'), target
 
 
 def weigh(prefix: str, task: Task, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -229,9 +252,10 @@ def stack_targets(task: Task, samples: Samples, device: torch.device) -> Tensor:
 
 
 def check_finite(losses: Mapping[str, Tensor], samples: Samples, model: nn.Module) -> None:
-    """Raise FloatingPointError if a loss is not finite, with its name and the images of the batch.
+    """Raise FloatingPointError if a loss is not finite, with its name and the images of this process.
 
-    If weights are not finite, the step before is to blame, and the message says so instead.
+    Losses are means over all processes, so all of them raise it. If weights are not finite, the step before is to
+    blame, and the message says so instead.
     """
     names, values = zip(*losses.items(), strict=True)
     # One transfer from the device for all losses.
@@ -243,12 +267,12 @@ def check_finite(losses: Mapping[str, Tensor], samples: Samples, model: nn.Modul
     if broken := [name for name, weight in model.named_parameters() if not weight.isfinite().all()]:
         raise FloatingPointError(
             f'{len(broken)} weights are not finite ({", ".join(broken[:3])}, ...): the step before this one broke '
-            'them, not '
-            f'its batch; {", ".join(bad)} only shows it. The last checkpoint is untouched. Lower the learning rate, or '
-            'resume from it with gradient clipping (optim_wrapper.clip_grad).'
+            f'them, not its batch; {", ".join(bad)} only shows it. The last checkpoint is untouched. Lower the '
+            'learning rate, or resume from it with gradient clipping (optim_wrapper.clip_grad).'
         )
+    others = ' on this process; the cause may be in that of another' if get_world_size() > 1 else ''
     raise FloatingPointError(
-        f'{", ".join(bad)} is not finite; the batch was {paths}. Training stopped before the weights changed, and the '
-        'last checkpoint is untouched. Check these labels (tools/analysis_tools/browse_dataset.py), lower the '
-        'learning rate, or resume from the last checkpoint with gradient clipping (optim_wrapper.clip_grad).'
+        f'{", ".join(bad)} is not finite; the batch was {paths}{others}. Training stopped before the weights '
+        'changed, and the last checkpoint is untouched. Check these labels (tools/analysis_tools/browse_dataset.py), '
+        'lower the learning rate, or resume from the last checkpoint with gradient clipping (optim_wrapper.clip_grad).'
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from mmmtl.models.backbones import as_maps
 from mmmtl.models.decode_heads import HeadOutput
@@ -33,6 +34,22 @@ from .frame_kinds import (
 )
 from .key_frame_policy import KeyFramePolicy
 from .multi_task_segmentor import MultiTaskSegmentor, Samples, check_finite
+
+
+class _Remember(nn.Module):
+    """The part of a model that computes the memory of a key frame."""
+
+    def __init__(self, model: VideoMultiTaskSegmentor) -> None:
+        super().__init__()
+        self.backbone, self.neck = model.backbone, model.neck
+
+    def forward(self, frames: Tensor) -> Memory:
+        return self.neck.remember(as_maps(self.backbone(frames))[-1], frames)
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
 
 
 @MODELS.register_module()
@@ -109,6 +126,8 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
     def step(self, frames: Tensor, state: StreamState | None = None) -> FrameResult:
         """Predict one frame of each stream; the state holds its last key and last non-key frame."""
         state = StreamState.before(frames, state)
+        if state.unchecked:
+            state = state.check(self._memory_like(frames), self._policy_memory_like(frames))
         is_key = self.key_frame_policy.is_key_frame(state, frames) | ~state.has_key
         # Before the networks launch: a policy that reads pixels would otherwise wait for them.
         policy = self.key_frame_policy.remember(state, frames, is_key)
@@ -196,6 +215,18 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
             kind: (key if reads_key(kind == KEY) else None, non_key if reads_non_key(kind == KEY) else None)
             for kind in self.frame_kinds
         }
+
+    def _memory_like(self, frames: Tensor) -> Memory:
+        """Return the shapes and types of what the neck remembers of frames, as tensors on the meta device."""
+        remember = _Remember(self)
+        on_meta = {name: tensor.to('meta') for name, tensor in _tensors(remember)}
+        dtype = next(self.backbone.parameters()).dtype
+        memory: Memory = functional_call(remember, on_meta, (frames.to('meta', dtype),))
+        return memory
+
+    def _policy_memory_like(self, frames: Tensor) -> Memory:
+        first = torch.ones(len(frames), dtype=torch.bool)
+        return self.key_frame_policy.remember(StreamState.new(len(frames)), frames, first)
 
     def _losses(self, clips: Tensor, samples: Samples) -> tuple[dict[str, Tensor], AlignLosses]:
         """Return the losses of the tasks, and those of the alignment."""

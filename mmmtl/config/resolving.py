@@ -1,40 +1,23 @@
-"""Configs: loading, and handing the declared tasks to every part that needs them."""
+"""Resolving: handing the declared tasks to every part that needs them, and deriving what follows from them."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
 from mmmtl.registry import takes_argument
-from mmmtl.tasks import build_tasks, metric_direction
+from mmmtl.tasks import build_tasks
 from mmmtl.tasks.build import to_plain
 
-CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
+from .checks import check_clips, check_loop, check_numbers, check_variables, follow_metrics
+from .keys import READ, check_keys, suggestion
+from .variables import read_config_file
 
-
-def load_config(
-    path: str | Path, *, options: Mapping[str, Any] | None = None, tasks: Sequence[str] | None = None
-) -> Config:
-    """Return the config in a file with the overrides of a command line, not resolved yet.
-
-    `options` maps dotted keys to values. `tasks` names the tasks to keep; None keeps all.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f'{path}: no such config file')
-    if path.suffix not in CONFIG_SUFFIXES:
-        raise ValueError(f'{path}: a config file must end in one of {CONFIG_SUFFIXES}, not {path.suffix!r}')
-    cfg = Config.fromfile(path)
-    if options is not None:
-        cfg.merge_from_dict(options)
-    if tasks is not None:
-        cfg.use_tasks = list(tasks)
-    return cfg
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def resolve(cfg: Config) -> Config:
@@ -46,14 +29,16 @@ def resolve(cfg: Config) -> Config:
     - A model without a key-frame policy reads single frames: its clips become `single` unless they say otherwise.
     - Hooks and log count epochs or iterations, as the training loop does, in steps of `checkpoint_interval` and
       `log_interval`, unless they say otherwise.
-    - The checkpoint hook's `rule` follows the direction of the metrics in `save_best`; 'auto' becomes the primary
-      metric of the first task.
+    - The `rule` of a hook follows the direction of the metrics in its `save_best` or `monitor`; 'auto' becomes the
+      primary metric of the first task.
+    - Variables that only served to write the config, such as `train_pipeline`, are left out.
 
     Other existing values are overwritten, so that `--cfg-options tasks.depth.loss_weight=2` reaches everything.
     Resolving twice changes nothing.
 
     Raises:
-        ValueError: no tasks, an unknown one in `use_tasks` or `save_best`, or one that `build_tasks` refuses.
+        ValueError: the config asks for something that it would not get: a key or variable that nothing reads, a task
+            or metric that does not exist, a task that `build_tasks` refuses, or a model that cannot read its data.
 
     Examples:
         >>> depth = {'type': 'DepthEstimation', 'max_depth': 10.0}
@@ -61,38 +46,47 @@ def resolve(cfg: Config) -> Config:
         10.0
     """
     cfg = copy.deepcopy(cfg)
+    where = cfg.filename or 'the config'
+    file = read_config_file(cfg.filename)
+    check_keys(cfg, file, where)
+    check_variables(cfg, file, where)
+    check_loop(cfg, where)
+    check_numbers(cfg, where)
+    for key in [key for key in cfg if key not in READ and (key.endswith('pipeline') or suggestion(key))]:
+        cfg.pop(key)
     if (chosen := cfg.get('use_tasks')) is not None:
-        cfg['tasks'] = _choose(cfg.get('tasks') or {}, chosen)
+        cfg['tasks'] = _choose(cfg.get('tasks') or {}, chosen, where)
     if not (declared := to_plain(cfg.get('tasks'))):
-        raise ValueError('the config declares no tasks; write tasks=dict(<name>=dict(type=...), ...) at its top')
-    tasks = build_tasks(declared, 'the config')
-    interval = cfg.get('key_frame_interval')
-    single_frames = False
+        raise ValueError(f'{where} declares no tasks; write tasks=dict(<name>=dict(type=...), ...) at its top')
+    tasks = build_tasks(declared, where)
     if 'model' in cfg:
         cfg.model['tasks'] = declared
-        policy = cfg.model.get('key_frame_policy')
-        single_frames = policy is None
-        if interval is not None and policy is not None:
-            _set_interval(policy, interval)
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        for dataset in dataset_configs((cfg.get(loader) or {}).get('dataset')):
-            dataset['metainfo'] = {**(dataset.get('metainfo') or {}), 'tasks': declared}
-            if dataset.get('clip') is None:
-                continue
-            if interval is not None:
-                dataset['clip']['interval'] = interval
-            if single_frames:
-                dataset['clip'].setdefault('single', True)
+    clips = _set_data(cfg, declared)
     _set_loop(cfg)
-    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    if checkpoint.get('save_best') == 'auto':
-        first = next(iter(tasks.values()))
-        checkpoint['save_best'] = f'{first.name}/{first.primary_metric}'
-    if (best := checkpoint.get('save_best')) is not None:
-        keys = [best] if isinstance(best, str) else best
-        rules = ['greater' if metric_direction(key, tasks) else 'less' for key in keys]
-        checkpoint['rule'] = rules[0] if isinstance(best, str) else rules
+    follow_metrics(cfg, tasks, clips, where)
     return cfg
+
+
+def _set_data(cfg: Config, tasks: dict[str, Any]) -> list[ConfigDict]:
+    """Hand tasks and key-frame interval to data sets and policy; return the clips of validation."""
+    interval = cfg.get('key_frame_interval')
+    policy = (cfg.get('model') or {}).get('key_frame_policy')
+    if interval is not None and policy is not None:
+        _set_interval(policy, interval)
+    clips = []
+    for loader in LOADERS:
+        streams = loader == 'test_dataloader' and (cfg.get('test_cfg') or {}).get('type') == 'StreamTestLoop'
+        for dataset in dataset_configs((cfg.get(loader) or {}).get('dataset')):
+            dataset['metainfo'] = {**(dataset.get('metainfo') or {}), 'tasks': tasks}
+            if (clip := dataset.get('clip')) is not None:
+                if interval is not None:
+                    clip['interval'] = interval
+                if cfg.get('model') and policy is None:
+                    clip.setdefault('single', True)
+                clips += [clip] if loader == 'val_dataloader' else []
+            if cfg.get('model') and not streams:
+                check_clips(dataset, f'{loader}.dataset', video=policy is not None)
+    return clips
 
 
 def _set_loop(cfg: Config) -> None:
@@ -121,12 +115,14 @@ def _set_interval(policy: ConfigDict, interval: int) -> None:
         _set_interval(policy['policy'], interval)
 
 
-def _choose(tasks: Mapping[str, Any], names: str | Sequence[str]) -> dict[str, Any]:
+def _choose(tasks: Mapping[str, Any], names: Any, where: str) -> dict[str, Any]:
     names = [names] if isinstance(names, str) else names  # --cfg-options use_tasks=depth
+    if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f'{where}: use_tasks (--tasks) must be a list of names of tasks, not {names!r}')
     if unknown := [name for name in names if name not in tasks]:
         near = [match for name in unknown for match in get_close_matches(name, tasks, n=1)]
         hint = f'; did you mean {near}?' if near else ''
-        raise ValueError(f'use_tasks (--tasks) names {unknown}, but the config declares {list(tasks)}{hint}')
+        raise ValueError(f'{where}: use_tasks (--tasks) names {unknown}, but the config declares {list(tasks)}{hint}')
     return {name: tasks[name] for name in names}
 
 

@@ -1,0 +1,141 @@
+"""Checks of a config: what a user asks for and would not get is refused before anything runs."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.config import Config
+
+from mmmtl.datasets.clip import Clip
+from mmmtl.registry import DATASETS, find
+from mmmtl.tasks import Task, metric_direction
+
+from .keys import is_used
+from .variables import ConfigFile, idle_overrides, read_names
+
+
+def check_variables(cfg: Config, file: ConfigFile | None, where: str) -> None:
+    """Refuse variables of a config file that have no effect: overrides of a base file's, and unused pipelines."""
+    idle: dict[str, Any] = dict(idle_overrides(file))
+    used = read_names(file)
+    idle |= {key: where for key in cfg if key.endswith('pipeline') and key not in used}
+    for key, path in idle.items():
+        if key in cfg and not is_used(cfg, key):
+            loader = f'{key.partition("_")[0]}_dataloader' if key.endswith('_pipeline') else '...'
+            place = f'{loader}=dict(dataset=dict(pipeline={key}))' if key.endswith('pipeline') else f'...={key}'
+            raise ValueError(
+                f'{path}: {key!r} has no effect, because everything still uses the value of the base file; pass it on, '
+                f'as in {place}, or remove it'
+            )
+
+
+def check_loop(cfg: Config, where: str) -> None:
+    """Refuse lengths that are no whole numbers, and intervals that are no whole numbers of at least 1."""
+    loop = cfg.get('train_cfg') or {}
+    numbers = {f'train_cfg.{key}': loop[key] for key in ('max_epochs', 'max_iters', 'val_interval') if key in loop}
+    numbers |= {key: cfg[key] for key in ('key_frame_interval', 'checkpoint_interval', 'log_interval') if key in cfg}
+    for key, value in numbers.items():
+        if value is None and key in cfg:
+            continue
+        least = 0 if key.startswith('train_cfg.max_') else 1
+        if isinstance(value, bool) or not (isinstance(value, int) or value == math.inf) or value < least:
+            raise ValueError(f'{where}: {key} must be a whole number of at least {least}, not {value!r}')
+
+
+def check_numbers(cfg: Config, where: str) -> None:
+    """Refuse a seed or a learning rate that is no number, which fails without naming its key."""
+    seed = (cfg.get('randomness') or {}).get('seed')
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32):
+        raise ValueError(f'{where}: randomness.seed must be a whole number of at least 0, not {seed!r}')
+    rate = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr', 0.0)
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < math.inf:
+        raise ValueError(f'{where}: optim_wrapper.optimizer.lr must be a number of at least 0, not {rate!r}')
+
+
+def check_clips(dataset: Mapping[str, Any], key: str, *, video: bool) -> None:
+    """Refuse clips for an image model, and single images for a video model.
+
+    Args:
+        dataset: the config of a data set.
+        key: where it stands, for error messages.
+        video: whether the model has key frames.
+    """
+    kind, clip = dataset.get('type'), dataset.get('clip')
+    component = find(DATASETS, kind) if isinstance(kind, str) else kind
+    if component is None or 'clip' not in inspect.signature(component).parameters:
+        return
+    single = clip is None or bool(clip.get('single'))
+    if video and single:
+        found = 'no clip' if clip is None else 'clip.single=True'
+        raise ValueError(
+            f'{key} ({kind}) has {found}, but the model has key frames (model.key_frame_policy) and needs clips; set '
+            "clip=dict(offsets='all'), for single images with still=True and the transform StillToClip, or use an "
+            'image model'
+        )
+    if not video and not single:
+        raise ValueError(
+            f'{key} ({kind}) has clip.single=False, but the model has no key frames (model.key_frame_policy) and reads '
+            'single images; remove `single`, or use a video model'
+        )
+
+
+def follow_metrics(cfg: Config, tasks: Mapping[str, Task], clips: list[Mapping[str, Any]], where: str) -> None:
+    """Set the direction of the metrics that choose the best checkpoint or stop training; refuse unknown ones.
+
+    Args:
+        cfg: is changed.
+        tasks: those of the config.
+        clips: of the validation data sets that have some.
+        where: the name of the config file, for error messages.
+    """
+    for key, part, option in _monitors(cfg):
+        if part[option] == 'auto':
+            first = next(iter(tasks.values()))
+            part[option] = f'{first.name}/{first.primary_metric}'
+        wanted = part[option]
+        metrics = wanted if isinstance(wanted, (list, tuple)) else [wanted]
+        try:
+            for metric in metrics:
+                _check_metric(cfg, metric, tasks, clips)
+        except ValueError as error:
+            raise ValueError(f'{where}: {key}.{option}: {error}') from None
+        rules = ['greater' if metric_direction(metric, tasks) else 'less' for metric in metrics]
+        part['rule'] = rules if metrics is wanted else rules[0]
+
+
+def _monitors(cfg: Config) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield (key, config, option) of the hooks that follow metrics."""
+    hooks = [(f'default_hooks.{name}', hook) for name, hook in (cfg.get('default_hooks') or {}).items()]
+    hooks += [(f'custom_hooks[{number}]', hook) for number, hook in enumerate(cfg.get('custom_hooks') or [])]
+    for key, hook in hooks:
+        if isinstance(hook, Mapping):
+            option = 'monitor' if str(hook.get('type')).endswith('EarlyStoppingHook') else 'save_best'
+            if hook.get(option) is not None:
+                yield key, hook, option  # type: ignore[misc]
+
+
+def _check_metric(cfg: Config, key: Any, tasks: Mapping[str, Task], clips: list[Mapping[str, Any]]) -> None:
+    """Refuse the key of a metric that validation will not have."""
+    if not isinstance(key, str):
+        raise ValueError(f'the key of a metric is a string such as "depth/abs_err", not {key!r}')
+    metric_direction(key, tasks)
+    evaluators = cfg.get('val_evaluator')
+    evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
+    ours = [e for e in evaluators if isinstance(e, Mapping) and str(e.get('type')).endswith('MultiTaskMetric')]
+    if not ours:
+        return
+    if key.startswith('temporal/'):
+        raise ValueError(f'{key!r} comes from tools/test.py --stream alone, not from validation')
+    if key == 'delta_m' and not any(e.get('baseline') for e in ours):
+        raise ValueError("'delta_m' needs a baseline: val_evaluator.baseline")
+    if (part := re.match(r'offset_(\d+)/|pooled/', key)) is None:
+        return
+    if not any(e.get('details', True) for e in ours):
+        raise ValueError(f'{key!r} needs val_evaluator.details=True')
+    offsets = sorted({o for clip in clips if not clip.get('single') for o in Clip(**clip).possible_offsets})
+    if not offsets or (part[1] and int(part[1]) not in offsets):
+        raise ValueError(f'{key!r}: the offsets of val_dataloader are {offsets}')

@@ -1,0 +1,60 @@
+"""Loading of config files, with errors that name the file and the line."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from .options import merge_options
+from .variables import read_config_file
+
+CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
+
+
+def load_config(
+    path: str | Path, *, options: Mapping[str, Any] | None = None, tasks: Sequence[str] | None = None
+) -> Config:
+    """Return the config in a file with the overrides of a command line, not resolved yet.
+
+    Args:
+        path: ends in one of `CONFIG_SUFFIXES`.
+        options: {dotted key: value}.
+        tasks: names of the tasks to keep; None keeps all.
+
+    Raises:
+        ValueError: no such file, one that is no config, or an option that nothing reads.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f'{path}: no such config file')
+    if path.suffix not in CONFIG_SUFFIXES:
+        raise ValueError(f'{path}: a config file must end in one of {CONFIG_SUFFIXES}, not {path.suffix!r}')
+    try:
+        read_config_file(path)  # finds errors of syntax; mmengine would name a copy of the file
+        cfg = Config.fromfile(path)
+    except Exception as error:  # a config is code, and may raise anything
+        raise ValueError(f'{_place(path, error)}: {type(error).__name__}: {_reason(error)}') from error
+    if options is not None:
+        merge_options(cfg, options)
+    if tasks is not None:
+        cfg.use_tasks = list(tasks)
+    return cfg
+
+
+def _place(path: Path, error: Exception) -> str:
+    """Return the file and the line of an error in a config or in one of its base files."""
+    if isinstance(error, SyntaxError):
+        return f'{error.filename}:{error.lineno}'
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.name == '<module>' and f.filename != __file__]
+    own = [frame for frame in frames if Path(frame.filename).suffix == '.py' and 'mmengine' not in frame.filename]
+    return f'{own[-1].filename}:{own[-1].lineno}' if own else str(path)
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says, on one line."""
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return ' '.join(text.split())[:400]

@@ -1,0 +1,83 @@
+"""The runner: a quiet start, no epochs without an iteration, and a folder of its own."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from mmengine.dataset import InfiniteSampler
+from mmengine.dist import is_main_process
+from mmengine.logging import MMLogger
+from mmengine.runner import BaseLoop, Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from .checkpoints import remove_temporary_files
+from .folder_lock import FolderLock
+
+FOR_THE_FILE = ('"FileClient" will be', '"HardDiskBackend" is', 'Distributed training is not used')
+"""Beginnings of messages of mmengine that tell a user nothing."""
+
+
+class CheckedRunner(Runner):
+    """A runner that checks what mmengine's lets pass.
+
+    It writes config and environment to the log file alone, refuses loaders without a batch and folders in which another
+    run trains, and knows when it resumes.
+    """
+
+    def train(self) -> nn.Module:
+        """Train with a lock on the work folder; refuse a folder in which another run trains."""
+        lock = FolderLock(self.work_dir) if is_main_process() else None
+        try:
+            if lock is not None and lock.held:
+                remove_temporary_files(Path(self.work_dir))
+            model: nn.Module = super().train()
+            return model
+        finally:
+            if lock is not None:
+                lock.release()
+
+    def resume(self, filename: str, *arguments: Any, **keywords: Any) -> None:
+        """Resume from a checkpoint, also if a script asks for it instead of the config; hooks read the two names."""
+        self._resume, self._load_from = True, filename
+        super().resume(filename, *arguments, **keywords)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Return mmengine's logger; on the screen it shows no reports of several lines."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(is_for_screen)
+        return logger
+
+    def build_train_loop(self, loop: Any) -> BaseLoop:
+        """Return the training loop; raise a ValueError if its epochs have no iteration."""
+        return _checked(super().build_train_loop(loop), 'train_dataloader')
+
+    def build_val_loop(self, loop: Any) -> BaseLoop:
+        """Return the validation loop; raise a ValueError if it has no iteration."""
+        return _checked(super().build_val_loop(loop), 'val_dataloader')
+
+    def build_test_loop(self, loop: Any) -> BaseLoop:
+        """Return the test loop; raise a ValueError if it has no iteration."""
+        return _checked(super().build_test_loop(loop), 'test_dataloader')
+
+
+def is_for_screen(record: logging.LogRecord) -> bool:
+    """Return whether a record is a warning, or a single line."""
+    text = record.getMessage().strip()
+    return not text.startswith(FOR_THE_FILE) and (record.levelno >= logging.WARNING or '\n' not in text)
+
+
+def _checked(loop: BaseLoop, key: str) -> BaseLoop:
+    loader = loop.dataloader
+    # The batches of an endless sampler go beyond the end of the data.
+    if isinstance(loader, DataLoader) and not isinstance(loader.sampler, InfiniteSampler) and not len(loader):
+        samples, size = len(loader.sampler), loader.batch_size  # type: ignore[arg-type]
+        why = f'{samples} samples (of this process) give no batch of {size}'
+        raise ValueError(
+            f'{key}: {why}; lower batch_size, or set drop_last=False' if samples else f'{key}: there are no samples'
+        )
+    return loop

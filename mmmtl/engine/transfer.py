@@ -1,0 +1,85 @@
+"""Starting from a checkpoint of other tasks or classes: what of it a model can use."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from mmmtl.checkpoint import definition_of, trained_order, trained_tasks, weights_of
+from mmmtl.tasks import build_tasks
+from mmmtl.tasks.order import TaskOrder
+
+
+class Transfer(NamedTuple):
+    """A checkpoint without what belongs to other tasks, and why the rest was left out, {reason: names of weights}."""
+
+    checkpoint: dict[str, Any]
+    left_out: dict[str, list[str]]
+
+
+def transfer(model: nn.Module, checkpoint: Mapping[str, Any], tasks: Mapping[str, Any]) -> Transfer:
+    """Return what of a checkpoint a model may start from, whatever tasks it was trained for.
+
+    Left out are the weights of tasks that the checkpoint lacks or has as another kind; of a task with other classes
+    those with one channel for each class; and of modules that join the features of all tasks, if these are others. The
+    tasks in the checkpoint are compared as plain data.
+
+    Args:
+        model: not wrapped.
+        checkpoint: as a run writes it.
+        tasks: those of the model, {name: config}.
+
+    Raises:
+        ValueError: the checkpoint does not name its tasks, or not in a readable way.
+    """
+    if not (trained := trained_tasks(checkpoint)):
+        raise ValueError('load_from_other_tasks needs a checkpoint that names its tasks (meta.dataset_meta.tasks)')
+    unlike: dict[str, str] = {}
+    classes: dict[str, int] = {}
+    for name, task in build_tasks(tasks, 'the model').items():
+        if name not in trained:
+            unlike[name] = f'the checkpoint has no task {name!r}'
+            continue
+        mine, other = task.definition(), definition_of(name, trained[name])
+        if mine['type'] != other['type']:
+            unlike[name] = f'task {name!r} is a {other["type"]} there and a {mine["type"]} here'
+        elif mine != other:
+            classes[name] = other['out_channels']
+    kept: OrderedDict[str, Tensor] = OrderedDict()
+    left_out: dict[str, list[str]] = {}
+    joined = [] if set(tasks) == set(trained) else _joining(model)
+    for key, value in weights_of(checkpoint).items():
+        if reason := _reason(key, tuple(value.shape), unlike, classes, joined):
+            left_out.setdefault(reason, []).append(key)
+        else:
+            kept[key] = value
+    return Transfer({'state_dict': kept, 'meta': {'task_order': trained_order(checkpoint)}}, left_out)
+
+
+def _reason(
+    key: str, shape: tuple[int, ...], unlike: Mapping[str, str], classes: Mapping[str, int], joined: list[str]
+) -> str | None:
+    """Return why a weight is left out, or None."""
+    for part in key.split('.'):
+        if part in unlike:
+            return unlike[part]
+        # Depth-wise convolutions of any task have 1 channel in the second place.
+        if part in classes and (shape[:1] == (classes[part],) or shape[1:2] == (classes[part],) != (1,)):
+            return f'task {part!r} has other classes or another scale'
+    if any(key.startswith(prefix) for prefix in joined):
+        return 'the module joins the features of all tasks, which are others'
+    return None
+
+
+def _joining(model: nn.Module) -> list[str]:
+    """Return the prefixes of the modules that concatenate the features of tasks."""
+    orders = [name for name, part in model.named_modules() if isinstance(part, TaskOrder)]
+    return [f'{name.rpartition(".")[0]}.' for name in orders]
+
+
+def describe(left_out: Mapping[str, list[str]]) -> str:
+    """Return the weights that were left out with the reasons, as text for a message."""
+    return '; '.join(f'{reason}: {", ".join(names)}' for reason, names in left_out.items())

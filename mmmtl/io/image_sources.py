@@ -1,0 +1,181 @@
+"""Images as users give them: files, folders, patterns, URLs, arrays and Pillow's images."""
+
+from __future__ import annotations
+
+import glob
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlparse
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from mmmtl.structures import Array
+
+from .images import IMAGE_SUFFIXES, read_image
+
+ImageSource = str | Path | Array | Image.Image
+"""A file, an http URL, (H, W, 3) uint8 BGR, or an image of Pillow."""
+
+MAX_BYTES = 1 << 26
+"""The most bytes that are loaded from a URL."""
+
+TIMEOUT = 30.0
+"""Seconds to wait for a server."""
+
+PIL_MODES = ('1', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'RGBX', 'CMYK', 'YCbCr', 'HSV', 'LAB')
+"""Modes of Pillow with 8 bits or fewer, which it converts to RGB without loss of range."""
+
+
+class FoundImages(NamedTuple):
+    """The images of a folder or a pattern, sorted, and the other files there, which are left out."""
+
+    images: list[Path]
+    others: list[Path]
+
+
+def is_one_image(images: object) -> bool:
+    """Return whether this is one image, and not a folder, a pattern or several images."""
+    if isinstance(images, (str, Path)):
+        return is_url(images) or not (os.path.isdir(images) or _is_pattern(images))
+    return isinstance(images, (np.ndarray, Image.Image))
+
+
+def is_url(source: object) -> bool:
+    """Return whether this is the address of an image on a server."""
+    return isinstance(source, str) and source.startswith(('http://', 'https://'))
+
+
+def find_images(source: str | Path) -> FoundImages:
+    """Return the images of a folder, or those that match a pattern such as 'photos/**/*.jpg'.
+
+    Hidden files do not count.
+
+    Raises:
+        ValueError: no image there.
+    """
+    paths = map(Path, glob.glob(str(source), recursive=True)) if _is_pattern(source) else Path(source).iterdir()
+    files = sorted(path for path in paths if path.is_file() and not path.name.startswith('.'))
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        raise ValueError(f'{source}: no image there; images are files {", ".join(IMAGE_SUFFIXES)}')
+    return FoundImages(images, [path for path in files if path not in set(images)])
+
+
+def list_images(images: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:
+    """Return every image of a source, or of each of several: a folder and a pattern stand for all their images."""
+    if is_one_image(images):
+        return [images]  # type: ignore[list-item]
+    if isinstance(images, (str, Path)):
+        return list(find_images(images).images)
+    if not isinstance(images, Iterable) or isinstance(images, (bytes, dict)):
+        raise ValueError(f'images must be files, URLs, arrays or images of Pillow, not {type(images).__name__}')
+    sources: list[ImageSource] = []
+    for image in images:
+        sources += list_images(image) if isinstance(image, (str, Path)) else [image]
+    return sources
+
+
+def name_image(source: object, number: int) -> str:
+    """Return the name of an image for messages and outputs: its path or URL, or 'image_<number>'."""
+    if isinstance(source, (str, Path)):
+        return str(source)
+    return str(getattr(source, 'filename', '') or f'image_{number}')
+
+
+def load_image(source: ImageSource) -> Array:
+    """Return an image as (H, W, 3) uint8 BGR, turned upright if the file says how.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a source of another kind, an unreadable image, or an array of another shape or type.
+    """
+    if isinstance(source, np.ndarray):
+        return check_image(source)
+    if isinstance(source, Image.Image):
+        return _from_pillow(source)
+    if is_url(source):
+        return _download(str(source))
+    if not isinstance(source, (str, Path)) or not str(source):
+        found = repr(source) if isinstance(source, str) else type(source).__name__
+        raise ValueError(f'an image must be a file, a URL, an array or an image of Pillow, not {found}')
+    try:
+        return read_image(source, cv2.IMREAD_COLOR)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f'{source}: cannot be read ({error.strerror})') from error
+
+
+def check_image(array: Array) -> Array:
+    """Return an array (H, W, 3) uint8 BGR in plain memory; refuse other arrays with the fix."""
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
+        return np.ascontiguousarray(array)
+    if not array.size:
+        fix = 'it has no pixels'
+    elif array.dtype.kind == 'f':
+        fix = 'for values from 0 to 1: (array * 255).round().astype(np.uint8)'
+    elif array.dtype == np.uint16:
+        fix = 'for 16 bits: (array // 257).astype(np.uint8)'
+    elif array.dtype != np.uint8:
+        fix = 'convert the values to uint8, 0 to 255'
+    elif array.ndim == 2 or array.shape[2:] == (1,):
+        fix = 'for grey: cv2.cvtColor(array, cv2.COLOR_GRAY2BGR)'
+    elif array.ndim == 3 and array.shape[2] == 4:
+        fix = 'for an alpha channel: array[..., :3]'
+    elif array.ndim == 3 and array.shape[0] == 3:
+        fix = 'for channels first: array.transpose(1, 2, 0)'
+    else:
+        fix = 'give several images as a list'
+    raise ValueError(f'an image must be (H, W, 3) uint8 BGR, not {array.shape} {array.dtype}; {fix}')
+
+
+def _from_pillow(image: Image.Image) -> Array:
+    name = name_image(image, 0)
+    if image.mode not in PIL_MODES:
+        raise ValueError(f'{name}: mode {image.mode} of Pillow has no range of colours; convert it to RGB first')
+    if not image.width * image.height:
+        raise ValueError(f'{name}: an image of {image.width}x{image.height} pixels')
+    try:
+        image.load()
+        return np.ascontiguousarray(np.asarray(_turned(image).convert('RGB'))[..., ::-1])
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f'{name}: not a readable image ({error}); copy or convert the file again') from error
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """Return the image upright; a damaged orientation counts as none, as in viewers."""
+    try:
+        return ImageOps.exif_transpose(image) or image
+    except Exception:  # Pillow raises many types of errors for damaged EXIF data
+        return image
+
+
+def _download(url: str) -> Array:
+    """Return the image behind a URL."""
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+            content: bytes = answer.read(MAX_BYTES + 1)
+    except (OSError, urllib.error.URLError, ValueError) as error:
+        raise ValueError(f'{url}: cannot be loaded ({error})') from error
+    if len(content) > MAX_BYTES:
+        raise ValueError(f'{url}: more than {MAX_BYTES} bytes; download it and give the file')
+    suffix = Path(urlparse(url).path).suffix.lower()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f'image{suffix if suffix in IMAGE_SUFFIXES else ""}'
+        path.write_bytes(content)
+        try:
+            return read_image(path, cv2.IMREAD_COLOR)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(path), url)) from None
+
+
+def _is_pattern(source: str | Path) -> bool:
+    """Return whether a name has wildcards and is no file itself."""
+    return glob.has_magic(str(source)) and not os.path.exists(source)

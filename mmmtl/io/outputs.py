@@ -1,0 +1,145 @@
+"""Files that programs write: never over an input, never over one another, and whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import unicodedata
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+
+AnyPath = str | Path
+
+
+def check_outputs(
+    outputs: Iterable[AnyPath | None], inputs: Iterable[AnyPath | None] = (), *, folders: Iterable[AnyPath] = ()
+) -> None:
+    """Refuse outputs that would destroy an input. Call it before the work starts.
+
+    Links, hard links and names that differ only in case (where the file system ignores it) are seen through.
+
+    Args:
+        outputs: files or folders that will be written; None is skipped.
+        inputs: files or folders that are read; None is skipped.
+        folders: folders full of inputs, such as those of data sets; below them an output must be new or an empty
+            folder.
+
+    Raises:
+        ValueError: an output is an input, is another output, is a file or a full folder below one of `folders`, or
+            cannot be written.
+    """
+    sources = [path for path in inputs if path is not None]
+    roots = [Path(folder).resolve() for folder in folders]
+    seen: list[AnyPath] = []
+    for output in outputs:
+        if output is None or is_special(output):
+            continue
+        _check_writable(Path(output))
+        for path in sources:
+            if same_file(output, path):
+                raise ValueError(f'{output}: an output that is the input {path}; choose another name')
+        for path in seen:
+            if same_file(output, path):
+                raise ValueError(f'{output}: the same file as the output {path}; choose two names')
+        for root in roots:
+            if _holds_something(Path(output)) and Path(output).resolve().is_relative_to(root):
+                raise ValueError(
+                    f'{output}: exists in the data folder {root} and may be an input; choose a new name or a place '
+                    'outside'
+                )
+        seen.append(output)
+
+
+def same_file(first: AnyPath, second: AnyPath) -> bool:
+    """Return whether two paths lead to one file or folder, or would if they existed."""
+    try:
+        return os.path.samefile(first, second)
+    except (OSError, ValueError):
+        return Path(first).resolve() == Path(second).resolve()
+
+
+def is_special(path: AnyPath) -> bool:
+    """Return whether a path is a device, a pipe or a socket, such as /dev/null."""
+    path = Path(path)
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def distinct_names(sources: Sequence[AnyPath]) -> list[str]:
+    """Return a name for the output of each source, all different even where case does not count.
+
+    It is the name without suffix if that is enough, else with suffix, else with the folder, else with a number.
+
+    Examples:
+        >>> distinct_names(['a/x.jpg', 'a/y.jpg', 'a/y.png', 'b/z.jpg', 'c/z.jpg'])
+        ['x', 'y.jpg', 'y.png', 'b_z.jpg', 'c_z.jpg']
+    """
+    choices = [
+        [path.stem, path.name, '_'.join(filter(None, [path.parent.name, path.name]))] for path in map(PurePath, sources)
+    ]
+    counts = [Counter(map(_folded, level)) for level in zip(*choices, strict=True)]
+    taken: set[str] = set()
+    names: list[str] = []
+    for own in choices:
+        unique = [name for name, count in zip(own, counts, strict=True) if count[_folded(name)] == 1]
+        numbered = (f'{own[-1]}_{number}' for number in range(1, len(choices) + len(names) + 2))
+        name = next(name for name in (*unique, *numbered) if _folded(name) not in taken)
+        taken.add(_folded(name))
+        names.append(name)
+    return names
+
+
+@contextmanager
+def whole_file(path: AnyPath) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, with its suffix, which becomes `path` when the block ends.
+
+    After an error `path` is as before. Missing folders are made, links are followed, devices are written directly.
+
+    Raises:
+        ValueError: `path` is a folder.
+        OSError: the folder or the file cannot be written.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise ValueError(f'{path}: is a folder, cannot write a file there; add a file name')
+    if is_special(target):
+        yield target
+        return
+    target = target.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(f'{path}: write-protected; choose another name')
+    partial = target.with_name(f'.{uuid.uuid4().hex[:12]}.partial{target.suffix}')
+    try:
+        yield partial
+        if target.exists():
+            shutil.copymode(target, partial)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: AnyPath, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding='utf-8')
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse a path that is write-protected, or whose folder is, or cannot be made."""
+    target = path.resolve()
+    place = next(place for place in (target, *target.parents) if os.path.exists(place))
+    if not os.access(place, os.W_OK):
+        raise ValueError(f'{path}: cannot be written, {place} is write-protected')
+    if place != target and not place.is_dir():
+        raise ValueError(f'{path}: cannot be written, {place} is a file and not a folder')
+
+
+def _holds_something(path: Path) -> bool:
+    return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize('NFC', name).casefold()

@@ -1,0 +1,97 @@
+"""Encoders of VP9, which browsers play: PyAV, which keeps every time stamp, and OpenCV, which has one frame rate."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mmmtl.structures import Array
+
+from .backend import find_pyav
+
+CODEC = 'libvpx-vp9'
+
+TICKS = 90_000
+"""Time stamps of a second; most frame rates are a whole number of them."""
+
+OPTIONS = {'crf': '32', 'b': '0', 'deadline': 'realtime', 'cpu-used': '6', 'row-mt': '1'}
+"""Constant quality, as fast as live video needs."""
+
+
+class Encoder(ABC):
+    """A file of frames (H, W, 3) uint8 RGB of one even size."""
+
+    @abstractmethod
+    def write(self, frame: Array, time: float) -> None:
+        """Append a frame that is shown at `time`, in seconds."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Complete the file."""
+
+
+class PyAVEncoder(Encoder):
+    """An encoder that writes each frame at its time, to 1/90000 s."""
+
+    def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
+        av = find_pyav()
+        assert av is not None
+        self._av = av
+        self._container = av.open(str(path), 'w')
+        self._stream = self._container.add_stream(CODEC, rate=Fraction(fps).limit_denominator(1001), options=OPTIONS)
+        self._stream.height, self._stream.width = size
+        self._stream.pix_fmt = 'yuv420p'
+        self._base = Fraction(1, TICKS)
+        self._stream.codec_context.time_base = self._base
+        self._duration = round(TICKS / fps)
+        self._last = -1
+
+    def write(self, frame: Array, time: float) -> None:
+        picture = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgb24')
+        picture.pts = self._last = max(round(time * TICKS), self._last + 1)
+        picture.time_base = self._base
+        picture.duration = self._duration
+        self._container.mux(self._stream.encode(picture))
+
+    def close(self) -> None:
+        try:
+            self._container.mux(self._stream.encode())
+        finally:
+            self._container.close()
+
+
+class OpenCVEncoder(Encoder):
+    """An encoder that repeats frames until the time of the next one; none is left out."""
+
+    def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
+        self._fps = fps
+        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'vp09'), fps, size[::-1])
+        if not self._writer.isOpened():
+            raise OSError('OpenCV cannot write a VP9 video there; check path and codec')
+        self._written = 0
+        self._previous: Array | None = None
+
+    def write(self, frame: Array, time: float) -> None:
+        while self._previous is not None and self._written < round(time * self._fps):
+            self._append(self._previous)
+        self._previous = np.ascontiguousarray(frame[..., ::-1])
+        self._append(self._previous)
+
+    def close(self) -> None:
+        self._writer.release()
+
+    def _append(self, frame: Array) -> None:
+        self._writer.write(frame)
+        self._written += 1
+
+
+def open_encoder(path: Path, fps: float, size: tuple[int, int]) -> Encoder:
+    """Return an encoder for frames of `size` (height, width): PyAV's where it is installed with VP9."""
+    av = find_pyav()
+    if av is not None and CODEC in av.codecs_available:
+        return PyAVEncoder(path, fps, size)
+    return OpenCVEncoder(path, fps, size)

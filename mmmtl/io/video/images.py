@@ -1,0 +1,56 @@
+"""Frames that are images already: of a folder, or in memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+
+from mmmtl.io.images import IMAGE_SUFFIXES, read_image
+from mmmtl.structures import Array
+
+from .backend import DEFAULT_FPS, Decoder, VideoFrame
+
+
+class FolderDecoder(Decoder):
+    """The images of a folder, sorted by the numbers in their names; unreadable ones are left out."""
+
+    fps = DEFAULT_FPS
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != '.']
+        if not paths:
+            raise ValueError(f'{folder}: no frame in this folder; frames are files {", ".join(IMAGE_SUFFIXES)}')
+        self._paths = sorted(paths, key=_numbers_count)
+        self.declared = len(paths)
+
+    def frames(self) -> Iterator[VideoFrame]:
+        for number, path in enumerate(self._paths):
+            try:
+                image = read_image(path, cv2.IMREAD_COLOR)
+            except ValueError as error:
+                self.skip(str(error))
+                continue
+            yield VideoFrame(image, number / DEFAULT_FPS)
+
+
+class ArrayDecoder(Decoder):
+    """Frames (H, W, 3) uint8 BGR in memory."""
+
+    fps = DEFAULT_FPS
+
+    def __init__(self, images: Iterable[Array]) -> None:
+        super().__init__()
+        self._images = images
+
+    def frames(self) -> Iterator[VideoFrame]:
+        for number, image in enumerate(self._images):
+            yield VideoFrame(image, number / DEFAULT_FPS)
+
+
+def _numbers_count(path: Path) -> list[tuple[int, str]]:
+    """Return a sort key that places frame_9 before frame_10."""
+    return [(int(part), '') if part.isdecimal() else (-1, part) for part in re.split(r'(\d+)', path.name)]

@@ -1,0 +1,81 @@
+"""Decoding with OpenCV: cameras and pipelines, and files where PyAV is not installed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+
+from .backend import INSTALL, MAX_FPS, Clock, Decoder, VideoFrame
+
+TRIES = 30
+"""Reads that may fail one after the other before a source is at its end."""
+
+PAUSE = 0.05
+"""Seconds from one try to read a live source to the next."""
+
+
+COUNTED = ('.avi', '.m4v', '.mov', '.mp4', '.ts')
+"""Suffixes of files whose number of frames is known and not a guess."""
+
+
+class OpenCVDecoder(Decoder):
+    """A decoder of what `cv2.VideoCapture` opens: a camera's number, a device, a pipeline, a file or a URL.
+
+    Args:
+        source: for `cv2.VideoCapture`.
+        live: frames come when they are made, and are stamped by the clock on the wall.
+        max_pixels: the most pixels of a frame.
+    """
+
+    def __init__(self, source: str | int, *, live: bool, max_pixels: int) -> None:
+        super().__init__()
+        self._source, self._live, self._max_pixels = source, live, max_pixels
+        # Any other backend would open a pipe a second time, and wait for ever.
+        self._capture = cv2.VideoCapture(source) if live else cv2.VideoCapture(source, cv2.CAP_FFMPEG)
+        if not self._capture.isOpened():
+            raise ValueError(f'{source}: cannot be opened as a video; {self.advice}')
+        fps, count = self._capture.get(cv2.CAP_PROP_FPS), self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.fps = fps if 0 < fps < MAX_FPS else None
+        if live or not 0 < count < 1e9:
+            return
+        if Path(str(source)).suffix.lower() in COUNTED:
+            self.declared = int(count)
+        elif self.fps:
+            # OpenCV computes the count from the duration.
+            self.seconds = count / self.fps
+
+    def frames(self) -> Iterator[VideoFrame]:
+        clock, failures = Clock(self.fps), 0
+        while failures < TRIES:
+            ok, image = self._capture.read()
+            if not ok:
+                failures += 1
+                if self._live:
+                    time.sleep(PAUSE)
+                continue
+            if failures:
+                self.skip('OpenCV could not read')
+                failures = 0
+            height, width = image.shape[:2]
+            if width * height > self._max_pixels:
+                raise ValueError(
+                    f'{self._source}: frames of {width}x{height} pixels, more than the limit of {self._max_pixels}; '
+                    'scale the video down or raise max_pixels'
+                )
+            stamp = time.monotonic() if self._live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            yield VideoFrame(image, clock(stamp))
+
+    def close(self) -> None:
+        self._capture.release()
+
+    @property
+    def advice(self) -> str:
+        if isinstance(self._source, str) and '!' in self._source:
+            built = cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER)
+            return 'check the pipeline' if built else 'this OpenCV is built without GStreamer'
+        if self._live:
+            return 'check that the camera is connected and not in use'
+        return f'check the file; for codecs that OpenCV lacks, such as AV1, {INSTALL}'

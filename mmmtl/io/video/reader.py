@@ -1,0 +1,225 @@
+"""The reader of videos: any source, frame by frame, with times, and what was lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from mmmtl.structures import Array
+
+from .backend import MAX_PIXELS, Decoder, VideoFrame, find_pyav
+from .images import ArrayDecoder, FolderDecoder
+from .opencv import OpenCVDecoder
+from .pyav import PyAVDecoder
+
+Video = str | Path | int | Iterable[Array]
+"""A file, folder of frames, URL, pipe, device, pipeline of GStreamer, camera number, or frames."""
+
+TEXT_ART = ('.adf', '.ans', '.art', '.asc', '.bin', '.diz', '.ice', '.idf', '.nfo', '.txt', '.vt', '.xb')
+"""Suffixes of files whose letters FFmpeg would draw."""
+
+FileKey = tuple[int, int]
+
+_open_files: Counter[FileKey] = Counter()
+"""Device and inode of the files that are being read, which no `VideoWriter` may replace."""
+
+
+class VideoReader:
+    """An iterator over the frames of a video, for use in a `with` block; it can be run through once.
+
+    PyAV decodes files, pipes and URLs where it is installed, OpenCV otherwise, and always cameras, devices and
+    pipelines. Damaged spots are left out and counted. Frames are turned upright if the file says how.
+
+    Args:
+        video: a file, a folder of images (sorted by the numbers in their names), a URL, a named pipe, a device such as
+            /dev/video0, a GStreamer pipeline (with '!'), the number of a camera, or frames (H, W, 3) uint8 BGR.
+        max_pixels: the most pixels of a frame.
+        one_size: refuse a frame of another size than the first.
+
+    Attributes:
+        fps: frames per second, on average; None if the source does not say.
+        declared: number of frames that the source says it has; None if it does not.
+        delivered: number of frames up to now.
+        damaged: number of spots that could not be decoded and were left out, up to now.
+        flawed: number of frames that were decoded with errors, up to now.
+
+    Raises:
+        FileNotFoundError: no such file or device.
+        ValueError: no video, a codec that cannot be decoded, no frame, or a frame of more than `max_pixels` or another
+            size.
+
+    Examples:
+        >>> with VideoReader('drive.mp4') as reader:  # doctest: +SKIP
+        ...     for image, time in reader:
+        ...         ...
+        ...     print(reader.summary())
+    """
+
+    def __init__(self, video: Video, *, max_pixels: int = MAX_PIXELS, one_size: bool = False) -> None:
+        self.name = str(video) if isinstance(video, (str, Path, int)) else 'the frames'
+        self.delivered = 0
+        self.seconds = 0.0
+        self.finished = False
+        self._one_size, self._shape = one_size, tuple[int, ...]()
+        self._decoder = _open(video, max_pixels)
+        self.fps, self.declared = self._decoder.fps, self._decoder.declared
+        self._file = _file_key(video) if isinstance(video, (str, Path)) else None
+        if self._file:
+            _open_files[self._file] += 1
+        self._frames = self._decoder.frames()
+        self._closed = False
+
+    @property
+    def damaged(self) -> int:
+        return self._decoder.damaged
+
+    @property
+    def flawed(self) -> int:
+        return self._decoder.flawed
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        return self
+
+    def __next__(self) -> VideoFrame:
+        if self._closed:
+            raise StopIteration
+        try:
+            frame = next(self._frames)
+        except StopIteration:
+            self.finished = True
+            self.close()
+            if not self.delivered:
+                raise ValueError(
+                    f'{self.name}: has no frame that can be decoded{self._reasons()}; {self._decoder.advice}'
+                ) from None
+            raise
+        if self._one_size:
+            shape = np.shape(frame.image)
+            if self._shape not in ((), shape):
+                raise ValueError(
+                    f'{self.name}: the frame at {frame.time:.2f} s has the size {shape[:2]}, those before '
+                    f'{self._shape[:2]} (height, width); start a stream for each size'
+                )
+            self._shape = shape
+        self.delivered += 1
+        self.seconds = frame.time + 1 / self.fps if self.fps else frame.time
+        return frame
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the source."""
+        if not self._closed:
+            self._closed = True
+            self._decoder.close()
+            if self._file:
+                _open_files[self._file] -= 1
+
+    def summary(self) -> str:
+        """Return how many frames and seconds came, and what was lost.
+
+        Examples:
+            '52 frames, 1.7 s' and '52 of 60 declared frames, 1.7 s; damaged spots left out: 3'
+        """
+        few = self.lost
+        count = f'{self.delivered} of {self.declared} declared frames' if few else f'{self.delivered} frames'
+        parts = [f'{count}, {self.seconds:.1f} s' + (f' of {self._short:.1f} s' if self._short else '')]
+        if self.damaged:
+            parts.append(f'damaged spots left out: {self.damaged}{self._reasons()}')
+        if self.flawed:
+            parts.append(f'frames that may show damage: {self.flawed}')
+        return '; '.join(parts)
+
+    @property
+    def lost(self) -> int:
+        """Return how many declared frames a video that was read to its end did not deliver."""
+        return max(0, (self.declared or 0) - self.delivered) if self.finished else 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether all that the source declared has come, without damage, up to now."""
+        return not (self.lost or self._short or self.damaged or self.flawed)
+
+    @property
+    def _short(self) -> float | None:
+        """Return the declared seconds if no number of frames is declared and much less has come, else None."""
+        declared = self._decoder.seconds
+        if not self.finished or self.declared or declared is None:
+            return None
+        return declared if declared - self.seconds > max(0.5, 3 / (self.fps or 1)) else None
+
+    def _reasons(self) -> str:
+        problems = self._decoder.problems
+        return f' ({"; ".join(problems)})' if problems else ''
+
+
+def read_frames(video: Video) -> Iterator[Array]:
+    """Yield the frames (H, W, 3) uint8 BGR of a video; warn at the end if some were lost.
+
+    `VideoReader` says what a video can be, gives the time of each frame, and counts what was lost.
+    """
+    with VideoReader(video) as reader:
+        for frame in reader:
+            yield frame.image
+        if not reader.is_whole:
+            warnings.warn(f'{reader.name}: {reader.summary()}', stacklevel=2)
+
+
+def is_being_read(path: str | Path) -> bool:
+    """Return whether a reader in this process has a file open."""
+    return _open_files[_file_key(path) or (-1, -1)] > 0
+
+
+def _file_key(path: str | Path) -> FileKey | None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _open(video: Video, max_pixels: int) -> Decoder:
+    """Return the decoder for a video."""
+    if isinstance(video, int):
+        return OpenCVDecoder(video, live=True, max_pixels=max_pixels)
+    if not isinstance(video, (str, Path)):
+        if not isinstance(video, Iterable):
+            raise ValueError(f'a video must be a name, the number of a camera, or frames, not {type(video).__name__}')
+        return ArrayDecoder(video)
+    name = str(video)
+    if name.startswith('file://'):
+        name = name.removeprefix('file://')
+    if not name or '\0' in name:
+        raise ValueError(f'{name!r}: not the name of a video')
+    path = Path(name)
+    if os.path.isdir(path):
+        return FolderDecoder(path)
+    exists = os.path.exists(path)
+    if exists and path.is_char_device():
+        return OpenCVDecoder(name, live=True, max_pixels=max_pixels)
+    if not exists:
+        if name.isdecimal():
+            return OpenCVDecoder(int(name), live=True, max_pixels=max_pixels)
+        if '!' in name:
+            return OpenCVDecoder(name, live=True, max_pixels=max_pixels)
+        # FFmpeg reads numbered images such as frame_%04d.png.
+        if '://' not in name and not re.search(r'%0?\d*d', path.name):
+            raise FileNotFoundError(f'{video}: no such video')
+    if path.suffix.lower() in TEXT_ART:
+        raise ValueError(f'{video}: a file of text, not a video; give a video file')
+    if find_pyav() is not None:
+        return PyAVDecoder(name, max_pixels=max_pixels)
+    return OpenCVDecoder(name, live=False, max_pixels=max_pixels)

@@ -1,0 +1,48 @@
+"""Checks of the arguments of tasks, made once when a task is built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+SMALLEST, LARGEST = 1e-18, 1e18
+"""Limits of numbers other than 0: beyond them float32 rounds products to zero or infinity."""
+
+
+def check_number(
+    task: str,
+    key: str,
+    value: Any,
+    *,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+    whole: bool = False,
+) -> None:
+    """Refuse what is not a finite number of at least `least`, above `above` and below `below`; bools are no numbers."""
+    number: Any = value
+    if isinstance(value, int if whole else Real) and not isinstance(value, bool):
+        sane = number == 0 or SMALLEST < abs(number) < LARGEST
+        if sane and number >= least and above < number < below:
+            return
+    limits = [
+        f'{word} {limit:g}'
+        for word, limit in (('of at least', least), ('above', above), ('below', below))
+        if math.isfinite(limit)
+    ]
+    noun = 'a whole number' if whole else 'a finite number'
+    raise ValueError(f'task {task!r}: {key} must be {" ".join([noun, " and ".join(limits)]).strip()}, not {value!r}')
+
+
+def check_choice(task: str, key: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse what is not one of some strings."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f'task {task!r}: {key} must be one of {list(choices)}, not {value!r}')
+
+
+def check_names(task: str, key: str, value: Any) -> None:
+    """Refuse what is not a list of strings, such as one string."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError(f'task {task!r}: {key} must be a list of names, not {value!r}')

@@ -1,0 +1,136 @@
+"""`load_from` into other classes or tasks: what is taken, what is left out, and what says so."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmmtl.checkpoint import load_weights
+from mmmtl.config import load_config, resolve
+from mmmtl.engine import build_runner
+from mmmtl.engine.transfer import transfer
+from mmmtl.io.checkpoints import load_from_local
+from mmmtl.registry import MODELS
+
+MakeConfig = Callable[..., Config]
+FIVE = ['sky', 'ground', 'wall', 'box', 'rest']
+SEVEN = [*FIVE, 'left', 'right']
+
+
+@pytest.fixture
+def checkpoint(trained: Runner) -> Path:
+    """A checkpoint for seven classes, depth and normals."""
+    return Path(trained.work_dir) / 'iter_4.pth'
+
+
+@pytest.fixture
+def start(make_config: MakeConfig, checkpoint: Path, caplog: pytest.LogCaptureFixture) -> Callable[..., Runner]:
+    """Build a runner and load the checkpoint as training does."""
+
+    def run(**options: Any) -> Runner:
+        cfg = make_config('tiny_video', 'run', load_from=str(checkpoint), **options)
+        runner = build_runner(cfg)
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        runner.logger.addHandler(caplog.handler)
+        runner.load_or_resume()
+        return runner
+
+    return run
+
+
+def same(runner: Runner, checkpoint: Path) -> dict[str, bool]:
+    """Whether each weight of the model is that of the checkpoint."""
+    stored = load_from_local(checkpoint)['state_dict']
+    return {
+        name: name in stored and stored[name].shape == value.shape and torch.equal(stored[name], value)
+        for name, value in runner.model.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize('classes', [FIVE, SEVEN])
+def test_all_but_the_classes_is_taken(
+    start: Callable[..., Runner], checkpoint: Path, caplog: pytest.LogCaptureFixture, classes: list[str]
+) -> None:
+    own = {'tasks.semseg.classes': classes}
+    with pytest.raises(ValueError, match="'semseg' has .*classes=.*load_from_other_tasks"):
+        start(**own)
+    taken = same(start(**own, load_from_other_tasks=True), checkpoint)
+    new = [name for name, equal in taken.items() if not equal]
+    assert new and all(name.startswith('decode_head.predict.semseg.') for name in new)
+    assert any(name.startswith('decode_head.predict.semseg.') for name in taken if name not in new)
+    (record,) = [r for r in caplog.records if r.getMessage().startswith('load_from_other_tasks')]
+    assert str(checkpoint) in record.getMessage() and all(name in record.getMessage() for name in new)
+    assert record.levelno == logging.WARNING
+
+
+def test_a_task_that_the_checkpoint_lacks_starts_anew(
+    start: Callable[..., Runner], checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tasks = {'tasks.objects': dict(type='SemanticSegmentation', classes='synthetic', source='semseg')}
+    taken = same(start(**tasks, use_tasks=['depth', 'objects'], load_from_other_tasks=True), checkpoint)
+    assert all(equal == ('.objects.' not in name) for name, equal in taken.items() if 'num_batches' not in name)
+    assert any('load_from: ' in r.getMessage() and '.objects.' in r.getMessage() for r in caplog.records)
+
+
+def test_a_test_takes_no_other_tasks(make_config: MakeConfig, checkpoint: Path) -> None:
+    own = {'tasks.semseg.classes': FIVE, 'load_from_other_tasks': True}
+    with pytest.raises(ValueError, match="'semseg' has .*classes="):
+        build_runner(make_config('tiny_video', 'run', load_from=str(checkpoint), **own)).test()
+
+
+CONFIG = Path(__file__).parents[2] / 'configs' / 'sca' / 'sca_mbv2_1xb4-2k_nyuv2-288x384.py'
+
+
+def sca(*tasks: str) -> tuple[Any, dict[str, Any]]:
+    """A model with modules that join the features of all tasks, and its tasks."""
+    cfg = Config.fromfile(CONFIG)
+    cfg.merge_from_dict({'use_tasks': list(tasks)})
+    cfg.model.backbone = dict(type='mmseg.ResNet', depth=18, stem_channels=8, base_channels=8)
+    cfg = resolve(cfg)
+    return MODELS.build(cfg.model), cfg.tasks.to_dict()
+
+
+def test_modules_that_join_tasks_are_named_and_left_out() -> None:
+    model, tasks = sca('semseg', 'depth', 'normals')
+    stored = {'state_dict': model.state_dict(), 'meta': {'dataset_meta': {'tasks': tasks}, 'task_order': sorted(tasks)}}
+    fewer, wanted = sca('semseg', 'depth')
+    with pytest.raises(ValueError, match=r"\['depth', 'normals', 'semseg'\] together.*\['depth', 'semseg'\] alone"):
+        load_weights(fewer, stored, tasks=wanted)
+    source, left_out = transfer(fewer, stored, wanted)
+    assert any('joins' in reason for reason in left_out)
+    assert any(name.startswith('backbone.') for name in source['state_dict'])
+    load_weights(fewer, source, tasks=wanted, partly=True)
+    name = 'backbone.conv1.weight'
+    assert torch.equal(fewer.state_dict()[name], stored['state_dict'][name])
+
+
+@pytest.mark.parametrize('tasks', [{}, {'semseg': {'type': 'os.system', 'command': 'x'}}, {'semseg': 3}])
+def test_a_checkpoint_that_does_not_say_its_tasks_is_refused(tasks: dict[str, Any]) -> None:
+    model = torch.nn.Linear(1, 1)
+    stored = {'state_dict': model.state_dict(), 'meta': {'dataset_meta': {'tasks': tasks}}}
+    wanted = {'semseg': dict(type='SemanticSegmentation', classes=FIVE)}
+    if tasks.get('semseg') and isinstance(tasks['semseg'], dict):
+        assert list(transfer(model, stored, wanted).checkpoint['state_dict']) == ['weight', 'bias']
+    else:
+        with pytest.raises(ValueError, match='tasks'):
+            transfer(model, stored, wanted)
+
+
+def test_the_example_of_the_documentation(tmp_path: Path, checkpoint: Path) -> None:
+    text = (Path(__file__).parents[2] / 'docs' / 'configs.md').read_text()
+    (example,) = [block for block in text.split('```python\n') if 'load_from_other_tasks = True' in block]
+    base = Path(__file__).parents[1] / 'configs' / 'tiny_video.py'
+    code = example.partition('```')[0].replace('./CONFIG.py', str(base)).replace('CHECKPOINT.pth', str(checkpoint))
+    code = code.replace("'rest'", "'rest', 'left', 'right'")  # the labels have seven classes
+    (tmp_path / 'own.py').write_text(f'{code}\ntrain_cfg = dict(max_iters=1)\nwork_dir = {str(tmp_path / "run")!r}\n')
+    runner = build_runner(load_config(tmp_path / 'own.py'))
+    runner.train()
+    assert runner.model.tasks['semseg'].classes == tuple(SEVEN)
+    assert (tmp_path / 'run' / 'iter_1.pth').is_file()
