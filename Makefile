@@ -19,7 +19,7 @@ TOOLS := $(VENV)/.installed-tests
 SOURCES := setup.py $(CONSTRAINTS)
 WHICH := -c 'import sys; print(sys.base_prefix, sys.version)'
 
-.PHONY: help setup demo test lint format dist clean FORCE
+.PHONY: help setup demo test faults lint format dist clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo: $(RUNTIME) ## train, test and stream a tiny video model on synthetic video
 
 test: $(RUNTIME) $(TOOLS) ## run the tests that are not marked slow
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: $(RUNTIME) $(TOOLS) ## kill runs, fill disks and stop processes, and see what is left (docs/reliability.md)
+	$(BIN)/python -m pytest -m faults $(ARGS)
 
 lint: $(RUNTIME) $(TOOLS) ## check style, types and spelling
 	$(BIN)/ruff check .

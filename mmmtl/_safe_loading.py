@@ -1,4 +1,4 @@
-"""An import hook that gives mmengine the safe loader of `mmmtl.checkpoint`, in any order of imports."""
+"""An import hook that gives mmengine the safe loader of `mmmtl.io.checkpoints`, in any order of imports."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def make_safe(module: ModuleType) -> None:
 
 
 def _later(name: str) -> Callable[..., dict[str, Any]]:
-    """Return a function that imports and calls the one of this name in `mmmtl.checkpoint`."""
+    """Return a function that imports and calls the one of this name in `mmmtl.io.checkpoints`."""
 
     def load(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        found: dict[str, Any] = getattr(import_module('mmmtl.checkpoint'), name)(*args, **kwargs)
+        found: dict[str, Any] = getattr(import_module('mmmtl.io.checkpoints'), name)(*args, **kwargs)
         return found
 
     load.__name__ = name  # mmengine logs it

@@ -1,20 +1,15 @@
-"""Safe loading of checkpoints: nothing in a file can run, and only weights that fit a model get into it."""
+"""Checkpoints and models: only weights that fit a model, and were trained for its tasks, get into it."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import copy
-from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.hub import load_state_dict_from_url
 
 from mmmtl.registry import TASKS
 from mmmtl.tasks import Task, build_tasks
@@ -31,70 +26,6 @@ RENAMED = (
 
 PLAIN = (str, bool, int, float, type(None))
 """Types of the values that describe a task in a checkpoint."""
-
-
-def load_from_local(filename: str | Path, map_location: Any = None) -> dict[str, Any]:
-    """Read a checkpoint file with `weights_only=True` and no fallback, in place of mmengine's function.
-
-    `--resume`, `load_from` and `init_cfg=dict(type='Pretrained')` all use it.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is not a checkpoint, or would run code when unpickled; nothing in it was run.
-    """
-    path = Path(filename).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'{path}: no such checkpoint; put it there, or set init_cfg=None in the config to start from random weights'
-        )
-    return load_plain(path, map_location)
-
-
-def load_plain(file: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-    """Read a checkpoint from a path or a buffer, in place of mmengine's `_safe_torch_load`.
-
-    `weights_only` exists because that function has it; here it is always True.
-    """
-    with _errors_of(file):
-        return _without_code(torch.load(file, map_location=map_location, weights_only=True))
-
-
-def load_url(url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True) -> dict[str, Any]:
-    """Read a checkpoint from the internet through torch's cache, in place of mmengine's function of that name."""
-    with _errors_of(url):
-        return _without_code(load_state_dict_from_url(url, model_dir, map_location, progress, weights_only=True))
-
-
-@contextmanager
-def _errors_of(name: Any) -> Iterator[None]:
-    """Replace errors in reading the checkpoint `name` by readable ones."""
-    try:
-        yield
-    except UnpicklingError as error:
-        # torch's message says how to switch the protection off; users need to know what it found.
-        found = re.search(r'[^.:\n]*(unsupported|unrecognized|disallowed)[^\n]*', str(error), re.IGNORECASE)
-        reason = found[0].strip()[:120] if found else 'not unpicklable'
-        if not found or 'operand' in reason:
-            raise ValueError(
-                f'{name}: not a checkpoint of tensors and plain values ({reason}). Nothing in it was run. Is it '
-                'another kind of file, or truncated?'
-            ) from None
-        raise ValueError(
-            f'{name}: refused because it holds more than tensors and plain values ({reason}). Nothing in it was run. '
-            'If you trust its author, load it yourself and save only its weights: '
-            "torch.save({'state_dict': checkpoint['state_dict']}, new_path)"
-        ) from None
-    except Exception as error:  # torch.load raises nearly anything for other files
-        raise ValueError(f'{name}: not a readable checkpoint ({error}); is it truncated?') from None
-
-
-def _without_code(checkpoint: Any) -> dict[str, Any]:
-    if not isinstance(checkpoint, dict):
-        raise TypeError(f'it holds a {type(checkpoint).__name__}, not a dict')
-    if isinstance(meta := checkpoint.get('meta'), dict):
-        # mmengine runs this text as Python when it resumes. Newer checkpoints store their config as `cfg`.
-        meta.pop('config', None)
-    return checkpoint
 
 
 def load_weights(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from mmmtl.cli import add_common_arguments, config_of, readable_errors
-from mmmtl.engine import build_runner, find_checkpoint
+from mmmtl.cli import add_common_arguments, config_of, positive, readable_errors
+from mmmtl.engine import build_runner, change_length, find_checkpoint
 from mmmtl.engine.launch import name_lost_processes, set_launcher
 
 
@@ -22,6 +22,10 @@ def parse_args() -> argparse.Namespace:
         metavar='CKPT',
         help='continue from a checkpoint, by default the newest one in the work directory',
     )
+    length = parser.add_mutually_exclusive_group()
+    scaled = 'train so long; the schedule, and the intervals of validation and checkpoints, are scaled with it'
+    length.add_argument('--iterations', type=positive, metavar='N', help=scaled)
+    length.add_argument('--epochs', type=positive, metavar='N', help='the same for configs that train by epochs')
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
     parser.add_argument('--auto-scale-lr', action='store_true', help="scale the learning rate to the run's batch size")
     parser.add_argument('--no-validate', action='store_true', help='do not validate while training')
@@ -31,6 +35,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = config_of(args)
+    if args.iterations or args.epochs:
+        try:
+            cfg = change_length(cfg, iterations=args.iterations, epochs=args.epochs)
+        except ValueError as error:
+            raise SystemExit(f'{args.config}: {error}') from None
     if args.resume is not None:
         checkpoint = find_checkpoint(cfg.work_dir) if args.resume == 'auto' else Path(args.resume)
         if checkpoint is None:

@@ -13,9 +13,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from mmmtl.checkpoint import load_from_local, load_weights
+from mmmtl.checkpoint import load_weights
 from mmmtl.config import input_size, resolve
 from mmmtl.engine import check_components
+from mmmtl.io.checkpoints import load_from_local
 from mmmtl.io.image_sources import ImageSource, is_one_image, list_images, load_image, name_image
 from mmmtl.io.video import Video, VideoReader
 from mmmtl.registry import MODELS

@@ -4,30 +4,38 @@ from .alternating_optim_wrapper import AlternatingOptimWrapperConstructor
 from .build import build_runner, check_components
 from .checkpoints import AtomicLocalBackend, find_checkpoint
 from .hooks import (
+    AccumulationHook,
     CheckpointGuardHook,
+    CheckpointHook,
     EpochPositionHook,
     IterationSeedHook,
     ModelHook,
     MultiTaskVisualizationHook,
     PlainCheckpointHook,
+    ResumeHook,
     SameBuffersHook,
     SummaryHook,
 )
+from .schedule_length import change_length
 from .stream_test_loop import StreamTestLoop
 
 __all__ = [
+    'AccumulationHook',
     'AlternatingOptimWrapperConstructor',
     'AtomicLocalBackend',
     'CheckpointGuardHook',
+    'CheckpointHook',
     'EpochPositionHook',
     'IterationSeedHook',
     'ModelHook',
     'MultiTaskVisualizationHook',
     'PlainCheckpointHook',
+    'ResumeHook',
     'SameBuffersHook',
     'StreamTestLoop',
     'SummaryHook',
     'build_runner',
+    'change_length',
     'check_components',
     'find_checkpoint',
 ]

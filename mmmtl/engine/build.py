@@ -10,8 +10,9 @@ from importlib import import_module
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.registry import RUNNERS, DefaultScope
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 
 from mmmtl.config import resolve
 from mmmtl.config.keys import nearest
@@ -20,11 +21,14 @@ from mmmtl.registry import TASKS, find, registries, roots
 from .checked_runner import CheckedRunner
 from .checkpoints import find_checkpoint
 from .hooks import (
+    AccumulationHook,
     CheckpointGuardHook,
+    CheckpointHook,
     EpochPositionHook,
     IterationSeedHook,
     ModelHook,
     PlainCheckpointHook,
+    ResumeHook,
     SameBuffersHook,
     SummaryHook,
 )
@@ -34,6 +38,8 @@ HOOKS_OF_EVERY_RUN = (
     EpochPositionHook,
     IterationSeedHook,
     ModelHook,
+    AccumulationHook,
+    ResumeHook,
     PlainCheckpointHook,
     SameBuffersHook,
     SummaryHook,
@@ -54,7 +60,8 @@ def build_runner(cfg: Config) -> Runner:
 
     Raises:
         ValueError: `resolve` refuses the config, it names an unknown component, a training sampler does not number its
-            draws, or an evaluation leaves out samples or repeats some.
+            draws, an evaluation leaves out samples or repeats some, or the checkpoint hook is mmengine's own, which
+            `CheckpointHook` explains.
     """
     cfg = resolve(cfg)
     cfg.setdefault('default_scope', 'mmmtl')
@@ -67,10 +74,21 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.get('resume') and not cfg.get('load_from'):
         newest = find_checkpoint(cfg.work_dir)
         cfg.resume, cfg.load_from = newest is not None, newest and str(newest)
+    if cfg.get('resume') and (cfg.get('randomness') or {}).get('seed') is None:
+        # A seed that was drawn is only in the checkpoint; the samplers are built before mmengine reads it.
+        checkpoint = CheckpointLoader.load_checkpoint(cfg.load_from, map_location='cpu', logger='silent')
+        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': (checkpoint.get('meta') or {}).get('seed')}
     runner = CheckedRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     for hook in HOOKS_OF_EVERY_RUN:
         if not any(isinstance(other, hook) for other in runner.hooks):
             runner.register_hook(hook())
+    for hook in runner.hooks:
+        if isinstance(hook, MMEngineCheckpointHook) and not isinstance(hook, CheckpointHook):
+            raise ValueError(
+                f"{type(hook).__name__} is mmengine's, which removes a checkpoint before its replacement is written; "
+                'use '
+                "type='CheckpointHook' with default_scope='mmmtl', or derive your hook from mmmtl.engine.CheckpointHook"
+            )
     return runner
 
 

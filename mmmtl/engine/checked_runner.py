@@ -1,21 +1,48 @@
-"""A runner with a quiet start and no epochs without an iteration."""
+"""The runner: a quiet start, no epochs without an iteration, and a folder of its own."""
 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from mmengine.dataset import InfiniteSampler
+from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
+from torch import nn
 from torch.utils.data import DataLoader
+
+from .checkpoints import remove_temporary_files
+from .folder_lock import FolderLock
 
 FOR_THE_FILE = ('"FileClient" will be', '"HardDiskBackend" is', 'Distributed training is not used')
 """Beginnings of messages of mmengine that tell a user nothing."""
 
 
 class CheckedRunner(Runner):
-    """A runner that writes config and environment to the log file alone, and refuses loaders without a batch."""
+    """A runner that checks what mmengine's lets pass.
+
+    It writes config and environment to the log file alone, refuses loaders without a batch and folders in which another
+    run trains, and knows when it resumes.
+    """
+
+    def train(self) -> nn.Module:
+        """Train with a lock on the work folder; refuse a folder in which another run trains."""
+        lock = FolderLock(self.work_dir) if is_main_process() else None
+        try:
+            if lock is not None and lock.held:
+                remove_temporary_files(Path(self.work_dir))
+            model: nn.Module = super().train()
+            return model
+        finally:
+            if lock is not None:
+                lock.release()
+
+    def resume(self, filename: str, *arguments: Any, **keywords: Any) -> None:
+        """Resume from a checkpoint, also if a script asks for it instead of the config; hooks read the two names."""
+        self._resume, self._load_from = True, filename
+        super().resume(filename, *arguments, **keywords)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Return mmengine's logger; on the screen it shows no reports of several lines."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,13 @@ import torch
 from mmengine.fileio import LocalBackend, register_backend
 from torch import Tensor
 
-SAVED = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
-"""Names of the checkpoints that a run writes; group 1 is the iteration or epoch."""
+from mmmtl.io.checkpoints import SAVED
+
+BEST = re.compile(r'best_[^/\\]+\.pth')
+"""Names of a run's best checkpoints."""
+
+TEMPORARY = re.compile(r'\..+\.\d+-[0-9a-f]{8}\.tmp')
+"""Names of files that are not in place yet."""
 
 PLAIN = (str, bytes, bool, int, float, complex, torch.dtype, type(None))
 """Types that `weights_only=True` loads besides tensors, dicts, lists and tuples; it does not load subclasses."""
@@ -22,25 +28,51 @@ PLAIN = (str, bytes, bool, int, float, complex, torch.dtype, type(None))
 
 @register_backend('atomic_local')
 class AtomicLocalBackend(LocalBackend):
-    """A local backend whose files appear whole or not at all, even if the run is killed while it saves."""
+    """A local backend whose files appear whole or not at all, even if the run is killed while it saves.
+
+    A killed run leaves a temporary file behind, which `remove_temporary_files` removes when the next one starts.
+    """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes to a temporary file, flush it to disk, and move it into place."""
+        """Write bytes to a temporary file, flush it to disk, and move it into place.
+
+        Raises:
+            OSError: the disk is full, for instance; a file of that name is as it was.
+        """
         path = Path(filepath)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The same name at every attempt, so that a resumed run overwrites the rest of a killed one.
-        temporary = path.with_name(f'.{path.name}.tmp')
+        temporary = path.with_name(f'.{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp')
         try:
-            with open(temporary, 'wb') as file:
+            with open(temporary, 'xb') as file:
                 file.write(obj)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
+            flush_folder(path.parent)
+        except OSError as error:
+            raise OSError(error.errno, f'not written ({error.strerror})', str(path)) from error
         finally:
             temporary.unlink(missing_ok=True)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         self.put(obj.encode(encoding), filepath)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make new names in a folder survive a power failure, where the system can."""
+    if os.name == 'posix':
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Remove what killed runs left half written in a folder that only this run writes to."""
+    for path in folder.iterdir():
+        if TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def find_checkpoint(work_dir: str | Path) -> Path | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import mmengine.hooks
 import pytest
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
-from mmmtl.engine import build_runner, check_components
+from mmmtl.engine import CheckpointHook, build_runner, check_components
 from mmmtl.engine.build import HOOKS_OF_EVERY_RUN, check_evaluation
 from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
 
@@ -217,3 +218,16 @@ def test_a_run_without_validation_is_built(make_config: MakeConfig) -> None:
     cfg = make_config(val_cfg=None, val_dataloader=None, val_evaluator=None)
 
     assert build_runner(cfg)._val_dataloader is None
+
+
+def test_mmengines_own_checkpoint_hook_is_refused(make_config: MakeConfig) -> None:
+    own = dict(type='CheckpointHook', interval=3)
+    (ours,) = (hook for hook in build_runner(make_config(**{'default_hooks.checkpoint': own})).hooks if is_saver(hook))
+    assert type(ours) is CheckpointHook
+
+    with pytest.raises(ValueError, match=r"CheckpointHook is mmengine's.*mmmtl\.engine\.CheckpointHook"):
+        build_runner(make_config(**{'default_hooks.checkpoint.type': 'mmengine.CheckpointHook'}))
+
+
+def is_saver(hook: object) -> bool:
+    return isinstance(hook, mmengine.hooks.CheckpointHook)

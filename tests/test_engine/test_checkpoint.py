@@ -25,10 +25,11 @@ from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from torch import nn
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.checkpoint import check_tasks, check_weights, load_from_local, load_weights, trained_order, trained_tasks
+from mmmtl.checkpoint import check_tasks, check_weights, load_weights, trained_order, trained_tasks
 from mmmtl.config import resolve
 from mmmtl.engine import build_runner, find_checkpoint
-from mmmtl.engine.checkpoints import make_plain
+from mmmtl.engine.checkpoints import make_plain, remove_temporary_files
+from mmmtl.io.checkpoints import load_from_local
 from mmmtl.registry import MODELS, TASKS
 from mmmtl.tasks import DepthEstimation
 
@@ -528,7 +529,10 @@ def test_a_crash_before_the_file_is_in_place_leaves_the_old_one(
     assert find_checkpoint(tmp_path) == path, 'what the crash left is no checkpoint'
     backend.put(b'new', path)
     assert path.read_bytes() == b'new'
-    assert os.listdir(tmp_path) == ['iter_2.pth'], 'what the crash left is gone'
+    assert len(os.listdir(tmp_path)) == 2, 'the crash left something'
+    (tmp_path / '.own.tmp').touch()
+    remove_temporary_files(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ['.own.tmp', 'iter_2.pth']
 
 
 def test_the_backend_writes_text_too(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,13 +18,15 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, DefaultSampler, InfiniteSampler
 from mmengine.evaluator import BaseMetric
+from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope, Registry, root
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-import mmmtl.checkpoint
+import mmmtl.io.checkpoints
 from mmmtl._safe_loading import REPLACED
 
 PACKAGE = Path(__file__).resolve().parents[2] / 'mmmtl'
@@ -47,7 +50,7 @@ def calls_fit(name: str) -> bool:
     """Return whether the loader calls this function, always with arguments that mmmtl's replacement takes."""
     tree = ast.parse(inspect.getsource(mmengine.runner.checkpoint))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == name]
-    ours = inspect.signature(getattr(mmmtl.checkpoint, REPLACED[name]))
+    ours = inspect.signature(getattr(mmmtl.io.checkpoints, REPLACED[name]))
     for call in calls:
         ours.bind(*call.args, **{str(keyword.arg): keyword.value for keyword in call.keywords})
     return len(calls) >= 2
@@ -92,6 +95,20 @@ def buffers_are_built_from_lists() -> bool:
     return [part.tolist() for part in again.data] == [[2.0], [1]]
 
 
+def the_best_has_a_rule() -> bool:
+    hook = CheckpointHook(save_best='auto', by_epoch=False)
+    hook._init_rule(hook.rules, ['depth/loss'])
+    better = hook.is_better_than['depth/loss'](1.0, hook.init_value_map[hook.rules[0]]) if hook.rules[0] else True
+    return better and hook.filename_tmpl == 'iter_{}.pth' and hook.key_indicators == ['depth/loss']
+
+
+def gradients_are_counted() -> bool:
+    weight = nn.Parameter(torch.zeros(1))
+    wrapper = OptimWrapper(torch.optim.SGD([weight], lr=1.0), accumulative_counts=2)
+    wrapper.update_params(weight.sum())
+    return (wrapper._inner_count, wrapper._accumulative_counts, wrapper.should_update()) == (1, 2, False)
+
+
 def batch_norms_have_a_base() -> bool:
     return all(issubclass(kind, nn.modules.batchnorm._BatchNorm) for kind in (nn.BatchNorm2d, nn.SyncBatchNorm))
 
@@ -121,6 +138,22 @@ INTERNALS: dict[tuple[str, str], Callable[[], bool]] = {
     ('engine/hooks/epoch_position_hook.py', 'EpochBasedTrainLoop.run_epoch'): lambda: (
         'enumerate(self.dataloader)' in inspect.getsource(EpochBasedTrainLoop.run_epoch)
     ),
+    ('engine/hooks/checkpoint_hook.py', '_save_checkpoint_with_step, _save_best_checkpoint, _publish_model'): lambda: (
+        arguments(CheckpointHook._save_checkpoint_with_step)[1:] == ['runner', 'step', 'meta']
+        and arguments(CheckpointHook._save_best_checkpoint)[1:] == ['runner', 'metrics']
+        and arguments(CheckpointHook._publish_model)[1:] == ['runner', 'ckpt_path']
+    ),
+    (
+        'engine/hooks/checkpoint_hook.py',
+        '_init_rule, is_better_than, init_value_map, filename_tmpl',
+    ): the_best_has_a_rule,
+    ('engine/hooks/resume_hook.py', '_decide_current_val_interval'): lambda: all(
+        arguments(loop._decide_current_val_interval) == ['self'] for loop in (EpochBasedTrainLoop, IterBasedTrainLoop)
+    ),
+    ('engine/checked_runner.py', '_resume, _load_from'): lambda: (
+        {'self._resume', 'self._load_from'} <= set(re.findall(r'self\._\w+', inspect.getsource(Runner.load_or_resume)))
+    ),
+    ('engine/hooks/accumulation_hook.py', '_inner_count, _accumulative_counts'): gradients_are_counted,
     ('engine/hooks/checkpoint_guard_hook.py', 'log_scalars, HistoryBuffer.data'): buffers_are_built_from_lists,
     ('evaluation/additive_metric.py', '_dataset_meta'): a_metric_keeps_the_metainfo,
     ('models/segmentors/clips.py', '_BatchNorm'): batch_norms_have_a_base,

@@ -11,8 +11,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmmtl.checkpoint import load_from_local
 from mmmtl.engine import build_runner
+from mmmtl.io.checkpoints import load_from_local
 
 MakeConfig = Callable[..., Config]
 RUN = {'train_cfg.max_iters': 4, 'default_hooks.checkpoint.interval': 2, 'train_dataloader.dataset.num_videos': 1}

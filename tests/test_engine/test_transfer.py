@@ -12,10 +12,11 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmmtl.checkpoint import load_from_local, load_weights
+from mmmtl.checkpoint import load_weights
 from mmmtl.config import load_config, resolve
 from mmmtl.engine import build_runner
 from mmmtl.engine.transfer import transfer
+from mmmtl.io.checkpoints import load_from_local
 from mmmtl.registry import MODELS
 
 MakeConfig = Callable[..., Config]

@@ -111,6 +111,14 @@ def offsets_of(metrics: dict[str, float]) -> list[str]:
 # ---------------------------------------------------------------- train.py
 
 
+def test_a_length_scales_the_schedule(configured: Callable[..., Config]) -> None:
+    cfg = configured(VIDEO, '--iterations', '6')
+    assert (cfg.train_cfg.max_iters, cfg.param_scheduler[0].end, cfg.default_hooks.checkpoint.interval) == (6, 6, 2)
+    with pytest.raises(SystemExit, match=r'tiny_video\.py: .*train_cfg\.max_epochs; use --iterations'):
+        configured(VIDEO, '--epochs', '6')
+    assert configured(CONFIGS / 'tiny_video_epochs.py', '--epochs', '6').train_cfg.max_epochs == 6
+
+
 def test_no_validate_needs_no_validation_data(train: Callable[..., Any]) -> None:
     every_iteration = {'train_cfg.val_interval': 1}
     validated = train(**every_iteration)

@@ -1,20 +1,26 @@
 """Hooks of the runner."""
 
+from .accumulation_hook import AccumulationHook
 from .checkpoint_guard_hook import CheckpointGuardHook, PlainCheckpointHook
+from .checkpoint_hook import CheckpointHook
 from .epoch_position_hook import EpochPositionHook
 from .iteration_seed_hook import IterationSeedHook
 from .model_hook import ModelHook
 from .multi_task_visualization_hook import MultiTaskVisualizationHook
+from .resume_hook import ResumeHook
 from .same_buffers_hook import SameBuffersHook
 from .summary_hook import SummaryHook
 
 __all__ = [
+    'AccumulationHook',
     'CheckpointGuardHook',
+    'CheckpointHook',
     'EpochPositionHook',
     'IterationSeedHook',
     'ModelHook',
     'MultiTaskVisualizationHook',
     'PlainCheckpointHook',
+    'ResumeHook',
     'SameBuffersHook',
     'SummaryHook',
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,10 @@ from mmmtl.checkpoint import (
     upgrade,
     weights_of,
 )
-from mmmtl.engine.checkpoints import make_plain
+from mmmtl.engine.checkpoints import BEST, make_plain
 from mmmtl.engine.transfer import describe, transfer
 from mmmtl.engine.unwrap import unwrap
 from mmmtl.registry import HOOKS
-
-BEST = re.compile(r'best_.+\.pth')
-"""Names of a run's best checkpoints."""
 
 
 @HOOKS.register_module()
@@ -55,6 +51,8 @@ class PlainCheckpointHook(Hook):
         checkpoint['meta']['task_order'] = sorted(runner.cfg.model['tasks'])
         scalars = checkpoint['message_hub']['log_scalars']
         checkpoint['message_hub']['log_scalars'] = {name: _to_lists(buffer) for name, buffer in scalars.items()}
+        if 'param_schedulers' in checkpoint:
+            checkpoint['param_schedulers'] = without_functions(checkpoint['param_schedulers'])
         for key in checkpoint.keys() - {'state_dict'}:
             checkpoint[key] = make_plain(checkpoint[key], key)
 
@@ -68,7 +66,7 @@ class CheckpointGuardHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Load the weights if they fit the model, and turn lists back into log buffers."""
-        resumes = runner.cfg.get('resume', False)
+        resumes = runner._resume
         if resumes and (absent := {'meta', 'message_hub', 'optimizer'} - checkpoint.keys()):
             raise ValueError(
                 f'the checkpoint has no {sorted(absent)}, so training cannot be resumed from it; to start from its '
@@ -107,6 +105,11 @@ class CheckpointGuardHook(Hook):
         kept = hub.get('runtime_info', {}).get('keep_ckpt_ids') or []
         if not isinstance(kept, list) or not all(type(number) is int for number in kept):
             raise ValueError(f'the checkpoint has keep_ckpt_ids={kept}, not a list of numbers; do not resume from it')
+        replaced = hub.get('runtime_info', {}).get('replaced_ckpts', [])
+        if not isinstance(replaced, list) or not all(
+            isinstance(name, str) and BEST.fullmatch(name) for name in replaced
+        ):
+            raise ValueError(f'the checkpoint has replaced_ckpts={replaced}, not best_*.pth; do not resume from it')
         hub['log_scalars'] = {name: _to_buffer(value) for name, value in hub.get('log_scalars', {}).items()}
 
 
@@ -117,6 +120,13 @@ def _upgrade_average(averaged: Mapping[str, Any], model: nn.Module, order: Seque
     check_weights(model, weights)
     others = {name: value for name, value in averaged.items() if name not in inner}
     return others | {f'module.{name}': value for name, value in weights.items()}
+
+
+def without_functions(state: Any) -> Any:
+    """Leave out the functions of schedulers, such as OneCycleLR's `anneal_func`; they follow from the config."""
+    if isinstance(state, dict):
+        return {key: without_functions(value) for key, value in state.items() if not callable(value)}
+    return [without_functions(value) for value in state] if isinstance(state, list) else state
 
 
 def _to_lists(buffer: HistoryBuffer) -> list[Any]:

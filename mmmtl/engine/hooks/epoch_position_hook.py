@@ -37,9 +37,12 @@ class EpochPositionHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Read the place in the epoch; refuse another number of batches."""
-        if not runner.cfg.get('resume'):
+        if not runner._resume:
             return
-        self.skipped, before = (checkpoint.get('meta') or {}).get('batches_of_epoch', (0, 0))
+        place = (checkpoint.get('meta') or {}).get('batches_of_epoch', [0, 0])
+        if not isinstance(place, list) or [type(number) for number in place] != [int, int]:
+            raise ValueError(f"the checkpoint's meta.batches_of_epoch must be two numbers, not {place!r:.60}")
+        self.skipped, before = place
         now = len(runner.train_dataloader)
         if self.skipped and before != now:
             raise ValueError(

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from mmengine.dist import get_world_size
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmmtl.models.backbones import as_maps
 from mmmtl.models.data_preprocessor import pad
@@ -84,7 +84,7 @@ class MultiTaskSegmentor(BaseModel):
         the samples with `pred`.
 
         Raises:
-            FloatingPointError: a loss is not finite; training stops before the weights change.
+            FloatingPointError: a loss is not finite; training stops before it changes the weights.
         """
         if mode == 'tensor':
             return self.logits(inputs, data_samples)
@@ -95,7 +95,7 @@ class MultiTaskSegmentor(BaseModel):
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         losses = self.loss(inputs, data_samples)
-        check_finite(losses, data_samples)
+        check_finite(losses, data_samples, self)
         return losses
 
     def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> Logits:
@@ -251,10 +251,11 @@ def stack_targets(task: Task, samples: Samples, device: torch.device) -> Tensor:
     return torch.stack(targets)
 
 
-def check_finite(losses: Mapping[str, Tensor], samples: Samples) -> None:
+def check_finite(losses: Mapping[str, Tensor], samples: Samples, model: nn.Module) -> None:
     """Raise FloatingPointError if a loss is not finite, with its name and the images of this process.
 
-    Losses are means over all processes, so all of them raise it.
+    Losses are means over all processes, so all of them raise it. If weights are not finite, the step before is to
+    blame, and the message says so instead.
     """
     names, values = zip(*losses.items(), strict=True)
     # One transfer from the device for all losses.
@@ -263,6 +264,12 @@ def check_finite(losses: Mapping[str, Tensor], samples: Samples) -> None:
         return
     bad = [name for name, ok in zip(names, finite, strict=True) if not ok]
     paths = [sample.get('img_path', '?') for sample in samples]
+    if broken := [name for name, weight in model.named_parameters() if not weight.isfinite().all()]:
+        raise FloatingPointError(
+            f'{len(broken)} weights are not finite ({", ".join(broken[:3])}, ...): the step before this one broke '
+            f'them, not its batch; {", ".join(bad)} only shows it. The last checkpoint is untouched. Lower the '
+            'learning rate, or resume from it with gradient clipping (optim_wrapper.clip_grad).'
+        )
     others = ' on this process; the cause may be in that of another' if get_world_size() > 1 else ''
     raise FloatingPointError(
         f'{", ".join(bad)} is not finite; the batch was {paths}{others}. Training stopped before the weights '

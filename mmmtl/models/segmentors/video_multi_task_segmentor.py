@@ -116,7 +116,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         with optim_wrapper['model'].optim_context(self):
             data = self.data_preprocessor(data, True)
             losses, aligned = self._losses(data['inputs'], data['data_samples'])
-            check_finite(losses | aligned.named('align.'), data['data_samples'])
+            check_finite(losses | aligned.named('align.'), data['data_samples'], self)
         assert aligned.discriminator is not None
         total, log_vars = self.parse_losses(losses | aligned._replace(discriminator=None).named('align.'))
         optim_wrapper['model'].update_params(total)

@@ -1,0 +1,67 @@
+"""A lock on a folder, so that two runs never write to it at the same time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from mmengine.logging import print_log
+
+NAME = '.lock'
+
+
+class FolderLock:
+    """A lock on a folder, held by this process until `release` or its end, also by `kill -9`.
+
+    It is a POSIX record lock on the file `.lock`. Workers of a data loader would inherit one of `flock`; this one ends
+    with the process itself. The file stays; it says who had the lock last.
+
+    Raises:
+        ValueError: another process has the lock.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._file: IO[str] | None = (self.folder / NAME).open('a+')
+        try:
+            import fcntl
+
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            self._file.seek(0)
+            owner = self._file.read().strip()[:200]
+            self.release()
+            raise ValueError(
+                f'{self.folder}: another run writes to this folder ({owner}); wait for its end, or choose another '
+                'folder '
+                'with --work-dir'
+            ) from None
+        except (ImportError, OSError) as error:
+            self.release()
+            print_log(
+                f'{self.folder}: this file system or system has no locks ({error}); make sure that no other run '
+                'writes to this folder',
+                logger='current',
+                level=logging.WARNING,
+            )
+            return
+        self._file.truncate(0)
+        self._file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
+        self._file.flush()
+
+    @property
+    def held(self) -> bool:
+        """Whether no other run writes to the folder; False where locks do not exist."""
+        return self._file is not None
+
+    def release(self) -> None:
+        """Let other runs use the folder."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None

@@ -1,0 +1,137 @@
+"""Resuming with the schedule of the config where it is not that of the checkpoint."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from .training_record import changes
+
+Optimizers = dict[str, tuple[OptimWrapper, dict[str, Any]]]
+
+
+def optimizers_of(runner: Runner, checkpoint: Mapping[str, Any]) -> Optimizers:
+    """Return {name: (optimiser of the run, its state in the checkpoint)}; the name is '' for a single one.
+
+    Raises:
+        ValueError: the checkpoint holds the state of other optimisers, or of other parameters.
+    """
+    runner.optim_wrapper = wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    stored = checkpoint['optimizer']
+    several = isinstance(wrapper, OptimWrapperDict)
+    wrappers = dict(wrapper.items()) if several else {'': wrapper}
+    states = stored if several else {'': stored}
+    if not isinstance(states, Mapping) or states.keys() != wrappers.keys():
+        found = sorted(states) if isinstance(states, Mapping) else type(states).__name__
+        raise ValueError(
+            f"the checkpoint's optimizer has the parts {found}, not {sorted(wrappers)}; resume with the optim_wrapper "
+            'that '
+            'it was trained with, or start from its weights with load_from'
+        )
+    for name, one in wrappers.items():
+        _check_optimizer(name, one, states[name])
+    return {name: (one, states[name]) for name, one in wrappers.items()}
+
+
+def _check_optimizer(name: str, wrapper: OptimWrapper, state: Any) -> None:
+    where = f"the checkpoint's optimizer{name and '.' + name}"
+    groups = state.get('param_groups') if isinstance(state, Mapping) else None
+    if not isinstance(groups, list) or not all(
+        isinstance(group, dict) and isinstance(group.get('params'), list) for group in groups
+    ):
+        raise ValueError(f'{where} lacks param_groups, so training cannot be resumed from it; use load_from instead')
+    mine = wrapper.optimizer.param_groups
+    if [len(group['params']) for group in groups] != [len(group['params']) for group in mine]:
+        found, wanted = ([len(group['params']) for group in some] for some in (groups, mine))
+        raise ValueError(f'{where} has groups of {found} parameters, not of {wanted}; use the config of the checkpoint')
+    for theirs, ours in zip(groups, mine, strict=True):
+        known = {key for key in theirs if not key.startswith(('initial_', 'max_', 'min_'))}
+        # A newer version of torch may have more arguments, so one side alone proves nothing.
+        if known - ours.keys() and wrapper.optimizer.defaults.keys() - known:
+            raise ValueError(
+                f'{where} is not a {type(wrapper.optimizer).__name__}: it has {sorted(known - ours.keys())}; resume '
+                'with '
+                'the same optimizer, or start from the weights with load_from'
+            )
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[dict[str, tuple[Any, Any]], bool]:
+    """Return what differs between two training records, and whether the learning rates follow from it.
+
+    Raises:
+        ValueError: another optimiser, or another seed; training would not go on from what is stored.
+    """
+    differing = changes(before, now)
+    for key, (old, new) in differing.items():
+        if key == 'randomness.seed' or (
+            key.startswith('optim_wrapper') and key.endswith(('optimizer.type', 'constructor'))
+        ):
+            raise ValueError(
+                f'the checkpoint was trained with {key}={old!r}, not {new!r}; resume with the same, or start from its '
+                'weights with load_from (--cfg-options load_from=...)'
+            )
+    follows = [key for key in differing if key.startswith(('param_scheduler', 'train_cfg.max_', 'auto_scale_lr'))]
+    follows += [key for key in differing if key.startswith('optim_wrapper') and '.optimizer.' in f'.{key}']
+    if (now.get('auto_scale_lr.enable') or before.get('auto_scale_lr.enable')) and differing.keys() & {
+        'train_dataloader.batch_size',
+        'number of processes',
+    }:
+        follows.append('auto_scale_lr')
+    return differing, bool(follows)
+
+
+def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:
+    """Replace the learning rates and schedulers of a checkpoint by what the config has at its iteration.
+
+    The optimiser keeps its state, such as Adam's averages; its settings become those of the config.
+
+    Raises:
+        ValueError: a scheduler follows metrics, which are not known for the iterations before.
+    """
+    optimizers = optimizers_of(runner, checkpoint)
+    if runner.param_schedulers is not None:
+        runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+        replay(runner, checkpoint['meta']['epoch'], checkpoint['meta']['iter'])
+        checkpoint['param_schedulers'] = (
+            {name: [one.state_dict() for one in some] for name, some in runner.param_schedulers.items()}
+            if isinstance(runner.param_schedulers, dict)
+            else [one.state_dict() for one in runner.param_schedulers]
+        )
+    for wrapper, state in optimizers.values():
+        fresh = wrapper.state_dict()
+        state.update({key: fresh[key] for key in ('param_groups', 'base_param_settings') if key in fresh})
+
+
+def schedulers_of(runner: Runner) -> Iterator[Any]:
+    """Yield all schedulers of a run."""
+    found = runner.param_schedulers or []
+    for some in found.values() if isinstance(found, dict) else [found]:
+        yield from some
+
+
+def replay(runner: Runner, epochs: int, iterations: int) -> None:
+    """Step the schedulers as often as the iterations and epochs before have done."""
+    schedulers = list(schedulers_of(runner))
+    if any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
+        raise ValueError(
+            'the schedule differs from that of the checkpoint and has a scheduler that follows metrics, so its place '
+            'is not '
+            'known; resume with the same schedule, or start from the weights with load_from'
+        )
+    length = len(runner.train_dataloader) if isinstance(runner.train_loop, EpochBasedTrainLoop) else 1
+    ends = [min((epoch + 1) * length, iterations) for epoch in range(epochs)]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # they complain that the optimiser has not stepped
+        for done in range(1, iterations + 1):
+            for scheduler in schedulers:
+                if not scheduler.by_epoch:
+                    scheduler.step()
+            while ends and ends[0] == done:
+                ends.pop(0)
+                for scheduler in schedulers:
+                    if scheduler.by_epoch:
+                        scheduler.step()

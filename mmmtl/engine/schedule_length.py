@@ -1,0 +1,92 @@
+"""The length of a training, changed together with everything that is measured along it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+from mmengine.config import Config
+
+SCALED = ('begin', 'end', 'T_max', 'step_size', 'milestones', 'periods', 'total_steps')
+"""Arguments of schedulers that are times."""
+
+ENTRIES = 10
+"""The log of a training has at least as many."""
+
+
+def change_length(cfg: Config, *, iterations: int | None = None, epochs: int | None = None) -> Config:
+    """Return a copy of a config whose training takes this many iterations or epochs.
+
+    Schedulers, and the intervals of validation and checkpoints, keep their share of the training: a warm-up of a tenth
+    stays one, and four validations stay four. Entries of the log get closer where the training has few iterations.
+
+    Raises:
+        ValueError: the config trains by the other unit, or not at all.
+
+    Examples:
+        >>> cfg = Config({'train_cfg': {'max_iters': 1000, 'val_interval': 500}, 'checkpoint_interval': 250})
+        >>> change_length(cfg, iterations=20).to_dict()
+        {'train_cfg': {'max_iters': 20, 'val_interval': 10}, 'checkpoint_interval': 5}
+    """
+    unit, number = ('max_iters', iterations) if iterations is not None else ('max_epochs', epochs)
+    train = cfg.get('train_cfg') or {}
+    if unit not in train:
+        other = {'max_iters': '--iterations', 'max_epochs': '--epochs'}
+        instead = [f'use {option}' for key, option in other.items() if key in train] or ['it does not train']
+        raise ValueError(f'the config has no train_cfg.{unit}; {instead[0]}')
+    assert number is not None and number >= 1
+    cfg = copy.deepcopy(cfg)
+    share = number / train[unit]
+    cfg.train_cfg[unit] = number
+    for place, key in _times(cfg):
+        place[key] = (_scaled_periods if key == 'periods' else _scaled)(place[key], share)
+    for scheduler in _schedulers(cfg.get('param_scheduler')):
+        if 'end' in scheduler:
+            scheduler['end'] = max(scheduler['end'], scheduler.get('begin', 0) + 1)
+    if unit == 'max_iters':
+        for place, key in ((cfg, 'log_interval'), ((cfg.get('default_hooks') or {}).get('logger') or {}, 'interval')):
+            if key in place:
+                place[key] = max(1, min(place[key], number // ENTRIES))
+    return cfg
+
+
+def _times(cfg: Config) -> Iterator[tuple[Any, str]]:
+    """Yield (dict, key) of everything that is a time in the training."""
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    places = [
+        (cfg, ('checkpoint_interval',)),
+        (cfg.train_cfg, ('val_interval', 'val_begin', 'dynamic_intervals')),
+        (checkpoint, ('interval', 'save_begin')),
+        *((scheduler, SCALED) for scheduler in _schedulers(cfg.get('param_scheduler'))),
+    ]
+    for place, keys in places:
+        yield from ((place, key) for key in keys if place.get(key) is not None)
+
+
+def _schedulers(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the configs of schedulers in a list, or in a dict of them for several optimisers."""
+    if isinstance(value, dict) and 'type' in value:
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _schedulers(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _schedulers(item)
+
+
+def _scaled(time: Any, share: float) -> Any:
+    """Return a time, or a list of them, at the same share of another training; 0 stays 0, others are at least 1."""
+    if isinstance(time, (list, tuple)):
+        return type(time)(_scaled(item, share) for item in time)
+    return max(1, round(time * share)) if time > 0 else time
+
+
+def _scaled_periods(periods: Sequence[int], share: float) -> list[int]:
+    """Return lengths that follow one another, at least 1 each, whose sum is scaled too."""
+    ends = [0]
+    for end in accumulate(periods):
+        ends.append(max(ends[-1] + 1, round(end * share)))
+    return [after - before for before, after in pairwise(ends)]

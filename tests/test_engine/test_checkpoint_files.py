@@ -1,0 +1,214 @@
+"""Checkpoint files that are damaged, not finite, or stand for more than they hold."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
+
+import mmmtl.io.checkpoints as checkpoints
+from mmmtl.apis import MultiTaskInferencer
+from mmmtl.config import resolve
+from mmmtl.engine import build_runner
+from mmmtl.io.checkpoints import check_archive, check_values, load_from_local, load_plain
+from mmmtl.registry import MODELS
+
+MakeConfig = Callable[..., Config]
+
+
+def save(path: Path, **more: Any) -> Path:
+    torch.save({'state_dict': {'weight': torch.arange(4000.0), 'bias': torch.ones(3)}, **more}, path)
+    return path
+
+
+def rewritten(source: Path, target: Path, *, compression: int = zipfile.ZIP_STORED, **changed: bytes) -> Path:
+    """Copy an archive, with other contents for some records and another compression."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, 'w', compression) as new:
+        for record in old.infolist():
+            name = record.filename.partition('/')[2]
+            new.writestr(
+                f'{target.stem}/{name}', changed.get(name.replace('/', '_').replace('.', '_'), old.read(record))
+            )
+    return target
+
+
+def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
+    path = save(tmp_path / 'iter_8.pth')
+    whole = path.read_bytes()
+    save(tmp_path / 'iter_4.pth')
+    rng = np.random.default_rng(0)
+    start = whole.index(torch.arange(4000.0).numpy().tobytes())
+    for place in [start, start + 15_999, *rng.integers(0, len(whole), 200)]:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            loaded = load_from_local(path)
+        except ValueError as error:
+            assert str(error).startswith(str(path)) and 'iter_4.pth' in str(error)
+            assert not start <= place < start + 16_000 or 'damaged' in str(error)
+        else:  # in the padding between records, or in a field that nothing reads
+            assert not start <= place < start + 16_000
+            assert torch.equal(loaded['state_dict']['weight'], torch.arange(4000.0))
+
+
+@pytest.mark.parametrize('keep', [0.0, 0.5, 0.99])
+def test_a_cut_file_names_the_whole_one_beside_it(tmp_path: Path, keep: float) -> None:
+    for number in (2, 4, 8):
+        save(tmp_path / f'iter_{number}.pth')
+    for number in (4, 8):
+        path = tmp_path / f'iter_{number}.pth'
+        path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+
+    with pytest.raises(ValueError, match=r'iter_8\.pth: .*truncated.*beside it is .*iter_2\.pth\.$'):
+        load_from_local(tmp_path / 'iter_8.pth')
+
+
+def test_a_buffer_is_checked_and_read_from_its_beginning(tmp_path: Path) -> None:
+    whole = save(tmp_path / 'a.pth').read_bytes()
+    assert load_plain(io.BytesIO(whole))['state_dict']['bias'].tolist() == [1, 1, 1]
+    place = whole.index(torch.arange(4000.0).numpy().tobytes())
+    with pytest.raises(ValueError, match='damaged'):
+        load_plain(io.BytesIO(whole[:place] + b'\1' + whole[place + 1 :]))
+
+
+def test_a_file_of_the_old_format_is_read(tmp_path: Path) -> None:
+    torch.save({'weight': torch.ones(2)}, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
+
+    assert load_from_local(tmp_path / 'old.pth')['weight'].tolist() == [1, 1]
+
+
+# Bombs
+
+
+def test_a_compressed_record_is_refused(tmp_path: Path) -> None:
+    torch.save({'weight': torch.zeros(2**20)}, tmp_path / 'zeros.pth')
+    bomb = rewritten(tmp_path / 'zeros.pth', tmp_path / 'bomb.pth', compression=zipfile.ZIP_DEFLATED)
+    assert bomb.stat().st_size < 2**14
+
+    with pytest.raises(ValueError, match=r'bomb\.pth: refused because its record .* is compressed'):
+        load_from_local(bomb)
+
+
+def test_records_that_overlap_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / 'a.pth')
+    with zipfile.ZipFile(path, 'a') as archive:
+        archive.infolist().append(archive.infolist()[0])
+        archive.writestr('a/more', b'')
+
+    with pytest.raises(ValueError, match=r'a\.pth: '):
+        check_archive(path, str(path))
+
+
+def folded(levels: int, width: int) -> list[Any]:
+    value: list[Any] = [0]
+    for _ in range(levels):
+        value = [value] * width
+    return value
+
+
+def deep(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ('value', 'words'),
+    [(folded(12, 30), r'stand for 1\.08e\+18 values'), (deep(60), 'nested 63 deep')],
+)
+def test_lists_in_lists_are_bounded(tmp_path: Path, value: Any, words: str) -> None:
+    path = save(tmp_path / 'nested.pth', meta={'dataset_meta': value})
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=rf'nested\.pth: refused.*{words}'):
+        load_from_local(path)
+    assert time.perf_counter() - start < 5
+
+
+def test_a_pickle_nested_a_hundred_thousand_times_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / 'a.pth')
+    contents = pickle.PROTO + b'\x02}X\x04\x00\x00\x00meta' + b']' * 100_000 + b'a' * 99_999 + b's.'
+    deep_file = rewritten(path, tmp_path / 'deep.pth', data_pkl=contents)
+    with pytest.raises(ValueError, match=r'deep\.pth: refused.*nested'):
+        load_from_local(deep_file)
+
+
+@pytest.mark.parametrize(
+    ('call', 'words'),
+    [
+        (b'cbuiltins\nbytearray\n\x8a\x05\x00\xe4\x0b\x54\x02\x85R', 'holds a bytearray'),
+        (b'ctorch\nFloatTensor\n\x8a\x05\x00\xe4\x0b\x54\x00\x85R', r'tensors take \d+ bytes|not a '),
+    ],
+)
+def test_a_pickle_cannot_call_for_memory(tmp_path: Path, call: bytes, words: str) -> None:
+    bomb = rewritten(
+        save(tmp_path / 'a.pth'), tmp_path / 'bomb.pth', data_pkl=b'\x80\x02}X\x01\x00\x00\x00a' + call + b's.'
+    )
+    with pytest.raises(ValueError, match=rf'bomb\.pth: .*{words}'):
+        load_from_local(bomb)
+
+
+def test_a_list_that_contains_itself_is_refused() -> None:
+    value: list[Any] = []
+    value.append({'again': (value,)})
+    with pytest.raises(ValueError, match='contains itself'):
+        check_values({'meta': value}, 'x.pth', size=100, described=100)
+
+
+def test_long_logs_are_within_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, 'FEW_VALUES', 0)
+    logs = {f'train/{i}': [[float(i)] * 3000, [1] * 3000, 10] for i in range(20)}
+    path = save(tmp_path / 'logs.pth', message_hub=logs, meta={'one': logs, 'two': {'task': {}}})
+
+    assert load_from_local(path)['message_hub'] == logs
+
+
+# Weights that are not finite
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+@pytest.mark.parametrize('part', ['state_dict', 'ema_state_dict', None])
+def test_weights_that_are_not_finite_are_named(tmp_path: Path, value: float, part: str | None) -> None:
+    weights = {'conv.weight': torch.tensor([1.0, value]), 'steps': torch.tensor(3)}
+    contents = {'state_dict': {'a': torch.ones(1)}, part: weights} if part else weights
+    torch.save(contents, tmp_path / 'bad.pth')
+
+    with pytest.raises(ValueError, match=r'bad\.pth: 1 weights are not finite \(conv\.weight\)'):
+        load_from_local(tmp_path / 'bad.pth')
+
+
+def test_a_tensor_may_be_expanded_but_not_beyond_its_storage(tmp_path: Path) -> None:
+    torch.save({'wide': torch.ones(1).expand(10**12)}, tmp_path / 'wide.pth')
+    assert load_from_local(tmp_path / 'wide.pth')['wide'].shape == (10**12,)
+    torch.save({'folded': torch.ones(2 * 10**5).as_strided((10**5, 10**5), (1, 1))}, tmp_path / 'folded.pth')
+    with pytest.raises(ValueError, match=r'folded\.pth: .*folded'):
+        load_from_local(tmp_path / 'folded.pth')
+
+
+def test_no_way_of_loading_takes_them(make_config: MakeConfig, tmp_path: Path) -> None:
+    path = str(tmp_path / 'nan.pth')
+    torch.save({'state_dict': {'neck.weight': torch.tensor(float('nan'))}}, path)
+    words = r'nan\.pth: 1 weights are not finite \(neck\.weight\)'
+    cfg = resolve(make_config(**{'model.init_cfg': dict(type='Pretrained', checkpoint=path)}))
+    init_default_scope('mmmtl')
+    for load in (
+        lambda: build_runner(make_config(load_from=path)).test(),
+        lambda: build_runner(make_config(load_from=path, resume=True)).train(),
+        lambda: MultiTaskInferencer(make_config(), path),
+        lambda: MODELS.build(cfg.model).init_weights(),
+        lambda: CheckpointLoader.load_checkpoint(path),
+    ):
+        with pytest.raises(ValueError, match=words):
+            load()

@@ -1,0 +1,346 @@
+"""Resumed runs: they go on as the interrupted one would have, or say what is different."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.optim import LinearLR, OptimWrapper, StepLR
+from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import nn
+
+from mmmtl.engine import build_runner, find_checkpoint
+from mmmtl.engine.checkpoints import make_plain
+from mmmtl.engine.hooks.checkpoint_guard_hook import without_functions
+from mmmtl.engine.resumed_schedule import differences, replay
+from mmmtl.engine.training_record import changes, training_record
+
+MakeConfig = Callable[..., Config]
+
+
+class Rates(Hook):
+    """A hook that records the learning rate of every iteration."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, float] = {}
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self.seen[runner.iter + 1] = next(iter(runner.optim_wrapper.get_lr().values()))[0]
+
+
+def rates(cfg: Config) -> tuple[Runner, dict[int, float]]:
+    runner, hook = build_runner(cfg), Rates()
+    runner.register_hook(hook)
+    runner.train()
+    return runner, hook.seen
+
+
+def assert_same(first: Path, second: Path) -> None:
+    one, two = (torch.load(path, weights_only=True) for path in (first, second))
+    for name, value in one['state_dict'].items():
+        assert torch.equal(value, two['state_dict'][name]), name
+    assert str(one['optimizer']) == str(two['optimizer'])
+    assert one.get('param_schedulers') == two.get('param_schedulers')
+
+
+class Killed(Exception):
+    pass
+
+
+class KillHook(Hook):
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if runner.iter == self.at:
+            raise Killed
+
+
+def test_a_validation_killed_between_two_updates_changes_nothing(make_config: MakeConfig) -> None:
+    options = {
+        'train_cfg.max_iters': 4,
+        'train_cfg.val_interval': 2,
+        'train_dataloader.batch_size': 1,
+        'optim_wrapper.accumulative_counts': 3,
+        'param_scheduler': [dict(type='OneCycleLR', eta_max=0.01, total_steps=4, by_epoch=False)],
+        'default_hooks.checkpoint': dict(interval=2, max_keep_ckpts=1, save_best='depth/abs_err'),
+    }
+    whole = build_runner(make_config('tiny_image', 'whole', **options))
+    whole.train()
+    killed = build_runner(make_config('tiny_image', 'killed', **options))
+    killed.register_hook(KillHook(at=2))
+    with pytest.raises(Killed):
+        killed.train()
+    found = find_checkpoint(killed.work_dir)
+    assert found is not None and found.name == 'iter_2.pth'
+    stored = torch.load(found, weights_only=True)['accumulated']
+    assert stored['counts'] == {'': 2} and len(stored['gradients']) > 10
+
+    other = {**options, 'optim_wrapper.accumulative_counts': 2}
+    with pytest.raises(ValueError, match=r"accumulative_counts=\{'': 3\}, not \{'': 2\}"):
+        build_runner(make_config('tiny_image', 'other', load_from=str(found), resume=True, **other)).train()
+    resumed = build_runner(make_config('tiny_image', 'killed', resume=True, **options))
+    resumed.train()
+
+    assert_same(Path(whole.work_dir) / 'iter_4.pth', Path(resumed.work_dir) / 'iter_4.pth')
+    one, two = (sorted(p.name for p in Path(run.work_dir).glob('*.pth')) for run in (whole, resumed))
+    assert one == two and len(one) == 2
+    for name in one:
+        hubs = [torch.load(Path(run.work_dir) / name, weights_only=True)['message_hub'] for run in (whole, resumed)]
+        values = [hub['log_scalars']['val/depth/abs_err'][0] for hub in hubs]
+        assert values[0] == values[1] and len(values[0]) >= 1
+        assert hubs[0]['runtime_info']['best_score'] == hubs[1]['runtime_info']['best_score']
+
+
+ALTERNATING = {
+    'model.align_loss.mode': 'alternating',
+    'optim_wrapper': dict(
+        _delete_=True,
+        constructor='AlternatingOptimWrapperConstructor',
+        model=dict(optimizer=dict(type='Adam', lr=1e-3), accumulative_counts=4),
+        discriminator=dict(optimizer=dict(type='Adam', lr=1e-3), accumulative_counts=2),
+    ),
+    'param_scheduler': None,
+    'train_cfg.max_iters': 8,
+    'default_hooks.checkpoint.interval': 3,
+}
+EPOCHS = {
+    'optim_wrapper.accumulative_counts': 4,
+    'train_cfg.max_epochs': 2,
+    'default_hooks.checkpoint': dict(interval=1, by_epoch=True),
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(('base', 'options'), [('tiny_video_epochs', EPOCHS), ('tiny_video', ALTERNATING)])
+def test_accumulated_gradients_are_gone_on_with(make_config: MakeConfig, base: str, options: dict[str, Any]) -> None:
+    options = {**options, 'default_hooks.checkpoint.max_keep_ckpts': -1}
+    whole = build_runner(make_config(base, 'whole', **copy.deepcopy(options)))
+    whole.train()
+    first, *_, last = sorted(Path(whole.work_dir).glob('*_*.pth'), key=lambda path: int(path.stem.rpartition('_')[2]))
+    assert 'accumulated' in torch.load(first, weights_only=True)
+
+    resumed = build_runner(make_config(base, 'resumed', load_from=str(first), resume=True, **options))
+    resumed.train()
+
+    assert_same(last, Path(resumed.work_dir) / last.name)
+
+
+# Other settings
+
+
+def resume(make_config: MakeConfig, trained: Runner, /, name: str = 'tiny_video', **options: Any) -> Config:
+    path = find_checkpoint(trained.work_dir)
+    return make_config(name, 'again', load_from=str(path), resume=True, **{'train_cfg.max_iters': 4, **options})
+
+
+@pytest.fixture
+def warnings_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Runner], list[str]]:
+    def watch(runner: Runner) -> list[str]:
+        said: list[str] = []
+        monkeypatch.setattr(runner.logger, 'warning', lambda message, *_: said.append(message))
+        return said
+
+    return watch
+
+
+def test_the_same_settings_are_not_named(
+    trained: Runner, make_config: MakeConfig, warnings_of: Callable[[Runner], list[str]]
+) -> None:
+    options = {'train_dataloader.num_workers': 1, 'train_cfg.val_interval': 3}
+    runner = build_runner(resume(make_config, trained, **options))
+    messages = warnings_of(runner)
+    runner.train()
+
+    assert not [message for message in messages if 'other settings' in message]
+
+
+def test_other_settings_are_named_and_count(
+    trained: Runner, make_config: MakeConfig, warnings_of: Callable[[Runner], list[str]]
+) -> None:
+    options = {
+        'train_dataloader.batch_size': 1,
+        'train_dataloader.dataset.num_videos': 3,
+        'key_frame_interval': 3,
+        'optim_wrapper.optimizer.lr': 0.5,
+        'tasks.depth.loss_weight': 3.0,
+    }
+    runner = build_runner(resume(make_config, trained, **options))
+    messages = warnings_of(runner)
+    runner.train()
+
+    (message,) = (message for message in messages if 'other settings' in message)
+    for change in (
+        'train_dataloader.batch_size: 2 -> 1',
+        'train_dataloader.dataset.num_videos: 4 -> 3',
+        'train_dataloader.dataset.clip.interval: 5 -> 3',
+        'optim_wrapper.optimizer.lr: 0.002 -> 0.5',
+        'model.tasks.depth.loss_weight: None -> 3.0',
+    ):
+        assert change in message
+    assert runner.optim_wrapper.param_groups[0]['initial_lr'] == 0.5
+
+
+def test_another_optimizer_without_a_record_is_refused(
+    trained: Runner, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    checkpoint = torch.load(find_checkpoint(trained.work_dir), weights_only=True)
+    del checkpoint['meta']['trained_with']
+    torch.save(checkpoint, tmp_path / 'iter_4.pth')
+    options = {'optim_wrapper.optimizer': dict(_delete_=True, type='SGD', lr=0.1)}
+
+    runner = build_runner(make_config(load_from=str(tmp_path / 'iter_4.pth'), resume=True, **options))
+    with pytest.raises(ValueError, match=r'not a SGD.*betas'):
+        runner.train()
+
+
+@pytest.mark.parametrize(
+    ('before', 'now', 'words'),
+    [
+        (
+            {'optim_wrapper.optimizer.type': 'Adam'},
+            {'optim_wrapper.optimizer.type': 'AdamW'},
+            "type='Adam', not 'AdamW'",
+        ),
+        ({'optim_wrapper.model.optimizer.type': 'A'}, {'optim_wrapper.optimizer.type': 'A'}, r'model\.optimizer'),
+        ({'randomness.seed': 0}, {'randomness.seed': 3}, 'seed=0, not 3'),
+    ],
+)
+def test_what_cannot_be_gone_on_with_is_refused(before: dict, now: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        differences(before, now)
+
+
+@pytest.mark.parametrize(
+    ('key', 'follows'),
+    [
+        ('param_scheduler[0].end', True),
+        ('train_cfg.max_epochs', True),
+        ('optim_wrapper.optimizer.weight_decay', True),
+        ('optim_wrapper.model.optimizer.lr', True),
+        ('optim_wrapper.clip_grad.max_norm', False),
+        ('train_dataloader.batch_size', False),
+    ],
+)
+def test_the_learning_rates_follow_from_some_settings(key: str, follows: bool) -> None:
+    assert differences({key: 1}, {key: 2}) == ({key: (1, 2)}, follows)
+
+
+def test_a_scaled_learning_rate_follows_the_batch() -> None:
+    before = {'train_dataloader.batch_size': 2, 'auto_scale_lr.enable': True}
+    assert differences(before, {**before, 'train_dataloader.batch_size': 4})[1]
+
+
+def test_fewer_iterations_than_are_done_are_refused(trained: Runner, make_config: MakeConfig) -> None:
+    with pytest.raises(ValueError, match=r'after 4 iters.*ends at 3 \(train_cfg\.max_iters\)'):
+        build_runner(resume(make_config, trained, **{'train_cfg.max_iters': 3})).train()
+
+
+def test_a_script_may_resume_by_itself(trained: Runner, make_config: MakeConfig) -> None:
+    runner = build_runner(make_config('tiny_image'))
+    with pytest.raises(ValueError, match=r'weight.*missing'):  # load_from would accept a part
+        runner.resume(str(find_checkpoint(trained.work_dir)))
+
+
+def test_a_longer_schedule_counts(make_config: MakeConfig) -> None:
+    def schedule(end: int) -> dict[str, Any]:
+        return {'train_cfg.max_iters': end, 'param_scheduler': [dict(type='PolyLR', power=1, by_epoch=False, end=end)]}
+
+    first, _ = rates(make_config('tiny_image', 'first', **schedule(3)))
+    path = str(Path(first.work_dir) / 'iter_3.pth')
+
+    _, resumed = rates(make_config('tiny_image', 'resumed', load_from=path, resume=True, **schedule(5)))
+    assert resumed == {4: pytest.approx(2e-3 / 4), 5: 0.0}, 'as in a run of five iterations: 4, 3, 2, 1, 0'
+
+    half = {**schedule(5), 'param_scheduler': schedule(3)['param_scheduler']}
+    with pytest.raises(ValueError, match=r'rate is 0.*\[3\].*5'):
+        build_runner(make_config('tiny_image', 'half', load_from=path, resume=True, **half)).train()
+    plateau = {**schedule(5), 'param_scheduler': [dict(type='ReduceOnPlateauLR', monitor='loss', by_epoch=True)]}
+    with pytest.raises(ValueError, match='follows metrics'):
+        build_runner(make_config('tiny_image', 'plateau', load_from=path, resume=True, **plateau)).train()
+
+
+def test_warm_up_by_iteration_and_steps_by_epoch_are_replayed() -> None:
+    def build() -> tuple[OptimWrapper, list[Any]]:
+        wrapper = OptimWrapper(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0))
+        warm_up = LinearLR(wrapper, start_factor=0.1, by_epoch=False, begin=0, end=10)
+        return wrapper, [warm_up, StepLR(wrapper, step_size=1, gamma=0.5, by_epoch=True)]
+
+    wrapper, (warm_up, steps) = build()
+    for number in range(1, 10):  # one epoch of seven iterations, and two more
+        warm_up.step()
+        if number == 7:
+            steps.step()
+    other, schedulers = build()
+    loop = EpochBasedTrainLoop.__new__(EpochBasedTrainLoop)
+    runner = SimpleNamespace(train_loop=loop, train_dataloader=range(7), param_schedulers=schedulers)
+    replay(runner, epochs=1, iterations=9)
+
+    assert other.get_lr() == wrapper.get_lr() != {'lr': [1.0]}
+    assert [one.last_step for one in schedulers] == [warm_up.last_step, steps.last_step]
+
+
+def test_records_are_plain_and_comparable(trained: Runner) -> None:
+    record = training_record(trained)
+
+    assert make_plain(record, 'record') == record
+    assert record['train_dataloader.batch_size'] == 2 and record['randomness.seed'] == 0
+    assert record['train_dataloader.dataset.pipeline[2].type'] == 'RandomFlip'
+    assert changes({'a': 1, 'b': 2}, {'b': 3, 'c': 4}) == {'a': (1, None), 'b': (2, 3), 'c': (None, 4)}
+
+
+# Schedulers
+
+ARGUMENTS = {
+    'eta_max': 0.1,
+    'eta_min': 0.0,
+    'total_steps': 20,
+    'T_max': 20,
+    'periods': [5, 15],
+    'restart_weights': [1.0, 0.5],
+    'step_size': 3,
+    'milestones': [2, 5],
+    'gamma': 0.9,
+}
+SCHEDULERS = sorted(name for name in PARAM_SCHEDULERS.module_dict if name.endswith('LR'))
+
+
+def schedule(kind: type) -> tuple[OptimWrapper, Any]:
+    wrapper = OptimWrapper(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9))
+    wanted = {name for cls in kind.__mro__ for name in inspect.signature(cls.__init__).parameters}
+    required = {'CosineAnnealingLR': {'eta_min', 'T_max'}}.get(kind.__name__, set(ARGUMENTS) - {'T_max'})
+    arguments = {name: value for name, value in ARGUMENTS.items() if name in wanted & required}
+    return wrapper, kind(wrapper, **arguments)
+
+
+@pytest.mark.parametrize('name', SCHEDULERS)
+def test_every_scheduler_can_be_saved_and_resumed(name: str) -> None:
+    kind = PARAM_SCHEDULERS.get(name)
+    (wrapper, whole), (other, resumed) = schedule(kind), schedule(kind)
+    step = (lambda one: one.step({'loss': 1.0})) if 'Plateau' in name else (lambda one: one.step())
+    for _ in range(3):
+        step(whole)
+
+    state = make_plain(without_functions([whole.state_dict()]), 'param_schedulers')[0]
+    other.load_state_dict(wrapper.state_dict())
+    resumed.load_state_dict(state)
+
+    for _ in range(8):
+        step(whole), step(resumed)
+        assert other.get_lr() == wrapper.get_lr()
+    assert len(SCHEDULERS) >= 10
+
+
+def test_a_seed_that_was_drawn_is_kept(trained: Runner, make_config: MakeConfig) -> None:
+    runner = build_runner(resume(make_config, trained, randomness=dict(_delete_=True, deterministic=False)))
+
+    assert runner.seed == trained.seed == runner.train_dataloader.sampler.seed

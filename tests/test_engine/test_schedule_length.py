@@ -1,0 +1,99 @@
+"""Trainings of another length: what is scaled with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.registry import PARAM_SCHEDULERS
+from torch import nn, optim
+
+from mmmtl.config import resolve
+from mmmtl.engine import change_length
+
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'schedules').glob('*.py'))
+
+
+def lengths(cfg: Config) -> tuple[str, int]:
+    return next((key, value) for key, value in cfg.train_cfg.items() if key.startswith('max_'))
+
+
+@pytest.mark.parametrize('number', [1, 7, 30, 100_000])
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_every_schedule_of_ours_runs_to_its_new_end(path: Path, number: int) -> None:
+    cfg = Config.fromfile(path)
+    unit, _ = lengths(cfg)
+    changed = change_length(cfg, **{'iterations' if unit == 'max_iters' else 'epochs': number})
+
+    assert lengths(changed) == (unit, number)
+    wrapper = OptimWrapper(optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0))
+    schedulers = [
+        PARAM_SCHEDULERS.build(dict(one), default_args={'optimizer': wrapper}) for one in changed.param_scheduler
+    ]
+    assert all(scheduler.end <= max(number, 2) for scheduler in schedulers)
+    assert max((scheduler.end for scheduler in schedulers), default=number) >= number
+    assert 1 <= changed.train_cfg.val_interval <= max(number, 1)
+    assert 1 <= changed.checkpoint_interval <= max(number, 1)
+    assert lengths(cfg) != lengths(changed) or cfg.train_cfg == changed.train_cfg
+    for first, second in zip(schedulers, schedulers[1:], strict=False):
+        assert first.end <= second.begin or number == 1, 'they follow one another as before'
+
+
+def test_a_training_of_thirty_iterations() -> None:
+    cfg = Config(
+        dict(
+            tasks=dict(depth=dict(type='DepthEstimation', max_depth=10.0)),
+            train_cfg=dict(max_iters=1000, val_interval=500, dynamic_intervals=[(0, 500), (800, 100)]),
+            param_scheduler=[
+                dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=100),
+                dict(type='PolyLR', by_epoch=False, begin=100, end=1000),
+            ],
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook'), logger=dict(type='LoggerHook')),
+            log_interval=20,
+            checkpoint_interval=500,
+        )
+    )
+    changed = resolve(change_length(cfg, iterations=30))
+
+    assert changed.train_cfg == dict(max_iters=30, val_interval=15, dynamic_intervals=[(0, 15), (24, 3)])
+    assert [(one.begin, one.end) for one in changed.param_scheduler] == [(0, 3), (3, 30)]
+    assert changed.default_hooks.checkpoint.interval == 15
+    assert changed.default_hooks.logger.interval == 3
+    assert cfg.train_cfg.max_iters == 1000, 'the config that was handed in is left alone'
+
+
+@pytest.mark.parametrize(
+    ('scheduler', 'expected'),
+    [
+        (dict(type='MultiStepLR', milestones=[300, 600]), dict(milestones=[3, 6])),
+        (dict(type='CosineRestartLR', periods=[333, 333, 334], eta_min=0), dict(periods=[3, 4, 3])),
+        (dict(type='CosineAnnealingLR', T_max=1000), dict(T_max=10)),
+        (dict(type='OneCycleLR', total_steps=1000, eta_max=1.0), dict(total_steps=10)),
+        (dict(type='StepLR', step_size=1), dict(step_size=1)),
+        (dict(type='LinearLR', begin=10, end=20), dict(begin=1, end=2)),
+    ],
+)
+@pytest.mark.parametrize('several', [False, True])
+def test_every_kind_of_time_is_scaled(scheduler: dict[str, Any], expected: dict[str, Any], several: bool) -> None:
+    schedule = dict(model=[scheduler], other=scheduler) if several else [scheduler]
+    cfg = Config(dict(train_cfg=dict(max_iters=1000), param_scheduler=schedule))
+    changed = change_length(cfg, iterations=10).param_scheduler
+
+    found = [changed.model[0], changed.other] if several else changed
+    assert all({**scheduler, **expected} == dict(one) for one in found)
+
+
+@pytest.mark.parametrize(
+    ('train', 'argument', 'words'),
+    [
+        (dict(max_epochs=5), {'iterations': 3}, 'no train_cfg.max_iters; use --epochs'),
+        (dict(max_iters=5), {'epochs': 3}, 'no train_cfg.max_epochs; use --iterations'),
+        (None, {'epochs': 3}, 'does not train'),
+    ],
+)
+def test_the_other_unit_is_refused(train: dict[str, int] | None, argument: dict[str, int], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        change_length(Config(dict(train_cfg=train)), **argument)
