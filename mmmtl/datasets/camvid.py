@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmmtl.io.images import IMAGE_SUFFIXES, read_raw
+from mmmtl.io.images import IMAGE_SUFFIXES
+from mmmtl.io.labels import read_raw
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE

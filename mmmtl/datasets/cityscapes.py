@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 
-from mmmtl.io.images import read_raw
+from mmmtl.io.files import read_json
+from mmmtl.io.labels import read_raw
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
@@ -105,7 +105,7 @@ def decode_disparity(raw: Array) -> Array:
 def baseline_times_fx(path: Path) -> np.float32:
     """Return metres times pixels of disparity, from a camera file."""
     try:
-        camera = json.loads(path.read_text())
+        camera = read_json(path)
         baseline, fx = float(camera['extrinsic']['baseline']), float(camera['intrinsic']['fx'])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{path}: no extrinsic.baseline and intrinsic.fx ({error}); get the file again') from error

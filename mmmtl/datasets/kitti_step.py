@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmmtl.io.images import read_raw
+from mmmtl.io.labels import read_raw
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from mmmtl.io.arrays import read_npy
-from mmmtl.io.images import read_raw
+from mmmtl.io.labels import read_raw
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from mmmtl.io.images import read_image, read_raw
+from mmmtl.io.labels import read_raw
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
@@ -96,12 +95,12 @@ class VirtualKITTI2(MultiTaskDataset):
                 f'{self.data_root}: no forwardFlow of frame {time} of video {video!r}; unpack '
                 'vkitti_2.0.3_forwardFlow.tar, and note that the last frame of a video has none'
             )
-        bgr = read_image(path, cv2.IMREAD_UNCHANGED)
-        if bgr.dtype != np.uint16 or bgr.ndim != 3:
-            raise ValueError(f'{path}: {bgr.dtype} of shape {bgr.shape} instead of three channels of uint16')
-        valid = bgr[..., 0] > 0
-        extent = np.array([bgr.shape[1] - 1, bgr.shape[0] - 1], dtype=np.float32)
-        flow = (bgr[..., :0:-1].astype(np.float32) * (2 / 65535) - 1) * extent
+        rgb = read_raw(path)
+        if rgb.dtype != np.uint16 or rgb.ndim != 3:
+            raise ValueError(f'{path}: {rgb.dtype} of shape {rgb.shape} instead of three channels of uint16')
+        valid = rgb[..., 2] > 0
+        extent = np.array([rgb.shape[1] - 1, rgb.shape[0] - 1], dtype=np.float32)
+        flow = (rgb[..., :2].astype(np.float32) * (2 / 65535) - 1) * extent
         return np.where(valid[..., None], flow, 0).astype(np.float32), valid
 
     def _videos(self) -> list[str]:

@@ -29,10 +29,12 @@ from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 from mmmtl.datasets.conversion.normal_signs import DOUBTFUL, find_normal_signs, report_signs
 from mmmtl.datasets.conversion.nyu_labeled import SPLITS, open_labeled, read_class_mapping, read_splits, read_strings
 from mmmtl.datasets.nyuv2 import classes_13
-from mmmtl.datasets.readers import check_signs, decode_normals, list_stems, unit_normals
+from mmmtl.datasets.readers import check_signs, list_stems, unit_normals
 from mmmtl.io.arrays import read_npy
-from mmmtl.io.images import read_image, read_raw, write_png
+from mmmtl.io.images import read_image, write_png
+from mmmtl.io.labels import read_raw
 from mmmtl.tasks.base import IGNORE
+from mmmtl.tasks.stored import decode_normals
 
 NAME = re.compile(r'r-(\d+\.\d+)-(\d+)\.ppm')
 PART = re.compile(r'(.+_\d{4})[a-z]')
@@ -151,7 +153,7 @@ def rectify(image: np.ndarray) -> np.ndarray:
 
 def read_normals(path: Path, signs: tuple[int, ...], size: tuple[int, ...]) -> np.ndarray:
     """Return the normals of a file as RGB, v = round((n + 1) / 2 * 255), (0, 0, 0) = none."""
-    normals = unit_normals(read_npy(path)) if path.suffix == '.npy' else decode_normals(read_raw(path))
+    normals = unit_normals(read_npy(path)) if path.suffix == '.npy' else decode_normals(read_raw(path, lossy=True))
     if normals.shape != (*size, 3):
         raise ValueError(f'{path}: normals of shape {normals.shape}, not {(*size, 3)}; resize them first')
     rgb = ((normals * np.array(signs) + 1) / 2 * 255).round().astype(np.uint8)

@@ -24,10 +24,12 @@ from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 from mmmtl.datasets.conversion.normal_signs import report_facing
 from mmmtl.datasets.pascal.labels import VOC_OF_CONTEXT
 from mmmtl.datasets.pascal.parts import read_objects
-from mmmtl.datasets.readers import decode_normals, list_stems
+from mmmtl.datasets.readers import list_stems
 from mmmtl.io.arrays import read_mat
-from mmmtl.io.images import read_raw, write_png
+from mmmtl.io.images import write_png
+from mmmtl.io.labels import read_raw
 from mmmtl.io.outputs import write_text
+from mmmtl.tasks.stored import decode_normals
 
 SPLITS = dict(train=4998, val=5105)
 FOLDERS = dict(
