@@ -122,12 +122,10 @@ def read_names(path: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: no such list.
-        ValueError: neither UTF-8 nor UTF-16, no name, or a name that occurs twice.
+        ValueError: neither UTF-8 nor UTF-16, or a name that occurs twice.
     """
     lines = read_text(path, missing='no such list; check data_root and split').splitlines()
     names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith('#')]
-    if not names:
-        raise ValueError(f'{path}: an empty list; write one name per line')
     if repeated := [name for name, number in Counter(names).items() if number > 1]:
         raise ValueError(f'{path}: {repeated[:4]} occur more than once; remove the repetitions')
     return names
@@ -143,8 +141,10 @@ def listed_files(names: Sequence[str], files: Mapping[str, Path], where: Path) -
 
     Raises:
         FileNotFoundError: names without a file.
-        ValueError: two names of one file.
+        ValueError: no names, or two names of one file.
     """
+    if not names:
+        raise ValueError(f'{where}: an empty list; write one name per line')
     found: dict[str, Path] = {}
     missing = []
     for name in names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -12,8 +13,8 @@ from typing import Any, TypeVar
 
 Result = TypeVar('Result')
 
-MAX_MEMORY = 8 << 30
-"""The default limit of a child's address space, in bytes."""
+MAX_MEMORY = 4 << 30
+"""The default limit of the memory of a child, in bytes."""
 
 
 class ChildReader:
@@ -24,7 +25,7 @@ class ChildReader:
 
     Args:
         timeout: seconds for one file.
-        max_memory: limit of the child's address space in bytes, where the system has such limits.
+        max_memory: limit of the memory that the child may take, in bytes; on Linux only.
     """
 
     def __init__(self, *, timeout: float = 60.0, max_memory: int = MAX_MEMORY) -> None:
@@ -42,10 +43,9 @@ class ChildReader:
             ValueError: the child crashed or ran out of time; other errors are those of the reader.
         """
         if self._pool is None:
-            # A fork would copy the locks of this process's threads.
-            self._pool = ProcessPoolExecutor(
-                1, multiprocessing.get_context('spawn'), initializer=_limit_memory, initargs=(self.max_memory,)
-            )
+            # A fork starts at once; readers use none of the locks that other threads may hold.
+            context = multiprocessing.get_context('fork' if sys.platform == 'linux' else 'spawn')
+            self._pool = ProcessPoolExecutor(1, context, initializer=_limit_memory, initargs=(self.max_memory,))
         try:
             return self._pool.submit(reader, path, *args).result(self.timeout)
         except BrokenProcessPool:
@@ -70,8 +70,8 @@ class ChildReader:
 
 
 def _limit_memory(limit: int) -> None:
-    try:
+    if sys.platform == 'linux':
         import resource
-    except ImportError:  # Windows
-        return
-    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+        now = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + limit, resource.getrlimit(resource.RLIMIT_AS)[1]))

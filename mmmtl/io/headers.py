@@ -27,8 +27,8 @@ def open_image(data: bytes, path: str | Path, *, max_pixels: int) -> Image.Image
     """Return an image whose header has been read, and whose pixels have not.
 
     Raises:
-        ValueError: not an image of `FORMATS`, too large, several images in one file, or grey levels of a PGM or PPM
-            file that do not fill their bits.
+        ValueError: not an image of `FORMATS`, too large, several images in one file, or grey levels that readers
+            understand differently: PGM and PPM files that do not fill their bits, TIFF files in which white is zero.
     """
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -48,6 +48,8 @@ def open_image(data: bytes, path: str | Path, *, max_pixels: int) -> Image.Image
             f'{path}: {image.width} x {image.height} pixels in the header, more than the limit of {max_pixels}; check '
             'the file and resize the image, or raise max_pixels'
         )
+    if getattr(image, 'tag_v2', {}).get(PHOTOMETRIC) == 0:
+        raise ValueError(f'{path}: a TIFF file in which white is zero, which readers invert or not; save it as PNG')
     if frames != 1:
         raise ValueError(f'{path}: {frames} images in one file; save the one that is meant, or a video')
     if image.format in ('JPEG', 'MPO') and (scans := data.count(b'\xff\xda')) > MAX_SCANS:

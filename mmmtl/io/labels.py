@@ -12,7 +12,7 @@ from PIL import Image
 from mmmtl.structures import Array
 
 from .files import read_bytes
-from .headers import MAX_BYTES, MAX_PIXELS, PHOTOMETRIC, bits_of, open_image, orientation_of, unreadable
+from .headers import MAX_BYTES, MAX_PIXELS, bits_of, open_image, orientation_of, unreadable
 from .images import NO_IMAGE, decode
 
 EXACT = ('BMP', 'PNG', 'PPM', 'TIFF')
@@ -73,8 +73,6 @@ def _check_format(image: Image.Image, bits: int, path: str | Path, *, lossy: boo
     if image.format == 'TIFF':
         if image.info.get('compression') in LOSSY_TIFF:
             raise ValueError(f'{path}: {image.info["compression"]} compression, which changes numbers; {fix}')
-        if image.tag_v2.get(PHOTOMETRIC) == 0:  # type: ignore[attr-defined]
-            raise ValueError(f'{path}: a TIFF file in which white is zero, so readers invert its numbers; {fix}')
         if bits in (2, 4):
             raise ValueError(f'{path}: a TIFF file of fewer than 8 bits; {fix}')
     if (turn := orientation_of(image, path)) != 1:

@@ -101,7 +101,7 @@ class SemanticSegmentation(Task):
     def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
         """Return labels, which whole numbers of any type may hold."""
         labels = single_plane(stored)
-        if labels.dtype.kind not in 'iu' or labels.dtype == np.uint8:
+        if labels.ndim != 2 or labels.dtype.kind not in 'iu' or labels.dtype == np.uint8:
             return labels
         self.check(labels, where)
         return labels.astype(np.uint8)
