@@ -23,16 +23,13 @@ class FolderDataset(MultiTaskDataset):
 
     unit: Mapping[str, Unit] | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.unit is not None and not isinstance(self.unit, Mapping):
-            raise ValueError(f"unit must be {{source: unit}}, such as dict(depth='m/256'), not {self.unit!r}")
-
     def unit_of(self, source: str) -> Unit | None:
         return None if self.unit is None else self.unit.get(source)
 
     def check_units(self) -> None:
         """Refuse units of unknown sources, and units that their tasks do not know."""
+        if not isinstance(self.unit, Mapping | None):
+            raise ValueError(f"unit must be {{source: unit}}, such as dict(depth='m/256'), not {self.unit!r}")
         for source, unit in (self.unit or {}).items():
             tasks = [task for task in self.tasks.values() if task.source == source]
             for task in tasks:

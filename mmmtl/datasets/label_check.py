@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -35,11 +35,11 @@ def check_labels(dataset: Any, loader: str) -> list[str]:
     order = np.random.default_rng(0).permutation(len(items))
     missing = []
     for task in parts[0].tasks.values() if parts else ():
-        maps = _maps(task, [items[index] for index in order])
-        if (first := next(maps, None)) is None:
+        files = _files(task, [items[index] for index in order])
+        if (first := next(files, None)) is None:
             missing.append(f'{loader}: no label of task {task.name!r}: {_places(task, parts)}')
-        elif (wrong := task.examine(chain([first], maps))) is not None:
-            raise ValueError(f'{loader}: the labels of task {task.name!r}: {wrong}. {_places(task, parts)}')
+        elif (wrong := task.examine(_read(task, *file) for file in chain([first], files))) is not None:
+            raise ValueError(f'{loader}: labels of task {task.name!r}, such as {first[1]}: {wrong}')
     return missing
 
 
@@ -53,18 +53,18 @@ def multi_task_datasets(dataset: Any) -> Iterator[MultiTaskDataset]:
             yield from multi_task_datasets(inner)
 
 
-def _maps(task: Task, items: list[tuple[MultiTaskDataset, int]]) -> Iterator[Array]:
-    """Yield the maps of a task, checked as the pipeline checks them."""
-    count = 0
-    for part, index in items:
-        reference = part.get_data_info(index)['maps'].get(task.source)
-        if reference is None or count == MAX_FILES:
-            continue
-        count += 1
-        array = task.convert(part.read_map(task.source, reference))
-        check_kind(array, task, str(reference))
-        task.check(array, str(reference))
-        yield array
+def _files(task: Task, items: list[tuple[MultiTaskDataset, int]]) -> Iterator[tuple[MultiTaskDataset, Any]]:
+    """Return the data sets and references of `MAX_FILES` labels of a task."""
+    references = ((part, part.get_data_info(index)['maps'].get(task.source)) for part, index in items)
+    return islice((file for file in references if file[1] is not None), MAX_FILES)
+
+
+def _read(task: Task, part: MultiTaskDataset, reference: Any) -> Array:
+    """Return a map, checked as the pipeline checks it."""
+    array = task.convert(part.read_map(task.source, reference))
+    check_kind(array, task, str(reference))
+    task.check(array, str(reference))
+    return array
 
 
 def _places(task: Task, parts: list[MultiTaskDataset]) -> str:

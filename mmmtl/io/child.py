@@ -40,7 +40,7 @@ class ChildReader:
         """Return `reader(path, *args)`, computed in the child; `reader` is a function of a module.
 
         Raises:
-            ValueError: the child crashed or ran out of time; other errors are those of the reader.
+            ValueError: the child crashed or ran out of time or memory; other errors are those of the reader.
         """
         if self._pool is None:
             # A fork starts at once; readers use none of the locks that other threads may hold.
@@ -48,6 +48,8 @@ class ChildReader:
             self._pool = ProcessPoolExecutor(1, context, initializer=_limit_memory, initargs=(self.max_memory,))
         try:
             return self._pool.submit(reader, path, *args).result(self.timeout)
+        except MemoryError:
+            raise ValueError(f'{path}: wants too much memory, so the file is damaged; get it again') from None
         except BrokenProcessPool:
             self._stop()
             raise ValueError(f'{path}: its reader crashed, so the file is damaged; download or copy it again') from None
