@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 CONSTRAINTS ?= requirements/constraints.txt
 ARGS ?=
+N ?= 50000
 TAG ?=
 
 # constraints.txt goes into .venv, constraints-oldest.txt into .venv-oldest.
@@ -19,7 +20,7 @@ TOOLS := $(VENV)/.installed-tests
 SOURCES := setup.py $(CONSTRAINTS)
 WHICH := -c 'import sys; print(sys.base_prefix, sys.version)'
 
-.PHONY: help setup demo test lint format dist clean FORCE
+.PHONY: help setup demo test fuzz lint format dist clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +34,9 @@ demo: $(RUNTIME) ## train, test and stream a tiny video model on synthetic video
 
 test: $(RUNTIME) $(TOOLS) ## run the tests that are not marked slow
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(RUNTIME) $(TOOLS) ## give every reader N=50000 damaged files
+	FUZZ=$(N) $(BIN)/python -m pytest -m 'slow or not slow' tests/fuzz $(ARGS)
 
 lint: $(RUNTIME) $(TOOLS) ## check style, types and spelling
 	$(BIN)/ruff check .

@@ -10,8 +10,8 @@ from PIL import Image
 
 MAX_BYTES = 1 << 30
 """The limit of image files, in bytes."""
-MAX_PIXELS = 1 << 27
-"""The default limit of images, in pixels: above that of any camera, and some 400 MB in memory."""
+MAX_PIXELS = 1 << 26
+"""The default limit of images, 67 million pixels: decoding takes up to 1.3 GB, of 16 bits a channel."""
 
 FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
 """The formats that are tried, as Pillow calls them."""

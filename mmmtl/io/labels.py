@@ -92,7 +92,7 @@ def _check_palette(image: Image.Image, indices: Array, path: str | Path) -> None
     Programs that shrink PNG files make such palettes of grey levels. Black and white may stand for 0 and 1.
     """
     palette = np.array(image.getpalette('RGB') or [], dtype=np.uint8).reshape(-1, 3)
-    used = np.unique(indices)
+    used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
     if used[-1] >= len(palette):
         raise ValueError(f'{path}: index {used[-1]} of a palette with {len(palette)} colours; save the label again')
     colours = palette[used]
