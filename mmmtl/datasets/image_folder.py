@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
+from mmmtl.io.files import is_foreign
 from mmmtl.io.images import IMAGE_SUFFIXES
 from mmmtl.registry import DATASETS
 
 from .folders import FolderDataset
 from .frames import Frame
-from .readers import MAP_SUFFIXES, is_foreign, list_stems, listed_files, read_names
+from .readers import MAP_SUFFIXES, list_stems, listed_files, read_names
 
 
 @DATASETS.register_module()
@@ -97,6 +98,6 @@ def list_tree(root: Path, suffixes: Container[str]) -> dict[str, Path]:
     return {
         (path / stem).as_posix(): file
         for folder, path in inside.items()
-        if not any(is_foreign(Path(part)) or part == '__MACOSX' for part in path.parts)
+        if not any(is_foreign(Path(part)) for part in path.parts)
         for stem, file in list_stems(folder, suffixes).items()
     }

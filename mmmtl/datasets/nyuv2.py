@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mmmtl.io.labels import read_raw
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
@@ -15,7 +14,7 @@ from mmmtl.tasks.stored import decode_normals
 
 from .base import MultiTaskDataset
 from .frames import Frame
-from .readers import list_stems, listed_files, read_names
+from .readers import list_stems, listed_files, read_names, read_stored
 
 FOLDERS = dict(semseg='lab40', semseg13='lab40', depth='depth8', normals='normals')
 EVALUATION_WINDOW = (slice(27, 283), slice(25, 361))
@@ -63,9 +62,9 @@ class NYUv2(MultiTaskDataset):
             yield Frame(name, 0, image, maps)
 
     def read_map(self, source: str, reference: Path) -> Array:
-        raw = read_raw(reference)
         if source == 'normals':
-            return self._windowed(decode_normals(raw), 0)
+            return self._windowed(decode_normals(read_stored(reference, np.uint8, channels=3)), 0)
+        raw = read_stored(reference, np.uint8)
         if source == 'depth':
             return self._windowed((raw.astype(np.float32) + 0.5) / 25.5, 0)
         return self._windowed(classes_13(raw) if source == 'semseg13' else raw, IGNORE)

@@ -11,8 +11,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from mmmtl.io.files import read_text
+from mmmtl.io.files import is_foreign, read_text
 from mmmtl.io.images import IMAGE_SUFFIXES
+from mmmtl.io.labels import read_raw
 from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
 
@@ -23,12 +24,6 @@ Key = TypeVar('Key', bound=Hashable)
 MAP_SUFFIXES = (*IMAGE_SUFFIXES, '.npy')
 UNREADABLE = ('.avif', '.dng', '.exr', '.hdr', '.heic', '.heif', '.jp2', '.jxl', '.mat', '.npz', '.pfm', '.pt', '.svg')
 """Files that hold images or maps, but have no reader here."""
-SYSTEM_FILES = ('desktop.ini', 'thumbs.db')
-
-
-def is_foreign(path: Path) -> bool:
-    """Return whether a file is hidden or comes from the system: `.DS_Store`, `._000001.png`, `Thumbs.db`."""
-    return path.name.startswith('.') or path.name.lower() in SYSTEM_FILES
 
 
 def list_files(
@@ -164,8 +159,21 @@ def listed_files(names: Sequence[str], files: Mapping[str, Path], where: Path) -
     return found
 
 
+def read_stored(path: Path, kind: type, *, channels: int = 1, lossy: bool = False) -> Array:
+    """Return the numbers of an image file, (H, W) or (H, W, 3) in RGB order; refuse other types than `kind`."""
+    raw = as_map(read_raw(path, lossy=lossy), path, channels=channels)
+    if raw.dtype != kind:
+        raise ValueError(f'{path}: {raw.dtype} instead of {kind.__name__}; get the file again, or convert it')
+    return raw
+
+
 def as_map(array: Array, where: str | Path, *, channels: int) -> Array:
-    """Return a stored (H, W), (H, W, 1) or (H, W, 3) array as a map, (H, W) or (H, W, 3); refuse other shapes."""
+    """Return a stored (H, W), (H, W, 1) or (H, W, 3) array as a map, (H, W) or (H, W, 3); refuse other shapes.
+
+    Arrays that do not hold numbers, as .mat files may, are refused, too.
+    """
+    if array.dtype.kind not in 'biuf':
+        raise ValueError(f'{where}: an array of {array.dtype} instead of numbers; check the folder')
     if channels == 1 and array.ndim == 3 and array.shape[2] == 1:
         return array[..., 0]
     if array.shape[2:] != (() if channels == 1 else (channels,)) or array.ndim < 2:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mmmtl.io.labels import read_raw
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
@@ -16,7 +15,7 @@ from mmmtl.tasks.classes import CLASSES
 
 from .base import MultiTaskDataset
 from .frames import Frame, FrameKey, join_files
-from .readers import labels_of_colours, list_files
+from .readers import labels_of_colours, list_files, read_stored
 
 SCENES = ('Scene01', 'Scene02', 'Scene06', 'Scene18', 'Scene20')
 VARIANTS = (
@@ -75,14 +74,9 @@ class VirtualKITTI2(MultiTaskDataset):
             yield from join_files(self._list(video, 'rgb'), maps)
 
     def read_map(self, source: str, reference: Path) -> Array:
-        raw = read_raw(reference)
         if source == 'semseg':
-            return labels_of_colours(raw, COLOURS, reference)
-        if raw.dtype != np.uint16 or raw.ndim != 2:
-            raise ValueError(
-                f'{reference}: {raw.dtype} of shape {raw.shape} instead of one channel of uint16 (centimetres); get '
-                'the file again'
-            )
+            return labels_of_colours(read_stored(reference, np.uint8, channels=3), COLOURS, reference)
+        raw = read_stored(reference, np.uint16)
         return np.where(raw == NO_DEPTH, 0, raw.astype(np.float32) / 100).astype(np.float32)
 
     def read_flow(self, video: str, time: int) -> tuple[Array, Array]:
@@ -95,9 +89,7 @@ class VirtualKITTI2(MultiTaskDataset):
                 f'{self.data_root}: no forwardFlow of frame {time} of video {video!r}; unpack '
                 'vkitti_2.0.3_forwardFlow.tar, and note that the last frame of a video has none'
             )
-        rgb = read_raw(path)
-        if rgb.dtype != np.uint16 or rgb.ndim != 3:
-            raise ValueError(f'{path}: {rgb.dtype} of shape {rgb.shape} instead of three channels of uint16')
+        rgb = read_stored(path, np.uint16, channels=3)
         valid = rgb[..., 2] > 0
         extent = np.array([rgb.shape[1] - 1, rgb.shape[0] - 1], dtype=np.float32)
         flow = (rgb[..., :2].astype(np.float32) * (2 / 65535) - 1) * extent

@@ -2,7 +2,7 @@
 
 from .arrays import read_mat, read_npy
 from .child import ChildReader
-from .files import read_json, read_text
+from .files import is_foreign, read_json, read_text
 from .headers import MAX_PIXELS
 from .images import IMAGE_SUFFIXES, read_image, resize_image, write_png
 from .labels import read_raw
@@ -17,6 +17,7 @@ __all__ = [
     'VideoWriter',
     'check_outputs',
     'distinct_names',
+    'is_foreign',
     'read_frames',
     'read_image',
     'read_json',

@@ -9,8 +9,15 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 from typing import Any
 
+SYSTEM_FILES = ('desktop.ini', 'thumbs.db', '__macosx')
+
 MAX_TEXT = 1 << 26
 """The default limit of lists and JSON files, in bytes."""
+
+
+def is_foreign(path: Path) -> bool:
+    """Return whether a file or folder is hidden or comes from the system: `._000001.png`, `Thumbs.db`, `__MACOSX`."""
+    return path.name.startswith('.') or path.name.lower() in SYSTEM_FILES
 
 
 def read_bytes(path: str | Path, *, max_bytes: int, missing: str = 'no such file') -> bytes:

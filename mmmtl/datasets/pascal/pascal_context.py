@@ -10,9 +10,8 @@ import numpy as np
 
 from mmmtl.datasets.base import MultiTaskDataset
 from mmmtl.datasets.frames import Frame
-from mmmtl.datasets.readers import as_map, check_signs, list_stems, listed_files, read_names
+from mmmtl.datasets.readers import as_map, check_signs, list_stems, listed_files, read_names, read_stored
 from mmmtl.io.arrays import read_mat
-from mmmtl.io.labels import read_raw
 from mmmtl.ops.edges.thinning import thin
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
@@ -91,7 +90,7 @@ class PASCALContext(MultiTaskDataset):
             return np.full(self.read_image(self._image_path(reference.stem)).shape[:2], IGNORE, dtype=np.uint8)
         if source == 'edge' and reference.suffix == '.mat':
             return label_edges(self._read_labels(reference.stem)).astype(np.float32)
-        array = as_map(read_raw(reference), reference, channels=3 if source == 'normals' else 1)
+        array = read_stored(reference, np.uint8, channels=3 if source == 'normals' else 1, lossy=source != 'semseg')
         if source == 'normals':
             indoors = np.isin(self._read_labels(reference.stem), INDOOR)
             if indoors.shape != array.shape[:2]:
@@ -109,7 +108,8 @@ class PASCALContext(MultiTaskDataset):
         return self.root / 'JPEGImages' / f'{name}.jpg'
 
     def _read_labels(self, name: str) -> Array:
-        return read_mat(self.root / LABELS.format(name=name), 'LabelMap')
+        path = self.root / LABELS.format(name=name)
+        return as_map(read_mat(path, 'LabelMap'), path, channels=1)
 
 
 def label_edges(labels: Array) -> Array:
