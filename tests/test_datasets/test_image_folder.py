@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from mmmtl.config import load_config, resolve
 from mmmtl.datasets import ImageFolder
+from mmmtl.datasets.label_check import check_labels
+from mmmtl.registry import DATASETS
 
 TASKS = dict(
     semseg=dict(type='SemanticSegmentation', classes=['a', 'b', 'c']),
@@ -127,3 +132,36 @@ def test_other_folders(folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match='images: no images'):
         build(folder)
     assert len(build(folder, images='photos')) == 6
+
+
+def test_orientation_of_labelled_images(folder: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (folder / 'images/12.tif').unlink()
+    Image.new('RGB', (6, 4)).save(folder / 'images/12.jpg', exif=exif)
+    index = names(build(folder)).index('12')
+    with pytest.raises(ValueError, match=r"12\.jpg: EXIF orientation 6.*'apply' or 'ignore'"):
+        build(folder)[index]
+    assert build(folder, orientation='ignore')[index]['inputs'].shape == (3, 4, 6)
+    with pytest.raises(ValueError, match=r'12\.png: .*turned.*EXIF'):
+        build(folder, orientation='apply')[index]
+
+
+def test_the_example_of_the_documentation_reads_a_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(__file__).parents[2]
+    text = (root / 'docs/datasets.md').read_text()
+    (code,) = re.findall(r'# configs/my_images\.py\n(.*?)```', text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'data').mkdir()
+    (tmp_path / 'data/my_images').symlink_to(folder)
+    path = tmp_path / 'my_images.py'
+    path.write_text(code.replace("'_base_/", f"'{root}/configs/_base_/"))
+    cfg = resolve(load_config(path))
+    sizes = []
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        data = DATASETS.build(dict(loader.dataset, type=f'mmmtl.{loader.dataset.type}', pipeline=PIPELINE))
+        assert check_labels(data, 'loader') == [] or len(data) == 1
+        sizes.append(len(data))
+    assert sizes == [5, 1]
