@@ -33,8 +33,13 @@ def open_image(data: bytes, path: str | Path, *, max_pixels: int) -> Image.Image
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         pixels = image.width * image.height
-        if image.format == 'PNG' and data[12:16] != b'IHDR':
-            raise ValueError('the header is not the first part')
+        if image.format == 'PNG':
+            if data[12:16] != b'IHDR':
+                raise ValueError('the header is not the first part')
+            # Decoders may trust the length of a part, and Pillow's compares no checksums.
+            Image.open(io.BytesIO(data), formats=('PNG',)).verify()
+        if image.format == 'TIFF' and _stored_pixels(image) < pixels:
+            raise ValueError('some rows are missing')
         if tile := getattr(image, 'tag_v2', {}).get(TILE_WIDTH):
             pixels = max(pixels, tile * image.tag_v2.get(TILE_LENGTH, 1))  # type: ignore[attr-defined]
         # A JPEG of a phone may hold further views, which Pillow calls MPO: the first is the image.
@@ -86,6 +91,12 @@ def bits_of(image: Image.Image, data: bytes) -> int:
     if image.mode == '1':
         return 1
     return 16 if image.mode.startswith('I') else 8
+
+
+def _stored_pixels(image: Image.Image) -> int:
+    """Return how many pixels the strips or tiles of a TIFF file have together."""
+    boxes = [part[1] for part in image.tile if part[1] is not None]
+    return sum(int((right - left) * (lower - upper)) for left, upper, right, lower in boxes)
 
 
 def _highest_level(data: bytes) -> int:
