@@ -95,7 +95,7 @@ def bits_of(image: Image.Image, data: bytes) -> int:
 
 def _stored_pixels(image: Image.Image) -> int:
     """Return how many pixels the strips or tiles of a TIFF file have together."""
-    boxes = [part[1] for part in image.tile if part[1] is not None]
+    boxes = [part[1] for part in image.tile if part[1] is not None]  # type: ignore[attr-defined]
     return sum(int((right - left) * (lower - upper)) for left, upper, right, lower in boxes)
 
 
