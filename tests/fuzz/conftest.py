@@ -10,7 +10,7 @@ LONG = 'FUZZ' in os.environ
 
 settings.register_profile(
     'mmmtl',
-    max_examples=int(os.environ.get('FUZZ', 200)),
+    max_examples=int(os.environ.get('FUZZ', 150)),
     derandomize=not LONG,
     database=None,
     deadline=None,
