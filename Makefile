@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 CONSTRAINTS ?= requirements/constraints.txt
 ARGS ?=
+N ?= 50000
 TAG ?=
 
 # constraints.txt goes into .venv, constraints-oldest.txt into .venv-oldest.
@@ -19,7 +20,7 @@ TOOLS := $(VENV)/.installed-tests
 SOURCES := setup.py $(CONSTRAINTS)
 WHICH := -c 'import sys; print(sys.base_prefix, sys.version)'
 
-.PHONY: help setup demo test faults lint format dist clean FORCE
+.PHONY: help setup demo test faults fuzz lint format dist clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,9 @@ test: $(RUNTIME) $(TOOLS) ## run the tests that are not marked slow
 
 faults: $(RUNTIME) $(TOOLS) ## kill runs, fill disks and stop processes, and see what is left (docs/reliability.md)
 	$(BIN)/python -m pytest -m faults $(ARGS)
+
+fuzz: $(RUNTIME) $(TOOLS) ## give every reader N=50000 damaged files
+	FUZZ=$(N) $(BIN)/python -m pytest -m 'slow or not slow' tests/fuzz $(ARGS)
 
 lint: $(RUNTIME) $(TOOLS) ## check style, types and spelling
 	$(BIN)/ruff check .

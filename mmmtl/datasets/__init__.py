@@ -7,6 +7,7 @@ from .cityscapes import Cityscapes
 from .clip import Clip
 from .dvps import CityscapesDVPS, SemKITTIDVPS
 from .frames import Frame
+from .image_folder import ImageFolder
 from .kitti_step import KITTISTEP
 from .mtan import MTANCityscapes, MTANNYUv2
 from .nyud import NYUD
@@ -26,6 +27,7 @@ __all__ = [
     'Draw',
     'EpochDrawSampler',
     'Frame',
+    'ImageFolder',
     'InfiniteDrawSampler',
     'KITTISTEP',
     'MTANCityscapes',

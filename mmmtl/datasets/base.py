@@ -14,14 +14,17 @@ from mmengine.config import ConfigDict
 from mmengine.dataset import BaseDataset
 from typing_extensions import dataclass_transform
 
-from mmmtl.io.images import read_image
+from mmmtl.io.arrays import read_npy
+from mmmtl.io.headers import MAX_PIXELS
+from mmmtl.io.images import Orientation, read_image
+from mmmtl.io.labels import read_raw
 from mmmtl.structures import Array
 from mmmtl.tasks import Task, build_tasks
+from mmmtl.tasks.stored import Unit
 
 from .clip import Clip
 from .frames import Frame, FrameIndex
 from .items import choose_items
-from .readers import read_map_by_kind
 from .samplers import Draw
 
 
@@ -44,6 +47,9 @@ class MultiTaskDataset(BaseDataset):
         whole_videos: make an item of every frame of each video that has a label, in order; of `clip` only
             `missing='skip'` applies. `StreamTestLoop` sets it.
         exact_flow: add the motion from the frame before to each item, where the data set knows it (`read_flow`).
+        orientation: what to do with an image that its EXIF orientation turns: 'refuse' it, because its labels may fit
+            either way, 'apply' the orientation, or 'ignore' it.
+        max_pixels: refuse larger image files before they are decoded.
         pipeline: transforms.
         metainfo: holds `tasks`, put there by `resolve`.
         indices: use only the first so many items, or those listed.
@@ -60,6 +66,8 @@ class MultiTaskDataset(BaseDataset):
     clip: Mapping[str, Any] | None = None
     whole_videos: bool = False
     exact_flow: bool = False
+    orientation: Orientation = 'refuse'
+    max_pixels: int = MAX_PIXELS
     pipeline: Any = ()
     metainfo: Mapping[str, Any] | None = None
     indices: int | Sequence[int] | None = None
@@ -95,15 +103,35 @@ class MultiTaskDataset(BaseDataset):
 
     def read_image(self, reference: Any) -> Array:
         """Return an image, (H, W, 3) uint8 BGR; by default from an image file."""
-        return read_image(reference)
+        return read_image(reference, orientation=self.orientation, max_pixels=self.max_pixels)
 
     def read_map(self, source: str, reference: Any) -> Array:
-        """Return a map, (H, W) or (H, W, 3); by default from an image file of a kind that `read_map_by_kind` knows.
+        """Return a map, (H, W) or (H, W, 3); by default from an image or .npy file, as the task interprets it.
 
         Maps hold labels (0 to C - 1, 255 = ignore), metres or pixels of disparity (0 = none), or unit vectors (zero =
         none).
         """
-        return read_map_by_kind(reference)
+        tasks = [task for task in self.tasks.values() if task.source == source]
+        if len({type(task).interpret for task in tasks}) > 1:
+            raise ValueError(
+                f'{reference}: read by tasks of different kinds, {[task.name for task in tasks]}; give each its own '
+                'folder of labels and `source`'
+            )
+        npy = Path(reference).suffix.lower() == '.npy'
+        stored = read_npy(reference) if npy else read_raw(reference, max_pixels=self.max_pixels)
+        return tasks[0].interpret(stored, str(reference), self.unit_of(source))
+
+    def unit_of(self, source: str) -> Unit | None:
+        """Return the unit of the files of a source; None for the usual one."""
+        return None
+
+    def places(self, source: str) -> list[Path]:
+        """Return the folders in which labels of a source are looked for, for messages."""
+        return [self.root]
+
+    def known_sources(self) -> list[str]:
+        """Return the sources that the data set could have used, for messages."""
+        return sorted(self.found)
 
     def read_flow(self, video: str, time: int) -> tuple[Array, Array] | None:
         """Return the exact motion from frame `time` to the next, or None if the data set does not know it.
@@ -125,8 +153,10 @@ class MultiTaskDataset(BaseDataset):
         self.frames = FrameIndex(str(self.data_root) or type(self).__name__)
         labelled = []
         count: Counter[str] = Counter()
+        self.found: set[str] = set()
         for frame in self.load_frames():
             self.frames.add(frame)
+            self.found |= frame.maps.keys()
             maps = {source: ref for source, ref in frame.maps.items() if source in sources}
             if not maps:
                 continue
@@ -136,7 +166,8 @@ class MultiTaskDataset(BaseDataset):
         if not labelled:
             raise ValueError(
                 f'{type(self).__name__} found no frame with a label of {sorted(sources)} in {self.data_root!r}; check '
-                'data_root, split and the names of the tasks (or their `source`)'
+                f'data_root, split and the names of the tasks (or their `source`): sources that exist are '
+                f'{self.known_sources()}'
             )
         items = self.items.make([frame for frame in labelled if self._has_image(frame)], self.frames)
         if not items:

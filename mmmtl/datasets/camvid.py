@@ -6,14 +6,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmmtl.io.images import IMAGE_SUFFIXES, read_raw
+import numpy as np
+
+from mmmtl.io.images import IMAGE_SUFFIXES
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
 
 from .base import MultiTaskDataset
 from .frames import Frame, FrameKey
-from .readers import list_files
+from .readers import list_files, read_stored
 
 VOID = 11
 
@@ -45,7 +47,7 @@ class CamVid(MultiTaskDataset):
             yield Frame(video, time, path, {'semseg': label} if label.exists() else {})
 
     def read_map(self, source: str, reference: Path) -> Array:
-        labels = read_raw(reference)
+        labels = read_stored(reference, np.uint8)
         labels[labels == VOID] = IGNORE
         return labels
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 
-from mmmtl.io.images import read_raw
+from mmmtl.io.files import read_json
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
 
 from .base import MultiTaskDataset
 from .frames import Frame, FrameKey, join_files
-from .readers import list_files
+from .readers import list_files, read_stored
 
 NAME = re.compile(r'(.+_\d{6})_(\d{6})_(?:gtFine_labelIds|leftImg8bit|disparity)\.png')
 
@@ -64,17 +63,16 @@ class Cityscapes(MultiTaskDataset):
         return join_files(images, dict(semseg=labels, semseg7=labels, disparity=disparity, depth=depth))
 
     def read_map(self, source: str, reference: Path) -> Array:
-        raw = read_raw(reference)
         if source == 'disparity':
-            return decode_disparity(raw)
+            return decode_disparity(read_stored(reference, np.uint16))
         if source == 'depth':
-            disparity = decode_disparity(raw)
+            disparity = decode_disparity(read_stored(reference, np.uint16))
             key = frame_key(reference)
             assert key is not None
             scale = baseline_times_fx(self._path('camera', *key))
             depth: Array = np.divide(scale, disparity, out=np.zeros_like(disparity), where=disparity > 0)
             return depth
-        return decode_labels(raw, categories=source == 'semseg7')
+        return decode_labels(read_stored(reference, np.uint8), categories=source == 'semseg7')
 
     def _list(self, folder: str, suffix: str = 'leftImg8bit.png') -> dict[FrameKey, Path]:
         return list_files(self.root / folder / self.split, frame_key, f'*/*_{suffix}')
@@ -105,7 +103,7 @@ def decode_disparity(raw: Array) -> Array:
 def baseline_times_fx(path: Path) -> np.float32:
     """Return metres times pixels of disparity, from a camera file."""
     try:
-        camera = json.loads(path.read_text())
+        camera = read_json(path)
         baseline, fx = float(camera['extrinsic']['baseline']), float(camera['intrinsic']['fx'])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{path}: no extrinsic.baseline and intrinsic.fx ({error}); get the file again') from error

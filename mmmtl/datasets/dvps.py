@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mmmtl.io.images import read_raw
+from mmmtl.io.labels import read_raw
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
@@ -17,7 +17,7 @@ from mmmtl.tasks.base import IGNORE
 from .base import MultiTaskDataset
 from .cityscapes import frame_key
 from .frames import Frame, FrameKey, join_files
-from .readers import as_map, list_files
+from .readers import as_map, list_files, read_stored
 
 VOID = 32
 
@@ -48,12 +48,9 @@ class DVPS(MultiTaskDataset):
         return {}
 
     def read_map(self, source: str, reference: Path) -> Array:
-        raw = as_map(read_raw(reference), reference, channels=1)
         if source == 'semseg':
-            return self.decode_labels(raw)
-        if raw.dtype != np.uint16:
-            raise ValueError(f'{reference}: {raw.dtype}, but depth is uint16 (metres * 256); get the file again')
-        return raw.astype(np.float32) / 256
+            return self.decode_labels(as_map(read_raw(reference), reference, channels=1))
+        return read_stored(reference, np.uint16).astype(np.float32) / 256
 
     def decode_labels(self, raw: Array) -> Array:
         """Return labels, void as 255, from the numbers in a label file."""

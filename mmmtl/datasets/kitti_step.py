@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 
 from .base import MultiTaskDataset
 from .frames import Frame, FrameKey, join_files
-from .readers import as_map, list_files
+from .readers import list_files, read_stored
 
 VAL_SEQUENCES = ('0002', '0006', '0007', '0008', '0010', '0013', '0014', '0016', '0018')
 """Of KITTI's 21 training sequences; the other 12 are the train part."""
@@ -39,10 +38,7 @@ class KITTISTEP(MultiTaskDataset):
         return join_files(self._list('images'), dict(semseg=self._list('panoptic_maps')))
 
     def read_map(self, source: str, reference: Path) -> Array:
-        raw = read_raw(reference)
-        if raw.dtype != np.uint8:
-            raise ValueError(f'{reference}: {raw.dtype}, but a panoptic map is RGB of uint8; get the file again')
-        return np.ascontiguousarray(as_map(raw, reference, channels=3)[..., 0])
+        return np.ascontiguousarray(read_stored(reference, np.uint8, channels=3)[..., 0])
 
     def _list(self, folder: str) -> dict[FrameKey, Path]:
         return list_files(

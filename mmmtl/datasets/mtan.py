@@ -9,14 +9,13 @@ from typing import ClassVar
 import numpy as np
 
 from mmmtl.io.arrays import read_npy
-from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 
 from .base import MultiTaskDataset
 from .cityscapes import decode_disparity, decode_labels
 from .frames import Frame
-from .readers import as_map, check_signs, list_stems, to_labels, unit_normals
+from .readers import as_map, check_signs, list_stems, read_stored, to_labels, unit_normals
 
 
 class NumberedFolders(MultiTaskDataset):
@@ -118,10 +117,9 @@ class MTANCityscapes(NumberedFolders):
 
     def read_map(self, source: str, reference: Path) -> Array:
         if reference.suffix == '.png':
-            raw = as_map(read_raw(reference), reference, channels=1)
             if source == 'disparity':
-                return decode_disparity(raw)
-            return decode_labels(raw, categories=source == 'semseg7')
+                return decode_disparity(read_stored(reference, np.uint16))
+            return decode_labels(read_stored(reference, np.uint8), categories=source == 'semseg7')
         array = as_map(read_npy(reference), reference, channels=1)
         if source != 'disparity':
             return to_labels(array, reference, lowest=-1, highest=dict(semseg=18, semseg7=6, semseg2=1)[source])

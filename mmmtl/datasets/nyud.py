@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from mmmtl.io.arrays import read_mat, read_npy
-from mmmtl.io.images import read_raw
+from mmmtl.io.labels import read_raw
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
+from mmmtl.tasks.stored import decode_normals
 
 from .base import MultiTaskDataset
 from .frames import Frame
 from .nyuv2 import classes_13
-from .readers import as_map, check_signs, decode_normals, list_stems, read_names, to_labels, unit_normals
+from .readers import as_map, check_signs, list_stems, listed_files, read_names, to_labels, unit_normals
 
 IMAGES = ('.jpg', '.jpeg', '.png')
 READABLE = dict(
@@ -57,20 +58,20 @@ class NYUD(MultiTaskDataset):
 
     def load_frames(self) -> Iterator[Frame]:
         check_signs(self.normal_signs)
-        names = read_names(self.root / 'gt_sets' / f'{self.split}.txt')
         files = {folder: list_stems(self.root / folder) for folder in READABLE}
-        for name in names:
+        names = self.root / 'gt_sets' / f'{self.split}.txt'
+        for name, image in listed_files(read_names(names), files['images'], names).items():
             for folder, suffixes in READABLE.items():
                 if (path := files[folder].get(name)) is not None and path.suffix.lower() not in suffixes:
                     raise ValueError(f'{path}: not one of {", ".join(suffixes)}; convert the file or remove it')
             maps = {source: files[folder][name] for source, folder in FOLDERS.items() if name in files[folder]}
-            yield Frame(name, 0, files['images'].get(name), maps)
+            yield Frame(name, 0, image, maps)
 
     def read_map(self, source: str, reference: Path) -> Array:
         folder = FOLDERS[source]
         suffix = reference.suffix.lower()
         if suffix in IMAGES:
-            array = read_raw(reference)
+            array = read_raw(reference, lossy=folder in ('normals', 'edge'))
         else:
             array = read_npy(reference) if suffix == '.npy' else read_mat(reference, folder)
         array = as_map(array, reference, channels=3 if folder == 'normals' else 1)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
+from mmmtl.tasks.stored import decode_normals
 
 from .base import MultiTaskDataset
 from .frames import Frame
-from .readers import decode_normals, read_names
+from .readers import list_stems, listed_files, read_names, read_stored
 
 FOLDERS = dict(semseg='lab40', semseg13='lab40', depth='depth8', normals='normals')
 EVALUATION_WINDOW = (slice(27, 283), slice(25, 361))
@@ -50,22 +50,21 @@ class NYUv2(MultiTaskDataset):
     evaluation_window: bool = False
 
     def load_frames(self) -> Iterator[Frame]:
-        names = read_names(self.root / f'{self.split}.txt')
+        names = self.root / f'{self.split}.txt'
         if not (folder := self.root / 'normals').is_dir() and 'normals' in self.sources:
             raise FileNotFoundError(
                 f'{folder}: no such folder; run `python derive_normals.py --root . --out normals` in {self.root}, or '
                 'remove the task that needs them'
             )
-        for name in names:
-            image = self.root / 'rgb' / f'{name}.webp'
+        for name, image in listed_files(read_names(names), list_stems(self.root / 'rgb'), names).items():
             files = {source: self.root / folder / f'{name}.png' for source, folder in FOLDERS.items()}
             maps = {source: file for source, file in files.items() if file.exists()}
-            yield Frame(name, 0, image if image.exists() else None, maps)
+            yield Frame(name, 0, image, maps)
 
     def read_map(self, source: str, reference: Path) -> Array:
-        raw = read_raw(reference)
         if source == 'normals':
-            return self._windowed(decode_normals(raw), 0)
+            return self._windowed(decode_normals(read_stored(reference, np.uint8, channels=3)), 0)
+        raw = read_stored(reference, np.uint8)
         if source == 'depth':
             return self._windowed((raw.astype(np.float32) + 0.5) / 25.5, 0)
         return self._windowed(classes_13(raw) if source == 'semseg13' else raw, IGNORE)

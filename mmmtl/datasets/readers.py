@@ -1,20 +1,29 @@
-"""Lists of files, and readers of stored labels, depths and normals."""
+"""Lists of files and names, and readers of stored labels, depths and normals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from mmmtl.io.images import IMAGE_SUFFIXES, read_raw
+from mmmtl.io.files import is_foreign, read_text
+from mmmtl.io.images import IMAGE_SUFFIXES
+from mmmtl.io.labels import read_raw
 from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
 
 from .frames import FrameKey
 
 Key = TypeVar('Key', bound=Hashable)
+
+MAP_SUFFIXES = (*IMAGE_SUFFIXES, '.npy')
+UNREADABLE = ('.avif', '.dng', '.exr', '.hdr', '.heic', '.heif', '.jp2', '.jxl', '.mat', '.npz', '.pfm', '.pt', '.svg')
+"""Files that hold images or maps, but have no reader here."""
 
 
 def list_files(
@@ -24,62 +33,147 @@ def list_files(
 
     Args:
         folder: where to look.
-        key: returns the key of a file, mostly (video, time) or its stem, or None to leave it out. Hidden files are left
-            out.
+        key: returns the key of a file, mostly (video, time) or its stem, or None to leave it out. Hidden files and
+            those of the system are left out.
         pattern: of `Path.glob`.
         fix: advice in the error message if two files share a key.
     """
     files: dict[Key, Path] = {}
     for path in sorted(folder.glob(pattern)):
-        if path.name.startswith('.') or (found := key(path)) is None:
+        if is_foreign(path) or (found := key(path)) is None:
             continue
         if (other := files.setdefault(found, path)) != path:
             raise ValueError(f'{path}: the same name or number as {other.name}; {fix}')
     return files
 
 
-def list_stems(folder: Path) -> dict[str, Path]:
-    """Return {name without suffix: file} of a folder."""
-    return list_files(folder, lambda path: path.stem)
+def list_stems(folder: Path, suffixes: Container[str] | None = None) -> dict[str, Path]:
+    """Return {name without suffix: file} of a folder, of all files or those with a suffix in any case.
 
+    Where suffixes are given, a file of a kind that cannot be read (`UNREADABLE`) is refused.
+    """
 
-def list_video(folder: Path, video: str) -> dict[FrameKey, Path]:
-    """Return {(video, number): file} of a folder of images whose names are numbers."""
-
-    def key(path: Path) -> FrameKey | None:
-        return (video, int(path.stem)) if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.isdecimal() else None
+    def key(path: Path) -> str | None:
+        suffix = path.suffix.lower()
+        if suffixes is None or suffix in suffixes:
+            return path.stem
+        if suffix in UNREADABLE:
+            raise ValueError(f'{path}: there is no reader of {suffix} files; convert it to PNG, TIFF or .npy')
+        return None
 
     return list_files(folder, key)
 
 
-def read_names(path: Path) -> list[str]:
-    """Return the names in the list of a split, one per line."""
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such list; check data_root and split')
-    return path.read_text().split()
+def list_video(folder: Path, video: str, frames: Mapping[FrameKey, Path] | None = None) -> dict[FrameKey, Path]:
+    """Return {(video, number): file} of a folder of numbered files: 7.png, 000007.png, frame_000007.jpg.
 
+    Files without a number are left out. A map that has the name of a frame has its number. Otherwise the names may
+    differ only in one number.
 
-def read_map_by_kind(path: Path) -> Array:
-    """Return the map in an image file, whose number type and channels tell what it holds.
+    Args:
+        folder: where to look.
+        video: name of the video.
+        frames: the images of the video, for a folder of maps; None for the images themselves.
 
-    One channel of 8 bits holds labels (255 = ignore), one of 16 bits depth in millimetres (0 = none), three of 8 bits
-    normals, v = round((n + 1) / 2 * 255) with (0, 0, 0) = none.
+    Raises:
+        ValueError: a number occurs twice, or the names leave open which number is meant.
     """
-    raw = read_raw(path)
-    if (raw.dtype, raw.ndim) == (np.uint8, 2):
-        return raw
-    if (raw.dtype, raw.ndim) == (np.uint16, 2):
-        return raw.astype(np.float32) / 1000
-    if (raw.dtype, raw.ndim) == (np.uint8, 3):
-        return decode_normals(raw)
-    raise ValueError(
-        f'{path}: {raw.dtype} of shape {raw.shape} is of no known kind; write labels as one channel of uint8, '
-        'depth as one of uint16 (millimetres), normals as RGB of uint8'
-    )
+    stems = list_stems(folder, IMAGE_SUFFIXES if frames is None else MAP_SUFFIXES)
+    numbers = {path.stem: time for (_, time), path in (frames or {}).items()}
+    if not stems.keys() <= numbers.keys():
+        numbers = _numbers_of_names({stem: path for stem, path in stems.items() if re.search(r'\d', stem)})
+    files: dict[FrameKey, Path] = {}
+    for stem, number in ((stem, numbers[stem]) for stem in stems if stem in numbers):
+        if (other := files.setdefault((video, number), stems[stem])) != stems[stem]:
+            raise ValueError(f'{stems[stem]}: the same number as {other.name}; remove one of them')
+    return files
+
+
+def _numbers_of_names(files: Mapping[str, Path]) -> dict[str, int]:
+    """Return the number of each file, by name: the one that differs from file to file."""
+    parts = {stem: re.split(r'(\d+)', stem) for stem in files}
+    if not parts:
+        return {}
+    stem, *others = sorted(parts, key=lambda stem: (len(stem), stem))
+    texts, columns = parts[stem][::2], range(1, len(parts[stem]), 2)
+    for other in others:
+        if parts[other][::2] != texts:
+            raise ValueError(
+                f'{files[other]}: its name has another form than {files[stem].name}, so the numbers of the frames are '
+                'not certain; rename or remove one of them'
+            )
+    changing = [column for column in columns if len({int(split[column]) for split in parts.values()}) > 1]
+    if len(changing) > 1 or (len(columns) > 1 and not changing):
+        raise ValueError(
+            f'{files[stem]}: {len(columns)} numbers in the name, and it is not certain which one counts frames; rename '
+            'the files of this folder so that only this one differs'
+        )
+    column = changing[0] if changing else columns[0]
+    return {stem: int(split[column]) for stem, split in parts.items()}
+
+
+def read_names(path: Path) -> list[str]:
+    """Return the names in the list of a split, one per line, without blank lines and lines that begin with #.
+
+    Raises:
+        FileNotFoundError: no such list.
+        ValueError: neither UTF-8 nor UTF-16, or a name that occurs twice.
+    """
+    lines = read_text(path, missing='no such list; check data_root and split').splitlines()
+    names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith('#')]
+    if repeated := [name for name, number in Counter(names).items() if number > 1]:
+        raise ValueError(f'{path}: {repeated[:4]} occur more than once; remove the repetitions')
+    return names
+
+
+def listed_files(names: Sequence[str], files: Mapping[str, Path], where: Path) -> dict[str, Path]:
+    """Return {name without suffix: file} of the names in a list, which may end in the suffix of an image.
+
+    Args:
+        names: of `read_names`.
+        files: of `list_stems`.
+        where: the list, for messages.
+
+    Raises:
+        FileNotFoundError: names without a file.
+        ValueError: no names, or two names of one file.
+    """
+    if not names:
+        raise ValueError(f'{where}: an empty list; write one name per line')
+    found: dict[str, Path] = {}
+    missing = []
+    for name in names:
+        bare, suffix = os.path.splitext(name)
+        stem = bare if name not in files and suffix.lower() in IMAGE_SUFFIXES else name
+        if stem not in files:
+            missing.append(name)
+        elif stem in found:
+            raise ValueError(f'{where}: {name!r} names a file for the second time; remove the repetition')
+        else:
+            found[stem] = files[stem]
+    if missing:
+        raise FileNotFoundError(
+            f'{where}: {len(missing)} of {len(names)} names have no image, the first are {missing[:3]}; names are file '
+            'names, with or without suffix: correct the list, or unpack the missing images'
+        )
+    return found
+
+
+def read_stored(path: Path, kind: type, *, channels: int = 1, lossy: bool = False) -> Array:
+    """Return the numbers of an image file, (H, W) or (H, W, 3) in RGB order; refuse other types than `kind`."""
+    raw = as_map(read_raw(path, lossy=lossy), path, channels=channels)
+    if raw.dtype != kind:
+        raise ValueError(f'{path}: {raw.dtype} instead of {kind.__name__}; get the file again, or convert it')
+    return raw
 
 
 def as_map(array: Array, where: str | Path, *, channels: int) -> Array:
-    """Return a stored (H, W), (H, W, 1) or (H, W, 3) array as a map, (H, W) or (H, W, 3); refuse other shapes."""
+    """Return a stored (H, W), (H, W, 1) or (H, W, 3) array as a map, (H, W) or (H, W, 3); refuse other shapes.
+
+    Arrays that do not hold numbers, as .mat files may, are refused, too.
+    """
+    if array.dtype.kind not in 'biuf':
+        raise ValueError(f'{where}: an array of {array.dtype} instead of numbers; check the folder')
     if channels == 1 and array.ndim == 3 and array.shape[2] == 1:
         return array[..., 0]
     if array.shape[2:] != (() if channels == 1 else (channels,)) or array.ndim < 2:
@@ -125,17 +219,6 @@ def labels_of_colours(rgb: Array, labels: Mapping[tuple[int, int, int], int], wh
             "data set's, unchanged (no JPEG, not resized)"
         )
     return np.array([known[int(code)] for code in codes], dtype=np.uint8).take(found)
-
-
-def decode_normals(rgb: Array) -> Array:
-    """Return unit vectors, (H, W, 3) float32, of uint8 colours v = round((n + 1) / 2 * 255).
-
-    Colours far from unit length become the zero vector, none: data sets use (0, 0, 0) and grey for it.
-    """
-    vectors = rgb.astype(np.float32) / 127.5 - 1
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    some = np.abs(length - 1) < 0.5
-    return np.where(some, vectors / np.where(some, length, 1), 0)
 
 
 def unit_normals(vectors: Array) -> Array:

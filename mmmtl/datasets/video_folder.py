@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import ClassVar
 
+from mmmtl.io.files import read_json
 from mmmtl.registry import DATASETS
 
-from .base import MultiTaskDataset
+from .folders import FolderDataset
 from .frames import Frame, join_files
 from .readers import list_video
 
 
 @DATASETS.register_module()
-class VideoFolder(MultiTaskDataset):
+class VideoFolder(FolderDataset):
     """Videos as folders of numbered frames, with labels for all or some of them.
 
     ```
     videos.json                     {video: {"split": "train", "length": 16, ...}}
-    frames/{video}/{t:06d}.jpg      or .png, .webp
+    frames/{video}/{t:06d}.jpg      or another image file; 7.png and frame_000007.jpg are frame 7, too
     {source}/{video}/{t:06d}.png    one folder per task (its `source`, by default its name)
     ```
 
-    The kind of a label file tells what it holds, see `read_map_by_kind`. A label without a frame counts as a missing
-    frame.
+    A label without a frame counts as a missing frame. Hidden files and images without a number are ignored.
 
     Args:
         data_root: the folder.
         split: use the videos with this `split`; None takes all.
     """
 
+    image_folder: ClassVar[str] = 'frames'
+
     split: str | None = None
 
     def load_frames(self) -> Iterator[Frame]:
+        self.check_units()
         for video in self._videos():
             images = list_video(self.root / 'frames' / video, video)
             if not images:
@@ -40,21 +45,33 @@ class VideoFolder(MultiTaskDataset):
                     f'{self.root / "frames" / video}: no frames (000000.jpg, ...), but videos.json lists the '
                     'video; add them or remove it from videos.json'
                 )
-            maps = {source: list_video(self.root / source / video, video) for source in sorted(self.sources)}
-            yield from join_files(images, maps)
+            folders = {source: self.root / source / video for source in sorted(self.sources)}
+            yield from join_files(images, {source: list_video(path, video, images) for source, path in folders.items()})
 
     def _videos(self) -> list[str]:
         path = self.root / 'videos.json'
-        try:
-            videos = json.loads(path.read_text())
-        except FileNotFoundError:
-            raise FileNotFoundError(f'{path}: no such file; a VideoFolder lists its videos there') from None
-        except json.JSONDecodeError as error:
-            raise ValueError(f'{path}: not valid JSON ({error}); correct the file') from None
+        videos = read_json(path, missing='no such file; a VideoFolder lists its videos there')
         if not isinstance(videos, dict) or not all(isinstance(info, dict) for info in videos.values()):
             raise ValueError(f'{path}: must have the form {{"name of a video": {{"split": "train"}}, ...}}')
+        for name, info in videos.items():
+            if not _is_folder_name(name):
+                raise ValueError(f'{path}: {name!r} is no folder inside frames; name videos by their folders')
+            if not isinstance(info.get('split'), str | None):
+                raise ValueError(
+                    f'{path}: the split of video {name!r} is {info["split"]!r}, not a text such as "train"'
+                )
         chosen = [name for name, info in videos.items() if self.split in (None, info.get('split'))]
         if not chosen:
             splits = sorted({str(info.get('split')) for info in videos.values()})
             raise ValueError(f'{path}: no video has split {self.split!r}; the splits are {splits}')
         return chosen
+
+
+def _is_folder_name(name: str) -> bool:
+    """Return whether a name is that of a folder inside another, as written: no `..`, no absolute path."""
+    try:
+        parts = [*map(os.fsencode, name.split('/'))]
+    except UnicodeEncodeError:
+        return False
+    plain = all(part not in (b'', b'.', b'..') and len(part) < 256 and b'\0' not in part for part in parts)
+    return plain and len(parts) < 16 and not PurePosixPath(name).is_absolute() and not PureWindowsPath(name).anchor

@@ -6,10 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from mmmtl.io.images import read_image, read_raw
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
@@ -17,7 +15,7 @@ from mmmtl.tasks.classes import CLASSES
 
 from .base import MultiTaskDataset
 from .frames import Frame, FrameKey, join_files
-from .readers import labels_of_colours, list_files
+from .readers import labels_of_colours, list_files, read_stored
 
 SCENES = ('Scene01', 'Scene02', 'Scene06', 'Scene18', 'Scene20')
 VARIANTS = (
@@ -76,14 +74,9 @@ class VirtualKITTI2(MultiTaskDataset):
             yield from join_files(self._list(video, 'rgb'), maps)
 
     def read_map(self, source: str, reference: Path) -> Array:
-        raw = read_raw(reference)
         if source == 'semseg':
-            return labels_of_colours(raw, COLOURS, reference)
-        if raw.dtype != np.uint16 or raw.ndim != 2:
-            raise ValueError(
-                f'{reference}: {raw.dtype} of shape {raw.shape} instead of one channel of uint16 (centimetres); get '
-                'the file again'
-            )
+            return labels_of_colours(read_stored(reference, np.uint8, channels=3), COLOURS, reference)
+        raw = read_stored(reference, np.uint16)
         return np.where(raw == NO_DEPTH, 0, raw.astype(np.float32) / 100).astype(np.float32)
 
     def read_flow(self, video: str, time: int) -> tuple[Array, Array]:
@@ -96,12 +89,10 @@ class VirtualKITTI2(MultiTaskDataset):
                 f'{self.data_root}: no forwardFlow of frame {time} of video {video!r}; unpack '
                 'vkitti_2.0.3_forwardFlow.tar, and note that the last frame of a video has none'
             )
-        bgr = read_image(path, cv2.IMREAD_UNCHANGED)
-        if bgr.dtype != np.uint16 or bgr.ndim != 3:
-            raise ValueError(f'{path}: {bgr.dtype} of shape {bgr.shape} instead of three channels of uint16')
-        valid = bgr[..., 0] > 0
-        extent = np.array([bgr.shape[1] - 1, bgr.shape[0] - 1], dtype=np.float32)
-        flow = (bgr[..., :0:-1].astype(np.float32) * (2 / 65535) - 1) * extent
+        rgb = read_stored(path, np.uint16, channels=3)
+        valid = rgb[..., 2] > 0
+        extent = np.array([rgb.shape[1] - 1, rgb.shape[0] - 1], dtype=np.float32)
+        flow = (rgb[..., :2].astype(np.float32) * (2 / 65535) - 1) * extent
         return np.where(valid[..., None], flow, 0).astype(np.float32), valid
 
     def _videos(self) -> list[str]:

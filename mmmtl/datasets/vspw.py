@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
-from mmmtl.io.images import read_raw
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
 
 from .base import MultiTaskDataset
 from .frames import Frame
-from .readers import as_map, list_video, read_names
+from .readers import list_video, read_names, read_stored
 
 NUM_CLASSES = 124
 
@@ -68,7 +67,7 @@ class VSPW(MultiTaskDataset):
             )
 
     def read_map(self, source: str, reference: Path) -> Array:
-        raw = as_map(read_raw(reference), reference, channels=1)
+        raw = read_stored(reference, np.uint8)
         if (wrong := np.unique(raw[(raw > NUM_CLASSES) & (raw < 254)])).size:
             raise ValueError(f'{reference}: labels {wrong[:8].tolist()} are not in 0..{NUM_CLASSES}, 254 or 255')
         return np.where((raw == 0) | (raw > NUM_CLASSES), IGNORE, raw.astype(np.int64) - 1).astype(np.uint8)

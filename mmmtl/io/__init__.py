@@ -1,21 +1,30 @@
-"""Input and output: images, arrays and video files."""
+"""Input and output: images, labels, arrays, text and video files."""
 
 from .arrays import read_mat, read_npy
-from .images import IMAGE_SUFFIXES, read_image, read_raw, resize_image, write_png
+from .child import ChildReader
+from .files import is_foreign, read_json, read_text
+from .headers import MAX_PIXELS
+from .images import IMAGE_SUFFIXES, read_image, resize_image, write_png
+from .labels import read_raw
 from .outputs import check_outputs, distinct_names, whole_file, write_text
 from .video import VideoReader, VideoWriter, read_frames
 
 __all__ = [
     'IMAGE_SUFFIXES',
+    'MAX_PIXELS',
+    'ChildReader',
     'VideoReader',
     'VideoWriter',
     'check_outputs',
     'distinct_names',
+    'is_foreign',
     'read_frames',
     'read_image',
+    'read_json',
     'read_mat',
     'read_npy',
     'read_raw',
+    'read_text',
     'resize_image',
     'whole_file',
     'write_png',

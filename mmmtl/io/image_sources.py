@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlparse
 
-import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
 from mmmtl.structures import Array
 
+from .files import is_foreign
 from .images import IMAGE_SUFFIXES, read_image
 
 ImageSource = str | Path | Array | Image.Image
@@ -61,7 +61,7 @@ def find_images(source: str | Path) -> FoundImages:
         ValueError: no image there.
     """
     paths = map(Path, glob.glob(str(source), recursive=True)) if _is_pattern(source) else Path(source).iterdir()
-    files = sorted(path for path in paths if path.is_file() and not path.name.startswith('.'))
+    files = sorted(path for path in paths if path.is_file() and not is_foreign(path))
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
         raise ValueError(f'{source}: no image there; images are files {", ".join(IMAGE_SUFFIXES)}')
@@ -106,7 +106,7 @@ def load_image(source: ImageSource) -> Array:
         found = repr(source) if isinstance(source, str) else type(source).__name__
         raise ValueError(f'an image must be a file, a URL, an array or an image of Pillow, not {found}')
     try:
-        return read_image(source, cv2.IMREAD_COLOR)
+        return read_image(source)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -171,7 +171,7 @@ def _download(url: str) -> Array:
         path = Path(folder) / f'image{suffix if suffix in IMAGE_SUFFIXES else ""}'
         path.write_bytes(content)
         try:
-            return read_image(path, cv2.IMREAD_COLOR)
+            return read_image(path)
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), url)) from None
 

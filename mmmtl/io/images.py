@@ -3,54 +3,116 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from mmmtl.structures import Array
 
+from .files import read_bytes
+from .headers import MAX_BYTES, MAX_PIXELS, bits_of, open_image, orientation_of, unreadable
 from .outputs import whole_file
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.ppm')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.gif')
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601)."""
 
+Orientation = Literal['apply', 'ignore', 'refuse']
+"""What to do with an image whose EXIF orientation says that it is not shown as it is stored."""
 
-def read_image(path: str | Path, flags: int = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) -> Array:
-    """Read and decode an image file, by default as (H, W, 3) uint8 BGR."""
+NO_IMAGE = 'no such image; check data_root and that the data set is complete'
+PICTURES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'RGBX', 'CMYK', 'I;16', 'I;16B', 'I')
+"""Modes, as Pillow calls them, of files that hold colours or grey levels."""
+DARKEST = 1 << 12
+"""A 16-bit image without a level of at least this holds the numbers of a sensor with fewer bits."""
+
+
+def read_image(path: str | Path, *, orientation: Orientation = 'apply', max_pixels: int = MAX_PIXELS) -> Array:
+    """Read an image file as (H, W, 3) uint8 BGR.
+
+    Grey levels and palettes become colours; of 16 bits the upper eight count.
+
+    Args:
+        path: the file.
+        orientation: 'apply' turns an image as its EXIF orientation says, as viewers do. 'ignore' keeps it as stored.
+            'refuse' is for labelled images, whose labels may have been drawn either way.
+        max_pixels: refuse a larger image before it is decoded.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged or of an unknown format, too large, several images in one file, transparent, numbers that
+            are not colours, or turned (`orientation='refuse'`).
+    """
+    data = read_bytes(path, max_bytes=MAX_BYTES, missing=NO_IMAGE)
+    image = open_image(data, path, max_pixels=max_pixels)
+    turn = orientation_of(image, path)
+    if turn != 1 and (orientation == 'refuse' or (orientation == 'ignore' and image.format == 'TIFF')):
+        raise ValueError(
+            f'{path}: EXIF orientation {turn}, so viewers turn it, and its labels may fit the turned or the stored '
+            "image; write the pixels upright (for example with ImageMagick's `mogrify -auto-orient`), or set "
+            "orientation='apply' or 'ignore' in the data set"
+        )
+    colours = _colours(image, data, path)
+    # OpenCV turns TIFF files itself.
+    return colours if turn == 1 or orientation == 'ignore' or image.format == 'TIFF' else _turn(colours, turn)
+
+
+def _colours(image: Image.Image, data: bytes, path: str | Path) -> Array:
+    """Decode an image as (H, W, 3) uint8 BGR."""
+    bits = bits_of(image, data)
+    if image.mode not in PICTURES or bits > 16 or (image.mode == 'CMYK' and image.format == 'TIFF'):
+        raise ValueError(
+            f'{path}: {bits} bits of mode {image.mode} are no colours or grey levels; save the image with 8 bits a '
+            'channel'
+        )
+    if image.mode.endswith('A') or 'transparency' in image.info:
+        return _opaque(image, data, path)
+    raw = decode(data, path, cv2.IMREAD_COLOR if bits <= 8 else cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    if raw.shape[:2] != image.size[::-1] or raw.shape[2:] != (3,):
+        raise unreadable(path, data)
+    if bits == 16:
+        if 0 < raw.max() < DARKEST:
+            raise ValueError(
+                f'{path}: 16 bits, but no level above {raw.max()}, so the image would be nearly black; scale it to 8 '
+                'bits'
+            )
+        raw = (raw >> 8).astype(np.uint8)
+    return raw
+
+
+def decode(data: bytes, path: str | Path, flags: int) -> Array:
+    """Decode with OpenCV, as stored."""
     try:
-        data = np.fromfile(path, dtype=np.uint8)
-    except FileNotFoundError:
-        raise FileNotFoundError(f'{path}: no such image; check data_root and that the data set is complete') from None
-    image = cv2.imdecode(data, flags) if len(data) else None
-    if image is None:
-        raise ValueError(f'{path}: not a readable image ({len(data)} bytes); copy or convert the file again')
-    return image
+        array: Array | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise unreadable(path, data) from error
+    if array is None:
+        raise unreadable(path, data)
+    return array
 
 
-def read_raw(path: str | Path) -> Array:
-    """Read an image file without conversion: any bit depth and channels, RGB order, and the indices of a palette."""
-    array = read_image(path, cv2.IMREAD_UNCHANGED)
-    if array.ndim == 2:
-        return array
-    if _has_palette(path):
-        return _read_indices(path)
-    return np.ascontiguousarray(array[..., 2::-1])
+def _opaque(image: Image.Image, data: bytes, path: str | Path) -> Array:
+    """Decode an image with transparency; refuse it if a pixel is not opaque."""
+    try:
+        rgba = np.array(image.convert('RGBA'))
+    except Exception as error:  # Pillow raises many types of errors for damaged files
+        raise unreadable(path, data) from error
+    if rgba[..., 3].min() < 255:
+        raise ValueError(f'{path}: some pixels are transparent; lay the image over a background and save it without')
+    return np.ascontiguousarray(rgba[..., 2::-1])
 
 
-def _has_palette(path: str | Path) -> bool:
-    """Return whether a file is a PNG with colour type 3 in its header."""
-    with Path(path).open('rb') as file:
-        header = file.read(26)
-    return header[:4] == b'\x89PNG' and header[25:] == b'\x03'
-
-
-def _read_indices(path: str | Path) -> Array:
-    """Read the indices of an image with a palette; OpenCV would return the colours."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return np.array(image)
+def _turn(array: Array, orientation: int) -> Array:
+    """Return an image as viewers show it, for its EXIF orientation, 2 to 8."""
+    if orientation >= 5:
+        array = array.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return np.ascontiguousarray(array)
 
 
 def resize_image(image: Array, size: tuple[int, int]) -> Array:

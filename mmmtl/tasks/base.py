@@ -15,6 +15,7 @@ from mmmtl.structures import Array, CameraChange
 
 from .arguments import check_choice, check_number
 from .reduction import divide_sums
+from .stored import Unit, single_plane
 
 IGNORE = 255
 
@@ -53,6 +54,10 @@ class Task(ABC):
     """Window lengths n of the temporal metrics `VC<n>`; see `TemporalConsistency`."""
     primary_metric: str
     """The metric that represents the task, for example in `delta_m`."""
+    units: tuple[str, ...] = ()
+    """The units that `interpret` knows."""
+    takes_step: bool = False
+    """Whether a unit may also be a number: what one step of the stored numbers stands for."""
 
     def __init__(
         self, *, name: str, source: str | None = None, loss_weight: float = 1.0, primary_metric: str | None = None
@@ -70,6 +75,30 @@ class Task(ABC):
     def definition(self) -> dict[str, Any]:
         """Return what determines the meaning of the logits; a checkpoint with another definition is refused."""
         return {'type': type(self).__name__, 'out_channels': self.out_channels}
+
+    def check_unit(self, unit: Unit) -> None:
+        """Refuse a unit that `interpret` does not know."""
+        step = self.takes_step and not isinstance(unit, (bool, str)) and 0 < unit < float('inf')
+        if unit not in self.units and not step:
+            known = [*map(repr, self.units), *(['the value of one step'] if self.takes_step else [])]
+            raise ValueError(f'task {self.name!r}: unit {unit!r} is not one of {", ".join(known) or "none"}')
+
+    def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
+        """Return the map in a file of a `VideoFolder` or an `ImageFolder`; refuse numbers that can be no such map.
+
+        Args:
+            stored: the numbers in the file, (H, W), (H, W, 1) or (H, W, 3) in RGB order.
+            where: the file, for messages.
+            unit: one of `units`, or the value of a step if `takes_step`; None is the usual one.
+        """
+        return single_plane(stored)
+
+    def examine(self, maps: Iterable[Array]) -> str | None:
+        """Return what is wrong with all maps of a data set together, or None; read no more of them than needed."""
+        for array in maps:
+            if (array != self.fill).any():
+                return None
+        return 'no pixel of them is labelled'
 
     def convert(self, array: Array) -> Array:
         """Convert a map from the data set's unit (class numbers, metres, pixels of disparity) to the task's."""

@@ -17,6 +17,10 @@ from .base import IGNORE, Task, mean_map
 from .colour import colourize
 from .label_space import log_bins
 from .reduction import masked_mean
+from .stored import Unit, scale, single_plane
+
+STEPS: dict[str, float] = {'mm': 1000, 'cm': 100, 'm': 1, 'm/256': 256, 'm/5000': 5000}
+"""{unit of a depth file: numbers in a metre}; KITTI stores m/256, TUM m/5000."""
 
 
 @TASKS.register_module()
@@ -52,6 +56,8 @@ class DepthEstimation(Task):
     primary_metric = 'abs_err'
     out_channels = 1
     label_space_size = 40
+    units = tuple(STEPS)
+    takes_step = True
 
     def __init__(
         self,
@@ -86,6 +92,33 @@ class DepthEstimation(Task):
 
     def definition(self) -> dict[str, Any]:
         return {**super().definition(), 'scale': self.scale}
+
+    def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
+        """Return metres; whole numbers are millimetres and floats metres, unless `unit` says otherwise.
+
+        Numbers of 8 bits are refused, unless `unit` says how many metres a step has: they may be anything.
+        """
+        depth = single_plane(stored)
+        if depth.ndim == 2 and depth.dtype.itemsize == 1 and not isinstance(unit, (int, float)):
+            raise ValueError(
+                f'{where}: depth of task {self.name!r} with 8 bits, which may be relative, inverse or class numbers; '
+                'depth is stored as uint16 millimetres (0 = none) or float metres, or `unit` of the data set says how '
+                'many metres a step of the grey levels has'
+            )
+        return scale(depth, unit or ('m' if depth.dtype.kind == 'f' else 'mm'), STEPS)
+
+    def examine(self, maps: Iterable[Array]) -> str | None:
+        seen = False
+        for depth in maps:
+            seen = seen or bool((depth > 0).any())
+            if ((depth > self.max_depth / 200) & (depth <= self.max_depth)).any():
+                return None
+        if not seen:
+            return 'no pixel of them has a depth'
+        return (
+            f'no depth lies between {self.max_depth / 200:g} and {self.max_depth:g} m (max_depth / 200 to max_depth); '
+            'check the unit of the files'
+        )
 
     def check(self, array: Array, where: str) -> None:
         """Refuse negative and non-finite depths, and maps that lie wholly beyond 10 * `max_depth` (wrong unit).

@@ -18,6 +18,10 @@ from .base import IGNORE, Task, mean_map
 from .colour import colourize
 from .label_space import log_bins
 from .reduction import masked_mean
+from .stored import Unit, scale, single_plane
+
+STEPS: dict[str, float] = {'px': 1, 'px/256': 256, 'cityscapes': 256}
+"""{unit of a disparity file: numbers in a pixel}; KITTI stores px/256, Cityscapes the same plus 1."""
 
 
 @TASKS.register_module()
@@ -46,6 +50,8 @@ class DisparityEstimation(Task):
     primary_metric = 'abs_err'
     out_channels = 1
     label_space_size = 40
+    units = tuple(STEPS)
+    takes_step = True
 
     def __init__(
         self,
@@ -70,6 +76,19 @@ class DisparityEstimation(Task):
 
     def definition(self) -> dict[str, Any]:
         return {**super().definition(), 'scale': self.scale, 'unit': self.unit}
+
+    def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
+        """Return pixels; floats are pixels and whole numbers are refused, unless `unit` says what they are."""
+        disparity = single_plane(stored)
+        if unit is None and disparity.dtype.kind != 'f':
+            raise ValueError(
+                f'{where}: disparity of task {self.name!r} as {disparity.dtype}, which has no usual unit; set unit='
+                f"dict({self.source}=...) of the data set to 'px', 'px/256' (KITTI), 'cityscapes' or the pixels of a "
+                'step, or store float pixels'
+            )
+        if unit == 'cityscapes':
+            disparity = np.where(disparity > 0, disparity.astype(np.float32) - 1, 0)
+        return scale(disparity, unit or 'px', STEPS)
 
     def convert(self, array: Array) -> Array:
         if self.unit == 'pixel':

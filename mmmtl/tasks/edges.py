@@ -18,6 +18,7 @@ from .arguments import check_number
 from .balanced_bce import balanced_bce
 from .base import IGNORE, Task, mean_map
 from .imitation import imitate_binary
+from .stored import Unit, binary_map, single_plane
 
 
 @TASKS.register_module()
@@ -46,6 +47,7 @@ class EdgeDetection(Task):
     """
 
     out_channels = 1
+    units = ('grey', 'label')
     fill = IGNORE
     higher_is_better = {'odsF': True, 'oisF': True}
     primary_metric = 'odsF'
@@ -72,6 +74,9 @@ class EdgeDetection(Task):
         self.max_distance = max_distance
         self.thresholds = np.arange(1, thresholds + 1) / (thresholds + 1)
         self.nms = nms
+
+    def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
+        return binary_map(single_plane(stored), where, unit)
 
     def check(self, array: Array, where: str) -> None:
         """Refuse maps that are not (H, W) or have values other than 0 to 1 and 255."""

@@ -15,6 +15,7 @@ from mmmtl.structures import Array, CameraChange
 from .base import IGNORE, Task, nothing_labelled
 from .label_space import half_sphere
 from .reduction import masked_mean
+from .stored import Unit, check_normal_colours, decode_normals
 
 BINS_PER_DEGREE = 100
 THRESHOLDS = (11.25, 22.5, 30.0)
@@ -42,6 +43,32 @@ class SurfaceNormals(Task):
     out_channels = 3
     map_channels = 3
     label_space_size = 40
+    units = ('opencv', 'opengl')
+
+    def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
+        """Return unit vectors of colours v = round((n + 1) / 2 * 255), or of floats as they are.
+
+        The unit says where y and z point: 'opencv' down and forward, as here, 'opengl' up and backward.
+
+        Raises:
+            ValueError: most colours are no unit vectors, or most vectors point away from the camera.
+        """
+        normals = stored
+        if stored.dtype == np.uint8 and stored.ndim == 3:
+            check_normal_colours(stored, where)
+            normals = decode_normals(stored)
+        if normals.ndim != 3 or normals.shape[2] != 3:
+            return normals
+        if normals.dtype.kind != 'f':
+            raise ValueError(f'{where}: {normals.dtype} instead of uint8 colours or floats; convert the normals')
+        if unit == 'opengl':
+            normals = normals * np.array((1, -1, -1), dtype=np.float32)
+        if 2 * np.count_nonzero(normals[..., 2] > 0.05) > np.count_nonzero(normals.any(axis=-1)):
+            raise ValueError(
+                f'{where}: most normals point away from the camera (z > 0); if y points up and z backward in them, '
+                f"set unit=dict({self.source}='opengl') of the data set"
+            )
+        return normals.astype(np.float32)
 
     def check(self, array: Array, where: str) -> None:
         """Refuse vectors that are neither of unit length nor zero, and maps that are not (H, W, 3)."""

@@ -15,6 +15,7 @@ from .balanced_bce import balanced_bce
 from .base import IGNORE, Task, nothing_labelled
 from .colour import colourize
 from .imitation import imitate_binary
+from .stored import Unit, binary_map, single_plane
 
 THRESHOLDS = tuple(i / 20 for i in range(1, 20))
 IOU_THRESHOLDS = slice(THRESHOLDS.index(0.2), THRESHOLDS.index(0.9) + 1)
@@ -43,6 +44,10 @@ class SaliencyDetection(Task):
     higher_is_better = {'max_mIoU': True, 'maxF': True}
     primary_metric = 'maxF'
     out_channels = 1
+    units = ('grey', 'label')
+
+    def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
+        return binary_map(single_plane(stored), where, unit)
 
     def check(self, array: Array, where: str) -> None:
         """Refuse values other than 0 to 1 and 255."""

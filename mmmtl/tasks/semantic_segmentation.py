@@ -18,6 +18,7 @@ from .base import IGNORE, Task, nothing_labelled
 from .classes import class_list
 from .imitation import imitate_classes
 from .reduction import divide_sums
+from .stored import Unit, single_plane
 
 VC_WINDOWS = (8, 16)
 """Window lengths, in frames, of VSPW's VC8 and VC16."""
@@ -96,6 +97,27 @@ class SemanticSegmentation(Task):
 
     def definition(self) -> dict[str, Any]:
         return {**super().definition(), 'classes': self.classes}
+
+    def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
+        """Return labels, which whole numbers of any type may hold."""
+        labels = single_plane(stored)
+        if labels.ndim != 2 or labels.dtype.kind not in 'iu' or labels.dtype == np.uint8:
+            return labels
+        self.check(labels, where)
+        return labels.astype(np.uint8)
+
+    def examine(self, maps: Iterable[Array]) -> str | None:
+        found: set[int] = set()
+        for array in maps:
+            found |= set(np.unique(array).tolist())
+            if found - {0, IGNORE}:
+                return None
+        if found == {0, IGNORE} and self.out_channels > 1:
+            return (
+                f'they hold class 0 and {IGNORE} (ignore) alone: a mask 0 / 255, whose 255 would be ignored; write '
+                'class numbers 0 and 1'
+            )
+        return 'no pixel of them is labelled' if found == {IGNORE} else None
 
     def check(self, array: Array, where: str) -> None:
         """Refuse labels other than 0 to C - 1 and 255, and maps with colour channels."""

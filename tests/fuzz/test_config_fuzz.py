@@ -1,6 +1,6 @@
 """Mutated configs: each is refused by a ValueError that names the key, or its tasks work.
 
-`N` in the environment is how many are tried.
+`FUZZ` in the environment is how many are tried.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mmengine.config import Config
 from mmmtl.config import load_config, resolve
 from mmmtl.tasks import Task, build_tasks
 
-N = int(os.environ.get('N', 300))
+N = int(os.environ.get('FUZZ', 300))
 SEEDS = range(N // 50)
 
 TASKS: dict[str, Any] = dict(

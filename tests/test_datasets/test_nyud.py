@@ -182,10 +182,10 @@ def break_list(root: Path) -> None:
         (break_suffix, r'depth/0001\.tif: not one of \.npy, \.mat; convert the file or remove it'),
         (break_twice, r'depth/0001\.npy: .* 0001\.mat; remove one of them'),
         (break_shape, r'normals/0001\.npy: an array of shape \(3, 64, 64\) instead of \(H, W, 3\); convert'),
-        (break_pickle, r'depth/0001\.npy: no readable array \(.*allow_pickle=False\); copy or convert'),
+        (break_pickle, r'depth/0001\.npy: the header promises object of shape \(1,\).*array of numbers'),
         (break_key, r"depth/0001\.mat: no variable 'depth', only \['labels'\]; check that this is the right folder"),
-        (break_mat, r'depth/0001\.mat: no readable MATLAB file up to version 7\.2 \(.+\); save it again'),
-        (break_image, r"'0001' is missing, but there is a label for it: .*segmentation/0001\.png"),
+        (break_mat, r'depth/0001\.mat: no readable MATLAB file up to version 7\.2 \(.+\); save or download it again'),
+        (break_image, r"gt_sets/train\.txt: 1 of \d+ names have no image.*'0001'"),
         (break_list, r'gt_sets/train\.txt: no such list; check data_root and split'),
     ],
 )

@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mmmtl.datasets.readers import decode_normals, labels_of_colours
-from mmmtl.io.images import read_image, read_raw
+from mmmtl.datasets.readers import labels_of_colours
+from mmmtl.io.images import read_image
+from mmmtl.io.labels import read_raw
+from mmmtl.tasks.stored import decode_normals
 
 
 @pytest.fixture
@@ -37,8 +39,8 @@ def test_raw_keeps_depth_and_turns_to_rgb(tmp_path: Path, write_image, colours: 
     raw = read_raw(write_image(tmp_path / 'd.png', deep))
     assert raw.dtype == np.uint16 and np.array_equal(raw, deep)
     assert np.array_equal(read_raw(write_image(tmp_path / 'c.png', colours)), colours[..., ::-1])
-    alpha = np.dstack([colours, np.full((16, 24), 9, dtype=np.uint8)])
-    assert np.array_equal(read_raw(write_image(tmp_path / 'a.png', alpha)), colours[..., ::-1])
+    opaque = np.dstack([colours, np.full((16, 24), 255, dtype=np.uint8)])
+    assert np.array_equal(read_raw(write_image(tmp_path / 'a.png', opaque)), colours[..., ::-1])
 
 
 def test_a_raw_pgm_is_big_endian(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,46 @@ def test_capital_suffixes_and_foreign_files(build, video_folder: Path) -> None:
     assert len(build()) == 11
 
 
+def rename(video_folder: Path, name: str, *kinds: str) -> None:
+    for kind in kinds:
+        for path in sorted((video_folder / kind / 'one').iterdir()):
+            path.rename(path.with_name(name.format(int(path.stem)) + path.suffix))
+
+
+@pytest.mark.parametrize('name', ['frame_{:06d}', '{}', 'cam2_{:03d}_1080p', 'F{:d}x'])
+def test_names_of_frames(build, video_folder: Path, name: str) -> None:
+    rename(video_folder, name, 'frames')
+    rename(video_folder, '{:06d}_label', 'semseg', 'depth', 'normals')
+    for i in range(6, 12):  # unpadded numbers beyond 9
+        shutil.copyfile(*(video_folder / 'frames/one' / f'{name.format(t)}.jpg' for t in (i - 6, i)))
+    data = build()
+    assert [data.frames.find('one', t).name for t in range(12)] == [f'{name.format(t)}.jpg' for t in range(12)]
+    labels = [data.get_data_info(i) for i in range(len(data))][:6]
+    assert [(item['video'], item['time'], item['maps']['depth'].name) for item in labels] == [
+        ('one', t, f'{t:06d}_label.png') for t in range(6)
+    ]
+
+
+def test_names_that_leave_the_number_open(build, video_folder: Path, write_image) -> None:
+    rename(video_folder, 'r-12.{0}-{0:02d}', 'frames')
+    with pytest.raises(ValueError, match=r'frames/one/r-12\.0-00\.jpg: 3 numbers in the name'):
+        build()
+    rename_back = sorted((video_folder / 'frames/one').iterdir())
+    for path in rename_back:
+        path.rename(path.with_name(f'{int(path.stem[-2:]):06d}.jpg'))
+    write_image(video_folder / 'frames/one/thumb_7.jpg', np.zeros((6, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match=r'frames/one/thumb_7\.jpg: .*another form than 000000\.jpg'):
+        build()
+
+
+def test_a_map_has_the_number_of_the_frame_of_its_name(build, video_folder: Path) -> None:
+    rename(video_folder, 'cam1_{:02d}', 'frames', 'semseg')
+    for path in sorted((video_folder / 'semseg/one').iterdir())[:-1]:
+        path.unlink()
+    data = build(tasks=dict(semseg=dict(type='SemanticSegmentation', classes=['a', 'b', 'c'])))
+    assert [data.get_data_info(i)['time'] for i in range(len(data)) if data.get_data_info(i)['video'] == 'one'] == [5]
+
+
 # Errors
 
 
@@ -91,6 +132,12 @@ def test_videos_json(build, video_folder: Path) -> None:
         ('{"one": ', r'videos\.json: not valid JSON \(.*line 1'),
         ('["one"]', r'videos\.json: must have the form'),
         ('{"one": "train"}', r'videos\.json: must have the form'),
+        ('{"one": {}, "one": {}}', r"videos\.json: not valid JSON \(the key 'one' occurs twice"),
+        ('{"../one": {}}', r"videos\.json: '\.\./one' is no folder inside frames"),
+        ('{"/one": {}}', r"videos\.json: '/one' is no folder inside frames"),
+        ('{"": {}}', r"videos\.json: '' is no folder inside frames"),
+        ('{"a\\u0000b": {}}', r'videos\.json: .* is no folder inside frames'),
+        ('{"one": {"split": ["train"]}}', r"videos\.json: the split of video 'one' is \['train'\]"),
     ):
         path.write_text(content)
         with pytest.raises(ValueError, match=message):
@@ -163,8 +210,8 @@ def test_a_label_out_of_range(build, video_folder: Path, write_image) -> None:
     ('content', 'message'),
     [
         (np.zeros((6, 8, 3), np.uint8), r"semseg/one/000000\.png: 3 channels, but a map of task 'semseg'.*palette"),
-        (np.ones((6, 8), np.uint16), r"semseg/one/000000\.png: float32 values, but a map of task 'semseg'.*as uint8"),
-        (np.zeros((6, 8, 3), np.uint16), r'semseg/one/000000\.png: uint16 of shape \(6, 8, 3\)'),
+        (np.full((6, 8), 1500, np.uint16), r"semseg/one/000000\.png: labels \[1500\] of task 'semseg'.* 0\.\.2"),
+        (np.zeros((6, 8, 3), np.uint16), r"semseg/one/000000\.png: 3 channels, but a map of task 'semseg'.*palette"),
     ],
 )
 def test_a_label_file_of_another_kind(

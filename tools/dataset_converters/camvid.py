@@ -25,7 +25,8 @@ from mmmtl.datasets.camvid import VOID
 from mmmtl.datasets.conversion.archives import extract, whole_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 from mmmtl.datasets.readers import labels_of_colours
-from mmmtl.io.images import read_image, read_raw, resize_image, write_png
+from mmmtl.io.images import read_image, resize_image, write_png
+from mmmtl.io.labels import read_raw
 from mmmtl.io.video import read_frames
 
 SPLITS = dict(train=367, val=101, test=233)

@@ -20,9 +20,9 @@ from mmmtl.datasets import NYUD
 from mmmtl.datasets.conversion.archives import checked_folder, whole_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 from mmmtl.datasets.conversion.normal_signs import find_normal_signs, report_signs
-from mmmtl.datasets.conversion.nyu_labeled import SPLITS, open_labeled, read_class_mapping, read_splits
+from mmmtl.datasets.conversion.nyu_labeled import SPLITS, LabeledFile, read_class_mapping, read_splits
 from mmmtl.datasets.nyud import READABLE
-from mmmtl.datasets.readers import list_stems
+from mmmtl.datasets.readers import list_stems, read_names
 from mmmtl.io.images import write_png
 
 
@@ -40,21 +40,19 @@ def parse_args() -> argparse.Namespace:
 def convert(args: argparse.Namespace, root: Path) -> None:
     """Write the images, depths and labels of the official file."""
     mapping = None if args.classes is None else read_class_mapping(args.classes)
-    with open_labeled(args.source) as file:
-        depths = file['rawDepths' if args.raw_depth else 'depths']
-        numbers = read_splits(args.splits, len(depths))
+    with LabeledFile(args.source) as file:
+        depths = 'rawDepths' if args.raw_depth else 'depths'
+        numbers = read_splits(args.splits, file.count(depths))
         for folder in ('gt_sets', 'images', 'depth', *(() if mapping is None else ('segmentation',))):
             (root / folder).mkdir()
         for split, found in numbers.items():
             (root / 'gt_sets' / f'{split}.txt').write_text(''.join(f'{n:04d}\n' for n in found))
         for number in track(sorted(sum(numbers.values(), [])), description='Converting', transient=True):
             name, index = f'{number:04d}', number - 1
-            # HDF5 reverses MATLAB's order of the axes: (3, W, H) and (W, H).
-            image = file['images'][index].transpose(2, 1, 0)
-            write_png(root / 'images' / f'{name}.png', image[..., ::-1])
-            np.save(root / 'depth' / f'{name}.npy', np.ascontiguousarray(depths[index].T.astype(np.float32)))
+            write_png(root / 'images' / f'{name}.png', file.read('images', index)[..., ::-1])
+            np.save(root / 'depth' / f'{name}.npy', np.ascontiguousarray(file.read(depths, index).astype(np.float32)))
             if mapping is not None:
-                write_png(root / 'segmentation' / f'{name}.png', mapping[file['labels'][index].T])
+                write_png(root / 'segmentation' / f'{name}.png', mapping[file.read('labels', index)])
 
 
 def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
@@ -62,7 +60,7 @@ def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
     counts: dict[str, int] = {}
     expected: dict[str, int] = {}
     for split, number in SPLITS.items():
-        names = set((root / 'gt_sets' / f'{split}.txt').read_text().split())
+        names = set(read_names(root / 'gt_sets' / f'{split}.txt'))
         counts[split], expected[split] = len(names), number
         for folder in READABLE:
             if folder == 'images' or (root / folder).is_dir():

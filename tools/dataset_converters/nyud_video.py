@@ -27,12 +27,15 @@ from mmmtl.datasets import Clip, VideoFolder
 from mmmtl.datasets.conversion.archives import whole_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 from mmmtl.datasets.conversion.normal_signs import DOUBTFUL, find_normal_signs, report_signs
-from mmmtl.datasets.conversion.nyu_labeled import SPLITS, open_labeled, read_class_mapping, read_splits, read_strings
+from mmmtl.datasets.conversion.nyu_labeled import SPLITS, LabeledFile, read_class_mapping, read_splits
 from mmmtl.datasets.nyuv2 import classes_13
-from mmmtl.datasets.readers import check_signs, decode_normals, list_stems, unit_normals
+from mmmtl.datasets.readers import check_signs, list_stems, unit_normals
 from mmmtl.io.arrays import read_npy
-from mmmtl.io.images import read_image, read_raw, write_png
+from mmmtl.io.files import read_text
+from mmmtl.io.images import read_image, write_png
+from mmmtl.io.labels import read_raw
 from mmmtl.tasks.base import IGNORE
+from mmmtl.tasks.stored import decode_normals
 
 NAME = re.compile(r'r-(\d+\.\d+)-(\d+)\.ppm')
 PART = re.compile(r'(.+_\d{4})[a-z]')
@@ -99,7 +102,7 @@ def read_timeline(folders: Sequence[Path]) -> list[RawFrame]:
     frames = {}
     for folder in folders:
         index = folder / 'INDEX.txt'
-        listed = index.read_text().split() if index.is_file() else []
+        listed = read_text(index).split() if index.is_file() else []
         for name in {*listed, *(path.name for path in folder.glob('r-*.ppm'))}:
             if (match := NAME.fullmatch(name)) is not None:
                 path = folder / name
@@ -151,7 +154,7 @@ def rectify(image: np.ndarray) -> np.ndarray:
 
 def read_normals(path: Path, signs: tuple[int, ...], size: tuple[int, ...]) -> np.ndarray:
     """Return the normals of a file as RGB, v = round((n + 1) / 2 * 255), (0, 0, 0) = none."""
-    normals = unit_normals(read_npy(path)) if path.suffix == '.npy' else decode_normals(read_raw(path))
+    normals = unit_normals(read_npy(path)) if path.suffix == '.npy' else decode_normals(read_raw(path, lossy=True))
     if normals.shape != (*size, 3):
         raise ValueError(f'{path}: normals of shape {normals.shape}, not {(*size, 3)}; resize them first')
     rgb = ((normals * np.array(signs) + 1) / 2 * 255).round().astype(np.uint8)
@@ -169,10 +172,10 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
     videos: dict[str, dict[str, Any]] = {}
     counts: Counter[str] = Counter()
     differences = []
-    with open_labeled(args.source) as file:
-        depths = file['rawDepths' if args.raw_depth else 'depths']
-        names = [PurePosixPath(name) for name in read_strings(file, 'rawRgbFilenames')]
-        splits = read_splits(args.splits, len(depths))
+    with LabeledFile(args.source) as file:
+        depths = 'rawDepths' if args.raw_depth else 'depths'
+        names = [PurePosixPath(name) for name in file.strings('rawRgbFilenames')]
+        splits = read_splits(args.splits, file.count(depths))
         numbers = {number: 'test' if split == 'val' else split for split, found in splits.items() for number in found}
         for number in track(sorted(numbers), description='Converting', transient=True):
             video, index, split = f'{number:04d}', number - 1, numbers[number]
@@ -184,17 +187,19 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
             )
             for folder in ('frames', 'semseg', 'depth', *(('normals',) if video in normals else ())):
                 (root / folder / video).mkdir(parents=True)
-            # HDF5 reverses MATLAB's order of the axes: (3, W, H) and (W, H).
-            labelled = np.ascontiguousarray(file['images'][index].transpose(2, 1, 0)[..., ::-1])
+            labelled = np.ascontiguousarray(file.read('images', index)[..., ::-1])
             for time, path in enumerate(clip):
                 if path is not None:
                     frame = read_image(path)
                     write_png(root / 'frames' / video / f'{time:06d}.png', frame if args.no_rectify else rectify(frame))
             label = f'{before:06d}.png'
             write_png(root / 'frames' / video / label, labelled)
-            labels = mapping[file['labels'][index].T]
+            labels = mapping[file.read('labels', index)]
             write_png(root / 'semseg' / video / label, classes_13(np.where(labels == 0, IGNORE, labels - 1)))
-            write_png(root / 'depth' / video / label, (depths[index].T * 1000).round().clip(0, 65535).astype(np.uint16))
+            write_png(
+                root / 'depth' / video / label,
+                (file.read(depths, index) * 1000).round().clip(0, 65535).astype(np.uint16),
+            )
             if video in normals:
                 rgb = read_normals(normals[video], signs, labelled.shape[:2])
                 write_png(root / 'normals' / video / label, rgb[..., ::-1])
@@ -214,10 +219,17 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
     return counts
 
 
+class Unsigned(VideoFolder):
+    """The new data set, with normals that may still point away from the camera."""
+
+    def read_map(self, source: str, reference: Path) -> np.ndarray:
+        return decode_normals(read_raw(reference)) if source == 'normals' else super().read_map(source, reference)
+
+
 def check_normals(root: Path) -> None:
     """Refuse normals whose axes, by the depth, are not the package's."""
     tasks = dict(depth=dict(type='DepthEstimation', max_depth=10.0), normals=dict(type='SurfaceNormals'))
-    found = find_normal_signs(VideoFolder(str(root), metainfo=dict(tasks=tasks)))
+    found = find_normal_signs(Unsigned(str(root), metainfo=dict(tasks=tasks)))
     if found is not None and found.signs != (1, 1, 1) and found.angle <= DOUBTFUL:
         raise ValueError(
             f'normals: fit the depth with other signs: add --normal-signs {" ".join(map(str, found.signs))}'

@@ -24,10 +24,13 @@ from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 from mmmtl.datasets.conversion.normal_signs import report_facing
 from mmmtl.datasets.pascal.labels import VOC_OF_CONTEXT
 from mmmtl.datasets.pascal.parts import read_objects
-from mmmtl.datasets.readers import decode_normals, list_stems
+from mmmtl.datasets.readers import list_stems, read_names
 from mmmtl.io.arrays import read_mat
-from mmmtl.io.images import read_raw, write_png
+from mmmtl.io.child import ChildReader
+from mmmtl.io.images import write_png
+from mmmtl.io.labels import read_raw
 from mmmtl.io.outputs import write_text
+from mmmtl.tasks.stored import decode_normals
 
 SPLITS = dict(train=4998, val=5105)
 FOLDERS = dict(
@@ -51,7 +54,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def convert(args: argparse.Namespace, root: Path) -> None:
+def convert(args: argparse.Namespace, root: Path, child: ChildReader) -> None:
     """Write images, lists and labels of VOC 2010, PASCAL-Context and PASCAL-Part."""
     unpacked = {name: root.with_name(f'{root.name}.{name}') for name in ('voc', 'context', 'parts')}
     for folder, archive in zip(unpacked.values(), (args.source, args.context, args.parts), strict=True):
@@ -69,19 +72,23 @@ def convert(args: argparse.Namespace, root: Path) -> None:
     ):
         (root / folder).mkdir(parents=True)
     for split in SPLITS:
-        names = [name for name in (voc / f'ImageSets/Main/{split}.txt').read_text().split() if name in found['context']]
+        names = [name for name in read_names(voc / f'ImageSets/Main/{split}.txt') if name in found['context']]
         (root / f'ImageSets/Context/{split}.txt').write_text(''.join(f'{name}\n' for name in names))
         for name in track(names, description=f'Converting {split}', transient=True):
             shutil.copyfile(voc / f'JPEGImages/{name}.jpg', root / f'JPEGImages/{name}.jpg')
             shutil.copyfile(found['context'][name], root / f'pascal-context/trainval/{name}.mat')
             if name in found['parts']:
                 shutil.copyfile(found['parts'][name], root / f'human_parts/{name}.mat')
-            labels = to_voc(read_mat(found['context'][name], 'LabelMap'))
+            labels = to_voc(child(read_mat, found['context'][name], 'LabelMap'), found['context'][name])
             write_png(root / f'semseg/pascal-context/{name}.png', labels)
 
 
-def to_voc(labels: np.ndarray) -> np.ndarray:
+def to_voc(labels: np.ndarray, where: Path) -> np.ndarray:
     """Return classes of `pascal_21`, (H, W) uint8, of the labels of PASCAL-Context; all others become background."""
+    if labels.ndim != 2 or labels.dtype.kind not in 'iu' or labels.min() < 0 or labels.max() > 459:
+        raise ValueError(
+            f'{where}: LabelMap is {labels.dtype} of shape {labels.shape}, not labels 0 to 459; get it again'
+        )
     table = np.zeros(max(int(labels.max()), *VOC_OF_CONTEXT) + 1, dtype=np.uint8)
     table[list(VOC_OF_CONTEXT)] = list(VOC_OF_CONTEXT.values())
     return table[labels]
@@ -89,10 +96,10 @@ def to_voc(labels: np.ndarray) -> np.ndarray:
 
 def names_of(root: Path, split: str) -> list[str]:
     """Return the names of the images of a split."""
-    return (root / 'ImageSets' / 'Context' / f'{split}.txt').read_text().split()
+    return read_names(root / 'ImageSets' / 'Context' / f'{split}.txt')
 
 
-def list_parts(root: Path) -> None:
+def list_parts(root: Path, child: ChildReader) -> None:
     """Write the missing lists of the classes of the objects of every image, -1 for an empty one."""
     for split in SPLITS:
         path = root / 'ImageSets' / 'Parts' / f'{split}.txt'
@@ -100,7 +107,7 @@ def list_parts(root: Path) -> None:
             continue
         files = list_stems(root / 'human_parts')
         classes = {
-            name: [kind if mask.any() else -1 for kind, mask, _ in read_objects(files[name])]
+            name: [kind if mask.any() else -1 for kind, mask, _ in child(read_objects, files[name])]
             for name in track(names_of(root, split), description=f'Looking for people in {split}', transient=True)
             if name in files
         }
@@ -124,12 +131,12 @@ def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
     return counts, expected
 
 
-def finish(root: Path, args: argparse.Namespace, sources: list[Path]) -> None:
+def finish(root: Path, args: argparse.Namespace, sources: list[Path], child: ChildReader) -> None:
     """Count and check the files, list the people, report on the normals and write the manifest."""
     counts, expected = count(root)
     if not args.allow_partial:
         check_counts(counts, expected, where=args.source)
-    list_parts(root)
+    list_parts(root, child)
     if files := sorted((root / 'normals_distill').glob('*.png')):
         some = files[:: -(-len(files) // 20)]
         print(report_facing(np.concatenate([decode_normals(read_raw(file)).reshape(-1, 3) for file in some])))
@@ -139,14 +146,14 @@ def finish(root: Path, args: argparse.Namespace, sources: list[Path]) -> None:
 def main() -> None:
     args = parse_args()
     if args.context is None and args.parts is None:
-        with checked_folder(args.source, args.out, marker='ImageSets') as root:
-            finish(root, args, [args.source])
+        with checked_folder(args.source, args.out, marker='ImageSets') as root, ChildReader() as child:
+            finish(root, args, [args.source], child)
     elif None in (args.context, args.parts, args.out):
         raise SystemExit(f'{args.source}: the archive of VOC 2010 needs --context, --parts and --out')
     else:
-        with whole_folder(args.out) as root:
-            convert(args, root)
-            finish(root, args, [args.source, args.context, args.parts])
+        with whole_folder(args.out) as root, ChildReader() as child:
+            convert(args, root, child)
+            finish(root, args, [args.source, args.context, args.parts], child)
     print(f'{args.out or args.source}: complete, see manifest.json')
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmmtl.datasets.conversion.archives import checked_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
-from mmmtl.datasets.readers import list_video
+from mmmtl.datasets.readers import list_video, read_names
 
 VIDEOS = dict(train=2806, val=343, test=387)
 
@@ -31,7 +31,7 @@ def count(root: Path) -> tuple[dict[str, int], list[Path]]:
     empty: list[Path] = []
     for split in VIDEOS:
         names = root / f'{split}.txt'
-        videos = names.read_text().split() if names.is_file() else []
+        videos = read_names(names) if names.is_file() else []
         counts |= {split: 0, f'{split}/origin': 0, f'{split}/mask': 0}
         for video in videos:
             place = root / 'data' / video

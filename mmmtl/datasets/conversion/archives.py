@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import bz2
+import errno
 import gzip
 import lzma
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from tempfile import TemporaryDirectory
+from typing import IO, Any
 
 from rich.progress import track
 
-TAR_SUFFIXES = ('.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
+
+OPENERS: dict[str, Callable[..., Any]] = {
+    '.tar': open,
+    '.tar.gz': gzip.open,
+    '.tgz': gzip.open,
+    '.tar.bz2': bz2.open,
+    '.tar.xz': lzma.open,
+}
+
+MAX_GROWTH = 100
+"""How many times its own size an archive may unpack to; images grow little, label arrays some twenty times."""
+SLACK = 1 << 30
+"""Bytes that any archive may unpack to."""
+MAX_MEMBERS = 5_000_000
+MAX_HEADER = 1 << 24
+"""The limit of the header of a member, in bytes."""
 
 
 @contextmanager
@@ -31,25 +49,43 @@ def whole_folder(target: Path) -> Iterator[Path]:
         root.rename(target)
 
 
-def extract(archive: Path, target: Path) -> None:
+class Refused(ValueError):
+    """An error that names the archive already."""
+
+
+def extract(archive: Path, target: Path, *, max_growth: float = MAX_GROWTH) -> None:
     """Unpack a zip or tar file into a folder.
+
+    Args:
+        archive: the file.
+        target: the folder; it may have contents.
+        max_growth: refuse an archive that unpacks to more than this many times its size, and to more than 1 GiB.
 
     Raises:
         FileNotFoundError: no such archive.
-        ValueError: not a zip or tar file, damaged, or a member is a link or device or would end up outside `target`.
+        ValueError: not a zip or tar file, damaged, encrypted, too large when unpacked, or a member is a link or device
+            or would end up outside `target`.
+        OSError: the disk is full or cannot be written.
     """
     if not archive.is_file():
         raise FileNotFoundError(f'{archive}: no such archive')
     target.mkdir(parents=True, exist_ok=True)
     try:
+        guard = _Guard(archive, SLACK + max_growth * archive.stat().st_size)
+        opener = next((OPENERS[end] for end in OPENERS if archive.name.lower().endswith(end)), None)
         if archive.suffix.lower() == '.zip':
-            _extract_zip(archive, target)
-        elif archive.name.lower().endswith(TAR_SUFFIXES):
-            _extract_tar(archive, target)
+            _extract_zip(archive, target, guard)
+        elif opener is not None:
+            with opener(archive, 'rb') as stream:
+                _extract_tar(stream, target, guard)
         else:
-            raise ValueError(f'{archive}: neither .zip nor one of {", ".join(TAR_SUFFIXES)}; unpack it by hand')
-    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError) as error:
-        raise ValueError(f'{archive}: damaged archive ({error}); download it again') from error
+            raise Refused(f'{archive}: neither .zip nor one of {", ".join(OPENERS)}; unpack it by hand')
+    except Refused:
+        raise
+    except Exception as error:  # zipfile and tarfile raise many types of errors for damaged files
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            raise
+        raise ValueError(f'{archive}: damaged archive ({error!r}); download it again') from error
 
 
 @contextmanager
@@ -105,26 +141,70 @@ def joined_folder(
         yield root
 
 
-def _extract_zip(archive: Path, target: Path) -> None:
+class _Guard:
+    """The limits of an archive, and what its members may be.
+
+    Args:
+        archive: the file, for messages.
+        max_bytes: of all members together.
+    """
+
+    def __init__(self, archive: Path, max_bytes: float) -> None:
+        self.archive = archive
+        self.max_bytes = max_bytes
+        self.total = self.members = 0
+
+    def check(self, name: str, size: int, *, plain: bool) -> None:
+        """Refuse a link, a device, a member outside the folder, and more bytes or members than the limits."""
+        self.total += size
+        self.members += 1
+        if self.total > self.max_bytes or self.members > MAX_MEMBERS:
+            raise Refused(
+                f'{self.archive}: unpacks to {self.members} members of {self.total} bytes or more, beyond the limit of '
+                f'{self.max_bytes:.0f} bytes; if it is the right archive, unpack it by hand'
+            )
+        outside = PurePosixPath(name).is_absolute() or '..' in PurePosixPath(name).parts
+        outside |= bool(PureWindowsPath(name).anchor) or '..' in PureWindowsPath(name).parts
+        if outside or not plain:
+            reason = 'would be written outside the folder' if outside else 'is neither a file nor a folder'
+            raise Refused(f'{self.archive}: member {name!r} {reason}; do not use this archive')
+
+
+class _ShortReads:
+    """A stream of which no more than `MAX_HEADER` bytes are read at once: tarfile reads long names in one piece."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int) -> bytes:
+        if size > MAX_HEADER:
+            raise ValueError(f'a header of {size} bytes')
+        return self._stream.read(size)
+
+
+def _extract_zip(archive: Path, target: Path, guard: _Guard) -> None:
     with zipfile.ZipFile(archive) as opened:
         for member in track(opened.infolist(), description=f'Unpacking {archive.name}', transient=True):
+            if member.flag_bits & 1:
+                raise Refused(f'{archive}: member {member.filename!r} is encrypted; unpack it by hand')
             # Unix stores the kind of file in the upper half; other systems leave 0.
             kind = stat.S_IFMT(member.external_attr >> 16)
-            _check_member(archive, member.filename, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
+            guard.check(member.filename, member.file_size, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
             opened.extract(member, target)
 
 
-def _extract_tar(archive: Path, target: Path) -> None:
-    with tarfile.open(archive) as opened:
-        for member in track(opened, description=f'Unpacking {archive.name}', total=None, transient=True):
-            _check_member(archive, member.name, plain=member.isreg() or member.isdir())
+def _extract_tar(stream: IO[bytes], target: Path, guard: _Guard) -> None:
+    with tarfile.open(fileobj=_ShortReads(stream), mode='r:') as opened:  # type: ignore[call-overload]
+        for member in track(
+            _members(opened), description=f'Unpacking {guard.archive.name}', total=None, transient=True
+        ):
+            guard.check(member.name, member.size, plain=member.isreg() or member.isdir())
             opened.extract(member, target, filter='data')
 
 
-def _check_member(archive: Path, name: str, *, plain: bool) -> None:
-    """Refuse a link, a device, or a member outside the folder."""
-    outside = PurePosixPath(name).is_absolute() or '..' in PurePosixPath(name).parts
-    outside |= bool(PureWindowsPath(name).anchor) or '..' in PureWindowsPath(name).parts
-    if outside or not plain:
-        reason = 'would be written outside the folder' if outside else 'is neither a file nor a folder'
-        raise ValueError(f'{archive}: member {name!r} {reason}; do not use this archive')
+def _members(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of a tar file, without the list of all that tarfile would keep."""
+    while (member := opened.next()) is not None:
+        yield member
+        opened.members = []  # type: ignore[attr-defined]

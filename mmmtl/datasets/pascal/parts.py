@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from mmmtl.io.arrays import read_mat
+from mmmtl.io.files import read_json
 from mmmtl.structures import Array
 
 PartObject = tuple[int, Array, list[tuple[str, Array]]]
@@ -31,10 +31,7 @@ def read_classes(path: Path) -> dict[str, list[int]]:
     """Return {name of an image: classes of its objects in PASCAL-Part, -1 for an empty one}; {} without a list."""
     if not path.is_file():
         return {}
-    try:
-        classes = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f'{path}: not readable as JSON ({error}); remove this optional file') from error
+    classes = read_json(path)
     if not isinstance(classes, dict) or not all(isinstance(ids, list) for ids in classes.values()):
         raise ValueError(f'{path}: not {{name: list of classes}}; remove this optional file')
     return classes

@@ -10,13 +10,13 @@ import numpy as np
 
 from mmmtl.datasets.base import MultiTaskDataset
 from mmmtl.datasets.frames import Frame
-from mmmtl.datasets.readers import as_map, check_signs, decode_normals, read_names
+from mmmtl.datasets.readers import as_map, check_signs, list_stems, listed_files, read_names, read_stored
 from mmmtl.io.arrays import read_mat
-from mmmtl.io.images import read_raw
 from mmmtl.ops.edges.thinning import thin
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
+from mmmtl.tasks.stored import decode_normals
 
 from .labels import INDOOR
 from .parts import PERSON, read_classes, read_parts
@@ -72,16 +72,16 @@ class PASCALContext(MultiTaskDataset):
     def load_frames(self) -> Iterator[Frame]:
         check_signs(self.normal_signs)
         root = self.root
-        names = read_names(root / 'ImageSets' / 'Context' / f'{self.split}.txt')
+        names = root / 'ImageSets' / 'Context' / f'{self.split}.txt'
+        images = listed_files(read_names(names), list_stems(root / 'JPEGImages'), names)
         classes = read_classes(root / 'ImageSets' / 'Parts' / f'{self.split}.txt')
-        for name in names:
+        for name, image in images.items():
             files = {source: [root / form.format(name=name) for form in forms] for source, forms in FILES.items()}
             maps = {source: next((file for file in some if file.exists()), None) for source, some in files.items()}
             if PERSON not in classes.get(name, [PERSON]):
                 del maps['human_parts']
-            image = self._image_path(name)
             found = {source: file for source, file in maps.items() if file is not None}
-            yield Frame(name, 0, image if image.exists() else None, found)
+            yield Frame(name, 0, image, found)
 
     def read_map(self, source: str, reference: Path) -> Array:
         if source == 'human_parts':
@@ -90,7 +90,7 @@ class PASCALContext(MultiTaskDataset):
             return np.full(self.read_image(self._image_path(reference.stem)).shape[:2], IGNORE, dtype=np.uint8)
         if source == 'edge' and reference.suffix == '.mat':
             return label_edges(self._read_labels(reference.stem)).astype(np.float32)
-        array = as_map(read_raw(reference), reference, channels=3 if source == 'normals' else 1)
+        array = read_stored(reference, np.uint8, channels=3 if source == 'normals' else 1, lossy=source != 'semseg')
         if source == 'normals':
             indoors = np.isin(self._read_labels(reference.stem), INDOOR)
             if indoors.shape != array.shape[:2]:
@@ -108,7 +108,8 @@ class PASCALContext(MultiTaskDataset):
         return self.root / 'JPEGImages' / f'{name}.jpg'
 
     def _read_labels(self, name: str) -> Array:
-        return read_mat(self.root / LABELS.format(name=name), 'LabelMap')
+        path = self.root / LABELS.format(name=name)
+        return as_map(read_mat(path, 'LabelMap'), path, channels=1)
 
 
 def label_edges(labels: Array) -> Array:

@@ -44,9 +44,11 @@ class LoadMaps(BaseTransform):
             array = task.convert(results['read_map'](task.source, ref))
             check_kind(array, task, str(ref))
             if array.shape[:2] != results['ori_shape']:
+                turned = array.shape[1::-1] == results['ori_shape']
+                hint = '; one of them is turned, see `orientation` of the data set (EXIF)' if turned else ''
                 raise ValueError(
                     f'{ref}: the map of task {name!r} has {array.shape[:2]} pixels, its image {results["img_path"]} '
-                    f'has {results["ori_shape"]} (height, width); they must be equal'
+                    f'has {results["ori_shape"]} (height, width); they must be equal{hint}'
                 )
             results['gt_maps'][name] = array
             results['map_paths'][name] = str(ref)

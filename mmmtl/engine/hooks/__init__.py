@@ -5,6 +5,7 @@ from .checkpoint_guard_hook import CheckpointGuardHook, PlainCheckpointHook
 from .checkpoint_hook import CheckpointHook
 from .epoch_position_hook import EpochPositionHook
 from .iteration_seed_hook import IterationSeedHook
+from .label_check_hook import LabelCheckHook
 from .model_hook import ModelHook
 from .multi_task_visualization_hook import MultiTaskVisualizationHook
 from .resume_hook import ResumeHook
@@ -17,6 +18,7 @@ __all__ = [
     'CheckpointHook',
     'EpochPositionHook',
     'IterationSeedHook',
+    'LabelCheckHook',
     'ModelHook',
     'MultiTaskVisualizationHook',
     'PlainCheckpointHook',

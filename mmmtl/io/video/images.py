@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import cv2
-
+from mmmtl.io.files import is_foreign
 from mmmtl.io.images import IMAGE_SUFFIXES, read_image
 from mmmtl.structures import Array
 
@@ -21,7 +20,7 @@ class FolderDecoder(Decoder):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != '.']
+        paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not is_foreign(path)]
         if not paths:
             raise ValueError(f'{folder}: no frame in this folder; frames are files {", ".join(IMAGE_SUFFIXES)}')
         self._paths = sorted(paths, key=_numbers_count)
@@ -30,7 +29,7 @@ class FolderDecoder(Decoder):
     def frames(self) -> Iterator[VideoFrame]:
         for number, path in enumerate(self._paths):
             try:
-                image = read_image(path, cv2.IMREAD_COLOR)
+                image = read_image(path)
             except ValueError as error:
                 self.skip(str(error))
                 continue

@@ -1,0 +1,81 @@
+"""Bytes and text of a file, up to a limit, with errors that name the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from pathlib import Path
+from typing import Any
+
+SYSTEM_FILES = ('desktop.ini', 'thumbs.db', '__macosx')
+
+MAX_TEXT = 1 << 26
+"""The default limit of lists and JSON files, in bytes."""
+
+
+def is_foreign(path: Path) -> bool:
+    """Return whether a file or folder is hidden or comes from the system: `._000001.png`, `Thumbs.db`, `__MACOSX`."""
+    return path.name.startswith('.') or path.name.lower() in SYSTEM_FILES
+
+
+def read_bytes(path: str | Path, *, max_bytes: int, missing: str = 'no such file') -> bytes:
+    """Return the contents of a regular file.
+
+    Args:
+        path: the file.
+        max_bytes: refuse a larger file before it is read.
+        missing: description of the error if there is no such file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a folder, device or pipe, too large, or a name that no file can have.
+    """
+    try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            kind = 'a folder' if stat.S_ISDIR(found.st_mode) else 'no regular file'
+            raise ValueError(f'{path}: {kind} instead of a file; remove or rename it')
+        if found.st_size > max_bytes:
+            raise ValueError(
+                f'{path}: {found.st_size} bytes, more than the limit of {max_bytes}; check the file, or raise the limit'
+            )
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f'{path}: {missing}') from None
+    except UnicodeError as error:
+        raise ValueError(f'{str(path)!r}: no file can have this name ({error})') from None
+
+
+def read_text(path: str | Path, *, max_bytes: int = MAX_TEXT, missing: str = 'no such file') -> str:
+    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark; marks are removed.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: neither of these encodings, no regular file, or too large.
+    """
+    data = read_bytes(path, max_bytes=max_bytes, missing=missing)
+    try:
+        return data.decode('utf-16' if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else 'utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path}: neither UTF-8 nor UTF-16 text ({error}); save it as UTF-8') from None
+
+
+def read_json(path: str | Path, *, max_bytes: int = MAX_TEXT, missing: str = 'no such file') -> Any:
+    """Return the value in a JSON file; the errors are those of `read_text`, for invalid JSON and repeated keys too."""
+    text = read_text(path, max_bytes=max_bytes, missing=missing)
+    try:
+        return json.loads(text, object_pairs_hook=_without_repeats)
+    except RecursionError:
+        raise ValueError(f'{path}: not valid JSON (nested too deeply); correct the file') from None
+    except ValueError as error:
+        raise ValueError(f'{path}: not valid JSON ({error}); correct the file') from None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f'the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice')
+    return found

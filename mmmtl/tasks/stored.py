@@ -1,0 +1,80 @@
+"""What the numbers in a user's label files mean."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmmtl.structures import Array
+
+Unit = str | float
+"""The name of a unit, or what one step of the stored numbers stands for."""
+
+
+def single_plane(array: Array) -> Array:
+    """Return a (H, W, 1) array as (H, W), and truth values as 0 and 1; leave others as they are."""
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    return array.astype(np.uint8) if array.dtype == bool else array
+
+
+def scale(array: Array, unit: Unit, steps: dict[str, float]) -> Array:
+    """Return stored numbers in the unit of a map, float32.
+
+    Args:
+        array: numbers.
+        unit: a key of `steps`, or the value of one step.
+        steps: {unit: stored steps in one unit of the map}.
+    """
+    scaled: Array = array.astype(np.float32) / steps[unit] if isinstance(unit, str) else array * unit
+    return scaled.astype(np.float32)
+
+
+def binary_map(array: Array, where: str, unit: Unit | None) -> Array:
+    """Return a map of 0 to 1, 255 = ignore, float32, of a stored mask (H, W).
+
+    Whole numbers are labels (0, 1, 255 = ignore) or grey levels, v / 255. Without a unit the numbers tell: 0 and 1
+    alone are labels; with others, but no 1 beside 255, they are grey levels.
+
+    Raises:
+        ValueError: numbers of more than 8 bits, or with 1 and 255, which may be either.
+    """
+    if array.ndim != 2 or array.dtype.kind == 'f':
+        return array
+    if array.dtype.itemsize > 1:
+        raise ValueError(
+            f'{where}: {array.dtype} instead of one channel of uint8, or floats of 0 to 1; convert the file'
+        )
+    if unit is None and (array == 1).any() and (array == 255).any():
+        raise ValueError(
+            f'{where}: 1 beside 255, so the numbers may be labels (255 = ignore) or grey levels; say which in `unit` '
+            "of the data set: 'label' or 'grey'"
+        )
+    if unit == 'label' or (unit is None and array.max() <= 1):
+        return array.astype(np.float32)
+    return scale(array, 'grey', {'grey': 255})
+
+
+def decode_normals(rgb: Array) -> Array:
+    """Return unit vectors, (H, W, 3) float32, of uint8 colours v = round((n + 1) / 2 * 255).
+
+    Colours far from unit length become the zero vector, none: data sets use (0, 0, 0) and grey for it.
+    """
+    vectors = rgb.astype(np.float32) / 127.5 - 1
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    some = np.abs(length - 1) < 0.5
+    return np.where(some, vectors / np.where(some, length, 1), 0)
+
+
+def check_normal_colours(rgb: Array, where: str) -> None:
+    """Refuse colours most of which are no unit vectors: a photograph, or classes drawn in colours.
+
+    Black and mid grey, which stand for no normal, do not count.
+    """
+    length = np.linalg.norm(rgb.astype(np.float32) / 127.5 - 1, axis=-1)
+    none = (rgb == 0).all(axis=-1) | (length < 0.1)
+    strange = np.count_nonzero((np.abs(length - 1) > 0.1) & ~none)
+    if 2 * strange > np.count_nonzero(~none):
+        raise ValueError(
+            f'{where}: {100 * strange / np.count_nonzero(~none):.0f} % of the colours are no unit vectors, so this is '
+            'no map of normals v = round((n + 1) / 2 * 255); check the folder'
+        )

@@ -1,0 +1,78 @@
+"""A loader without labels of a task, or with labels that cannot be learnt from, is refused before training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mmengine.dataset import RepeatDataset
+from torch.utils.data import ConcatDataset
+
+from mmmtl.datasets import VideoFolder
+from mmmtl.datasets.label_check import check_labels
+
+
+@pytest.fixture
+def build(video_folder: Path, tasks: dict[str, Any]):
+    def make(*names: str, root: Path = video_folder, **kwargs: Any) -> VideoFolder:
+        chosen = {name: tasks[name] for name in names or tasks}
+        return VideoFolder(root, split='train', metainfo=dict(tasks=chosen), **kwargs)
+
+    return make
+
+
+def test_every_task_has_labels(build) -> None:
+    assert check_labels(build(), 'train_dataloader') == []
+
+
+def test_sparse_labels_are_enough(build, video_folder: Path) -> None:
+    for path in list((video_folder / 'depth').rglob('*.png'))[1:]:
+        path.unlink()
+    assert check_labels(build(clip=dict(offsets='all', missing='repeat')), 'train_dataloader') == []
+
+
+def test_a_misspelt_folder_is_named_with_those_that_exist(build, video_folder: Path) -> None:
+    (video_folder / 'depth').rename(video_folder / 'depths')
+    (found,) = check_labels(build(), 'train_dataloader')
+    assert 'train_dataloader' in found and "'depth'" in found and str(video_folder / 'depth') in found
+    assert "['depths', 'normals', 'semseg']" in found
+
+
+def test_wrapped_data_sets_count_together(build, video_folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / 'other'
+    other.mkdir()
+    for name in ('frames', 'semseg', 'videos.json'):
+        (other / name).symlink_to(video_folder / name)
+    assert len(check_labels(build(root=other), 'loader')) == 2
+    both = ConcatDataset([RepeatDataset(build(root=other), 2), build()])
+    assert check_labels(both, 'loader') == []
+
+
+@pytest.mark.parametrize(
+    ('source', 'value', 'message'),
+    [
+        ('semseg', np.full((6, 8), 255, np.uint8), 'no pixel'),
+        ('semseg', np.repeat(np.array([[0, 255]], np.uint8), 6, 0).repeat(4, 1), '0 / 255'),
+        ('depth', np.zeros((6, 8), np.uint16), 'has a depth'),
+        ('depth', np.arange(48, dtype=np.uint16).reshape(6, 8) % 13, r'between 0\.05 and 10 m'),
+        ('normals', np.zeros((6, 8, 3), np.uint8), 'no pixel'),
+    ],
+)
+def test_labels_that_cannot_be_learnt(
+    build, video_folder: Path, write_image, source: str, value: np.ndarray, message: str
+) -> None:
+    paths = sorted((video_folder / source).rglob('*.png'))
+    for path in paths:
+        write_image(path, value)
+    with pytest.raises(ValueError, match=rf'{source}/\w+/\d+\.png: .*{message}'):
+        check_labels(build(source), 'train_dataloader')
+
+
+def test_one_file_of_another_class_is_enough(build, video_folder: Path, write_image) -> None:
+    paths = sorted((video_folder / 'semseg').rglob('*.png'))
+    for path in paths:
+        write_image(path, np.array([[0, 255]] * 6, np.uint8).repeat(4, 1))
+    write_image(video_folder / 'semseg/two/000003.png', np.full((6, 8), 2, np.uint8))
+    assert check_labels(build('semseg'), 'train_dataloader') == []

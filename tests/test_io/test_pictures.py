@@ -1,0 +1,71 @@
+"""Images of phones, scanners and sensors: read as viewers show them, or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmmtl.io import read_image, read_raw
+
+
+def turned(path: Path, orientation: int) -> Path:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)).save(path, exif=exif)
+    return path
+
+
+def test_exif_orientation(tmp_path: Path) -> None:
+    stored = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)[..., ::-1]
+    path = turned(tmp_path / 'phone.png', 6)
+    assert np.array_equal(read_image(path), np.rot90(stored, -1))
+    assert np.array_equal(read_image(path, orientation='ignore'), stored)
+    for refuse in (lambda: read_image(path, orientation='refuse'), lambda: read_raw(path)):
+        with pytest.raises(ValueError, match=r'phone\.png: .*EXIF orientation 6'):
+            refuse()
+    assert np.array_equal(read_image(turned(tmp_path / 'upright.png', 1), orientation='refuse'), stored)
+
+
+def test_sixteen_bits(tmp_path: Path) -> None:
+    deep = np.array([[0, 257, 65535]], np.uint16)
+    cv2.imwrite(str(tmp_path / 'deep.png'), deep)
+    assert read_image(tmp_path / 'deep.png')[..., 0].tolist() == [[0, 1, 255]]
+    cv2.imwrite(str(tmp_path / 'thermal.png'), np.array([[3000, 4095]], np.uint16))
+    with pytest.raises(ValueError, match=r'thermal\.png: 16 bits, but no level above 4095'):
+        read_image(tmp_path / 'thermal.png')
+    cv2.imwrite(str(tmp_path / 'float.tif'), np.ones((2, 2), np.float32))
+    with pytest.raises(ValueError, match=r'float\.tif: 32 bits of mode F'):
+        read_image(tmp_path / 'float.tif')
+
+
+def test_transparent_pixels(tmp_path: Path) -> None:
+    rgba = np.full((2, 2, 4), (1, 2, 3, 255), np.uint8)
+    Image.fromarray(rgba).save(tmp_path / 'a.png')
+    assert (read_image(tmp_path / 'a.png') == (3, 2, 1)).all()
+    rgba[0, 0, 3] = 0
+    Image.fromarray(rgba).save(tmp_path / 'a.png')
+    with pytest.raises(ValueError, match=r'a\.png: some pixels are transparent'):
+        read_image(tmp_path / 'a.png')
+
+
+def test_a_phone_with_two_views(tmp_path: Path) -> None:
+    first, second = (Image.new('RGB', (16, 8), colour) for colour in ((250, 0, 0), (0, 250, 0)))
+    first.save(tmp_path / 'a.jpg', 'MPO', save_all=True, append_images=[second])
+    image = read_image(tmp_path / 'a.jpg')
+    assert image.shape == (8, 16, 3) and image[..., 2].min() > 200 > image[..., 1].max()
+    with pytest.raises(ValueError, match=r'a\.jpg: a (MPO|JPEG) file'):
+        read_raw(tmp_path / 'a.jpg')
+
+
+def test_a_flipped_bit_of_a_label_is_found(tmp_path: Path) -> None:
+    path = tmp_path / 'a.png'
+    Image.fromarray(np.random.default_rng(0).integers(0, 9, (40, 40), dtype=np.uint8)).save(path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r'a\.png: not a readable image'):
+        read_raw(path)
