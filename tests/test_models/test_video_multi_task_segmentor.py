@@ -338,7 +338,7 @@ def test_a_loss_that_is_not_finite_is_named(tiny):
     model = tiny.video_model().train()
     with torch.no_grad():
         model.align_loss.discriminator[-1].bias.fill_(float('nan'))
-    with pytest.raises(FloatingPointError, match=r"^align.loss_adversarial is not finite; the batch was \['0.png'"):
+    with pytest.raises(FloatingPointError, match=r'align_loss.discriminator.*align.loss_adversarial'):
         model(tiny.clips(4), tiny.clip_samples(MIXED), mode='loss')
 
 

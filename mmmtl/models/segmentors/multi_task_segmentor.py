@@ -266,9 +266,9 @@ def check_finite(losses: Mapping[str, Tensor], samples: Samples, model: nn.Modul
     paths = [sample.get('img_path', '?') for sample in samples]
     if broken := [name for name, weight in model.named_parameters() if not weight.isfinite().all()]:
         raise FloatingPointError(
-            f'{len(broken)} weights are not finite ({", ".join(broken[:3])}, ...): the step before this one broke '
-            f'them, not its batch; {", ".join(bad)} only shows it. The last checkpoint is untouched. Lower the '
-            'learning rate, or resume from it with gradient clipping (optim_wrapper.clip_grad).'
+            f'weights are not finite ({len(broken)}, the first is {broken[0]}), so {", ".join(bad)} is not either. The '
+            'step before this one broke them, not its batch. The last checkpoint is untouched. Lower the learning rate, '
+            'or resume from it with gradient clipping (optim_wrapper.clip_grad).'
         )
     others = ' on this process; the cause may be in that of another' if get_world_size() > 1 else ''
     raise FloatingPointError(
