@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
-from mmmtl.models.layers import ModuleMap, resize
+from mmmtl.models.layers import ModuleMap, PlainConvModule, resize
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 from mmmtl.tasks.order import Concatenating, TaskOrder
@@ -37,8 +36,9 @@ class ATRCHead(Concatenating, DecodeHead):
     The type of each pair is the genotype, which the paper searches (`ATRCSearchHead`). 'global' for all pairs, the
     default, is one of its fixed baselines.
 
-    Widths and layers that the paper does not give are the released code's. Ours: maps may have any size; the padding of
-    a batch counts in the regions like other pixels; the classes of binary tasks are learnt without balancing.
+    Widths, layers and initial weights that the paper does not give are the released code's. Ours: maps may have any
+    size; the padding of a batch counts in the regions like other pixels; the classes of binary tasks are learnt without
+    balancing.
 
     Args:
         contexts: the genotype, see `read_genotype`.
@@ -72,11 +72,12 @@ class ATRCHead(Concatenating, DecodeHead):
         genotype = read_genotype(contexts, tasks)
         self.feature_channels = (channels,)
         self.order = TaskOrder(tasks)
-        self.heads = ModuleMap({n: ConvModule(width, channels, 3, padding=1, norm_cfg=norm_cfg) for n in tasks})
+        self.heads = ModuleMap({n: PlainConvModule(width, channels, 3, padding=1, norm_cfg=norm_cfg) for n in tasks})
         self.label_space = ModuleMap(
             {
                 name: nn.Sequential(
-                    ConvModule(width, width, 1, norm_cfg=norm_cfg), nn.Conv2d(width, tasks[name].label_space_size, 1)
+                    PlainConvModule(width, width, 1, norm_cfg=norm_cfg),
+                    nn.Conv2d(width, tasks[name].label_space_size, 1),
                 )
                 for name in label_tasks(genotype)
             }
@@ -102,6 +103,9 @@ class ATRCHead(Concatenating, DecodeHead):
             }
         )
         self.predict = ModuleMap({name: nn.Conv2d(channels, task.out_channels, 1) for name, task in tasks.items()})
+        for conv in (*self.predict.values(), *(layers[-1] for layers in self.label_space.values())):
+            nn.init.normal_(conv.weight, std=0.01)
+            nn.init.zeros_(conv.bias)
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Predict all tasks from shared maps (N, in_channels[i], h_i, w_i), in the size of the first and finest.
