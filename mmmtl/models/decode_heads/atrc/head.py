@@ -30,8 +30,8 @@ class ATRCHead(Concatenating, DecodeHead):
     pair out.
 
     The label space of a task consists of classes, or of intervals of its values (`Task.discretize`). A task whose label
-    space a context needs gets an auxiliary prediction in it, trained with cross-entropy and the weight of the task. As
-    in the released code, this sends no gradient to the shared maps.
+    space a context needs gets an auxiliary prediction in it, trained with cross-entropy of weight 1. As in the released
+    code, this sends no gradient to the shared maps.
 
     The type of each pair is the genotype, which the paper searches (`ATRCSearchHead`). 'global' for all pairs, the
     default, is one of its fixed baselines.
