@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,73 @@ def test_momentum_of_batch_norms() -> None:
     slow = {name for name, norm in norms.items() if norm.momentum == 0.01}
     assert slow == {f'exchange.{i}.shared_fuse.conv{j}.bn' for i in range(4) for j in (1, 2)}
     assert Counter(norm.momentum for norm in norms.values()) == {0.01: 8, 0.1: len(norms) - 8}
+
+
+# ImageNet
+
+
+def public_names() -> Iterator[str]:
+    """Yield the names of the public checkpoint of HRNet-W18-small-v2: of every convolution and batch norm."""
+
+    def pair(prefix: str, conv: int = 0) -> Iterator[str]:
+        yield f'{prefix}.{conv}.weight'
+        yield from (f'{prefix}.{conv + 1}.{key}' for key in NORM)
+
+    def block(prefix: str, convs: int) -> Iterator[str]:
+        for i in range(1, convs + 1):
+            yield f'{prefix}conv{i}.weight'
+            yield from (f'{prefix}bn{i}.{key}' for key in NORM)
+
+    yield from block('', 2)
+    yield from pair('layer1.0.downsample')
+    for i in range(2):
+        yield from block(f'layer1.{i}.', 3)
+    yield from pair('transition1.0')
+    for stage, modules in ((2, 1), (3, 3), (4, 2)):
+        yield from pair(f'transition{stage - 1}.{stage - 1}.0')
+        for m in range(modules):
+            for i in range(stage):
+                for b in range(2):
+                    yield from block(f'stage{stage}.{m}.branches.{i}.{b}.', 2)
+                for j in range(stage):
+                    fuse = f'stage{stage}.{m}.fuse_layers.{i}.{j}'
+                    if j > i:
+                        yield from pair(fuse)
+                    for k in range(i - j):
+                        yield from pair(f'{fuse}.{k}')
+
+
+NORM = ('weight', 'bias', 'running_mean', 'running_var')
+LINE = ('model.backbone.init_cfg.type', 'model.backbone.init_cfg.checkpoint')
+ON_HRNET = sorted({path.parent.name for path in CONFIGS.glob('*/*_hrnet18_*.py')})
+
+
+@pytest.fixture(scope='module')
+def public_weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, torch.Tensor]]:
+    """A file with these names, random weights and, like the public one, a classifier."""
+    init_default_scope('mmmtl')
+    model = MODELS.build(Config.fromfile(CONFIGS / '_base_/models/multi-scale_hrnet18.py').model.backbone)
+    shapes = {key: value for key, value in model.state_dict().items() if not key.endswith('num_batches_tracked')}
+    assert set(public_names()) == set(shapes)
+    weights = {key: torch.randn(shape.shape) for key, shape in shapes.items()}
+    path = tmp_path_factory.mktemp('imagenet') / 'hrnet.pth'
+    torch.save({**weights, 'classifier.weight': torch.zeros(1000, 8), 'classifier.bias': torch.zeros(1000)}, path)
+    return path, weights
+
+
+@pytest.mark.parametrize('folder', ON_HRNET)
+def test_public_weights_of_hrnet_load(folder: str, public_weights: tuple[Path, dict[str, torch.Tensor]]) -> None:
+    """The README's line loads every tensor, into the network of every task where each has its own."""
+    path, weights = public_weights
+    readme = re.sub(r'[\s\\]+', ' ', (CONFIGS / folder / 'README.md').read_text())
+    assert f'{LINE[0]}=Pretrained {LINE[1]}=hrnet_w18_small_v2.pth' in readme
+    cfg = Config.fromfile(next(CONFIGS.glob(f'{folder}/*_hrnet18_*_nyu*-480x640.py')))
+    cfg.model.neck, cfg.model.decode_head = None, dict(type='MultiScaleHead')  # of which nothing is tested here
+    cfg.merge_from_dict(dict(zip(LINE, ('Pretrained', str(path)), strict=True)))
+    backbone = MODELS.build(resolve(cfg).model).backbone
+    backbone.init_weights()
+    networks = [*backbone.networks.values()] if 'task_backbone' in cfg.model and folder != 'mtan' else [backbone]
+    for network in networks:
+        found = [value for key, value in network.state_dict().items() if not key.endswith('num_batches_tracked')]
+        loaded = {key for key, value in weights.items() if any(torch.equal(value, other) for other in found)}
+        assert loaded == set(weights)
