@@ -107,7 +107,7 @@ class MultiTaskMetric(AdditiveMetric):
 
     def _average_images(self, images: Totals) -> dict[str, float]:
         """Compute {`per_image/<task>/<metric>`: mean over the images, then over the offsets}."""
-        metrics = {}
+        metrics: dict[str, float] = {}
         for name, task in self.tasks.items():
             means = [sums / counts for (_, of), (sums, counts) in images.items() if of == name]
             if means:

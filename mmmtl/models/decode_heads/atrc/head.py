@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+from mmengine.model import normal_init
 from torch import Tensor, nn
 
 from mmmtl.models.layers import ModuleMap, PlainConvModule, resize
@@ -77,7 +78,7 @@ class ATRCHead(Concatenating, DecodeHead):
             {
                 name: nn.Sequential(
                     PlainConvModule(width, width, 1, norm_cfg=norm_cfg),
-                    nn.Conv2d(width, tasks[name].label_space_size, 1),
+                    last_conv(width, tasks[name].label_space_size),
                 )
                 for name in label_tasks(genotype)
             }
@@ -102,10 +103,7 @@ class ATRCHead(Concatenating, DecodeHead):
                 for name in tasks
             }
         )
-        self.predict = ModuleMap({name: nn.Conv2d(channels, task.out_channels, 1) for name, task in tasks.items()})
-        for conv in (*self.predict.values(), *(layers[-1] for layers in self.label_space.values())):
-            nn.init.normal_(conv.weight, std=0.01)
-            nn.init.zeros_(conv.bias)
+        self.predict = ModuleMap({name: last_conv(channels, task.out_channels) for name, task in tasks.items()})
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Predict all tasks from shared maps (N, in_channels[i], h_i, w_i), in the size of the first and finest.
@@ -124,3 +122,10 @@ class ATRCHead(Concatenating, DecodeHead):
         logits = {name: predict(fused[name]) for name, predict in self.predict.items()}
         maps = {name: (map_,) for name, map_ in fused.items()}
         return HeadOutput(logits, maps, label_space=labels if self.training else {})
+
+
+def last_conv(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """Return a 1x1 convolution to logits, with small weights and no bias at first, as in the released code."""
+    conv = nn.Conv2d(in_channels, out_channels, 1)
+    normal_init(conv, std=0.01)
+    return conv
