@@ -94,7 +94,7 @@ class DepthEstimation(Task):
             if number is not None:
                 check_number(name, 'prediction_range', number)
         self.least, self.most = prediction_range
-        if None not in prediction_range and not self.least < self.most:
+        if self.least is not None and self.most is not None and self.least >= self.most:
             raise ValueError(f'task {name!r}: prediction_range needs least < most, not {prediction_range}')
         self.scale = scale
         if label_range is None:
