@@ -41,9 +41,6 @@ class FlowNetS(FlowEstimator):
     Reference: Dosovitskiy et al., FlowNet: Learning Optical Flow with Convolutional Networks, ICCV 2015, figure 2.
     """
 
-    scale: Tensor
-    shift: Tensor
-
     def __init__(
         self,
         *,
@@ -56,9 +53,7 @@ class FlowNetS(FlowEstimator):
             type='Kaiming', layer=['Conv2d', 'ConvTranspose2d'], a=0.1, nonlinearity='leaky_relu', override=small
         )
         super().__init__(random if init_cfg is None else init_cfg)
-        scale, shift = torch.tensor(IMAGENET_STD) / 255, torch.tensor(IMAGENET_MEAN) / 255 - torch.tensor(mean)
-        self.register_buffer('scale', scale.view(3, 1, 1), persistent=False)
-        self.register_buffer('shift', shift.view(3, 1, 1), persistent=False)
+        self.mean = tuple(mean)
         c = base_channels
         self.stages = nn.ModuleList(
             [
@@ -82,7 +77,10 @@ class FlowNetS(FlowEstimator):
 
     def prepare(self, images: Tensor) -> Tensor:
         """Return x / 255 - mean of the pixels x, at half resolution, rounded up."""
-        return F.avg_pool2d(images, 2, ceil_mode=True) * self.scale + self.shift
+        scale = [std / 255 for std in IMAGENET_STD]
+        shift = [whole / 255 - own for whole, own in zip(IMAGENET_MEAN, self.mean, strict=True)]
+        halved = F.avg_pool2d(images, 2, ceil_mode=True)
+        return halved * halved.new_tensor(scale).view(3, 1, 1) + halved.new_tensor(shift).view(3, 1, 1)
 
     def forward(self, current: Tensor, source: Tensor) -> Tensor:
         features = torch.cat([current, source], dim=1)
