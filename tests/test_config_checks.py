@@ -265,6 +265,7 @@ def test_a_broken_config_of_another_format_is_named(tmp_path: Path, name: str) -
         ('delta_m', 'baseline'),
         ('offset_2/depth/rmse', 'details'),
         ('pooled/depth/rmse', 'details'),
+        ('per_image/depth/rmse', r'val_evaluator\.per_image=True'),
         (['depth/rmse', 'normals/maen'], "'normals/maen'"),
         (7, '7'),
         (True, 'True'),

@@ -4,4 +4,6 @@ _base_ = [
     '../_base_/schedules/adam_100e.py',
     '../_base_/default_runtime.py',
 ]
+# ATRC's weight of the normals is for a loss that is summed over x, y and z, like ours.
+tasks = dict(depth=dict(prediction_range=(0.0, None)), normals=dict(loss_weight=10.0), edge=dict(pos_weight=0.8))
 model = dict(decode_head=dict(type='ATRCHead'))

@@ -4,5 +4,7 @@ _base_ = [
     '../_base_/schedules/adam_100e.py',
     '../_base_/default_runtime.py',
 ]
+# ATRC's weight of the normals is for a loss that is summed over x, y and z, like ours.
+tasks = dict(normals=dict(loss_weight=10.0))
 model = dict(decode_head=dict(type='ATRCHead'))
 auto_scale_lr = dict(base_batch_size=16)

@@ -4,5 +4,7 @@ _base_ = [
     '../_base_/schedules/sgd_40k.py',
     '../_base_/default_runtime.py',
 ]
+# ATRC's weight of the normals is for a loss that is summed over x, y and z, like ours.
+tasks = dict(depth=dict(prediction_range=(0.0, None)), normals=dict(loss_weight=10.0))
 train_dataloader = dict(batch_size=8, sampler=dict(type='InfiniteDrawSampler'))
 model = dict(decode_head=dict(type='ATRCHead'))

@@ -5,7 +5,13 @@ model = dict(
     neck=dict(type='SelfAttentionNeck', padding='zero', drop_path=0.2),
     decode_head=dict(
         propagation=dict(type='FPMA', padding='zero'),
-        exchange=dict(type='CTAM', fusion='basic_block', shared_fusion=True, query_convs=2),
+        exchange=dict(
+            type='CTAM',
+            fusion='basic_block',
+            shared_fusion=True,
+            query_convs=2,
+            fusion_norm_cfg=dict(type='BN', momentum=0.01),
+        ),
         propagated='augmented',
     ),
 )

@@ -5,7 +5,9 @@ model = dict(
     neck=dict(padding='zero', drop_path=0.2),
     decode_head=dict(
         fpma=dict(mask_axis='adjacent', padding='zero'),
-        ctam=dict(fusion='basic_block', shared_fusion=True, query_convs=2),
+        ctam=dict(
+            fusion='basic_block', shared_fusion=True, query_convs=2, fusion_norm_cfg=dict(type='BN', momentum=0.01)
+        ),
         csam=dict(source='ctam', query_convs=2),
         fpma_entry='input',
         hidden_channels='input',

@@ -132,6 +132,8 @@ def _check_metric(cfg: Config, key: Any, tasks: Mapping[str, Task], clips: list[
         raise ValueError(f'{key!r} comes from tools/test.py --stream alone, not from validation')
     if key == 'delta_m' and not any(e.get('baseline') for e in ours):
         raise ValueError("'delta_m' needs a baseline: val_evaluator.baseline")
+    if key.startswith('per_image/') and not any(e.get('per_image') for e in ours):
+        raise ValueError(f'{key!r} needs val_evaluator.per_image=True')
     if (part := re.match(r'offset_(\d+)/|pooled/', key)) is None:
         return
     if not any(e.get('details', True) for e in ours):

@@ -6,12 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mmmtl.registry import METRICS
 from mmmtl.tasks import Task
 
-from .additive_metric import AdditiveMetric, Totals, add_to
+from .additive_metric import AdditiveMetric, Totals, add_to, merge_totals
 from .baseline import load_baseline
 from .delta_m import check_baseline, delta_m
 
@@ -26,13 +27,21 @@ class MultiTaskMetric(AdditiveMetric):
 
     Args:
         details: also return the metrics of each offset, and pooled ones.
+        per_image: also score each image by itself and return the means over the images, as
+            `per_image/<task>/<metric>`; for clips these are means over the offsets too. Images without a label of a
+            task do not count. This is the protocol of MTAN's released code until the end of 2020, and probably MILA's.
         baseline: the source of a baseline for `delta_m`, see `load_baseline`. It must have the primary metric of every
             task, which is checked before anything runs.
     """
 
-    def __init__(self, *, details: bool = True, baseline: str | Sequence[str] | None = None) -> None:
+    def __init__(
+        self, *, details: bool = True, per_image: bool = False, baseline: str | Sequence[str] | None = None
+    ) -> None:
         super().__init__()
         self.details = details
+        self.per_image = per_image
+        self.image_scores: Totals = {}
+        """By (offset, task): the sums of the metrics of each image, and of how many images have one; (2, K)."""
         self.baseline = None if baseline is None else load_baseline(baseline)
         self.class_scores: dict[str, dict[str, float]] = {}
         """The scores {task: {class: score}} of the last evaluation; for clips means over the offsets."""
@@ -47,17 +56,27 @@ class MultiTaskMetric(AdditiveMetric):
             for name, label in sample['gt'].items():
                 if name not in self.tasks:
                     continue
-                self.add((sample.get('offset'), name), self.tasks[name].measure(sample['pred'][name], label))
+                measured = self.tasks[name].measure(sample['pred'][name], label)
+                self.add((sample.get('offset'), name), measured)
+                if self.per_image:
+                    scores = torch.tensor([*self.tasks[name].summarize(measured).values()], dtype=torch.float64)
+                    known = ~scores.isnan()
+                    counted = torch.stack([scores.where(known, torch.zeros_like(scores)), known.double()])
+                    add_to(self.image_scores, (sample.get('offset'), name), counted)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Return the metrics of everything that all processes have processed."""
         totals = self.take_totals()
+        images, self.image_scores = merge_totals(self.image_scores), {}
         if not totals:
             raise ValueError('nothing to evaluate: no sample had a label of any task')
-        return self.compute(totals)
+        return self.compute(totals, images)
 
-    def compute(self, totals: Totals) -> dict[str, float]:
-        """Compute the metrics from sums of `Task.measure` by (offset, task); the offset of images is None."""
+    def compute(self, totals: Totals, images: Totals) -> dict[str, float]:
+        """Compute the metrics from sums of `Task.measure` by (offset, task), and `images` like `image_scores`.
+
+        The offset of images is None.
+        """
         pooled: dict[str, Tensor] = {}
         for (_, name), total in totals.items():
             add_to(pooled, name, total)
@@ -72,6 +91,7 @@ class MultiTaskMetric(AdditiveMetric):
             found = {key: [scores[key] for scores in each.values() if key in scores] for key in metrics}
             metrics = {key: sum(values) / len(values) for key, values in found.items()}
             metrics |= details if self.details else {}
+        metrics |= self._average_images(images)
         if self.baseline is not None:
             metrics['delta_m'] = delta_m(metrics, self.baseline.metrics, {name: self.tasks[name] for name in pooled})
         return metrics
@@ -84,6 +104,16 @@ class MultiTaskMetric(AdditiveMetric):
                 found.setdefault(name, {}).setdefault(label, []).append(score)
         means = {name: {label: nanmean(values) for label, values in rows.items()} for name, rows in found.items()}
         return {name: means[name] for name in self.tasks if name in means}
+
+    def _average_images(self, images: Totals) -> dict[str, float]:
+        """Compute {`per_image/<task>/<metric>`: mean over the images, then over the offsets}."""
+        metrics: dict[str, float] = {}
+        for name, task in self.tasks.items():
+            means = [sums / counts for (_, of), (sums, counts) in images.items() if of == name]
+            if means:
+                values = torch.stack(means).mean(dim=0).tolist()
+                metrics |= {f'per_image/{name}/{m}': v for m, v in zip(task.higher_is_better, values, strict=True)}
+        return metrics
 
     def _summarize(self, totals: dict[str, Tensor]) -> dict[str, float]:
         """Compute {`<task>/<metric>`: value} from the sums of each task, in the order of the tasks."""

@@ -28,7 +28,9 @@ def metrics_table(
     table.align['metric'] = 'l'
     for name, task in tasks.items():
         temporal = {f'temporal/{name}/{metric}': up for metric, up in task.temporal_metrics.items()}
-        for key, up in {**{f'{name}/{metric}': up for metric, up in task.higher_is_better.items()}, **temporal}.items():
+        metrics_of_task = {f'{name}/{metric}': up for metric, up in task.higher_is_better.items()}
+        per_image = {f'per_image/{key}': up for key, up in metrics_of_task.items()}
+        for key, up in {**metrics_of_task, **per_image, **temporal}.items():
             if key not in metrics:
                 continue
             values = [metrics[key], *(metrics.get(f'offset_{o}/{key}') for o in offsets)]

@@ -132,7 +132,7 @@ class Task(ABC):
         return (target > 0.5).long().masked_fill(target == self.fill, IGNORE)
 
     def label_space_loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Return `loss_ce`, before `loss_weight`: cross-entropy with `discretize(target)` over the labelled pixels.
+        """Return `loss_ce`, which `loss_weight` leaves alone: cross-entropy with `discretize(target)` where labelled.
 
         Logits are (N, label_space_size, H, W), and the target is that of `loss`.
         """

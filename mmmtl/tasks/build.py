@@ -23,7 +23,7 @@ UNRESOLVED = (
 
 
 # Names with another meaning in the keys of losses and metrics.
-TAKEN = re.compile(r'align|distill|preliminary|label_space|pooled|search|stream|temporal|delta_m|offset_\d+')
+TAKEN = re.compile(r'align|distill|preliminary|label_space|pooled|per_image|search|stream|temporal|delta_m|offset_\d+')
 
 
 def build_tasks(tasks: Mapping[str, Any] | None, what: str) -> dict[str, Task]:
@@ -94,7 +94,7 @@ def metric_direction(key: str, tasks: Mapping[str, Task]) -> bool:
     known = {f'{name}/{metric}': up for name, task in tasks.items() for metric, up in task.higher_is_better.items()}
     known |= {f'temporal/{name}/{m}': up for name, task in tasks.items() for m, up in task.temporal_metrics.items()}
     known['delta_m'] = True
-    name = re.sub(r'^(offset_\d+|pooled)/', '', key)
+    name = re.sub(r'^(offset_\d+|pooled|per_image)/', '', key)
     if name not in known:
         near = get_close_matches(name, known, n=1)
         hint = f'did you mean {near[0]!r}? Known' if near else 'known'

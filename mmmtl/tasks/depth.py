@@ -22,6 +22,9 @@ from .stored import Unit, scale, single_plane
 STEPS: dict[str, float] = {'mm': 1000, 'cm': 100, 'm': 1, 'm/256': 256, 'm/5000': 5000}
 """{unit of a depth file: numbers in a metre}; KITTI stores m/256, TUM m/5000."""
 
+SMALLEST = 1e-9
+"""Least depth in ratios and logarithms, in metres, like that of MTI-Net's released code."""
+
 
 @TASKS.register_module()
 class DepthEstimation(Task):
@@ -30,14 +33,17 @@ class DepthEstimation(Task):
     Loss `loss_l1`: |scale * logits - depth| in metres, averaged over the pixels with depth in (min_depth, max_depth].
 
     Metrics, over the same pixels of all images: `abs_err` and `rmse` in metres, `rel_err` (|d - g| / g), `rmse_log`
-    (natural logarithm) and `delta1..3`, the percentage with max(d / g, g / d) < 1.25, 1.25^2, 1.25^3. Temporal metrics:
-    `warp_err` in metres, and `warp_rel_err`, relative to the mean of the two depths.
+    (natural logarithm, of at least 1e-9 m) and `delta1..3`, the percentage with max(d / g, g / d) < 1.25, 1.25^2,
+    1.25^3. Temporal metrics: `warp_err` in metres, and `warp_rel_err`, relative to the mean of the two depths.
 
     Its label space consists of 40 intervals of equal length in the logarithm.
 
     Args:
-        min_depth: smallest depth that is learnt, predicted and scored, in metres.
+        min_depth: smallest depth that is learnt and scored, in metres.
         max_depth: largest such depth.
+        prediction_range: predictions are clamped to (least, most) metres, None = no limit; by default to `min_depth`
+            and `max_depth`. MTI-Net's and SCA-MTL's released codes have (1e-9, None), ATRC's (0.0, None) and MTAN's
+            no limit, so that predictions beyond `max_depth` cost more.
         scale: metres per unit of the logits, positive; about the mean depth is a good start for a fresh network.
         label_range: range of the label space in metres; depths outside fall into its first or last interval. By default
             0.07 * `max_depth` to `max_depth`: for 10 metres, ATRC's 0.7 to 10.
@@ -65,6 +71,7 @@ class DepthEstimation(Task):
         name: str,
         max_depth: float,
         min_depth: float = 1e-3,
+        prediction_range: tuple[float | None, float | None] | None = None,
         scale: float = 1.0,
         label_range: tuple[float, float] | None = None,
         source: str | None = None,
@@ -79,6 +86,16 @@ class DepthEstimation(Task):
         check_number(name, 'scale', scale, above=0)
         self.min_depth = min_depth
         self.max_depth = max_depth
+        if prediction_range is None:
+            prediction_range = (min_depth, max_depth)
+        if not isinstance(prediction_range, (list, tuple)) or len(prediction_range) != 2:
+            raise ValueError(f'task {name!r}: prediction_range must be (least, most), not {prediction_range!r}')
+        for number in prediction_range:
+            if number is not None:
+                check_number(name, 'prediction_range', number)
+        self.least, self.most = prediction_range
+        if self.least is not None and self.most is not None and self.least >= self.most:
+            raise ValueError(f'task {name!r}: prediction_range needs least < most, not {prediction_range}')
         self.scale = scale
         if label_range is None:
             label_range = (0.07 * max_depth, max_depth)
@@ -145,8 +162,9 @@ class DepthEstimation(Task):
         return bins.masked_fill(~self.valid(target), IGNORE)
 
     def decode(self, logits: Tensor) -> Tensor:
-        """Return metres, clamped to the task's range, (N, 1, H, W)."""
-        return (self.scale * logits).clamp(self.min_depth, self.max_depth)
+        """Return metres, clamped to the range of predictions, (N, 1, H, W)."""
+        metres = self.scale * logits
+        return metres if self.least is None and self.most is None else metres.clamp(self.least, self.most)
 
     def valid(self, target: Tensor) -> Tensor:
         """Return where the depth is within the task's range."""
@@ -157,6 +175,7 @@ class DepthEstimation(Task):
         mask = self.valid(target)
         p, g = prediction[mask].double(), target[mask].double()
         error = (p - g).abs()
+        p = p.clamp(min=SMALLEST)
         ratio = torch.maximum(p / g, g / p)
         terms = [error, error / g, error**2, (p.log() - g.log()) ** 2, *(ratio < 1.25**i for i in (1, 2, 3))]
         return torch.stack([mask.sum().double(), *(term.double().sum() for term in terms)]).cpu()
@@ -168,7 +187,7 @@ class DepthEstimation(Task):
 
     def differences(self, first: Tensor, second: Tensor) -> Tensor:
         error = (first - second).abs()
-        return torch.cat([error, 2 * error / (first + second)])
+        return torch.cat([error, 2 * error / (first + second).clamp(min=SMALLEST)])
 
     def constant(self, maps: Iterable[Array]) -> Array:
         """Return the mean depth."""
@@ -177,4 +196,4 @@ class DepthEstimation(Task):
     def draw(self, image: Array, array: Array) -> Array:
         """Draw near depths bright, far ones dark and missing ones black; the scale is the root of depth / max_depth."""
         depth = array[0]
-        return colourize(1 - np.sqrt(depth / self.max_depth), depth > 0)
+        return colourize(1 - np.sqrt(depth.clip(min=0) / self.max_depth), depth > 0)

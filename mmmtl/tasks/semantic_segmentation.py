@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from mmmtl.registry import TASKS
 from mmmtl.structures import Array
 
-from .arguments import check_choice, check_names, check_number
+from .arguments import check_names, check_number
 from .base import IGNORE, Task, nothing_labelled
 from .classes import class_list
 from .imitation import imitate_classes
@@ -30,17 +30,16 @@ class SemanticSegmentation(Task):
 
     Loss `loss_ce`: cross-entropy, averaged over the labelled pixels (weighted if `class_weights` is given).
 
-    Metrics, in percent: `mIoU`, the mean over scored classes of intersection / union, and `pixel_acc`. The mean leaves
-    out classes that neither occur nor are predicted. Temporal metrics: `TC`, the mIoU of a prediction and the warped
-    prediction of the next frame, with the same aggregation, and `VC8` and `VC16`.
+    Metrics, in percent, from one confusion matrix of all images: `mIoU`, the mean over scored classes of intersection /
+    union, and `pixel_acc`. The mean leaves out classes that neither occur nor are predicted; the released codes of
+    MTI-Net and ATRC count them as 0. (`MultiTaskMetric(per_image=True)` also scores each image by itself.) Temporal
+    metrics: `TC`, the mIoU of a prediction and the warped prediction of the next frame, and `VC8` and `VC16`.
 
     Args:
         classes: name of a list in `mmmtl.tasks.classes`, or the class names.
         palette: RGB colours of the classes; by default those of the named list, else evenly spaced hues.
         class_weights: weight of each class in the loss.
         unscored: classes whose pixels the metrics ignore.
-        aggregation: 'dataset' scores one confusion matrix of all images; 'image' scores each image and averages, the
-            protocol of multi-task papers before 2021.
     """
 
     dtype = torch.int64
@@ -58,7 +57,6 @@ class SemanticSegmentation(Task):
         palette: Sequence[Sequence[int]] | None = None,
         class_weights: Sequence[float] | None = None,
         unscored: Sequence[str] = (),
-        aggregation: Literal['dataset', 'image'] = 'dataset',
         source: str | None = None,
         loss_weight: float = 1.0,
         primary_metric: str | None = None,
@@ -67,7 +65,6 @@ class SemanticSegmentation(Task):
         if not isinstance(classes, str):
             check_names(name, 'classes', classes)
         check_names(name, 'unscored', unscored)
-        check_choice(name, 'aggregation', aggregation, ('dataset', 'image'))
         try:
             self.classes, self.palette = class_list(classes, palette)
         except ValueError as error:
@@ -83,7 +80,6 @@ class SemanticSegmentation(Task):
             raise ValueError(f'task {name!r}: every class is unscored')
         self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.scored = torch.tensor([c not in unscored for c in self.classes])
-        self.aggregation = aggregation
 
     def _check_weights(self, name: str, class_weights: Sequence[float]) -> None:
         if not isinstance(class_weights, (list, tuple)):
@@ -156,35 +152,21 @@ class SemanticSegmentation(Task):
         return logits.max(dim=1, keepdim=True).indices  # the result of `argmax`, in a tenth of its time on a CPU
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the confusion matrix, or with `aggregation='image'` this image's metrics and a 1.
-
-        Then follow the IoU of each class, 0 where it has none, and whether it has one.
-        """
-        confusion = self._confusion(prediction, target)
-        if self.aggregation == 'dataset':
-            return confusion.flatten()
-        if not confusion.any():
-            return torch.zeros(3 + 2 * self.out_channels, dtype=torch.float64)
-        iou = self._iou(confusion)
-        found = ~iou.isnan()
-        head = [*self._scores(confusion), torch.ones((), dtype=torch.float64)]
-        return torch.cat([torch.stack(head), iou.nan_to_num(), found.double()])
+        """Return the confusion matrix of the scored labels, (C * C,), rows = label, columns = prediction."""
+        labels, predicted = target.flatten().long(), prediction.flatten().long()
+        valid = labels != IGNORE
+        valid &= self.scored.to(labels.device)[labels.where(valid, torch.zeros_like(labels))]
+        index = labels[valid] * self.out_channels + predicted[valid]
+        return torch.bincount(index, minlength=self.out_channels**2).double().cpu()
 
     def summarize(self, totals: Tensor) -> dict[str, float]:
-        totals = totals.cpu()
-        if self.aggregation == 'dataset':
-            miou, accuracy = self._scores(totals.view(self.out_channels, self.out_channels))
-        else:
-            miou, accuracy = totals[:2] / totals[2]
-        return {'mIoU': 100 * float(miou), 'pixel_acc': 100 * float(accuracy)}
+        iou = self._iou(totals)
+        hits = totals.cpu().view(self.out_channels, self.out_channels).diagonal()
+        return {'mIoU': 100 * float(iou[~iou.isnan()].mean()), 'pixel_acc': 100 * float(hits.sum() / totals.sum())}
 
     def class_scores(self, totals: Tensor) -> dict[str, float]:
         """Return the IoU of each scored class; NaN for one that neither occurs nor is predicted."""
-        if self.aggregation == 'dataset':
-            iou = self._iou(totals.cpu().view(self.out_channels, self.out_channels))
-        else:
-            sums, counts = totals.cpu()[3:].chunk(2)
-            iou = sums / counts
+        iou = self._iou(totals)
         return {name: 100 * float(iou[i]) for i, name in enumerate(self.classes) if self.scored[i]}
 
     def measure_change(self, first: Tensor, second: Tensor) -> Tensor:
@@ -212,22 +194,9 @@ class SemanticSegmentation(Task):
         blend: Array = (opacity * colours[labels] + (1 - opacity) * image).round().astype(np.uint8)
         return blend
 
-    def _confusion(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the confusion matrix of the scored labels, (C, C) float64, rows = label, columns = prediction."""
-        labels, predicted = target.flatten().long(), prediction.flatten().long()
-        valid = labels != IGNORE
-        valid &= self.scored.to(labels.device)[labels.where(valid, torch.zeros_like(labels))]
-        index = labels[valid] * self.out_channels + predicted[valid]
-        counts = torch.bincount(index, minlength=self.out_channels**2)
-        return counts.view(self.out_channels, self.out_channels).double().cpu()
-
-    def _scores(self, confusion: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mIoU and pixel accuracy, in 0..1, of a confusion matrix."""
-        iou = self._iou(confusion)
-        return iou[~iou.isnan()].mean(), confusion.diagonal().sum() / confusion.sum()
-
-    def _iou(self, confusion: Tensor) -> Tensor:
+    def _iou(self, totals: Tensor) -> Tensor:
         """Return the IoU of each class, (C,) in 0..1; NaN for classes that are not scored, or do not appear at all."""
+        confusion = totals.cpu().view(self.out_channels, self.out_channels)
         hits = confusion.diagonal()
         union = confusion.sum(0) + confusion.sum(1) - hits
         return (hits / union).where(self.scored, torch.nan)

@@ -25,11 +25,14 @@ SEEDS = range(N // 50)
 TASKS: dict[str, Any] = dict(
     semseg=dict(
         type='SemanticSegmentation', classes=['a', 'b', 'c'], palette=[[0, 0, 0], [9, 9, 9], [1, 2, 3]],
-        class_weights=[1.0, 0.5, 2.0], unscored=['c'], aggregation='image', source='x', loss_weight=1.0,
+        class_weights=[1.0, 0.5, 2.0], unscored=['c'], source='x', loss_weight=1.0,
         primary_metric='mIoU',
     ),
     parts=dict(type='SemanticSegmentation', classes='human_parts_7'),
-    depth=dict(type='DepthEstimation', max_depth=10.0, min_depth=0.1, scale=2.0, label_range=[0.5, 9.0], loss_weight=2),
+    depth=dict(
+        type='DepthEstimation', max_depth=10.0, min_depth=0.1, prediction_range=[0.0, 20.0], scale=2.0,
+        label_range=[0.5, 9.0], loss_weight=2,
+    ),
     disparity=dict(type='DisparityEstimation', unit='raw', scale=0.5, max_disparity=3.0, loss_weight=0.5),
     normals=dict(type='SurfaceNormals', loss_weight=10.0, primary_metric='median'),
     saliency=dict(type='SaliencyDetection', source='sal'),

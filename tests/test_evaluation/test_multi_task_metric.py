@@ -98,37 +98,38 @@ def test_clips_are_scored_at_each_offset_on_their_mean_and_together() -> None:
     assert list(metrics)[0] == 'depth/abs_err'
 
 
-def test_mIoU_of_each_image_at_each_offset() -> None:
-    """Both protocols of mIoU, at offset 0 with two images, at offset 1 with one, the mean of the two, and pooled."""
+def test_every_image_can_be_scored_by_itself() -> None:
+    """Offset 0 with two images, offset 1 with one; the mean over the images of an offset, then over the offsets."""
     seen = [
         ((0, 0, 1, 1), (0, 0, 1, 1), 0),  # IoU 1 and 1
         ((0, 1), (0, 0), 0),  # 1/2 and 0
+        ((255, 255), (0, 1), 0),  # no label: not an image that counts
         ((0, 0, 0, 1), (0, 0, 1, 1), 1),  # 2/3 and 1/2
     ]
-    metrics = {}
-    for aggregation in ('dataset', 'image'):
-        metric = make_metric({'semseg': {**TASKS['semseg'], 'aggregation': aggregation}})
-        metric.process(None, [sample({'semseg': labels(*g)}, {'semseg': labels(*p)}, o) for g, p, o in seen])
-        metrics[aggregation] = {k: v for k, v in metric.evaluate(3).items() if k.endswith('mIoU')}
-    zero, one = 100 * (1 + 1 / 4) / 2, 100 * (2 / 3 + 1 / 2) / 2
-    assert metrics['image'] == pytest.approx(
-        {
-            'semseg/mIoU': (zero + one) / 2,
-            'pooled/semseg/mIoU': 100 * (1 + 1 / 4 + (2 / 3 + 1 / 2) / 2) / 3,
-            'offset_0/semseg/mIoU': zero,
-            'offset_1/semseg/mIoU': one,
-        }
-    )
+    metric = make_metric(per_image=True)
+    metric.process(None, [sample({'semseg': labels(*g)}, {'semseg': labels(*p)}, o) for g, p, o in seen])
+    metrics = metric.evaluate(3)
+    one = (2 / 3 + 1 / 2) / 2
+    assert metrics['per_image/semseg/mIoU'] == pytest.approx(100 * ((1 + 1 / 4) / 2 + one) / 2)
+    assert metrics['per_image/semseg/pixel_acc'] == pytest.approx(100 * ((1 + 1 / 2) / 2 + 3 / 4) / 2)
     # One matrix: class 0 has 3 of 4 and 2 of 3, class 1 2 of 3 and 1 of 2; all together 5 of 7 and 3 of 5.
-    zero = 100 * (3 / 4 + 2 / 3) / 2
-    assert metrics['dataset'] == pytest.approx(
-        {
-            'semseg/mIoU': (zero + one) / 2,
-            'pooled/semseg/mIoU': 100 * (5 / 7 + 3 / 5) / 2,
-            'offset_0/semseg/mIoU': zero,
-            'offset_1/semseg/mIoU': one,
-        }
+    assert {key: value for key, value in metrics.items() if key.endswith('mIoU') and 'per_image' not in key} == (
+        pytest.approx(
+            {
+                'semseg/mIoU': 100 * ((3 / 4 + 2 / 3) / 2 + one) / 2,
+                'pooled/semseg/mIoU': 100 * (5 / 7 + 3 / 5) / 2,
+                'offset_0/semseg/mIoU': 100 * (3 / 4 + 2 / 3) / 2,
+                'offset_1/semseg/mIoU': 100 * one,
+            }
+        )
     )
+
+
+def test_images_are_forgotten_after_an_evaluation() -> None:
+    metric = make_metric(per_image=True)
+    for error in (1.0, 3.0):
+        metric.process(None, [sample({'depth': depths(2.0)}, {'depth': depths(2.0 + error)})])
+        assert metric.evaluate(1)['per_image/depth/abs_err'] == error
 
 
 def test_details_can_be_left_out() -> None:
@@ -305,11 +306,10 @@ def test_each_class_has_its_score() -> None:
     assert all(key.count('/') == 1 for key in metrics), 'the scores of classes are no metrics'
 
 
-@pytest.mark.parametrize('aggregation', ['dataset', 'image'])
-def test_the_mean_of_the_classes_is_the_metric(aggregation: str) -> None:
+def test_the_mean_of_the_classes_is_the_metric() -> None:
     """For clips both are means over the offsets, and all classes appear at each."""
     classes = ['wall', 'floor', 'sky', 'never', 'unscored']
-    task = dict(type='SemanticSegmentation', classes=classes, unscored=['unscored'], aggregation=aggregation)
+    task = dict(type='SemanticSegmentation', classes=classes, unscored=['unscored'])
     metric = make_metric({'semseg': task})
     generator = torch.Generator().manual_seed(0)
     for offset in (0, 1, 1):

@@ -114,7 +114,7 @@ def test_a_flicker_of_a_known_size() -> None:
     assert metrics['temporal/normals/warp_err'] == pytest.approx(30.0, abs=1e-4)
 
 
-def test_tc_follows_the_aggregation_of_the_task() -> None:
+def test_tc_is_that_of_all_pairs_together() -> None:
     one = torch.zeros(1, *SIZE, dtype=torch.int64)
     two = one.clone()
     two[:, :, 6:] = 1
@@ -122,8 +122,6 @@ def test_tc_follows_the_aggregation_of_the_task() -> None:
     semseg = TASKS['semseg']
     # 72 pixels a pair: class 0 stays for 36 + 36 of 72 + 36, class 1 for 36 of 36 + 36.
     assert score(frames, {'semseg': semseg})['temporal/semseg/TC'] == pytest.approx(100 * (72 / 108 + 36 / 72) / 2)
-    by_image = score(frames, {'semseg': {**semseg, 'aggregation': 'image'}})
-    assert by_image['temporal/semseg/TC'] == pytest.approx(100 * ((0.5 + 0.0) / 2 + 1.0) / 2)
 
 
 def test_what_gets_hidden_does_not_count() -> None:

@@ -60,6 +60,16 @@ def test_any_size_gives_a_flow_of_an_eighth(size: tuple[int, int]) -> None:
     assert len(net.prepare(torch.rand(0, 3, *size))) == 0
 
 
+@pytest.mark.parametrize('mean', [(0.45, 0.432, 0.411), (0.0, 0.0, 0.0)])
+def test_the_network_sees_what_its_public_weights_expect(mean: tuple[float, float, float]) -> None:
+    """x / 255 - mean of RGB pixels x: FlowNetPytorch's mean is the default, Accel has none."""
+    image = scene(0)
+    net = FlowNetS(base_channels=2) if any(mean) else FlowNetS(base_channels=2, mean=mean)
+    halved = image[:, :, ::-1].reshape(60, 2, 60, 2, 3).mean(axis=(1, 3))
+    expected = torch.from_numpy(halved / 255 - mean).permute(2, 0, 1)[None].float()
+    torch.testing.assert_close(net.prepare(normalised(image)), expected, rtol=0, atol=1e-5)
+
+
 def test_flows_begin_close_to_zero() -> None:
     net = FlowNetS(base_channels=8)
     net.init_weights()

@@ -99,12 +99,12 @@ def test_ctam_of_one_task_passes_its_features(tiny) -> None:
         assert not list(module.parameters())
 
 
-def test_ctam_begins_with_xavier() -> None:
+def test_what_ctam_begins_with() -> None:
+    """The attention with Xavier's weights, the fusion with PyTorch's."""
     module = CTAM(tasks=['a', 'b'], channels=64)
     module.init_weights()
-    weight = module.fuse['a'].weight
-    bound = (6 / (64 + 128)) ** 0.5
-    assert 0.98 * bound < weight.abs().max() <= bound
+    for conv, bound in ((module.attend['a']['b'].value.conv, (6 / 128) ** 0.5), (module.fuse['a'], 128**-0.5)):
+        assert 0.98 * bound < conv.weight.abs().max() <= bound
 
 
 # FPMA

@@ -187,32 +187,8 @@ def test_images_add_up_to_their_concatenation() -> None:
     assert torch.equal(sum(task.measure(*pair) for pair in pairs), together)
 
 
-def test_scores_per_image_by_hand() -> None:
-    task = make_task(aggregation='image')
-    images = [
-        (label_map([0, 0, 1], [1, 2, 255]), label_map([0, 1, 1], [1, 0, 2])),  # 1/3 and 3/5, as above
-        (label_map([3, 3, 3, 3]), label_map([3, 3, 3, 0])),  # IoU 3/4 of class 3, 0 of class 0; 3/4
-        (label_map([255, 255]), label_map([1, 2])),  # no label: not an image that counts
-    ]
-    totals = sum(task.measure(prediction, target) for target, prediction in images)
-
-    assert totals[2] == 2
-    expected = {'mIoU': 100 * (1 / 3 + 3 / 8) / 2, 'pixel_acc': 100 * (3 / 5 + 3 / 4) / 2}
-    assert task.summarize(totals) == pytest.approx(expected, rel=1e-12)
-
-
-def test_one_image_scores_the_same_either_way() -> None:
-    prediction, target = random_maps(3)
-    scores = [
-        (task := make_task(aggregation=aggregation)).summarize(task.measure(prediction, target))
-        for aggregation in ('dataset', 'image')
-    ]
-    assert scores[0] == pytest.approx(scores[1], rel=1e-12)
-
-
-@pytest.mark.parametrize('aggregation', ['dataset', 'image'])
-def test_unscored_classes_take_no_part(aggregation: str) -> None:
-    task = make_task(unscored=['floor'], aggregation=aggregation)
+def test_unscored_classes_take_no_part() -> None:
+    task = make_task(unscored=['floor'])
     target = label_map([0, 0, 1, 1, 2, 2])
     prediction = label_map([0, 1, 1, 2, 2, 2])
 
@@ -221,9 +197,8 @@ def test_unscored_classes_take_no_part(aggregation: str) -> None:
     assert metrics == pytest.approx({'mIoU': 75.0, 'pixel_acc': 75.0})
 
 
-@pytest.mark.parametrize('aggregation', ['dataset', 'image'])
-def test_nothing_labelled_scores_nan(aggregation: str) -> None:
-    task = make_task(unscored=['floor'], aggregation=aggregation)
+def test_nothing_labelled_scores_nan() -> None:
+    task = make_task(unscored=['floor'])
     metrics = task.summarize(task.measure(label_map([0, 1, 2]), label_map([255, 1, 1])))
 
     assert list(metrics) == ['mIoU', 'pixel_acc']
@@ -296,7 +271,6 @@ def test_draw_blends_and_leaves_ignored_pixels() -> None:
         (dict(class_weights=[1.0, float('nan'), 1.0, 1.0]), 'class_weights.*nan'),
         (dict(unscored=['sky']), r"unscored.*\['sky'\]"),
         (dict(unscored=CLASSES), "task 'semseg': .*unscored"),
-        (dict(aggregation='mean'), "aggregation.*'dataset'.*'image'.*'mean'"),
         (dict(classes=[f'c{i}' for i in range(256)]), '256.*255'),
     ],
 )

@@ -49,5 +49,6 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='MultiTaskMetric', details=False)
-test_evaluator = dict(type='MultiTaskMetric')
+# `per_image/...` are the scores to compare with MILA's and MTAN's numbers.
+val_evaluator = dict(type='MultiTaskMetric', details=False, per_image=True)
+test_evaluator = dict(type='MultiTaskMetric', per_image=True)

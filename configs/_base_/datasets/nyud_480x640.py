@@ -2,10 +2,17 @@
 # used by default, choose others with `use_tasks`.
 tasks = dict(
     semseg=dict(type='SemanticSegmentation', classes='nyuv2_40', loss_weight=1.0),
-    depth=dict(type='DepthEstimation', max_depth=10.0, primary_metric='rmse', loss_weight=1.0),
+    # Predictions are clamped as in MTI-Net's and SCA-MTL's code.
+    depth=dict(
+        type='DepthEstimation',
+        max_depth=10.0,
+        prediction_range=(1e-9, None),
+        primary_metric='rmse',
+        loss_weight=1.0,
+    ),
     # 10 for a mean over x, y and z; our loss sums them, see docs/datasets.md.
     normals=dict(type='SurfaceNormals', loss_weight=10 / 3),
-    edge=dict(type='EdgeDetection', pos_weight=0.8, max_distance=0.011, loss_weight=50.0),
+    edge=dict(type='EdgeDetection', pos_weight=0.95, max_distance=0.011, loss_weight=50.0),
 )
 use_tasks = ['semseg', 'depth']
 
@@ -14,7 +21,7 @@ train_pipeline = [
     dict(type='LoadFrames'),
     dict(type='LoadMaps'),
     dict(type='Resize', size=(480, 640)),
-    dict(type='RandomZoom', zooms=(1.0, 1.2, 1.5)),
+    dict(type='RandomZoom', zooms=(1.0, 1.2, 1.5), place='center'),
     dict(type='RandomFlip'),
     dict(type='PackMultiTaskInputs'),
 ]

@@ -1,6 +1,7 @@
 tasks = dict(
     semseg=dict(type='SemanticSegmentation', classes='nyuv2_13', loss_weight=1.0),
-    depth=dict(type='DepthEstimation', max_depth=10.0, loss_weight=1.0),
+    # Predictions are not clamped, as in MTAN's code.
+    depth=dict(type='DepthEstimation', max_depth=10.0, prediction_range=(None, None), loss_weight=1.0),
     normals=dict(type='SurfaceNormals', loss_weight=1.0),
 )
 key_frame_interval = 5
@@ -51,5 +52,6 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='MultiTaskMetric', details=False)
-test_evaluator = dict(type='MultiTaskMetric')
+# `per_image/...` are the scores to compare with MILA's and MTAN's numbers.
+val_evaluator = dict(type='MultiTaskMetric', details=False, per_image=True)
+test_evaluator = dict(type='MultiTaskMetric', per_image=True)

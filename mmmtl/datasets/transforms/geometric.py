@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -106,24 +106,29 @@ class Resize(GeometricTransform):
 
 @TRANSFORMS.register_module()
 class RandomZoom(GeometricTransform):
-    """A random crop, enlarged to the whole image: the scene comes nearer.
+    """A crop, enlarged to the whole image: the scene comes nearer.
 
     Depth is divided by the zoom and disparity multiplied, as in MTAN's training (the intrinsics stay the same).
 
     Args:
         zooms: factors to choose from, each at least 1.
+        place: of the crop, 'random' as in MTAN's training, or 'center' as in MTI-Net's and SCA-MTL's.
     """
 
-    def __init__(self, zooms: Sequence[float] = (1.0, 1.2, 1.5)) -> None:
+    def __init__(self, zooms: Sequence[float] = (1.0, 1.2, 1.5), place: Literal['random', 'center'] = 'random') -> None:
         if min(zooms) < 1:
             raise ValueError(f'zooms must be at least 1, not {tuple(zooms)}')
+        if place not in ('random', 'center'):
+            raise ValueError(f"place must be 'random' or 'center', not {place!r}")
         self.zooms = tuple(zooms)
+        self.place = place
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         rng = results['rng']
         zoom = self.zooms[int(rng.integers(len(self.zooms)))]
         size = results['imgs'][0].shape[:2]
-        window = crop_window(rng, size, (round(size[0] / zoom), round(size[1] / zoom)))
+        crop = (round(size[0] / zoom), round(size[1] / zoom))
+        window = crop_window(rng, size, crop) if self.place == 'random' else center_window(size, crop)
         return self.apply(
             results,
             lambda image: resize_image(np.ascontiguousarray(image[window]), size),
@@ -221,6 +226,12 @@ class RandomScale(GeometricTransform):
             lambda array, fill: warp_map(array, matrix, fill),
             CameraChange(depth_ratio=1 / scale),
         )
+
+
+def center_window(size: Size, crop: Size) -> tuple[slice, slice]:
+    """Return the window of `crop` in the middle of `size`; if there is none, the one above and to the left of it."""
+    top, left = ((s - c) // 2 for s, c in zip(size, crop, strict=True))
+    return slice(top, top + crop[0]), slice(left, left + crop[1])
 
 
 def crop_window(rng: np.random.Generator, size: Size, crop: Size) -> tuple[slice, slice]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 import torch
-from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmmtl.models.layers import BasicBlock, resize
+from mmmtl.models.layers import BasicBlock, PlainConvModule, resize
 
 Entry = Literal['output', 'input']
 
@@ -53,7 +52,7 @@ class TaskHead(BaseModule):
         )
         self.merge = None
         if coarse_channels and entry == 'output':
-            self.merge = ConvModule(coarse_channels, channels, 1, norm_cfg=norm_cfg, act_cfg=None)
+            self.merge = PlainConvModule(coarse_channels, channels, 1, norm_cfg=norm_cfg, act_cfg=None)
         self.predict = nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, shared: Tensor, coarse: Tensor | None = None) -> Tensor:

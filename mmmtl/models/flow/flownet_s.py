@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmmtl.models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
 from mmmtl.registry import MODELS
 
 from .base import FlowEstimator
@@ -28,17 +30,30 @@ class FlowNetS(FlowEstimator):
     Flow and Accel. Any size works: deconvolved maps are cropped to odd sizes.
 
     No batch norm, LeakyReLU with slope 0.1. Flows start close to zero; the papers start from weights trained on Flying
-    Chairs (`init_cfg`, with the names of this module).
+    Chairs (`init_cfg`, with the names of this module). These expect x / 255 - `mean` for RGB pixels x, so the module
+    undoes the normalisation of the data preprocessor, which makes images 4 times larger.
+
+    Args:
+        base_channels: of the first convolution.
+        mean: of the images that the weights were trained on, RGB in 0..1: by default FlowNetPytorch's; (0, 0, 0) for
+            weights of Accel.
 
     Reference: Dosovitskiy et al., FlowNet: Learning Optical Flow with Convolutional Networks, ICCV 2015, figure 2.
     """
 
-    def __init__(self, *, base_channels: int = 64, init_cfg: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        base_channels: int = 64,
+        mean: Sequence[float] = (0.45, 0.432, 0.411),
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
         small = dict(type='Normal', name='predict', std=1e-3)
         random = dict(
             type='Kaiming', layer=['Conv2d', 'ConvTranspose2d'], a=0.1, nonlinearity='leaky_relu', override=small
         )
         super().__init__(random if init_cfg is None else init_cfg)
+        self.mean = tuple(mean)
         c = base_channels
         self.stages = nn.ModuleList(
             [
@@ -61,8 +76,11 @@ class FlowNetS(FlowEstimator):
         self.predict = nn.ModuleList(nn.Conv2d(width, 2, 3, padding=1) for width in inputs)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Return the images at half resolution, rounded up."""
-        return F.avg_pool2d(images, 2, ceil_mode=True)
+        """Return x / 255 - mean of the pixels x, at half resolution, rounded up."""
+        scale = [std / 255 for std in IMAGENET_STD]
+        shift = [whole / 255 - own for whole, own in zip(IMAGENET_MEAN, self.mean, strict=True)]
+        halved = F.avg_pool2d(images, 2, ceil_mode=True)
+        return halved * halved.new_tensor(scale).view(3, 1, 1) + halved.new_tensor(shift).view(3, 1, 1)
 
     def forward(self, current: Tensor, source: Tensor) -> Tensor:
         features = torch.cat([current, source], dim=1)

@@ -1,6 +1,7 @@
 """Building blocks that necks and heads share."""
 
 from .containers import ModuleMap, ModuleRow
+from .conv_module import PlainConvModule
 from .cross_attention import CrossAttention
 from .linear_attention import linear_attention
 from .residual_blocks import BasicBlock, Bottleneck
@@ -16,6 +17,7 @@ __all__ = [
     'ModuleMap',
     'ModuleRow',
     'Padding',
+    'PlainConvModule',
     'SqueezeExcitation',
     'SwinBlock',
     'SwinStage',

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
+from .conv_module import PlainConvModule
 from .linear_attention import linear_attention
 
 
@@ -17,6 +17,7 @@ class CrossAttention(nn.Module):
 
     Query and key are 1x1 convolution, norm, softplus (so not negative), the value is 1x1 convolution, norm, ReLU, all
     as wide as the maps, with one head. The caller concatenates the result with the target, which makes it the CAM.
+    Convolutions start with Xavier's weights, as in the released code.
 
     Args:
         channels: C of target and source, d_k and d_v.
@@ -33,7 +34,10 @@ class CrossAttention(nn.Module):
         norm_cfg = norm_cfg or dict(type='BN')
         self.query = _non_negative(channels, query_convs, norm_cfg)
         self.key = _non_negative(channels, query_convs, norm_cfg)
-        self.value = ConvModule(channels, channels, 1, norm_cfg=norm_cfg)
+        self.value = PlainConvModule(channels, channels, 1, norm_cfg=norm_cfg)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight)
 
     def forward(self, target: Tensor, sources: Sequence[Tensor]) -> list[Tensor]:
         """Return one map (N, C, H, W) for each source (N, C, h, w), of any size; the target is (N, C, H, W)."""
@@ -47,5 +51,7 @@ class CrossAttention(nn.Module):
 
 
 def _non_negative(channels: int, convs: int, norm_cfg: dict[str, Any]) -> nn.Sequential:
-    hidden = [ConvModule(channels, channels, 1, norm_cfg=norm_cfg) for _ in range(convs - 1)]
-    return nn.Sequential(*hidden, ConvModule(channels, channels, 1, norm_cfg=norm_cfg, act_cfg=None), nn.Softplus())
+    hidden = [PlainConvModule(channels, channels, 1, norm_cfg=norm_cfg) for _ in range(convs - 1)]
+    return nn.Sequential(
+        *hidden, PlainConvModule(channels, channels, 1, norm_cfg=norm_cfg, act_cfg=None), nn.Softplus()
+    )

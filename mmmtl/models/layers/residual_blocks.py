@@ -5,22 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 import torch.nn.functional as F
-from mmcv.cnn import ConvModule
 from torch import Tensor, nn
+
+from .conv_module import PlainConvModule
 
 
 class BasicBlock(nn.Module):
     """relu(norm(conv3x3(relu(norm(conv3x3(x))))) + shortcut(x)).
 
+    Args:
+        shortcut_norm_cfg: norm of the shortcut, if it has one; by default that of the other convolutions.
+
     Reference: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, section 3.3.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, norm_cfg: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        norm_cfg: dict[str, Any] | None = None,
+        shortcut_norm_cfg: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         norm_cfg = norm_cfg or dict(type='BN')
-        self.conv1 = ConvModule(in_channels, out_channels, 3, padding=1, norm_cfg=norm_cfg)
-        self.conv2 = ConvModule(out_channels, out_channels, 3, padding=1, norm_cfg=norm_cfg, act_cfg=None)
-        self.shortcut = _shortcut(in_channels, out_channels, norm_cfg)
+        self.conv1 = PlainConvModule(in_channels, out_channels, 3, padding=1, norm_cfg=norm_cfg)
+        self.conv2 = PlainConvModule(out_channels, out_channels, 3, padding=1, norm_cfg=norm_cfg, act_cfg=None)
+        self.shortcut = _shortcut(in_channels, out_channels, shortcut_norm_cfg or norm_cfg)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (N, out_channels, H, W), not negative, from (N, in_channels, H, W)."""
@@ -38,9 +49,9 @@ class Bottleneck(nn.Module):
         norm_cfg = norm_cfg or dict(type='BN')
         hidden = max(out_channels // 4, 1)
         self.layers = nn.Sequential(
-            ConvModule(in_channels, hidden, 1, norm_cfg=norm_cfg),
-            ConvModule(hidden, hidden, 3, padding=1, norm_cfg=norm_cfg),
-            ConvModule(hidden, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None),
+            PlainConvModule(in_channels, hidden, 1, norm_cfg=norm_cfg),
+            PlainConvModule(hidden, hidden, 3, padding=1, norm_cfg=norm_cfg),
+            PlainConvModule(hidden, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None),
         )
         self.shortcut = _shortcut(in_channels, out_channels, norm_cfg)
 
@@ -51,4 +62,4 @@ class Bottleneck(nn.Module):
 
 def _shortcut(in_channels: int, out_channels: int, norm_cfg: dict[str, Any]) -> nn.Module:
     same = in_channels == out_channels
-    return nn.Identity() if same else ConvModule(in_channels, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
+    return nn.Identity() if same else PlainConvModule(in_channels, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)

@@ -209,15 +209,16 @@ class MultiTaskSegmentor(BaseModel):
     def head_losses(self, output: HeadOutput, data_samples: Samples) -> dict[str, Tensor]:
         """Return the losses of every prediction, times the `loss_weight` of its task, and the head's other losses.
 
-        They are `<task>.loss_<name>`, `preliminary.<i>.<task>.loss_<name>` and `label_space.<task>.loss_ce`. A task
-        that no sample labels contributes zeros that stay connected to the graph.
+        They are `<task>.loss_<name>`, `preliminary.<i>.<task>.loss_<name>` and `label_space.<task>.loss_ce`, the last
+        with weight 1. A task that no sample labels contributes zeros that stay connected to the graph.
         """
         losses: dict[str, Tensor] = {}
         for prefix, predictions in output.predictions().items():
             for task, logits, target in self._supervised(predictions, data_samples):
                 losses |= weigh(prefix, task, task.loss(logits, target))
         for task, logits, target in self._supervised(output.label_space, data_samples):
-            losses |= weigh('label_space.', task, task.label_space_loss(logits, target))
+            found = task.label_space_loss(logits, target)
+            losses |= {f'label_space.{task.name}.{kind}': value for kind, value in found.items()}
         return losses | output.losses
 
     def _supervised(self, predictions: Logits, samples: Samples) -> Iterator[tuple[Task, Tensor, Tensor]]:

@@ -197,6 +197,15 @@ def test_zoom(item, scripted) -> None:
         assert offset + 8 <= image.min() and image.max() <= offset + 16
 
 
+def test_zoom_into_the_centre(item, scripted) -> None:
+    """Of 4 x 6 pixels a window of 2 x 3 is left: rows 1 and 2, columns 1 to 3; one draw, of the factor."""
+    results = RandomZoom(zooms=(1.0, 2.0), place='center')(item(4, 6, scripted(1)))
+    rows, columns = np.divmod(results['gt_maps']['semseg'], 6)
+    assert np.array_equal(np.unique(rows), [1, 2]) and np.array_equal(np.unique(columns), [1, 2, 3])
+    with pytest.raises(ValueError, match="place.*'random'.*'center'.*'centre'"):
+        RandomZoom(place='centre')
+
+
 def test_no_zoom_changes_nothing(item, scripted) -> None:
     before = item(4, 6, None)
     results = RandomZoom(zooms=[1.0])(item(4, 6, scripted(0, 0, 0)))

@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
-from mmmtl.models.layers import linear_attention
+from mmmtl.models.layers import PlainConvModule, linear_attention
 from mmmtl.models.layers.linear_attention import full_precision
 from mmmtl.ops import local_attention
 from mmmtl.ops.precision import at_least_float32
@@ -47,7 +46,7 @@ class Context(nn.Module, ABC):
 
         def project(convs: int, norm_cfg: dict[str, Any]) -> nn.Sequential:
             widths = [in_channels] + [channels] * convs
-            layers = [ConvModule(a, b, 1, norm_cfg=norm_cfg) for a, b in zip(widths, widths[1:], strict=False)]
+            layers = [PlainConvModule(a, b, 1, norm_cfg=norm_cfg) for a, b in zip(widths, widths[1:], strict=False)]
             return nn.Sequential(*layers)
 
         self.query, self.key = project(2, norm_cfg), project(2, norm_cfg)

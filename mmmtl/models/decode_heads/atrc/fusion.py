@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmcv.cnn import ConvModule
 from torch import Tensor, nn
+
+from mmmtl.models.layers import PlainConvModule
 
 
 class ContextFusion(nn.Module):
@@ -37,9 +38,11 @@ class ContextFusion(nn.Module):
         norm_cfg = norm_cfg or dict(type='BN')
         self.project = None
         if num_contexts:
-            self.project = ConvModule(num_contexts * context_channels, channels, 1, norm_cfg=norm_cfg, act_cfg=None)
+            self.project = PlainConvModule(
+                num_contexts * context_channels, channels, 1, norm_cfg=norm_cfg, act_cfg=None
+            )
             nn.init.zeros_(self.project.norm.weight)
-        self.merge = ConvModule((2 if num_contexts else 1) * channels, channels, 1, norm_cfg=norm_cfg)
+        self.merge = PlainConvModule((2 if num_contexts else 1) * channels, channels, 1, norm_cfg=norm_cfg)
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, features: Tensor, contexts: Sequence[Tensor]) -> Tensor:

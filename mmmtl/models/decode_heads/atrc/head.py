@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from mmcv.cnn import ConvModule
+from mmengine.model import normal_init
 from torch import Tensor, nn
 
-from mmmtl.models.layers import ModuleMap, resize
+from mmmtl.models.layers import ModuleMap, PlainConvModule, resize
 from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 from mmmtl.tasks.order import Concatenating, TaskOrder
@@ -31,14 +31,15 @@ class ATRCHead(Concatenating, DecodeHead):
     pair out.
 
     The label space of a task consists of classes, or of intervals of its values (`Task.discretize`). A task whose label
-    space a context needs gets an auxiliary prediction in it, trained with cross-entropy and the weight of the task. As
-    in the released code, this sends no gradient to the shared maps.
+    space a context needs gets an auxiliary prediction in it, trained with cross-entropy of weight 1. As in the released
+    code, this sends no gradient to the shared maps.
 
     The type of each pair is the genotype, which the paper searches (`ATRCSearchHead`). 'global' for all pairs, the
     default, is one of its fixed baselines.
 
-    Widths and layers that the paper does not give are the released code's. Ours: maps may have any size; the padding of
-    a batch counts in the regions like other pixels; the classes of binary tasks are learnt without balancing.
+    Widths, layers and initial weights that the paper does not give are the released code's. Ours: maps may have any
+    size; the padding of a batch counts in the regions like other pixels; the classes of binary tasks are learnt without
+    balancing.
 
     Args:
         contexts: the genotype, see `read_genotype`.
@@ -72,11 +73,12 @@ class ATRCHead(Concatenating, DecodeHead):
         genotype = read_genotype(contexts, tasks)
         self.feature_channels = (channels,)
         self.order = TaskOrder(tasks)
-        self.heads = ModuleMap({n: ConvModule(width, channels, 3, padding=1, norm_cfg=norm_cfg) for n in tasks})
+        self.heads = ModuleMap({n: PlainConvModule(width, channels, 3, padding=1, norm_cfg=norm_cfg) for n in tasks})
         self.label_space = ModuleMap(
             {
                 name: nn.Sequential(
-                    ConvModule(width, width, 1, norm_cfg=norm_cfg), nn.Conv2d(width, tasks[name].label_space_size, 1)
+                    PlainConvModule(width, width, 1, norm_cfg=norm_cfg),
+                    last_conv(width, tasks[name].label_space_size),
                 )
                 for name in label_tasks(genotype)
             }
@@ -101,7 +103,7 @@ class ATRCHead(Concatenating, DecodeHead):
                 for name in tasks
             }
         )
-        self.predict = ModuleMap({name: nn.Conv2d(channels, task.out_channels, 1) for name, task in tasks.items()})
+        self.predict = ModuleMap({name: last_conv(channels, task.out_channels) for name, task in tasks.items()})
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Predict all tasks from shared maps (N, in_channels[i], h_i, w_i), in the size of the first and finest.
@@ -120,3 +122,10 @@ class ATRCHead(Concatenating, DecodeHead):
         logits = {name: predict(fused[name]) for name, predict in self.predict.items()}
         maps = {name: (map_,) for name, map_ in fused.items()}
         return HeadOutput(logits, maps, label_space=labels if self.training else {})
+
+
+def last_conv(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """Return a 1x1 convolution to logits, with small weights and no bias at first, as in the released code."""
+    conv = nn.Conv2d(in_channels, out_channels, 1)
+    normal_init(conv, std=0.01)
+    return conv

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
-from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmmtl.models.layers import CrossAttention, ModuleRow
+from mmmtl.models.layers import CrossAttention, ModuleRow, PlainConvModule
 from mmmtl.registry import MODELS
 
 Source = Literal['refined', 'ctam']
@@ -56,7 +55,7 @@ class CSAM(BaseModule):
         self.out_channels = (*(2 * c * (coarser - k) for k, c in enumerate(channels[:-1])), channels[-1])
         widths = self.out_channels if source == 'refined' else channels
         self.project = ModuleRow(
-            ModuleRow(ConvModule(width, c, 1, norm_cfg=norm_cfg, act_cfg=None) for width in widths[k + 1 :])
+            ModuleRow(PlainConvModule(width, c, 1, norm_cfg=norm_cfg, act_cfg=None) for width in widths[k + 1 :])
             for k, c in enumerate(channels[:-1])
         )
         self.attend = ModuleRow(CrossAttention(c, query_convs=query_convs, norm_cfg=norm_cfg) for c in channels[:-1])

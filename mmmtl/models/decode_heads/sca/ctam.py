@@ -29,7 +29,8 @@ class CTAM(Concatenating, BaseModule):
         shared_fusion: one fusion for all targets, as in the released code; the paper does not say. With three tasks or
             more, targets then see their sources in different places.
         query_convs: of the cross-attentions: 1 in the paper, 2 in the released code.
-        init_cfg: by default Xavier's for the convolutions, as in the released code.
+        fusion_norm_cfg: norm behind the 3x3 convolutions of 'basic_block'; by default `norm_cfg`. The released code
+            has batch norm with momentum 0.01 there.
 
     Reference: SCA-MTL, section 2.2, equation 3.
     """
@@ -42,10 +43,11 @@ class CTAM(Concatenating, BaseModule):
         fusion: Fusion = 'conv1x1',
         shared_fusion: bool = False,
         query_convs: int = 1,
+        fusion_norm_cfg: dict[str, Any] | None = None,
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform'))
+        super().__init__(init_cfg)
         if fusion not in get_args(Fusion):
             raise ValueError(f'fusion must be one of {get_args(Fusion)}, not {fusion!r}')
         self.order = TaskOrder(tasks)
@@ -57,7 +59,7 @@ class CTAM(Concatenating, BaseModule):
 
         def fuse() -> nn.Module:
             if fusion == 'basic_block':
-                return BasicBlock(width, channels, norm_cfg=norm_cfg)
+                return BasicBlock(width, channels, norm_cfg=fusion_norm_cfg or norm_cfg, shortcut_norm_cfg=norm_cfg)
             return nn.Conv2d(width, channels, 1)
 
         self.attend = ModuleMap({t: ModuleMap({s: attend() for s in tasks if s != t}) for t in targets})
