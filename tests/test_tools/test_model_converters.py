@@ -15,8 +15,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from mmmtl.checkpoint import load_from_local, load_weights
+from mmmtl.checkpoint import load_weights
 from mmmtl.config import load_config, resolve
+from mmmtl.io.checkpoints import load_from_local
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.flow import FlowNetS
 from mmmtl.profiling import build_on_meta
@@ -78,7 +79,9 @@ def test_public_names_become_ours(name: str) -> None:
     assert all(found[ours] is public[theirs] for theirs, ours, _ in rows)
 
 
-@pytest.mark.parametrize('name', ['sca_released', 'pad_net', pytest.param('mti_net', marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    'name', ['pad_net', *(pytest.param(name, marks=pytest.mark.slow) for name in ('sca_released', 'mti_net'))]
+)
 def test_a_public_checkpoint_predicts_as_weights_copied_by_hand(run_tool: RunTool, tmp_path: Path, name: str) -> None:
     rows = rows_of(name)
     public = random_weights(rows)
