@@ -21,6 +21,7 @@ from mmmtl.datasets import SyntheticVideo
 from mmmtl.engine import build_runner
 from mmmtl.engine.build import check_evaluation
 from mmmtl.models import StudentSegmentor, VideoMultiTaskSegmentor
+from mmmtl.models.decode_heads.atrc import label_tasks, read_genotype
 from mmmtl.registry import DATA_SAMPLERS, DATASETS
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks import Task
@@ -260,10 +261,11 @@ def test_its_model_learns_one_step(name: str, options: dict[str, Any], tmp_path:
     scales = dict(SCAHead=4, MTINetHead=4, PADNetHead=1).get(cfg.model.decode_head.type, 0)
     expected |= {f'preliminary.{i}.{key}' for i in range(scales) for key in expected}
     expected |= {f'distill.{t}.loss_{kind}' for t in model.tasks for kind in ('feature', 'prediction') if is_student}
-    expected |= {
-        f'label_space.{task}.loss_ce' for task in model.tasks if re.search('_label|-search', f'{name} {options}')
-    }
-    expected |= {'search.loss_entropy'} if '-search' in name else set()
+    labels = list(model.tasks) if re.search('_label|-search_', f'{name} {options}') else []
+    if '-searched_' in name:
+        labels = label_tasks(read_genotype(cfg.model.decode_head.contexts, model.tasks))
+    expected |= {f'label_space.{task}.loss_ce' for task in labels}
+    expected |= {'search.loss_entropy'} if '-search_' in name else set()
     assert {key for key in losses if 'loss' in key} == expected
     assert total.isfinite()
     lacking = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.isfinite().all()]

@@ -19,6 +19,7 @@ ROOMS = (
     ('tasks',),
     ('io',),
     ('checkpoint',),
+    ('public_weights',),
     ('datasets',),
     ('models',),
     ('config',),

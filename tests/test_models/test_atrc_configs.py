@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
-from mmmtl.models.decode_heads.atrc import LabelContext, LocalContext
+from mmmtl.config import load_config, resolve
+from mmmtl.models.decode_heads.atrc import LabelContext, LocalContext, read_genotype
 from mmmtl.profiling import build_on_meta, count_cost
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'atrc'
@@ -70,3 +72,64 @@ def test_a_genotype_replaces_the_type_of_the_config(tmp_path: Path) -> None:
     assert isinstance(head.contexts['semseg']['depth'], LabelContext)
     assert isinstance(head.contexts['depth']['depth'], LocalContext)
     assert list(head.label_space) == ['semseg']
+
+
+SEARCHED = [
+    (
+        'nyud_hrnet18',
+        'hrnet18_1xb8-40k_nyud-480x640',
+        5.061,
+        32.036,
+        {'global': 1, 'target_label': 8, 'source_label': 7},
+    ),
+    pytest.param(
+        'nyud_hrnet48',
+        'hrnet48_1xb8-40k_nyud-480x640',
+        72.479,
+        230.661,
+        {'none': 2, 'global': 4, 'target_label': 5, 'source_label': 5},
+        marks=pytest.mark.slow,
+    ),
+    (
+        'pascal_hrnet18',
+        'hrnet18_1xb8-40k_pascal-512x512',
+        5.383,
+        31.653,
+        {'none': 1, 'global': 1, 'target_label': 17, 'source_label': 6},
+    ),
+]
+
+
+@pytest.mark.parametrize(('file', 'name', 'params', 'gmac', 'kinds'), SEARCHED)
+def test_the_genotypes_of_atrc(
+    file: str,
+    name: str,
+    params: float,
+    gmac: float,
+    kinds: dict[str, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cfg = resolve(load_config(CONFIGS / f'atrc-searched_{name}.py'))
+    genotype = read_genotype(str(CONFIGS / 'genotypes' / f'atrc_{file}.json'), cfg.tasks)
+    assert read_genotype(cfg.model.decode_head.contexts, cfg.tasks) == genotype
+    # A run stores its config, which then needs no other file.
+    cfg.dump('run.py')
+    assert load_config('run.py').model.decode_head.contexts == cfg.model.decode_head.contexts
+
+    assert Counter(kind for row in genotype.values() for kind in row.values()) == kinds
+    labels = kinds['target_label'] + kinds['source_label']
+    pairs = f'{len(cfg.tasks)}: {len(cfg.tasks) ** 2} pairs | {kinds.get("none", 0)} | {kinds["global"]} | 0 | {labels}'
+    readme = (CONFIGS / 'README.md').read_text()
+    assert f'| `{name}` | {pairs} |' in readme
+    assert f'{params:.2f} | {gmac:.2f} |' in readme
+    size = tuple(map(int, name.rpartition('-')[2].split('x')))
+    cost = count_cost(build_on_meta(cfg), size).total()
+    assert cost.params / 1e6 == pytest.approx(params, abs=6e-4)
+    assert cost.macs['image'] / 1e9 == pytest.approx(gmac, abs=6e-4)
+
+
+def test_a_genotype_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match=r'absent\.json'):
+        read_genotype('absent.json', ['semseg'])

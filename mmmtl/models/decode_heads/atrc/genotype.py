@@ -54,6 +54,8 @@ def label_tasks(genotype: Genotype) -> list[str]:
 def _read(path: str) -> Mapping[str, Mapping[str, str | int]]:
     try:
         found: Any = json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise ValueError(f'{path}: no such genotype; a relative name counts from here, {Path.cwd()}') from None
     except ValueError as error:
         raise ValueError(f'{path} is not a genotype: not JSON ({error})') from None
     found = found.get('data', found) if isinstance(found, dict) else found

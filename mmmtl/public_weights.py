@@ -1,0 +1,205 @@
+"""Weights of public checkpoints under the names of mmmtl."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmmtl.checkpoint import some_names, weights_of
+from mmmtl.tasks.order import TaskOrder
+
+Rule = tuple[str, str]
+"""A pattern in a name, and what it becomes."""
+
+TASK_ORDER = ('semseg', 'parts', 'saliency', 'normals', 'edge', 'depth')
+"""The order in which Multi-Task-Learning-PyTorch and SCA-MTL concatenate the features of tasks, under our names."""
+
+
+@dataclass(frozen=True)
+class PublicCode:
+    """What a public repository calls the weights of a model.
+
+    Attributes:
+        rules: applied to every name, one after the other.
+        unused: pattern of public weights that take no part in predictions.
+        zeros: pattern of our weights that are zero because the public model does not have them.
+        reversed_order: pattern of our modules that concatenate the tasks in the reverse of `TASK_ORDER`.
+    """
+
+    rules: tuple[Rule, ...]
+    unused: str = r'(?!)'
+    zeros: str = r'(?!)'
+    reversed_order: str = r'(?!)'
+
+
+# Tasks of PASCAL-Context that have another name in the configs here.
+TASK_NAMES: tuple[Rule, ...] = ((r'\.human_parts\.', '.parts.'), (r'\.sal\.', '.saliency.'))
+BASIC_BLOCK: tuple[Rule, ...] = (
+    (r'^(decode_head\..*)\.bn(\d)\.', r'\1.conv\2.bn.'),
+    (r'^(decode_head\..*)\.conv(\d)\.weight$', r'\1.conv\2.conv.weight'),
+    (r'^(decode_head\..*)\.downsample\.0\.', r'\1.shortcut.conv.'),
+    (r'^(decode_head\..*)\.downsample\.1\.', r'\1.shortcut.bn.'),
+)
+MULTI_SCALE: tuple[Rule, ...] = (
+    *TASK_NAMES,
+    (r'^heads\.(\w+)\.last_layer\.0\.', r'decode_head.aggregation.\1.conv.'),
+    (r'^heads\.(\w+)\.last_layer\.1\.', r'decode_head.aggregation.\1.predict.0.'),
+    (r'^heads\.(\w+)\.last_layer\.3\.', r'decode_head.aggregation.\1.predict.2.'),
+    (r'^scale_(\d)\.refinement\.(\w+)\.', r'decode_head.heads.\1.\2.blocks.'),
+    (r'^scale_(\d)\.decoders\.(\w+)\.', r'decode_head.heads.\1.\2.predict.'),
+    (r'^distillation_scale_(\d)\.', r'decode_head.exchange.\1.'),
+    *((rf'^fpm_scale_{scale + 1}\.', f'decode_head.propagation.{scale}.') for scale in range(3)),
+    (r'^(decode_head\.propagation\.\d)\.dimensionality_reduction\.', r'\1.fuse.'),
+    (r'^(decode_head\.propagation\.\d)\.se\.(\w+)\.squeeze\.', r'\1.excite.\2.gate.'),
+)
+
+MTI_NET = PublicCode(
+    rules=(
+        *MULTI_SCALE,
+        (r'^(decode_head\.propagation\.\d)\.non_linear\.', r'\1.stage.'),
+        (r'^(decode_head\.exchange\.\d)\.self_attention\.(\w+\.\w+)\.attention\.0\.', r'\1.attend.\2.gate.'),
+        (r'^(decode_head\.exchange\.\d)\.self_attention\.(\w+\.\w+)\.conv\.', r'\1.attend.\2.message.'),
+        *BASIC_BLOCK,
+    )
+)
+PAD_NET = PublicCode(
+    rules=(
+        *TASK_NAMES,
+        (r'^backbone\.0\.', 'backbone.'),
+        (r'^backbone\.1\.last_layer\.0\.', 'decode_head.fuse.0.conv.'),
+        (r'^backbone\.1\.last_layer\.1\.', 'decode_head.fuse.1.'),
+        (r'^heads\.', 'decode_head.final.'),
+        (r'^initial_task_prediction_heads\.layers\.', 'decode_head.heads.'),
+        (r'^initial_task_prediction_heads\.conv_out\.', 'decode_head.preliminary.'),
+        (
+            r'^multi_modal_distillation\.self_attention\.(\w+\.\w+)\.attention\.0\.',
+            r'decode_head.exchange.attend.\1.gate.',
+        ),
+        (r'^multi_modal_distillation\.self_attention\.(\w+\.\w+)\.conv\.', r'decode_head.exchange.attend.\1.message.'),
+        *((rf'^(decode_head\..*)\.bn{layer + 1}\.', rf'\1.layers.{layer}.bn.') for layer in range(3)),
+        *((rf'^(decode_head\..*)\.conv{layer + 1}\.', rf'\1.layers.{layer}.conv.') for layer in range(3)),
+        *BASIC_BLOCK,
+    )
+)
+SCA_MTL = PublicCode(
+    rules=(
+        *MULTI_SCALE,
+        *((rf'^swTransform{stage + 1}\.', f'neck.stages.{stage}.') for stage in range(4)),
+        (r'^(decode_head\.propagation\.\d)\.swtf\.', r'\1.stage.'),
+        (r'^(decode_head\.exchange\.\d)\.cross_attention\.', r'\1.attend.'),
+        (r'^(decode_head\.exchange\.\d)\.dimensionality_reduction\.', r'\1.shared_fuse.'),
+        (r'^heads\.(\w+)\.cross_scale_attention(\d)\.', r'decode_head.cross_scale.\1.attend.\2.'),
+        *(
+            (
+                rf'^heads\.(\w+)\.upsample{source}{target}\.',
+                rf'decode_head.cross_scale.\1.project.{target}.{source - target - 1}.',
+            )
+            for target in range(3)
+            for source in range(target + 1, 4)
+        ),
+        (r'^(decode_head\.cross_scale\..*\.project\.\d\.\d)\.0\.', r'\1.conv.'),
+        (r'^(decode_head\.cross_scale\..*\.project\.\d\.\d)\.1\.', r'\1.bn.'),
+        (r'\.(query|key|value)_project\.', r'.\1.'),
+        (r'\.layers\.0\.blocks\.', '.blocks.'),
+        (r'\.attn\.proj\.', '.attention.project.'),
+        (r'\.attn\.qkv\.', '.attention.qkv.'),
+        (r'\.attn\.relative_position_bias_table$', '.attention.bias'),
+        (r'\.norm[01]\.', '.norm.'),
+        (r'\.patch_embed\.norm\.', '.embed_norm.'),
+        (r'\.patch_embed\.proj\.', '.embed.'),
+        *BASIC_BLOCK,
+    ),
+    # An index table, and the second norm of blocks without an MLP.
+    unused=r'\.attn\.relative_position_index$|\.blocks\.\d\.norm2\.(weight|bias)$',
+    reversed_order=r'^decode_head\.exchange\b',
+)
+FLOWNET_S = PublicCode(
+    rules=(
+        (r'^conv([12])\.0\.', r'stages.\1.0.'),
+        (r'^conv([3-6])\.0\.', r'stages.\1.0.0.'),
+        (r'^conv([3-6])_1\.0\.', r'stages.\1.1.0.'),
+        *((rf'^stages\.{stage + 1}\.', f'stages.{stage}.') for stage in range(6)),
+        *((rf'^deconv{5 - step}\.', f'up.{step}.') for step in range(4)),
+        *((rf'^upsampled_flow{6 - step}_to_{5 - step}\.', f'enlarge.{step}.') for step in range(4)),
+        *((rf'^predict_flow{6 - step}\.', f'predict.{step}.') for step in range(5)),
+    ),
+    zeros=r'^predict\.\d\.bias$',
+)
+IMAGE_MODELS = {'SCAHead': SCA_MTL, 'MTINetHead': MTI_NET, 'PADNetHead': PAD_NET}
+"""The public code of the models with one of these decode heads."""
+
+
+def public_weights(checkpoint: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
+    """Return the weights of a public checkpoint: alone, or below 'state_dict' or 'model'.
+
+    Raises:
+        ValueError: something else than tensors is there.
+    """
+    stored = checkpoint.get('model', checkpoint)
+    weights = weights_of(stored if isinstance(stored, Mapping) else checkpoint)
+    if wrong := [name for name, value in weights.items() if not isinstance(value, Tensor)]:
+        raise ValueError(f'not a file of weights: {some_names(wrong)} is no tensor')
+    return weights
+
+
+def convert(weights: Mapping[str, Tensor], model: nn.Module, code: PublicCode) -> OrderedDict[str, Tensor]:
+    """Return all weights of a model, from those of a public checkpoint.
+
+    Linear layers become the 1x1 convolutions of the model. What the concatenating modules need to know about the order
+    of the tasks is added.
+
+    Args:
+        weights: from `public_weights`.
+        model: of which only the names and shapes of weights count; it may be on the meta device.
+        code: that the weights come from.
+
+    Raises:
+        ValueError: weights are unknown, missing or have another shape than in the model, or the public order of a task
+            is not known.
+    """
+    wanted = model.state_dict()
+    converted: OrderedDict[str, Tensor] = OrderedDict()
+    unknown, misshapen = [], []
+    for name, value in weights.items():
+        if re.search(code.unused, name):
+            continue
+        ours = name
+        for pattern, replacement in code.rules:
+            ours = re.sub(pattern, replacement, ours)
+        if ours not in wanted or ours in converted:
+            unknown.append(name)
+            continue
+        shape = wanted[ours].shape
+        converted[ours] = value.view(shape) if shape == (*value.shape, 1, 1) else value
+        if converted[ours].shape != shape:
+            misshapen.append(f'{name} is {tuple(value.shape)} and not {tuple(shape)}')
+    for name, module in model.named_modules():
+        if isinstance(module, TaskOrder) and f'{name}.positions' in wanted:
+            converted[f'{name}.positions'] = _positions(module, backwards=bool(re.search(code.reversed_order, name)))
+    for name in wanted:
+        if re.search(code.zeros, name) and name not in converted:
+            converted[name] = torch.zeros(wanted[name].shape)
+    missing = [name for name in wanted if name not in converted]
+    problems = {'unknown': unknown, 'missing': missing, 'misshapen': misshapen}
+    if any(problems.values()):
+        found = '; '.join(f'{len(names)} {kind} ({_listed(names)})' for kind, names in problems.items() if names)
+        raise ValueError(
+            f'the weights do not fit the model: {found}; use the config of their method, tasks and backbone'
+        )
+    return OrderedDict((name, converted[name]) for name in wanted)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ', '.join(names[:20]) + (', ...' if len(names) > 20 else '')
+
+
+def _positions(order: TaskOrder, *, backwards: bool) -> Tensor:
+    if unordered := [name for name in order.sorted if name not in TASK_ORDER]:
+        raise ValueError(f'the public order of the tasks {unordered} is not known; it is known of {list(TASK_ORDER)}')
+    return order.encode(reversed(TASK_ORDER) if backwards else TASK_ORDER)
