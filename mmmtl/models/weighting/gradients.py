@@ -95,14 +95,14 @@ def _gramian(
     rows: Sequence[Gradients], numbers: Sequence[int], shared: Sequence[Tensor], places: Mapping[int, int]
 ) -> Tensor:
     """Return the inner products of the gradients of `shared` parameters, averaged over the processes."""
-    flat = []
-    for row in rows:
+    size = sum(parameter.numel() for parameter in shared)
+    matrix = torch.empty(len(rows), size, dtype=at_least_float32(*shared), device=shared[0].device)
+    for row, flat in zip(rows, matrix, strict=True):
         own = dict(zip(numbers, row, strict=True))
         found = [own.get(places[id(parameter)]) for parameter in shared]
         parts = [torch.zeros_like(p) if g is None else g for p, g in zip(shared, found, strict=True)]
-        flat.append(torch.cat([part.flatten() for part in parts]))
-        all_reduce(flat[-1], op='mean')
-    matrix = torch.stack(flat).to(at_least_float32(flat[0]))
+        torch.cat([part.flatten() for part in parts], out=flat)
+        all_reduce(flat, op='mean')
     # Parts of it are added up in float64.
     return torch.stack([(part @ part.T).double() for part in torch.split(matrix, 1 << 20, dim=1)]).sum(dim=0)
 
