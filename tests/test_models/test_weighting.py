@@ -329,3 +329,44 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'torchjd', None)
     with pytest.raises(ImportError, match=r'pip install "torchjd\[quadprog-projector\]'):
         MODELS.build(dict(type='PCGrad', tasks=['a', 'b']))
+
+
+class Ones(GradientWeighting):
+    """The plain sum, by the way of gradients."""
+
+    def weigh(self, gramian: Tensor, tasks: Tensor) -> Tensor:
+        self.seen = gramian
+        return torch.ones(len(tasks))
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    'plain': {},
+    'preliminary': dict(
+        neck=None,
+        decode_head=dict(type='PADNetHead', in_channels=(8,), channels=6, exchange=dict(type='SpatialAttention')),
+    ),
+    'label_space': dict(
+        neck=None, decode_head=dict(type='ATRCHead', in_channels=(8,), contexts='target_label', dropout=0.0)
+    ),
+    'search': dict(neck=None, decode_head=dict(type='ATRCSearchHead', in_channels=(8,), dropout=0.0)),
+    'video': {},
+}
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_weights_of_one_give_the_gradients_of_the_sum(tiny: Any, kind: str) -> None:
+    found = []
+    for weighting in (None, dict(type=Ones)):
+        build_model = tiny.video_model if kind == 'video' else tiny.image_model
+        model = build_model(weighting=weighting, **KINDS[kind])
+        inputs = tiny.clips(2) if kind == 'video' else tiny.pixels(2, 3, *tiny.SIZE)
+        samples = tiny.clip_samples((0, 2)) if kind == 'video' else [tiny.sample(seed=row) for row in range(2)]
+        torch.manual_seed(0)
+        total, logged = model.train().parse_losses(model(inputs, samples, mode='loss'))
+        total.backward()
+        grads = {f'gradient of {name}': value.grad for name, value in model.named_parameters()}
+        found.append({name: value for name, value in grads.items() if value is not None} | {'loss': logged['loss']})
+    assert model.weighting.seen.shape == (3, 3)
+    assert len(found[0]) > 20 and found[0].keys() == found[1].keys()
+    for name, expected in found[0].items():
+        torch.testing.assert_close(found[1][name], expected, rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f'{n}: {m}')
