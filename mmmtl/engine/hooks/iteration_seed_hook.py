@@ -25,5 +25,5 @@ class IterationSeedHook(Hook):
 
 
 def iteration_seed(runner: Runner, *purpose: int) -> int:
-    """Return a seed that is a function of the run's seed, the iteration and a purpose; (0, ) and () are the same."""
+    """Return a seed that is a function of the run's seed, the iteration and a purpose; () and (0,) are the same."""
     return int(np.random.SeedSequence((runner.seed, runner.iter, *purpose)).generate_state(1, np.uint64)[0])

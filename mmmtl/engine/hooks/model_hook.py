@@ -54,7 +54,8 @@ class ModelHook(Hook):
         def losses_now() -> dict[str, Tensor]:
             model: Any = unwrap(runner.model)
             buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-            with torch.random.fork_rng(), wrapper.optim_context(model):
+            devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+            with torch.random.fork_rng(devices), wrapper.optim_context(model):
                 torch.manual_seed(iteration_seed(runner, get_rank()))
                 losses: dict[str, Tensor] = model(**model.data_preprocessor(data_batch, True), mode='loss')
             for buffer, before in buffers:

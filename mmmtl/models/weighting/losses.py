@@ -148,7 +148,8 @@ class FAMO(LossWeighting):
     """FAMO: all objectives shall fall by the same factor; their weights follow from the last changes.
 
     After each update, the losses of the batch are computed once more, without gradients. torchjd's Adam moves the
-    logits of the weights; checkpoints hold its state. The value of the loss means nothing.
+    logits of the weights; checkpoints hold its state. The losses must be positive; the value of their combination means
+    nothing.
 
     Args:
         lr, weight_decay: of the logits.
