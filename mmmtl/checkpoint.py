@@ -24,6 +24,9 @@ RENAMED = (
 """Patterns of names of weights in version 0.1, and their names now."""
 
 
+WEIGHTING = 'weighting.'
+"""The prefix of what a weighting learns or counts; training alone needs it."""
+
 PLAIN = (str, bool, int, float, type(None))
 """Types of the values that describe a task in a checkpoint."""
 
@@ -208,7 +211,8 @@ def _check_plain(value: Any, key: str) -> None:
 def check_weights(model: nn.Module, weights: Mapping[str, Any], *, partly: bool = False) -> None:
     """Refuse weights that do not fit a model; mmengine would only warn and keep the initial ones.
 
-    Extra weights are ignored. `partly` tolerates some missing or mis-shaped weights, but not all.
+    Extra weights are ignored, and so is what belongs to a weighting. `partly` tolerates some missing or mis-shaped
+    weights, but not all.
     """
     unfit, count = unfit_weights(model, weights), len(_wanted(model))
     if unfit and not (partly and len(unfit) < count):
@@ -224,7 +228,8 @@ def unfit_weights(model: nn.Module, weights: Mapping[str, Any]) -> list[str]:
 
 
 def _wanted(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value for name, value in model.state_dict().items() if 'num_batches_tracked' not in name}
+    weights = {name: value for name, value in model.state_dict().items() if not name.startswith(WEIGHTING)}
+    return {name: value for name, value in weights.items() if 'num_batches_tracked' not in name}
 
 
 def some_names(names: Sequence[str]) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
-
 from mmmtl.cli import add_common_arguments, config_of, positive, readable_errors
 from mmmtl.engine import build_runner, change_length, find_checkpoint
 from mmmtl.engine.launch import name_lost_processes, set_launcher
@@ -26,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     scaled = 'train so long; the schedule, and the intervals of validation and checkpoints, are scaled with it'
     length.add_argument('--iterations', type=positive, metavar='N', help=scaled)
     length.add_argument('--epochs', type=positive, metavar='N', help='the same for configs that train by epochs')
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
+    parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on a GPU, else bfloat16')
     parser.add_argument('--auto-scale-lr', action='store_true', help="scale the learning rate to the run's batch size")
     parser.add_argument('--no-validate', action='store_true', help='do not validate while training')
     return parser.parse_args()
@@ -47,14 +45,11 @@ def main() -> None:
         else:
             cfg.resume, cfg.load_from = True, str(checkpoint)
     if args.amp:
-        if not torch.cuda.is_available():
-            raise SystemExit('--amp needs a GPU')
         # A constructor has several optimisers, by name.
         named = 'constructor' in cfg.optim_wrapper and 'optimizer' not in cfg.optim_wrapper
         wrappers = [v for v in cfg.optim_wrapper.values() if isinstance(v, dict)] if named else [cfg.optim_wrapper]
         for wrapper in wrappers:
             wrapper.type = 'AmpOptimWrapper'
-            wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise SystemExit(

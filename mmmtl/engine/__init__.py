@@ -1,6 +1,7 @@
 """Engine: runner, loops, hooks, optimisers, and the checkpoints of a run."""
 
 from .alternating_optim_wrapper import AlternatingOptimWrapperConstructor
+from .amp_optim_wrapper import AmpOptimWrapper
 from .build import build_runner, check_components
 from .checkpoints import AtomicLocalBackend, find_checkpoint
 from .hooks import (
@@ -22,6 +23,7 @@ from .stream_test_loop import StreamTestLoop
 __all__ = [
     'AccumulationHook',
     'AlternatingOptimWrapperConstructor',
+    'AmpOptimWrapper',
     'AtomicLocalBackend',
     'CheckpointGuardHook',
     'CheckpointHook',

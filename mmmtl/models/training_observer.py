@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from torch import Tensor
 
 
 class TrainingObserver:
@@ -13,6 +16,16 @@ class TrainingObserver:
 
     def on_train_progress(self, progress: float) -> None:
         """Follow the training, before each iteration; `progress` is the share done, 0 to 1."""
+
+    def on_iteration(self, iteration: int, draw_seed: int) -> None:
+        """Follow the training, before each iteration; `draw_seed` is its own, and the same on all processes."""
+
+    def after_update(self, losses_now: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Follow the training, after the optimizer has changed the weights.
+
+        `losses_now` computes the losses of the last batch again: without gradients, with the same random numbers, and
+        without a change of the model's buffers.
+        """
 
     def on_train_end(self) -> dict[str, Any]:
         """Return what training found, under the name of the JSON file for it in the work directory."""

@@ -152,15 +152,14 @@ def test_auto_scale_lr_scales(train: Callable[..., Any]) -> None:
 
 
 @no_gpu
-def test_amp_without_a_gpu(train: Callable[..., Any], tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match='--amp'):
-        train('--amp')
-    assert not list(tmp_path.iterdir()), 'nothing was started'
+def test_amp_without_a_gpu(train: Callable[..., Any]) -> None:
+    first, second = ([entry['loss'] for entry in train(*amp, '--no-validate')] for amp in ((), ('--amp',)))
+    assert first == pytest.approx(second, rel=0.05) and first != second
 
 
 def test_amp_changes_the_optimizer_wrapper(configured: Callable[..., Config]) -> None:
     wrapper = configured(VIDEO, '--amp').optim_wrapper
-    assert (wrapper.type, wrapper.loss_scale, wrapper.optimizer.lr) == ('AmpOptimWrapper', 'dynamic', 2e-3)
+    assert (wrapper.type, wrapper.optimizer.lr) == ('AmpOptimWrapper', 2e-3)
     kept = configured(VIDEO, '--amp', '--cfg-options', 'optim_wrapper.loss_scale=512.0').optim_wrapper
     assert kept.loss_scale == 512.0
     assert configured(VIDEO).optim_wrapper.type == 'OptimWrapper'
@@ -175,7 +174,7 @@ def test_amp_changes_each_of_several_optimizers(configured: Callable[..., Config
     )
     wrapper = configured(config, '--amp').optim_wrapper
     assert set(wrapper) == {'constructor', 'first', 'second'}
-    assert (wrapper.first.type, wrapper.first.loss_scale) == ('AmpOptimWrapper', 'dynamic')
+    assert wrapper.first.type == 'AmpOptimWrapper'
     assert (wrapper.second.type, wrapper.second.loss_scale) == ('AmpOptimWrapper', 8.0)
 
 

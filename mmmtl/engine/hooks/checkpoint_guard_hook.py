@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmmtl.checkpoint import (
+    WEIGHTING,
     check_weights,
     load_weights,
     some_names,
@@ -83,6 +84,8 @@ class CheckpointGuardHook(Hook):
         model = unwrap(runner.model)
         if isinstance(model, BaseTTAModel):
             model = model.module
+        if resumes:
+            _check_weighting(model, weights_of(checkpoint))
         tasks = runner.cfg.model['tasks']
         source: Mapping[str, Any] = checkpoint
         if starts_training and runner.cfg.get('load_from_other_tasks'):
@@ -111,6 +114,20 @@ class CheckpointGuardHook(Hook):
         ):
             raise ValueError(f'the checkpoint has replaced_ckpts={replaced}, not best_*.pth; do not resume from it')
         hub['log_scalars'] = {name: _to_buffer(value) for name, value in hub.get('log_scalars', {}).items()}
+
+
+def _check_weighting(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Refuse to resume with another weighting than before."""
+    ours, theirs = (
+        {name: value.shape for name, value in state.items() if name.startswith(WEIGHTING)}
+        for state in (model.state_dict(), weights)
+    )
+    if ours != theirs:
+        raise ValueError(
+            f"the checkpoint's weighting has {sorted(theirs) or 'no state'}, the model's {sorted(ours) or 'none'}; "
+            'resume with the model.weighting it was trained with, or start from its weights with --cfg-options '
+            'load_from=...'
+        )
 
 
 def _upgrade_average(averaged: Mapping[str, Any], model: nn.Module, order: Sequence[str]) -> dict[str, Any]:

@@ -21,5 +21,9 @@ class IterationSeedHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed with (seed, iteration, rank)."""
-        seed = np.random.SeedSequence((runner.seed, runner.iter, get_rank())).generate_state(1, np.uint64)[0]
-        torch.manual_seed(int(seed))
+        torch.manual_seed(iteration_seed(runner, get_rank()))
+
+
+def iteration_seed(runner: Runner, *purpose: int) -> int:
+    """Return a seed that is a function of the run's seed, the iteration and a purpose; () and (0,) are the same."""
+    return int(np.random.SeedSequence((runner.seed, runner.iter, *purpose)).generate_state(1, np.uint64)[0])

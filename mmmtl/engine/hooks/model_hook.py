@@ -6,14 +6,22 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+import torch
+from mmengine.dist import get_rank, is_main_process
 from mmengine.fileio import put_text
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
+from torch import Tensor
 
 from mmmtl.engine.unwrap import unwrap
 from mmmtl.models.training_observer import TrainingObserver
 from mmmtl.registry import HOOKS
+
+from .iteration_seed_hook import iteration_seed
+
+SHARED = (0, 1)
+"""What `iteration_seed` is asked for, for draws that are the same on all processes; theirs are (rank,)."""
 
 
 @HOOKS.register_module()
@@ -30,9 +38,33 @@ class ModelHook(Hook):
             observer.on_train_start()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Tell the observers how far training is, from 0 to 1."""
+        """Tell the observers how far training is."""
         for observer in self.observers:
             observer.on_train_progress(runner.iter / runner.max_iters)
+            observer.on_iteration(runner.iter, iteration_seed(runner, *SHARED))
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Tensor] | None = None
+    ) -> None:
+        """Tell the observers if the weights have changed."""
+        wrapper = runner.optim_wrapper
+        wrapper = wrapper['model'] if isinstance(wrapper, OptimWrapperDict) else wrapper
+
+        @torch.no_grad()
+        def losses_now() -> dict[str, Tensor]:
+            model: Any = unwrap(runner.model)
+            buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+            devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+            with torch.random.fork_rng(devices), wrapper.optim_context(model):
+                torch.manual_seed(iteration_seed(runner, get_rank()))
+                losses: dict[str, Tensor] = model(**model.data_preprocessor(data_batch, True), mode='loss')
+            for buffer, before in buffers:
+                buffer.copy_(before)
+            return losses
+
+        if wrapper.should_update():
+            for observer in self.observers:
+                observer.after_update(losses_now)
 
     def after_train(self, runner: Runner) -> None:
         """Write the results as JSON files, each whole or not at all."""

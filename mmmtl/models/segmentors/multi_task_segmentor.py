@@ -18,6 +18,7 @@ from mmmtl.models.backbones import as_maps
 from mmmtl.models.data_preprocessor import pad
 from mmmtl.models.decode_heads import DecodeHead, HeadOutput
 from mmmtl.models.necks import PropagatingNeck
+from mmmtl.models.weighting import Weighting
 from mmmtl.ops.precision import at_least_float32
 from mmmtl.registry import MODELS
 from mmmtl.structures import FrameResult, Logits, Memory, MultiTaskDataSample, StreamState
@@ -46,6 +47,7 @@ class MultiTaskSegmentor(BaseModel):
         neck: maps to maps, or to {task: maps}; gets `tasks`, and by default `in_channels`.
         task_backbone: a `TaskBackbone`, which is built around the backbone and returns {task: maps}.
         data_preprocessor: a `MultiTaskDataPreprocessor`; gets `tasks`.
+        weighting: a `Weighting` of the losses; gets the names of the tasks. None adds up all losses.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class MultiTaskSegmentor(BaseModel):
         decode_head: dict[str, Any],
         neck: dict[str, Any] | None = None,
         task_backbone: dict[str, Any] | None = None,
+        weighting: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
@@ -74,6 +77,9 @@ class MultiTaskSegmentor(BaseModel):
         self.decode_head: DecodeHead = build_reader(decode_head, source, **slots, tasks=ordered)
         if not isinstance(self.decode_head, DecodeHead):
             raise ValueError(f'model.decode_head must be a DecodeHead, not a {type(self.decode_head).__name__}')
+        self.weighting: Weighting | None = None
+        if weighting is not None:
+            self.weighting = MODELS.build({**weighting, 'tasks': list(ordered)})
         self.optimized: Core | None = None
         """A faster core, set by `mmmtl.apis.optimize_for_inference`."""
 
@@ -96,7 +102,7 @@ class MultiTaskSegmentor(BaseModel):
             return self.predict(inputs, data_samples)
         losses = self.loss(inputs, data_samples)
         check_finite(losses, data_samples, self)
-        return losses
+        return losses if self.weighting is None else self.weighting.tie(losses)
 
     def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> Logits:
         """Return {task: logits at feature resolution}."""
@@ -169,6 +175,15 @@ class MultiTaskSegmentor(BaseModel):
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
         return self.head_losses(self.decode_head(self.features(inputs)), data_samples)
+
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss to minimise, and all losses for the log."""
+        total, logged = super().parse_losses(losses)
+        if self.weighting is not None:
+            weighed = {name: value for name, value in logged.items() if 'loss' in name and name != 'loss'}
+            total = self.weighting(weighed, self.parameters())
+            logged['loss'] = total.detach()
+        return total, logged
 
     def predict(self, inputs: Tensor, data_samples: Samples) -> list[MultiTaskDataSample]:
         return self.complete(self.logits(inputs, data_samples), inputs.shape[-2:], data_samples)
@@ -268,8 +283,8 @@ def check_finite(losses: Mapping[str, Tensor], samples: Samples, model: nn.Modul
     if broken := [name for name, weight in model.named_parameters() if not weight.isfinite().all()]:
         raise FloatingPointError(
             f'weights are not finite ({len(broken)}, the first is {broken[0]}), so {", ".join(bad)} is not either. The '
-            'step before this one broke them, not its batch. The last checkpoint is untouched. Lower the learning rate, '
-            'or resume from it with gradient clipping (optim_wrapper.clip_grad).'
+            'step before this one broke them, not its batch. The last checkpoint is untouched. Lower the learning '
+            'rate, or resume from it with gradient clipping (optim_wrapper.clip_grad).'
         )
     others = ' on this process; the cause may be in that of another' if get_world_size() > 1 else ''
     raise FloatingPointError(

@@ -44,6 +44,7 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
         tasks: Mapping[str, Any] | None = None,
         neck: dict[str, Any] | None = None,
         task_backbone: dict[str, Any] | None = None,
+        weighting: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
@@ -53,6 +54,7 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
             decode_head=decode_head,
             neck=neck,
             task_backbone=task_backbone,
+            weighting=weighting,
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )

@@ -82,6 +82,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         key_frame_policy: dict[str, Any],
         align_loss: dict[str, Any] | None = None,
         tasks: Mapping[str, Any] | None = None,
+        weighting: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
@@ -90,6 +91,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
             backbone=backbone,
             neck=neck,
             decode_head=decode_head,
+            weighting=weighting,
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )
