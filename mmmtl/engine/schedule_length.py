@@ -20,7 +20,8 @@ def change_length(cfg: Config, *, iterations: int | None = None, epochs: int | N
     """Return a copy of a config whose training takes this many iterations or epochs.
 
     Schedulers, and the intervals of validation and checkpoints, keep their share of the training: a warm-up of a tenth
-    stays one, and four validations stay four. Entries of the log get closer where the training has few iterations.
+    stays one, and four validations stay four. A scheduler that ends after the training does so by as much as before.
+    Entries of the log get closer where the training has few iterations.
 
     Raises:
         ValueError: the config trains by the other unit, or not at all.
@@ -38,10 +39,14 @@ def change_length(cfg: Config, *, iterations: int | None = None, epochs: int | N
         raise ValueError(f'the config has no train_cfg.{unit}; {instead[0]}')
     assert number is not None and number >= 1
     cfg = copy.deepcopy(cfg)
-    share = number / train[unit]
+    length = train[unit]
+    share = number / length
     cfg.train_cfg[unit] = number
     for place, key in _times(cfg):
-        place[key] = (_scaled_periods if key == 'periods' else _scaled)(place[key], share)
+        if key == 'end' and place[key] > length:
+            place[key] += number - length
+        else:
+            place[key] = (_scaled_periods if key == 'periods' else _scaled)(place[key], share)
     for scheduler in _schedulers(cfg.get('param_scheduler')):
         if 'end' in scheduler:
             scheduler['end'] = max(scheduler['end'], scheduler.get('begin', 0) + 1)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,12 @@ def registries_have_children() -> bool:
         isinstance(kind.children, dict) and isinstance(kind.module_dict, dict) and isinstance(kind.scope, str)
         for kind in kinds
     )
+
+
+def a_pool_names_its_processes() -> bool:
+    with ProcessPoolExecutor(1) as pool:
+        pid = pool.submit(os.getpid).result()
+        return list(pool._processes) == [pid]
 
 
 def a_sampler_can_be_replaced() -> bool:
@@ -164,6 +172,10 @@ INTERNALS: dict[tuple[str, str], Callable[[], bool]] = {
         torch.utils._pytree.tree_map_only(torch.Tensor, torch.neg, {'x': torch.ones(1), 'y': 'z'})
         == {'x': -torch.ones(1), 'y': 'z'}
     ),
+    ('models/weighting/gradients.py', '_foreach_norm'): lambda: (
+        [float(norm) for norm in torch._foreach_norm([torch.tensor([3.0, 4.0])])] == [5.0]
+    ),
+    ('io/child.py', '_processes'): lambda: a_pool_names_its_processes(),
     ('apis/optimize.py', '_inductor'): lambda: isinstance(inductor_config().freezing, bool),
 }
 

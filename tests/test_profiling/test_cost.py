@@ -210,7 +210,7 @@ def test_neither_weights_nor_kernels_are_needed() -> None:
 
 
 def test_unknown_component() -> None:
-    with pytest.raises(KeyError, match=r'CountedNett.*CountedNet'):
+    with pytest.raises(ValueError, match=r'CountedNett.*CountedNet'):
         build_on_meta(image_config(neck=dict(type='CountedNett')))
 
 

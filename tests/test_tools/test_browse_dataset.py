@@ -63,7 +63,7 @@ def test_pictures_of_single_images(
     run_tool: Callable[..., str], tiny: tuple[str, list[str]], tmp_path: Path, clip: str, number: int
 ) -> None:
     # Frames 0, 5, 10 and 15, and of clips all but the first.
-    options = [*tiny[1], f'val_dataloader.dataset.{clip}']
+    options = [*tiny[1], f'val_dataloader.dataset.{clip}', 'model.key_frame_policy=None']
     arguments = ('--split', 'val', '--number', 1000, '--tasks', 'depth', '--output-dir', tmp_path)
     assert f'{number} panels' in run_tool(TOOL, tiny[0], *arguments, '--cfg-options', *options)
     shapes = {cv2.imread(str(path)).shape for path in tmp_path.iterdir()}

@@ -91,6 +91,7 @@ def test_of_a_video_model(run_on: RunOn) -> None:
 def test_of_a_frame_per_labelled_frame_without_clips(run_on: RunOn) -> None:
     cfg = Config.fromfile(VIDEO)
     cfg.train_dataloader.dataset.clip = cfg.test_dataloader.dataset.clip = None
+    cfg.model.key_frame_policy = None
     every = (0, 3, 6, 9, 12)
     check(run_on(cfg)[0], expected(frames_of('train', 4, every), frames_of('val', 1, every)))
 
