@@ -20,6 +20,7 @@ from mmmtl.structures.rows import join_rows, mask_slots, replace_rows, select, s
 
 from .build import build_fast_backbone, build_reader
 from .clips import CURRENT, LAST_KEY, LAST_NON_KEY, check_clips, encode_both, frozen_statistics
+from .finite import check_finite
 from .frame_kinds import (
     KEY,
     NON_KEY,
@@ -33,7 +34,7 @@ from .frame_kinds import (
     plan_rows,
 )
 from .key_frame_policy import KeyFramePolicy
-from .multi_task_segmentor import MultiTaskSegmentor, Samples, check_finite
+from .multi_task_segmentor import MultiTaskSegmentor, Samples
 
 
 class _Remember(nn.Module):
