@@ -88,8 +88,8 @@ def build_runner(cfg: Config) -> Runner:
         if isinstance(hook, MMEngineCheckpointHook) and not isinstance(hook, CheckpointHook):
             raise ValueError(
                 f"{type(hook).__name__} is mmengine's, which removes a checkpoint before its replacement is written; "
-                'use '
-                "type='CheckpointHook' with default_scope='mmmtl', or derive your hook from mmmtl.engine.CheckpointHook"
+                "use type='CheckpointHook' with default_scope='mmmtl', or derive your hook from "
+                'mmmtl.engine.CheckpointHook'
             )
     return runner
 

@@ -38,8 +38,7 @@ class FolderLock:
             self.release()
             raise ValueError(
                 f'{self.folder}: another run writes to this folder ({owner}); wait for its end, or choose another '
-                'folder '
-                'with --work-dir'
+                'folder with --work-dir'
             ) from None
         except (ImportError, OSError) as error:
             self.release()

@@ -29,8 +29,7 @@ def optimizers_of(runner: Runner, checkpoint: Mapping[str, Any]) -> Optimizers:
         found = sorted(states) if isinstance(states, Mapping) else type(states).__name__
         raise ValueError(
             f"the checkpoint's optimizer has the parts {found}, not {sorted(wrappers)}; resume with the optim_wrapper "
-            'that '
-            'it was trained with, or start from its weights with load_from'
+            'that it was trained with, or start from its weights with load_from'
         )
     for name, one in wrappers.items():
         _check_optimizer(name, one, states[name])
@@ -54,8 +53,7 @@ def _check_optimizer(name: str, wrapper: OptimWrapper, state: Any) -> None:
         if known - ours.keys() and wrapper.optimizer.defaults.keys() - known:
             raise ValueError(
                 f'{where} is not a {type(wrapper.optimizer).__name__}: it has {sorted(known - ours.keys())}; resume '
-                'with '
-                'the same optimizer, or start from the weights with load_from'
+                'with the same optimizer, or start from the weights with load_from'
             )
 
 
@@ -119,8 +117,7 @@ def replay(runner: Runner, epochs: int, iterations: int) -> None:
     if any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
         raise ValueError(
             'the schedule differs from that of the checkpoint and has a scheduler that follows metrics, so its place '
-            'is not '
-            'known; resume with the same schedule, or start from the weights with load_from'
+            'is not known; resume with the same schedule, or start from the weights with load_from'
         )
     length = len(runner.train_dataloader) if isinstance(runner.train_loop, EpochBasedTrainLoop) else 1
     ends = [min((epoch + 1) * length, iterations) for epoch in range(epochs)]

@@ -49,8 +49,7 @@ class AccumulationHook(Hook):
         if bad := [name for name, gradient in gradients.items() if not gradient.isfinite().all()]:
             raise FloatingPointError(
                 f'{len(bad)} accumulated gradients are not finite ({some_names(bad)}), so no checkpoint was written; '
-                'the '
-                'last good one is untouched. Lower the learning rate, or resume from it with gradient clipping '
+                'the last good one is untouched. Lower the learning rate, or resume from it with gradient clipping '
                 '(optim_wrapper.clip_grad).'
             )
         checkpoint['accumulated'] = {
@@ -83,8 +82,7 @@ class AccumulationHook(Hook):
         if stored != (wanted := _accumulative_counts(runner)):
             raise ValueError(
                 f'the checkpoint was written between two updates with accumulative_counts={stored}, not {wanted}; '
-                'resume with '
-                'the same, or from a checkpoint at an update'
+                'resume with the same, or from a checkpoint at an update'
             )
 
     def before_train(self, runner: Runner) -> None:

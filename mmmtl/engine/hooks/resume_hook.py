@@ -52,8 +52,7 @@ class ResumeHook(Hook):
         if (seed := meta.get('seed')) is not None and seed != runner.seed:
             raise ValueError(
                 f'the checkpoint was trained with randomness.seed={seed}, not {runner.seed}; resume with the same, or '
-                'start '
-                'from its weights with load_from (--cfg-options load_from=...)'
+                'start from its weights with load_from (--cfg-options load_from=...)'
             )
         before = meta.get('trained_with')
         if before is None:  # of an older version
@@ -79,8 +78,7 @@ class ResumeHook(Hook):
         if done > last:
             raise ValueError(
                 f'the checkpoint is after {done} {unit}, training ends at {last} (train_cfg.max_{unit}); raise it, or '
-                'test the '
-                'checkpoint'
+                'test the checkpoint'
             )
         schedulers = list(schedulers_of(runner))
         rates = runner.optim_wrapper.get_lr().values()
@@ -92,8 +90,7 @@ class ResumeHook(Hook):
             ends = [scheduler.end for scheduler in schedulers]
             raise ValueError(
                 f'the learning rate is 0 from here on: the schedule ends at {ends} (param_scheduler), training at '
-                'iteration '
-                f'{runner.max_iters}; lengthen both, e.g. with --iterations or --epochs'
+                f'iteration {runner.max_iters}; lengthen both, e.g. with --iterations or --epochs'
             )
         if self._validates and _validation_is_due(runner):
             runner.logger.info('The checkpoint does not contain the validation that was due; it is done now')
