@@ -177,7 +177,7 @@ def definition_of(name: str, cfg: Any) -> dict[str, Any]:
     task = TASKS.module_dict.get(kind)
     if not (inspect.isclass(task) and issubclass(task, Task)):
         return {'type': kind}
-    arguments = {argument: value for argument, value in cfg.items() if argument != 'type'}
+    arguments = {argument: value for argument, value in cfg.items() if argument not in ('type', 'auxiliary')}
     # A subclass may pass the parameters of its base on as **kwargs.
     bases = [base for base in inspect.getmro(task) if issubclass(base, Task)]
     known = {parameter for base in bases for parameter in inspect.signature(base).parameters} - {'name'}

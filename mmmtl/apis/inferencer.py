@@ -120,7 +120,7 @@ class MultiTaskInferencer:
             load_weights(self.model, checkpoint, tasks=cfg.model['tasks'])
         else:
             warnings.warn('no checkpoint is given: the weights are untrained and the maps mean nothing', stacklevel=2)
-        self.tasks = self.model.tasks
+        self.tasks = self.model.main_tasks
         self.optimize = optimize
         if optimize is not None:
             optimize_for_inference(self.model, optimize, dtype=dtype)

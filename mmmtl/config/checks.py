@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from mmmtl.datasets.clip import Clip
 from mmmtl.registry import DATASETS, find
-from mmmtl.tasks import Task, metric_direction
+from mmmtl.tasks import Task, main_tasks, metric_direction
 
 from .keys import is_used
 from .variables import ConfigFile, idle_overrides, read_names
@@ -94,7 +94,7 @@ def follow_metrics(cfg: Config, tasks: Mapping[str, Task], clips: list[Mapping[s
     """
     for key, part, option in _monitors(cfg):
         if part[option] == 'auto':
-            first = next(iter(tasks.values()))
+            first = next(iter(main_tasks(tasks).values()))
             part[option] = f'{first.name}/{first.primary_metric}'
         wanted = part[option]
         metrics = wanted if isinstance(wanted, (list, tuple)) else [wanted]

@@ -30,7 +30,7 @@ def resolve(cfg: Config) -> Config:
     - Hooks and log count epochs or iterations, as the training loop does, in steps of `checkpoint_interval` and
       `log_interval`, unless they say otherwise.
     - The `rule` of a hook follows the direction of the metrics in its `save_best` or `monitor`; 'auto' becomes the
-      primary metric of the first task.
+      primary metric of the first task that is not auxiliary.
     - Variables that only served to write the config, such as `train_pipeline`, are left out.
 
     Other existing values are overwritten, so that `--cfg-options tasks.depth.loss_weight=2` reaches everything.

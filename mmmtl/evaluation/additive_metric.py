@@ -11,7 +11,7 @@ from mmengine.dist import get_world_size
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from mmmtl.tasks import Task, build_tasks
+from mmmtl.tasks import Task, build_tasks, main_tasks
 
 Totals = dict[tuple[int | None, str], Tensor]
 """Sums of task measurements by (group, task); the metric chooses the groups, for example offsets."""
@@ -39,7 +39,7 @@ class AdditiveMetric(BaseMetric):
     @dataset_meta.setter
     def dataset_meta(self, meta: dict[str, Any]) -> None:
         self._dataset_meta = meta
-        self.tasks = build_tasks(meta.get('tasks'), 'the metric')
+        self.tasks = main_tasks(build_tasks(meta.get('tasks'), 'the metric'))
         self.check_tasks(self.tasks)
 
     def check_tasks(self, tasks: Mapping[str, Task]) -> None:

@@ -10,7 +10,7 @@ from mmengine.dataset import BaseDataset
 from rich.progress import track
 from torch import Tensor
 
-from mmmtl.tasks import Task, build_tasks
+from mmmtl.tasks import Task, build_tasks, main_tasks
 
 from .multi_task_metric import MultiTaskMetric
 
@@ -23,7 +23,7 @@ def constant_predictor(train: BaseDataset, test: BaseDataset, *, max_samples: in
         test: labelled samples to score.
         max_samples: number of evenly spaced samples of `train` to use.
     """
-    tasks = build_tasks(train.metainfo.get('tasks'), 'the trivial predictor')
+    tasks = main_tasks(build_tasks(train.metainfo.get('tasks'), 'the trivial predictor'))
     picked = np.unique(np.linspace(0, len(train) - 1, min(max_samples, len(train))).round().astype(int))
     constants = fit_constants(
         tasks, [dict(train[int(i)]['data_samples'].gt.items()) for i in track(picked.tolist(), 'fitting constants')]
@@ -32,7 +32,7 @@ def constant_predictor(train: BaseDataset, test: BaseDataset, *, max_samples: in
     metric.dataset_meta = test.metainfo
     for index in track(range(len(test)), 'scoring constants'):
         sample = test[index]['data_samples']
-        predictions = {name: constants[name].expand_as(label) for name, label in sample.gt.items()}
+        predictions = {name: constants[name].expand_as(label) for name, label in sample.gt.items() if name in tasks}
         offset = {'offset': sample.offset} if 'offset' in sample else {}
         metric.process(None, [{'gt': dict(sample.gt.items()), 'pred': predictions, **offset}])
     return metric.evaluate(len(test))

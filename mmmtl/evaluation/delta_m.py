@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmmtl.tasks import Task
+from mmmtl.tasks import Task, main_tasks
 
 
 def delta_m(metrics: Mapping[str, float], baseline: Mapping[str, float], tasks: Mapping[str, Task]) -> float:
     """Return the relative gain in the primary metric, averaged over the tasks, in percent; higher is better.
 
+    Auxiliary tasks do not count.
     delta_m = 100 / T * sum_i s_i (M_i - B_i) / B_i for metrics M of the model and B of the baseline {`<task>/<metric>`:
     value}, with s_i = 1 if higher is better and -1 otherwise. The baseline is usually made of single-task models. Some
     papers use the opposite sign (lower is better), or average over every metric of every task.
@@ -45,7 +46,8 @@ def check_baseline(baseline: Mapping[str, float], tasks: Mapping[str, Task]) -> 
 
 def primary_metrics(tasks: Mapping[str, Task]) -> dict[str, bool]:
     """Return {`<task>/<metric>`: whether higher is better} for the metrics that enter delta_m."""
-    return {f'{n}/{task.primary_metric}': task.higher_is_better[task.primary_metric] for n, task in tasks.items()}
+    scored = main_tasks(tasks)
+    return {f'{n}/{task.primary_metric}': task.higher_is_better[task.primary_metric] for n, task in scored.items()}
 
 
 def delta_m_meta(baseline: str, tasks: Mapping[str, Task]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Tasks: each kind of dense prediction with its losses, decoding, metrics and drawing."""
 
 from .base import Task
-from .build import build_tasks, metric_direction
+from .build import build_tasks, main_tasks, metric_direction
 from .depth import DepthEstimation
 from .disparity import DisparityEstimation
 from .edges import EdgeDetection
@@ -19,6 +19,7 @@ __all__ = [
     'SurfaceNormals',
     'Task',
     'build_tasks',
+    'main_tasks',
     'masked_mean',
     'metric_direction',
     'sum_over_processes',

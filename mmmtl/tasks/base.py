@@ -58,6 +58,8 @@ class Task(ABC):
     """The units that `interpret` knows."""
     takes_step: bool = False
     """Whether a unit may also be a number: what one step of the stored numbers stands for."""
+    auxiliary: bool = False
+    """Whether the task only helps the others to learn: no final prediction, metric or picture; see `build_tasks`."""
 
     def __init__(
         self, *, name: str, source: str | None = None, loss_weight: float = 1.0, primary_metric: str | None = None

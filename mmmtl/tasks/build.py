@@ -29,13 +29,16 @@ TAKEN = re.compile(r'align|distill|preliminary|label_space|pooled|per_image|sear
 def build_tasks(tasks: Mapping[str, Any] | None, what: str) -> dict[str, Task]:
     """Build the tasks {name: config} of a config or of a data set's metainfo.
 
+    Any task may have `auxiliary=True`: it only helps the others. It has preliminary predictions and their losses, and
+    its features reach the other tasks, but it has no final prediction, metric or picture.
+
     Args:
         tasks: {name: config}; a Task in place of a config is kept.
         what: the caller, for error messages.
 
     Raises:
-        ValueError: there are no tasks (the config was not resolved), a name is invalid, or a task has no type, an
-            unknown one, or an argument that its type does not take.
+        ValueError: there are no tasks (the config was not resolved), all are auxiliary, a name is invalid, or a task
+            has no type, an unknown one, or an argument that its type does not take.
 
     Examples:
         >>> tasks = build_tasks({'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}, 'the example')
@@ -46,7 +49,18 @@ def build_tasks(tasks: Mapping[str, Any] | None, what: str) -> dict[str, Task]:
         raise ValueError(UNRESOLVED.format(what=what))
     if not isinstance(tasks, Mapping):
         raise ValueError(f'the tasks of {what} must be a dict {{name: config}}, not {tasks!r}')
-    return {name: cfg if isinstance(cfg, Task) else _build_task(name, cfg) for name, cfg in tasks.items()}
+    built = {name: cfg if isinstance(cfg, Task) else _build_task(name, cfg) for name, cfg in tasks.items()}
+    if not main_tasks(built):
+        raise ValueError(
+            f'{what}: the tasks {list(built)} are all auxiliary, so nothing would be predicted; set one to '
+            f'auxiliary=False, as --cfg-options tasks.{next(iter(built))}.auxiliary=False does'
+        )
+    return built
+
+
+def main_tasks(tasks: Mapping[str, Task]) -> dict[str, Task]:
+    """Return the tasks with final predictions, metrics and pictures: those that are not auxiliary."""
+    return {name: task for name, task in tasks.items() if not task.auxiliary}
 
 
 def _build_task(name: str, cfg: Mapping[str, Any]) -> Task:
@@ -62,6 +76,10 @@ def _build_task(name: str, cfg: Mapping[str, Any]) -> Task:
         raise ValueError(f'tasks.{name} must be a dict with the `type` of the task, not {cfg!r}')
     arguments = to_plain(cfg)
     kind = arguments.pop('type')
+    # Not an argument of the kinds of tasks: it says what a task is for, not what it is.
+    auxiliary = arguments.pop('auxiliary', False)
+    if not isinstance(auxiliary, bool):
+        raise ValueError(f'tasks.{name}.auxiliary must be True or False, not {auxiliary!r}')
     # `TASKS.build` would look in the default scope of the process, which any other runner may have set.
     build = find(TASKS, kind)
     if not (inspect.isclass(build) and issubclass(build, Task)):
@@ -78,27 +96,32 @@ def _build_task(name: str, cfg: Mapping[str, Any]) -> Task:
                 near = get_close_matches(str(key), known, n=1) or sorted(set(known) - {'name'})
                 raise ValueError(f'tasks.{name}: {kind} takes no argument {key!r}; did you mean {near}?')
     try:
-        return build(**{**arguments, 'name': name})
+        task = build(**{**arguments, 'name': name})
     except (TypeError, ValueError) as error:
         raise ValueError(f'tasks.{name}: {error}') from error
+    task.auxiliary = auxiliary
+    return task
 
 
 def metric_direction(key: str, tasks: Mapping[str, Task]) -> bool:
-    """Return whether higher is better for the key of a metric.
+    """Return whether higher is better for the key of a metric; auxiliary tasks have none.
 
     Examples:
         >>> tasks = build_tasks({'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}, 'the example')
         >>> metric_direction('depth/delta1', tasks), metric_direction('offset_2/depth/rmse', tasks)
         (True, False)
     """
-    known = {f'{name}/{metric}': up for name, task in tasks.items() for metric, up in task.higher_is_better.items()}
-    known |= {f'temporal/{name}/{m}': up for name, task in tasks.items() for m, up in task.temporal_metrics.items()}
+    scored = main_tasks(tasks)
+    known = {f'{name}/{metric}': up for name, task in scored.items() for metric, up in task.higher_is_better.items()}
+    known |= {f'temporal/{name}/{m}': up for name, task in scored.items() for m, up in task.temporal_metrics.items()}
     known['delta_m'] = True
     name = re.sub(r'^(offset_\d+|pooled|per_image)/', '', key)
     if name not in known:
         near = get_close_matches(name, known, n=1)
         hint = f'did you mean {near[0]!r}? Known' if near else 'known'
-        raise ValueError(f'no task has the metric {key!r}; {hint} metrics are {sorted(known)}')
+        owner = name.rpartition('/')[0].removeprefix('temporal/')
+        why = f', and the task {owner!r} is auxiliary' if owner in tasks and owner not in scored else ''
+        raise ValueError(f'no task has the metric {key!r}{why}; {hint} metrics are {sorted(known)}')
     return known[name]
 
 

@@ -7,14 +7,14 @@ from mmengine.visualization import Visualizer
 
 from mmmtl.registry import VISUALIZERS
 from mmmtl.structures import Array, MultiTaskDataSample
-from mmmtl.tasks import build_tasks
+from mmmtl.tasks import build_tasks, main_tasks
 
 from .panels import grid, task_tiles
 
 
 @VISUALIZERS.register_module()
 class MultiTaskVisualizer(Visualizer):
-    """mmengine's Visualizer with a panel of all tasks, which come from the data set's metainfo."""
+    """mmengine's Visualizer with a panel of all tasks but auxiliary ones, which come from the data set's metainfo."""
 
     def draw_sample(
         self, image: Array, sample: MultiTaskDataSample, *, draw_gt: bool = True, draw_pred: bool = True
@@ -27,7 +27,7 @@ class MultiTaskVisualizer(Visualizer):
             draw_gt: draw the labels.
             draw_pred: draw the predictions.
         """
-        tasks = build_tasks((self.dataset_meta or {}).get('tasks'), 'the visualiser')
+        tasks = main_tasks(build_tasks((self.dataset_meta or {}).get('tasks'), 'the visualiser'))
         rows = [
             [('input', image), *task_tiles(image, maps, tasks, what)]
             for field, what, wanted in (('gt', 'label', draw_gt), ('pred', 'prediction', draw_pred))

@@ -18,7 +18,7 @@ class HeadOutput:
     """The output of a decode head. All fields after `features` are for training alone.
 
     Attributes:
-        logits: {task: (N, task.out_channels, h, w)}.
+        logits: {task: (N, task.out_channels, h, w)} of the tasks that are not auxiliary, like `features`.
         features: {task: maps (N, feature_channels[i], h_i, w_i)} that the logits are predicted from.
         preliminary: for each scale, finest first, {task: (N, task.out_channels, h_i, w_i)}; supervised like the logits.
         label_space: {task: (N, task.label_space_size, h, w)}, logits of the classes of `Task.discretize`.
@@ -46,6 +46,8 @@ class DecodeHead(BaseModule, ABC):
 
     cost_parts: ClassVar[tuple[str, ...]] = ()
     """Children whose costs tools count separately."""
+    has_preliminary: ClassVar[bool] = False
+    """Whether the head predicts all tasks preliminarily, and the auxiliary ones only so."""
 
     in_channels: list[int]
     feature_channels: Sequence[int]

@@ -9,7 +9,7 @@ from mmengine.model import ModuleDict, ModuleList
 from torch import Tensor, nn
 
 from mmmtl.registry import MODELS
-from mmmtl.tasks import Task
+from mmmtl.tasks import Task, main_tasks
 
 from .aggregation import Aggregation
 from .base import DecodeHead, HeadOutput
@@ -24,11 +24,12 @@ class ExchangeHead(DecodeHead):
     At each scale, task heads turn the shared features into features and a preliminary prediction of each task.
     `exchange` lets the tasks of a scale exchange features. `propagation` passes the features of all tasks to the next
     finer scale. Then, for each task, `cross_scale` relates its scales, and they are aggregated to the final prediction.
+    An auxiliary task has no part in the last step, and receives features only where they are propagated.
 
     The modules are configs. None omits a module.
 
     Args:
-        exchange: module of {task: map} at a scale, built with `tasks` and `channels`.
+        exchange: module of {task: map} at a scale, built with `tasks`, `channels` and `targets`, which receive.
         propagation: module of {task: map} to the finer scale, built with `tasks` and `channels`.
         cross_scale: module of the maps of one task, built with the `channels` of all scales; has `out_channels`.
         propagated: which features to propagate: 'augmented' by the exchange, or the 'initial' ones of the task heads.
@@ -39,6 +40,7 @@ class ExchangeHead(DecodeHead):
     """
 
     cost_parts: ClassVar[tuple[str, ...]] = ('heads', 'propagation', 'exchange', 'cross_scale', 'aggregation')
+    has_preliminary: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -76,19 +78,22 @@ class ExchangeHead(DecodeHead):
             for width, coarser in zip(widths, coarse, strict=True)
         )
         shared = {**norm, 'tasks': list(tasks)}
+        final = main_tasks(tasks)
+        reads_all = propagation is not None and propagated == 'augmented'
         self.exchange: Sequence[nn.Module] = ModuleList(
-            _build(exchange, channels=width, **shared) for width in (widths if exchange else [])
+            _build(exchange, channels=width, targets=list(tasks if i and reads_all else final), **shared)
+            for i, width in enumerate(widths if exchange else [])
         )
         self.propagation: Sequence[nn.Module] = ModuleList(
             _build(propagation, channels=width, **shared) for width in (widths[1:] if propagation else [])
         )
         self.cross_scale: Mapping[str, Any] = ModuleDict(
-            {name: _build(cross_scale, channels=widths, **norm) for name in (tasks if cross_scale else [])}
+            {name: _build(cross_scale, channels=widths, **norm) for name in (final if cross_scale else [])}
         )
         self.feature_channels = next(iter(self.cross_scale.values())).out_channels if cross_scale else widths
-        final: dict[str, Any] = dict(hidden_channels=hidden_channels, upsample_first=upsample_first, **norm)
+        options: dict[str, Any] = dict(hidden_channels=hidden_channels, upsample_first=upsample_first, **norm)
         self.aggregation: Mapping[str, Aggregation] = ModuleDict(
-            {name: Aggregation(self.feature_channels, task.out_channels, **final) for name, task in tasks.items()}
+            {name: Aggregation(self.feature_channels, task.out_channels, **options) for name, task in final.items()}
         )
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:

@@ -32,6 +32,9 @@ class SpatialAttention(BaseModule):
     Each ordered pair of tasks has its own convolutions. With one task its features pass unchanged. `norm_cfg` is given
     to every module that exchanges features; this one has nothing to normalise.
 
+    Args:
+        targets: the tasks that receive from the others, by default all; the rest pass unchanged.
+
     Reference: Xu et al., PAD-Net, CVPR 2018, section 3.4, module C; in the form, and with the gate made of the source,
         of Vandenhende et al., MTI-Net, ECCV 2020, section 3.2.
     """
@@ -41,17 +44,18 @@ class SpatialAttention(BaseModule):
         *,
         tasks: Collection[str],
         channels: int,
+        targets: Collection[str] | None = None,
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.attend = ModuleMap({t: ModuleMap({s: GatedMessage(channels) for s in tasks if s != t}) for t in tasks})
+        targets = tasks if targets is None else targets
+        self.attend = ModuleMap({t: ModuleMap({s: GatedMessage(channels) for s in tasks if s != t}) for t in targets})
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return {task: (N, C, h, w)}, shaped like the input."""
-        exchanged = {}
+        exchanged = dict(features)
         for target, pairs in self.attend.items():
-            exchanged[target] = features[target]
             for source, attend in pairs.items():
                 exchanged[target] = exchanged[target] + attend(features[source])
         return exchanged

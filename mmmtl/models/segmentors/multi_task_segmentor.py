@@ -22,10 +22,10 @@ from mmmtl.models.weighting import Weighting
 from mmmtl.ops.precision import at_least_float32
 from mmmtl.registry import MODELS
 from mmmtl.structures import FrameResult, Logits, Memory, MultiTaskDataSample, StreamState
-from mmmtl.tasks import Task, build_tasks
+from mmmtl.tasks import Task, build_tasks, main_tasks
 from mmmtl.tasks.order import in_order
 
-from .build import build_reader
+from .build import build_reader, check_auxiliary
 from .frame_kinds import IMAGE, Core, FrameOutput, ReadMemories
 
 Samples = Sequence[MultiTaskDataSample]
@@ -77,6 +77,9 @@ class MultiTaskSegmentor(BaseModel):
         self.decode_head: DecodeHead = build_reader(decode_head, source, **slots, tasks=ordered)
         if not isinstance(self.decode_head, DecodeHead):
             raise ValueError(f'model.decode_head must be a DecodeHead, not a {type(self.decode_head).__name__}')
+        check_auxiliary(self.decode_head, tasks)
+        self.main_tasks = main_tasks(tasks)
+        """The tasks with final predictions; the others are auxiliary."""
         self.weighting: Weighting | None = None
         if weighting is not None:
             self.weighting = MODELS.build({**weighting, 'tasks': list(ordered)})
@@ -213,7 +216,7 @@ class MultiTaskSegmentor(BaseModel):
 
     def _decode_row(self, logits: Logits, row: int, padded: Size, shown: Size, wanted: Size) -> PixelData:
         maps = PixelData()
-        for name, task in self.tasks.items():
+        for name, task in self.main_tasks.items():
             full = F.interpolate(logits[name][row][None].float(), tuple(padded), mode='bilinear')
             full = full[..., : shown[0], : shown[1]]
             if tuple(wanted) != tuple(shown):

@@ -66,7 +66,7 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
         with torch.device('meta'):
             theirs = self.new_teacher().decode_head.feature_channels
         channels = dict(student_channels=self.decode_head.feature_channels, teacher_channels=theirs)
-        self.distillation = MODELS.build({**distillation, **channels, 'tasks': in_order(self.tasks)})
+        self.distillation = MODELS.build({**distillation, **channels, 'tasks': in_order(self.main_tasks)})
 
     def new_teacher(self) -> MultiTaskSegmentor:
         """Build a teacher without its weights."""

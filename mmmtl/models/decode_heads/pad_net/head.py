@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmmtl.models.layers import Bottleneck, ModuleMap
 from mmmtl.registry import MODELS
-from mmmtl.tasks import Task
+from mmmtl.tasks import Task, main_tasks
 
 from ..aggregation import Aggregation
 from ..base import DecodeHead, HeadOutput
@@ -24,11 +24,12 @@ class PADNetHead(DecodeHead):
     ReLU, as wide as all of them. This and the blocks of the heads follow the released code of MTI-Net, which compares
     itself with PAD-Net on HRNet.
 
-    Every declared task is both intermediate and final; auxiliary tasks are declared the same way.
+    Every declared task is intermediate, and final unless it is auxiliary. An auxiliary task sends its features to the
+    others and receives none.
 
     Args:
-        exchange: config of a module of {task: map}, built with `tasks` and `channels`: the paper's `SpatialAttention`,
-            or any that `ExchangeHead` takes. None omits it.
+        exchange: config of a module of {task: map}, the paper's `SpatialAttention` or any that `ExchangeHead` takes.
+            None omits it.
         channels: of the features of a task.
         num_blocks: bottlenecks of a preliminary head, and of a final one.
         upsample_first: see `Aggregation`.
@@ -37,6 +38,7 @@ class PADNetHead(DecodeHead):
     """
 
     cost_parts: ClassVar[tuple[str, ...]] = ('fuse', 'heads', 'preliminary', 'exchange', 'final')
+    has_preliminary: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -70,12 +72,12 @@ class PADNetHead(DecodeHead):
         self.preliminary = ModuleMap({name: nn.Conv2d(channels, task.out_channels, 1) for name, task in tasks.items()})
         self.exchange: nn.Module | None = None
         if exchange is not None:
-            given = dict(tasks=list(tasks), channels=channels, norm_cfg=norm_cfg)
+            given = dict(tasks=list(tasks), targets=list(main_tasks(tasks)), channels=channels, norm_cfg=norm_cfg)
             self.exchange = MODELS.build({**given, **exchange})
         self.final = ModuleMap(
             {
                 name: nn.Sequential(*blocks(channels), nn.Conv2d(channels, task.out_channels, 1))
-                for name, task in tasks.items()
+                for name, task in main_tasks(tasks).items()
             }
         )
 

@@ -25,6 +25,7 @@ class CTAM(Concatenating, BaseModule):
 
     Args:
         channels: C of the features of each task.
+        targets: the tasks that receive from the others, by default all; the rest pass unchanged.
         fusion: 'conv1x1', the paper's 1x1 convolution, or 'basic_block', the released code's residual block (3x3).
         shared_fusion: one fusion for all targets, as in the released code; the paper does not say. With three tasks or
             more, targets then see their sources in different places.
@@ -40,6 +41,7 @@ class CTAM(Concatenating, BaseModule):
         *,
         tasks: Collection[str],
         channels: int,
+        targets: Collection[str] | None = None,
         fusion: Fusion = 'conv1x1',
         shared_fusion: bool = False,
         query_convs: int = 1,
@@ -51,7 +53,7 @@ class CTAM(Concatenating, BaseModule):
         if fusion not in get_args(Fusion):
             raise ValueError(f'fusion must be one of {get_args(Fusion)}, not {fusion!r}')
         self.order = TaskOrder(tasks)
-        targets = tasks if len(tasks) > 1 else ()
+        targets = () if len(tasks) == 1 else tasks if targets is None else targets
         width = 2 * channels * (len(tasks) - 1)
 
         def attend() -> CrossAttention:
