@@ -44,6 +44,7 @@ COMMANDS = {
         ('config.py', '--save-path', 'config.py'),
         ('config.py', '--save-path', 'base.py'),
     ],
+    'tools/analysis_tools/attention_maps.py': [('config.py', 'weights.pth', '--out-dir', 'data/frames')],
     'tools/analysis_tools/browse_dataset.py': [('config.py', '--output-dir', 'data/frames')],
     'tools/analysis_tools/get_flops.py': [('config.py', '--json', 'config.py')],
     'tools/analysis_tools/benchmark.py': [('config.py', 'weights.pth', '--shape', '32', '64', '--json', 'weights.pth')],

@@ -1,0 +1,194 @@
+"""Where the places of a map look: attention weights and task features of a model, recorded by forward hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from mmmtl.models.decode_heads import CSAM, CTAM, DecodeHead, HeadOutput
+from mmmtl.models.layers import CrossAttention
+from mmmtl.models.layers.linear_attention import EPS
+from mmmtl.models.necks import ILANeck, PropagatingNeck
+
+FRAMES = ('last key frame', 'last non-key frame')
+"""The names of the frames that a neck propagates from."""
+
+# C channels, H W target map, h w source map.
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The attention of a target map to a source map.
+
+    Args:
+        kind: 'ILA', 'CTAM' or 'CSAM'.
+        task: whose features look, or the branch that all tasks share.
+        source: at what: one of `FRAMES`, another task, or the same task at a coarser scale.
+        target_size: (H, W).
+        source_size: (h, w).
+        window: side of the window in the source map; None if the whole map is seen.
+        weights: returns the weights (h, w) of a place (row, column) of the target, float64.
+    """
+
+    kind: Literal['ILA', 'CTAM', 'CSAM']
+    task: str
+    source: str
+    target_size: tuple[int, int]
+    source_size: tuple[int, int]
+    window: int | None
+    weights: Callable[[int, int], Tensor]
+
+    def seen_from(self, row: int, column: int) -> tuple[slice, slice]:
+        """Return the rows and columns of the source that a place of the target sees."""
+        return window_around(row, column, self.source_size, self.window)
+
+
+@dataclass
+class Recording:
+    """What a model did with one image or frame.
+
+    Args:
+        attentions: in the order in which they were computed.
+        features: {task: {name: map (C, H, W)}}: of a propagating neck the task's own and those from `FRAMES`, otherwise
+            those of each scale of the decode head.
+    """
+
+    attentions: list[Attention] = field(default_factory=list)
+    features: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+
+@contextmanager
+def record(model: nn.Module) -> Iterator[Recording]:
+    """Record the next image (a batch of one) that the model, in eval mode, predicts inside the block.
+
+    ILA, CTAM and CSAM are known. The model is not changed, and its predictions stay the same.
+    """
+    recording = Recording()
+    carries = any(isinstance(module, PropagatingNeck) for module in model.modules())
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            for part, hook in _hooks(name, module, recording, carries=carries):
+                hooks.callback(part.register_forward_hook(hook).remove)
+        yield recording
+
+
+def window_around(row: int, column: int, size: tuple[int, int], window: int | None) -> tuple[slice, slice]:
+    """Return the rows and columns of a map of a size (h, w) that a window around a place covers; all without a window.
+
+    Examples:
+        >>> window_around(0, 4, (6, 8), 5)
+        (slice(0, 3, None), slice(2, 7, None))
+    """
+    if window is None:
+        return slice(0, size[0]), slice(0, size[1])
+    reach = window // 2
+    rows, columns = (
+        slice(max(place - reach, 0), min(place + reach + 1, side))
+        for place, side in zip((row, column), size, strict=True)
+    )
+    return rows, columns
+
+
+def local_weights(
+    query: Tensor, key: Tensor, row: int, column: int, *, window: int | None, scale: float, border: str
+) -> Tensor:
+    """Return the weights (h, w) that `mmmtl.ops.local_attention` gives the source for a place of the target, float64.
+
+    They are zero outside the window and sum to 1; with `border='zero'` what is outside the map takes its share.
+    """
+    rows, columns = window_around(row, column, _size(key), window)
+    logits = scale * torch.einsum('c,chw->hw', query[:, row, column].double(), key[:, rows, columns].double())
+    outside = 0 if window is None or border == 'mask' else window**2 - logits.numel()
+    everything = torch.cat([logits.flatten(), logits.new_zeros(outside)]).softmax(0)
+    weights = logits.new_zeros(_size(key))
+    weights[rows, columns] = everything[: logits.numel()].view_as(logits)
+    return weights
+
+
+def linear_weights(query: Tensor, key: Tensor, row: int, column: int) -> Tensor:
+    """Return the weights (h, w) that `linear_attention` gives the source for a place of the target, float64.
+
+    They are the products of the non-negative query and keys, divided by their sum: they sum to 1 unless all are zero.
+    """
+    products = torch.einsum('c,chw->hw', query[:, row, column].double(), key.double())
+    return products / products.sum().clamp(min=EPS)
+
+
+Hook = Callable[[Any, Any, Any], None]
+
+
+def _hooks(name: str, module: nn.Module, recording: Recording, *, carries: bool) -> Iterator[tuple[nn.Module, Hook]]:
+    """Yield the modules to watch in a module of the model, with the hooks that watch them."""
+    if isinstance(module, ILANeck):
+        yield module, partial(_see_ila, recording)
+    if isinstance(module, PropagatingNeck):
+        yield module, partial(_see_slots, recording)
+    elif isinstance(module, DecodeHead) and not carries:
+        yield module, partial(_see_head, recording)
+    elif isinstance(module, CTAM):
+        for target, pairs in module.attend.items():
+            for source, attend in pairs.items():
+                yield attend, partial(_see_cross_attention, recording, 'CTAM', target, source)
+    elif isinstance(module, CSAM):
+        task = name.rpartition('.')[2]
+        for attend in module.attend:
+            yield attend, partial(_see_cross_attention, recording, 'CSAM', task, task)
+
+
+def _see_ila(recording: Recording, neck: ILANeck, memories: Sequence[Any], output: Any) -> None:
+    current, *sources = memories
+    window = None if isinstance(neck.window, str) else neck.window
+    for branch in neck.embed:
+        query = _one(current[f'{branch}.embedding'])
+        for frame, memory in zip(FRAMES, sources, strict=False):
+            if memory is None:
+                continue
+            key = _one(memory[f'{branch}.embedding'])
+            weigh = partial(local_weights, query, key, window=window, scale=neck.scale, border=neck.border)
+            recording.attentions.append(Attention('ILA', branch, frame, _size(query), _size(key), window, weigh))
+
+
+def _see_slots(recording: Recording, neck: nn.Module, memories: Any, output: Mapping[str, Sequence[Any]]) -> None:
+    for task, slots in output.items():
+        names = ('own', *(f'from the {frame}' for frame in FRAMES))
+        found = {name: _one(map_) for name, map_ in zip(names, slots, strict=False) if map_ is not None}
+        recording.features[task] = found
+
+
+def _see_head(recording: Recording, head: DecodeHead, maps: Any, output: HeadOutput) -> None:
+    for task, features in output.features.items():
+        recording.features[task] = {f'scale {i}': _one(map_) for i, map_ in enumerate(features)}
+
+
+def _see_cross_attention(
+    recording: Recording,
+    kind: Literal['CTAM', 'CSAM'],
+    task: str,
+    source: str,
+    attend: CrossAttention,
+    inputs: tuple[Tensor, Sequence[Tensor]],
+    output: Any,
+) -> None:
+    target, sources = inputs
+    query = _one(attend.query(target))
+    for map_ in sources:
+        key = _one(attend.key(map_))
+        weigh = partial(linear_weights, query, key)
+        recording.attentions.append(Attention(kind, task, source, _size(query), _size(key), None, weigh))
+
+
+def _one(maps: Tensor) -> Tensor:
+    """Return the map (C, H, W) of a batch of one, in memory of its own."""
+    if len(maps) != 1:
+        raise ValueError(f'attention is recorded for one image at a time, not for a batch of {len(maps)}')
+    return maps[0].detach().cpu().clone()
+
+
+def _size(map_: Tensor) -> tuple[int, int]:
+    return map_.shape[1], map_.shape[2]
