@@ -1,6 +1,6 @@
 """Models: preprocessor, backbones, optical flow, necks, heads, losses and the segmentors that join them."""
 
-from . import backbones, decode_heads, flow, layers, losses, necks, weighting
+from . import backbones, decode_heads, flow, layers, losses, necks, pretrained, weighting
 from .data_preprocessor import MultiTaskDataPreprocessor
 from .segmentors import MultiTaskSegmentor, StudentSegmentor, VideoMultiTaskSegmentor
 
@@ -15,5 +15,6 @@ __all__ = [
     'layers',
     'losses',
     'necks',
+    'pretrained',
     'weighting',
 ]

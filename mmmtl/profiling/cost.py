@@ -195,7 +195,7 @@ def _without(value: Any, keys: Collection[str]) -> Any:
     """Return a nested config without these keys."""
     if isinstance(value, Mapping):
         return {key: _without(item, keys) for key, item in value.items() if key not in keys}
-    return [_without(item, keys) for item in value] if isinstance(value, (list, tuple)) else value
+    return type(value)(_without(item, keys) for item in value) if isinstance(value, (list, tuple)) else value
 
 
 def average_macs(model: MultiTaskSegmentor, frames: Mapping[tuple[int, int, bool], int]) -> float:
