@@ -1,10 +1,13 @@
-"""The check that exactly one distribution provides each of mmengine, mmcv and mmseg."""
+"""The check that exactly one distribution provides each of mmengine, mmcv and mmseg; torchvision that does not fit."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from importlib import metadata
 from importlib.util import find_spec
+from types import ModuleType
+
+from mmmtl._import_hooks import AroundFinder
 
 __all__: list[str] = []
 
@@ -54,6 +57,25 @@ def find_problem(distributions: Collection[str], importable: Collection[str]) ->
             f'  pip install {requirements}'
         )
     return None
+
+
+class TorchvisionFinder(AroundFinder):
+    """A finder for torchvision: where that of another torch is installed, timm and with it mmseg cannot be imported."""
+
+    modules = ('torchvision',)
+
+    def around(self, module: ModuleType, execute: Callable[[ModuleType], None]) -> None:
+        """Execute torchvision; raise a RuntimeError with the fix if it does not fit torch."""
+        try:
+            execute(module)
+        except (RuntimeError, OSError, AttributeError) as error:
+            raise RuntimeError(
+                f'the installed torchvision does not fit torch {metadata.version("torch")}: {error}. mmmtl does not '
+                'need it. Repair it with\n'
+                '  pip uninstall -y torchvision\n'
+                'and if other packages need it, install it with the --index-url that torch came from:\n'
+                f'  pip install torchvision "torch=={metadata.version("torch")}"'
+            ) from error
 
 
 def check_environment() -> None:

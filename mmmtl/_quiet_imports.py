@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import redirect_stdout
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
 from types import ModuleType
+
+from mmmtl._import_hooks import AroundFinder
 
 __all__: list[str] = []
 
@@ -20,36 +19,24 @@ WARNED = 'Fail to import ``MultiScaleDeformableAttention``'
 """The beginning of a warning of mmcv-lite; nothing here uses that operator."""
 
 
-class QuietFinder(MetaPathFinder):
+class QuietFinder(AroundFinder):
     """A finder for the modules in `PRINTED`; it drops their line and passes on everything else."""
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Return the later finders' specification, with a loader that leaves the line out."""
-        if fullname not in PRINTED:
-            return None
-        later = sys.meta_path[sys.meta_path.index(self) + 1 :]
-        spec = next(filter(None, (finder.find_spec(fullname, path, target) for finder in later)), None)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
+    modules = PRINTED
 
-            def execute_quietly(module: ModuleType) -> None:
-                printed = io.StringIO()
-                try:
-                    with redirect_stdout(printed):
-                        execute(module)
-                finally:
-                    for line in printed.getvalue().splitlines():
-                        if line != PRINTED[fullname]:
-                            print(line)
-
-            spec.loader.exec_module = execute_quietly  # type: ignore[method-assign]
-        return spec
+    def around(self, module: ModuleType, execute: Callable[[ModuleType], None]) -> None:
+        """Execute the module and print what it prints, but for the line."""
+        printed = io.StringIO()
+        try:
+            with redirect_stdout(printed):
+                execute(module)
+        finally:
+            for line in printed.getvalue().splitlines():
+                if line != PRINTED[module.__name__]:
+                    print(line)
 
 
 def install() -> None:
     """Install the hook once, and a filter for the warning."""
-    if not any(isinstance(finder, QuietFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, QuietFinder())
+    QuietFinder.install()
     warnings.filterwarnings('ignore', WARNED)

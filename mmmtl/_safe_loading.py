@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import import_module
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
+
+from mmmtl._import_hooks import AroundFinder
 
 __all__: list[str] = []
 
@@ -19,32 +19,20 @@ LOADER = 'mmengine.runner.checkpoint'
 REPLACED = {'_safe_torch_load': 'load_plain', 'load_url': 'load_url'}
 
 
-class SafeLoadingFinder(MetaPathFinder):
+class SafeLoadingFinder(AroundFinder):
     """A finder for mmengine's loader alone; it makes the module safe whenever it is executed or reloaded."""
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Return the later finders' specification, with a loader that calls `make_safe` at its end."""
-        if fullname != LOADER:
-            return None
-        later = sys.meta_path[sys.meta_path.index(self) + 1 :]
-        spec = next(filter(None, (finder.find_spec(fullname, path, target) for finder in later)), None)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
+    modules = (LOADER,)
 
-            def execute_and_make_safe(module: ModuleType) -> None:
-                execute(module)
-                make_safe(module)
-
-            spec.loader.exec_module = execute_and_make_safe  # type: ignore[method-assign]
-        return spec
+    def around(self, module: ModuleType, execute: Callable[[ModuleType], None]) -> None:
+        """Execute the module and make it safe."""
+        execute(module)
+        make_safe(module)
 
 
 def install() -> None:
     """Make mmengine's loader safe: now if it is already imported, otherwise on import. Imports nothing heavy."""
-    if not any(isinstance(finder, SafeLoadingFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, SafeLoadingFinder())
+    SafeLoadingFinder.install()
     if LOADER in sys.modules:
         make_safe(sys.modules[LOADER])
 

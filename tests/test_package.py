@@ -281,3 +281,17 @@ def test_package_holds_every_file(tmp_path: Path) -> None:
     built = {path.relative_to(tmp_path / 'lib').as_posix() for path in (tmp_path / 'lib' / 'mmmtl').rglob('*')}
     assert expected <= built
     assert 'mmmtl/.mim/model-index.yml' in built
+
+
+def test_a_torchvision_that_does_not_fit_torch_is_named(tmp_path: Path) -> None:
+    """It fails as the operators of another build do; one that is whole is imported as ever."""
+    (tmp_path / 'torchvision').mkdir()
+    module = tmp_path / 'torchvision' / '__init__.py'
+    module.write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get('PYTHONPATH')]))
+    failed = run_python('import mmmtl, torchvision', PYTHONPATH=path)
+    assert failed.returncode
+    assert 'operator torchvision::nms does not exist' in failed.stderr
+    assert 'pip uninstall -y torchvision' in failed.stderr and 'pip install torchvision "torch==' in failed.stderr
+    module.write_text('whole = 1')
+    assert run_python('import mmmtl, torchvision; print(torchvision.whole)', PYTHONPATH=path).stdout == '1\n'
