@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from mmmtl.models.backbones import AlignedBackbone, feature_channels, last_stride
+from mmmtl.models.decode_heads import DecodeHead
 from mmmtl.registry import MODELS, model_component, takes_argument
+from mmmtl.tasks import Task
 
 
 def build_fast_backbone(cfg: dict[str, Any], slow: nn.Module) -> nn.Module:
@@ -54,3 +57,13 @@ def build_reader(cfg: dict[str, Any], source: nn.Module, **given: Any) -> Any:
             f'({number},); leave it out to take those of the part before'
         )
     return MODELS.build({**cfg, **given})
+
+
+def check_auxiliary(head: DecodeHead, tasks: Mapping[str, Task]) -> None:
+    """Refuse auxiliary tasks for a head without preliminary predictions."""
+    helpers = [name for name, task in tasks.items() if task.auxiliary]
+    if helpers and not head.has_preliminary:
+        raise ValueError(
+            f'model.decode_head: a {type(head).__name__} has no preliminary predictions, so the tasks {helpers} cannot '
+            'be auxiliary; remove auxiliary=True, or take another head, such as MTINetHead'
+        )

@@ -24,7 +24,7 @@ from mmmtl.structures import FrameResult, Logits, Memory, MultiTaskDataSample, S
 from mmmtl.tasks import Task, build_tasks, main_tasks
 from mmmtl.tasks.order import in_order
 
-from .build import build_reader
+from .build import build_reader, check_auxiliary
 from .finite import check_finite
 from .frame_kinds import IMAGE, Core, FrameOutput, ReadMemories
 
@@ -77,14 +77,9 @@ class MultiTaskSegmentor(BaseModel):
         self.decode_head: DecodeHead = build_reader(decode_head, source, **slots, tasks=ordered)
         if not isinstance(self.decode_head, DecodeHead):
             raise ValueError(f'model.decode_head must be a DecodeHead, not a {type(self.decode_head).__name__}')
+        check_auxiliary(self.decode_head, tasks)
         self.main_tasks = main_tasks(tasks)
         """The tasks with final predictions; the others are auxiliary."""
-        helpers = [name for name in tasks if name not in self.main_tasks]
-        if helpers and not self.decode_head.has_preliminary:
-            raise ValueError(
-                f'model.decode_head: a {type(self.decode_head).__name__} has no preliminary predictions, so the tasks '
-                f'{helpers} cannot be auxiliary; remove auxiliary=True, or take another head, such as MTINetHead'
-            )
         self.weighting: Weighting | None = None
         if weighting is not None:
             self.weighting = MODELS.build({**weighting, 'tasks': list(ordered)})
