@@ -33,7 +33,7 @@ demo: $(RUNTIME) ## train, test and stream a tiny video model on synthetic video
 	$(BIN)/python demo/run_demo.py $(ARGS)
 
 test: $(RUNTIME) $(TOOLS) ## run the tests that are not marked slow
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 faults: $(RUNTIME) $(TOOLS) ## kill runs, fill disks and stop processes, and see what is left (docs/reliability.md)
 	$(BIN)/python -m pytest -m faults $(ARGS)
