@@ -170,7 +170,9 @@ def public_weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict
     return path, weights
 
 
-@pytest.mark.parametrize('folder', ON_HRNET)
+@pytest.mark.parametrize(
+    'folder', [pytest.param(folder, marks=[pytest.mark.slow] if folder != 'sca' else []) for folder in ON_HRNET]
+)
 def test_public_weights_of_hrnet_load(folder: str, public_weights: tuple[Path, dict[str, torch.Tensor]]) -> None:
     """The README's line loads every tensor, into the network of every task where each has its own."""
     path, weights = public_weights

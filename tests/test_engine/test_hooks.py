@@ -177,7 +177,7 @@ def test_weights_that_are_not_finite_stop_training(
     with pytest.raises(FloatingPointError, match='weights are not finite.*') as error:
         runner.train()
 
-    assert ('the step before' in str(error.value)) == (at == 5)
+    assert ('The step before' in str(error.value)) == (at == 5)
     check_last(runner.work_dir, saved)
 
 

@@ -22,6 +22,7 @@ from mmengine.dataset import BaseDataset, DefaultSampler, InfiniteSampler
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.model import PretrainedInit
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope, Registry, root
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
@@ -175,6 +176,8 @@ INTERNALS: dict[tuple[str, str], Callable[[], bool]] = {
     ('models/weighting/gradients.py', '_foreach_norm'): lambda: (
         [float(norm) for norm in torch._foreach_norm([torch.tensor([3.0, 4.0])])] == [5.0]
     ),
+    ('models/pretrained.py', '_get_init_info'): lambda: isinstance(PretrainedInit('')._get_init_info(), str),
+    ('models/pretrained.py', '_BatchNorm'): lambda: issubclass(nn.BatchNorm2d, nn.modules.batchnorm._BatchNorm),
     ('io/child.py', '_processes'): lambda: a_pool_names_its_processes(),
     ('apis/optimize.py', '_inductor'): lambda: isinstance(inductor_config().freezing, bool),
 }

@@ -151,6 +151,7 @@ def assert_equal(first: Any, second: Any, where: str) -> None:
             'iter_8.pth',
             'iter_21.pth',
             id='inside-an-epoch-workers',
+            marks=pytest.mark.slow,
         ),
     ],
 )
