@@ -14,7 +14,7 @@ from mmmtl.io import check_outputs, distinct_names, write_png
 from mmmtl.io.image_sources import find_images, is_one_image, is_url
 
 SHOWN = 10
-"""How many names of files that were left out are printed."""
+"""The largest number of skipped files that are printed by name."""
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""How an image comes to the size that a model sees, and its maps to the size that a user wants."""
+"""Fitting of images to the size that a model sees, and of its maps to the size that a user wants."""
 
 from __future__ import annotations
 

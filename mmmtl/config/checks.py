@@ -47,7 +47,7 @@ def check_loop(cfg: Config, where: str) -> None:
 
 
 def check_numbers(cfg: Config, where: str) -> None:
-    """Refuse a seed or a learning rate that is no number, which fails without naming its key."""
+    """Refuse a seed or a learning rate that is not a number; mmengine would not name its key."""
     seed = (cfg.get('randomness') or {}).get('seed')
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32):
         raise ValueError(f'{where}: randomness.seed must be a whole number of at least 0, not {seed!r}')

@@ -26,7 +26,7 @@ def load_config(
         tasks: names of the tasks to keep; None keeps all.
 
     Raises:
-        ValueError: no such file, one that is no config, or an option that nothing reads.
+        ValueError: the file does not exist or is not a config, or nothing reads an option.
     """
     path = Path(path)
     if not path.is_file():

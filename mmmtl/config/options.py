@@ -37,7 +37,7 @@ def parse_value(text: str) -> Any:
     source = f'[{text}]'
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # about text that is no Python
+            warnings.simplefilter('ignore')  # about text that is not Python
             parsed = ast.parse(source, mode='eval').body
             items = [_value(item, source) for item in parsed.elts] if isinstance(parsed, ast.List) else None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -128,7 +128,7 @@ def _value(node: ast.expr, source: str) -> Any:
 
 
 def _split(text: str) -> Any:
-    """Return text that is no Python, such as a path; a list if it has commas outside brackets and quotes."""
+    """Return text that is not Python, such as a path; a list if it has commas outside brackets and quotes."""
     bracketed = text.startswith('[') and text.endswith(']')
     parts, depth, quote = [''], 0, ''
     for letter in text[1:-1] if bracketed else text:
