@@ -19,6 +19,12 @@ from .readers import list_stems, listed_files, read_names, read_stored
 FOLDERS = dict(semseg='lab40', semseg13='lab40', depth='depth8', normals='normals')
 EVALUATION_WINDOW = (slice(27, 283), slice(25, 361))
 """The usual rows 45:471 and columns 41:601 of 480x640, scaled to 288x384."""
+HELD_OUT = frozenset(
+    f'{number:04d}'
+    for start in (92, 138, 228, 336, 366, 480, 745, 880, 1059, 1370)
+    for number in range(start, start + 10)
+)
+"""Ten blocks of ten consecutive train images, since neighbours often show one room."""
 TO_13 = (11, 4, 5, 0, 3, 8, 9, 11, 12, 5, 7, 5, 12, 9, 5, 12, 5, 6, 6, 4, 6, 2, 1, 5, 10, *(6,) * 6, 5, *(6,) * 6, 5, 6)
 """The class in `nyuv2_13` of each class of `nyuv2_40`."""
 
@@ -42,7 +48,8 @@ class NYUv2(MultiTaskDataset):
     A border of about 8 pixels (at 480x640) is white, and its depth is made up: scores usually leave it out.
 
     Args:
-        split: 'train' or 'test', the official parts.
+        split: 'train' or 'test', the official parts; 'held-out', the 100 train images `HELD_OUT`, on which choices can be
+            made without the test images; 'fit', the other 695.
         evaluation_window: label only rows 27:283, columns 25:361.
     """
 
@@ -50,13 +57,17 @@ class NYUv2(MultiTaskDataset):
     evaluation_window: bool = False
 
     def load_frames(self) -> Iterator[Frame]:
-        names = self.root / f'{self.split}.txt'
+        part = 'train' if self.split in ('fit', 'held-out') else self.split
+        listed = self.root / f'{part}.txt'
+        names = read_names(listed)
+        if part != self.split:
+            names = [name for name in names if (name in HELD_OUT) == (self.split == 'held-out')]
         if not (folder := self.root / 'normals').is_dir() and 'normals' in self.sources:
             raise FileNotFoundError(
                 f'{folder}: no such folder; run `python derive_normals.py --root . --out normals` in {self.root}, or '
                 'remove the task that needs them'
             )
-        for name, image in listed_files(read_names(names), list_stems(self.root / 'rgb'), names).items():
+        for name, image in listed_files(names, list_stems(self.root / 'rgb'), listed).items():
             files = {source: self.root / folder / f'{name}.png' for source, folder in FOLDERS.items()}
             maps = {source: file for source, file in files.items() if file.exists()}
             yield Frame(name, 0, image, maps)

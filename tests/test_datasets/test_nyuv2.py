@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mmmtl.datasets import NYUv2
-from mmmtl.datasets.nyuv2 import TO_13
+from mmmtl.datasets.nyuv2 import HELD_OUT, TO_13
 from mmmtl.tasks.classes import CLASSES
 
 TASKS = dict(
@@ -49,6 +49,16 @@ def test_the_lists_and_partial_labels(nyuv2: Path) -> None:
     assert sorted(train[1]['data_samples'].gt.keys()) == ['coarse', 'semseg']
     assert abs(int(train[1]['inputs'][0, 5, 5]) - 210) <= 1
     assert len(build(nyuv2, 'test')) == 1
+
+
+def test_the_held_out_part(nyuv2: Path, write_image) -> None:
+    assert len(HELD_OUT) == 100
+    write_image(nyuv2 / 'rgb' / '0092.webp', np.zeros((288, 384, 3), np.uint8))
+    write_image(nyuv2 / 'depth8' / '0092.png', np.ones((288, 384), np.uint8))
+    (nyuv2 / 'train.txt').write_text('0001\n0007\n0092\n')
+    parts = {split: build(nyuv2, split) for split in ('fit', 'held-out')}
+    videos = {split: [part.get_data_info(i)['video'] for i in range(len(part))] for split, part in parts.items()}
+    assert videos == {'fit': ['0001', '0007'], 'held-out': ['0092']}
 
 
 def test_units_and_classes(nyuv2: Path) -> None:
