@@ -89,7 +89,7 @@ def _draw_attention(attentions: Sequence[Attention], scene: Scene, title: str) -
     for attention in sorted(attentions, key=lambda a: (a.target_size, a.source_size), reverse=True):
         rows.setdefault(_row_of(attention), []).append(attention)
     windows = ' Cyan: the window.' if any(attention.window for attention in attentions) else ''
-    note = f'Green: the pixel. White: its place in the map.{windows} The weights of a panel sum to 100 %.'
+    note = f'Green: the pixel. White: its place in the finest map.{windows} The weights of a panel sum to 100 %.'
     figure, axes = _grid(scene, len(rows), 1 + max(map(len, rows.values())), title, note)
     for (caption, found), (first, *others) in zip(sorted(rows.items()), axes, strict=True):
         _show_image(first, scene, CURRENT, f'{caption} ({scene.titles[CURRENT]})')
