@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def choose(image: str) -> tuple[list[str], list[Path]]:
-    """Return the images that the argument stands for, and the files beside them that are none."""
+    """Return the images that the argument stands for, and the other files beside them."""
     if is_one_image(image):
         return [image], []
     found = find_images(image)

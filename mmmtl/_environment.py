@@ -60,7 +60,7 @@ def find_problem(distributions: Collection[str], importable: Collection[str]) ->
 
 
 class TorchvisionFinder(AroundFinder):
-    """A finder for torchvision: where that of another torch is installed, timm and with it mmseg cannot be imported."""
+    """A finder for torchvision. With one that was built for another torch, neither timm nor mmseg can be imported."""
 
     modules = ('torchvision',)
 

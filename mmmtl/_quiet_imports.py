@@ -25,7 +25,7 @@ class QuietFinder(AroundFinder):
     modules = PRINTED
 
     def around(self, module: ModuleType, execute: Callable[[ModuleType], None]) -> None:
-        """Execute the module and print what it prints, but for the line."""
+        """Execute the module and print its output without the line."""
         printed = io.StringIO()
         try:
             with redirect_stdout(printed):

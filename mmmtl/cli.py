@@ -142,7 +142,7 @@ def readable_errors() -> Iterator[None]:
 
 
 def _is_ours(error: BaseException | None) -> bool:
-    """Return whether code of mmmtl raised an error; mmengine raises what components say once more."""
+    """Return whether code of mmmtl raised an error; mmengine raises the errors of components a second time."""
     while error is not None:
         frames = traceback.extract_tb(error.__traceback__)
         if frames and Path(frames[-1].filename).is_relative_to(PACKAGE):

@@ -144,7 +144,7 @@ def public_weights(checkpoint: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
     stored = checkpoint.get('model', checkpoint)
     weights = weights_of(stored if isinstance(stored, Mapping) else checkpoint)
     if wrong := [name for name, value in weights.items() if not isinstance(value, Tensor)]:
-        raise ValueError(f'not a file of weights: {some_names(wrong)} is no tensor')
+        raise ValueError(f'not a file of weights: {some_names(wrong)} is not a tensor')
     return weights
 
 

@@ -177,7 +177,7 @@ def test_public_weights_of_hrnet_load(folder: str, public_weights: tuple[Path, d
     """The README's line loads every tensor, into the network of every task where each has its own."""
     path, weights = public_weights
     readme = re.sub(r'[\s\\]+', ' ', (CONFIGS / folder / 'README.md').read_text())
-    assert f'{LINE[0]}=Pretrained {LINE[1]}=hrnet_w18_small_v2.pth' in readme
+    assert f'{LINE[0]}=Pretrained {LINE[1]}=hrnet_w18_small_model_v2.pth' in readme
     cfg = Config.fromfile(next(CONFIGS.glob(f'{folder}/*_hrnet18_*_nyu*-480x640.py')))
     cfg.model.neck, cfg.model.decode_head = None, dict(type='MultiScaleHead')  # of which nothing is tested here
     cfg.merge_from_dict(dict(zip(LINE, ('Pretrained', str(path)), strict=True)))

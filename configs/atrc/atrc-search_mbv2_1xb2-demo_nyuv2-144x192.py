@@ -6,20 +6,10 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 use_tasks = ['semseg', 'depth']
-train_pipeline = [
-    dict(type='LoadFrames'),
-    dict(type='LoadMaps'),
-    dict(type='Resize', size=(144, 192)),
-    dict(type='RandomZoom', zooms=(1.0, 1.2, 1.5)),
-    dict(type='RandomFlip'),
-    dict(type='PackMultiTaskInputs'),
-]
-test_pipeline = [
-    dict(type='LoadFrames'),
-    dict(type='LoadMaps'),
-    dict(type='Resize', size=(144, 192), maps=False),
-    dict(type='PackMultiTaskInputs'),
-]
+train_pipeline = _base_.train_pipeline
+train_pipeline[2].size = (144, 192)
+test_pipeline = _base_.test_pipeline
+test_pipeline[2].size = (144, 192)
 train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -1,17 +1,3 @@
-# What the released code does where the paper says something else or nothing: see README.md.
-_base_ = './sca_hrnet18_1xb10-100e_nyuv2-480x640.py'
+_base_ = ['./sca_hrnet18_1xb10-100e_nyuv2-480x640.py', '../_base_/models/sca-released.py']
 tasks = dict(semseg=dict(loss_weight=1.44), depth=dict(loss_weight=1.15))
-model = dict(
-    neck=dict(padding='zero', drop_path=0.2),
-    decode_head=dict(
-        fpma=dict(mask_axis='adjacent', padding='zero'),
-        ctam=dict(
-            fusion='basic_block', shared_fusion=True, query_convs=2, fusion_norm_cfg=dict(type='BN', momentum=0.01)
-        ),
-        csam=dict(source='ctam', query_convs=2),
-        fpma_entry='input',
-        hidden_channels='input',
-        # False gives the same predictions with 32 of 79 GMAC less.
-        upsample_first=True,
-    ),
-)
+model = _base_.released

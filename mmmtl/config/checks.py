@@ -1,4 +1,4 @@
-"""Checks of a config: what a user asks for and would not get is refused before anything runs."""
+"""Checks of a config: requests that a run would not follow are refused before it starts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_variables(cfg: Config, file: ConfigFile | None, where: str) -> None:
 
 
 def check_loop(cfg: Config, where: str) -> None:
-    """Refuse lengths that are no whole numbers, and intervals that are no whole numbers of at least 1."""
+    """Refuse lengths that are not whole numbers, and intervals that are not whole numbers of at least 1."""
     loop = cfg.get('train_cfg') or {}
     numbers = {f'train_cfg.{key}': loop[key] for key in ('max_epochs', 'max_iters', 'val_interval') if key in loop}
     numbers |= {key: cfg[key] for key in ('key_frame_interval', 'checkpoint_interval', 'log_interval') if key in cfg}

@@ -1,4 +1,4 @@
-"""The keys of a config that something reads, and what is refused beside them."""
+"""The keys of a config that are read, and those that are refused."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ELSEWHERE = {
     'total_epochs': 'train_cfg.max_epochs',
     'val_interval': 'train_cfg.val_interval',
 }
-"""Keys that other frameworks or older versions read at the top of a config, and where they stand here."""
+"""Keys that other frameworks or older versions read at the top of a config, and their places here."""
 
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 CLOSED = {
@@ -71,7 +71,7 @@ CLOSED = {
         *(name for name in inspect.signature(CheckpointHook).parameters if name != 'kwargs'),
     ),
 }
-"""Dicts whose other keys nobody reads, or that fail only in the middle of a run."""
+"""Dicts with known keys: others would be ignored, or fail only in the middle of a run."""
 
 DICTS = (
     *('model', 'tasks', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg'),
@@ -87,7 +87,7 @@ INNER_LISTS = frozenset(('datasets', 'pipeline'))
 
 
 def check_keys(cfg: Config, file: ConfigFile | None, where: str) -> None:
-    """Refuse keys that nothing reads although they look as if something did.
+    """Refuse keys that look like known ones, but that nothing reads.
 
     Args:
         cfg: as in its file, or changed since.

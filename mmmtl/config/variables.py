@@ -68,7 +68,7 @@ def read_names(file: ConfigFile | None) -> frozenset[str]:
 
 
 def idle_overrides(file: ConfigFile | None) -> dict[str, Path]:
-    """Return {name: file} of the variables of a base file that a file assigns anew and nothing reads after that."""
+    """Return {name: file} of the variables of base files that are assigned again but never read after that."""
     return {} if file is None else dict(_idle(file, frozenset()))
 
 

@@ -126,7 +126,7 @@ class MultiTaskDataset(BaseDataset):
         return None
 
     def places(self, source: str) -> list[Path]:
-        """Return the folders in which labels of a source are looked for, for messages."""
+        """Return, for messages, the folders that are searched for labels of a source."""
         return [self.root]
 
     def known_sources(self) -> list[str]:

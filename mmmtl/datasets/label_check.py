@@ -1,4 +1,4 @@
-"""A look at the labels of a loader before training: is there any, and can they be what they are read as?"""
+"""A look at the labels of a loader before training: do any exist, and can they mean what the config says?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_FILES = 1000
 
 
 def check_labels(dataset: Any, loader: str) -> list[str]:
-    """Return what is said of tasks without a label in all data sets of a loader together, wrapped ones too.
+    """Return the message about tasks without a label in any data set of a loader, wrapped ones included.
 
     Labels may be sparse. Mostly one file of each task is read.
 
@@ -28,7 +28,7 @@ def check_labels(dataset: Any, loader: str) -> list[str]:
         loader: its name, for messages.
 
     Raises:
-        ValueError: all labels of a task are void, or cannot mean what they are read as (`Task.examine`).
+        ValueError: all labels of a task are void, or cannot have the meaning that they are given (`Task.examine`).
     """
     parts = list(multi_task_datasets(dataset))
     items = [(part, index) for part in parts for index in range(len(part))]
@@ -68,7 +68,7 @@ def _read(task: Task, part: MultiTaskDataset, reference: Any) -> Array:
 
 
 def _places(task: Task, parts: list[MultiTaskDataset]) -> str:
-    """Name the folders that were looked in, and what there is instead."""
+    """Name the folders that were searched, and those that exist instead."""
     looked = sorted({str(place) for part in parts for place in part.places(task.source)})
     known = sorted({source for part in parts for source in part.known_sources()})
     return (

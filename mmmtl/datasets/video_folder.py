@@ -55,7 +55,7 @@ class VideoFolder(FolderDataset):
             raise ValueError(f'{path}: must have the form {{"name of a video": {{"split": "train"}}, ...}}')
         for name, info in videos.items():
             if not _is_folder_name(name):
-                raise ValueError(f'{path}: {name!r} is no folder inside frames; name videos by their folders')
+                raise ValueError(f'{path}: {name!r} is not a folder inside frames; name videos by their folders')
             if not isinstance(info.get('split'), str | None):
                 raise ValueError(
                     f'{path}: the split of video {name!r} is {info["split"]!r}, not a text such as "train"'
@@ -68,7 +68,7 @@ class VideoFolder(FolderDataset):
 
 
 def _is_folder_name(name: str) -> bool:
-    """Return whether a name is that of a folder inside another, as written: no `..`, no absolute path."""
+    """Return whether a name, as written, is that of a folder inside another: no `..`, no absolute path."""
     try:
         parts = [*map(os.fsencode, name.split('/'))]
     except UnicodeEncodeError:

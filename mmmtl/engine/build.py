@@ -139,7 +139,7 @@ def check_evaluation(cfg: Config) -> None:
 
 
 def check_arguments(components: Sequence[Any], arguments: Iterable[str], where: str) -> None:
-    """Refuse arguments that none of some components takes, but nearly; unlike ones may be those of their builder."""
+    """Refuse misspelt arguments, which no component takes but which are close to one; others may be for a builder."""
     taken = {name for component in components for name in _parameters(component)}
     for argument in arguments:
         near = None if argument in taken else nearest(argument, taken)

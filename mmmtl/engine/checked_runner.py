@@ -21,7 +21,7 @@ FOR_THE_FILE = ('"FileClient" will be', '"HardDiskBackend" is', 'Distributed tra
 
 
 class CheckedRunner(Runner):
-    """A runner that checks what mmengine's lets pass.
+    """A runner with checks that mmengine's lacks.
 
     It writes config and environment to the log file alone, refuses loaders without a batch and folders in which another
     run trains, and knows when it resumes.

@@ -69,7 +69,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Remove what killed runs left half written in a folder that only this run writes to."""
+    """Remove half-written files of killed runs from a folder that only this run writes to."""
     for path in folder.iterdir():
         if TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)

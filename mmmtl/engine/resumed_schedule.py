@@ -1,4 +1,4 @@
-"""Resuming with the schedule of the config where it is not that of the checkpoint."""
+"""Resuming with the schedule of the config when it differs from that of the checkpoint."""
 
 from __future__ import annotations
 

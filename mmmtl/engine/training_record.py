@@ -16,7 +16,7 @@ WITHOUT_EFFECT = (
     *('val_begin', 'val_interval', 'dynamic_intervals'),
     *('init_cfg', 'metainfo'),
 )
-"""Keys below them that do not: how data is loaded, when it is validated, what a resumed run does not start from."""
+"""Keys below them that do not: loading, validation, and initial weights, from which a resumed run does not start."""
 
 
 def training_record(runner: Runner) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Starting from a checkpoint of other tasks or classes: what of it a model can use."""
+"""Starting from a checkpoint of other tasks or classes: the weights of it that a model can use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Transfer(NamedTuple):
 
 
 def transfer(model: nn.Module, checkpoint: Mapping[str, Any], tasks: Mapping[str, Any]) -> Transfer:
-    """Return what of a checkpoint a model may start from, whatever tasks it was trained for.
+    """Return the weights of a checkpoint that a model may start from, whatever tasks it was trained for.
 
     Left out are the weights of tasks that the checkpoint lacks or has as another kind; of a task with other classes
     those with one channel for each class; and of modules that join the features of all tasks, if these are others. The

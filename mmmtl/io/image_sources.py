@@ -177,5 +177,5 @@ def _download(url: str) -> Array:
 
 
 def _is_pattern(source: str | Path) -> bool:
-    """Return whether a name has wildcards and is no file itself."""
+    """Return whether a name has wildcards and is not itself a file."""
     return glob.has_magic(str(source)) and not os.path.exists(source)

@@ -64,8 +64,8 @@ def _colours(image: Image.Image, data: bytes, path: str | Path) -> Array:
     bits = bits_of(image, data)
     if image.mode not in PICTURES or bits > 16 or (image.mode == 'CMYK' and image.format == 'TIFF'):
         raise ValueError(
-            f'{path}: {bits} bits of mode {image.mode} are no colours or grey levels; save the image with 8 bits a '
-            'channel'
+            f'{path}: {bits} bits of mode {image.mode} are neither colours nor grey levels; save the image with 8 bits '
+            'a channel'
         )
     if image.mode.endswith('A') or 'transparency' in image.info:
         return _opaque(image, data, path)

@@ -66,7 +66,7 @@ def _check_format(image: Image.Image, bits: int, path: str | Path, *, lossy: boo
         reason = 'renumbers colours' if image.format == 'GIF' else 'may change every number'
         raise ValueError(f'{path}: a {image.format} file, which {reason}; {fix}')
     if image.mode not in LABELS or (image.mode.endswith('A') and bits > 8):
-        raise ValueError(f'{path}: {bits} bits of mode {image.mode} are no label; save it as one channel or as RGB')
+        raise ValueError(f'{path}: {bits} bits of mode {image.mode} are not a label; save it as one channel or as RGB')
     if image.format == 'TIFF':
         if image.info.get('compression') in LOSSY_TIFF:
             raise ValueError(f'{path}: {image.info["compression"]} compression, which changes numbers; {fix}')

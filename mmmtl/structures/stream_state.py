@@ -24,7 +24,7 @@ SAVED = (*FLAGS, *SLOTS, 'resolution')
 
 @dataclass(frozen=True, eq=False)
 class StreamState:
-    """The memory of N streams, one row each; nothing about a video is kept anywhere else.
+    """The memory of N streams, one row each. It is the only place that keeps anything about a video.
 
     Flags, counters and the policy's memory are on the CPU, so choosing the next frame's network never waits for a GPU.
 

@@ -21,7 +21,7 @@ def check_number(
     below: float = math.inf,
     whole: bool = False,
 ) -> None:
-    """Refuse what is not a finite number of at least `least`, above `above` and below `below`; bools are no numbers."""
+    """Refuse all but finite numbers of at least `least`, above `above` and below `below`; a bool is not a number."""
     number: Any = value
     if isinstance(value, int if whole else Real) and not isinstance(value, bool):
         sane = number == 0 or SMALLEST < abs(number) < LARGEST
@@ -37,12 +37,12 @@ def check_number(
 
 
 def check_choice(task: str, key: str, value: Any, choices: Sequence[str]) -> None:
-    """Refuse what is not one of some strings."""
+    """Refuse a value that is not one of some strings."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f'task {task!r}: {key} must be one of {list(choices)}, not {value!r}')
 
 
 def check_names(task: str, key: str, value: Any) -> None:
-    """Refuse what is not a list of strings, such as one string."""
+    """Refuse a value that is not a list of strings, such as one string."""
     if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) and name for name in value):
         raise ValueError(f'task {task!r}: {key} must be a list of names, not {value!r}')

@@ -51,7 +51,7 @@ class SurfaceNormals(Task):
         The unit says where y and z point: 'opencv' down and forward, as here, 'opengl' up and backward.
 
         Raises:
-            ValueError: most colours are no unit vectors, or most vectors point away from the camera.
+            ValueError: most colours are not unit vectors, or most vectors point away from the camera.
         """
         normals = stored
         if stored.dtype == np.uint8 and stored.ndim == 3:

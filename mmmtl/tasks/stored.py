@@ -66,7 +66,7 @@ def decode_normals(rgb: Array) -> Array:
 
 
 def check_normal_colours(rgb: Array, where: str) -> None:
-    """Refuse colours most of which are no unit vectors: a photograph, or classes drawn in colours.
+    """Refuse colours if most are not unit vectors: a photograph, or classes drawn in colours.
 
     Black and mid grey, which stand for no normal, do not count.
     """
@@ -75,6 +75,6 @@ def check_normal_colours(rgb: Array, where: str) -> None:
     strange = np.count_nonzero((np.abs(length - 1) > 0.1) & ~none)
     if 2 * strange > np.count_nonzero(~none):
         raise ValueError(
-            f'{where}: {100 * strange / np.count_nonzero(~none):.0f} % of the colours are no unit vectors, so this is '
-            'no map of normals v = round((n + 1) / 2 * 255); check the folder'
+            f'{where}: {100 * strange / np.count_nonzero(~none):.0f} % of the colours are not unit vectors, so this is '
+            'not a map of normals v = round((n + 1) / 2 * 255); check the folder'
         )

@@ -11,7 +11,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from mmmtl.models.decode_heads import CSAM, CTAM, DecodeHead, HeadOutput
+from mmmtl.models.decode_heads import CSAM, CTAM, ATRCHead, DecodeHead, HeadOutput
+from mmmtl.models.decode_heads.atrc import LabelContext, LocalContext, TaskMaps, region_descriptors
+from mmmtl.models.decode_heads.atrc.context import Context
 from mmmtl.models.layers import CrossAttention
 from mmmtl.models.layers.linear_attention import EPS
 from mmmtl.models.necks import ILANeck, PropagatingNeck
@@ -19,7 +21,9 @@ from mmmtl.models.necks import ILANeck, PropagatingNeck
 FRAMES = ('last key frame', 'last non-key frame')
 """The names of the frames that a neck propagates from."""
 
-# C channels, H W target map, h w source map.
+Kind = Literal['ILA', 'CTAM', 'CSAM', 'ATRC']
+
+# C channels, H W target map, h w source map, K regions.
 
 
 @dataclass(frozen=True)
@@ -27,22 +31,24 @@ class Attention:
     """The attention of a target map to a source map.
 
     Args:
-        kind: 'ILA', 'CTAM' or 'CSAM'.
+        kind: 'ILA', 'CTAM', 'CSAM' or 'ATRC'.
         task: whose features look, or the branch that all tasks share.
-        source: at what: one of `FRAMES`, another task, or the same task at a coarser scale.
+        source: at what: one of `FRAMES`, a task, or the same task at a coarser scale.
         target_size: (H, W).
         source_size: (h, w).
         window: side of the window in the source map; None if the whole map is seen.
         weights: returns the weights (h, w) of a place (row, column) of the target, float64.
+        context: of ATRC, its type: 'global', 'local', 'target_label' or 'source_label'.
     """
 
-    kind: Literal['ILA', 'CTAM', 'CSAM']
+    kind: Kind
     task: str
     source: str
     target_size: tuple[int, int]
     source_size: tuple[int, int]
     window: int | None
     weights: Callable[[int, int], Tensor]
+    context: str = ''
 
     def seen_from(self, row: int, column: int) -> tuple[slice, slice]:
         """Return the rows and columns of the source that a place of the target sees."""
@@ -67,7 +73,7 @@ class Recording:
 def record(model: nn.Module) -> Iterator[Recording]:
     """Record the next image (a batch of one) that the model, in eval mode, predicts inside the block.
 
-    ILA, CTAM and CSAM are known. The model is not changed, and its predictions stay the same.
+    ILA, CTAM, CSAM and the contexts of ATRC are known. The model is not changed, and its predictions stay the same.
     """
     recording = Recording()
     carries = any(isinstance(module, PropagatingNeck) for module in model.modules())
@@ -120,6 +126,18 @@ def linear_weights(query: Tensor, key: Tensor, row: int, column: int) -> Tensor:
     return products / products.sum().clamp(min=EPS)
 
 
+def region_weights(query: Tensor, key: Tensor, labels: Tensor, row: int, column: int, *, scale: float) -> Tensor:
+    """Return the weights (h, w) that a `LabelContext` gives the source for a place of the target, float64.
+
+    The place looks at regions, keys (C, K), and each region is a weighted mean of the places of the source, by the
+    softmax of its logits (K, h, w). The weight of a place is the sum over the regions of both weights' product. The
+    weights sum to 1.
+    """
+    regions = (scale * query[:, row, column].double() @ key.double()).softmax(0)
+    places = labels.double().flatten(1).softmax(1)
+    return (regions @ places).view(labels.shape[1:])
+
+
 Hook = Callable[[Any, Any, Any], None]
 
 
@@ -139,6 +157,12 @@ def _hooks(name: str, module: nn.Module, recording: Recording, *, carries: bool)
         task = name.rpartition('.')[2]
         for attend in module.attend:
             yield attend, partial(_see_cross_attention, recording, 'CSAM', task, task)
+    if isinstance(module, ATRCHead):
+        for target, contexts in module.contexts.items():
+            for source, attend in contexts.items():
+                for context in attend.modules():  # a search holds several, of which one runs
+                    if isinstance(context, Context):
+                        yield context, partial(_see_context, recording, target, source)
 
 
 def _see_ila(recording: Recording, neck: ILANeck, memories: Sequence[Any], output: Any) -> None:
@@ -168,7 +192,7 @@ def _see_head(recording: Recording, head: DecodeHead, maps: Any, output: HeadOut
 
 def _see_cross_attention(
     recording: Recording,
-    kind: Literal['CTAM', 'CSAM'],
+    kind: Kind,
     task: str,
     source: str,
     attend: CrossAttention,
@@ -181,6 +205,29 @@ def _see_cross_attention(
         key = _one(attend.key(map_))
         weigh = partial(linear_weights, query, key)
         recording.attentions.append(Attention(kind, task, source, _size(query), _size(key), None, weigh))
+
+
+def _see_context(
+    recording: Recording, task: str, source: str, context: Context, inputs: tuple[TaskMaps, TaskMaps], output: Any
+) -> None:
+    target_maps, source_maps = inputs
+    query, window = _one(context.query(target_maps.features)), None
+    scale = len(query) ** -0.5
+    if isinstance(context, LabelContext):
+        kind = f'{context.labels}_label'
+        labels = (target_maps if context.labels == 'target' else source_maps).label_space
+        assert labels is not None, 'a context that has run had its label space'
+        regions = _one(context.key(region_descriptors(source_maps.features, labels).unsqueeze(3))).squeeze(2)
+        weigh = partial(region_weights, query, regions, _one(labels), scale=scale)
+    else:
+        key = _one(context.key(source_maps.features))
+        if isinstance(context, LocalContext):
+            kind, window = 'local', context.window
+            weigh = partial(local_weights, query, key, window=window, scale=scale, border='zero')
+        else:
+            kind, weigh = 'global', partial(linear_weights, query, key)
+    size = _size(source_maps.features[0])
+    recording.attentions.append(Attention('ATRC', task, source, _size(query), size, window, weigh, kind))
 
 
 def _one(maps: Tensor) -> Tensor:

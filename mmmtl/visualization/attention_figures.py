@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -21,6 +22,13 @@ TITLES = {
     'ILA': 'where the pixel {point} of the current frame looks in earlier frames',
     'CTAM': 'where the pixel {point} looks in the features of the other tasks',
     'CSAM': 'where the pixel {point} looks in the coarser features of its own task',
+    'ATRC': 'where the pixel {point} looks in the features of each task that gives context',
+}
+CONTEXT_NAMES = {
+    'global': 'global context',
+    'local': 'local context',
+    'target_label': 'T-label context',
+    'source_label': 'S-label context',
 }
 PANEL_WIDTH, ABOVE_PANEL, ABOVE_ALL = 3.4, 0.45, 0.7
 """In inches, with the colour bar."""
@@ -80,7 +88,8 @@ def _draw_attention(attentions: Sequence[Attention], scene: Scene, title: str) -
     rows: dict[str, list[Attention]] = {}
     for attention in sorted(attentions, key=lambda a: (a.target_size, a.source_size), reverse=True):
         rows.setdefault(_row_of(attention), []).append(attention)
-    note = 'Green: the pixel. White: its place in the map. Cyan: the window. The weights of a panel sum to 1.'
+    windows = ' Cyan: the window.' if any(attention.window for attention in attentions) else ''
+    note = f'Green: the pixel. White: its place in the finest map.{windows} The weights of a panel sum to 100 %.'
     figure, axes = _grid(scene, len(rows), 1 + max(map(len, rows.values())), title, note)
     for (caption, found), (first, *others) in zip(sorted(rows.items()), axes, strict=True):
         _show_image(first, scene, CURRENT, f'{caption} ({scene.titles[CURRENT]})')
@@ -115,35 +124,40 @@ def _draw_features(features: Mapping[str, Mapping[str, Tensor]], scene: Scene) -
 def _grid(scene: Scene, rows: int, columns: int, title: str, note: str) -> tuple[Figure, Any]:
     height, width = scene.images[CURRENT].shape[:2]
     row = ABOVE_PANEL + 0.75 * PANEL_WIDTH * height / width
-    figure = Figure(figsize=(PANEL_WIDTH * columns, ABOVE_ALL + row * rows), layout='constrained')
+    figure = Figure(figsize=(PANEL_WIDTH * columns, ABOVE_ALL + row * rows), layout='compressed')
     figure.suptitle(f'{title}\n{note}', fontsize='medium')
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _show_image(axis: Axes, scene: Scene, name: str, caption: str) -> None:
+def _show_image(axis: Axes, scene: Scene, name: str, caption: str, *, grey: bool = False) -> None:
     image = scene.images[name]
     height, width = image.shape[:2]
-    axis.imshow(image, extent=(0, width, height, 0))
+    # Colours of the image would mix with those of the weights.
+    axis.imshow(image.mean(axis=2) if grey else image, cmap='gray', vmin=0, vmax=255, extent=(0, width, height, 0))
     axis.set_title(caption, fontsize='small')
     axis.set_xticks([])
     axis.set_yticks([])
 
 
 def _show_weights(figure: Figure, axis: Axes, scene: Scene, attention: Attention) -> None:
-    """Show the weights over the image that they look at, with the boundary of the window."""
+    """Show the weights over the image that they look at, in grey, with the boundary of the window."""
     if attention.kind == 'ILA':
         image, caption = attention.source, scene.titles[attention.source]
     elif attention.kind == 'CTAM':
         image, caption = CURRENT, f'at stride {scene.stride(attention.target_size)}'
+    elif attention.kind == 'ATRC':
+        image, caption = CURRENT, f'{attention.source}: {CONTEXT_NAMES[attention.context]}'
     else:
         strides = scene.stride(attention.target_size), scene.stride(attention.source_size)
         image, caption = CURRENT, 'stride {} looks at stride {}'.format(*strides)
     row, column = scene.place(attention.target_size)
-    weights = attention.weights(row, column).numpy()
+    weights = 100 * attention.weights(row, column).numpy()
     # Zero padding takes its share of the weights.
-    caption += '' if weights.sum() > 1 - 1e-6 else f', sum {weights.sum():.2f}'
-    _show_image(axis, scene, image, caption)
-    _show_map(figure, axis, scene, weights, caption, label='weight', alpha=0.65)
+    caption += '' if weights.sum() > 100 - 1e-4 else f', sum {weights.sum():.0f} %'
+    _show_image(axis, scene, image, caption, grey=True)
+    seen = np.full(weights.shape, np.nan)
+    seen[attention.seen_from(row, column)] = weights[attention.seen_from(row, column)]
+    _show_map(figure, axis, scene, seen, caption, label='weight (%)', alpha=0.7)
     if attention.window is not None:
         _box(axis, scene, attention.source_size, *attention.seen_from(row, column), 'cyan')
     _mark(axis, scene)
@@ -158,8 +172,7 @@ def _show_map(
     shown = axis.imshow(values, extent=extent, cmap='inferno', alpha=alpha, vmin=0, interpolation='nearest')
     axis.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     axis.set_title(caption, fontsize='small')
-    bar = figure.colorbar(shown, ax=axis, label=label)
-    bar.ax.ticklabel_format(axis='y', scilimits=(-2, 3))
+    figure.colorbar(shown, ax=axis, label=label, fraction=0.046, pad=0.02)
 
 
 def _box(axis: Axes, scene: Scene, size: tuple[int, int], rows: slice, columns: slice, colour: str) -> None:
@@ -173,5 +186,5 @@ def _box(axis: Axes, scene: Scene, size: tuple[int, int], rows: slice, columns: 
 def _mark(axis: Axes, scene: Scene) -> None:
     """Mark the point."""
     x, y = scene.point[0] + 0.5, scene.point[1] + 0.5
-    axis.plot(x, y, '+', color='black', markersize=11, markeredgewidth=3)
-    axis.plot(x, y, '+', color='lime', markersize=10, markeredgewidth=1.5)
+    axis.plot(x, y, '+', color='black', markersize=9, markeredgewidth=2.5)
+    axis.plot(x, y, '+', color='lime', markersize=8, markeredgewidth=1.0)

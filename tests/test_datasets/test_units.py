@@ -114,7 +114,7 @@ def mixed(*values: int) -> np.ndarray:
         ('semseg', full(1500, np.uint16), None, r'\[1500\]'),
         ('semseg', full(0.5, np.float32), None, 'float32'),
         ('semseg', np.zeros((*SIZE, 3), np.uint8), None, '3 channels.*semseg'),
-        ('normals', np.random.default_rng(0).integers(60, 160, (*SIZE, 3), dtype=np.uint8), None, 'no unit vectors'),
+        ('normals', np.random.default_rng(0).integers(60, 160, (*SIZE, 3), dtype=np.uint8), None, 'not unit vectors'),
         ('normals', full(3, np.uint8), None, '1 channels.*normals'),
         ('normals', np.full((*SIZE, 3), (128, 128, 255), np.uint8), None, "away from the camera.*'opengl'"),
     ],

@@ -133,10 +133,10 @@ def test_videos_json(build, video_folder: Path) -> None:
         ('["one"]', r'videos\.json: must have the form'),
         ('{"one": "train"}', r'videos\.json: must have the form'),
         ('{"one": {}, "one": {}}', r"videos\.json: not valid JSON \(the key 'one' occurs twice"),
-        ('{"../one": {}}', r"videos\.json: '\.\./one' is no folder inside frames"),
-        ('{"/one": {}}', r"videos\.json: '/one' is no folder inside frames"),
-        ('{"": {}}', r"videos\.json: '' is no folder inside frames"),
-        ('{"a\\u0000b": {}}', r'videos\.json: .* is no folder inside frames'),
+        ('{"../one": {}}', r"videos\.json: '\.\./one' is not a folder inside frames"),
+        ('{"/one": {}}', r"videos\.json: '/one' is not a folder inside frames"),
+        ('{"": {}}', r"videos\.json: '' is not a folder inside frames"),
+        ('{"a\\u0000b": {}}', r'videos\.json: .* is not a folder inside frames'),
         ('{"one": {"split": ["train"]}}', r"videos\.json: the split of video 'one' is \['train'\]"),
     ):
         path.write_text(content)

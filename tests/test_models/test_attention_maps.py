@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmmtl.models.decode_heads.atrc.context import Context
 from mmmtl.models.layers import CrossAttention
 from mmmtl.registry import MODELS
 from mmmtl.visualization.attention import FRAMES, Attention, record
@@ -115,6 +116,46 @@ def test_ctam_and_csam(tiny) -> None:
     assert panels == dict(ctam=6 * (1 + 3), csam=3 * (1 + 3), features=3 * (1 + 3))
     # Four places of 8 pixels; one of them is padding.
     assert Scene({CURRENT: image}, {CURRENT: 'image'}, (24, 32), (27, 23)).place((3, 4)) == (2, 3)
+
+
+CONTEXTS = {
+    'semseg': {'semseg': 'local', 'depth': 'global', 'normals': 'source_label'},
+    'depth': {'semseg': 'target_label', 'depth': 'none', 'normals': 'local'},
+    'normals': {'semseg': 'global', 'depth': 'source_label', 'normals': 'target_label'},
+}
+
+
+@pytest.mark.parametrize('searched', [False, True])
+def test_atrc(tiny, searched: bool) -> None:
+    """Where a context hands on the features as they are, the weights carry them to what it returns."""
+    sizes = dict(tasks=tiny.tasks, in_channels=(8, 12), channels=6, context_channels=6)
+    head = MODELS.build(
+        dict(type='ATRCSearchHead', **sizes) if searched else dict(type='ATRCHead', contexts=CONTEXTS, **sizes)
+    )
+    head = tiny.scramble(head).double().eval()
+    seen: list[tuple[Context, Any, Any]] = []
+    contexts = [module for module in head.modules() if isinstance(module, Context)]
+    for context in contexts:
+        context.value = nn.Identity()
+    hooks = [m.register_forward_hook(lambda *call: seen.append(call)) for m in contexts]
+    with torch.no_grad(), record(head) as recording:
+        head([tiny.pixels(1, c, *size, seed=c) for c, size in ((8, (11, 12)), (12, (6, 6)))])
+    for hook in hooks:
+        hook.remove()
+    genotype = head.genotype() if searched else CONTEXTS
+    expected = {(t, s, kind) for t, row in genotype.items() for s, kind in row.items() if kind != 'none'}
+    assert {(a.task, a.source, a.context) for a in recording.attentions} == expected
+    assert len(seen) == len(recording.attentions) == len(expected)
+    for (_, (_, source), found), attention in zip(seen, recording.attentions, strict=True):
+        carried = torch.einsum('ijhw,chw->cij', all_weights(attention), source.features[0])
+        torch.testing.assert_close(carried, found[0], msg=attention.context)
+        if attention.context != 'local':
+            torch.testing.assert_close(all_weights(attention).sum((2, 3)), torch.ones(11, 12, dtype=torch.float64))
+    image = torch.zeros(44, 48, 3, dtype=torch.uint8).numpy()
+    figure = attention_figures(recording, Scene({CURRENT: image}, {CURRENT: 'image'}, (44, 48), (0, 0)))['atrc']
+    titles = [axis.get_title() for axis in figure.axes]
+    if not searched:
+        assert {'depth (image)', 'semseg: T-label context', 'semseg: global context'} <= set(titles)
 
 
 def test_what_is_refused(tiny) -> None:

@@ -5,7 +5,7 @@
 
 DIR gets features.png, the root mean square of the channels (figure 5 of MILA), and what the model has of these:
 ila.png, the window in the earlier frames (figure 4 of MILA); ctam.png, the places of the other tasks at each scale;
-csam.png, the places of the coarser scales.
+csam.png, the places of the coarser scales; atrc.png, the context that each task takes from each, with its type.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mmmtl.structures import Array
 from mmmtl.visualization.attention import FRAMES, Recording, record
 from mmmtl.visualization.attention_figures import CURRENT, Scene, attention_figures, write_figures
 
-FIGURES = ('ila', 'ctam', 'csam', 'features')
+FIGURES = ('ila', 'ctam', 'csam', 'atrc', 'features')
 
 
 def parse_args() -> argparse.Namespace:
@@ -76,7 +76,7 @@ def main() -> None:
     write_figures(figures, paths)
     print(f'{args.out_dir}: {", ".join(paths[name].name for name in figures)}')
     if not recording.attentions:
-        print('no attention: the model has no ILA, CTAM or CSAM, or this frame has no earlier frame to look at')
+        print('no attention: the model has no ILA, CTAM, CSAM or ATRC, or this frame has no earlier frame to look at')
 
 
 def read_until(video: str, frame: int) -> list[Array]:

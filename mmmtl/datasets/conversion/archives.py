@@ -171,7 +171,7 @@ class _Guard:
 
 
 class _ShortReads:
-    """A stream of which no more than `MAX_HEADER` bytes are read at once: tarfile reads long names in one piece."""
+    """A stream that gives at most `MAX_HEADER` bytes at once: tarfile reads long names in one piece."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream

@@ -49,7 +49,7 @@ class LabeledFile:
         self._file.close()
 
     def count(self, key: str) -> int:
-        """Return the number of images of which the file has an array."""
+        """Return how many images have an array in the file."""
         return int(self._guarded(lambda: len(self._file[key])))
 
     def read(self, key: str, index: int) -> Array:

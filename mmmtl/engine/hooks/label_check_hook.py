@@ -13,7 +13,7 @@ from mmmtl.registry import HOOKS
 class LabelCheckHook(Hook):
     """A hook that refuses to train or validate a task without labels, and warns of one in a test.
 
-    Labels that cannot be what they are read as are refused in all three (see `check_labels`).
+    Labels that cannot have the meaning that they are given are refused in all three (see `check_labels`).
     """
 
     def before_train(self, runner: Runner) -> None:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 from mmmtl.structures import Array
 
 DEFAULT_FPS = 15.0
-"""Frames per second where the source says nothing."""
+"""Frames per second of a source that does not declare any."""
 
 MAX_FPS = 1e4
-"""Frames per second above which a number is no rate."""
+"""Frames per second above which a number cannot be a rate."""
 
 MAX_PIXELS = 1 << 26
 """The most pixels of a frame by default: 8K has half as many."""

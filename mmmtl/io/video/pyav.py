@@ -55,7 +55,7 @@ class PyAVDecoder(Decoder):
         self._container.close()
 
     def _find_stream(self) -> Any:
-        """Return the best video stream that is no cover picture."""
+        """Return the best video stream that is not a cover picture."""
         container = self._container
         stream = container.streams.best('video')
         attached = self._av.stream.Disposition.attached_pic

@@ -1,4 +1,4 @@
-"""Backbones that mmseg does not have, or not so; those of mmseg are reached by scope, as in `type='mmseg.HRNet'`."""
+"""Backbones that mmseg lacks or builds differently; those of mmseg are reached by scope, as in `type='mmseg.HRNet'`."""
 
 from .aligned_backbone import AlignedBackbone
 from .cross_stitch import CrossStitchBackbone

@@ -15,7 +15,7 @@ from mmmtl.structures import Memory, StreamState
 
 
 class KeyFramePolicy(ABC):
-    """Base of the policies, which decide before a network has run which streams have a key frame now.
+    """Base of the policies, which decide which streams have a key frame now, before any network runs.
 
     A policy keeps nothing itself. All it needs of earlier frames is in the state, one independent row per stream.
     """

@@ -45,7 +45,7 @@ def add(gradients: Iterable[Tensor | None]) -> Tensor | None:
 
 
 def parameters_of(losses: Iterable[Tensor], parameters: Iterable[Tensor]) -> list[Tensor]:
-    """Return those of some parameters that the graphs of the losses reach, in their order."""
+    """Return the parameters, in their order, that the graphs of the losses reach."""
     stack = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
     seen = set(stack)
     reached = set()

@@ -16,7 +16,7 @@ from .library import torchjd
 
 @MODELS.register_module()
 class FixedWeighting(LossWeighting):
-    """The sum of all losses, bit by bit that of a model without a weighting; only the log is more."""
+    """The sum of all losses, bit for bit that of a model without a weighting; it only adds the log."""
 
     def join(self, step: Objectives) -> Tensor:
         # In the order of mmengine's `parse_losses`.
