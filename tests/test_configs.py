@@ -182,8 +182,10 @@ def test_clips_are_made_of_stills_and_of_nothing_else(name: str) -> None:
     for loader in LOADERS:
         dataset = cfg[loader].dataset
         makes = 'StillToClip' in [transform.type for transform in dataset.pipeline]
-        assert makes == bool(dataset.clip and dataset.clip.get('still')) == (
-            'nyuv2stills' in name or ('camvid' in name and loader == LOADERS[0])
+        assert (
+            makes
+            == bool(dataset.clip and dataset.clip.get('still'))
+            == ('nyuv2stills' in name or ('camvid' in name and loader == LOADERS[0]))
         )
         # Leaving out what a clip has is for training.
         assert loader == LOADERS[0] or not (dataset.clip and dataset.clip.get('no_history'))

@@ -48,7 +48,7 @@ class NYUv2(MultiTaskDataset):
     A border of about 8 pixels (at 480x640) is white, and its depth is made up: scores usually leave it out.
 
     Args:
-        split: 'train' or 'test', the official parts; 'held-out', the 100 train images `HELD_OUT`, on which choices can be
+        split: 'train' or 'test', the official parts; 'held-out', the 100 train images `HELD_OUT`, on which choices are
             made without the test images; 'fit', the other 695.
         evaluation_window: label only rows 27:283, columns 25:361.
     """

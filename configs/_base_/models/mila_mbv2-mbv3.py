@@ -1,5 +1,5 @@
-# Two MobileNets at output stride 16, with 64 channels: for laptops. ImageNet weights, which the README of the repository
-# lists.
+# Two MobileNets at output stride 16, with 64 channels: for laptops. The README of the repository lists their ImageNet
+# weights.
 model = dict(
     type='VideoMultiTaskSegmentor',
     backbone=dict(
