@@ -9,17 +9,20 @@
 `make reproduce TABLE=video-tiny SEEDS=5 ROWS='MILA, slow only'` does the same. Two runs train side by side. Ctrl-C, or
 worse, is no loss: the same command goes on at the last checkpoints and leaves out runs that have finished. Their scores
 are in benchmarks/results/ at once, and add up over calls. A run is known by its row, its seed, its iterations and a
-hash of its config, so scores of different settings never mix. `report` writes docs/results.md from these files.
+hash of its config, so scores of different settings never mix. docs/results.md is written from these files whenever a
+run has finished, and by `report`.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 
 from mmengine.config import DictAction
 from training_papers import stands_for
+from training_queue import train_all
 from training_report import write_report
 from training_runs import RESULTS, ROOT, Run, Settings, find_record, read_records, results_file
 from training_tables import TABLES
@@ -68,16 +71,20 @@ def main() -> None:
             done = [run.seed for run in runs if run.row == row and find_record(records, run.identity)]
             print(f'{row.name}: {stands_for(table, row.name)}; finished seeds: {done or "none"}')
         return
-    from training_queue import train_all  # needs rich
-
+    report = report_anew if args.results == RESULTS else lambda: None
     try:
-        failed = train_all(runs, path, jobs=args.jobs, threads=args.threads)
+        failed = train_all(runs, path, jobs=args.jobs, threads=args.threads, after_each=report)
     except KeyboardInterrupt:
         print('Interrupted; the same command goes on at the last checkpoints.')
         sys.exit(130)
-    print(f'scores: {path}; `python benchmarks/training.py report` writes docs/results.md')
+    print(f"scores: {path}; docs/results.md has those of the table's own settings")
     if failed:
         sys.exit(f'failed: {"; ".join(run.name for run in failed)}')
+
+
+def report_anew() -> None:
+    """Write the report in a process of its own, whose failure or interruption cannot end the queue."""
+    subprocess.run([sys.executable, __file__, 'report'], stdout=subprocess.DEVNULL)
 
 
 def split_rows(text: str, names: list[str]) -> list[str]:

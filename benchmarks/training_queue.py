@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -69,7 +69,9 @@ def needed(runs: Iterable[Run], records: Sequence[Record]) -> list[Run]:
     return found
 
 
-def train_all(runs: Sequence[Run], path: Path, *, jobs: int, threads: int) -> list[Run]:
+def train_all(
+    runs: Sequence[Run], path: Path, *, jobs: int, threads: int, after_each: Callable[[], object]
+) -> list[Run]:
     """Train the runs that have not finished, add each result to a file, and return those that failed.
 
     An interruption loses what was trained since the last checkpoints; the next call goes on there.
@@ -79,6 +81,7 @@ def train_all(runs: Sequence[Run], path: Path, *, jobs: int, threads: int) -> li
         path: the file of the table's results.
         jobs: how many to train side by side.
         threads: of each.
+        after_each: called when a result has been added.
 
     Raises:
         ValueError: another queue works in the same folder.
@@ -115,6 +118,7 @@ def train_all(runs: Sequence[Run], path: Path, *, jobs: int, threads: int) -> li
                     if job.run.result.exists():
                         add_record(path, json.loads(job.run.result.read_text()))
                         progress.print(f'{time.strftime("%H:%M")} finished: {job.run.name}')
+                        after_each()
                     else:
                         failed.append(job.run)
                         progress.print(f'{job.run.name} failed ({code}); the end of {log_of(job.run)}:')

@@ -73,7 +73,8 @@ def heading(scores: Scores) -> Iterator[str]:
     else:
         devices = sorted({record['device'] for records in scores.found.values() for record in records})
         listed = f'seed {seeds[0]}' if len(seeds) == 1 else f'seeds {", ".join(map(str, seeds))}'
-        yield f'{count} runs of {len(scores.found)} of {len(table.rows)} rows, {listed}, on {", ".join(devices)}.'
+        rows = f'{len(scores.found)} of {len(table.rows)} rows'
+        yield f'Finished: {count} run{"s" if count > 1 else ""}, of {rows}, {listed}, on {", ".join(devices)}.'
     if scores.others:
         yield f'The file has {scores.others} more of other settings, which are left out.'
 

@@ -123,7 +123,8 @@ def iteration_time(folder: Path) -> float:
 
 def end_with_parent() -> None:
     """End this process when its standard input closes, as it does when its parent is killed."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # sys.stdin would be locked when the interpreter ends
+        pass
     os._exit(1)
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from mmmtl.profiling import build_on_meta
+
 BENCHMARKS = Path(__file__).parents[2] / 'benchmarks'
 
 
@@ -91,7 +93,16 @@ def test_without_a_point_nothing_is_decided(training: Any) -> None:
 # Tables.
 
 
-def test_every_row_resolves_and_stands_for_something(training: Any) -> None:
+@pytest.mark.slow
+def test_every_row_builds(training: Any) -> None:
+    for table in training.tables.ALL_TABLES:
+        settings = training.runs.Settings(table, table.iterations)
+        for row in table.rows:
+            build_on_meta(settings.config(row))
+            assert settings.digest(row)
+
+
+def test_every_row_stands_for_something(training: Any) -> None:
     checked = 0
     for table in training.tables.ALL_TABLES:
         names = [row.name for row in table.rows]
@@ -273,7 +284,7 @@ def test_runs_of_other_settings_are_counted_and_left_out(training: Any) -> None:
     scores = records(training, {'MILA': [0.0]})
     assert (list(scores.found), scores.others) == (['MILA'], 1)
     heading = '\n'.join(training.report.heading(scores))
-    assert '1 runs of 1 of 28 rows, seed 0, on a CPU' in heading
+    assert 'Finished: 1 run, of 1 of 28 rows, seed 0, on a CPU.' in heading
     assert 'has 1 more' in heading
 
 
