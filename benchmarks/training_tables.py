@@ -171,7 +171,7 @@ NARROW: Options = {
             out_indices=(1, 2, 4, 6),
             init_cfg=dict(type='Pretrained', checkpoint='data/weights/mobilenet_v2_imagenet.pth'),
         ),
-        channels=(24, 32, 32, 32),
+        channels=(16, 24, 32, 32),
     )
 }
 
@@ -214,7 +214,7 @@ ALL_TABLES = (
             atrc={'model.decode_head.channels': 64},
         ),
         reference='SCA, 3 tasks',
-        iterations=4000,
+        iterations=1800,
         recipe={**HALF_SIZE, **AVERAGED, 'train_dataloader.num_workers': 0, 'val_dataloader.num_workers': 0},
     ),
     Table(
