@@ -6,6 +6,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 CONSTRAINTS ?= requirements/constraints.txt
 ARGS ?=
+TABLE ?= video-tiny
+SEEDS ?= 5
+ROWS ?=
+JOBS ?= 2
 N ?= 50000
 TAG ?=
 
@@ -20,10 +24,10 @@ TOOLS := $(VENV)/.installed-tests
 SOURCES := setup.py $(CONSTRAINTS)
 WHICH := -c 'import sys; print(sys.base_prefix, sys.version)'
 
-.PHONY: help setup demo test faults fuzz lint format dist clean FORCE
+.PHONY: help setup demo reproduce test faults fuzz lint format dist clean FORCE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'PYTHON=python3.12 chooses the interpreter, CONSTRAINTS=requirements/constraints-oldest.txt the versions that'
 	@echo 'are installed, into a .venv-oldest of their own. ARGS="..." goes to the demo or to pytest.'
 
@@ -31,6 +35,9 @@ setup: $(RUNTIME) $(TOOLS) ## make .venv and install mmmtl with its pinned requi
 
 demo: $(RUNTIME) ## train, test and stream a tiny video model on synthetic video; see work_dirs/demo/
 	$(BIN)/python demo/run_demo.py $(ARGS)
+
+reproduce: $(RUNTIME) ## train TABLE=video-tiny with SEEDS=5, JOBS=2 side by side, or ROWS="MILA, slow only"; resumes
+	$(BIN)/python benchmarks/training.py $(TABLE) --seeds $(SEEDS) --jobs $(JOBS) $(if $(ROWS),--rows '$(ROWS)') $(ARGS)
 
 test: $(RUNTIME) $(TOOLS) ## run the tests that are not marked slow
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)

@@ -1,132 +1,248 @@
-"""The rows of the training tables: configs to compare, and their tasks."""
+"""The rows of the training tables: configs, or small changes of a config, that are trained with one recipe.
+
+`training_papers.py` says which row of which table of a paper each of them stands for.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-NYUV2 = '1xb4-2k_nyuv2-288x384'
-HOUSE = '1xb4-2k_house-256x384'
-CAMVID = '1xb4-2k_camvid-360x480'
+Options = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method: one model, or several whose metrics are listed together and whose costs add up.
+    """A model to train.
 
     Args:
-        name: of the method.
+        name: of the row; it identifies its runs.
         config: its config file.
-        models: `--tasks` of each of its models; None for one model of all tasks of the table.
-        options: its `--cfg-options`.
+        options: changes of the config, by dotted key; a dict replaces what is there.
+        tasks: what it predicts; None for all tasks of the config.
+        teacher: the row whose trained model it imitates.
+        shares: {part of the model: part of the table's reference that it is}, for parts with another name there.
     """
 
     name: str
     config: str
-    models: tuple[str, ...] | None = None
-    options: tuple[str, ...] = ()
+    options: Options = field(default_factory=dict)
+    tasks: tuple[str, ...] | None = None
+    teacher: str | None = None
+    shares: Mapping[str, str] = field(default_factory=dict)
+
+    def changed(self, name: str, options: Options | None = None, tasks: tuple[str, ...] | None = None) -> Row:
+        """Return a row that differs from this one in some options, or in its tasks."""
+        return replace(self, name=name, options={**self.options, **(options or {})}, tasks=tasks or self.tasks)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Methods that are trained alike.
+    """Rows that are trained alike.
 
     Args:
-        tasks: of all models, for `--tasks`.
-        metrics: the columns.
-        rows: the methods; the first is the baseline of delta_m.
-        offsets: `--offsets` of tools/test.py for the models of clips.
+        name: of the table.
+        paper: whose tables it stands for, 'MILA' or 'SCA-MTL'.
+        about: data and networks, for the report.
+        rows: the most decisive first, in the order of training.
+        reference: the row whose initial weights all others take over, where name and shape agree.
+        iterations: of a run, by default.
+        recipe: changes of the config of every row, by dotted key.
     """
 
-    tasks: str
-    metrics: tuple[str, ...]
+    name: str
+    paper: str
+    about: str
     rows: tuple[Row, ...]
-    offsets: str | None = None
+    reference: str
+    iterations: int
+    recipe: Options = field(default_factory=dict)
+
+    def row(self, name: str) -> Row:
+        """Return the row of a name."""
+        return next(row for row in self.rows if row.name == name)
 
 
-def image_table(tasks: str, metrics: tuple[str, ...]) -> Table:
-    """Return the methods of the SCA-MTL paper, on NYUv2."""
-    baseline = f'configs/baselines/multi-task_mbv2_{NYUV2}.py'
-    methods = {'PAD-Net': 'pad-net', 'MTI-Net': 'mti-net', 'ATRC': 'atrc', 'SCA': 'sca'}
-    return Table(
-        tasks,
-        metrics,
-        (
-            Row('single-task', baseline, models=tuple(tasks.split(','))),
-            Row('multi-task', baseline),
-            *(Row(n, f'configs/{m.replace("-", "_")}/{m}_mbv2_{NYUV2}.py') for n, m in methods.items()),
-        ),
+PLAIN: Options = {'model.neck.multi_frame': False, 'model.neck.task_specific': False}
+NO_ALIGNMENT: Options = {'model.align_loss': None}
+L1_ONLY: Options = {'model.align_loss.beta': 0}
+CONCAT: Options = {'model.neck': dict(type='ConcatNeck')}
+FLOW: Options = {'model.neck': dict(type='FlowWarpNeck', flow=dict(type='DISFlow'))}
+
+
+def video_rows(mila: Row, slow: Row, fast: Row, deeper: Options | None = None) -> tuple[Row, ...]:
+    """Return the rows of MILA's tables 1, 3, 4, 5 and 6; `deeper` makes the fast network that of its D101-34."""
+    rows = [
+        mila,
+        mila.changed('MILA w/o MF', {'model.neck.multi_frame': False}),
+        mila.changed('MILA w/o TS', {'model.neck.task_specific': False}),
+        mila.changed('MILA w/o MF&TS', PLAIN),
+        mila.changed('ILA without alignment', {**PLAIN, **NO_ALIGNMENT}),
+        mila.changed('ILA, L1 only', {**PLAIN, **L1_ONLY}),
+        slow,
+        fast,
+        mila.changed('MultiNet++', {**CONCAT, **NO_ALIGNMENT}),
+        mila.changed('concatenation, L1 only', {**CONCAT, **L1_ONLY}),
+        mila.changed('SVC', {'model.neck': dict(type='SVCNeck')}),
+        *(mila.changed(f'window {size}', {'model.neck.window': size}) for size in ('global', 3, 7, 15)),
+        slow.changed('MTAN', {'model.task_backbone': dict(type='MTANBackbone', reduction=4, refine='bottleneck')}),
+        slow.changed('cross-stitch', {'model.task_backbone': dict(type='CrossStitchBackbone')}),
+        *(slow.changed(f'slow only, {task}', tasks=(task,)) for task in ('semseg', 'depth', 'normals')),
+    ]
+    for network, options in (('', {}), (', deeper fast network', deeper)):
+        for interval in (5, 10) if options is not None else ():
+            for kind, neck in (('ILA', {}), ('flow', FLOW)):
+                changes = {**(options or {}), **neck, 'key_frame_interval': interval}
+                rows.append(mila.changed(f'{kind}, semseg, K = {interval}{network}', changes, ('semseg',)))
+    return tuple(rows)
+
+
+def image_rows(size: str, narrow: Options, pad_net: Options, atrc: Options) -> tuple[Row, ...]:
+    """Return the rows of SCA-MTL's tables 1, 2 and 5; the options make the decoders narrow."""
+
+    def row(name: str, folder: str, method: str, options: Options | None = None) -> Row:
+        return Row(name, f'configs/{folder}/{method}_mbv2_{size}.py', {**narrow, **(options or {})})
+
+    attention = {'model.neck': dict(type='SelfAttentionNeck', num_heads=8)}
+    fpma = {**attention, 'model.decode_head.propagation': dict(type='FPMA')}
+    ctam = {
+        **fpma,
+        'model.decode_head.exchange': dict(type='CTAM'),
+        'model.decode_head.propagated': 'augmented',
+    }
+    student = {
+        'model.type': 'StudentSegmentor',
+        'model.neck': None,
+        'model.decode_head.head_blocks': 1,
+        'model.distillation': dict(type='DistillationLoss'),
+    }
+    single = row('single-task', 'baselines', 'multi-task')
+    both = [
+        row('SCA', 'sca', 'sca'),
+        row('multi-task', 'baselines', 'multi-task'),
+        row('MTI-Net', 'mti_net', 'mti-net'),
+        row('ATRC', 'atrc', 'atrc', atrc),
+        row('PAD-Net', 'pad_net', 'pad-net', pad_net),
+    ]
+    alone = [row('MTI-Net + attention', 'mti_net', 'mti-net', attention)]
+    alone += [row('MTI-Net + attention, FPMA', 'mti_net', 'mti-net', fpma)]
+    alone += [row('MTI-Net + attention, FPMA, CTAM', 'mti_net', 'mti-net', ctam)]
+    alone += [replace(row('SCA student', 'sca', 'sca', student), teacher='SCA, 2 tasks')]
+    two, three = ('semseg', 'depth'), ('semseg', 'depth', 'normals')
+    return (
+        *(one.changed(f'{one.name}, 2 tasks', tasks=two) for one in both),
+        *(single.changed(f'single-task, {task}', tasks=(task,)) for task in three),
+        *(one.changed(one.name, tasks=two) for one in alone),
+        *(one.changed(f'{one.name}, 3 tasks', tasks=three) for one in both),
     )
 
 
-def video_table() -> Table:
-    """Return the rows of MILA's tables 1 to 6, on house_video."""
-    tasks = 'semseg,depth,normals'
-    slow = f'configs/baselines/multi-task_r50_{HOUSE}.py'
-    mila = f'configs/mila/mila_r50-mbv2-k5_{HOUSE}.py'
-    without_frames = ('model.neck.multi_frame=False', 'model.neck.task_specific=False')
-    l1_alone = 'model.align_loss.beta=0'
-    return Table(
-        tasks,
-        ('semseg/mIoU', 'depth/abs_err', 'normals/mean'),
-        (
-            Row('single-task', slow, models=tuple(tasks.split(','))),
-            Row('multi-task (slow only)', slow),
-            Row('fast only', f'configs/baselines/multi-task_mbv2_{HOUSE}.py'),
-            Row('MTAN', f'configs/mtan/mtan_r50_{HOUSE}.py'),
-            Row('cross-stitch', f'configs/cross_stitch/cross-stitch_r50_{HOUSE}.py'),
-            Row('MultiNet++', f'configs/multinet_pp/multinet-pp_r50-mbv2-k5_{HOUSE}.py'),
-            Row('MILA', mila),
-            Row('MILA w/o TS', mila, options=('model.neck.task_specific=False',)),
-            Row('MILA w/o MF&TS', mila, options=without_frames),
-            Row('table 3: L1', mila, options=('model.neck.type=ConcatNeck', *without_frames, l1_alone)),
-            Row('table 3: ILA', mila, options=(*without_frames, 'model.align_loss=None')),
-            Row('table 3: L1, ILA', mila, options=(*without_frames, l1_alone)),
-            Row('flow warp', f'configs/flow_warp/flow-warp_r50-mbv2-k5_{HOUSE}.py'),
-            Row('SVC', f'configs/svc/svc_r50-mbv2-k5_{HOUSE}.py'),
-            *(Row(f'window {size}', mila, options=(f'model.neck.window={size}',)) for size in (3, 7, 15, 'global')),
-        ),
-        offsets='all',
-    )
-
-
-def long_interval_table() -> Table:
-    """Return propagation over ten frames of house_video, scored on frames that have ten before them."""
-    options = ('key_frame_interval=10',)
-    return Table(
-        'semseg,depth,normals',
-        ('semseg/mIoU', 'depth/abs_err', 'normals/mean'),
-        (
-            Row('multi-task (slow only)', f'configs/baselines/multi-task_r50_{HOUSE}.py', options=options),
-            Row('MILA', f'configs/mila/mila_r50-mbv2-k5_{HOUSE}.py', options=options),
-            Row('flow warp', f'configs/flow_warp/flow-warp_r50-mbv2-k5_{HOUSE}.py', options=options),
-        ),
-        offsets='all',
-    )
-
-
-def camvid_table() -> Table:
-    """Return MILA for segmentation alone on CamVid, its slow and its fast network, and plain concatenation."""
-    mila = f'configs/mila/mila_r50-mbv2-k5_{CAMVID}.py'
-    without_frames = ('model.neck.multi_frame=False', 'model.neck.task_specific=False')
-    concat = ('model.neck.type=ConcatNeck', *without_frames, 'model.align_loss=None')
-    return Table(
-        'semseg',
-        ('semseg/mIoU', 'semseg/pixel_acc'),
-        (
-            Row('slow only', f'configs/baselines/single-task_r50_{CAMVID}.py'),
-            Row('fast only', f'configs/baselines/single-task_mbv2_{CAMVID}.py'),
-            Row('MultiNet++', mila, options=concat),
-            Row('MILA w/o MF&TS', mila, options=without_frames),
-            Row('MILA', mila),
-        ),
-        offsets='all',
-    )
-
-
-TABLES = {
-    'image-2': image_table('semseg,depth', ('semseg/mIoU', 'depth/rmse')),
-    'image-3': image_table('semseg,depth,normals', ('semseg/mIoU', 'depth/rmse', 'normals/mean')),
-    'video': video_table(),
-    'video-k10': long_interval_table(),
-    'video-camvid': camvid_table(),
+AVERAGED: Options = {
+    'custom_hooks': [dict(type='EMAHook', momentum=0.003, update_buffers=True)],
+    'val_evaluator': dict(type='MultiTaskMetric'),
 }
+"""An average of the weights over some 300 iterations is scored, with the scores of each offset."""
+
+GPU: Options = {
+    'train_dataloader.batch_size': 16,
+    'optim_wrapper.type': 'AmpOptimWrapper',
+    'optim_wrapper.dtype': 'bfloat16',
+    'train_dataloader.num_workers': 12,
+    **AVERAGED,
+}
+
+TINY_FAST = Row(
+    'fast only',
+    'configs/baselines/multi-task_tiny-fast_1xb8-demo_synthetic-64x128.py',
+    shares={'backbone': 'fast_backbone'},
+)
+WIDE = {'model.backbone.backbone.stem_channels': 32, 'model.backbone.backbone.base_channels': 32}
+
+HALF_SIZE: Options = {
+    f'{loader}.dataset.pipeline.2.size': (144, 192)
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader')
+}
+NARROW: Options = {
+    'model.backbone': dict(
+        type='AlignedBackbone',
+        backbone=dict(
+            type='MobileNetV2',
+            out_indices=(1, 2, 4, 6),
+            init_cfg=dict(type='Pretrained', checkpoint='data/weights/mobilenet_v2_imagenet.pth'),
+        ),
+        channels=(16, 24, 32, 32),
+    )
+}
+
+
+def backbones_on(data: str, slow_tasks: str = 'multi-task') -> tuple[Row, Row, Row]:
+    """Return MILA, slow only and fast only with ResNet-50 and MobileNetV2."""
+    recipe = f'1xb4-2k_{data}'
+    return (
+        Row('MILA', f'configs/mila/mila_r50-mbv2-k5_{recipe}.py'),
+        Row('slow only', f'configs/baselines/{slow_tasks}_r50_{recipe}.py'),
+        Row('fast only', f'configs/baselines/{slow_tasks}_mbv2_{recipe}.py', shares={'backbone': 'fast_backbone'}),
+    )
+
+
+ALL_TABLES = (
+    Table(
+        'video-tiny',
+        'MILA',
+        'SyntheticVideo at 64x128 (200 training videos, 64 for validation), three tasks; two ResNet-18 with 32 and 2 '
+        'base channels at output stride 8',
+        video_rows(
+            Row('MILA', 'configs/mila/mila_tiny-k5_1xb8-demo_synthetic-64x128.py'),
+            replace(TINY_FAST.changed('slow only', WIDE), shares={}),
+            TINY_FAST,
+            deeper={'model.fast_backbone.backbone.depth': 34},
+        ),
+        reference='MILA',
+        iterations=3000,
+        recipe={'train_dataloader.dataset.num_videos': 200, 'val_dataloader.dataset.num_videos': 64, **AVERAGED},
+    ),
+    Table(
+        'image-tiny',
+        'SCA-MTL',
+        'NYU Depth v2 at 144x192, official split and window, derived normals; ImageNet MobileNetV2, decoders of at '
+        'most 64 channels a scale',
+        image_rows(
+            '1xb4-2k_nyuv2-288x384',
+            NARROW,
+            pad_net={'model.decode_head.channels': 64},
+            atrc={'model.decode_head.channels': 64},
+        ),
+        reference='SCA, 3 tasks',
+        iterations=1800,
+        recipe={**HALF_SIZE, **AVERAGED, 'train_dataloader.num_workers': 0, 'val_dataloader.num_workers': 0},
+    ),
+    Table(
+        'video',
+        'MILA',
+        'house_video at 256x384, three tasks; ImageNet ResNet-50 and MobileNetV2; needs a GPU',
+        video_rows(*backbones_on('house-256x384')),
+        reference='MILA',
+        iterations=4000,
+        recipe=GPU,
+    ),
+    Table(
+        'video-camvid',
+        'MILA',
+        'CamVid at 360x480, segmentation; ImageNet ResNet-50 and MobileNetV2; needs a GPU',
+        video_rows(*backbones_on('camvid-360x480', 'single-task'))[:9],
+        reference='MILA',
+        iterations=4000,
+        recipe=GPU,
+    ),
+    Table(
+        'image',
+        'SCA-MTL',
+        'NYU Depth v2 at 288x384, official split and window, derived normals; ImageNet MobileNetV2; needs a GPU',
+        image_rows('1xb4-2k_nyuv2-288x384', {}, {}, {}),
+        reference='SCA, 3 tasks',
+        iterations=4000,
+        recipe=GPU,
+    ),
+)
+TABLES = {table.name: table for table in ALL_TABLES}

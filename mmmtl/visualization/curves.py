@@ -12,6 +12,14 @@ from matplotlib.ticker import MaxNLocator
 
 from mmmtl.io import whole_file
 
+COLORS = 10
+"""Colours before they repeat, with another marker."""
+
+MARKERS = 'osv^'
+
+LEGEND_INSIDE = 8
+"""So many lines may have their legend inside the first panel; that of more stands beside the panels."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -37,8 +45,9 @@ def draw_panels(panels: Mapping[str, Sequence[Curve]], x_label: str, path: str, 
     figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout='constrained')
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis, (title, curves) in zip(axes, panels.items(), strict=False):
-        for curve in curves:
-            (line,) = axis.plot(curve.x, curve.y, marker='o', markersize=4, label=curve.label)
+        for number, curve in enumerate(curves):
+            marker = MARKERS[number // COLORS % len(MARKERS)]
+            (line,) = axis.plot(curve.x, curve.y, marker=marker, markersize=4, label=curve.label)
             if curve.level is not None:
                 axis.axhline(curve.level, linestyle='--', linewidth=0.8, color=line.get_color())
         axis.set_title(title)
@@ -48,6 +57,10 @@ def draw_panels(panels: Mapping[str, Sequence[Curve]], x_label: str, path: str, 
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
-    axes[0].legend()
+    handles, labels = axes[0].get_legend_handles_labels()
+    if len(handles) > LEGEND_INSIDE:
+        figure.legend(handles, labels, loc='outside right upper', fontsize='small')
+    else:
+        axes[0].legend()
     with whole_file(path) as partial:
         figure.savefig(partial, dpi=150)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -78,3 +79,17 @@ def test_modes_reach_backbones_whose_train_returns_nothing(tiny):
     assert model.eval() is model
     assert not any(module.training for module in model.modules())
     assert model.backbone.train() is model.backbone
+
+
+def test_several_widths_align_the_last_maps():
+    small = {**DILATED, 'stem_channels': 8, 'base_channels': 2, 'out_indices': (0, 1, 2, 3)}
+    network = build(small, channels=(4, 6, 16)).eval()
+    images = torch.rand(2, 3, 32, 48)
+    given, maps = network.backbone(images), network(images)
+    assert [map_.shape[1] for map_ in given] == [2, 4, 8, 16]
+    assert network.feature_channels == tuple(map_.shape[1] for map_ in maps) == (4, 6, 16)
+    assert torch.equal(maps[0], given[1])
+    assert torch.equal(maps[2], given[3])
+    assert all(map_.shape[2:] == other.shape[2:] for map_, other in zip(maps, given[1:], strict=True))
+    with pytest.raises(ValueError, match='channels'):
+        build(small, channels=(1, 2, 3, 4, 5))

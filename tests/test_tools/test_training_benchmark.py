@@ -1,78 +1,329 @@
-"""benchmarks/training.py: which orders several seeds support, and what runs that add up print."""
+"""benchmarks/training.py: statistics, what identifies a run, the queue's order, and the report."""
 
 from __future__ import annotations
 
 import json
+import math
+import re
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mmengine.config import Config, DictAction
 
 from mmmtl.profiling import build_on_meta
 
 BENCHMARKS = Path(__file__).parents[2] / 'benchmarks'
 
 
-@pytest.fixture
-def training(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module, which finds its neighbour as a script does."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import training
+@pytest.fixture(scope='module')
+def training() -> Iterator[Any]:
+    """The modules, which find their neighbours as a script does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        import training
+        import training_papers
+        import training_queue
+        import training_report
+        import training_runs
+        import training_scores
+        import training_statistics
+        import training_tables
+        import training_worker
 
-    yield training
-    for name in ('training', 'training_tables'):
-        del sys.modules[name]
+        yield SimpleNamespace(
+            main=training,
+            papers=training_papers,
+            queue=training_queue,
+            report=training_report,
+            runs=training_runs,
+            scores=training_scores,
+            statistics=training_statistics,
+            tables=training_tables,
+            worker=training_worker,
+        )
+        for name in [name for name in sys.modules if name == 'training' or name.startswith('training_')]:
+            del sys.modules[name]
 
 
-def test_every_row_is_a_config_whose_options_build(training: Any) -> None:
-    for name, table in training.TABLES.items():
-        assert len({row.name for row in table.rows}) == len(table.rows), name
+# Statistics.
+
+
+def test_the_interval_is_students(training: Any) -> None:
+    # Gaps 1, 2, 3: mean 2, deviation 1, t(0.975; 2) = 4.302653.
+    gap = training.statistics.paired_difference({0: 2.0, 1: 4.0, 2: 6.0, 7: 0.0}, {0: 1.0, 1: 2.0, 2: 3.0})
+    half = 4.302653 / math.sqrt(3)
+    assert (gap.mean, gap.pairs) == (2.0, 3)
+    assert (gap.low, gap.high) == pytest.approx((2 - half, 2 + half), rel=1e-6)
+
+
+def test_one_pair_has_no_interval_and_none_no_difference(training: Any) -> None:
+    gap = training.statistics.paired_difference({0: 2.0}, {0: 1.0})
+    assert (gap.mean, gap.low, gap.high, gap.pairs) == (1.0, -math.inf, math.inf, 1)
+    assert training.statistics.paired_difference({0: 2.0}, {1: 1.0}) is None
+    assert training.statistics.judge([gap, gap], positive=True) == 'undecided'
+
+
+@pytest.mark.parametrize(
+    ('before', 'end', 'positive', 'verdict'),
+    [
+        ((1, 2), (1, 3), True, 'held'),
+        ((1, 2), (1, 3), False, 'not held'),
+        ((-2, -1), (-3, -1), False, 'held'),
+        ((-2, -1), (-3, -1), True, 'not held'),
+        ((-1, 2), (1, 3), True, 'undecided'),
+        ((1, 2), (-1, 3), True, 'undecided'),
+        ((1, 2), (-3, -1), True, 'undecided'),
+        ((0, 2), (1, 3), True, 'undecided'),
+        (None, (1, 3), True, 'undecided'),
+    ],
+)
+def test_a_verdict_needs_both_points(training: Any, before: Any, end: Any, positive: bool, verdict: str) -> None:
+    gaps = [ends and training.statistics.Difference(sum(ends) / 2, *ends, 3) for ends in (before, end)]
+    assert training.statistics.judge(gaps, positive=positive) == verdict
+
+
+def test_without_a_point_nothing_is_decided(training: Any) -> None:
+    assert training.statistics.judge([], positive=True) == 'undecided'
+
+
+# Tables.
+
+
+@pytest.mark.slow
+def test_every_row_builds(training: Any) -> None:
+    for table in training.tables.ALL_TABLES:
+        settings = training.runs.Settings(table, table.iterations)
         for row in table.rows:
-            cfg = Config.fromfile(BENCHMARKS.parent / row.config)
-            assert set(table.tasks.split(',')) <= set(cfg.tasks), row.name
-            if row.options:
-                pairs = dict(option.split('=', 1) for option in row.options)
-                cfg.merge_from_dict({key: DictAction._parse_iterable(value) for key, value in pairs.items()})
-                cfg.use_tasks = table.tasks.split(',')
-                build_on_meta(cfg)
+            build_on_meta(settings.config(row))
+            assert settings.digest(row)
 
 
-def runs(*values: float) -> list[dict[str, Any]]:
-    return [{'metrics': {'depth/rmse': value}} for value in values]
+def test_every_row_stands_for_something(training: Any) -> None:
+    checked = 0
+    for table in training.tables.ALL_TABLES:
+        names = [row.name for row in table.rows]
+        assert len(set(names)) == len(names)
+        assert table.reference in names
+        for row in table.rows:
+            assert training.papers.stands_for(table, row.name)
+            assert row.teacher is None or row.teacher in names
+            checked += 1
+    assert checked > 90
 
 
-def test_an_order_needs_a_gap_of_more_than_twice_the_deviation(training: Any) -> None:
-    # Means 1, 1.25 and 1.5; deviations 0.125, 0.125 and 0: a gap of 0.25 is not more than twice 0.125.
-    found = {'a': runs(0.875, 1.0, 1.125), 'b': runs(1.125, 1.25, 1.375), 'c': runs(1.5, 1.5, 1.5)}
-    assert training.orders('depth/rmse', found, higher=False) == ['a before c']
-    assert training.orders('depth/rmse', found, higher=True) == ['c before a']
+def test_papers_name_rows_that_exist(training: Any) -> None:
+    for table in (training.tables.TABLES['video-tiny'], training.tables.TABLES['image-tiny']):
+        names = {row.name for row in table.rows}
+        papers = training.papers.PAPERS[table.paper]
+        assert [paper.number for paper in papers] == list(range(1, len(papers) + 1))
+        for paper in papers:
+            assert {run for runs in paper.runs.values() for run in runs} <= names
+            assert set(paper.runs) <= set(paper.values)
+            assert {row for pair in paper.orders for row in pair} <= set(paper.runs)
+            assert all(len(values) == len(paper.columns) for values in paper.values.values())
+            assert bool(paper.values) == bool(paper.orders)
+            assert paper.values or paper.note
 
 
-def test_one_seed_supports_no_order(training: Any) -> None:
-    assert training.orders('depth/rmse', {'a': runs(1.0), 'b': runs(2.0), 'c': runs(3.0, 3.1)}, higher=False) == []
+def test_tiny_decoders_are_narrow(training: Any) -> None:
+    table = training.tables.TABLES['image-tiny']
+    settings = training.runs.Settings(table, 300)
+    cfg = settings.config(table.row('SCA, 3 tasks'))
+    assert max(cfg.model.backbone.channels) * 2 <= 64  # self-attention doubles them
+    sizes = [t.size for t in cfg.train_dataloader.dataset.pipeline if t.type == 'Resize']
+    assert sizes == [(144, 192)]
 
 
-def test_runs_add_up(training: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    path = tmp_path / 'found.json'
-    metrics = {'semseg/mIoU': 50.0, 'depth/rmse': 1.0}
-    trained = []
+# Runs.
 
-    def run(table: Any, row: Any, seed: int, args: Any) -> dict[str, Any]:
-        trained.append((row.name, seed))
-        scale = 1 if row.name == 'single-task' else 0.5
-        return dict(metrics={k: scale * v for k, v in metrics.items()}, params=2_000_000, gmac=3.0, train_s=seed)
 
-    monkeypatch.setattr(training, 'run', run)
-    for seeds in (['1'], ['1', '2']):
-        rows = ['image-2', '--rows', 'single-task', 'SCA', '--seeds', *seeds, '--json', str(path)]
-        monkeypatch.setattr(sys, 'argv', ['training.py', *rows])
-        training.main()
-    assert trained == [('single-task', 1), ('SCA', 1), ('single-task', 2), ('SCA', 2)]
-    assert [record['seed'] for record in json.loads(path.read_text())] == [1, 1, 2, 2]
-    # Half the mIoU and half the error.
-    line = [line for line in capsys.readouterr().out.splitlines() if '| SCA' in line][-1]
-    assert [cell.strip() for cell in line.strip('|').split('|')] == [
-        'SCA', '2', '25 ± 0', '0.5 ± 0', '+0.00', '2.00', '3.00', '2'
+def test_a_run_is_known_by_what_its_scores_depend_on(training: Any) -> None:
+    table = training.tables.TABLES['video-tiny']
+    mila, fast = table.row('MILA'), table.row('fast only')
+
+    def digest(iterations: int = 30, row: Any = fast, **options: Any) -> str:
+        changes = {key.replace('__', '.'): value for key, value in options.items()}
+        return training.runs.Settings(table, iterations, changes).digest(row)
+
+    same = digest()
+    assert re.fullmatch('[0-9a-f]{12}', same)
+    assert same == digest() == digest(train_dataloader__num_workers=3) == digest(log_interval=1)
+    different = [
+        digest(31),
+        digest(row=mila),
+        digest(train_dataloader__batch_size=4),
+        digest(tasks__depth__loss_weight=2.0),
+        digest(custom_hooks=[]),
+        digest(val_dataloader__dataset__num_videos=1),
+    ]
+    assert len({same, *different}) == 1 + len(different)
+
+
+def test_a_third_of_the_training_lies_between_two_validations(training: Any) -> None:
+    table = training.tables.TABLES['video-tiny']
+    for iterations in (3000, 100, 2, 1):
+        cfg = training.runs.Settings(table, iterations).config(table.row('MILA'))
+        assert cfg.train_cfg.max_iters == iterations
+        assert 3 * cfg.train_cfg.val_interval >= iterations > 3 * (cfg.train_cfg.val_interval - 1)
+        assert cfg.checkpoint_interval <= min(100, cfg.train_cfg.val_interval)
+
+
+def test_an_option_for_what_the_config_lacks_is_refused(training: Any) -> None:
+    table = training.tables.TABLES['video-tiny']
+    with pytest.raises(ValueError, match=r'model\.nek\.window'):
+        training.runs.Settings(table, 30, {'model.nek.window': 3}).config(table.row('MILA'))
+
+
+def test_results_add_up_and_the_same_run_is_replaced(training: Any, tmp_path: Path) -> None:
+    path = tmp_path / 'new' / 'results.json'
+    first = dict(row='a', seed=0, iterations=3, config='x', scores={'3': {}})
+    for record in (first, {**first, 'seed': 1}, {**first, 'config': 'y'}, {**first, 'scores': {'2': {}}}):
+        training.runs.add_record(path, record)
+    records = training.runs.read_records(path)
+    assert [(r['seed'], r['config'], list(r['scores'])) for r in records] == [
+        (1, 'x', ['3']), (0, 'y', ['3']), (0, 'x', ['2'])
     ]  # fmt: skip
+    identity = dict(row='a', seed=0, iterations=3, config='x')
+    assert training.runs.find_record(records, identity) == records[2]
+    assert training.runs.find_record(records, {**identity, 'iterations': 4}) is None
+
+
+@pytest.mark.parametrize('text', ['[{}]', '{}', '[', '[{"row": "a", "seed": 0}]'])
+def test_a_file_that_is_no_list_of_results_is_named(training: Any, tmp_path: Path, text: str) -> None:
+    path = tmp_path / 'results.json'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(str(path))):
+        training.runs.read_records(path)
+
+
+def test_rows_with_commas_in_their_names(training: Any) -> None:
+    names = ['slow only', 'slow only, depth', 'ILA', 'ILA, L1 only']
+    assert training.main.split_rows('ILA, slow only, depth,slow only', names) == [
+        'ILA',
+        'slow only, depth',
+        'slow only',
+    ]
+    with pytest.raises(SystemExit, match='MULA'):
+        training.main.split_rows('ILA, MULA', names)
+
+
+def test_a_student_waits_for_its_teacher(training: Any, tmp_path: Path) -> None:
+    table = training.tables.TABLES['image-tiny']
+    settings = training.runs.Settings(table, 3)
+    student, other = (
+        training.runs.Run(settings, table.row(name), 0, tmp_path) for name in ('SCA student', 'single-task, depth')
+    )
+    teacher = student.teacher
+    assert teacher.row.name == 'SCA, 2 tasks'
+    queue = training.queue.needed([student, other], [])
+    assert [run.row.name for run in queue] == ['SCA, 2 tasks', 'SCA student', 'single-task, depth']
+    assert training.queue.needed([student, other], [other.identity, teacher.identity]) == [student]
+    busy = [SimpleNamespace(run=teacher)]
+    assert training.queue.next_ready([student, other], busy) == other
+    assert training.queue.next_ready([student, other], []) == student
+
+
+def test_progress_counts_what_an_earlier_call_has_done(training: Any, tmp_path: Path) -> None:
+    log = tmp_path / 'output.log'
+    log.write_text('resumed epoch: 0, iter: 40\n')
+    with log.open() as file, log.open('a') as writer:
+        job = training.queue.Job(None, None, file)
+        job.look()
+        assert (job.done, job.skipped) == (40, 40)
+        writer.write('Iter(train) [ 60/300]  lr: 1\nIter(val) [9/9]\nIter(train) [ 80/300]\n')
+        writer.flush()
+        job.look()
+        assert (job.done, job.skipped) == (80, 40)
+
+
+def test_scores_are_read_in_the_order_of_training(training: Any, tmp_path: Path) -> None:
+    for iteration in (200, 1000):
+        content = {'depth/rmse': 1 / 3, 'offset_0/depth/rmse': None, 'pooled/depth/rmse': 1.0, 'meta': {}}
+        (tmp_path / f'scores_{iteration}.json').write_text(json.dumps(content))
+    assert training.worker.read_scores(tmp_path) == {
+        str(iteration): {'depth/rmse': 0.333333, 'offset_0/depth/rmse': None} for iteration in (200, 1000)
+    }
+
+
+# The report.
+
+
+def records(training: Any, gains: dict[str, list[float]]) -> Any:
+    """Return the scores of runs whose mIoU is 50 plus a gain for each seed, and whose errors are lower by as much."""
+    table = training.tables.TABLES['video-tiny']
+    settings = training.runs.Settings(table, table.iterations)
+    found = []
+    for name, values in gains.items():
+        for seed, gain in enumerate(values):
+            metrics = {'semseg/mIoU': 50 + gain, 'depth/abs_err': 40 - gain, 'normals/mean': 30 - gain}
+            metrics |= {f'offset_{o}/{key}': value for o in range(2) for key, value in metrics.items() if '/' in key}
+            scores = {'1000': {}, '2000': metrics, '3000': metrics}
+            cost = dict(params=2_000_000, macs={'average': 3e9}, device='a CPU')
+            found.append(dict(settings.identity(table.row(name), seed), scores=scores, **cost))
+    return training.scores.Scores(settings, [*found, {**found[0], 'iterations': 7}])
+
+
+def test_orders_with_their_verdicts(training: Any) -> None:
+    scores = records(training, {'MILA': [1.0, 2.1, 3.2], 'MILA w/o TS': [0.0, 1.0, 2.0], 'slow only': [9.0]})
+    lines, verdicts = training.report.paper_section(training.papers.MILA_TABLES[0], scores)
+    assert verdicts == {'held': 3, 'undecided': 21}
+    text = '\n'.join(lines)
+    assert '| MILA before MILA w/o TS | semseg/mIoU ↑ | +1.1 | +1.1 [+0.852, +1.35] |' in text
+    assert '| MILA before MILA w/o TS | depth/abs_err ↓ | -0.3 | -1.1 [-1.35, -0.852] |' in text
+    assert text.count('**held**, 3 seeds') == 3
+    assert '| MILA before D101-MultiTask | semseg/mIoU ↑ | +1 | -8 | -8 | undecided, 1 seed |' in text
+    assert '| D101-MultiTask | 37.1 | 59 | 39 | 31 | 23.7 | 21 | 3 | 2 | 1 |' in text
+    assert '| MILA | 38.1 | 52.1 ± 1.1 |' in text
+
+
+def test_runs_of_other_settings_are_counted_and_left_out(training: Any) -> None:
+    scores = records(training, {'MILA': [0.0]})
+    assert (list(scores.found), scores.others) == (['MILA'], 1)
+    heading = '\n'.join(training.report.heading(scores))
+    assert 'Finished: 1 run, of 1 of 28 rows, seed 0, on a CPU.' in heading
+    assert 'has 1 more' in heading
+
+
+def test_delta_m_is_relative_to_runs_of_the_same_seed(training: Any) -> None:
+    table = training.tables.TABLES['image-tiny']
+    settings = training.runs.Settings(table, table.iterations)
+
+    def record(name: str, seed: int, metrics: dict[str, float]) -> Any:
+        return dict(settings.identity(table.row(name), seed), scores={'2': metrics, '3': metrics})
+
+    found = [
+        record('single-task, semseg', 0, {'semseg/mIoU': 40.0}),
+        record('single-task, depth', 0, {'depth/rmse': 1.0}),
+        record('single-task, semseg', 1, {'semseg/mIoU': 40.0}),
+        *(record('SCA, 2 tasks', seed, {'semseg/mIoU': 44.0, 'depth/rmse': 0.7}) for seed in range(2)),
+    ]
+    scores = training.scores.Scores(settings, found)
+    paper = training.papers.SCA_TABLES[0]
+    assert scores.values(paper, 'SCA-MTL teacher', 'delta_m', training.scores.end) == {0: pytest.approx(20.0)}
+    assert scores.seeds(paper, 'single task') == [0]
+
+
+def test_curves_over_offset_and_cost(training: Any) -> None:
+    scores = records(training, {'MILA': [0.0, 1.0], 'slow only, semseg': [2.0]})
+    (curve,) = scores.offset_panels()['semseg/mIoU ↑']
+    assert (curve.label, list(curve.x), list(curve.y)) == ('MILA', [0, 1], [50.5, 50.5])
+    (point,) = scores.cost_panels()['semseg/mIoU ↑']
+    assert (point.label, list(point.x), list(point.y)) == ('MILA', [3.0], [50.5])
+
+
+def test_docs_results_is_up_to_date(training: Any) -> None:
+    text = (BENCHMARKS.parent / 'docs/results.md').read_text()
+    assert text == training.report.report(), 'run `python benchmarks/training.py report`'
+    pictures = re.findall(r'\]\((results/\S+)\)', text)
+    assert all((BENCHMARKS.parent / 'docs' / picture).is_file() for picture in pictures)
+
+
+def test_make_reproduce_passes_its_variables_on() -> None:
+    command = ['make', '--dry-run', 'reproduce', 'TABLE=image-tiny', 'SEEDS=3', 'ROWS=MILA, slow only', 'JOBS=1']
+    done = subprocess.run(command, cwd=BENCHMARKS.parent, capture_output=True, text=True, check=True)
+    (line,) = [line for line in done.stdout.splitlines() if 'benchmarks/training.py' in line]
+    assert line.split('training.py ')[1].strip() == "image-tiny --seeds 3 --jobs 1 --rows 'MILA, slow only'"

@@ -1,0 +1,193 @@
+"""docs/results.md: every table of both papers beside our scores, and which of their orders our seeds support."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from training_papers import PAPERS, PaperTable
+from training_runs import ROOT, Settings, read_records, results_file
+from training_scores import Scores, end, two_thirds
+from training_statistics import Difference, Verdict, judge, paired_difference, spread
+from training_tables import ALL_TABLES, TABLES, Table
+
+from mmmtl.evaluation.metric_files import arrow
+from mmmtl.io import write_text
+from mmmtl.visualization.curves import Curve, draw_panels
+
+DOCS = ROOT / 'docs'
+ALWAYS = ('video-tiny', 'image-tiny')
+"""Tables that the report has even without a score; others appear with their first."""
+
+VERDICTS: tuple[Verdict, ...] = ('held', 'not held', 'undecided')
+
+HEAD = """# Results
+
+Which orders of the papers' tables hold at laptop scale. This page is written by `python benchmarks/training.py report`
+from the files in `benchmarks/results/`; [benchmarks/README.md](../benchmarks/README.md) says how to add runs.
+
+- Networks and images are tiny here, so compare orders, not values.
+- All runs of a table have one recipe. Those with one seed start with the same weights, wherever rows share parts, and
+  see the same data in the same order. An average of the weights over some 300 iterations is scored.
+- Scores are means over the seeds, with the standard deviation between them. Scores of clips are means over all offsets
+  from the key frame.
+- A difference is the mean over pairs of runs with one seed, with its 95 % interval by Student's t.
+- **Held**: the interval lies on the paper's side of zero after two thirds of the training and at its end. **Not held**:
+  it lies on the other side both times. **Undecided**: anything else; one seed decides nothing.
+- There are many orders: of those without any true difference, up to one in forty would seem to hold by chance.
+- GMAC are our own counts of a frame, for video the average over the key-frame interval.
+"""
+
+
+def report(tables: Sequence[Table] = ALL_TABLES) -> str:
+    """Return the text of docs/results.md."""
+    sections = []
+    summary = ['| table | orders | held | not held | undecided |', '| --- | --- | --- | --- | --- |']
+    for table in tables:
+        scores = Scores(Settings(table, table.iterations), read_records(results_file(table)))
+        if not scores.found and table.name not in ALWAYS:
+            continue
+        lines = [f'## {table.paper} on `{table.name}`', '', *heading(scores)]
+        for paper in PAPERS[table.paper]:
+            text, verdicts = paper_section(paper, scores)
+            lines += ['', *text]
+            counts = [str(verdicts[verdict]) for verdict in VERDICTS]
+            if verdicts:
+                name = f'{paper.paper} {paper.number}, `{table.name}`'
+                summary.append(f'| {name} | {verdicts.total()} | {" | ".join(counts)} |')
+        lines += [line for figure in figures(scores) for line in figure.lines]
+        sections.append('\n'.join(lines))
+    return '\n\n'.join(['\n'.join([HEAD, *summary]), *sections]) + '\n'
+
+
+def heading(scores: Scores) -> Iterator[str]:
+    """Yield what the runs of a table have in common, and how many there are."""
+    table = scores.settings.table
+    yield f'{table.about[0].upper()}{table.about[1:]}. {scores.settings.iterations} iterations a run.'
+    yield ''
+    seeds = sorted({record['seed'] for records in scores.found.values() for record in records})
+    count = sum(map(len, scores.found.values()))
+    if not count:
+        yield f'No runs yet: `make reproduce TABLE={table.name}`.'
+    else:
+        devices = sorted({record['device'] for records in scores.found.values() for record in records})
+        listed = f'seed {seeds[0]}' if len(seeds) == 1 else f'seeds {", ".join(map(str, seeds))}'
+        rows = f'{len(scores.found)} of {len(table.rows)} rows'
+        yield f'Finished: {count} run{"s" if count > 1 else ""}, of {rows}, {listed}, on {", ".join(devices)}.'
+    if scores.others:
+        yield f'The file has {scores.others} more of other settings, which are left out.'
+
+
+def paper_section(paper: PaperTable, scores: Scores) -> tuple[list[str], Counter[Verdict]]:
+    """Return a paper's table with our scores beside it, its orders, and how many have each verdict."""
+    lines = [f'### Table {paper.number}: {paper.title}', '']
+    if paper.note:
+        lines += [paper.note, '']
+    if not paper.columns:
+        return lines[:-1], Counter()
+    head = [cell for column in paper.columns for cell in (f'{title(column)}, paper', 'here')]
+    lines += [row_of('', *head, 'GMAC', 'parameters (M)', 'seeds'), row_of(*['---'] * (len(head) + 4))]
+    for name, printed in paper.values.items():
+        cells = []
+        for column, value in zip(paper.columns, printed, strict=True):
+            ours = scores.values(paper, name, column, end)
+            cells += ['' if value is None else f'{value:g}', measured(list(ours.values()))]
+        gmac, parameters = scores.cost(paper, name)
+        seeds = len(scores.seeds(paper, name))
+        lines.append(row_of(name, *cells, gmac, parameters, str(seeds or '')))
+    lines += ['', row_of('order in the paper', 'metric', 'gap there', 'here, at 2/3', 'at the end', 'verdict')]
+    lines.append(row_of(*['---'] * 6))
+    verdicts: Counter[Verdict] = Counter()
+    for first, second in paper.orders:
+        for column, a, b in zip(paper.columns, paper.values[first], paper.values[second], strict=True):
+            if a is None or b is None or a == b:
+                continue
+            better, worse = (first, second) if (a > b) == higher(column) else (second, first)
+            gap = abs(a - b) if higher(column) else -abs(a - b)
+            gaps = [
+                paired_difference(scores.values(paper, better, column, at), scores.values(paper, worse, column, at))
+                for at in (two_thirds, end)
+            ]
+            verdict = judge(gaps, positive=higher(column))
+            verdicts[verdict] += 1
+            cells = [f'{gap:+.3g}', *map(interval, gaps), remark(verdict, gaps[-1])]
+            lines.append(row_of(f'{better} before {worse}', title(column), *cells))
+    return lines, verdicts
+
+
+def higher(column: str) -> bool:
+    """Return whether higher is better."""
+    return column == 'delta_m' or arrow(column) == ' ↑'
+
+
+def title(column: str) -> str:
+    """Return a metric with its direction."""
+    return 'Δm ↑' if column == 'delta_m' else column + arrow(column)
+
+
+def row_of(*cells: str) -> str:
+    """Return a row of a Markdown table."""
+    return f'| {" | ".join(cells)} |'
+
+
+def measured(values: Sequence[float]) -> str:
+    """Return mean and deviation, or nothing."""
+    if not values:
+        return ''
+    mean, deviation = spread(values)
+    return f'{mean:.4g}' if deviation is None else f'{mean:.4g} ± {deviation:.2g}'
+
+
+def interval(gap: Difference | None) -> str:
+    """Return a difference with its interval, if there is one."""
+    if gap is None:
+        return ''
+    return f'{gap.mean:+.3g}' if gap.pairs < 2 else f'{gap.mean:+.3g} [{gap.low:+.3g}, {gap.high:+.3g}]'
+
+
+def remark(verdict: Verdict, gap: Difference | None) -> str:
+    """Return a verdict with the number of pairs that it rests on."""
+    if gap is None:
+        return 'undecided: no runs yet'
+    text = verdict if verdict == 'undecided' else f'**{verdict}**'
+    return f'{text}, {gap.pairs} seed{"s" if gap.pairs > 1 else ""}'
+
+
+class Figure:
+    """A picture of the report, with the heading and the table that go with it."""
+
+    def __init__(self, path: Path, heading: str, x_label: str, panels: dict[str, list[Curve]], whole: bool) -> None:
+        self.path, self.x_label, self.panels, self.whole = path, x_label, panels, whole
+        self.lines = ['', f'### {heading}', '', f'![{heading}]({path.relative_to(DOCS)})']
+
+    def draw(self) -> None:
+        """Write the picture."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        draw_panels(self.panels, self.x_label, str(self.path), whole_numbers=self.whole)
+
+
+def figures(scores: Scores) -> Iterator[Figure]:
+    """Yield the pictures of a table: metrics over the offset, for video, and over the cost."""
+    folder = DOCS / 'results'
+    name = scores.settings.table.name
+    if panels := scores.offset_panels():
+        figure = Figure(folder / f'{name}_offsets.png', 'Over the offset', 'frames since the key frame', panels, True)
+        for metric, curves in panels.items():
+            width = max(len(curve.y) for curve in curves)
+            figure.lines += ['', row_of(metric, *(f'offset {offset}' for offset in range(width)))]
+            figure.lines.append(row_of(*['---'] * (width + 1)))
+            figure.lines += [row_of(curve.label, *(f'{value:.4g}' for value in curve.y)) for curve in curves]
+        yield figure
+    if panels := scores.cost_panels():
+        yield Figure(folder / f'{name}_cost.png', 'Over the cost', 'GMAC of a frame', panels, False)
+
+
+def write_report() -> Path:
+    """Write docs/results.md and its pictures."""
+    path = DOCS / 'results.md'
+    for table in TABLES.values():
+        for figure in figures(Scores(Settings(table, table.iterations), read_records(results_file(table)))):
+            figure.draw()
+    write_text(path, report())
+    return path

@@ -1,0 +1,202 @@
+"""Runs of the training tables: their configs, what identifies them, and the files of their results."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from training_tables import Options, Row, Table
+
+from mmmtl.config import resolve
+from mmmtl.engine import change_length
+from mmmtl.io import write_text
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / 'benchmarks/results'
+Record = dict[str, Any]
+
+PARTS = (
+    *('tasks', 'model', 'key_frame_interval', 'train_dataloader', 'val_dataloader', 'val_evaluator', 'train_cfg'),
+    *('optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'custom_hooks'),
+)
+"""Keys of a resolved config that decide the scores."""
+
+WITHOUT_EFFECT = ('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory')
+"""Keys below them that do not."""
+
+CHECKPOINT_INTERVAL = 100
+"""Iterations between two checkpoints, at most."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A table with the settings of its training; runs of different settings are never compared.
+
+    Args:
+        table: of rows.
+        iterations: of each run.
+        options: changes of the config of every row, by dotted key.
+    """
+
+    table: Table
+    iterations: int
+    options: Options = field(default_factory=dict)
+    _configs: dict[str, Config] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def config(self, row: Row) -> Config:
+        """Return the resolved config of a row, validated after each third of the training.
+
+        The path of a teacher's checkpoint is left empty.
+        """
+        if row.name not in self._configs:
+            self._configs[row.name] = self._resolve(row)
+        return copy.deepcopy(self._configs[row.name])
+
+    def _resolve(self, row: Row) -> Config:
+        cfg = copy.deepcopy(read_config(row.config))
+        if row.teacher is not None:
+            teacher = self.config(self.table.row(row.teacher)).model
+            cfg.model.teacher = dict(model=teacher, checkpoint='')
+        for options in (self.table.recipe, row.options, self.options):
+            change(cfg, options)
+        cfg = change_length(cfg, iterations=self.iterations)
+        third = -(-self.iterations // 3)
+        cfg.train_cfg.val_interval = third
+        cfg.checkpoint_interval = min(CHECKPOINT_INTERVAL, third)
+        if row.tasks is not None:
+            cfg.use_tasks = list(row.tasks)
+        return resolve(cfg)
+
+    def digest(self, row: Row) -> str:
+        """Return a hash of everything in a config that its scores depend on, but the seed."""
+        if row.name not in self._digests:
+            cfg = self.config(row).to_dict()
+            reference = self.config(self.table.row(self.table.reference)).model.to_dict()
+            content = {part: cfg.get(part) for part in PARTS} | {'reference': reference, 'shares': dict(row.shares)}
+            text = json.dumps(effective(content), sort_keys=True, default=lambda value: value.__qualname__)
+            self._digests[row.name] = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return self._digests[row.name]
+
+    def identity(self, row: Row, seed: int) -> Record:
+        """Return what distinguishes a run from all others."""
+        return dict(row=row.name, seed=seed, iterations=self.iterations, config=self.digest(row))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training of a row with a seed, in a folder of its own below `work_dir`."""
+
+    settings: Settings
+    row: Row
+    seed: int
+    work_dir: Path
+
+    @property
+    def identity(self) -> Record:
+        """What distinguishes the run from all others."""
+        return self.settings.identity(self.row, self.seed)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f'{self.row.name}, seed {self.seed}'
+
+    @property
+    def folder(self) -> Path:
+        """Where its checkpoints, its log and its result go."""
+        words = re.sub(r'[^\w.]+', '-', self.row.name)
+        name = f'{words}_seed{self.seed}_{self.settings.iterations}_{self.settings.digest(self.row)}'
+        return self.work_dir / self.settings.table.name / name
+
+    @property
+    def result(self) -> Path:
+        """The file with its result, which exists when it has finished."""
+        return self.folder / 'result.json'
+
+    @property
+    def checkpoint(self) -> Path:
+        """Its last checkpoint."""
+        return self.folder / f'iter_{self.settings.iterations}.pth'
+
+    @property
+    def teacher(self) -> Run | None:
+        """The run whose model it imitates."""
+        if self.row.teacher is None:
+            return None
+        return Run(self.settings, self.settings.table.row(self.row.teacher), self.seed, self.work_dir)
+
+
+def change(cfg: Config, options: Options) -> None:
+    """Set values of a config by dotted key, where a number is a place in a list; a dict replaces what was there.
+
+    Raises:
+        ValueError: the config has no such place.
+    """
+    for key, value in options.items():
+        *steps, last = key.split('.')
+        place: Any = cfg
+        for step in steps:
+            try:
+                place = place[int(step)] if isinstance(place, list) else place[step]
+            except (KeyError, IndexError, TypeError, ValueError):
+                raise ValueError(f'{key}: the config {cfg.filename} has no {step!r} there') from None
+        place[last] = ConfigDict(value) if isinstance(value, dict) else copy.deepcopy(value)
+
+
+@cache
+def read_config(path: str) -> Config:
+    """Read a config file, given relative to the repository."""
+    return Config.fromfile(ROOT / path)
+
+
+def effective(value: Any) -> Any:
+    """Return plain data without the keys that have no effect on scores."""
+    if isinstance(value, Mapping):
+        return {str(key): effective(item) for key, item in value.items() if key not in WITHOUT_EFFECT}
+    return [effective(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def results_file(table: Table, folder: Path = RESULTS) -> Path:
+    """Return the file of a table's results."""
+    return folder / f'training_{table.name}.json'
+
+
+def read_records(path: Path) -> list[Record]:
+    """Read the results of finished runs; none if there is no file.
+
+    Raises:
+        ValueError: the file is not a list of results.
+    """
+    if not path.exists():
+        return []
+    try:
+        records = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f'{path}: not JSON ({error}); restore it, or move it away') from None
+    keys = {'row', 'seed', 'iterations', 'config', 'scores'}
+    if not isinstance(records, list) or not all(isinstance(record, dict) and keys <= set(record) for record in records):
+        raise ValueError(f'{path}: must be a list of results with {sorted(keys)}; move it away')
+    return records
+
+
+def find_record(records: list[Record], identity: Record) -> Record | None:
+    """Return the result of a run, if it has finished."""
+    return next((record for record in records if identity.items() <= record.items()), None)
+
+
+def add_record(path: Path, record: Record) -> None:
+    """Add a result to a file, which is written as a whole; one of the same run is replaced."""
+    keys = ('row', 'seed', 'iterations', 'config')
+    same = {key: record[key] for key in keys}
+    records = [other for other in read_records(path) if not same.items() <= other.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps([*records, record], indent=1, allow_nan=False) + '\n')

@@ -1,0 +1,130 @@
+"""The scores of a table's finished runs, by row, seed and time."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+
+from training_papers import PAPERS, PRIMARY, PaperTable
+from training_runs import Record, Settings
+
+from mmmtl.evaluation import delta_m
+from mmmtl.evaluation.metric_files import arrow
+from mmmtl.tasks import build_tasks
+from mmmtl.visualization.curves import Curve
+
+At = Callable[[Record], dict[str, float]]
+"""Chooses one of the validations of a run."""
+
+
+def two_thirds(record: Record) -> dict[str, float]:
+    """Return the metrics after two thirds of the training."""
+    metrics: dict[str, float] = record['scores'][sorted(record['scores'], key=int)[-2]]
+    return metrics
+
+
+def end(record: Record) -> dict[str, float]:
+    """Return the metrics at the end of the training."""
+    metrics: dict[str, float] = record['scores'][max(record['scores'], key=int)]
+    return metrics
+
+
+class Scores:
+    """The results of runs with given settings.
+
+    Args:
+        settings: those that count.
+        records: results of any settings.
+
+    Attributes:
+        found: {row: results}, in the order of the table.
+        others: how many results have other settings.
+    """
+
+    def __init__(self, settings: Settings, records: Sequence[Record]) -> None:
+        self.settings = settings
+        self.found: dict[str, list[Record]] = {}
+        for row in settings.table.rows:
+            named = [r for r in records if r['row'] == row.name and r['iterations'] == settings.iterations]
+            if same := [r for r in named if r['config'] == settings.digest(row)]:
+                self.found[row.name] = sorted(same, key=lambda record: record['seed'])
+        self.others = len(records) - sum(map(len, self.found.values()))
+
+    def seeds(self, paper: PaperTable, row: str) -> list[int]:
+        """Return the seeds of which every run is there that stands for a row of a paper."""
+        runs = [{record['seed'] for record in self.found.get(run, ())} for run in paper.runs.get(row, ())]
+        return sorted(set.intersection(*runs)) if runs else []
+
+    def metrics(self, paper: PaperTable, row: str, at: At) -> dict[int, dict[str, float]]:
+        """Return {seed: metrics of all runs that stand for a row of a paper}, without those that are unknown."""
+        found: dict[int, dict[str, float]] = {}
+        for seed in self.seeds(paper, row):
+            found[seed] = {}
+            for run in paper.runs[row]:
+                record = next(record for record in self.found[run] if record['seed'] == seed)
+                found[seed] |= {key: value for key, value in at(record).items() if value is not None}
+        return found
+
+    def values(self, paper: PaperTable, row: str, column: str, at: At) -> dict[int, float]:
+        """Return {seed: metric} of a row of a paper; delta_m is relative to the first row with that seed."""
+        found = self.metrics(paper, row, at)
+        if column != 'delta_m':
+            return {seed: metrics[column] for seed, metrics in found.items() if column in metrics}
+        base = self.metrics(paper, next(iter(paper.values)), at)
+        last = paper.runs[list(paper.values)[-1]][0]
+        tasks = build_tasks(self.settings.config(self.settings.table.row(last)).tasks, last)
+        return {seed: delta_m(metrics, base[seed], tasks) for seed, metrics in found.items() if seed in base}
+
+    def cost(self, paper: PaperTable, row: str) -> tuple[str, str]:
+        """Return GMAC and parameters, in millions, of a row of a paper; nothing without a run."""
+        if not self.seeds(paper, row):
+            return '', ''
+        records = [self.found[run][0] for run in paper.runs[row]]
+        return f'{sum(map(gmac, records)):.3g}', f'{sum(record["params"] for record in records) / 1e6:.3g}'
+
+    def offset_panels(self) -> dict[str, list[Curve]]:
+        """Return the curves over the offset of video models and, as flat lines, of slow only and fast only."""
+        if not any(any(key.startswith('offset_') for key in end(r)) for rs in self.found.values() for r in rs):
+            return {}
+        panels = {}
+        for metric in PRIMARY:
+            curves = []
+            for name in self._of_all_tasks():
+                keys = [key for key in end(self.found[name][0]) if key.startswith('offset_') and key.endswith(metric)]
+                offsets = sorted({int(key.partition('/')[0][7:]) for key in keys})
+                if offsets:
+                    y = [self._mean(name, f'offset_{offset}/{metric}') for offset in offsets]
+                    curves.append(Curve(name, offsets, y))
+                elif name in ('slow only', 'fast only') and metric in end(self.found[name][0]):
+                    curves.append(Curve(name, range(5), [self._mean(name, metric)] * 5))
+            if curves:
+                panels[metric + arrow(metric)] = curves
+        return panels
+
+    def cost_panels(self) -> dict[str, list[Curve]]:
+        """Return a point for each row with all tasks: its metric over its cost."""
+        panels = {}
+        metrics = dict.fromkeys(column for paper in PAPERS[self.settings.table.paper] for column in paper.columns)
+        for metric in metrics:
+            names = [name for name in self._of_all_tasks() if metric in end(self.found[name][0])]
+            if names:
+                panels[metric + arrow(metric)] = [
+                    Curve(name, [gmac(self.found[name][0])], [self._mean(name, metric)]) for name in names
+                ]
+        return panels
+
+    def _of_all_tasks(self) -> Iterable[str]:
+        most = max((len(self._tasks(name)) for name in self.found), default=0)
+        return [name for name in self.found if len(self._tasks(name)) == most]
+
+    def _tasks(self, name: str) -> Sequence[str]:
+        return self.settings.table.row(name).tasks or ('semseg', 'depth', 'normals')
+
+    def _mean(self, name: str, metric: str) -> float:
+        return statistics.fmean(end(record)[metric] for record in self.found[name])
+
+
+def gmac(record: Record) -> float:
+    """Return the cost of a frame, for video the average over the key-frame interval."""
+    macs = record['macs']
+    return float(macs.get('average', macs.get('image'))) / 1e9
