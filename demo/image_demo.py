@@ -42,7 +42,7 @@ def main() -> None:
     except ValueError as error:
         raise SystemExit(str(error)) from None
     options = inferencer_options(args)
-    inferencer = MultiTaskInferencer(config_of(args), args.checkpoint, size=args.size or args.fit, **options)
+    inferencer = MultiTaskInferencer(config_of(args), size=args.size or args.fit, **options)
     failed = []
     results = inferencer.predict_each(sources)
     for path, result in zip(outputs, track(results, 'images', total=len(sources)), strict=True):

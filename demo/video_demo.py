@@ -47,7 +47,7 @@ def main() -> None:
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from None
     options = inferencer_options(args)
-    inferencer = MultiTaskInferencer(config_of(args), args.checkpoint, size=args.size or args.fit, **options)
+    inferencer = MultiTaskInferencer(config_of(args), size=args.size or args.fit, **options)
     total = min((count for count in (reader.declared, args.max_frames) if count), default=None)
     seconds: dict[str, list[float]] = defaultdict(list)
     state, end = None, ''

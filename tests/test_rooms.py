@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / 'mmmtl'
 ROOMS = (
     ('_import_hooks',),
     ('version', '_environment', '_quiet_imports', '_safe_loading'),
+    ('zoo',),
     ('registry',),
     ('ops',),
     ('structures',),
