@@ -31,6 +31,7 @@ ROOMS = (
     ('profiling',),
     ('apis',),
     ('cli',),
+    ('commands',),
 )
 FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 
