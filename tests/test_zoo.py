@@ -14,7 +14,7 @@ import yaml
 from mmmtl import zoo
 from mmmtl.apis import MultiTaskInferencer, list_models, zoo_weights
 from mmmtl.config import load_config
-from mmmtl.io.safetensors import write_safetensors
+from mmmtl.io import write_safetensors
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 12 * 2**20

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from mmmtl.io import write_safetensors
 from mmmtl.io.checkpoints import load_from_local
-from mmmtl.io.safetensors import write_safetensors
 
 META = {'task_order': ['depth', 'semseg'], 'dataset_meta': {'tasks': {'depth': {'type': 'DepthEstimation'}}}}
 
