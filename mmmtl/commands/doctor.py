@@ -7,6 +7,7 @@ cache, as on its first use.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import platform
 import shutil
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmmtl import _quiet_imports
-from mmmtl._environment import OWNERS, REQUIRED, TorchvisionFinder, check_environment
+from mmmtl._environment import OWNERS, TorchvisionFinder, check_environment
 from mmmtl.version import __version__
 
 GOOD, WORSE, BROKEN = 'ok', 'note', 'BROKEN'
@@ -49,6 +50,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     # As `mmmtl/__init__.py` does, which may not have run.
     TorchvisionFinder.install()
     _quiet_imports.install()
+    # Findings say the same.
+    logging.disable(logging.WARNING)
     broken = 0
     for check in CHECKS:
         for finding in findings(check):
@@ -84,9 +87,9 @@ def check_owners() -> Iterator[Finding]:
     try:
         check_environment()
         names = [name for owners in OWNERS.values() for name in owners if version(name)]
-        yield Finding(GOOD, ', '.join(OWNERS), ', '.join(f'{name} {version(name)}' for name in names))
+        yield Finding(GOOD, 'OpenMMLab', ', '.join(f'{name} {version(name)}' for name in names))
     except ImportError as error:
-        yield _refusal(', '.join(REQUIRED), error)
+        yield _refusal('OpenMMLab', error)
     owners = [name for name in OPENCV if version(name)]
     if len(owners) > 1:
         repair = f'pip uninstall -y {" ".join(owners)}\npip install --force-reinstall --no-deps "opencv-python>=4.14"'
@@ -145,7 +148,7 @@ def check_openmmlab() -> Iterator[Finding]:
     """Find whether the mm packages can be imported."""
     for module in ('mmengine', 'mmcv', 'mmseg.models'):
         import_module(module)
-    yield Finding(GOOD, 'import', 'mmengine, mmcv, mmseg.models')
+    yield Finding(GOOD, 'imports', 'mmengine, mmcv, mmseg.models')
 
 
 def check_compiler() -> Iterator[Finding]:
@@ -194,10 +197,9 @@ def version(distribution: str) -> str | None:
 
 
 def _refusal(name: str, error: Exception) -> Finding:
-    """Return what `mmmtl._environment` refuses; the commands are the indented lines of its message."""
-    lines = str(error).splitlines()
-    text = ' '.join(line for line in lines if not line.startswith('  '))
-    return Finding(BROKEN, name, text, '\n'.join(line.strip() for line in lines if line.startswith('  ')))
+    """Return what `mmmtl._environment` refuses; the lines after the first are the repair."""
+    text, *repair = str(error).splitlines()
+    return Finding(BROKEN, name, text.removesuffix(' Repair it with'), '\n'.join(line.strip() for line in repair))
 
 
 CHECKS = (
