@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +29,13 @@ def test_every_config_is_a_model_under_its_name() -> None:
     assert set(configs) <= set(list_models())
     assert all(map(zoo.is_name, list_models()))
     assert all(model.data and model.method for model in zoo.models().values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', [name for name, model in zoo.models().items() if model.gmac is not None])
+def test_costs_are_those_of_get_flops(name: str) -> None:
+    macs, parameters = SimpleNamespace(**runpy.run_path(str(ROOT / 'tools/dev/model_costs.py'))).cost_of(name)
+    assert (macs / 1e9, parameters / 1e6) == (zoo.models()[name].gmac, zoo.models()[name].parameters)
 
 
 def test_weights_in_the_package_are_those_of_the_zoo_and_described() -> None:

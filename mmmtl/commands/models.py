@@ -7,10 +7,11 @@ import json
 import sys
 from collections.abc import Sequence
 from fnmatch import fnmatch
+from pathlib import Path
 
 from prettytable import PrettyTable
 
-from mmmtl.zoo import Model, home, models
+from mmmtl.zoo import WEIGHTS, Model, Weights, home, models
 
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -36,7 +37,7 @@ def table(found: Sequence[Model]) -> str:
             'scores': scores(one),
             'GMAC': '' if one.gmac is None else f'{one.gmac:.4g}',
             'parameters (M)': '' if one.parameters is None else f'{one.parameters:.4g}',
-            'weights': '' if one.weights is None else f'yes: {one.weights.licence}',
+            'weights': '' if one.weights is None else f'{place(one.weights)}; {one.weights.licence}',
         }
         for one in found
     ]
@@ -44,6 +45,15 @@ def table(found: Sequence[Model]) -> str:
     shown.add_rows([[row[name] for name in shown.field_names] for row in rows])
     with_weights = sum(one.weights is not None for one in found)
     return f'{shown}\n{len(found)} models, {with_weights} with weights; configs: {home() / "configs"}'
+
+
+def place(weights: Weights) -> str:
+    """Return where weights are."""
+    if weights.is_url:
+        return 'download'
+    if not Path(weights.source).is_file():
+        return f'missing: {weights.source}'
+    return 'in the package' if Path(weights.source).parent == WEIGHTS else weights.source
 
 
 def scores(model: Model) -> str:
