@@ -117,7 +117,9 @@ if __name__ == '__main__':
             'Typing :: Typed',
         ],
         packages=find_packages(include=['mmmtl', 'mmmtl.*']),
+        py_modules=['mmmtl_command'],
         include_package_data=True,
+        entry_points={'console_scripts': ['mmmtl = mmmtl_command:main']},
         python_requires='>=3.10',
         install_requires=parse_requirements('runtime'),
         extras_require={

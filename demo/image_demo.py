@@ -9,8 +9,17 @@ from pathlib import Path
 from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.cli import add_config_arguments, add_fit_argument, add_inferencer_arguments, config_of, inferencer_options
-from mmmtl.io import check_outputs, distinct_names, write_png
+from mmmtl.cli import (
+    add_config_arguments,
+    add_fit_argument,
+    add_inferencer_arguments,
+    config_of,
+    inferencer_options,
+    readable_errors,
+)
+from mmmtl.commands.results import Outputs, ResultWriter
+from mmmtl.commands.run_video import PredictedFrame
+from mmmtl.io import check_outputs, distinct_names
 from mmmtl.io.image_sources import find_images, is_one_image, is_url
 
 SHOWN = 10
@@ -41,15 +50,15 @@ def main() -> None:
         check_outputs(outputs, [*files, args.config, args.checkpoint])
     except ValueError as error:
         raise SystemExit(str(error)) from None
-    options = inferencer_options(args)
-    inferencer = MultiTaskInferencer(config_of(args), args.checkpoint, size=args.size or args.fit, **options)
+    inferencer = MultiTaskInferencer(config_of(args), size=args.size or args.fit, **inferencer_options(args))
     failed = []
-    results = inferencer.predict_each(sources)
-    for path, result in zip(outputs, track(results, 'images', total=len(sources)), strict=True):
+    predictions = inferencer.predict_each(sources)
+    for path, result in zip(outputs, track(predictions, 'images', total=len(sources)), strict=True):
         if result.image is None or result.maps is None:
             failed.append(f'{result.name}: {result.error}')
         else:
-            write_png(path, inferencer.panel(result.image, result.maps)[..., ::-1])
+            results = ResultWriter(inferencer, Outputs(panel=path))
+            results.write(PredictedFrame(0, 0.0, result.image, result.maps))
     print(f'{len(sources) - len(failed)} drawings: {folder}')
     report('no images by their names', [str(path) for path in others])
     report('could not be read', failed)
@@ -73,4 +82,5 @@ def report(what: str, names: Sequence[str]) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from time import perf_counter
-
-from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer, VideoReader, VideoWriter
 from mmmtl.cli import (
@@ -18,7 +12,10 @@ from mmmtl.cli import (
     config_of,
     inferencer_options,
     positive,
+    readable_errors,
 )
+from mmmtl.commands.results import Outputs, ResultWriter
+from mmmtl.commands.run_video import run_video, speed_report
 from mmmtl.io import check_outputs
 from mmmtl.io.video import DEFAULT_FPS
 
@@ -46,49 +43,21 @@ def main() -> None:
         writer = VideoWriter(args.out, args.fps or reader.fps or DEFAULT_FPS)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from None
-    options = inferencer_options(args)
-    inferencer = MultiTaskInferencer(config_of(args), args.checkpoint, size=args.size or args.fit, **options)
-    total = min((count for count in (reader.declared, args.max_frames) if count), default=None)
-    seconds: dict[str, list[float]] = defaultdict(list)
-    state, end = None, ''
+    inferencer = MultiTaskInferencer(config_of(args), size=args.size or args.fit, **inferencer_options(args))
     with reader, writer:
-        try:
-            for frame, time in track(itertools.islice(reader, args.max_frames), 'frames', total=total):
-                start = perf_counter()
-                image, maps, is_key, state = inferencer.step(frame, state)
-                kind = ('key frames' if is_key else 'non-key frames') if inferencer.model.has_key_frames else 'frames'
-                seconds[kind].append(perf_counter() - start)
-                writer.write(inferencer.panel(image, maps), None if args.fps else time)
-        except KeyboardInterrupt:
-            print('stopped')
-        except ValueError as error:
-            # What was predicted before is written.
-            end = str(error)
-    if seconds:
-        print(report(seconds))
+        results = ResultWriter(inferencer, Outputs(video=writer.path), video=writer, keep_times=not args.fps)
+        run = run_video(inferencer, reader, results.write, max_frames=args.max_frames)
+    if run.seconds:
+        print(speed_report(run.seconds))
         print(f'video: {args.out}; read {reader.summary()}')
-    if seconds and not reader.is_whole:
+    if run.seconds and not reader.is_whole:
         print(f'warning: {reader.name} is damaged or incomplete')
-    if end:
-        raise SystemExit(end)
-
-
-def report(seconds: Mapping[str, Sequence[float]]) -> str:
-    """Return frames per second of each kind and of all; the first frame of each kind is slow and does not count.
-
-    Args:
-        seconds: of the model for each frame of each kind, without reading, drawing and writing.
-    """
-    # A single frame counts nevertheless.
-    counted = {kind: times[1:] or times for kind, times in sorted(seconds.items())}
-    lines = [f'{kind}: {len(seconds[kind])}, {len(times) / sum(times):.1f} frames/s' for kind, times in counted.items()]
-    if len(counted) > 1:
-        # Weight each kind by its number of frames.
-        number = sum(map(len, seconds.values()))
-        total = sum(len(seconds[kind]) * sum(times) / len(times) for kind, times in counted.items())
-        lines.append(f'all frames: {number}, {number / total:.1f} frames/s')
-    return '\n'.join(lines)
+    if run.stopped:
+        print('stopped')
+    if run.error:
+        raise SystemExit(run.error)
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

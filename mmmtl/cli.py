@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from mmmtl.apis import zoo_weights
 from mmmtl.config import CONFIG_SUFFIXES, dataset_configs, load_config
 from mmmtl.config.options import parse_value
 from mmmtl.engine.launch import LAUNCHERS
@@ -39,9 +40,13 @@ class _Options(argparse.Action):
         setattr(namespace, self.dest, options)
 
 
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the config and its overrides."""
-    parser.add_argument('config', help='config file')
+def add_config_arguments(parser: argparse.ArgumentParser, *, option: str | None = None) -> None:
+    """Add the config, as an argument or as an option of another name, and its overrides."""
+    text = 'config file, or the name of a model (`mmmtl models` lists them)'
+    if option is None:
+        parser.add_argument('config', help=text)
+    else:
+        parser.add_argument(option, dest='config', required=True, metavar='NAME|CONFIG', help=text)
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -62,9 +67,21 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
-def add_inferencer_arguments(parser: argparse.ArgumentParser, *, size: str = '--size') -> None:
-    """Add the arguments of programs that run a `MultiTaskInferencer`; `size` names the option for its size."""
-    parser.add_argument('checkpoint', nargs='?', help='weights (default: untrained ones)')
+def add_inferencer_arguments(
+    parser: argparse.ArgumentParser, *, size: str = '--size', weights: str | None = None
+) -> None:
+    """Add the arguments of programs that run a `MultiTaskInferencer`.
+
+    Args:
+        parser: gets the arguments.
+        size: the name of the option for the size.
+        weights: the name of an option for the weights; None makes them an argument.
+    """
+    text = 'weights (default: those of the named model, or untrained ones)'
+    if weights is None:
+        parser.add_argument('checkpoint', nargs='?', help=text)
+    else:
+        parser.add_argument(weights, dest='checkpoint', metavar='FILE', help=text)
     parser.add_argument('--device', type=device, help="'cpu', 'cuda', ... (default: a GPU if available)")
     parser.add_argument(
         '--optimize',
@@ -100,7 +117,8 @@ def parse_curve_arguments(description: str, option: str) -> argparse.Namespace:
 def inferencer_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return keywords of `MultiTaskInferencer` from the arguments of `add_inferencer_arguments`."""
     dtype = None if args.dtype is None else getattr(torch, args.dtype)
-    return dict(device=args.device, optimize=args.optimize, dtype=dtype)
+    weights = args.checkpoint or zoo_weights(args.config)
+    return dict(weights=weights, device=args.device, optimize=args.optimize, dtype=dtype)
 
 
 def add_shape_argument(parser: argparse.ArgumentParser, name: str, text: str) -> None:

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / 'mmmtl'
 ROOMS = (
     ('_import_hooks',),
     ('version', '_environment', '_quiet_imports', '_safe_loading'),
+    ('zoo',),
     ('registry',),
     ('ops',),
     ('structures',),
@@ -30,6 +31,7 @@ ROOMS = (
     ('profiling',),
     ('apis',),
     ('cli',),
+    ('commands',),
 )
 FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 

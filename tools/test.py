@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmmtl import __version__
+from mmmtl.apis import zoo_weights
 from mmmtl.cli import add_common_arguments, check_cli_outputs, config_of, readable_errors
 from mmmtl.config import dataset_configs
 from mmmtl.engine import StreamTestLoop, build_runner
@@ -20,7 +21,7 @@ from mmmtl.tasks import build_tasks
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser)
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', nargs='?', help='weights (default: those of the named model)')
     parser.add_argument('--out', metavar='metrics.json', help='write the metrics there')
     parser.add_argument('--show-dir', help='write panels of labels and predictions there')
     parser.add_argument(
@@ -59,8 +60,11 @@ def stream(cfg: Config) -> None:
 def main() -> None:
     args = parse_args()
     cfg = config_of(args)
-    check_cli_outputs(cfg, [args.out, args.show_dir], inputs=[args.checkpoint])
-    cfg.load_from = args.checkpoint
+    checkpoint = args.checkpoint or zoo_weights(args.config)
+    if checkpoint is None:
+        raise SystemExit(f'{args.config}: give a checkpoint; no weights come with this config')
+    check_cli_outputs(cfg, [args.out, args.show_dir], inputs=[checkpoint])
+    cfg.load_from = str(checkpoint)
     if args.show_dir:
         cfg.default_hooks.visualization.update(draw=True, out_dir=args.show_dir, interval=args.show_interval)
     if args.offsets:
@@ -78,7 +82,7 @@ def main() -> None:
     if not is_main_process():
         return
     tasks = build_tasks(runner.cfg.tasks, 'the config')
-    meta = dict(config=args.config, checkpoint=args.checkpoint, mmmtl=__version__)
+    meta = dict(config=args.config, checkpoint=str(checkpoint), mmmtl=__version__)
     others, class_scores = {}, {}
     for metric in runner.test_loop.evaluator.metrics:
         if isinstance(metric, MultiTaskMetric):

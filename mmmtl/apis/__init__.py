@@ -3,13 +3,16 @@
 from mmmtl.io.video import VideoReader, VideoWriter, read_frames
 
 from .inferencer import MultiTaskInferencer
+from .model_zoo import list_models, zoo_weights
 from .optimize import optimize_for_inference, warm_up
 
 __all__ = [
     'MultiTaskInferencer',
     'VideoReader',
     'VideoWriter',
+    'list_models',
     'optimize_for_inference',
     'read_frames',
     'warm_up',
+    'zoo_weights',
 ]

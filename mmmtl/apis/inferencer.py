@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from mmmtl.checkpoint import load_weights
-from mmmtl.config import input_size, resolve
+from mmmtl.config import input_size, load_config, resolve
 from mmmtl.engine import check_components
 from mmmtl.io.checkpoints import load_from_local
 from mmmtl.io.image_sources import ImageSource, is_one_image, list_images, load_image, name_image
@@ -24,6 +24,7 @@ from mmmtl.structures import Array, StreamState
 from mmmtl.visualization import add_banner, grid, task_tiles
 
 from .fitting import FitSize, Fitted, check_fit, fit_image
+from .model_zoo import zoo_weights
 from .optimize import Optimization, optimize_for_inference, warm_up
 
 TaskMaps = dict[str, Array]
@@ -67,8 +68,8 @@ class MultiTaskInferencer:
     """A model with its weights, for images (`__call__`) and for videos, cameras and streams (`stream`).
 
     Args:
-        config: a config file or Config.
-        weights: a checkpoint; None keeps the initial weights, with a warning.
+        config: the name of a model (`list_models`), a config file, or a Config.
+        weights: a checkpoint; None takes those of the named model, or keeps the initial ones, with a warning.
         device: 'cpu', 'cuda', ...; None is CUDA if available.
         size: what the model sees and how large the maps are. The model's size is that of Resize in the test pipeline.
 
@@ -85,9 +86,9 @@ class MultiTaskInferencer:
         trained: whether `panel` leaves out the warning about untrained weights; set it after loading others.
 
     Raises:
-        FileNotFoundError: no such config or checkpoint.
-        ValueError: the checkpoint is unsafe or does not fit the model, the model cannot be compiled here, or a wrong
-            `size`.
+        FileNotFoundError: no such checkpoint.
+        ValueError: no such config or model; the checkpoint is unsafe, damaged or does not fit the model; the model
+            cannot be compiled here; or a wrong `size`.
 
     Examples:
         >>> inferencer = MultiTaskInferencer('config.py', 'weights.pth')  # doctest: +SKIP
@@ -105,8 +106,8 @@ class MultiTaskInferencer:
         optimize: Optimization | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        cfg = config if isinstance(config, Config) else Config.fromfile(config)
-        cfg = resolve(cfg)
+        weights = weights or zoo_weights(config)
+        cfg = resolve(config if isinstance(config, Config) else load_config(config))
         self.size, self.model_size = size, input_size(cfg)
         check_fit(size, self.model_size)
         init_default_scope(cfg.get('default_scope', 'mmmtl'))

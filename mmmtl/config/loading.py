@@ -9,6 +9,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmmtl.zoo import find_model, is_name, models
+
 from .options import merge_options
 from .variables import read_config_file
 
@@ -21,16 +23,17 @@ def load_config(
     """Return the config in a file with the overrides of a command line, not resolved yet.
 
     Args:
-        path: ends in one of `CONFIG_SUFFIXES`.
+        path: ends in one of `CONFIG_SUFFIXES`; or the name of a model that `mmmtl.apis.list_models` lists.
         options: {dotted key: value}.
         tasks: names of the tasks to keep; None keeps all.
 
     Raises:
-        ValueError: the file does not exist or is not a config, or nothing reads an option.
+        ValueError: no such file or model, the file is not a config, or nothing reads an option.
     """
-    path = Path(path)
+    path = find_model(str(path)).config if is_name(path) else Path(path)
     if not path.is_file():
-        raise ValueError(f'{path}: no such config file')
+        hint = f'; `{path.stem}` alone is the name of a model' if path.stem in models() else ''
+        raise ValueError(f'{path}: no such config file{hint}')
     if path.suffix not in CONFIG_SUFFIXES:
         raise ValueError(f'{path}: a config file must end in one of {CONFIG_SUFFIXES}, not {path.suffix!r}')
     try:

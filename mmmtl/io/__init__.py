@@ -7,6 +7,7 @@ from .headers import MAX_PIXELS
 from .images import IMAGE_SUFFIXES, read_image, resize_image, write_png
 from .labels import read_raw
 from .outputs import check_outputs, distinct_names, whole_file, write_text
+from .safetensors import write_safetensors
 from .video import VideoReader, VideoWriter, read_frames
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     'resize_image',
     'whole_file',
     'write_png',
+    'write_safetensors',
     'write_text',
 ]

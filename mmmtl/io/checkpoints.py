@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.hub import download_url_to_file, get_dir
 
+from .safetensors import SUFFIX, read_safetensors
+
 SAVED = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
 """Names of the checkpoints that a run writes; group 1 is the iteration or epoch."""
 
@@ -71,22 +73,32 @@ def load_plain(file: Any, map_location: Any = None, weights_only: bool | None = 
 
 def load_url(url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True) -> dict[str, Any]:
     """Read a checkpoint from the internet through torch's cache, in place of mmengine's function of that name."""
-    folder = Path(model_dir or Path(get_dir()) / 'checkpoints')
-    path = folder / Path(urlparse(url).path).name
-    if not path.is_file():
-        with _errors_of(url):
-            folder.mkdir(parents=True, exist_ok=True)
-            download_url_to_file(url, str(path), progress=progress)
+    path = download(url, model_dir, progress=progress)
     try:
         return _load(path, url, map_location)
     except ValueError as error:
         raise ValueError(f'{error} To download it again, delete {path}.') from None
 
 
+def download(url: str, folder: str | Path | None = None, *, progress: bool = True) -> Path:
+    """Return the file behind a URL in torch's cache, or in another folder; load it if it is not there."""
+    folder = Path(folder or Path(get_dir()) / 'checkpoints')
+    path = folder / Path(urlparse(url).path).name
+    if not path.is_file():
+        with _errors_of(url):
+            folder.mkdir(parents=True, exist_ok=True)
+            download_url_to_file(url, str(path), progress=progress)
+    return path
+
+
 def _load(file: Any, name: str, map_location: Any) -> dict[str, Any]:
-    size, described = check_archive(file, name)
-    with _errors_of(name):
-        checkpoint = _without_code(torch.load(file, map_location=map_location, weights_only=True))
+    if isinstance(file, (str, Path)) and Path(file).suffix == SUFFIX:
+        checkpoint, described = read_safetensors(Path(file), name)
+        size = Path(file).stat().st_size
+    else:
+        size, described = check_archive(file, name)
+        with _errors_of(name):
+            checkpoint = _without_code(torch.load(file, map_location=map_location, weights_only=True))
     check_values(checkpoint, name, size=size, described=described)
     check_finite(checkpoint, name)
     return checkpoint

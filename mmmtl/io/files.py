@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -79,3 +80,25 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         raise ValueError(f'the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice')
     return found
+
+
+def check_sha256(path: Path, expected: str, fix: str) -> None:
+    """Refuse a file that is not the one with a SHA-256; the message ends in `fix`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such weights; {fix}')
+    if (found := sha256_of(path)) != expected:
+        raise ValueError(f'{path}: its SHA-256 is {found}, not {expected}: it is damaged or another file; {fix}')
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -59,7 +59,7 @@ def main() -> None:
     if shape is None:
         raise SystemExit(f'{args.config}: its test pipeline has no Resize that sets the size; give --shape H W')
     try:
-        inferencer = MultiTaskInferencer(cfg, args.checkpoint, **inferencer_options(args))
+        inferencer = MultiTaskInferencer(cfg, **inferencer_options(args))
         steps = prediction_steps(inferencer.model, shape, batch=args.batch, mode=args.mode)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f'{args.config}: {error}') from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.progress import track
 
+from mmmtl.io.files import sha256_of
 from mmmtl.io.outputs import write_text
 
 MANIFEST = 'manifest.json'
@@ -69,8 +69,4 @@ def _check_older(path: Path) -> None:
 
 def _describe(file: Path) -> dict[str, int | str]:
     """Return the size and hash of a file."""
-    digest = hashlib.sha256()
-    with file.open('rb') as opened:
-        while block := opened.read(1 << 20):
-            digest.update(block)
-    return {'bytes': file.stat().st_size, 'sha256': digest.hexdigest()}
+    return {'bytes': file.stat().st_size, 'sha256': sha256_of(file)}

@@ -24,6 +24,11 @@ def available_backends() -> tuple[str, ...]:
     return tuple(name for name, backend in _ALL.items() if not backend.missing())
 
 
+def missing_backends() -> dict[str, str]:
+    """Return why each of the other backends cannot run on this machine."""
+    return {name: why for name, backend in _ALL.items() if (why := backend.missing())}
+
+
 def choose_backend(backend: str, query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
     """Return the name of the backend to run, and refuse one that cannot; `MMMTL_LOCAL_ATTENTION` replaces 'auto'."""
     origin = 'backend'
@@ -49,5 +54,5 @@ def log_choice(backend: str, device_type: str, dtype: torch.dtype) -> None:
 
 
 def _inventory() -> str:
-    reasons = ', '.join(f'{name} ({why})' for name, backend in _ALL.items() if (why := backend.missing()))
+    reasons = ', '.join(f'{name} ({why})' for name, why in missing_backends().items())
     return f'available: {", ".join(available_backends())}' + (f'; not available: {reasons}' if reasons else '')

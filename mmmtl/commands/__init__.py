@@ -1,0 +1,72 @@
+"""The `mmmtl` command: one word for each program. A program is imported when it runs, so that the others start fast."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+
+__all__: list[str] = []
+
+COMMANDS = {
+    'predict': 'predict every task of images and videos',
+    'models': 'list the models: data, scores, cost, weights and their licence',
+    'doctor': 'check the environment, and say how to repair it',
+}
+"""Programs in this folder, each a module with `main(arguments, prog)`."""
+
+TOOLS = {
+    'train': ('train.py', 'train a model'),
+    'test': ('test.py', 'test weights: a table of every metric'),
+    'flops': ('analysis_tools/get_flops.py', 'count multiply-accumulates and parameters'),
+    'benchmark': ('analysis_tools/benchmark.py', 'measure latency, throughput and memory'),
+    'browse': ('analysis_tools/browse_dataset.py', 'draw the samples of a data set, as a model gets them'),
+    'config': ('misc/print_config.py', 'print a config with everything resolved'),
+}
+"""Scripts below `tools/`, which come with the package."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that the first argument names."""
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ['--help']
+    if name in ('-h', '--help'):
+        print(usage())
+    elif name == '--version':
+        from mmmtl.version import __version__
+
+        print(f'mmmtl {__version__}')
+    elif name in COMMANDS:
+        import_module(f'mmmtl.commands.{name}').main(rest, f'mmmtl {name}')
+    elif name in TOOLS:
+        run_tool(name, rest)
+    else:
+        near = get_close_matches(name, [*COMMANDS, *TOOLS], n=1)
+        print(f'mmmtl: no command {name!r}' + (f'; did you mean {near[0]!r}?' if near else ''), file=sys.stderr)
+        print(usage(), file=sys.stderr)
+        sys.exit(2)
+
+
+def run_tool(name: str, arguments: Sequence[str]) -> None:
+    """Run the `main` of a script below `tools/` under the name `mmmtl NAME`."""
+    from mmmtl.cli import readable_errors
+    from mmmtl.zoo import home
+
+    script = home() / 'tools' / TOOLS[name][0]
+    spec = spec_from_file_location(script.stem, script)
+    assert spec is not None and spec.loader is not None, f'{script} is a file of Python'
+    module = module_from_spec(spec)
+    sys.argv = [f'mmmtl {name}', *arguments]
+    with readable_errors():
+        spec.loader.exec_module(module)
+        module.main()
+
+
+def usage() -> str:
+    """Return the help of the command as a whole."""
+    texts = {**COMMANDS, **{name: text for name, (_, text) in TOOLS.items()}}
+    lines = [f'  {name:<10} {text}' for name, text in texts.items()]
+    head = 'usage: mmmtl COMMAND [arguments]\n\nMulti-task dense prediction from images and video.\n\ncommands:'
+    foot = '`mmmtl COMMAND --help` describes the arguments of each, `mmmtl --version` prints the version.'
+    return '\n'.join([head, *lines, '', foot])

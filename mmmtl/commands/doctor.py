@@ -1,0 +1,214 @@
+"""Check the environment of mmmtl, and print the command that mends what is missing or broken.
+
+The exit status is 1 if mmmtl cannot run. Nothing is changed, but local attention on the CPU may be compiled into its
+cache, as on its first use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from mmmtl import _quiet_imports
+from mmmtl._environment import OWNERS, TorchvisionFinder, check_environment
+from mmmtl.version import __version__
+
+GOOD, WORSE, BROKEN = 'ok', 'note', 'BROKEN'
+"""All is well; mmmtl runs, but slower or without something; mmmtl does not run."""
+
+OPENCV = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless')
+"""Every distribution that installs into cv2."""
+
+COMPILER_REPAIR = {
+    'Linux': 'sudo apt-get install g++   (or: conda install -c conda-forge cxx-compiler)',
+    'Darwin': 'xcode-select --install',
+}
+
+
+class Finding(NamedTuple):
+    """What a check found: one of the three marks, what was looked at, what is there, and the repair."""
+
+    mark: str
+    name: str
+    text: str
+    repair: str = ''
+
+
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Run the command."""
+    argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args(arguments)
+    # As `mmmtl/__init__.py` does, which may not have run.
+    TorchvisionFinder.install()
+    _quiet_imports.install()
+    # Findings say the same.
+    logging.disable(logging.WARNING)
+    broken = 0
+    for check in CHECKS:
+        for finding in findings(check):
+            broken += finding.mark == BROKEN
+            print(shown(finding), flush=True)
+    print(f'{broken} broken' if broken else 'mmmtl can run here')
+    sys.exit(1 if broken else 0)
+
+
+def findings(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Yield what a check finds; a check that fails has found something broken."""
+    try:
+        yield from check()
+    except Exception as error:  # a broken package raises nearly anything when it is imported
+        yield Finding(BROKEN, check.__name__.removeprefix('check_'), f'{type(error).__name__}: {error}')
+
+
+def shown(finding: Finding) -> str:
+    """Return a finding as lines of text."""
+    lines = [f'{finding.mark:<7}{finding.name:<17} {finding.text}']
+    lines += [f'{"":<7}repair:  {line}' for line in finding.repair.splitlines()]
+    return '\n'.join(lines)
+
+
+def check_python() -> Iterator[Finding]:
+    """Find the interpreter and where mmmtl is."""
+    yield Finding(GOOD, 'mmmtl', f'{__version__}, {Path(__file__).parents[1]}')
+    yield Finding(GOOD, 'Python', f'{platform.python_version()}, {sys.executable}, {platform.platform()}')
+
+
+def check_owners() -> Iterator[Finding]:
+    """Find the distributions that own mmengine, mmcv, mmseg and cv2."""
+    try:
+        check_environment()
+        names = [name for owners in OWNERS.values() for name in owners if version(name)]
+        yield Finding(GOOD, 'OpenMMLab', ', '.join(f'{name} {version(name)}' for name in names))
+    except ImportError as error:
+        yield _refusal('OpenMMLab', error)
+    owners = [name for name in OPENCV if version(name)]
+    if len(owners) > 1:
+        repair = f'pip uninstall -y {" ".join(owners)}\npip install --force-reinstall --no-deps "opencv-python>=4.14"'
+        yield Finding(BROKEN, 'cv2', f'belongs to {" and ".join(owners)}, which overwrite files of each other', repair)
+
+
+def check_packages() -> Iterator[Finding]:
+    """Find the other packages that mmmtl needs."""
+    for module, distribution in (
+        ('cv2', 'opencv-python'),
+        ('matplotlib', 'matplotlib'),
+        ('numpy', 'numpy'),
+        ('PIL', 'pillow'),
+        ('prettytable', 'prettytable'),
+        ('safetensors', 'safetensors'),
+        ('scipy', 'scipy'),
+        ('yaml', 'PyYAML'),
+    ):
+        try:
+            import_module(module)
+        except Exception as error:
+            yield Finding(BROKEN, distribution, str(error), f'pip install --force-reinstall {distribution}')
+
+
+def check_torch() -> Iterator[Finding]:
+    """Find PyTorch, its GPUs, and a torchvision that does not fit."""
+    try:
+        import torch
+    except Exception as error:
+        yield Finding(BROKEN, 'torch', str(error), 'pip install --force-reinstall "torch>=2.8"')
+        return
+    built = f'built for CUDA {torch.version.cuda}' if torch.version.cuda else 'built for the CPU alone'
+    yield Finding(GOOD, 'torch', f'{torch.__version__}, {built}, {torch.get_num_threads()} threads')
+    if torch.cuda.is_available():
+        names = ', '.join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+        yield Finding(GOOD, 'CUDA', names)
+    elif shutil.which('nvidia-smi') and not torch.version.cuda:
+        repair = 'pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu126'
+        yield Finding(WORSE, 'CUDA', 'this machine has an NVIDIA driver, and torch is a build without CUDA', repair)
+    elif torch.version.cuda:
+        repair = 'nvidia-smi   (it must list a GPU; otherwise install the driver of NVIDIA)'
+        yield Finding(WORSE, 'CUDA', 'torch finds no GPU: models run on the CPU', repair)
+    else:
+        yield Finding(GOOD, 'CUDA', 'none; models run on the CPU')
+    try:
+        found = version('torchvision')
+        import_module('torchvision')
+        yield Finding(GOOD, 'torchvision', f'{found}, fits')
+    except ModuleNotFoundError:
+        yield Finding(GOOD, 'torchvision', 'not installed, and not needed')
+    except RuntimeError as error:
+        yield _refusal('torchvision', error)
+
+
+def check_openmmlab() -> Iterator[Finding]:
+    """Find whether the mm packages can be imported."""
+    for module in ('mmengine', 'mmcv', 'mmseg.models'):
+        import_module(module)
+    yield Finding(GOOD, 'imports', 'mmengine, mmcv, mmseg.models')
+
+
+def check_compiler() -> Iterator[Finding]:
+    """Find a C++ compiler and ninja, which local attention on the CPU is compiled with."""
+    wanted = os.environ.get('CXX', 'c++')
+    compiler = shutil.which(wanted) or (None if 'CXX' in os.environ else shutil.which('g++') or shutil.which('clang++'))
+    if compiler is None:
+        repair = COMPILER_REPAIR.get(platform.system(), 'use Linux or macOS, or WSL on Windows')
+        yield Finding(
+            WORSE, 'compiler', f'{wanted} is not in PATH: compiled models and local attention are slower', repair
+        )
+    else:
+        yield Finding(GOOD, 'compiler', compiler)
+    ninja = shutil.which('ninja', path=f'{os.environ.get("PATH", "")}{os.pathsep}{Path(sys.executable).parent}')
+    if ninja is None:
+        yield Finding(WORSE, 'ninja', 'not in PATH: local attention on the CPU cannot be compiled', 'pip install ninja')
+
+
+def check_local_attention() -> Iterator[Finding]:
+    """Find which backends of local attention run here; the one for the CPU may be compiled now."""
+    from mmmtl.ops.local_attention import available_backends, missing_backends
+
+    yield Finding(GOOD, 'local attention', f'backends {", ".join(available_backends())}')
+    for name, why in missing_backends().items():
+        yield Finding(WORSE if name == 'cpu' else GOOD, 'local attention', f'without {name}: {why}')
+
+
+def check_videos() -> Iterator[Finding]:
+    """Find PyAV, or what OpenCV has instead."""
+    if version('av') is None:
+        text = 'PyAV is not installed: OpenCV reads and writes videos, without AV1 and at one rate'
+        yield Finding(WORSE, 'videos', text, 'pip install "av>=17.1"')
+        return
+    av = import_module('av')
+    codecs = [name for name in ('h264', 'hevc', 'vp9', 'av1') if name in av.codecs_available]
+    writes = 'VP9' if 'libvpx-vp9' in av.codecs_available else 'no VP9'
+    yield Finding(GOOD, 'videos', f'PyAV {version("av")}: reads {", ".join(codecs)}, ...; writes {writes}')
+
+
+def version(distribution: str) -> str | None:
+    """Return the version of an installed distribution; None if it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _refusal(name: str, error: Exception) -> Finding:
+    """Return what `mmmtl._environment` refuses; the lines after the first are the repair."""
+    text, *repair = str(error).splitlines()
+    return Finding(BROKEN, name, text.removesuffix(' Repair it with'), '\n'.join(line.strip() for line in repair))
+
+
+CHECKS = (
+    check_python,
+    check_owners,
+    check_packages,
+    check_torch,
+    check_openmmlab,
+    check_compiler,
+    check_local_attention,
+    check_videos,
+)

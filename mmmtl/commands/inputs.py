@@ -1,0 +1,58 @@
+"""Inputs of `mmmtl predict`: which are images, which are videos, and where their results go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlparse
+
+from mmmtl.io import IMAGE_SUFFIXES, distinct_names
+from mmmtl.io.image_sources import find_images, is_one_image, is_url
+
+
+class Input(NamedTuple):
+    """An image or a video.
+
+    Args:
+        source: as `MultiTaskInferencer` or `VideoReader` takes it.
+        name: of its results, distinct from all others.
+        is_video: whether its frames are those of one video.
+    """
+
+    source: str
+    name: str
+    is_video: bool
+
+
+def find_inputs(given: Sequence[str], *, folders_are_videos: bool) -> tuple[list[Input], list[Path]]:
+    """Return every image and video that the arguments stand for, and the files beside them that are none.
+
+    Raises:
+        ValueError: a folder or a pattern without an image.
+    """
+    sources: list[tuple[str, bool]] = []
+    others: list[Path] = []
+    for one in given:
+        if is_video(one, folders_are_videos=folders_are_videos):
+            sources.append((one, True))
+        elif is_one_image(one):
+            sources.append((one, False))
+        else:
+            found = find_images(one)
+            sources += [(str(path), False) for path in found.images]
+            others += found.others
+    names = distinct_names([source for source, _ in sources])
+    return [Input(source, name, video) for (source, video), name in zip(sources, names, strict=True)], others
+
+
+def is_video(given: str, *, folders_are_videos: bool) -> bool:
+    """Return whether an argument is a video: all that is no image, such as a film, a stream, a camera, a pipe."""
+    if os.path.isdir(given):
+        return folders_are_videos
+    if not is_one_image(given):
+        return False
+    numbered = '%' in given and not is_url(given) and not os.path.exists(given)
+    suffix = Path(urlparse(given).path if is_url(given) else given).suffix.lower()
+    return numbered or suffix not in IMAGE_SUFFIXES

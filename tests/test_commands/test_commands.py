@@ -1,0 +1,70 @@
+"""The `mmmtl` command: its words, its start, and the list of models."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmmtl import commands
+from mmmtl.version import __version__
+
+ROOT = Path(__file__).parents[2]
+TINY = 'mila_tiny-k5_1xb8-demo_synthetic-64x128'
+
+
+@pytest.mark.parametrize('name', commands.COMMANDS | commands.TOOLS)
+def test_help_of_every_command(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, 'argv', ['mmmtl'])
+    with pytest.raises(SystemExit) as exit_:
+        commands.main([name, '--help'])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out.startswith(f'usage: mmmtl {name} ')
+
+
+def test_help_version_and_unknown_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    commands.main(['--version'])
+    assert capsys.readouterr().out == f'mmmtl {__version__}\n'
+    commands.main([])
+    shown = capsys.readouterr().out
+    assert all(f'\n  {name} ' in shown for name in commands.COMMANDS | commands.TOOLS)
+    with pytest.raises(SystemExit) as exit_:
+        commands.main(['trian'])
+    assert exit_.value.code == 2 and "'train'" in capsys.readouterr().err
+
+
+def test_help_and_models_start_without_torch() -> None:
+    code = (
+        "import sys, mmmtl_command; sys.argv = ['mmmtl', *sys.argv[1:]]; mmmtl_command.main(); "
+        "print(sorted({'torch', 'mmengine', 'cv2'} & set(sys.modules)))"
+    )
+    for arguments in (['--help'], ['models']):
+        done = subprocess.run([sys.executable, '-c', code, *arguments], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout.endswith('[]\n'), done.stderr
+
+
+def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    commands.main(['models', '--json'])
+    found = {model['name']: model for model in json.loads(capsys.readouterr().out)}
+    assert len(found) > 50
+    assert found[TINY]['data'] == 'SyntheticVideo' and Path(found[TINY]['config']).is_file()
+    commands.main(['models', 'mila_tiny'])
+    assert TINY in (shown := capsys.readouterr().out) and 'mila_r50' not in shown
+    with pytest.raises(SystemExit, match='none_such'):
+        commands.main(['models', 'none_such'])
+
+
+def test_a_tool_takes_the_name_of_a_model_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['mmmtl'])
+    commands.main(['config', TINY, '--cfg-options', 'key_frame_interval=3'])
+    assert 'key_frame_interval=3\n' in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=TINY):
+        commands.main(['config', 'mila_tiny'])
+    with pytest.raises(SystemExit, match='no weights'):
+        commands.main(['test', TINY])

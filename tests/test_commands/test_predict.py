@@ -1,0 +1,134 @@
+"""`mmmtl predict` on generated images and videos."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mmmtl import commands
+from mmmtl.apis import VideoReader, VideoWriter
+from mmmtl.commands.inputs import Input, find_inputs
+from mmmtl.config import load_config, resolve
+from mmmtl.registry import MODELS
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / 'configs' / 'mila' / 'mila_tiny-k5_1xb8-demo_synthetic-64x128.py'
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp('weights') / 'w.pth'
+    torch.save({'state_dict': MODELS.build(resolve(load_config(CONFIG)).model).state_dict()}, path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three good images, a broken one, and a text."""
+    folder = tmp_path / 'photos'
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ('a.png', 'b.jpg', 'c.png'):
+        cv2.imwrite(str(folder / name), rng.integers(0, 255, (32, 64, 3), np.uint8))
+    (folder / 'broken.jpg').write_bytes((folder / 'b.jpg').read_bytes()[:40])
+    (folder / 'notes.txt').write_text('not an image')
+    return folder
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    with VideoWriter(tmp_path / 'film.mp4', 10) as writer:
+        for grey in range(0, 70, 10):
+            writer.write(np.full((32, 64, 3), grey, np.uint8))
+    return tmp_path / 'film.mp4'
+
+
+@pytest.fixture
+def predict(weights: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run the command and return what it prints."""
+
+    def run(*arguments: object) -> str:
+        options = ['--model', CONFIG.stem, '--weights', weights, '--device', 'cpu']
+        commands.main(['predict', *map(str, arguments), *map(str, options)])
+        return capsys.readouterr().out
+
+    return run
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_and_a_video(predict: Callable[..., str], photos: Path, video: Path, tmp_path: Path) -> None:
+    out = tmp_path / 'out'
+    last = predict(photos, video, '--out', out).splitlines()[-1]
+    assert re.match(rf'10 frames in \d+\.\d s: {out}; left out 2: ', last)
+    assert re.search(r'notes\.txt \(no image', last) and re.search(r'broken\.jpg \(.*cut|broken\.jpg \(', last)
+    assert names(out) == ['a.png', 'b.png', 'c.png', 'film.mp4']
+    with VideoReader(out / 'film.mp4') as reader:
+        assert [round(frame.time, 3) for frame in reader] == [round(0.1 * number, 3) for number in range(7)]
+
+
+def test_panels_of_every_frame_are_those_of_the_video(predict: Callable[..., str], video: Path, tmp_path: Path) -> None:
+    out = tmp_path / 'out'
+    predict(video, '--out', out, '--save', 'panels,video', '--max-frames', 3)
+    assert names(out) == ['film', 'film.mp4']
+    assert names(out / 'film') == ['000000.png', '000001.png', '000002.png']
+    with pytest.raises(SystemExit, match='film: holds frames'):
+        predict(video, '--out', out, '--save', 'panels')
+
+
+def test_the_images_of_a_folder_can_be_frames(predict: Callable[..., str], photos: Path, tmp_path: Path) -> None:
+    (photos / 'broken.jpg').unlink()
+    assert '3 frames in' in predict(photos, '--out', tmp_path / 'out', '--save', 'video', '--fps', 5)
+    with VideoReader(tmp_path / 'out' / 'photos.mp4') as reader:
+        assert reader.fps == 5 and len(list(reader)) == 3
+
+
+def test_what_is_refused(predict: Callable[..., str], photos: Path, video: Path, tmp_path: Path) -> None:
+    before = names(photos)
+    for wrong, message in (
+        ([photos, '--out', photos], 'photos: an output'),
+        ([photos / 'a.png', '--out', photos], 'photos: an output'),
+        ([video, '--out', tmp_path, '--save', 'video'], r'film\.mp4: an output'),
+        ([photos / 'a.png', '--out', tmp_path / 'out', '--save', 'video'], r'a\.png: an image'),
+        ([photos, '--out', video], r'film\.mp4: is a file'),
+        ([tmp_path / 'n*.png', '--out', tmp_path / 'out'], 'no image'),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            predict(*wrong)
+    assert names(photos) == before and not (tmp_path / 'out').exists()
+    with pytest.raises(SystemExit) as exit_:
+        predict(video, '--out', tmp_path / 'out', '--save', 'movie')
+    assert exit_.value.code == 2
+
+
+def test_nothing_predicted_is_an_error(
+    predict: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / 'x.jpg').write_bytes(b'x')
+    for missing in ('x.jpg', 'none.mp4'):
+        with pytest.raises(SystemExit) as exit_:
+            predict(tmp_path / missing, '--out', tmp_path / 'out')
+        assert exit_.value.code == 1
+        assert re.search(rf'0 frames in .*left out 1: .*{missing}', capsys.readouterr().out)
+
+
+def test_inputs(photos: Path, video: Path) -> None:
+    found, others = find_inputs(
+        [str(photos), str(video), '0', 'rtsp://host/live', 'https://host/x.jpg?size=2', 'f_%04d.png'],
+        folders_are_videos=False,
+    )
+    assert [one.source for one in found if not one.is_video] == [
+        *(str(photos / name) for name in ('a.png', 'b.jpg', 'broken.jpg', 'c.png')),
+        'https://host/x.jpg?size=2',
+    ]
+    assert [path.name for path in others] == ['notes.txt']
+    assert len({one.name for one in found}) == len(found) == 9
+    assert find_inputs([str(photos)], folders_are_videos=True) == ([Input(str(photos), 'photos', True)], [])
