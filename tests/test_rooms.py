@@ -15,6 +15,7 @@ ROOMS = (
     ('_import_hooks',),
     ('version', '_environment', '_quiet_imports', '_safe_loading'),
     ('registry',),
+    ('convolutions',),
     ('ops',),
     ('structures',),
     ('tasks',),
