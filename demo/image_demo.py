@@ -9,7 +9,14 @@ from pathlib import Path
 from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.cli import add_config_arguments, add_fit_argument, add_inferencer_arguments, config_of, inferencer_options
+from mmmtl.cli import (
+    add_config_arguments,
+    add_fit_argument,
+    add_inferencer_arguments,
+    config_of,
+    inferencer_options,
+    readable_errors,
+)
 from mmmtl.io import check_outputs, distinct_names, write_png
 from mmmtl.io.image_sources import find_images, is_one_image, is_url
 
@@ -30,17 +37,14 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     folder = Path(args.out_dir)
-    try:
-        sources, others = choose(args.image)
-        outputs = [folder / f'{name}.png' for name in distinct_names(sources)]
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f'--out-dir {folder}: is a file, not a folder')
-        files = [path for path in sources if not is_url(path)]
-        # Other images in the folder of an input are safe too.
-        check_outputs([folder], {Path(path).parent for path in files})
-        check_outputs(outputs, [*files, args.config, args.checkpoint])
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
+    sources, others = choose(args.image)
+    outputs = [folder / f'{name}.png' for name in distinct_names(sources)]
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f'--out-dir {folder}: is a file, not a folder')
+    files = [path for path in sources if not is_url(path)]
+    # Other images in the folder of an input are safe too.
+    check_outputs([folder], {Path(path).parent for path in files})
+    check_outputs(outputs, [*files, args.config, args.checkpoint])
     options = inferencer_options(args)
     inferencer = MultiTaskInferencer(config_of(args), args.checkpoint, size=args.size or args.fit, **options)
     failed = []
@@ -73,4 +77,5 @@ def report(what: str, names: Sequence[str]) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

@@ -18,6 +18,7 @@ from mmmtl.cli import (
     config_of,
     inferencer_options,
     positive,
+    readable_errors,
 )
 from mmmtl.io import check_outputs
 from mmmtl.io.video import DEFAULT_FPS
@@ -40,12 +41,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
-        check_outputs([args.out], [args.video, args.config, args.checkpoint])
-        reader = VideoReader(args.video, one_size=True)
-        writer = VideoWriter(args.out, args.fps or reader.fps or DEFAULT_FPS)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(str(error)) from None
+    check_outputs([args.out], [args.video, args.config, args.checkpoint])
+    reader = VideoReader(args.video, one_size=True)
+    writer = VideoWriter(args.out, args.fps or reader.fps or DEFAULT_FPS)
     options = inferencer_options(args)
     inferencer = MultiTaskInferencer(config_of(args), args.checkpoint, size=args.size or args.fit, **options)
     total = min((count for count in (reader.declared, args.max_frames) if count), default=None)
@@ -91,4 +89,5 @@ def report(seconds: Mapping[str, Sequence[float]]) -> str:
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()
