@@ -68,7 +68,9 @@ def train(cfg: Config) -> tuple[Runner, list[tuple[str, int]]]:
     return runner, watch.seen
 
 
-@pytest.mark.parametrize('iteration', [4, 7, 9])
+@pytest.mark.parametrize(
+    'iteration', [4, pytest.param(7, marks=pytest.mark.slow), pytest.param(9, marks=pytest.mark.slow)]
+)
 def test_an_epoch_goes_on_where_its_checkpoint_was_written(make_config: MakeConfig, iteration: int) -> None:
     # Two epochs of seven batches; the seventh checkpoint is written before the epoch is over.
     options = {

@@ -26,6 +26,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Any:
         del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_every_row_is_a_config_whose_options_build(training: Any) -> None:
     for name, table in training.TABLES.items():
         assert len({row.name for row in table.rows}) == len(table.rows), name
