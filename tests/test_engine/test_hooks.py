@@ -103,6 +103,7 @@ def test_an_epoch_of_another_length_cannot_be_gone_on_with(make_config: MakeConf
         build_runner(cfg).train()
 
 
+@pytest.mark.slow
 def test_the_end_of_an_epoch_may_be_resumed_with_other_data(make_config: MakeConfig) -> None:
     options = {'train_cfg.max_epochs': 1}
     build_runner(make_config('tiny_video_epochs', **options)).train()

@@ -109,6 +109,7 @@ def test_a_killed_training_reaches_the_weights_of_an_uninterrupted_one(
     assert len(set(losses[0])) == len(losses[0]) == first['meta']['iter']
 
 
+@pytest.mark.slow
 def test_a_loss_that_explodes_stops_the_tool_and_leaves_the_last_checkpoint(tmp_path: Path, launch: Launch) -> None:
     options = {'optim_wrapper.optimizer.lr': 1e30, 'default_hooks.checkpoint.interval': 1}
     training = Training(tmp_path, launch, 'tiny_video', options)

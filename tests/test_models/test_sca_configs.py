@@ -129,6 +129,7 @@ def test_the_teacher_is_the_paper_and_the_student_lighter() -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_cheap_order_saves_what_is_said() -> None:
     cfg = config('sca-released')
     cfg.model.decode_head.upsample_first = False

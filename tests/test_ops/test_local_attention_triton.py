@@ -178,9 +178,15 @@ def test_interpreted_as_an_operator(monkeypatch):
     for a, b in zip(torch.autograd.grad(out, leaves, grad), torch.autograd.grad(expected, leaves, grad), strict=True):
         torch.testing.assert_close(a, b)
         assert a.stride() == b.stride()
-    torch.library.opcheck(torch.ops.mmmtl.local_attention.default, (*leaves, 3, 0.5, 'mask', 'triton'))
     assert local_attention(*(x[:0] for x in leaves), backend='triton').shape == (0, 3, 5, 6)
     assert local_attention(query, key, value[:, :0], backend='triton').shape == (2, 0, 5, 6)
+
+
+@pytest.mark.slow
+@in_interpreter
+def test_interpreted_opcheck():
+    leaves = [x.requires_grad_() for x in draw(2, 4, 3, 5, 6)[:3]]
+    torch.library.opcheck(torch.ops.mmmtl.local_attention.default, (*leaves, 3, 0.5, 'mask', 'triton'))
 
 
 @pytest.mark.slow
