@@ -39,17 +39,14 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     folder = Path(args.out_dir)
-    try:
-        sources, others = choose(args.image)
-        outputs = [folder / f'{name}.png' for name in distinct_names(sources)]
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f'--out-dir {folder}: is a file, not a folder')
-        files = [path for path in sources if not is_url(path)]
-        # Other images in the folder of an input are safe too.
-        check_outputs([folder], {Path(path).parent for path in files})
-        check_outputs(outputs, [*files, args.config, args.checkpoint])
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
+    sources, others = choose(args.image)
+    outputs = [folder / f'{name}.png' for name in distinct_names(sources)]
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f'--out-dir {folder}: is a file, not a folder')
+    files = [path for path in sources if not is_url(path)]
+    # Other images in the folder of an input are safe too.
+    check_outputs([folder], {Path(path).parent for path in files})
+    check_outputs(outputs, [*files, args.config, args.checkpoint])
     inferencer = MultiTaskInferencer(config_of(args), size=args.size or args.fit, **inferencer_options(args))
     failed = []
     predictions = inferencer.predict_each(sources)

@@ -19,6 +19,7 @@ import numpy as np
 from rich.progress import Progress, track
 
 from mmmtl.apis import MultiTaskInferencer
+from mmmtl.cli import readable_errors
 from mmmtl.datasets.synthetic import make_scene, render
 from mmmtl.datasets.synthetic.video import SEEDS
 from mmmtl.evaluation import metrics_table
@@ -174,4 +175,5 @@ only" is the fast network, trained alone and run on every frame.</p>
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

@@ -37,12 +37,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
-        check_outputs([args.out], [args.video, args.config, args.checkpoint])
-        reader = VideoReader(args.video, one_size=True)
-        writer = VideoWriter(args.out, args.fps or reader.fps or DEFAULT_FPS)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(str(error)) from None
+    check_outputs([args.out], [args.video, args.config, args.checkpoint])
+    reader = VideoReader(args.video, one_size=True)
+    writer = VideoWriter(args.out, args.fps or reader.fps or DEFAULT_FPS)
     inferencer = MultiTaskInferencer(config_of(args), size=args.size or args.fit, **inferencer_options(args))
     with reader, writer:
         results = ResultWriter(inferencer, Outputs(video=writer.path), video=writer, keep_times=not args.fps)

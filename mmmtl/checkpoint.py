@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmmtl.convolutions import check_geometry
 from mmmtl.registry import TASKS
 from mmmtl.tasks import Task, build_tasks
 from mmmtl.tasks.order import TaskOrder
@@ -31,26 +32,33 @@ PLAIN = (str, bool, int, float, type(None))
 """Types of the values that describe a task in a checkpoint."""
 
 
-def load_weights(
+def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], *, tasks: Mapping[str, Any]) -> None:
+    """Load the weights of a checkpoint into a model; `fitting_weights` says what is refused."""
+    model.load_state_dict(fitting_weights(model, checkpoint, tasks=tasks), strict=False)
+
+
+def fitting_weights(
     model: nn.Module, checkpoint: Mapping[str, Any], *, tasks: Mapping[str, Any], partly: bool = False
 ) -> OrderedDict[str, Tensor]:
-    """Load the weights of a checkpoint into a model, if it was trained for the model's tasks and fits it.
+    """Return the weights of a checkpoint for a model, if it was trained for the model's tasks and fits it.
 
     Args:
         model: not wrapped.
         checkpoint: as a run writes it, or weights alone.
         tasks: of the model, as `build_tasks` takes them; the checkpoint may have more.
-        partly: accept that some weights are missing or mis-shaped; the model keeps its own there.
+        partly: leave out what is mis-shaped, and accept that some weights are missing.
 
     Returns:
-        The weights of the checkpoint under their names in the model.
+        The weights under their names in the model, for `load_state_dict` with `strict=False`.
 
     Raises:
-        ValueError: the checkpoint belongs to other tasks or another model, or lacks an order of tasks that it needs.
+        ValueError: the checkpoint belongs to other tasks or another model, was trained with other dilations, or lacks
+            an order of tasks that it needs.
     """
     if trained := trained_tasks(checkpoint):
         check_tasks(tasks, trained)
     weights = upgrade(weights_of(checkpoint), model, trained_order(checkpoint))
+    check_geometry(model, checkpoint.get('meta'), weights=weights)
     try:
         check_weights(model, weights, partly=partly)
     except ValueError as error:
@@ -60,11 +68,9 @@ def load_weights(
                 'a part of it joins the features of all tasks, use them all (no --tasks, no use_tasks)'
             ) from None
         raise
-    fitting = copy(weights)
     for name, value in model.state_dict().items():
-        if getattr(weights.get(name, value), 'shape', None) != value.shape:
-            fitting[name] = value
-    model.load_state_dict(fitting, strict=False)
+        if name in weights and getattr(weights[name], 'shape', None) != value.shape:
+            del weights[name]
     return weights
 
 
@@ -125,9 +131,14 @@ def upgrade(weights: OrderedDict[str, Tensor], model: nn.Module, order: Sequence
 
 
 def part_of(checkpoint: Mapping[str, Any], part: nn.Module, prefix: str) -> OrderedDict[str, Tensor]:
-    """Return the weights of a checkpoint below a prefix ('backbone.') as a part of a model needs them."""
+    """Return the weights of a checkpoint below a prefix ('backbone.') as a part of a model needs them.
+
+    Raises:
+        ValueError: they were trained with other dilations.
+    """
     weights = weights_of(checkpoint)
     inner = OrderedDict((name.removeprefix(prefix), weights[name]) for name in weights if name.startswith(prefix))
+    check_geometry(part, checkpoint.get('meta'), prefix=prefix, weights=inner)
     return upgrade(inner, part, trained_order(checkpoint))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +23,7 @@ from mmmtl.io import check_outputs
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 PACKAGE = Path(__file__).parent
+OF_A_WORKER = re.compile(r'Caught (\w+) in DataLoader worker process \d+\.\nOriginal Traceback')
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
@@ -150,23 +153,39 @@ def start_clock(args: argparse.Namespace) -> Callable[[], float]:
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """Exit with the message alone if mmmtl refuses something inside the block; other errors keep their traceback."""
+    """Exit with the message alone if the program or mmmtl refuses something inside the block, or a file has an error.
+
+    Other errors keep their traceback.
+    """
     try:
         yield
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
-        if not _is_ours(error):
+    except (ValueError, OSError, FloatingPointError) as error:
+        if (message := _refusal(error)) is None:
             raise
-        raise SystemExit(str(error)) from None
+        raise SystemExit(message) from None
 
 
-def _is_ours(error: BaseException | None) -> bool:
-    """Return whether code of mmmtl raised an error; mmengine raises the errors of components a second time."""
+def _refusal(error: BaseException | None) -> str | None:
+    """Return what mmmtl or the program says in an error, or the system of a file; None for any other error.
+
+    mmengine raises the errors of components a second time; torch raises those of workers again, as a text.
+    """
+    message = str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f'{error.filename}: {error.strerror}'
+    if (found := OF_A_WORKER.match(message)) and _is_own(re.findall(r'File "(.+?)", line', message)[-1]):
+        return message.rpartition(f'\n{found[1]}: ')[2].strip()
     while error is not None:
         frames = traceback.extract_tb(error.__traceback__)
-        if frames and Path(frames[-1].filename).is_relative_to(PACKAGE):
-            return True
+        if frames and _is_own(frames[-1].filename):
+            return message
         error = error.__cause__ or error.__context__
-    return False
+    return None
+
+
+def _is_own(file: str) -> bool:
+    """Return whether a source file is of mmmtl or the program itself."""
+    return Path(file).is_relative_to(PACKAGE) or file == getattr(sys.modules['__main__'], '__file__', None)
 
 
 def positive(text: str) -> int:

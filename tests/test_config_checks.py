@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +74,21 @@ def test_a_key_that_nothing_reads_is_refused_with_the_nearest(tmp_path: Path, te
     assert hint in str(error.value).partition(repr(key))[2]
 
 
+PIPE = [dict(type='LoadFrames')]
+
+
 @pytest.mark.parametrize(
-    'text',
+    ('text', 'key', 'value'),
     [
-        'widths = (1, 2)\ndilated = True\ndata_root = "x"\nmy_note = dict(a=1)',
-        'max_iters = 7\ntrain_cfg = dict(max_iters=max_iters)',
-        'task = dict(type="SurfaceNormals")\ntasks = dict(more=task)',
-        'pipe = [dict(type="LoadFrames")]\nval_dataloader = dict(dataset=dict(pipeline=pipe))',
-        'pipe = [dict(type="LoadFrames")]',
+        ('widths = (1, 2)\ndilated = True\ndata_root = "x"\nmy_note = dict(a=1)', 'my_note.a', 1),
+        ('max_iters = 7\ntrain_cfg = dict(max_iters=max_iters)', 'train_cfg.max_iters', 7),
+        ('task = dict(type="SurfaceNormals")\ntasks = dict(more=task)', 'tasks.more.type', 'SurfaceNormals'),
+        (f'pipe = {PIPE}\nval_dataloader = dict(dataset=dict(pipeline=pipe))', 'val_dataloader.dataset.pipeline', PIPE),
+        (f'pipe = {PIPE}', 'pipe', PIPE),
     ],
 )
-def test_variables_that_help_to_write_a_config_are_allowed(tmp_path: Path, text: str) -> None:
-    resolve(load_config(child(tmp_path, text)))
+def test_variables_that_help_to_write_a_config_are_allowed(tmp_path: Path, text: str, key: str, value: Any) -> None:
+    assert reduce(getitem, key.split('.'), resolve(load_config(child(tmp_path, text)))) == value
 
 
 @pytest.mark.parametrize('key', ['train_dataloader', 'model', 'default_hooks', 'tasks', 'env_cfg', 'custom_hooks'])

@@ -16,6 +16,7 @@ ROOMS = (
     ('version', '_environment', '_quiet_imports', '_safe_loading'),
     ('zoo',),
     ('registry',),
+    ('convolutions',),
     ('ops',),
     ('structures',),
     ('tasks',),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmmtl.cli import add_common_arguments, config_of, positive, readable_errors
 from mmmtl.engine import build_runner, change_length, find_checkpoint
+from mmmtl.engine.folder_lock import own_work_dir
 from mmmtl.engine.launch import name_lost_processes, set_launcher
 
 
@@ -60,7 +61,7 @@ def main() -> None:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.train_cfg.pop('val_interval', None)
     set_launcher(cfg, args.launcher, args.local_rank)
-    with name_lost_processes(cfg):
+    with name_lost_processes(cfg), own_work_dir(cfg):
         build_runner(cfg).train()
 
 

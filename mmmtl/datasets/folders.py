@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,6 +48,6 @@ class FolderDataset(MultiTaskDataset):
         return sorted(path.name for path in self.root.glob('[!.]*') if path.is_dir() and path.name != self.image_folder)
 
     @property
+    @abstractmethod
     def image_folder(self) -> str:
         """The name of the folder of the images."""
-        raise NotImplementedError

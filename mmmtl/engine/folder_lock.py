@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from mmengine.config import Config
 from mmengine.logging import print_log
+
+from .launch import VARIABLES
 
 NAME = '.lock'
 
@@ -64,3 +68,21 @@ class FolderLock:
             with suppress(OSError):
                 self._file.close()
             self._file = None
+
+
+@contextmanager
+def own_work_dir(cfg: Config) -> Iterator[None]:
+    """Hold the lock on the work folder of a run inside the block, in the first of its processes.
+
+    A runner locks the folder when it trains, but has written its config by then.
+
+    Raises:
+        ValueError: another run has the lock; nothing was written.
+    """
+    rank = os.environ.get(VARIABLES[cfg.launcher][0], '0') if cfg.launcher in VARIABLES else '0'
+    lock = FolderLock(cfg.work_dir) if int(rank) == 0 else None
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()

@@ -56,7 +56,8 @@ def transfer(model: nn.Module, checkpoint: Mapping[str, Any], tasks: Mapping[str
             left_out.setdefault(reason, []).append(key)
         else:
             kept[key] = value
-    return Transfer({'state_dict': kept, 'meta': {'task_order': trained_order(checkpoint)}}, left_out)
+    meta = {key: value for key, value in checkpoint['meta'].items() if key != 'dataset_meta'}
+    return Transfer({'state_dict': kept, 'meta': {**meta, 'task_order': trained_order(checkpoint)}}, left_out)
 
 
 def _reason(

@@ -16,6 +16,7 @@ from mmmtl.datasets.conversion import archives
 from mmmtl.datasets.conversion.nyu_labeled import LabeledFile
 from mmmtl.datasets.readers import read_names
 from mmmtl.io import ChildReader, read_image, read_mat, read_npy, read_raw
+from mmmtl.io.arrays import MAX_BYTES
 
 from . import seeds
 from .mutations import SEEDS, damage, outcome
@@ -67,7 +68,8 @@ def test_npy(tmp_path: Path, seed: int) -> None:
 def test_mat(tmp_path: Path, child: ChildReader, seed: int, packed: bool, key: str) -> None:
     path = tmp_path / 'a.mat'
     path.write_bytes(damage(seeds.mat(packed=packed), seed))
-    outcome(lambda path: child(read_mat, path, key), path)
+    found = outcome(lambda path: child(read_mat, path, key), path)
+    assert found is None or (isinstance(found, np.ndarray) and found.nbytes <= MAX_BYTES)
 
 
 @given(seed=SEEDS)

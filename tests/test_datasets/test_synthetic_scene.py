@@ -279,6 +279,7 @@ def _miou(predicted: np.ndarray, label: np.ndarray) -> float:
     return float((hit / np.maximum(confusion.sum(0) + confusion.sum(1) - hit, 1)).mean())
 
 
+@pytest.mark.slow
 def test_colour_of_single_pixels_says_little() -> None:
     """Colour histograms and boosted trees on 40 videos, scored on 12 others: the rest needs context."""
     (color, label), (held_color, held_label) = _samples(range(40)), _samples(range(10000, 10012))

@@ -56,6 +56,7 @@ def train(cfg: Config) -> tuple[Runner, list[tuple[float, float]]]:
     return runner, watch.seen
 
 
+@pytest.mark.slow
 def test_a_resumed_search_is_the_same(make_config: MakeConfig, tmp_path: Path) -> None:
     whole, seen = train(search_config(make_config, 'whole'))
     checkpoint = str(tmp_path / 'whole' / 'iter_2.pth')

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import runpy
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mmengine.config import Config
 
-from mmmtl.engine.folder_lock import FolderLock
+from mmmtl.engine.folder_lock import FolderLock, own_work_dir
 
 
 def hold(folder: Path) -> tuple[int, int]:
@@ -54,3 +57,28 @@ def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(fcntl, 'lockf', fail)
     assert not FolderLock(tmp_path).held
+
+
+def test_a_refused_run_has_written_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even its config, whose file may have the name of the other run's."""
+    process, worker = hold(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    root = Path(__file__).parents[2]
+    config = root / 'tests' / 'configs' / 'tiny_image.py'
+    monkeypatch.setattr(sys, 'argv', ['train.py', str(config), '--work-dir', str(tmp_path)])
+    monkeypatch.setenv('LOCAL_RANK', '0')  # the tool would leave it behind
+    with pytest.raises(SystemExit, match=rf'^{tmp_path}: another run writes to this folder \(process {process}'):
+        runpy.run_path(str(root / 'tools' / 'train.py'), run_name='__main__')
+    for number in (process, worker):
+        os.kill(number, signal.SIGKILL)
+    os.waitpid(process, 0)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(('rank', 'locks'), [('0', True), ('1', False)])
+def test_the_first_process_of_a_run_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str, locks: bool
+) -> None:
+    monkeypatch.setenv('SLURM_PROCID', rank)
+    with own_work_dir(Config(dict(work_dir=str(tmp_path / 'run'), launcher='slurm'))):
+        assert (tmp_path / 'run' / '.lock').exists() == locks

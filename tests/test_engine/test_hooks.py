@@ -68,7 +68,9 @@ def train(cfg: Config) -> tuple[Runner, list[tuple[str, int]]]:
     return runner, watch.seen
 
 
-@pytest.mark.parametrize('iteration', [4, 7, 9])
+@pytest.mark.parametrize(
+    'iteration', [4, pytest.param(7, marks=pytest.mark.slow), pytest.param(9, marks=pytest.mark.slow)]
+)
 def test_an_epoch_goes_on_where_its_checkpoint_was_written(make_config: MakeConfig, iteration: int) -> None:
     # Two epochs of seven batches; the seventh checkpoint is written before the epoch is over.
     options = {
@@ -101,6 +103,7 @@ def test_an_epoch_of_another_length_cannot_be_gone_on_with(make_config: MakeConf
         build_runner(cfg).train()
 
 
+@pytest.mark.slow
 def test_the_end_of_an_epoch_may_be_resumed_with_other_data(make_config: MakeConfig) -> None:
     options = {'train_cfg.max_epochs': 1}
     build_runner(make_config('tiny_video_epochs', **options)).train()

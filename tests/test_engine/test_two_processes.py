@@ -7,8 +7,7 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +26,9 @@ from mmmtl.engine.launch import set_launcher
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'tests' / 'configs' / 'tiny_video.py'
 STATE = ('state_dict', 'optimizer', 'param_schedulers')
+AssertEqual = Callable[[Any, Any, str], None]
 
 cpu_only = pytest.mark.skipif(torch.cuda.is_available(), reason='mmengine joins processes that have GPUs')
-
-
-def assert_equal(first: Any, second: Any, where: str) -> None:
-    """Bit for bit."""
-    assert type(first) is type(second), where
-    if isinstance(first, dict):
-        assert first.keys() == second.keys(), where
-        for key in first:
-            assert_equal(first[key], second[key], f'{where}.{key}')
-    elif isinstance(first, (list, tuple)):
-        assert len(first) == len(second), where
-        for number, pair in enumerate(zip(first, second, strict=True)):
-            assert_equal(*pair, f'{where}[{number}]')
-    elif isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), where
-    else:
-        assert first == second, where
 
 
 # ---------------------------------------------------------------- the hook
@@ -72,7 +55,9 @@ def buffers_after(rank: int) -> dict[str, torch.Tensor]:
     return dict(runner.model.named_buffers())
 
 
-def test_buffers_of_processes_become_the_same(in_processes: Callable[..., list[Any]]) -> None:
+def test_buffers_of_processes_become_the_same(
+    in_processes: Callable[..., list[Any]], assert_equal: AssertEqual
+) -> None:
     before = dict(Statistics(0).named_buffers())
     three = in_processes(buffers_after, 3)
     assert_equal(three[0], three[1], 'buffers')
@@ -84,7 +69,7 @@ def test_buffers_of_processes_become_the_same(in_processes: Callable[..., list[A
         assert three[0][name].dtype == before[name].dtype, name
 
 
-def test_one_process_keeps_its_buffers() -> None:
+def test_one_process_keeps_its_buffers(assert_equal: AssertEqual) -> None:
     assert_equal(buffers_after(1), dict(Statistics(1).named_buffers()), 'buffers')
 
 
@@ -145,7 +130,7 @@ AVERAGED = [dict(type='EMAHook', momentum=0.1, update_buffers=True)]
 
 @cpu_only
 def test_a_checkpoint_is_what_every_process_has_and_validates(
-    make_config: Callable[..., Config], in_processes: Callable[..., list[Any]]
+    make_config: Callable[..., Config], in_processes: Callable[..., list[Any]], assert_equal: AssertEqual
 ) -> None:
     cfg = make_config('tiny_video', **SHORT, **{'train_cfg.max_iters': 2, 'custom_hooks': AVERAGED})
 
@@ -176,7 +161,10 @@ def test_a_checkpoint_is_what_every_process_has_and_validates(
 @pytest.mark.slow
 @pytest.mark.parametrize('averaged', [False, True], ids=['plain', 'EMA'])
 def test_an_interrupted_run_of_two_processes_ends_with_the_same_weights(
-    make_config: Callable[..., Config], in_processes: Callable[..., list[Any]], averaged: bool
+    make_config: Callable[..., Config],
+    in_processes: Callable[..., list[Any]],
+    assert_equal: AssertEqual,
+    averaged: bool,
 ) -> None:
     hooks = {'custom_hooks': AVERAGED} if averaged else {}
 
@@ -203,35 +191,6 @@ def test_an_interrupted_run_of_two_processes_ends_with_the_same_weights(
 
 # ---------------------------------------------------------------- the tools
 
-COMPONENTS = """
-import os
-import signal
-
-import torch
-import yapf.yapflib.yapf_api
-from mmengine.hooks import Hook
-
-from mmmtl.registry import HOOKS
-
-torch.set_num_threads(1)
-# Otherwise half of the time goes into formatting configs.
-yapf.yapflib.yapf_api.FormatCode = lambda text, **_: (text, True)
-
-
-@HOOKS.register_module()
-class SignalHook(Hook):
-    priority = 'LOWEST'
-
-    def __init__(self, after, number, ranks=(0, 1)):
-        self.after = after
-        self.number = number
-        self.here = int(os.environ['RANK']) in ranks
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        if runner.iter + 1 == self.after and self.here:
-            os.kill(os.getpid(), self.number)
-"""
-
 OPTIONS = [
     'train_cfg.max_iters=8',
     'train_cfg.val_interval=4',
@@ -243,40 +202,24 @@ Start = Callable[..., list[subprocess.Popen]]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """`start(tool, *arguments, config, log)`: two processes that run a tool."""
-    started: list[subprocess.Popen] = []
+def start(tmp_path: Path, launch: Callable[..., subprocess.Popen]) -> Start:
+    """`start(tool, *arguments, log, hooks)`: two processes that run a tool."""
 
     def run(tool: str, *arguments: str, log: str, hooks: str = '[]') -> list[subprocess.Popen]:
-        (tmp_path / 'unkind_components.py').write_text(COMPONENTS)
         (tmp_path / f'{log}.py').write_text(
             f"_base_ = {str(CONFIG)!r}\ncustom_imports = dict(imports=['unkind_components'])\ncustom_hooks = {hooks}\n"
         )
         with socket.socket() as free:
             free.bind(('127.0.0.1', 0))
-            port = free.getsockname()[1]
-        common = {
-            **os.environ,
-            'WORLD_SIZE': '2',
-            'MASTER_ADDR': '127.0.0.1',
-            'MASTER_PORT': str(port),
-            'PYTHONPATH': os.pathsep.join([str(ROOT), str(tmp_path)]),
-            'OMP_NUM_THREADS': '1',
-            'PYTHONWARNINGS': 'ignore',
-        }
-        command = [sys.executable, str(ROOT / 'tools' / tool), str(tmp_path / f'{log}.py'), *arguments]
-        command += ['--launcher', 'pytorch']
-        for rank in range(2):
-            environment = {**common, 'RANK': str(rank), 'LOCAL_RANK': str(rank)}
-            with open(tmp_path / f'{log}_{rank}.log', 'ab') as file:
-                started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=file, stderr=file))
-        return started[-2:]
+            port = str(free.getsockname()[1])
+        arguments = (str(tmp_path / f'{log}.py'), *arguments, '--launcher', 'pytorch')
+        joined = {'WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': port}
+        return [
+            launch(tool, *arguments, log=f'{log}_{rank}', **joined, RANK=str(rank), LOCAL_RANK=str(rank))
+            for rank in range(2)
+        ]
 
-    yield run
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+    return run
 
 
 def scalars(folder: Path) -> dict[int, dict[str, float]]:
@@ -292,7 +235,9 @@ def scalars(folder: Path) -> dict[int, dict[str, float]]:
 
 @cpu_only
 @pytest.mark.slow
-def test_killed_processes_reach_the_weights_of_uninterrupted_ones(tmp_path: Path, start: Start) -> None:
+def test_killed_processes_reach_the_weights_of_uninterrupted_ones(
+    tmp_path: Path, start: Start, assert_equal: AssertEqual
+) -> None:
     """Also, each validation has the scores that tools/test.py finds for the checkpoint beside it."""
 
     def finish(processes: list[subprocess.Popen], log: str, status: int = 0) -> None:

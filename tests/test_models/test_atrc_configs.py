@@ -22,9 +22,9 @@ RECIPE = '_hrnet18_1xb8-40k_nyuv2-480x640.py'
     ('kind', 'contexts', 'label_space', 'params', 'gmac'),
     [
         ('global', 0.846, 0.0, 4.253, 17.426),
-        ('local', 1.087, 0.0, 4.253, 17.667),
+        pytest.param('local', 1.087, 0.0, 4.253, 17.667, marks=pytest.mark.slow),
         ('target_label', 0.663, 3.214, 4.422, 20.456),
-        ('source_label', 0.663, 3.214, 4.422, 20.456),
+        pytest.param('source_label', 0.663, 3.214, 4.422, 20.456, marks=pytest.mark.slow),
     ],
 )
 def test_what_they_cost(kind: str, contexts: float, label_space: float, params: float, gmac: float) -> None:

@@ -112,6 +112,7 @@ def test_what_propagates_matters_only_with_an_exchange(tiny) -> None:
 # The config
 
 
+@pytest.mark.slow
 def test_what_it_costs() -> None:
     """As the released code costs: 8.58 M parameters and 17.14 GMAC at 480 x 640 with two tasks."""
     cost = count_cost(build_on_meta(Config.fromfile(CONFIG)), (480, 640))

@@ -152,7 +152,9 @@ def test_imagenet_weights_fit(net: nn.Module, name: str) -> None:
     file = Path(f'data/weights/{name}_imagenet.pth')
     if not file.exists():
         pytest.skip(f'needs {file}')
-    net.load_state_dict(torch.load(file, weights_only=True), strict=True)
+    weights = torch.load(file, weights_only=True)
+    net.load_state_dict(weights, strict=True)
+    assert all(torch.equal(value, weights[key]) for key, value in net.state_dict().items())
 
 
 def test_refusals() -> None:

@@ -114,6 +114,7 @@ def test_what_the_head_refuses(tiny) -> None:
 # The config
 
 
+@pytest.mark.slow
 def test_what_it_costs() -> None:
     """Like the released code: 7.02 M parameters and 70.25 GMAC at 480 x 640 with two tasks."""
     cost = count_cost(build_on_meta(Config.fromfile(CONFIG)), (480, 640))

@@ -104,9 +104,9 @@ def test_what_the_released_model_costs() -> None:
     ('name', 'params', 'gmac'),
     [
         ('sca', 19.12, 23.61),
-        ('sca-student', 6.64, 12.33),
-        ('mti-net-attention', 22.93, 39.17),
-        ('mti-net-attention-fpma', 23.18, 39.79),
+        pytest.param('sca-student', 6.64, 12.33, marks=pytest.mark.slow),
+        pytest.param('mti-net-attention', 22.93, 39.17, marks=pytest.mark.slow),
+        pytest.param('mti-net-attention-fpma', 23.18, 39.79, marks=pytest.mark.slow),
         ('mti-net-attention-fpma-ctam', 23.53, 43.38),
     ],
 )
@@ -129,6 +129,7 @@ def test_the_teacher_is_the_paper_and_the_student_lighter() -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_cheap_order_saves_what_is_said() -> None:
     cfg = config('sca-released')
     cfg.model.decode_head.upsample_first = False

@@ -75,7 +75,15 @@ def one_step(
     return {**{name: value.detach() for name, value in logged.items()}, **grads}
 
 
-@pytest.mark.parametrize('build', [image_model, with_preliminary, with_label_space, student, video])
+@pytest.mark.parametrize(
+    'build',
+    [
+        image_model,
+        with_label_space,
+        video,
+        *(pytest.param(b, marks=pytest.mark.slow) for b in (with_preliminary, student)),
+    ],
+)
 def test_two_processes_train_as_one(
     tiny, in_processes: Callable[..., list[dict[str, Tensor]]], build: Callable[[Any], MultiTaskSegmentor]
 ) -> None:

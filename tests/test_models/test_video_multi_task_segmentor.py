@@ -394,7 +394,7 @@ def test_a_neck_that_cannot_propagate_is_refused(tiny):
     ('name', 'size', 'expected'),
     [
         ('cityscapes-256x512', (256, 512), (114.8, 58.1, 69.4)),
-        ('nyuv2-288x384', (288, 384), (105.6, 61.7, 70.5)),
+        pytest.param('nyuv2-288x384', (288, 384), (105.6, 61.7, 70.5), marks=pytest.mark.slow),
     ],
 )
 def test_the_costs_of_the_paper_s_models(name, size, expected):

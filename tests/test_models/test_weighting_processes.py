@@ -90,7 +90,7 @@ ALL = tuple(CLOSED | SOLVERS)
     ('names', 'video', 'counts'),
     [
         pytest.param(FEW, False, 1, id='image'),
-        pytest.param(('UncertaintyWeighting', 'PCGrad'), True, 1, id='video'),
+        pytest.param(('UncertaintyWeighting', 'PCGrad'), True, 1, id='video', marks=pytest.mark.slow),
         pytest.param(ALL, False, 1, id='image-all', marks=pytest.mark.slow),
         pytest.param(ALL, True, 1, id='video-all', marks=pytest.mark.slow),
         pytest.param(FEW, True, 2, id='accumulation', marks=pytest.mark.slow),

@@ -321,10 +321,14 @@ def test_only_value_needs_gradient():
 # --- as an operator ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('names', [
-    ('contiguous',) * 3, ('channels_last',) * 3, ('strided', 'transposed', 'strided'),
-], ids='-'.join)  # fmt: skip
-@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(('names', 'dtype'), [
+    (('strided', 'transposed', 'strided'), torch.float64),
+    pytest.param(('contiguous',) * 3, torch.float64, marks=pytest.mark.slow),
+    pytest.param(('channels_last',) * 3, torch.float64, marks=pytest.mark.slow),
+    (('channels_last',) * 3, torch.bfloat16),
+    pytest.param(('contiguous',) * 3, torch.bfloat16, marks=pytest.mark.slow),
+    pytest.param(('strided', 'transposed', 'strided'), torch.bfloat16, marks=pytest.mark.slow),
+])  # fmt: skip
 def test_opcheck(names, dtype):
     tensors = [layout(x, name) for x, name in zip(inputs(dtype=dtype), names, strict=True)]
     torch.library.opcheck(
@@ -344,8 +348,15 @@ def test_meta_has_the_strides_of_the_cpu(names):
     assert [(x.shape, x.stride(), x.dtype) for x in real] == [(x.shape, x.stride(), x.dtype) for x in fake]
 
 
-@pytest.mark.parametrize('window', [3, 'global'])
-@pytest.mark.parametrize('dynamic', [False, True])
+@pytest.mark.parametrize(
+    ('window', 'dynamic'),
+    [
+        (3, True),
+        pytest.param(3, False, marks=pytest.mark.slow),
+        pytest.param('global', True, marks=pytest.mark.slow),
+        ('global', False),
+    ],
+)
 def test_compiles_to_one_graph(window, dynamic):
     torch.compiler.reset()
 

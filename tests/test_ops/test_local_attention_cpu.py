@@ -206,7 +206,7 @@ def test_every_instruction_set(monkeypatch, capability):
 # --- as an operator ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('layout', [LAYOUTS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in LAYOUTS[1:])])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_opcheck(layout, dtype):
     tensors = inputs(4, 3, 6, 5, dtype, layout)

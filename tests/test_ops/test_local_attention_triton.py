@@ -29,6 +29,9 @@ STACK_LIMIT = {'bfloat16': 0, 'float16': 64, 'float32': 0}  # bytes per thread
 WINDOWS = [3, 5, 7, 9, 15]
 BORDERS = ['mask', 'zero']
 LAYOUTS = ['contiguous', 'channels_last', 'strided']
+# The interpreter needs seconds for a large window.
+SLOW_WINDOWS = [pytest.param(window, marks=pytest.mark.slow) for window in WINDOWS if window not in (3, 7)]
+INTERPRETED_WINDOWS = [3, 7, *SLOW_WINDOWS]
 
 needs_triton = pytest.mark.skipif(not INSTALLED, reason='needs Triton')
 in_interpreter = pytest.mark.skipif(not INTERPRETED, reason='test_in_interpreter runs it')
@@ -92,22 +95,32 @@ def test_in_interpreter(which):
 
 
 @in_interpreter
-@pytest.mark.parametrize('window', WINDOWS)
-@pytest.mark.parametrize('border', BORDERS)
-@pytest.mark.parametrize('name', LAYOUTS[:2])
+@pytest.mark.parametrize('window', INTERPRETED_WINDOWS)
+@pytest.mark.parametrize(
+    ('border', 'name'),
+    [
+        ('mask', 'contiguous'),
+        ('zero', 'channels_last'),
+        pytest.param('mask', 'channels_last', marks=pytest.mark.slow),
+        pytest.param('zero', 'contiguous', marks=pytest.mark.slow),
+    ],
+)
 def test_interpreted_equals_float64(window, border, name):
     check(draw(1, 5, 3, 5, 6, name=name), window, border, 1e-5)
 
 
 @in_interpreter
-@pytest.mark.parametrize('window', WINDOWS)
-@pytest.mark.parametrize(('border', 'name'), [('mask', 'contiguous'), ('zero', 'channels_last')])
+@pytest.mark.parametrize('window', INTERPRETED_WINDOWS)
+@pytest.mark.parametrize(
+    ('border', 'name'),
+    [('mask', 'contiguous'), pytest.param('zero', 'channels_last', marks=pytest.mark.slow)],
+)
 def test_interpreted_tiles_of_large_maps_equal_float64(large_map_tiles, window, border, name):
     check(draw(1, 5, 3, 5, 6, name=name), window, border, 1e-5)
 
 
 @in_interpreter
-@pytest.mark.parametrize('window', WINDOWS)
+@pytest.mark.parametrize('window', INTERPRETED_WINDOWS)
 def test_interpreted_half_precision_is_close_to_float64(window):
     check(draw(1, 5, 3, 5, 6, torch.float16), window, 'mask', 5e-3)
 
@@ -165,9 +178,15 @@ def test_interpreted_as_an_operator(monkeypatch):
     for a, b in zip(torch.autograd.grad(out, leaves, grad), torch.autograd.grad(expected, leaves, grad), strict=True):
         torch.testing.assert_close(a, b)
         assert a.stride() == b.stride()
-    torch.library.opcheck(torch.ops.mmmtl.local_attention.default, (*leaves, 3, 0.5, 'mask', 'triton'))
     assert local_attention(*(x[:0] for x in leaves), backend='triton').shape == (0, 3, 5, 6)
     assert local_attention(query, key, value[:, :0], backend='triton').shape == (2, 0, 5, 6)
+
+
+@pytest.mark.slow
+@in_interpreter
+def test_interpreted_opcheck():
+    leaves = [x.requires_grad_() for x in draw(2, 4, 3, 5, 6)[:3]]
+    torch.library.opcheck(torch.ops.mmmtl.local_attention.default, (*leaves, 3, 0.5, 'mask', 'triton'))
 
 
 @pytest.mark.slow

@@ -80,7 +80,7 @@ def test_a_folder_is_checked_where_it_is(run_tool: Run, pascal_mt: Path) -> None
 def test_an_incomplete_data_set_is_refused(run_tool: Run, pascal_mt: Path, tmp_path: Path) -> None:
     (pascal_mt / f'sal_distill/{DOG}.png').unlink()
     archive, out = pack(tmp_path / 'PASCAL_MT.tgz', PASCAL_MT=pascal_mt), tmp_path / 'pascal_context'
-    with pytest.raises(ValueError, match=r'PASCAL_MT\.tgz') as error:
+    with pytest.raises(SystemExit, match=r'PASCAL_MT\.tgz') as error:
         run_tool(TOOL, archive, '--out', out)
 
     for part in ('train: 3, expected 4998', 'val: 1, expected 5105', 'saliency/train: 2, expected 4998'):

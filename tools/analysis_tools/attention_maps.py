@@ -21,7 +21,7 @@ from mmengine.registry import init_default_scope
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.apis.fitting import fit_image
-from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, device, positive
+from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, device, positive, readable_errors
 from mmmtl.config import resolve
 from mmmtl.datasets.clip import Clip
 from mmmtl.io import VideoReader
@@ -60,19 +60,16 @@ def main() -> None:
     cfg = config_of(args)
     paths = {name: Path(args.out_dir) / f'{name}.png' for name in FIGURES}
     check_cli_outputs(cfg, [args.out_dir, *paths.values()], inputs=[args.checkpoint, args.image, args.video])
-    try:
-        inferencer = MultiTaskInferencer(cfg, args.checkpoint, device=args.device)
-        if args.image or args.video:
-            source = [load_image(args.image)] if args.image else read_until(args.video, args.frame)
-            recording, images, titles = watch_frames(inferencer, source)
-        else:
-            recording, images, titles = watch_sample(inferencer, cfg, args.sample)
-        height, width = images[CURRENT].shape[:2]
-        padded = inferencer.model.data_preprocessor.padded_size(torch.empty(3, height, width))
-        point = (args.point[0], args.point[1]) if args.point else (width // 2, height // 2)
-        figures = attention_figures(recording, Scene(images, titles, padded, point))
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(str(error)) from None
+    inferencer = MultiTaskInferencer(cfg, args.checkpoint, device=args.device)
+    if args.image or args.video:
+        source = [load_image(args.image)] if args.image else read_until(args.video, args.frame)
+        recording, images, titles = watch_frames(inferencer, source)
+    else:
+        recording, images, titles = watch_sample(inferencer, cfg, args.sample)
+    height, width = images[CURRENT].shape[:2]
+    padded = inferencer.model.data_preprocessor.padded_size(torch.empty(3, height, width))
+    point = (args.point[0], args.point[1]) if args.point else (width // 2, height // 2)
+    figures = attention_figures(recording, Scene(images, titles, padded, point))
     write_figures(figures, paths)
     print(f'{args.out_dir}: {", ".join(paths[name].name for name in figures)}')
     if not recording.attentions:
@@ -139,4 +136,5 @@ def rgb(image: Array) -> Array:
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

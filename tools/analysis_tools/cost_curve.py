@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from prettytable import PrettyTable
 
-from mmmtl.cli import parse_curve_arguments
+from mmmtl.cli import parse_curve_arguments, readable_errors
 from mmmtl.evaluation.metric_files import arrow, choose_metrics, metric_paths, read_named
 from mmmtl.io import check_outputs
 from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels
@@ -25,18 +25,15 @@ COST, RATIO = 'stream/GMAC', 'stream/key_frame_ratio'
 
 def main() -> None:
     args = parse_curve_arguments(__doc__, '--stream')
-    try:
-        if args.out:
-            check_figure_path(args.out)
-            check_outputs([args.out], metric_paths(args.files))
-        files = read_named(args.files)
-        if lacking := [name for name, metrics in files if COST not in metrics]:
-            raise ValueError(f'{lacking[0]}: no {COST}; test on whole videos with tools/test.py --stream')
-        files.sort(key=lambda file: file[1][COST])
-        found = (key for _, metrics in files for key in metrics if not key.startswith('stream/'))
-        chosen = choose_metrics(args.metrics, found)
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
+    if args.out:
+        check_figure_path(args.out)
+        check_outputs([args.out], metric_paths(args.files))
+    files = read_named(args.files)
+    if lacking := [name for name, metrics in files if COST not in metrics]:
+        raise ValueError(f'{lacking[0]}: no {COST}; test on whole videos with tools/test.py --stream')
+    files.sort(key=lambda file: file[1][COST])
+    found = (key for _, metrics in files for key in metrics if not key.startswith('stream/'))
+    chosen = choose_metrics(args.metrics, found)
     table = PrettyTable(['of', 'GMAC per frame', 'key frames (%)', *chosen])
     table.align = 'r'
     table.align['of'] = 'l'
@@ -59,4 +56,5 @@ def curves(files: list[tuple[str, dict[str, float]]], metric: str) -> list[Curve
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

@@ -12,7 +12,7 @@ import re
 
 from prettytable import PrettyTable
 
-from mmmtl.cli import parse_curve_arguments
+from mmmtl.cli import parse_curve_arguments, readable_errors
 from mmmtl.evaluation.metric_files import arrow, choose_metrics, metric_paths, read_named
 from mmmtl.io import check_outputs
 from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels
@@ -20,13 +20,10 @@ from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels
 
 def main() -> None:
     args = parse_curve_arguments(__doc__, '--offsets all')
-    try:
-        if args.out:
-            check_figure_path(args.out)
-            check_outputs([args.out], metric_paths(args.files))
-        panels = offset_panels(read_named(args.files), args.metrics)
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
+    if args.out:
+        check_figure_path(args.out)
+        check_outputs([args.out], metric_paths(args.files))
+    panels = offset_panels(read_named(args.files), args.metrics)
     offsets = sorted({int(x) for curves in panels.values() for curve in curves for x in curve.x})
     table = PrettyTable(['metric', 'of', 'mean of offsets', *(f'offset {o}' for o in offsets)])
     table.align = 'r'
@@ -69,4 +66,5 @@ def offset_panels(files: list[tuple[str, dict[str, float]]], wanted: list[str] |
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from mmmtl.cli import positive
+from mmmtl.cli import positive, readable_errors
 from mmmtl.datasets import Clip
 from mmmtl.datasets.camvid import VOID
 from mmmtl.datasets.conversion.archives import extract, whole_folder
@@ -195,4 +195,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmmtl.cli import readable_errors
 from mmmtl.datasets.conversion.command import convert
 
 SPLITS = dict(train=2975, val=500, test=1525)
@@ -38,4 +39,5 @@ def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
 
 
 if __name__ == '__main__':
-    convert(__doc__, dataset='cityscapes', content=' or '.join(PATTERNS), count=count)
+    with readable_errors():
+        convert(__doc__, dataset='cityscapes', content=' or '.join(PATTERNS), count=count)

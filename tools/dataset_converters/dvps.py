@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rich.progress import track
 
+from mmmtl.cli import readable_errors
 from mmmtl.datasets.conversion.archives import checked_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 
@@ -99,4 +100,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmmtl.cli import readable_errors
 from mmmtl.datasets.conversion.command import convert
 from mmmtl.datasets.kitti_step import VAL_SEQUENCES
 
 FRAMES = dict(train=5027, val=2981)
 FOLDERS = ('images', 'panoptic_maps')
+CONTENT = 'training/image_02 or panoptic_maps'
 
 
 def arrange(unpacked: Path, root: Path) -> None:
@@ -40,4 +42,5 @@ def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
 
 
 if __name__ == '__main__':
-    convert(__doc__, dataset='kitti_step', content='training/image_02 or panoptic_maps', count=count, arrange=arrange)
+    with readable_errors():
+        convert(__doc__, dataset='kitti_step', content=CONTENT, count=count, arrange=arrange)

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from mmmtl.cli import positive
+from mmmtl.cli import positive, readable_errors
 from mmmtl.datasets import Clip, VideoFolder
 from mmmtl.datasets.conversion.archives import whole_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
@@ -255,4 +255,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

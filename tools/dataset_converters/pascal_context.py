@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
+from mmmtl.cli import readable_errors
 from mmmtl.datasets.conversion.archives import checked_folder, extract, whole_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 from mmmtl.datasets.conversion.normal_signs import report_facing
@@ -158,4 +159,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from mmmtl.cli import readable_errors
 from mmmtl.datasets.conversion.command import convert
 from mmmtl.datasets.virtual_kitti2 import SCENES, VARIANTS
 
@@ -33,4 +34,5 @@ def count(root: Path) -> tuple[dict[str, int], dict[str, int]]:
 
 
 if __name__ == '__main__':
-    convert(__doc__, dataset='vkitti2', content=f'{SCENES[0]}, ...', count=count)
+    with readable_errors():
+        convert(__doc__, dataset='vkitti2', content=f'{SCENES[0]}, ...', count=count)

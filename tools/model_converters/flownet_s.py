@@ -10,6 +10,7 @@ import argparse
 import torch
 from mmengine.runner import CheckpointLoader
 
+from mmmtl.cli import readable_errors
 from mmmtl.io import check_outputs, whole_file
 from mmmtl.models.flow import FlowNetS
 from mmmtl.models.flow.flownet_s import UNIT
@@ -21,10 +22,7 @@ def main() -> None:
     parser.add_argument('source', help='the public checkpoint')
     parser.add_argument('out', help='the converted weights (.pth)')
     args = parser.parse_args()
-    try:
-        check_outputs([args.out], [args.source])
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
+    check_outputs([args.out], [args.source])
     checkpoint = CheckpointLoader.load_checkpoint(args.source, map_location='cpu', logger='silent')
     with torch.device('meta'):
         model = FlowNetS()
@@ -40,4 +38,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

@@ -11,7 +11,7 @@ import argparse
 import torch
 from mmengine.runner import CheckpointLoader
 
-from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of
+from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, readable_errors
 from mmmtl.config import resolve
 from mmmtl.io import whole_file
 from mmmtl.profiling import build_on_meta
@@ -44,4 +44,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()

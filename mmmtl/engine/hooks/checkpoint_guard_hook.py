@@ -17,13 +17,15 @@ from torch import Tensor, nn
 from mmmtl.checkpoint import (
     WEIGHTING,
     check_weights,
-    load_weights,
+    fitting_weights,
     some_names,
     trained_order,
     unfit_weights,
     upgrade,
     weights_of,
 )
+from mmmtl.convolutions import KEY as CONVOLUTIONS
+from mmmtl.convolutions import geometry
 from mmmtl.engine.checkpoints import BEST, make_plain
 from mmmtl.engine.transfer import describe, transfer
 from mmmtl.engine.unwrap import unwrap
@@ -49,6 +51,7 @@ class PlainCheckpointHook(Hook):
                 'one is untouched. Lower the learning rate, or resume from it with gradient clipping '
                 '(optim_wrapper.clip_grad).'
             )
+        checkpoint['meta'][CONVOLUTIONS] = geometry(unwrap(runner.model))
         checkpoint['meta']['task_order'] = sorted(runner.cfg.model['tasks'])
         scalars = checkpoint['message_hub']['log_scalars']
         checkpoint['message_hub']['log_scalars'] = {name: _to_lists(buffer) for name, buffer in scalars.items()}
@@ -66,7 +69,7 @@ class CheckpointGuardHook(Hook):
     priority = 'VERY_HIGH'
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Load the weights if they fit the model, and turn lists back into log buffers."""
+        """Replace the weights by those that fit the model, and turn lists back into log buffers."""
         resumes = runner._resume
         if resumes and (absent := {'meta', 'message_hub', 'optimizer'} - checkpoint.keys()):
             raise ValueError(
@@ -94,8 +97,8 @@ class CheckpointGuardHook(Hook):
                 runner.logger.warning(
                     f'load_from_other_tasks leaves out of {runner.cfg.load_from}: {describe(left_out)}'
                 )
-        # mmengine loads the weights in the checkpoint once more.
-        checkpoint['state_dict'] = load_weights(model, source, tasks=tasks, partly=starts_training)
+        # mmengine loads these into the model.
+        checkpoint['state_dict'] = fitting_weights(model, source, tasks=tasks, partly=starts_training)
         if starts_training and (new := unfit_weights(model, checkpoint['state_dict'])):
             runner.logger.warning(f'load_from: {len(new)} weights keep their initial values: {", ".join(new)}')
         if resumes and (averaged := checkpoint.get('ema_state_dict')):

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from mmmtl.convolutions import LOST_STRIDE
+
 
 def set_output_stride(layers: Iterable[nn.Module], *, stem_stride: int, output_stride: int) -> None:
     """Let a backbone end at `output_stride`: strides that would pass it become 1, and the kernels after them dilate.
@@ -38,6 +40,7 @@ def set_output_stride(layers: Iterable[nn.Module], *, stem_stride: int, output_s
             conv.padding = tuple(within * (size // 2) for size in conv.kernel_size)
             if lost and conv.stride[0] > 1:
                 conv.stride = (1, 1)
+                setattr(conv, LOST_STRIDE, True)
                 within = dilation * step
         dilation = within
     if stride != output_stride:

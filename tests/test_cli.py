@@ -1,0 +1,83 @@
+"""One readable line in place of a traceback for what a user can get wrong."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mmmtl.cli import readable_errors
+from mmmtl.io import read_image
+
+ROOT = Path(__file__).resolve().parents[1]
+# Those in tools/dev run other revisions of the package.
+PROGRAMS = [
+    path
+    for folder in ('tools', 'demo')
+    for path in sorted((ROOT / folder).rglob('*.py'))
+    if "__name__ == '__main__'" in path.read_text() and path.parent.name != 'dev'
+]
+
+
+@pytest.mark.parametrize('path', PROGRAMS, ids=lambda path: path.name)
+def test_every_program_has_readable_errors(path: Path) -> None:
+    assert path.read_text().partition("if __name__ == '__main__':\n")[2].startswith('    with readable_errors():\n')
+
+
+def test_the_sweep_finds_the_programs() -> None:
+    assert len(PROGRAMS) > 20
+
+
+@pytest.mark.parametrize('kind', [ValueError, OSError, FloatingPointError])
+def test_what_a_program_refuses(tmp_path: Path, kind: type[Exception]) -> None:
+    (tmp_path / 'program.py').write_text(
+        'from mmmtl.cli import readable_errors\n'
+        f'with readable_errors():\n    raise {kind.__name__}("a.png: too small; choose a larger one")\n'
+    )
+    with pytest.raises(SystemExit, match=r'^a\.png: too small; choose a larger one$'):
+        runpy.run_path(str(tmp_path / 'program.py'), run_name='__main__')
+
+
+def test_errors_of_files(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=rf'^{tmp_path}: Is a directory$'), readable_errors():
+        tmp_path.read_text()
+
+
+def test_errors_of_other_code_keep_their_traceback() -> None:
+    with pytest.raises(ValueError, match='invalid literal'), readable_errors():
+        int('x')
+    with pytest.raises(RuntimeError), readable_errors():
+        torch.zeros(2) @ torch.zeros(3)
+
+
+class Images(Dataset):
+    """Images of files."""
+
+    def __init__(self, files: list[str]) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> int:
+        return int(self.files[index]) if self.files[index].isidentifier() else read_image(self.files[index]).size
+
+
+def test_what_a_worker_says(tmp_path: Path) -> None:
+    (tmp_path / 'a.png').write_bytes(b'no image')
+    with pytest.raises(SystemExit) as refused, readable_errors():
+        list(DataLoader(Images([str(tmp_path / 'a.png')]), num_workers=1))
+    text = str(refused.value)
+    assert text.startswith(f'{tmp_path}/a.png: not a readable image') and '\n' not in text
+    with pytest.raises(ValueError, match='Original Traceback'), readable_errors():
+        list(DataLoader(Images(['x']), num_workers=1))
+
+
+def test_the_program_is_the_one_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules['__main__'], '__file__', 'other.py', raising=False)
+    with pytest.raises(ValueError, match='mine'), readable_errors():
+        raise ValueError('mine')
