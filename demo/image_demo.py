@@ -49,7 +49,8 @@ def main() -> None:
         if result.image is None or result.maps is None:
             failed.append(f'{result.name}: {result.error}')
         else:
-            write_png(path, inferencer.panel(result.image, result.maps)[..., ::-1])
+            title = result.name if is_url(result.name) else Path(result.name).name
+            write_png(path, inferencer.panel(result.image, result.maps, title=title)[..., ::-1])
     print(f'{len(sources) - len(failed)} drawings: {folder}')
     report('no images by their names', [str(path) for path in others])
     report('could not be read', failed)

@@ -6,6 +6,7 @@ import argparse
 import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from time import perf_counter
 
 from rich.progress import track
@@ -21,6 +22,7 @@ from mmmtl.cli import (
 )
 from mmmtl.io import check_outputs
 from mmmtl.io.video import DEFAULT_FPS
+from mmmtl.visualization import Painter, frame_title
 
 
 def parse_args() -> argparse.Namespace:
@@ -50,15 +52,22 @@ def main() -> None:
     inferencer = MultiTaskInferencer(config_of(args), args.checkpoint, size=args.size or args.fit, **options)
     total = min((count for count in (reader.declared, args.max_frames) if count), default=None)
     seconds: dict[str, list[float]] = defaultdict(list)
+    painter = Painter(inferencer.tasks, video=True)
+    name, since_key = Path(args.video).name, 0
     state, end = None, ''
     with reader, writer:
         try:
-            for frame, time in track(itertools.islice(reader, args.max_frames), 'frames', total=total):
+            frames = itertools.islice(reader, args.max_frames)
+            for number, (frame, time) in enumerate(track(frames, 'frames', total=total)):
                 start = perf_counter()
                 image, maps, is_key, state = inferencer.step(frame, state)
                 kind = ('key frames' if is_key else 'non-key frames') if inferencer.model.has_key_frames else 'frames'
                 seconds[kind].append(perf_counter() - start)
-                writer.write(inferencer.panel(image, maps), None if args.fps else time)
+                since_key = 0 if is_key else since_key + 1
+                title = frame_title(name, number, since_key=since_key if inferencer.model.has_key_frames else None)
+                mark = is_key and inferencer.model.has_key_frames
+                panel = inferencer.panel(image, maps, title=title, mark=mark, painter=painter)
+                writer.write(panel, None if args.fps else time)
         except KeyboardInterrupt:
             print('stopped')
         except ValueError as error:

@@ -14,6 +14,7 @@ from torch import Tensor
 from mmmtl.structures import Array, CameraChange
 
 from .arguments import check_choice, check_number
+from .key import Key, Span
 from .reduction import divide_sums
 from .stored import Unit, single_plane
 
@@ -201,9 +202,27 @@ class Task(ABC):
         Raises a ValueError if no pixel is labelled.
         """
 
+    def span(self, array: Array) -> Span | None:
+        """Return the least and the greatest value of a map (M, H, W) that its picture tells apart.
+
+        Pictures that belong together, such as those of a video, share the span of all. None: there is no scale, or
+        nothing to show.
+        """
+        return None
+
     @abstractmethod
-    def draw(self, image: Array, array: Array) -> Array:
-        """Draw a map (M, H, W), predicted or labelled, of an image (H, W, 3) uint8 RGB; return the same kind."""
+    def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
+        """Draw a map (M, H, W), predicted or labelled, of an image (H, W, 3) uint8 RGB; return the same kind.
+
+        Args:
+            image: what the map belongs to.
+            array: the map.
+            span: ends of the scale; None is the map's own.
+        """
+
+    def key(self, array: Array, span: Span | None = None) -> Key:
+        """Return what explains the picture of a map; the arguments are those of `draw`."""
+        return Key()
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(name={self.name!r})'
