@@ -6,6 +6,7 @@ import argparse
 import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 
@@ -16,11 +17,12 @@ from mmmtl.cli import (
     add_config_arguments,
     add_fit_argument,
     add_inferencer_arguments,
+    choices,
     config_of,
     inferencer_options,
     positive,
 )
-from mmmtl.io import check_outputs
+from mmmtl.io import MapWriter, check_new_folder, check_outputs
 from mmmtl.io.video import DEFAULT_FPS
 from mmmtl.visualization import Painter, frame_title
 
@@ -35,6 +37,14 @@ def parse_args() -> argparse.Namespace:
     add_inferencer_arguments(parser)
     add_fit_argument(parser)
     parser.add_argument('--out', required=True, metavar='FILE.mp4', help='write the video there (.mp4, .webm, .mkv)')
+    parser.add_argument(
+        '--save',
+        type=choices('video', 'raw', 'npy'),
+        default=['video'],
+        metavar='KINDS',
+        help='what to write: the video, and the maps as PNG (raw) or .npy files (npy) in a VideoFolder beside it, '
+        "<name of the video>_raw, such as 'video,raw' (default: video)",
+    )
     parser.add_argument('--fps', type=float, help="frames per second of the output (default: the video's own times)")
     parser.add_argument('--max-frames', type=positive, metavar='N', help='stop after N frames')
     return parser.parse_args()
@@ -46,6 +56,10 @@ def main() -> None:
         check_outputs([args.out], [args.video, args.config, args.checkpoint])
         reader = VideoReader(args.video, one_size=True)
         writer = VideoWriter(args.out, args.fps or reader.fps or DEFAULT_FPS)
+        raw = writer.path.with_name(f'{writer.path.stem}_raw') if {'raw', 'npy'} & set(args.save) else None
+        if raw:
+            check_outputs([raw], [args.video])
+            check_new_folder(raw)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from None
     options = inferencer_options(args)
@@ -55,7 +69,12 @@ def main() -> None:
     painter = Painter(inferencer.tasks, video=True)
     name, since_key = Path(args.video).name, 0
     state, end = None, ''
-    with reader, writer:
+    with ExitStack() as stack:
+        stack.enter_context(reader)
+        if 'video' in args.save:
+            stack.enter_context(writer)
+        if raw:
+            maps_writer = stack.enter_context(MapWriter(raw, inferencer.tasks, npy='npy' in args.save))
         try:
             frames = itertools.islice(reader, args.max_frames)
             for number, (frame, time) in enumerate(track(frames, 'frames', total=total)):
@@ -66,8 +85,11 @@ def main() -> None:
                 since_key = 0 if is_key else since_key + 1
                 title = frame_title(name, number, since_key=since_key if inferencer.model.has_key_frames else None)
                 mark = is_key and inferencer.model.has_key_frames
-                panel = inferencer.panel(image, maps, title=title, mark=mark, painter=painter)
-                writer.write(panel, None if args.fps else time)
+                if raw:
+                    maps_writer.write(writer.path.stem, number, image, maps)
+                if 'video' in args.save:
+                    panel = inferencer.panel(image, maps, title=title, mark=mark, painter=painter)
+                    writer.write(panel, None if args.fps else time)
         except KeyboardInterrupt:
             print('stopped')
         except ValueError as error:
@@ -75,7 +97,9 @@ def main() -> None:
             end = str(error)
     if seconds:
         print(report(seconds))
-        print(f'video: {args.out}; read {reader.summary()}')
+        written = {'video': args.out} if 'video' in args.save else {}
+        written |= {'maps': raw} if raw else {}
+        print(f'{", ".join(f"{kind}: {path}" for kind, path in written.items())}; read {reader.summary()}')
     if seconds and not reader.is_whole:
         print(f'warning: {reader.name} is damaged or incomplete')
     if end:

@@ -59,6 +59,8 @@ class Task(ABC):
     """The units that `interpret` knows."""
     takes_step: bool = False
     """Whether a unit may also be a number: what one step of the stored numbers stands for."""
+    stored_unit: Unit | None = None
+    """The unit of what `encode` returns; None is the usual one."""
     auxiliary: bool = False
     """Whether the task only helps the others to learn: no final prediction, metric or picture; see `build_tasks`."""
 
@@ -106,6 +108,20 @@ class Task(ABC):
     def convert(self, array: Array) -> Array:
         """Convert a map from the data set's unit (class numbers, metres, pixels of disparity) to the task's."""
         return array
+
+    def export(self, array: Array) -> Array:
+        """Return a predicted map (M, H, W) in the data set's unit, (H, W) or (H, W, 3): the inverse of `convert`."""
+        return array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0))
+
+    def encode(self, array: Array) -> Array | None:
+        """Return what a PNG holds of an exported map, for `interpret` with `stored_unit`: uint8, uint16 or RGB.
+
+        None: no PNG can hold it, but an .npy file.
+
+        Raises:
+            ValueError: values that the PNG has no numbers for.
+        """
+        return None
 
     def check(self, array: Array, where: str) -> None:
         """Raise a ValueError that names `where` (a file) if the map has impossible values."""

@@ -18,7 +18,7 @@ from .colour import draw_numbers, key_of_numbers, magma_scale, span_of
 from .key import Key, Scale, Span
 from .label_space import log_bins
 from .reduction import masked_mean
-from .stored import Unit, scale, single_plane
+from .stored import LAST, Unit, scale, single_plane, to_uint16
 
 STEPS: dict[str, float] = {'mm': 1000, 'cm': 100, 'm': 1, 'm/256': 256, 'm/5000': 5000}
 """{unit of a depth file: numbers in a metre}; KITTI stores m/256, TUM m/5000."""
@@ -129,6 +129,16 @@ class DepthEstimation(Task):
                 'many metres a step of the grey levels has'
             )
         return scale(depth, unit or ('m' if depth.dtype.kind == 'f' else 'mm'), STEPS)
+
+    @property
+    def stored_unit(self) -> Unit:  # type: ignore[override]
+        """The finest unit whose 16-bit numbers reach the end of the range."""
+        farthest = self.max_depth if self.most is None else self.most
+        return next((unit for unit in ('mm', 'm/256', 'cm') if farthest * STEPS[unit] <= LAST), farthest / LAST)
+
+    def encode(self, array: Array) -> Array:
+        """Return uint16; depths of less than half a unit, negative ones among them, become 0, none."""
+        return to_uint16(array, self.stored_unit, STEPS, f'depth of task {self.name!r}')
 
     def examine(self, maps: Iterable[Array]) -> str | None:
         seen = False

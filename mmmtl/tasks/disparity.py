@@ -19,7 +19,7 @@ from .colour import draw_numbers, key_of_numbers, magma_scale, span_of
 from .key import Key, Scale, Span
 from .label_space import log_bins
 from .reduction import masked_mean
-from .stored import Unit, scale, single_plane
+from .stored import Unit, scale, single_plane, to_uint16
 
 STEPS: dict[str, float] = {'px': 1, 'px/256': 256, 'cityscapes': 256}
 """{unit of a disparity file: numbers in a pixel}; KITTI stores px/256, Cityscapes the same plus 1."""
@@ -55,6 +55,7 @@ class DisparityEstimation(Task):
     label_space_size = 40
     units = tuple(STEPS)
     takes_step = True
+    stored_unit = 'px/256'
 
     def __init__(
         self,
@@ -99,6 +100,16 @@ class DisparityEstimation(Task):
         if self.unit == 'pixel':
             return array
         return np.where(array > 0, (256 * array + 1) / 65535, 0).astype(np.float32)
+
+    def export(self, array: Array) -> Array:
+        if self.unit == 'pixel':
+            return super().export(array)
+        pixels: Array = ((65535 * array[0] - 1) / 256).clip(0).astype(np.float32)
+        return pixels
+
+    def encode(self, array: Array) -> Array:
+        """Return uint16; disparities of less than half a unit become 0, none."""
+        return to_uint16(array, self.stored_unit, STEPS, f'disparity of task {self.name!r}')
 
     def check(self, array: Array, where: str) -> None:
         """Refuse negative and non-finite disparities."""

@@ -52,6 +52,7 @@ class EdgeDetection(Task):
 
     out_channels = 1
     units = ('grey', 'label')
+    stored_unit = 'grey'
     fill = IGNORE
     higher_is_better = {'odsF': True, 'oisF': True}
     primary_metric = 'odsF'
@@ -81,6 +82,10 @@ class EdgeDetection(Task):
 
     def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
         return binary_map(single_plane(stored), where, unit)
+
+    def encode(self, array: Array) -> Array:
+        """Return grey levels, v = round(255 p)."""
+        return (255 * array).round().astype(np.uint8)
 
     def check(self, array: Array, where: str) -> None:
         """Refuse maps that are not (H, W) or have values other than 0 to 1 and 255."""

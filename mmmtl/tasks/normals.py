@@ -17,7 +17,7 @@ from .colour import NO_LABEL, hatch_where
 from .key import Key, Span
 from .label_space import half_sphere
 from .reduction import masked_mean
-from .stored import Unit, check_normal_colours, decode_normals
+from .stored import Unit, check_normal_colours, decode_normals, encode_normals
 
 BINS_PER_DEGREE = 100
 THRESHOLDS = (11.25, 22.5, 30.0)
@@ -73,6 +73,10 @@ class SurfaceNormals(Task):
                 f"set unit=dict({self.source}='opengl') of the data set"
             )
         return normals.astype(np.float32)
+
+    def encode(self, array: Array) -> Array:
+        """Return RGB, about v = round((n + 1) / 2 * 255); black where there is none."""
+        return encode_normals(array)
 
     def check(self, array: Array, where: str) -> None:
         """Refuse vectors that are neither of unit length nor zero, and maps that are not (H, W, 3)."""

@@ -46,9 +46,14 @@ class SaliencyDetection(Task):
     primary_metric = 'maxF'
     out_channels = 1
     units = ('grey', 'label')
+    stored_unit = 'grey'
 
     def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
         return binary_map(single_plane(stored), where, unit)
+
+    def encode(self, array: Array) -> Array:
+        """Return grey levels, v = round(255 p)."""
+        return (255 * array).round().astype(np.uint8)
 
     def check(self, array: Array, where: str) -> None:
         """Refuse values other than 0 to 1 and 255."""

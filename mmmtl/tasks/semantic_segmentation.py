@@ -106,6 +106,12 @@ class SemanticSegmentation(Task):
         self.check(labels, where)
         return labels.astype(np.uint8)
 
+    def export(self, array: Array) -> Array:
+        return super().export(array).astype(np.uint8)
+
+    def encode(self, array: Array) -> Array:
+        return array
+
     def examine(self, maps: Iterable[Array]) -> str | None:
         found: set[int] = set()
         for array in maps:

@@ -13,8 +13,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from mmmtl.apis import MultiTaskInferencer
+from mmmtl.config import load_config
 from mmmtl.io import VideoReader, VideoWriter, read_frames, read_image
 from mmmtl.visualization.panels import GAP
 from mmmtl.visualization.text import PALE, RED
@@ -173,6 +175,29 @@ def test_what_is_no_video(
         run_tool('demo/video_demo.py', frames / name, tiny[0], '--out', tmp_path / 'out.mp4')
     with pytest.raises(SystemExit, match='must end in one of'):
         run_tool('demo/video_demo.py', frames, tiny[0], '--out', tmp_path / 'out.avi')
+
+
+def test_raw_maps_are_those_of_the_model(
+    run_tool: Callable[..., str], tiny: tuple[str, list[str]], frames: Path, tmp_path: Path
+) -> None:
+    images, video = ('--out-dir', tmp_path / 'out', '--save', 'npy'), ('--out', tmp_path / 'v.mp4', '--save', 'npy')
+    for demo, arguments in (('image', images), ('video', video)):
+        torch.manual_seed(0)
+        printed = run_tool(f'demo/{demo}_demo.py', frames, tiny[0], *arguments, '--device', 'cpu', '--tasks', 'depth')
+        assert str(tmp_path / ('out/raw' if demo == 'image' else 'v_raw')) in printed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['frames', 'out', 'v_raw'], 'no panels, no video'
+    torch.manual_seed(0)
+    inferencer = MultiTaskInferencer(load_config(tiny[0], tasks=['depth']), device='cpu')
+    for number, (_, maps) in enumerate(inferencer.stream(frames)):
+        stored = np.load(tmp_path / f'v_raw/depth/v/{number:06d}.npy')
+        np.testing.assert_array_equal(stored, maps['depth'][0])
+    single = np.load(tmp_path / 'out/raw/depth/000003.npy')
+    np.testing.assert_array_equal(single, inferencer(frames / '000003.png')['depth'][0])
+    assert (tmp_path / 'out/raw/images/000003.png').is_file()
+
+    for demo, arguments in (('image', images), ('video', video)):
+        with pytest.raises(SystemExit, match='raw'):
+            run_tool(f'demo/{demo}_demo.py', frames, tiny[0], *arguments)
 
 
 def test_frames_per_second_leave_out_the_first_frame(video_demo: SimpleNamespace) -> None:
