@@ -96,7 +96,7 @@ def test_a_video_folder_reads_back_equal(tmp_path: Path, npy: bool) -> None:
     assert units == (
         {} if npy else dict(depth='mm', depth_far='m/256', disparity='px/256', disparity_raw='px/256', **grey)
     )
-    assert not [path for path in (tmp_path / 'maps').rglob('*partial*')]
+    assert not list((tmp_path / 'maps').rglob('*partial*'))
 
 
 @pytest.mark.parametrize('npy', [False, True])
