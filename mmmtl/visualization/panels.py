@@ -23,6 +23,8 @@ ASPECT = 16 / 9
 """Rows wrap so that the panel comes near to this shape."""
 WIDEST = 3840
 """Pictures shrink so that no panel becomes wider, in pixels, unless their height is given."""
+SHOWN_WIDTH = 150
+"""A panel is at most this many times as wide as its text is high, for it may be scaled down to a screen."""
 GAP = 2
 """White pixels between neighbouring tiles."""
 
@@ -67,13 +69,15 @@ def grid(
     """
     first = rows[0][0].drawing
     height = tile_height or first.shape[0] * -(-NARROWEST // first.shape[1])
-    lines = _wrap([[_Sized(tile, height) for tile in row] for row in rows])
+    size = font_size(height)
+    lines = _wrap([[_Sized(tile, height, size) for tile in row] for row in rows])
     widest = max(sum(tile.width for tile in line) for line in lines)
     if tile_height is None and widest > WIDEST:
-        lines = [[_Sized(tile.tile, height * WIDEST // widest) for tile in line] for line in lines]
+        height, widest = height * WIDEST // widest, WIDEST
+    size = max(font_size(height), widest // SHOWN_WIDTH)
+    lines = [[_Sized(tile.tile, height, size) for tile in line] for line in lines]
     strips = [_strip(line) for line in lines]
     width = max(strip.shape[1] for strip in strips)
-    size = lines[0][0].text
     bars = [(warning, RED, PAPER)] if warning else []
     bars += [(title, BLUE, PAPER) if mark else (title, PALE, INK)] if title else []
     heads = [_bar(text, width, size, ground, ink) for text, ground, ink in bars]
@@ -83,11 +87,11 @@ def grid(
 class _Sized:
     """A tile at the height of its panel."""
 
-    def __init__(self, tile: Tile, height: int) -> None:
+    def __init__(self, tile: Tile, height: int, text: int) -> None:
         self.tile = tile
         self.height = height
         self.width = max(1, round(tile.drawing.shape[1] * height / tile.drawing.shape[0]))
-        self.text = font_size(height)
+        self.text = text
         most = max(height // 2, 6 * line_height(self.text))
         self.key = key_height(tile.key, self.width, self.text, most=most, steady=tile.steady)
 
