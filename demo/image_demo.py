@@ -54,7 +54,7 @@ def main() -> None:
         if result.image is None or result.maps is None:
             failed.append(f'{result.name}: {result.error}')
         else:
-            results = ResultWriter(inferencer, Outputs(panel=path))
+            results = ResultWriter(inferencer, result.name, Outputs(panel=path))
             results.write(PredictedFrame(0, 0.0, result.image, result.maps))
     print(f'{len(sources) - len(failed)} drawings: {folder}')
     report('no images by their names', [str(path) for path in others])

@@ -15,7 +15,6 @@ import time
 from collections import deque
 from pathlib import Path
 
-import numpy as np
 from rich.progress import Progress, track
 
 from mmmtl.apis import MultiTaskInferencer
@@ -25,7 +24,7 @@ from mmmtl.datasets.synthetic.video import SEEDS
 from mmmtl.evaluation import metrics_table
 from mmmtl.io import VideoWriter, whole_file, write_text
 from mmmtl.tasks import Task
-from mmmtl.visualization import grid, task_tiles
+from mmmtl.visualization import Painter, frame_title
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = {
@@ -138,7 +137,10 @@ def write_video(path: Path, inferencer: MultiTaskInferencer, length: int) -> flo
     """Stream the model over two held-out videos, a room and a street; return its frames per second."""
     busy = 0.0
     with VideoWriter(path, fps=12) as writer:
-        for scene in (make_scene(SEEDS['test']), make_scene(SEEDS['test'] + 1)):
+        # One painter for both videos: the panels of a file have one size.
+        painter = Painter(inferencer.tasks, video=True)
+        for name, seed in (('room', SEEDS['test']), ('street', SEEDS['test'] + 1)):
+            scene = make_scene(seed)
             state, since_key = None, 0
             for t in track(range(length // 2), 'streaming'):
                 frame = render(scene, t, 256, 512).image
@@ -146,10 +148,8 @@ def write_video(path: Path, inferencer: MultiTaskInferencer, length: int) -> flo
                 seen, maps, is_key, state = inferencer.step(frame, state)
                 busy += time.perf_counter() - start
                 since_key = 0 if is_key else since_key + 1
-                kind = 'key frame' if is_key else f'key frame + {since_key}'
-                image = np.ascontiguousarray(frame[..., ::-1])
-                tiles = [(f'input, {kind}', image), *task_tiles(seen[..., ::-1], maps, inferencer.tasks, '')]
-                writer.write(grid([tiles[:2], tiles[2:]], tile_height=200))
+                title = frame_title(name, t, since_key=since_key)
+                writer.write(inferencer.panel(seen, maps, title=title, mark=is_key, painter=painter))
     return 2 * (length // 2) / busy
 
 

@@ -42,7 +42,8 @@ def main() -> None:
     writer = VideoWriter(args.out, args.fps or reader.fps or DEFAULT_FPS)
     inferencer = MultiTaskInferencer(config_of(args), size=args.size or args.fit, **inferencer_options(args))
     with reader, writer:
-        results = ResultWriter(inferencer, Outputs(video=writer.path), video=writer, keep_times=not args.fps)
+        outputs = Outputs(video=writer.path)
+        results = ResultWriter(inferencer, args.video, outputs, is_video=True, video=writer, keep_times=not args.fps)
         run = run_video(inferencer, reader, results.write, max_frames=args.max_frames)
     if run.seconds:
         print(speed_report(run.seconds))

@@ -198,6 +198,18 @@ def positive(text: str) -> int:
     raise argparse.ArgumentTypeError(f'must be a whole number of 1 or more, not {text!r}')
 
 
+def choices(*known: str) -> Callable[[str], list[str]]:
+    """Return a parser of one or more of some words, with commas between them."""
+
+    def parse(text: str) -> list[str]:
+        words = text.split(',')
+        if not set(words) <= set(known):
+            raise argparse.ArgumentTypeError(f'must be of {", ".join(known)}, with commas between them, not {text!r}')
+        return words
+
+    return parse
+
+
 def device(text: str) -> str:
     """Parse the name of a PyTorch device; refuse a GPU that does not exist."""
     try:

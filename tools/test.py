@@ -23,6 +23,8 @@ def parse_args() -> argparse.Namespace:
     add_common_arguments(parser)
     parser.add_argument('checkpoint', nargs='?', help='weights (default: those of the named model)')
     parser.add_argument('--out', metavar='metrics.json', help='write the metrics there')
+    parser.add_argument('--out-dir', help='write the predictions there, in files that VideoFolder and ImageFolder read')
+    parser.add_argument('--npy', action='store_true', help='write them as .npy files, which hold every number')
     parser.add_argument('--show-dir', help='write panels of labels and predictions there')
     parser.add_argument(
         '--show-interval', type=int, default=10, help='draw every N-th sample (default: 10)', metavar='N'
@@ -63,10 +65,15 @@ def main() -> None:
     checkpoint = args.checkpoint or zoo_weights(args.config)
     if checkpoint is None:
         raise SystemExit(f'{args.config}: give a checkpoint; no weights come with this config')
-    check_cli_outputs(cfg, [args.out, args.show_dir], inputs=[checkpoint])
+    check_cli_outputs(cfg, [args.out, args.out_dir, args.show_dir], inputs=[checkpoint])
     cfg.load_from = str(checkpoint)
     if args.show_dir:
         cfg.default_hooks.visualization.update(draw=True, out_dir=args.show_dir, interval=args.show_interval)
+    if args.out_dir:
+        hook = dict(type='MapWriterHook', out_dir=args.out_dir, npy=args.npy)
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+    elif args.npy:
+        raise SystemExit('--npy: nothing to write; add --out-dir DIR')
     if args.offsets:
         clips = [dataset.get('clip') for dataset in dataset_configs(cfg.test_dataloader.dataset)]
         if not all(clip and not clip.get('single') for clip in clips):
@@ -99,6 +106,8 @@ def main() -> None:
         ratio = metrics.get('stream/key_frame_ratio')
         kinds = '' if ratio is None else f', {100 * ratio:.1f} % of them key frames'
         print(f'{metrics["stream/frames"]} frames{kinds}; {metrics["stream/GMAC"]:.4g} GMAC per frame')
+    if args.out_dir:
+        print(f'predictions: {args.out_dir}')
     if args.out:
         write_metrics(args.out, metrics, meta, class_scores)
         print(f'metrics: {args.out}')

@@ -21,7 +21,7 @@ from mmmtl.io.image_sources import ImageSource, is_one_image, list_images, load_
 from mmmtl.io.video import Video, VideoReader
 from mmmtl.registry import MODELS
 from mmmtl.structures import Array, StreamState
-from mmmtl.visualization import add_banner, grid, task_tiles
+from mmmtl.visualization import Painter
 
 from .fitting import FitSize, Fitted, check_fit, fit_image
 from .model_zoo import zoo_weights
@@ -213,11 +213,22 @@ class MultiTaskInferencer:
             warm_up(self.model, self._inputs(fitted[:1]).shape[-2:], batch=len(fitted))
         return self._predict(fitted, state)
 
-    def panel(self, frame: Array, maps: TaskMaps) -> Array:
-        """Return the frame and all its maps side by side, (H, W, 3) uint8 RGB; untrained weights are named in red."""
+    def panel(
+        self, frame: Array, maps: TaskMaps, *, title: str = '', mark: bool = False, painter: Painter | None = None
+    ) -> Array:
+        """Return the frame and all its maps with their keys, (H, W, 3) uint8 RGB; untrained weights are named in red.
+
+        Args:
+            frame: (H, W, 3) uint8 BGR.
+            maps: {task: (M, H, W)}.
+            title: a line above, such as `mmmtl.visualization.frame_title` returns.
+            mark: whether the frame is a key frame.
+            painter: `Painter(inferencer.tasks, video=True)` for all frames of a video, whose keys then stay in place.
+        """
         image = np.ascontiguousarray(frame[..., ::-1])
-        drawn = grid([[('input', image), *task_tiles(image, maps, self.tasks, '')]])
-        return drawn if self.trained else add_banner(drawn, 'untrained weights: the maps mean nothing')
+        warning = '' if self.trained else 'untrained weights: the maps mean nothing'
+        painter = painter or Painter(self.tasks)
+        return painter.panel(image, {'': maps}, title=title, mark=mark, warning=warning)
 
     def _fit(self, image: Array) -> Fitted:
         return fit_image(image, self.size, self.model_size)

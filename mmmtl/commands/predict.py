@@ -20,17 +20,18 @@ from mmmtl.cli import (
     add_config_arguments,
     add_fit_argument,
     add_inferencer_arguments,
+    choices,
     config_of,
     inferencer_options,
     positive,
     readable_errors,
 )
-from mmmtl.io import check_outputs
+from mmmtl.io import MapWriter, check_new_folder, check_outputs
 from mmmtl.io.image_sources import is_url
 from mmmtl.io.video import DEFAULT_FPS
 
 from .inputs import Input, find_inputs
-from .results import SAVES, Outputs, ResultWriter, outputs_of
+from .results import SAVES, Outputs, ResultWriter, outputs_of, raw_folder
 from .run_video import PredictedFrame, VideoRun, run_video, speed_report
 
 SHOWN = 10
@@ -49,22 +50,15 @@ def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Na
     parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='folder of the results')
     parser.add_argument(
         '--save',
-        type=saves,
+        type=choices(*SAVES),
         metavar='LIST',
-        help=f'what to write, of {",".join(SAVES)} (default: a video of a video, panels of images); with video, the '
-        'images of a folder are the frames of one video',
+        help=f'what to write, of {",".join(SAVES)} (default: a video of a video, panels of images); raw and npy are '
+        'the maps as PNG or .npy files in DIR/raw, which VideoFolder and ImageFolder read; with video, the images of a '
+        'folder are the frames of one video',
     )
     parser.add_argument('--fps', type=float, help="frames per second of videos (default: the video's own times)")
     parser.add_argument('--max-frames', type=positive, metavar='N', help='stop after N frames of each video')
     return parser.parse_args(arguments)
-
-
-def saves(text: str) -> frozenset[str]:
-    """Parse the argument of --save."""
-    chosen = frozenset(filter(None, text.split(',')))
-    if not chosen or not chosen <= set(SAVES):
-        raise argparse.ArgumentTypeError(f'must be one or more of {",".join(SAVES)}, not {text!r}')
-    return chosen
 
 
 @readable_errors()
@@ -79,13 +73,16 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     start = time.perf_counter()
     images = [one for one in inputs if not one.is_video]
     videos = [one for one in inputs if one.is_video]
-    frames = predict_images(images, inferencer, args, skipped)
-    failed = False
-    for video in videos:
-        run = predict_video(video, inferencer, args, skipped)
-        frames, failed = frames + run.frames, failed or bool(run.error)
-        if run.stopped:
-            break
+    with ExitStack() as stack:
+        raw = open_raw(stack, args, inferencer, is_video=False) if images else None
+        frames = predict_images(images, inferencer, args, skipped, raw)
+        raw = open_raw(stack, args, inferencer, is_video=True) if videos else None
+        failed = False
+        for video in videos:
+            run = predict_video(video, inferencer, args, skipped, raw)
+            frames, failed = frames + run.frames, failed or bool(run.error)
+            if run.stopped:
+                break
     seconds = time.perf_counter() - start
     print(summary(frames, seconds, args.out, skipped))
     if failed or not frames:
@@ -94,7 +91,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 
 def check(args: argparse.Namespace, inputs: Sequence[Input], config: str) -> None:
     """Refuse outputs that are inputs or hold the frames of another run, and `--save video` of a single image."""
-    if args.save == {'video'} and (images := [one.source for one in inputs if not one.is_video]):
+    if args.save == ['video'] and (images := [one.source for one in inputs if not one.is_video]):
         raise ValueError(f'{images[0]}: an image, of which --save video makes nothing; give --save panels')
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f'--out {args.out}: is a file, not a folder')
@@ -106,6 +103,20 @@ def check(args: argparse.Namespace, inputs: Sequence[Input], config: str) -> Non
     check_outputs(outputs, [*files, config, args.checkpoint])
     if full := next((path for path in outputs if path.is_dir() and any(path.iterdir())), None):
         raise ValueError(f'{full}: holds frames already; delete it, or choose another --out')
+    for is_video in {one.is_video for one in inputs}:
+        if (raw := raw_folder(args.out, args.save or (), is_video=is_video)) is not None:
+            check_outputs([raw], files)
+            check_new_folder(raw)
+
+
+def open_raw(
+    stack: ExitStack, args: argparse.Namespace, inferencer: MultiTaskInferencer, *, is_video: bool
+) -> MapWriter | None:
+    """Return an open writer of the maps of all images or of all videos, if they are wanted."""
+    folder = raw_folder(args.out, args.save or (), is_video=is_video)
+    if folder is None:
+        return None
+    return stack.enter_context(MapWriter(folder, inferencer.tasks, stills=not is_video, npy='npy' in args.save))
 
 
 def outputs_for(args: argparse.Namespace, one: Input) -> Outputs:
@@ -115,7 +126,11 @@ def outputs_for(args: argparse.Namespace, one: Input) -> Outputs:
 
 
 def predict_images(
-    images: Sequence[Input], inferencer: MultiTaskInferencer, args: argparse.Namespace, skipped: list[str]
+    images: Sequence[Input],
+    inferencer: MultiTaskInferencer,
+    args: argparse.Namespace,
+    skipped: list[str],
+    raw: MapWriter | None,
 ) -> int:
     """Predict images, add to `skipped` those that cannot be read, and return how many could."""
     done = 0
@@ -124,14 +139,18 @@ def predict_images(
         if result.image is None or result.maps is None:
             skipped.append(f'{result.name} ({result.error})')
             continue
-        writer = ResultWriter(inferencer, outputs_for(args, one))
+        writer = ResultWriter(inferencer, result.name, outputs_for(args, one), maps=raw, name=one.name)
         writer.write(PredictedFrame(0, 0.0, result.image, result.maps))
         done += 1
     return done
 
 
 def predict_video(
-    video: Input, inferencer: MultiTaskInferencer, args: argparse.Namespace, skipped: list[str]
+    video: Input,
+    inferencer: MultiTaskInferencer,
+    args: argparse.Namespace,
+    skipped: list[str],
+    raw: MapWriter | None,
 ) -> VideoRun:
     """Predict a video, and add to `skipped` what is lost of it."""
     try:
@@ -145,7 +164,16 @@ def predict_video(
         film = None
         if outputs.video is not None:
             film = stack.enter_context(VideoWriter(outputs.video, args.fps or reader.fps or DEFAULT_FPS))
-        writer = ResultWriter(inferencer, outputs, video=film, keep_times=args.fps is None)
+        writer = ResultWriter(
+            inferencer,
+            video.source,
+            outputs,
+            is_video=True,
+            video=film,
+            keep_times=args.fps is None,
+            maps=raw,
+            name=video.name,
+        )
         run = run_video(inferencer, reader, writer.write, max_frames=args.max_frames)
     if run.seconds:
         print(f'{video.source}: {reader.summary()}\n{speed_report(run.seconds)}')

@@ -54,6 +54,11 @@ class FrameIndex:
         """Return the reference of an image, or None if there is no such frame."""
         return self._images[video].get(time)
 
+    @property
+    def stills(self) -> bool:
+        """Whether every video is one frame, at time 0."""
+        return all(images.keys() <= {0} for images in self._images.values())
+
     def describe(self, video: str, time: int) -> str:
         """Return the name of a frame in messages: folder of its images, number and video."""
         known = next(iter(self._images[video].values()), None)

@@ -1,12 +1,13 @@
 """Input and output: images, labels, arrays, text and video files."""
 
-from .arrays import read_mat, read_npy
+from .arrays import read_mat, read_npy, write_npy
 from .child import ChildReader
 from .files import is_foreign, read_json, read_text
 from .headers import MAX_PIXELS
-from .images import IMAGE_SUFFIXES, read_image, resize_image, write_png
+from .images import IMAGE_SUFFIXES, read_image, resize_image, write_jpeg, write_png
 from .labels import read_raw
-from .outputs import check_outputs, distinct_names, whole_file, write_text
+from .map_writer import MapWriter
+from .outputs import check_new_folder, check_outputs, distinct_names, whole_file, write_text
 from .safetensors import write_safetensors
 from .video import VideoReader, VideoWriter, read_frames
 
@@ -14,8 +15,10 @@ __all__ = [
     'IMAGE_SUFFIXES',
     'MAX_PIXELS',
     'ChildReader',
+    'MapWriter',
     'VideoReader',
     'VideoWriter',
+    'check_new_folder',
     'check_outputs',
     'distinct_names',
     'is_foreign',
@@ -28,6 +31,8 @@ __all__ = [
     'read_text',
     'resize_image',
     'whole_file',
+    'write_jpeg',
+    'write_npy',
     'write_png',
     'write_safetensors',
     'write_text',

@@ -1,4 +1,4 @@
-"""Readers of array files, with errors that name the file."""
+"""Array files, read with errors that name the file, and written."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from mmmtl.structures import Array
 
 from .files import read_bytes
+from .outputs import whole_file
 
 MAX_BYTES = 1 << 31
 """The default limit of arrays, in bytes."""
@@ -46,6 +47,12 @@ def read_npy(path: str | Path, *, max_bytes: int = MAX_BYTES) -> Array:
     array = np.frombuffer(data, dtype, offset=start)
     shaped: Array = array.reshape(shape, order='F' if fortran else 'C').astype(dtype.newbyteorder('='))
     return shaped
+
+
+def write_npy(path: str | Path, array: Array) -> None:
+    """Write an array to an .npy file, whole or not at all. Create the folder."""
+    with whole_file(path) as partial, partial.open('wb') as file:
+        np.save(file, array, allow_pickle=False)
 
 
 def read_mat(path: str | Path, key: str, *, max_bytes: int = MAX_BYTES) -> Array:

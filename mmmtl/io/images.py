@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -125,6 +126,15 @@ def resize_image(image: Array, size: tuple[int, int]) -> Array:
 
 def write_png(path: Path, array: Array) -> None:
     """Write one or three (BGR) channels of uint8 or uint16: an image, labels or depth. Create the folder."""
+    _write(path, array, ())
+
+
+def write_jpeg(path: Path, array: Array) -> None:
+    """Write (H, W, 3) uint8 BGR with a quality of 95, at which hardly anything is lost. Create the folder."""
+    _write(path, array, (cv2.IMWRITE_JPEG_QUALITY, 95))
+
+
+def _write(path: Path, array: Array, options: Sequence[int]) -> None:
     with whole_file(path) as partial:
-        if not cv2.imwrite(str(partial), np.ascontiguousarray(array)):
+        if not cv2.imwrite(str(partial), np.ascontiguousarray(array), options):
             raise OSError(f'{path}: could not be written; check the free space and the permissions of the folder')

@@ -53,6 +53,12 @@ def check_outputs(
         seen.append(output)
 
 
+def check_new_folder(folder: AnyPath) -> None:
+    """Refuse a folder that holds something, and a file."""
+    if Path(folder).is_file() or _holds_something(Path(folder)):
+        raise ValueError(f'{folder}: exists and is not an empty folder; choose a new one')
+
+
 def same_file(first: AnyPath, second: AnyPath) -> bool:
     """Return whether two paths lead to one file or folder, or would if they existed."""
     try:

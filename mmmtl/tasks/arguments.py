@@ -42,6 +42,19 @@ def check_choice(task: str, key: str, value: Any, choices: Sequence[str]) -> Non
         raise ValueError(f'task {task!r}: {key} must be one of {list(choices)}, not {value!r}')
 
 
+def check_span(task: str, key: str, value: Any) -> tuple[float, float] | None:
+    """Return two numbers with 0 <= least < greatest, or None for None; refuse anything else."""
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise ValueError(f'task {task!r}: {key} must be (least, greatest), not {value!r}')
+    for number in value:
+        check_number(task, key, number, least=0)
+    if value[0] >= value[1]:
+        raise ValueError(f'task {task!r}: {key} needs least < greatest, not {value!r}')
+    return value[0], value[1]
+
+
 def check_names(task: str, key: str, value: Any) -> None:
     """Refuse a value that is not a list of strings, such as one string."""
     if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) and name for name in value):

@@ -14,6 +14,7 @@ from torch import Tensor
 from mmmtl.structures import Array, CameraChange
 
 from .arguments import check_choice, check_number
+from .key import Key, Span
 from .reduction import divide_sums
 from .stored import Unit, single_plane
 
@@ -58,6 +59,8 @@ class Task(ABC):
     """The units that `interpret` knows."""
     takes_step: bool = False
     """Whether a unit may also be a number: what one step of the stored numbers stands for."""
+    stored_unit: Unit | None = None
+    """The unit of what `encode` returns; None is the usual one."""
     auxiliary: bool = False
     """Whether the task only helps the others to learn: no final prediction, metric or picture; see `build_tasks`."""
 
@@ -105,6 +108,20 @@ class Task(ABC):
     def convert(self, array: Array) -> Array:
         """Convert a map from the data set's unit (class numbers, metres, pixels of disparity) to the task's."""
         return array
+
+    def export(self, array: Array) -> Array:
+        """Return a predicted map (M, H, W) in the data set's unit, (H, W) or (H, W, 3): the inverse of `convert`."""
+        return array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0))
+
+    def encode(self, array: Array) -> Array | None:
+        """Return what a PNG holds of an exported map, for `interpret` with `stored_unit`: uint8, uint16 or RGB.
+
+        None: no PNG can hold it, but an .npy file.
+
+        Raises:
+            ValueError: values that the PNG has no numbers for.
+        """
+        return None
 
     def check(self, array: Array, where: str) -> None:
         """Raise a ValueError that names `where` (a file) if the map has impossible values."""
@@ -201,9 +218,27 @@ class Task(ABC):
         Raises a ValueError if no pixel is labelled.
         """
 
+    def span(self, array: Array) -> Span | None:
+        """Return the least and the greatest value of a map (M, H, W) that its picture tells apart.
+
+        Pictures that belong together, such as those of a video, share the span of all. None: there is no scale, or
+        nothing to show.
+        """
+        return None
+
     @abstractmethod
-    def draw(self, image: Array, array: Array) -> Array:
-        """Draw a map (M, H, W), predicted or labelled, of an image (H, W, 3) uint8 RGB; return the same kind."""
+    def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
+        """Draw a map (M, H, W), predicted or labelled, of an image (H, W, 3) uint8 RGB; return the same kind.
+
+        Args:
+            image: what the map belongs to.
+            array: the map.
+            span: ends of the scale; None is the map's own.
+        """
+
+    def key(self, array: Array, span: Span | None = None) -> Key:
+        """Return what explains the picture of a map; the arguments are those of `draw`."""
+        return Key()
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(name={self.name!r})'

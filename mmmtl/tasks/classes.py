@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
-Colour = tuple[int, int, int]
-
-
-def _hue(index: int, count: int) -> Colour:
-    """Return one of `count` evenly spaced hues; the brightness alternates so that neighbours differ."""
-    r, g, b = colorsys.hsv_to_rgb(index / count, 0.75, 0.95 if index % 2 == 0 else 0.65)
-    return round(255 * r), round(255 * g), round(255 * b)
+from .colour import distinct_colours
+from .key import Colour
 
 
 def _voc(index: int) -> Colour:
@@ -175,7 +169,7 @@ CLASSES: dict[str, dict[str, Colour]] = {
         'Car': (255, 127, 80),
         'Van': (0, 139, 139),
     },
-    'vspw_124': {name: _hue(i, len(VSPW_NAMES)) for i, name in enumerate(VSPW_NAMES)},
+    'vspw_124': dict(zip(VSPW_NAMES, distinct_colours(len(VSPW_NAMES)), strict=True)),
 }
 """Class names and RGB colours by list name, in the order of the labels."""
 
@@ -195,7 +189,7 @@ def class_list(
             raise ValueError(f'unknown class list {classes!r}; did you mean {near}? Or give the class names as a list.')
         names, colours = tuple(CLASSES[classes]), tuple(CLASSES[classes].values())
     else:
-        names, colours = tuple(classes), tuple(_hue(i, len(classes)) for i in range(len(classes)))
+        names, colours = tuple(classes), distinct_colours(len(classes))
     if not names or len(set(names)) != len(names):
         raise ValueError(f'classes must be distinct and not empty, not {names}')
     if palette is not None:

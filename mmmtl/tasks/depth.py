@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,15 +12,18 @@ from torch import Tensor
 from mmmtl.registry import TASKS
 from mmmtl.structures import Array, CameraChange
 
-from .arguments import check_number
+from .arguments import check_number, check_span
 from .base import IGNORE, Task, mean_map
-from .colour import colourize
+from .colour import draw_numbers, key_of_numbers, magma_scale, span_of
+from .key import Key, Scale, Span
 from .label_space import log_bins
 from .reduction import masked_mean
-from .stored import Unit, scale, single_plane
+from .stored import LAST, Unit, scale, single_plane, to_uint16
 
 STEPS: dict[str, float] = {'mm': 1000, 'cm': 100, 'm': 1, 'm/256': 256, 'm/5000': 5000}
 """{unit of a depth file: numbers in a metre}; KITTI stores m/256, TUM m/5000."""
+
+Values = TypeVar('Values', Array, Tensor)
 
 SMALLEST = 1e-9
 """Least depth in ratios and logarithms, in metres, like that of MTI-Net's released code."""
@@ -45,6 +48,7 @@ class DepthEstimation(Task):
             and `max_depth`. MTI-Net's and SCA-MTL's released codes have (1e-9, None), ATRC's (0.0, None) and MTAN's
             no limit, so that predictions beyond `max_depth` cost more.
         scale: metres per unit of the logits, positive; about the mean depth is a good start for a fresh network.
+        shown_range: (nearest, farthest) depth on the scale of pictures, in metres; None is the range of what is shown.
         label_range: range of the label space in metres; depths outside fall into its first or last interval. By default
             0.07 * `max_depth` to `max_depth`: for 10 metres, ATRC's 0.7 to 10.
     """
@@ -74,6 +78,7 @@ class DepthEstimation(Task):
         prediction_range: tuple[float | None, float | None] | None = None,
         scale: float = 1.0,
         label_range: tuple[float, float] | None = None,
+        shown_range: Span | None = None,
         source: str | None = None,
         loss_weight: float = 1.0,
         primary_metric: str | None = None,
@@ -97,6 +102,7 @@ class DepthEstimation(Task):
         if self.least is not None and self.most is not None and self.least >= self.most:
             raise ValueError(f'task {name!r}: prediction_range needs least < most, not {prediction_range}')
         self.scale = scale
+        self.shown_range = check_span(name, 'shown_range', shown_range)
         if label_range is None:
             label_range = (0.07 * max_depth, max_depth)
         if not isinstance(label_range, (list, tuple)) or len(label_range) != 2:
@@ -123,6 +129,16 @@ class DepthEstimation(Task):
                 'many metres a step of the grey levels has'
             )
         return scale(depth, unit or ('m' if depth.dtype.kind == 'f' else 'mm'), STEPS)
+
+    @property
+    def stored_unit(self) -> Unit:  # type: ignore[override]
+        """The finest unit whose 16-bit numbers reach the end of the range."""
+        farthest = self.max_depth if self.most is None else self.most
+        return next((unit for unit in ('mm', 'm/256', 'cm') if farthest * STEPS[unit] <= LAST), farthest / LAST)
+
+    def encode(self, array: Array) -> Array:
+        """Return uint16; depths of less than half a unit, negative ones among them, become 0, none."""
+        return to_uint16(array, self.stored_unit, STEPS, f'depth of task {self.name!r}')
 
     def examine(self, maps: Iterable[Array]) -> str | None:
         seen = False
@@ -166,7 +182,7 @@ class DepthEstimation(Task):
         metres = self.scale * logits
         return metres if self.least is None and self.most is None else metres.clamp(self.least, self.most)
 
-    def valid(self, target: Tensor) -> Tensor:
+    def valid(self, target: Values) -> Values:
         """Return where the depth is within the task's range."""
         return (target > self.min_depth) & (target <= self.max_depth)
 
@@ -193,7 +209,21 @@ class DepthEstimation(Task):
         """Return the mean depth."""
         return mean_map(self, (m[(m > self.min_depth) & (m <= self.max_depth)] for m in maps))
 
-    def draw(self, image: Array, array: Array) -> Array:
-        """Draw near depths bright, far ones dark and missing ones black; the scale is the root of depth / max_depth."""
+    def span(self, array: Array) -> Span | None:
+        return span_of(array[self.valid(array)], self.shown_range)
+
+    def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
+        """Draw near depths bright and far ones dark, none in grey, and those outside of range or scale in blue."""
+        return draw_numbers(array[0], *self._picture(array, span))
+
+    def key(self, array: Array, span: Span | None = None) -> Key:
+        return key_of_numbers(*self._picture(array, span))
+
+    def _picture(self, array: Array, span: Span | None) -> tuple[Scale, Array, Array]:
+        """Return the scale, where nothing was measured, and what is out of range."""
         depth = array[0]
-        return colourize(1 - np.sqrt(depth.clip(min=0) / self.max_depth), depth > 0)
+        low, high = span or self.span(array) or (self.min_depth, self.max_depth)
+        none = depth <= 0
+        # A hair of tolerance: the ends of the scale are on it.
+        outside = ~none & (~self.valid(depth) | (depth < low * (1 - 1e-6)) | (depth > high * (1 + 1e-6)))
+        return magma_scale((low, high), 'm', near_is_high=False), none, outside

@@ -13,12 +13,13 @@ from torch import Tensor
 from mmmtl.registry import TASKS
 from mmmtl.structures import Array, CameraChange
 
-from .arguments import check_choice, check_number
+from .arguments import check_choice, check_number, check_span
 from .base import IGNORE, Task, mean_map
-from .colour import colourize
+from .colour import draw_numbers, key_of_numbers, magma_scale, span_of
+from .key import Key, Scale, Span
 from .label_space import log_bins
 from .reduction import masked_mean
-from .stored import Unit, scale, single_plane
+from .stored import Unit, scale, single_plane, to_uint16
 
 STEPS: dict[str, float] = {'px': 1, 'px/256': 256, 'cityscapes': 256}
 """{unit of a disparity file: numbers in a pixel}; KITTI stores px/256, Cityscapes the same plus 1."""
@@ -42,7 +43,9 @@ class DisparityEstimation(Task):
     Args:
         unit: 'pixel' or 'raw'.
         scale: units of disparity per unit of the logits, positive.
-        max_disparity: end of the colour scale and of the label space, in `unit`; by default 128 pixels, or the raw 0.5
+        shown_range: (least, greatest) disparity on the scale of pictures, in `unit`; None is the range of what is
+            shown.
+        max_disparity: end of the label space, in `unit`; by default 128 pixels, or the raw 0.5
             (nearly the same).
     """
 
@@ -52,6 +55,7 @@ class DisparityEstimation(Task):
     label_space_size = 40
     units = tuple(STEPS)
     takes_step = True
+    stored_unit = 'px/256'
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class DisparityEstimation(Task):
         unit: Literal['pixel', 'raw'] = 'pixel',
         scale: float = 1.0,
         max_disparity: float | None = None,
+        shown_range: Span | None = None,
         source: str | None = None,
         loss_weight: float = 1.0,
         primary_metric: str | None = None,
@@ -70,6 +75,7 @@ class DisparityEstimation(Task):
         if max_disparity is None:
             max_disparity = 128.0 if unit == 'pixel' else 0.5
         check_number(name, 'max_disparity', max_disparity, above=0)
+        self.shown_range = check_span(name, 'shown_range', shown_range)
         self.unit = unit
         self.scale = scale
         self.max_disparity = max_disparity
@@ -94,6 +100,16 @@ class DisparityEstimation(Task):
         if self.unit == 'pixel':
             return array
         return np.where(array > 0, (256 * array + 1) / 65535, 0).astype(np.float32)
+
+    def export(self, array: Array) -> Array:
+        if self.unit == 'pixel':
+            return super().export(array)
+        pixels: Array = ((65535 * array[0] - 1) / 256).clip(0).astype(np.float32)
+        return pixels
+
+    def encode(self, array: Array) -> Array:
+        """Return uint16; disparities of less than half a unit become 0, none."""
+        return to_uint16(array, self.stored_unit, STEPS, f'disparity of task {self.name!r}')
 
     def check(self, array: Array, where: str) -> None:
         """Refuse negative and non-finite disparities."""
@@ -128,6 +144,21 @@ class DisparityEstimation(Task):
         """Return the mean disparity."""
         return mean_map(self, (m[m > 0] for m in maps))
 
-    def draw(self, image: Array, array: Array) -> Array:
-        """Draw near pixels bright and unlabelled ones black."""
-        return colourize(np.sqrt(array[0] / self.max_disparity), array[0] > 0)
+    def span(self, array: Array) -> Span | None:
+        return span_of(array[array > 0], self.shown_range)
+
+    def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
+        """Draw near pixels bright and far ones dark, none in grey, and those outside the scale in blue."""
+        return draw_numbers(array[0], *self._picture(array, span))
+
+    def key(self, array: Array, span: Span | None = None) -> Key:
+        return key_of_numbers(*self._picture(array, span))
+
+    def _picture(self, array: Array, span: Span | None) -> tuple[Scale, Array, Array]:
+        """Return the scale, where nothing was measured, and what is out of range."""
+        disparity = array[0]
+        low, high = span or self.span(array) or (0.0, self.max_disparity)
+        none = disparity <= 0
+        outside = ~none & ((disparity < low * (1 - 1e-6)) | (disparity > high * (1 + 1e-6)))
+        unit = 'px' if self.unit == 'pixel' else 'raw'
+        return magma_scale((low, high), unit, near_is_high=True), none, outside

@@ -17,8 +17,12 @@ from mmmtl.structures import Array
 from .arguments import check_number
 from .balanced_bce import balanced_bce
 from .base import IGNORE, Task, mean_map
+from .colour import colourize, hatch_where, key_of_probabilities, probability_scale
 from .imitation import imitate_binary
+from .key import Key, Span
 from .stored import Unit, binary_map, single_plane
+
+WHITE_TO_BLACK: Array = np.repeat(np.arange(255, -1, -1, dtype=np.uint8)[:, None], 3, axis=1)
 
 
 @TASKS.register_module()
@@ -48,6 +52,7 @@ class EdgeDetection(Task):
 
     out_channels = 1
     units = ('grey', 'label')
+    stored_unit = 'grey'
     fill = IGNORE
     higher_is_better = {'odsF': True, 'oisF': True}
     primary_metric = 'odsF'
@@ -77,6 +82,10 @@ class EdgeDetection(Task):
 
     def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
         return binary_map(single_plane(stored), where, unit)
+
+    def encode(self, array: Array) -> Array:
+        """Return grey levels, v = round(255 p)."""
+        return (255 * array).round().astype(np.uint8)
 
     def check(self, array: Array, where: str) -> None:
         """Refuse maps that are not (H, W) or have values other than 0 to 1 and 255."""
@@ -133,10 +142,12 @@ class EdgeDetection(Task):
         """Return the share of edge pixels."""
         return mean_map(self, (edge[edge != IGNORE] for edge in maps))
 
-    def draw(self, image: Array, array: Array) -> Array:
-        """Draw dark edges on white; ignored pixels show the image."""
-        edge = array[0][..., None]
-        return np.where(edge == IGNORE, image, 255 * (1 - edge.clip(0, 1))).round().astype(np.uint8)
+    def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
+        """Draw dark edges on white; ignored pixels show the image, hatched."""
+        return hatch_where(colourize(array[0], probability_scale(WHITE_TO_BLACK)), image, array[0] == IGNORE)
+
+    def key(self, array: Array, span: Span | None = None) -> Key:
+        return key_of_probabilities(WHITE_TO_BLACK, array == IGNORE)
 
 
 def f_measure(pairs: Array, predicted: Array, labels: float) -> Array:

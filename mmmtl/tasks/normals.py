@@ -13,12 +13,16 @@ from mmmtl.registry import TASKS
 from mmmtl.structures import Array, CameraChange
 
 from .base import IGNORE, Task, nothing_labelled
+from .colour import NO_LABEL, hatch_where
+from .key import Key, Span
 from .label_space import half_sphere
 from .reduction import masked_mean
-from .stored import Unit, check_normal_colours, decode_normals
+from .stored import Unit, check_normal_colours, decode_normals, encode_normals
 
 BINS_PER_DEGREE = 100
 THRESHOLDS = (11.25, 22.5, 30.0)
+BALL = 128
+"""Side of the ball in the key of a picture, in pixels."""
 
 
 @TASKS.register_module()
@@ -69,6 +73,10 @@ class SurfaceNormals(Task):
                 f"set unit=dict({self.source}='opengl') of the data set"
             )
         return normals.astype(np.float32)
+
+    def encode(self, array: Array) -> Array:
+        """Return RGB, about v = round((n + 1) / 2 * 255); black where there is none."""
+        return encode_normals(array)
 
     def check(self, array: Array, where: str) -> None:
         """Refuse vectors that are neither of unit length nor zero, and maps that are not (H, W, 3)."""
@@ -132,10 +140,23 @@ class SurfaceNormals(Task):
             raise nothing_labelled(self)
         return (total / length).astype(np.float32).reshape(3, 1, 1)
 
-    def draw(self, image: Array, array: Array) -> Array:
-        """Draw (n + 1) / 2 as RGB, rounded to 8 bits; unlabelled pixels are black."""
-        colours = np.where(array.any(axis=0), (array + 1) / 2, 0)
-        return (255 * colours).clip(0, 255).round().astype(np.uint8).transpose(1, 2, 0)
+    def key(self, array: Array, span: Span | None = None) -> Key:
+        """Return a ball as the camera sees it, in the colours of its normals."""
+        x, y = np.meshgrid(*2 * [np.linspace(-1, 1, BALL)])
+        inside = x**2 + y**2 <= 1
+        normals = np.where(inside, np.stack([x, y, -np.sqrt(np.maximum(1 - x**2 - y**2, 0))]), 0)
+        ball = np.where(inside[..., None], _colours(normals), 255).astype(np.uint8)
+        swatches = dict.fromkeys([] if array.any(axis=0).all() else [NO_LABEL])
+        return Key(swatches, (NO_LABEL,), ball=ball, notes=('as on a ball:', 'x right, y down,', 'z forward'))
+
+    def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
+        """Draw (n + 1) / 2 as RGB, rounded to 8 bits; unlabelled pixels show the image, hatched."""
+        return hatch_where(_colours(array), image, np.logical_not(array.any(axis=0)))
+
+
+def _colours(array: Array) -> Array:
+    """Return v = round((n + 1) / 2 * 255), (H, W, 3) uint8, of normals (3, H, W)."""
+    return (127.5 * (array + 1)).clip(0, 255).round().astype(np.uint8).transpose(1, 2, 0)
 
 
 def angles(first: Tensor, second: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ from mmmtl.structures import Array
 
 from .balanced_bce import balanced_bce
 from .base import IGNORE, Task, nothing_labelled
-from .colour import colourize
+from .colour import MAGMA, colourize, hatch_where, key_of_probabilities, probability_scale
 from .imitation import imitate_binary
+from .key import Key, Span
 from .stored import Unit, binary_map, single_plane
 
 THRESHOLDS = tuple(i / 20 for i in range(1, 20))
@@ -45,9 +46,14 @@ class SaliencyDetection(Task):
     primary_metric = 'maxF'
     out_channels = 1
     units = ('grey', 'label')
+    stored_unit = 'grey'
 
     def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
         return binary_map(single_plane(stored), where, unit)
+
+    def encode(self, array: Array) -> Array:
+        """Return grey levels, v = round(255 p)."""
+        return (255 * array).round().astype(np.uint8)
 
     def check(self, array: Array, where: str) -> None:
         """Refuse values other than 0 to 1 and 255."""
@@ -98,9 +104,12 @@ class SaliencyDetection(Task):
             raise nothing_labelled(self)
         return np.ones((1, 1, 1), dtype=np.float32)
 
-    def draw(self, image: Array, array: Array) -> Array:
-        """Draw salient pixels bright and ignored ones black."""
-        return colourize(array[0], array[0] != IGNORE)
+    def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
+        """Draw salient pixels bright; ignored ones show the image, hatched."""
+        return hatch_where(colourize(array[0], probability_scale(MAGMA)), image, array[0] == IGNORE)
+
+    def key(self, array: Array, span: Span | None = None) -> Key:
+        return key_of_probabilities(MAGMA, array == IGNORE)
 
 
 def _at_least(reached: Tensor, count: int) -> Tensor:

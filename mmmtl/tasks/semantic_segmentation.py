@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,9 @@ from mmmtl.structures import Array
 from .arguments import check_names, check_number
 from .base import IGNORE, Task, nothing_labelled
 from .classes import class_list
+from .colour import NO_LABEL, hatch_where, over_grey
 from .imitation import imitate_classes
+from .key import Colour, Key, Span
 from .reduction import divide_sums
 from .stored import Unit, single_plane
 
@@ -37,7 +40,8 @@ class SemanticSegmentation(Task):
 
     Args:
         classes: name of a list in `mmmtl.tasks.classes`, or the class names.
-        palette: RGB colours of the classes; by default those of the named list, else evenly spaced hues.
+        palette: RGB colours of the classes; by default those of the named list, else colours that people with
+            any colour vision tell apart.
         class_weights: weight of each class in the loss.
         unscored: classes whose pixels the metrics ignore.
     """
@@ -101,6 +105,12 @@ class SemanticSegmentation(Task):
             return labels
         self.check(labels, where)
         return labels.astype(np.uint8)
+
+    def export(self, array: Array) -> Array:
+        return super().export(array).astype(np.uint8)
+
+    def encode(self, array: Array) -> Array:
+        return array
 
     def examine(self, maps: Iterable[Array]) -> str | None:
         found: set[int] = set()
@@ -185,14 +195,24 @@ class SemanticSegmentation(Task):
             raise nothing_labelled(self)
         return np.full((1, 1, 1), int(np.argmax(counts)), dtype=np.int64)
 
-    def draw(self, image: Array, array: Array) -> Array:
-        """Blend the colours of the classes with the image; ignored pixels show the image alone."""
-        labels = array[0]
-        colours = np.zeros((IGNORE + 1, 3), dtype=np.float32)
+    def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
+        """Lay the colours of the classes over the image in grey, which keeps their hue; hatch ignored pixels."""
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        colours = np.zeros((IGNORE + 1, 3))
         colours[: self.out_channels] = self.palette
-        opacity = np.where(labels == IGNORE, 0.0, 0.65)[..., None]
-        blend: Array = (opacity * colours[labels] + (1 - opacity) * image).round().astype(np.uint8)
-        return blend
+        return hatch_where(over_grey(array[0], colours, grey), image, array[0] == IGNORE)
+
+    def key(self, array: Array, span: Span | None = None) -> Key:
+        """Return the classes that occur, in their colours over a middle grey."""
+        counts = np.bincount(array.ravel(), minlength=IGNORE + 1)
+        numbers = np.arange(self.out_channels)
+        tints = over_grey(numbers, np.array(self.palette), np.full_like(numbers, 128))
+        colours: dict[str, Colour | None] = {
+            name: (r, g, b) for name, (r, g, b) in zip(self.classes, tints.tolist(), strict=True)
+        }
+        names = dict(enumerate(self.classes)) | {IGNORE: NO_LABEL}
+        found = [names[label] for label in np.argsort(-counts, kind='stable').tolist() if counts[label]]
+        return Key({name: colours.get(name) for name in found}, tuple(names.values()))
 
     def _iou(self, totals: Tensor) -> Tensor:
         """Return the IoU of each class, (C,) in 0..1; NaN for classes that are not scored, or do not appear at all."""

@@ -8,6 +8,10 @@ from mmmtl.structures import Array
 
 Unit = str | float
 """The name of a unit, or what one step of the stored numbers stands for."""
+ALLOWED = 0.99 / 255
+"""Error of a stored coordinate of a normal, a little less than the least of 8 bits for the sake of rounding."""
+LAST = 65535
+"""The largest number of 16 bits."""
 
 
 def single_plane(array: Array) -> Array:
@@ -27,6 +31,20 @@ def scale(array: Array, unit: Unit, steps: dict[str, float]) -> Array:
     """
     scaled: Array = array.astype(np.float32) / steps[unit] if isinstance(unit, str) else array * unit
     return scaled.astype(np.float32)
+
+
+def to_uint16(array: Array, unit: Unit, steps: dict[str, float], what: str) -> Array:
+    """Return uint16 numbers that `scale` turns into a map again, to half a unit; those below 0 become 0.
+
+    Raises:
+        ValueError: a value beyond the largest number; `what` is for the message.
+    """
+    numbers = np.rint(array * steps[unit] if isinstance(unit, str) else array.astype(np.float64) / unit)
+    if not numbers.max(initial=0) <= LAST:
+        raise ValueError(
+            f'{what} reaches {array.max():g}, more than 16 bits hold in the unit {unit!r}; write .npy files instead'
+        )
+    return numbers.clip(0).astype(np.uint16)
 
 
 def binary_map(array: Array, where: str, unit: Unit | None) -> Array:
@@ -63,6 +81,21 @@ def decode_normals(rgb: Array) -> Array:
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     some = np.abs(length - 1) < 0.5
     return np.where(some, vectors / np.where(some, length, 1), 0)
+
+
+def encode_normals(normals: Array) -> Array:
+    """Return the colours, (..., 3) uint8, that `decode_normals` turns into these unit vectors again, to 1/255.
+
+    They are v = round((n + 1) / 2 * 255). Decoding scales vectors to unit length, which moves some by more than that;
+    these get the best of the neighbouring colours. The zero vector becomes black.
+    """
+    colours = np.rint(127.5 * (normals + 1)).clip(0, 255).astype(np.uint8)
+    far = np.abs(decode_normals(colours) - normals).max(axis=-1) > ALLOWED
+    steps = np.stack(np.meshgrid(*3 * [(-1, 0, 1)]), axis=-1).reshape(-1, 1, 3)
+    near = (colours[far].astype(np.int16) + steps).clip(0, 255).astype(np.uint8)
+    best = np.abs(decode_normals(near) - normals[far]).max(axis=-1).argmin(axis=0)
+    colours[far] = near[best, np.arange(near.shape[1])]
+    return np.where(normals.any(axis=-1, keepdims=True), colours, 0).astype(np.uint8)
 
 
 def check_normal_colours(rgb: Array, where: str) -> None:

@@ -1,6 +1,7 @@
 """Visualisation: panels of all tasks and curves of metrics."""
 
 from .multi_task_visualizer import MultiTaskVisualizer
-from .panels import add_banner, grid, task_tiles
+from .painter import Painter, frame_title
+from .panels import Tile, grid
 
-__all__ = ['MultiTaskVisualizer', 'add_banner', 'grid', 'task_tiles']
+__all__ = ['MultiTaskVisualizer', 'Painter', 'Tile', 'frame_title', 'grid']

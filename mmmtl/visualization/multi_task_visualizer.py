@@ -9,7 +9,7 @@ from mmmtl.registry import VISUALIZERS
 from mmmtl.structures import Array, MultiTaskDataSample
 from mmmtl.tasks import build_tasks, main_tasks
 
-from .panels import grid, task_tiles
+from .painter import Painter, frame_title
 
 
 @VISUALIZERS.register_module()
@@ -23,17 +23,21 @@ class MultiTaskVisualizer(Visualizer):
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            sample: may lack `gt`, `pred` or both; a row without maps is left out.
+            sample: may lack `gt`, `pred` or both; a row without maps is left out. The title names its `video`, `time`,
+                and `offset` or `is_key_frame`, where it has them.
             draw_gt: draw the labels.
             draw_pred: draw the predictions.
         """
         tasks = main_tasks(build_tasks((self.dataset_meta or {}).get('tasks'), 'the visualiser'))
-        rows = [
-            [('input', image), *task_tiles(image, maps, tasks, what)]
+        rows = {
+            what: maps
             for field, what, wanted in (('gt', 'label', draw_gt), ('pred', 'prediction', draw_pred))
             if wanted and field in sample and (maps := _arrays(getattr(sample, field)))
-        ]
-        return grid(rows or [[('input', image)]])
+        }
+        is_key, offset = sample.get('is_key_frame'), sample.get('offset')
+        name, time = sample.get('video', ''), sample.get('time')
+        title = frame_title(name, time, is_key=is_key, since_key=offset)
+        return Painter(tasks).panel(image, rows, title=title, mark=bool(is_key) or offset == 0)
 
     def add_datasample(
         self,

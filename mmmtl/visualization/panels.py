@@ -1,71 +1,143 @@
-"""Panels: grids of tiles with captions."""
+"""Panels: tiles with captions and keys, in rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw
 
+from mmmtl.io import resize_image
 from mmmtl.structures import Array
-from mmmtl.tasks import Task
+from mmmtl.tasks.key import Key
 
-Tile = tuple[str, Array]
-"""A caption and its drawing (H, W, 3) uint8 RGB."""
+from .keys import draw_key, key_height, line_height
+from .text import BLUE, INK, PALE, PAPER, RED, fit_text, font_size, write
 
-CAPTION_HEIGHT, CAPTION_WIDTH = 20, 160
-RED = (200, 30, 30)
+NARROWEST = 240
+"""Width of the narrowest tile, in pixels: a caption needs it."""
+ASPECT = 16 / 9
+"""Rows wrap so that the panel comes near to this shape."""
+WIDEST = 3840
+"""Pictures shrink so that no panel becomes wider, in pixels, unless their height is given."""
+SHOWN_WIDTH = 150
+"""A panel is at most this many times as wide as its text is high, for it may be scaled down to a screen."""
+GAP = 2
+"""White pixels between neighbouring tiles."""
 
 
-def task_tiles(image: Array, maps: Mapping[str, Array], tasks: Mapping[str, Task], what: str) -> list[Tile]:
-    """Draw the map of each task, or a black tile for a task without a map.
+class Tile(NamedTuple):
+    """A picture with its caption and key.
 
     Args:
-        image: (H, W, 3) uint8 RGB; resized to the maps if their size differs.
-        maps: {task: (M, H, W)}.
-        tasks: {task: Task}.
-        what: appended to the captions.
+        caption: one line.
+        drawing: (H, W, 3) uint8 RGB.
+        key: what explains the colours.
+        steady: keep room for every name that the key may have, as the frames of a video need it.
     """
-    tiles = []
-    for name, task in tasks.items():
-        if name in maps:
-            size = maps[name].shape[-2:]
-            drawing = task.draw(cv2.resize(image, size[::-1]) if image.shape[:2] != size else image, maps[name])
-        else:
-            drawing = np.zeros_like(image)
-        tiles.append((f'{name} {what}'.strip(), drawing))
-    return tiles
+
+    caption: str
+    drawing: Array
+    key: Key = Key()
+    steady: bool = False
 
 
-def grid(rows: Sequence[Sequence[Tile]], *, tile_height: int | None = None) -> Array:
+def grid(
+    rows: Sequence[Sequence[Tile]],
+    *,
+    title: str = '',
+    mark: bool = False,
+    warning: str = '',
+    tile_height: int | None = None,
+) -> Array:
     """Join rows of tiles into one panel (H, W, 3) uint8 RGB; shorter rows end in white.
 
-    Tiles get the height `tile_height`. By default it is the height of the first tile, multiplied by an integer if the
-    caption needs more width.
+    All pictures get the height `tile_height` and keep their aspect. By default it is the height of the first,
+    multiplied by an integer if captions need more width, or reduced to keep the panel within `WIDEST`. Wide rows wrap;
+    the parts of rows that belong together, such as labels and predictions, stay below each other. The size depends on
+    the sizes of the tiles and on what their keys need, but not on captions and title.
 
-    Examples:
-        >>> tile = ('input', np.zeros((60, 160, 3), dtype=np.uint8))
-        >>> grid([[tile, tile], [tile]]).shape  # a caption is 20 pixels high
-        (160, 320, 3)
+    Args:
+        rows: of tiles.
+        title: a line above.
+        mark: give the title a dark ground, the sign of a key frame.
+        warning: a line above in red.
+        tile_height: of the pictures.
     """
-    height, width = rows[0][0][1].shape[:2]
-    height = tile_height or height * -(-CAPTION_WIDTH // width)
-    strips = [np.concatenate([_captioned(*tile, height) for tile in row], axis=1) for row in rows]
+    first = rows[0][0].drawing
+    height = tile_height or first.shape[0] * -(-NARROWEST // first.shape[1])
+    size = font_size(height)
+    lines = _wrap([[_Sized(tile, height, size) for tile in row] for row in rows])
+    widest = max(sum(tile.width for tile in line) for line in lines)
+    if tile_height is None and widest > WIDEST:
+        height, widest = height * WIDEST // widest, WIDEST
+    size = max(font_size(height), widest // SHOWN_WIDTH)
+    lines = [[_Sized(tile.tile, height, size) for tile in line] for line in lines]
+    strips = [_strip(line) for line in lines]
     width = max(strip.shape[1] for strip in strips)
-    padding = [((0, 0), (0, width - strip.shape[1]), (0, 0)) for strip in strips]
-    return np.concatenate([np.pad(s, p, constant_values=255) for s, p in zip(strips, padding, strict=True)])
+    bars = [(warning, RED, PAPER)] if warning else []
+    bars += [(title, BLUE, PAPER) if mark else (title, PALE, INK)] if title else []
+    heads = [_bar(text, width, size, ground, ink) for text, ground, ink in bars]
+    return np.concatenate([*heads, *(_pad(strip, width) for strip in strips)])
 
 
-def add_banner(panel: Array, text: str) -> Array:
-    """Return a panel (H, W, 3) below a red bar with a text."""
-    bar = np.full((CAPTION_HEIGHT, panel.shape[1], 3), RED, dtype=np.uint8)
-    cv2.putText(bar, text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
-    return np.concatenate([bar, panel])
+class _Sized:
+    """A tile at the height of its panel."""
+
+    def __init__(self, tile: Tile, height: int, text: int) -> None:
+        self.tile = tile
+        self.height = height
+        self.width = max(1, round(tile.drawing.shape[1] * height / tile.drawing.shape[0]))
+        self.text = text
+        most = max(height // 2, 6 * line_height(self.text))
+        self.key = key_height(tile.key, self.width, self.text, most=most, steady=tile.steady)
+
+    def draw(self, key: int) -> Array:
+        """Draw caption, picture and key; the key gets a height."""
+        head = _bar(self.tile.caption, self.width, self.text, PAPER, INK)
+        drawing, size = self.tile.drawing, (self.height, self.width)
+        if self.height < drawing.shape[0]:
+            drawing = resize_image(drawing, size)
+        elif size != drawing.shape[:2]:
+            drawing = cv2.resize(drawing, size[::-1], interpolation=cv2.INTER_NEAREST)
+        return np.concatenate([head, drawing, draw_key(self.tile.key, self.width, key, self.text)])
 
 
-def _captioned(caption: str, drawing: Array, height: int) -> Array:
-    width = round(drawing.shape[1] * height / drawing.shape[0])
-    drawing = cv2.resize(drawing, (width, height), interpolation=cv2.INTER_NEAREST)
-    bar = np.full((CAPTION_HEIGHT, width, 3), 255, dtype=np.uint8)
-    cv2.putText(bar, caption, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (30, 30, 30), 1, cv2.LINE_AA)
-    return np.concatenate([bar, drawing])
+Line = Sequence[_Sized]
+
+
+def _wrap(rows: Sequence[Line]) -> list[Line]:
+    """Return the rows, or equal parts of them, that bring the panel nearest to `ASPECT`."""
+    longest = max(map(len, rows))
+
+    def split(columns: int) -> list[Line]:
+        starts = range(0, longest, columns)
+        return [part for start in starts for row in rows if (part := row[start : start + columns])]
+
+    def distance(lines: Sequence[Line]) -> float:
+        width = max(sum(tile.width for tile in line) for line in lines)
+        height = sum(line[0].height + line_height(line[0].text) + max(tile.key for tile in line) for line in lines)
+        return abs(math.log(width / height / ASPECT))
+
+    return min((split(-(-longest // parts)) for parts in range(1, longest + 1)), key=distance)
+
+
+def _strip(line: Line) -> Array:
+    key = max(tile.key for tile in line)
+    drawn = [tile.draw(key) for tile in line]
+    gap = np.full((len(drawn[0]), GAP, 3), PAPER, np.uint8)
+    return np.concatenate([part for tile in drawn for part in (tile, gap)][:-1], axis=1)
+
+
+def _bar(text: str, width: int, size: int, ground: tuple[int, int, int], ink: tuple[int, int, int]) -> Array:
+    image = Image.new('RGB', (width, line_height(size)), ground)
+    margin = size // 3
+    write(ImageDraw.Draw(image), (margin, image.height // 2), fit_text(text, width - 2 * margin, size), size, ink)
+    return np.asarray(image)
+
+
+def _pad(strip: Array, width: int) -> Array:
+    return np.pad(strip, ((0, 0), (0, width - strip.shape[1]), (0, 0)), constant_values=255)

@@ -12,6 +12,7 @@ from torch import Tensor
 from mmmtl.registry import TASKS
 from mmmtl.tasks import Task, masked_mean
 from mmmtl.tasks.base import IGNORE
+from mmmtl.tasks.key import Span
 
 NONE = -1.0
 
@@ -98,7 +99,7 @@ class BoundaryDetection(Task):
             raise ValueError(f'task {self.name!r}: the maps have no labelled pixel')
         return np.full((1, 1, 1), (values > 0.5).any(), dtype=np.float32)
 
-    def draw(self, image: np.ndarray, array: np.ndarray) -> np.ndarray:
+    def draw(self, image: np.ndarray, array: np.ndarray, span: Span | None = None) -> np.ndarray:
         """Draw the boundaries in white on the darkened image."""
         strength = array[0].clip(0, 1)[..., None]
         return (255 * strength + 0.5 * image * (1 - strength)).round().astype(np.uint8)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.apis.fitting import fit_image, fit_inside
-from mmmtl.visualization.panels import RED
+from mmmtl.visualization.text import RED
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs' / 'tiny_image.py'
 RESIZE = dict(type='Resize', size=(32, 64))
@@ -354,4 +354,4 @@ def test_untrained_weights_are_named(tmp_path: Path) -> None:
     torch.save(inferencer.model.state_dict(), tmp_path / 'weights.pth')
 
     trained = MultiTaskInferencer(CONFIG, tmp_path / 'weights.pth', device='cpu')
-    assert np.array_equal(trained.panel(image, trained(image)), panel[20:])
+    assert np.array_equal(trained.panel(image, trained(image)), panel[18:])

@@ -16,9 +16,13 @@ from mmmtl.apis import MultiTaskInferencer
 from mmmtl.io import VideoWriter, read_frames
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.structures import MultiTaskDataSample
+from mmmtl.visualization.panels import GAP
+from mmmtl.visualization.text import BLUE
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 HEIGHT, WIDTH = 32, 64
+LINE = 18
+"""Height of a caption."""
 
 
 def build(name: str, **kwargs: Any) -> MultiTaskInferencer:
@@ -289,8 +293,11 @@ def test_a_panel_shows_the_frame_and_every_task(video_model: MultiTaskInferencer
 
     panel = video_model.panel(frame, video_model(frame))
 
-    assert panel.shape == (20 + 3 * HEIGHT, 4 * 3 * WIDTH, 3)
-    assert (panel[20::3, : 3 * WIDTH : 3] == frame[..., ::-1]).all()
+    # Two columns of tiles, four times as large as the maps.
+    assert panel.shape[1] == 2 * 4 * WIDTH + GAP
+    assert (panel[LINE : LINE + 4 * HEIGHT : 4, : 4 * WIDTH : 4] == frame[..., ::-1]).all()
+    titled = video_model.panel(frame, video_model(frame), title='frame 0', mark=True)
+    assert (titled[0] == BLUE).all() and (titled[LINE:] == panel).all()
 
 
 # Weights

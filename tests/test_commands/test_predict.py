@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mmmtl import commands
-from mmmtl.apis import VideoReader, VideoWriter
+from mmmtl.apis import MultiTaskInferencer, VideoReader, VideoWriter
 from mmmtl.commands.inputs import Input, find_inputs
 from mmmtl.config import load_config, resolve
 from mmmtl.registry import MODELS
@@ -82,6 +82,23 @@ def test_panels_of_every_frame_are_those_of_the_video(predict: Callable[..., str
     assert names(out / 'film') == ['000000.png', '000001.png', '000002.png']
     with pytest.raises(SystemExit, match='film: holds frames'):
         predict(video, '--out', out, '--save', 'panels')
+
+
+def test_raw_maps_are_those_of_the_model(
+    predict: Callable[..., str], weights: Path, photos: Path, video: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / 'out'
+    predict(photos, video, '--out', out, '--save', 'npy')
+    assert names(out) == ['raw'] and names(out / 'raw') == ['images', 'videos'], 'no drawing, no video'
+    inferencer = MultiTaskInferencer(CONFIG.stem, weights, device='cpu')
+    for number, (_, maps) in enumerate(inferencer.stream(video)):
+        stored = np.load(out / f'raw/videos/depth/film/{number:06d}.npy')
+        np.testing.assert_array_equal(stored, maps['depth'][0])
+    assert names(out / 'raw/images/depth') == ['a.npy', 'b.npy', 'c.npy']
+    stored = np.load(out / 'raw/images/depth/c.npy')
+    np.testing.assert_array_equal(stored, inferencer(photos / 'c.png')['depth'][0])
+    with pytest.raises(SystemExit, match='raw'):
+        predict(photos, '--out', out, '--save', 'raw')
 
 
 def test_the_images_of_a_folder_can_be_frames(predict: Callable[..., str], photos: Path, tmp_path: Path) -> None:

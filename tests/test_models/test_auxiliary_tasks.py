@@ -17,6 +17,7 @@ from mmmtl.profiling import build_on_meta, count_cost
 from mmmtl.registry import MODELS
 from mmmtl.tasks import build_tasks, main_tasks
 from mmmtl.visualization import MultiTaskVisualizer
+from mmmtl.visualization.panels import GAP
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 WIDTHS = (8, 12)
@@ -121,7 +122,8 @@ def test_it_has_no_map_no_score_and_no_picture(tiny, tasks) -> None:
     visualizer = MultiTaskVisualizer()
     visualizer.dataset_meta = dict(tasks=tasks)
     panel = visualizer.draw_sample(torch.zeros(*tiny.SIZE, 3, dtype=torch.uint8).numpy(), predicted)
-    assert panel.shape[1] == 3 * 160  # input, semseg, depth
+    # Input, semseg and depth, each eight times as wide as the map.
+    assert panel.shape[1] == 3 * 8 * tiny.SIZE[1] + 2 * GAP
 
 
 def test_it_is_refused_by_a_head_without_preliminary_predictions(tiny, tasks) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from mmseg.datasets import CityscapesDataset
 
 from mmmtl.tasks.classes import CLASSES, class_list
+from mmmtl.tasks.colour import VISIONS, _lab, distinct_colours
 
 
 def test_every_list_is_sound() -> None:
@@ -32,7 +34,17 @@ def test_names_without_colours_get_distinct_ones() -> None:
 
     assert names[39] == 'class 39'
     assert len(set(colours)) == 40
-    assert class_list(['a', 'b', 'c', 'd'])[1] == ((242, 61, 61), (104, 166, 41), (61, 242, 242), (104, 41, 166))
+    assert class_list(['a', 'b', 'c', 'd'])[1] == colours[:4], 'more classes do not change the colours of the first'
+
+
+@pytest.mark.parametrize(('count', 'least'), [(7, 15), (20, 13), (124, 3), (255, 1)])
+def test_distinct_colours_are_so_for_every_colour_vision(count: int, least: float) -> None:
+    """The least distance in CIELAB, also as protanopes and deuteranopes see them; about 2 can just be seen."""
+    colours = np.array(distinct_colours(count)) / 255
+    for vision in VISIONS:
+        seen = _lab(colours, vision)
+        distance = np.linalg.norm(seen[:, None] - seen[None], axis=-1) + 1e3 * np.eye(count)
+        assert distance.min() > least
 
 
 def test_a_palette_replaces_the_colours() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmmtl.structures import CameraChange
 from mmmtl.tasks import DepthEstimation
+from mmmtl.tasks.colour import NONE_COLOUR, OUTSIDE_COLOUR
 
 LN2 = math.log(2)
 
@@ -233,15 +234,14 @@ def test_constant_needs_a_measurement(maps: list[np.ndarray]) -> None:
         make_task().constant(maps)
 
 
-def test_draw_shows_near_bright_and_none_black() -> None:
+def test_draw_shows_near_bright_and_tells_apart_none_and_beyond() -> None:
     image = np.zeros((1, 5, 3), dtype=np.uint8)
-    panel = make_task().draw(image, np.array([[[0.0, 0.1, 2.5, 10.0, 40.0]]], dtype=np.float32))
+    panel = make_task().draw(image, np.array([[[0.0, 0.1, 2.5, 10.0, 40.0]]], dtype=np.float32), (0.0, 10.0))
 
-    # sqrt(2.5 / 10) is half of the scale: level 127 of 255. Beyond the range is as dark as its end.
+    # sqrt(2.5 / 10) is half of the scale: level 128 of 255.
     scale = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[None], cv2.COLORMAP_MAGMA)[0, :, ::-1]
     assert panel.dtype == np.uint8
-    np.testing.assert_array_equal(panel[0], [[0, 0, 0], scale[229], scale[127], scale[0], scale[0]])
-    assert panel.astype(int).sum(axis=-1)[0].tolist()[1:] == sorted(panel.astype(int).sum(axis=-1)[0, 1:])[::-1]
+    np.testing.assert_array_equal(panel[0], [NONE_COLOUR, scale[230], scale[128], scale[0], OUTSIDE_COLOUR])
 
 
 @pytest.mark.parametrize(

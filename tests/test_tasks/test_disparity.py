@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmmtl.structures import CameraChange
 from mmmtl.tasks import DisparityEstimation
+from mmmtl.tasks.colour import NONE_COLOUR, OUTSIDE_COLOUR
 
 
 def make_task(**kwargs: Any) -> DisparityEstimation:
@@ -168,12 +169,13 @@ def test_constant_is_the_mean_of_all_pixels() -> None:
         make_task().constant([np.zeros((2, 2), dtype=np.float32)])
 
 
-def test_draw_shows_near_bright_and_none_black() -> None:
+def test_draw_shows_near_bright_and_tells_apart_none_and_beyond() -> None:
     image = np.zeros((1, 4, 3), dtype=np.uint8)
-    panel = make_task(max_disparity=64.0).draw(image, np.array([[[0.0, 16.0, 64.0, 200.0]]], dtype=np.float32))
+    task = make_task(shown_range=(0, 64))
+    panel = task.draw(image, np.array([[[0.0, 16.0, 64.0, 200.0]]], dtype=np.float32))
 
     scale = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[None], cv2.COLORMAP_MAGMA)[0, :, ::-1]
-    np.testing.assert_array_equal(panel[0], [[0, 0, 0], scale[127], scale[255], scale[255]])
+    np.testing.assert_array_equal(panel[0], [NONE_COLOUR, scale[127], scale[255], OUTSIDE_COLOUR])
 
 
 def test_colour_scale_is_about_the_same_in_both_units() -> None:

@@ -239,7 +239,7 @@ def test_draw_is_dark_on_white_and_shows_ignored_pixels() -> None:
     panel = make_task().draw(image, np.array([[[0.0, 1.0, 0.4, 255.0]]], dtype=np.float32))
 
     assert panel.dtype == np.uint8
-    assert panel[0].tolist() == [[255] * 3, [0] * 3, [153] * 3, [77] * 3]
+    assert panel[0].tolist() == [[255] * 3, [0] * 3, [153] * 3, [77 // 2 + 120] * 3]
 
 
 @pytest.mark.parametrize(

@@ -268,7 +268,7 @@ def test_draw_shows_the_stored_colours() -> None:
 
     # round((n + 1) / 2 * 255), halves to even: 127.5 gives 128.
     assert panel.dtype == np.uint8
-    assert panel.tolist() == [[[128, 128, 0], [204, 25, 128], [0, 0, 0]]]
+    assert panel.tolist() == [[[128, 128, 0], [204, 25, 128], [120, 120, 120]]], 'the last is hatched'
 
 
 # ---------------------------------------------------------------- levels

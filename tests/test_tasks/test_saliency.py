@@ -197,7 +197,7 @@ def test_picture() -> None:
     brightness = panel[0].astype(int).sum(axis=1)
 
     assert brightness[0] < brightness[1] < brightness[2]
-    assert brightness[3] == 0
+    assert panel[0, 3].tolist() == [120, 120, 120], 'hatched'
 
 
 def test_measure_takes_low_precision() -> None:

@@ -256,8 +256,8 @@ def test_draw_blends_and_leaves_ignored_pixels() -> None:
     panel = task.draw(image, np.array([[[0, 1, 255, 2]]]))
 
     assert panel.dtype == np.uint8
-    # 0.65 of the colour and 0.35 of the image; 200.75 rounds to 201.
-    assert panel.tolist() == [[[165, 35, 61], [35, 35, 35], [7, 8, 9], [201, 201, 201]]]
+    # 0.7 of the colour (178.5 rounds to 178) and 0.3 of the image; the third is hatched.
+    assert panel.tolist() == [[[170, 30, 58], [30, 30, 30], [123, 124, 124], [208, 208, 208]]]
 
 
 # ---------------------------------------------------------------- arguments

@@ -6,6 +6,7 @@ import runpy
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,16 +16,18 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
+from PIL import ImageDraw
 
 from mmmtl.config import resolve
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks import build_tasks
-from mmmtl.visualization import grid
+from mmmtl.tasks.colour import hatch
+from mmmtl.visualization import panels
+from mmmtl.visualization.panels import GAP
 
 TOOL = 'tools/analysis_tools/browse_dataset.py'
-BAR = 20
+LINE = 18
 """Height of a caption."""
-TILE = ('', np.zeros((32, 64, 3), dtype=np.uint8))
 
 
 @pytest.fixture
@@ -54,8 +57,8 @@ def test_pictures_of_clips(run_tool: Callable[..., str], tiny: tuple[str, list[s
     names = sorted(path.name for path in folder.iterdir())
     assert [name[:11] for name in names] == ['train_0000_', 'train_0001_', 'train_0002_']
     for name in names:
-        # Three frames above three tasks.
-        assert cv2.imread(str(folder / name)).shape == grid(2 * [3 * [TILE]]).shape
+        # Three frames, and three tasks, beside each other; or rows of two, and the rest. All are enlarged by four.
+        assert cv2.imread(str(folder / name)).shape[1] in [n * 4 * 64 + (n - 1) * GAP for n in (2, 3)]
 
 
 @pytest.mark.parametrize(('clip', 'number'), [('clip=None', 4), ('clip.single=True', 3)])
@@ -66,26 +69,25 @@ def test_pictures_of_single_images(
     options = [*tiny[1], f'val_dataloader.dataset.{clip}', 'model.key_frame_policy=None']
     arguments = ('--split', 'val', '--number', 1000, '--tasks', 'depth', '--output-dir', tmp_path)
     assert f'{number} panels' in run_tool(TOOL, tiny[0], *arguments, '--cfg-options', *options)
+    # The test pipeline resizes to 64 x 128, and the panel enlarges by two. Keys may differ by a line.
     shapes = {cv2.imread(str(path)).shape for path in tmp_path.iterdir()}
-    large = ('', np.zeros((64, 128, 3), dtype=np.uint8))  # the test pipeline resizes
-    assert shapes == {grid([[large, large]]).shape}
+    assert {width for _, width, _ in shapes} <= {256, 2 * 256 + GAP}
 
 
 def test_empty_slots_are_grey_and_frames_have_their_colours(tool: SimpleNamespace) -> None:
     tasks = build_tasks({'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}, 'the test')
-    frames = np.zeros((3, 3, 24, 200), dtype=np.uint8)
+    frames = np.zeros((3, 3, 150, 240), dtype=np.uint8)
     frames[:, 0] = np.array([50, 100, 150])[:, None, None]  # blue comes first
     sample = MultiTaskDataSample(metainfo=dict(offset=0, valid_slots=(False, True, True)), gt=PixelData())
     panel = tool.sample_panel(frames, sample, tasks, 5)
-    assert panel.shape == (2 * (24 + BAR), 600, 3)
-    tiles = panel[BAR : BAR + 24].reshape(24, 3, 200, 3)
-    assert (tiles[:, 0] == 128).all()
-    assert (tiles[:, 1] == (0, 0, 100)).all()
-    assert (tiles[:, 2] == (0, 0, 150)).all()
-    # The second row is the unlabelled task, black, and white beside it.
-    labels = panel[-24:]
-    assert (labels[:, :200] == 0).all()
-    assert (labels[:, 200:] == 255).all()
+    assert panel.shape[1] == 3 * 240 + 2 * GAP
+    tiles = panel[2 * LINE : 2 * LINE + 150]
+    for column, colour in enumerate((128, (0, 0, 100), (0, 0, 150))):
+        assert (tiles[:, column * (240 + GAP) :][:, :240] == colour).all()
+    # The second row is the unlabelled task, hatched, and white beside it.
+    labels = panel[3 * LINE + 150 :][:150]
+    assert (labels[:, :240] == hatch(frames[2].transpose(1, 2, 0)[..., ::-1])).all()
+    assert (labels[:, 240:] == 255).all()
 
 
 @pytest.mark.parametrize(
@@ -105,23 +107,26 @@ def test_captions_name_the_times_of_the_clips(
     run_tool: Callable[..., str], tiny: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     captions = []
-    original = cv2.putText
+    original = panels.write
 
-    def remember(panel: np.ndarray, text: str, *arguments: object) -> np.ndarray:
+    def remember(canvas: ImageDraw.ImageDraw, place: tuple[int, int], text: str, *arguments: Any) -> None:
         captions.append(text)
-        return original(panel, text, *arguments)
+        original(canvas, place, text, *arguments)
 
-    monkeypatch.setattr(cv2, 'putText', remember)
+    monkeypatch.setattr(panels, 'write', remember)
     # The data set has an interval of its own where the config declares none for all.
     dataset = 'test_dataloader.dataset'
     options = ['key_frame_interval=None', 'model.key_frame_policy.interval=3', f'{dataset}.clip.interval=3']
     arguments = ('--split', 'test', '--number', 3, '--tasks', 'depth', '--output-dir', tmp_path)
     run_tool(TOOL, tiny[0], *arguments, '--cfg-options', *tiny[1], *options)
-    assert [text for text in captions if 'depth' not in text] == [
+    slots = [text for text in captions if 'last' in text or text == 'current']
+    assert slots == [
         *('last key: none', 'last non-key t-1', 'current'),
         *('last key t-1', 'last non-key t-2', 'current'),
         *('last key t-2', 'last non-key t-1', 'current'),
     ]
+    titles = [text for text in captions if 'frame' in text]
+    assert [title.split(', ', 2)[2] for title in titles] == ['key frame', 'key frame + 1', 'key frame + 2']
 
 
 def test_bad_number(run_tool: Callable[..., str], tiny: tuple[str, list[str]]) -> None:

@@ -292,8 +292,12 @@ def test_offsets_reach_every_data_set_of_a_wrapper(test_tool: Callable[..., Any]
     assert offsets_of(test_tool('--offsets', '2', config=config)) == ['offset_2']
 
 
-def test_stream(test_tool: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
-    metrics = test_tool('--stream')
+def test_stream(test_tool: Callable[..., Any], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    metrics = test_tool('--stream', '--out-dir', tmp_path / 'maps')
+    videos = json.loads((tmp_path / 'maps' / 'videos.json').read_text())
+    assert sum(video['length'] for video in videos.values()) == 15
+    with pytest.raises(SystemExit, match='--out-dir'):
+        test_tool('--npy')
     assert offsets_of(metrics) == []
     assert (metrics['stream/frames'], metrics['stream/key_frame_ratio']) == (15, pytest.approx(0.2))
     assert {'temporal/semseg/TC', 'temporal/depth/warp_err', 'temporal/normals/warp_err'} < set(metrics)

@@ -13,13 +13,16 @@ from mmengine.visualization import Visualizer
 
 from mmmtl.registry import VISUALIZERS
 from mmmtl.structures import MultiTaskDataSample
+from mmmtl.tasks.colour import MAGMA, hatch
 from mmmtl.visualization import MultiTaskVisualizer
+from mmmtl.visualization.panels import GAP
+from mmmtl.visualization.text import BLUE
 
 TASKS = {
     'semseg': dict(type='SemanticSegmentation', classes=['a', 'b'], palette=[[200, 0, 0], [0, 100, 0]]),
     'depth': dict(type='DepthEstimation', max_depth=4.0),
 }
-HEIGHT, WIDTH = 10, 160
+HEIGHT, WIDTH, LINE = 240, 240, 18
 IMAGE = np.full((HEIGHT, WIDTH, 3), 100, dtype=np.uint8)
 
 
@@ -30,9 +33,10 @@ def visualizer(tmp_path: Path) -> Visualizer:
     return visualizer
 
 
-def tile(panel: np.ndarray, row: int, column: int) -> np.ndarray:
-    top = row * (20 + HEIGHT) + 20
-    return panel[top : top + HEIGHT, column * WIDTH : (column + 1) * WIDTH]
+def tile(panel: np.ndarray, column: int) -> np.ndarray:
+    """A picture of the first row."""
+    left = column * (WIDTH + GAP)
+    return panel[LINE : LINE + HEIGHT, left : left + WIDTH]
 
 
 def make_sample(gt: bool = True, pred: bool = True) -> MultiTaskDataSample:
@@ -49,20 +53,31 @@ def make_sample(gt: bool = True, pred: bool = True) -> MultiTaskDataSample:
 def test_labels_stand_above_predictions(visualizer: MultiTaskVisualizer) -> None:
     panel = visualizer.draw_sample(IMAGE, make_sample())
 
-    assert panel.shape == (2 * (20 + HEIGHT), 3 * WIDTH, 3)
-    assert (tile(panel, 0, 0) == 100).all() and (tile(panel, 1, 0) == 100).all()
-    assert (tile(panel, 0, 1) == (165, 35, 35)).all(), 'the first class'
-    assert (tile(panel, 0, 2) == 0).all(), 'depth has no label'
-    assert (tile(panel, 1, 1) == (35, 100, 35)).all(), 'the second class'
-    farthest = cv2.applyColorMap(np.zeros((1, 1), np.uint8), cv2.COLORMAP_MAGMA)[0, 0, ::-1]
-    assert (tile(panel, 1, 2) == farthest).all()
+    assert panel.shape[1] == 3 * WIDTH + 2 * GAP
+    assert (tile(panel, 0) == 100).all() and (tile(panel, 1) == (170, 30, 30)).all(), 'the first class'
+    assert (tile(panel, 2) == hatch(IMAGE)).all(), 'depth has no label'
+    lower = panel[len(visualizer.draw_sample(IMAGE, make_sample(), draw_pred=False)) :]
+    assert (tile(lower, 0) == 100).all() and (tile(lower, 1) == (30, 100, 30)).all(), 'the second class'
+    assert (tile(lower, 2) == MAGMA[-1]).all(), 'the nearest of all depths'
+
+
+def test_the_title_names_video_frame_and_key_frame(visualizer: MultiTaskVisualizer) -> None:
+    plain = visualizer.draw_sample(IMAGE, make_sample())
+    sample = make_sample()
+    sample.set_metainfo(dict(video='drive', time=7))
+    for key, marked in ((dict(is_key_frame=True), True), (dict(is_key_frame=False), False)):
+        sample.set_metainfo(key)
+        panel = visualizer.draw_sample(IMAGE, sample)
+        assert (panel[LINE:] == plain).all()
+        assert (panel[0] == BLUE).all() == marked
 
 
 @pytest.mark.parametrize(('gt', 'pred'), [(True, False), (False, True), (False, False)])
 def test_a_row_without_maps_is_left_out(visualizer: MultiTaskVisualizer, gt: bool, pred: bool) -> None:
     panel = visualizer.draw_sample(IMAGE, make_sample(gt, pred))
 
-    assert panel.shape == (20 + HEIGHT, WIDTH * (3 if gt or pred else 1), 3)
+    assert panel.shape[1] == (3 * WIDTH + 2 * GAP if gt or pred else WIDTH)
+    assert LINE + HEIGHT <= len(panel) < 2 * (LINE + HEIGHT)
     assert (visualizer.draw_sample(IMAGE, make_sample(), draw_gt=gt, draw_pred=pred) == panel).all()
 
 
@@ -70,7 +85,7 @@ def test_an_image_whose_labels_are_all_missing_has_no_row_for_them(visualizer: M
     sample = make_sample()
     sample.gt = PixelData()
 
-    assert len(visualizer.draw_sample(IMAGE, sample)) == 20 + HEIGHT
+    assert np.array_equal(visualizer.draw_sample(IMAGE, sample), visualizer.draw_sample(IMAGE, make_sample(gt=False)))
 
 
 def test_it_hands_samples_to_its_backends(visualizer: MultiTaskVisualizer, tmp_path: Path) -> None:

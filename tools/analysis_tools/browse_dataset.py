@@ -27,7 +27,7 @@ from mmmtl.io import write_png
 from mmmtl.registry import DATA_SAMPLERS, DATASETS
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks import Task, build_tasks
-from mmmtl.visualization import grid, task_tiles
+from mmmtl.visualization import Painter, Tile, frame_title, grid
 
 GREY = 128
 
@@ -108,16 +108,17 @@ def sample_panel(
         interval: of the key frames of a clip.
     """
     frames = [np.ascontiguousarray(frame[::-1].transpose(1, 2, 0)) for frame in inputs.reshape(-1, *inputs.shape[-3:])]
-    labels = task_tiles(frames[-1], {name: m.numpy() for name, m in sample.gt.items()}, tasks, 'label')
+    title = frame_title(sample.get('video', ''), sample.get('time'), since_key=sample.get('offset'))
+    labels = Painter(tasks).tiles(frames[-1], {'label': {name: m.numpy() for name, m in sample.gt.items()}})[0]
     if 'offset' not in sample:
-        return grid([[('input', frames[-1]), *labels]])
+        return grid([[Tile('input', frames[-1]), *labels]], title=title)
     strip = []
     names = ('last key', 'last non-key', 'current')
     times = Clip(interval=interval).slots(sample.offset)
     for name, time, valid, frame in zip(names, times, sample.valid_slots, frames, strict=True):
         caption = name if not time else f'{name} t{time}'
-        strip.append((caption, frame) if valid else (f'{name}: none', np.full_like(frame, GREY)))
-    return grid([strip, labels])
+        strip.append(Tile(caption, frame) if valid else Tile(f'{name}: none', np.full_like(frame, GREY)))
+    return grid([strip, labels], title=title, mark=sample.offset == 0)
 
 
 if __name__ == '__main__':

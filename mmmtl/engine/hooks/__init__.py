@@ -6,6 +6,7 @@ from .checkpoint_hook import CheckpointHook
 from .epoch_position_hook import EpochPositionHook
 from .iteration_seed_hook import IterationSeedHook
 from .label_check_hook import LabelCheckHook
+from .map_writer_hook import MapWriterHook
 from .model_hook import ModelHook
 from .multi_task_visualization_hook import MultiTaskVisualizationHook
 from .resume_hook import ResumeHook
@@ -19,6 +20,7 @@ __all__ = [
     'EpochPositionHook',
     'IterationSeedHook',
     'LabelCheckHook',
+    'MapWriterHook',
     'ModelHook',
     'MultiTaskVisualizationHook',
     'PlainCheckpointHook',

@@ -26,7 +26,8 @@ class MultiTaskVisualizationHook(Hook):
     Args:
         draw: whether to draw at all; `tools/test.py --show-dir` sets it.
         interval: samples from one panel to the next; those of clips are counted separately for each offset.
-        out_dir: folder for PNG files; None sends panels to the visualiser's backends (work_dir/.../vis_data).
+        out_dir: folder for PNG files, named after video, frame and offset; None sends panels to the visualiser's
+            backends (work_dir/.../vis_data).
     """
 
     priority = 'NORMAL'
@@ -65,9 +66,23 @@ class MultiTaskVisualizationHook(Hook):
             current = images.reshape(-1, *images.shape[-3:])[-1]
             image = np.ascontiguousarray(current.flip(0).permute(1, 2, 0).cpu().numpy())
             panel = runner.visualizer.draw_sample(image, sample)
-            name = f'{number:06d}' if offset is None else f'{number:06d}_offset{offset}'
+            name = sample_name(sample, number)
             if self.out_dir is None:
                 # mmengine's local backend silently writes nothing if a name contains a folder.
                 runner.visualizer.add_image(f'{stage}_{name}', panel, step=runner.iter)
             else:
                 write_png(Path(self.out_dir) / f'{name}.png', panel[..., ::-1])
+
+
+def sample_name(sample: MultiTaskDataSample, number: int) -> str:
+    """Return the name of a sample's file: its video and frame, or its number if it has none, and its offset.
+
+    Examples:
+        >>> sample_name(MultiTaskDataSample(metainfo=dict(video='berlin/1', time=7, offset=2)), 0)
+        'berlin-1_000007_offset2'
+    """
+    name = f'{number:06d}'
+    if 'video' in sample and 'time' in sample:
+        name = f'{sample.video}_{sample.time:06d}'.replace('/', '-').replace('\\', '-')
+    offset = sample.get('offset')
+    return name if offset is None else f'{name}_offset{offset}'

@@ -1,0 +1,92 @@
+"""A hook that writes the predictions of a test as files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmmtl.evaluation import merge_totals
+from mmmtl.io import IMAGE_SUFFIXES, MapWriter, check_new_folder, read_image, resize_image
+from mmmtl.registry import HOOKS
+from mmmtl.structures import Array, MultiTaskDataSample
+from mmmtl.tasks import build_tasks, main_tasks
+
+
+@HOOKS.register_module()
+class MapWriterHook(Hook):
+    """A hook that writes the images and predictions of a test in the layout of `mmmtl.io.MapWriter`.
+
+    A test of stills gives an `ImageFolder`, any other a `VideoFolder`; a test of clips gives one for each offset, in
+    `offset0`, `offset1` and so on. `tools/test.py --out-dir` adds the hook.
+
+    Args:
+        out_dir: a new or an empty folder.
+        npy: write .npy files in place of PNGs.
+
+    Raises:
+        ValueError: the folder holds something already.
+    """
+
+    def __init__(self, *, out_dir: str, npy: bool = False) -> None:
+        check_new_folder(out_dir)
+        self.out_dir = out_dir
+        self.npy = npy
+        self._writers: dict[int | None, MapWriter] = {}
+        self._lengths: Counter[tuple[int | None, str]] = Counter()
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        self._writers.clear()
+        self._lengths.clear()
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[MultiTaskDataSample] | None = None,
+    ) -> None:
+        for images, sample in zip(data_batch['inputs'], outputs or [], strict=True):
+            maps = {name: tensor.cpu().numpy() for name, tensor in sample.pred.items()}
+            size = next(iter(maps.values())).shape[1:]
+            image = resize_image(_image_of(images, sample), (size[0], size[1]))
+            offset = sample.get('offset')
+            self._writer(runner, offset).write(sample.video, sample.time, image, maps)
+            self._lengths[offset, sample.video] += 1
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        lengths = merge_totals(self._lengths)
+        if is_main_process():
+            for offset in dict.fromkeys(offset for offset, _ in lengths):
+                found = {video: length for (of, video), length in lengths.items() if of == offset}
+                self._writer(runner, offset).finish(found)
+
+    def _writer(self, runner: Runner, offset: int | None) -> MapWriter:
+        if offset not in self._writers:
+            dataset = runner.test_dataloader.dataset
+            frames = getattr(dataset, 'frames', None)
+            self._writers[offset] = MapWriter(
+                Path(self.out_dir) if offset is None else Path(self.out_dir) / f'offset{offset}',
+                main_tasks(build_tasks(dataset.metainfo.get('tasks'), 'the test data set')),
+                stills=offset is None and frames is not None and frames.stills,
+                npy=self.npy,
+            )
+        return self._writers[offset]
+
+
+def _image_of(inputs: Tensor, sample: MultiTaskDataSample) -> Array:
+    """Return the image of a sample (H, W, 3) uint8 BGR: its file if there is one, else what the model saw."""
+    path = Path(sample.img_path)
+    if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        image = read_image(path)
+        if image.shape[:2] == tuple(sample.ori_shape):
+            return image
+    current = inputs.reshape(-1, *inputs.shape[-3:])[-1]
+    pixels: Array = current.permute(1, 2, 0).contiguous().cpu().numpy()
+    return pixels

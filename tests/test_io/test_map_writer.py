@@ -1,0 +1,183 @@
+"""Predicted maps as files: every task is read back by VideoFolder and ImageFolder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmmtl.datasets import ImageFolder, VideoFolder
+from mmmtl.io import MapWriter, read_raw
+from mmmtl.tasks import build_tasks
+from mmmtl.tasks.stored import decode_normals, encode_normals
+
+TASKS = dict(
+    semseg=dict(type='SemanticSegmentation', classes=[f'class {i}' for i in range(200)]),
+    parts=dict(type='SemanticSegmentation', classes='human_parts_7', source='human_parts'),
+    depth=dict(type='DepthEstimation', max_depth=10.0),
+    far=dict(type='DepthEstimation', max_depth=200.0, source='depth_far'),
+    disparity=dict(type='DisparityEstimation'),
+    raw=dict(type='DisparityEstimation', unit='raw', source='disparity_raw'),
+    normals=dict(type='SurfaceNormals'),
+    saliency=dict(type='SaliencyDetection'),
+    edge=dict(type='EdgeDetection'),
+)
+PIPELINE = [dict(type=f'mmmtl.{name}') for name in ('LoadFrames', 'LoadMaps', 'PackMultiTaskInputs')]
+HALF = dict(depth=0.5e-3, far=0.5 / 256, disparity=0.5 / 256, raw=0.5 / 65535, saliency=0.5 / 255, edge=0.5 / 255)
+"""Half a unit of the stored numbers, in the task's unit."""
+SIZE = (24, 32)
+
+
+def predict(seed: int, size: tuple[int, int] = SIZE) -> dict[str, np.ndarray]:
+    """A map of every task, as a model gives them."""
+    rng = np.random.default_rng(seed)
+    normals = rng.normal(size=(3, *size)).astype(np.float32)
+    normals[2] = -np.abs(normals[2])
+    maps = dict(
+        semseg=rng.integers(0, 200, (1, *size)),
+        parts=rng.integers(0, 7, (1, *size)),
+        depth=rng.uniform(1e-3, 10, (1, *size)),
+        far=rng.uniform(1, 200, (1, *size)),
+        disparity=rng.uniform(0.1, 200, (1, *size)),
+        raw=rng.uniform(0.001, 0.9, (1, *size)),
+        normals=normals / np.linalg.norm(normals, axis=0),
+        saliency=rng.random((1, *size)),
+        edge=rng.random((1, *size)),
+    )
+    return {name: array if array.dtype.kind == 'i' else array.astype(np.float32) for name, array in maps.items()}
+
+
+def photo(seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    return np.full((*size, 3), 10 * seed, np.uint8)
+
+
+def read(dataset: Any) -> dict[tuple[str, int], Any]:
+    return {(item['data_samples'].video, item['data_samples'].time): item for item in dataset}
+
+
+def compare(gt: Any, wanted: dict[str, np.ndarray], *, npy: bool) -> None:
+    assert set(gt.keys()) == set(TASKS)
+    for name, array in wanted.items():
+        found = gt.get(name).numpy()
+        assert found.shape == array.shape
+        if array.dtype.kind == 'i':
+            np.testing.assert_array_equal(found, array)
+        elif npy:
+            # The data set holds pixels: a raw value is converted twice.
+            np.testing.assert_allclose(found, array, rtol=1e-6 if name == 'raw' else 0)
+        elif name == 'normals':
+            assert np.abs(found - array).max() <= 1 / 255
+        else:
+            assert np.abs(found - array).max() <= HALF[name] * (1 + 1e-3)
+
+
+@pytest.mark.parametrize('npy', [False, True])
+def test_a_video_folder_reads_back_equal(tmp_path: Path, npy: bool) -> None:
+    frames = {('drive', 0): 0, ('drive', 1): 1, ('berlin/7', 12): 2}
+    with MapWriter(tmp_path / 'maps', build_tasks(TASKS, 'x'), npy=npy) as writer:
+        for (video, time), seed in frames.items():
+            writer.write(video, time, photo(seed), predict(seed))
+
+    found = read(VideoFolder(str(tmp_path / 'maps'), pipeline=PIPELINE, metainfo=dict(tasks=TASKS)))
+
+    assert found.keys() == frames.keys()
+    for key, seed in frames.items():
+        compare(found[key]['data_samples'].gt, predict(seed), npy=npy)
+        assert np.abs(found[key]['inputs'].numpy().astype(int) - 10 * seed).max() <= 2
+    assert json.loads((tmp_path / 'maps/videos.json').read_text()) == {
+        'berlin/7': {'length': 1},
+        'drive': {'length': 2},
+    }
+    units = json.loads((tmp_path / 'maps/units.json').read_text())
+    grey = dict(saliency='grey', edge='grey')
+    assert units == (
+        {} if npy else dict(depth='mm', depth_far='m/256', disparity='px/256', disparity_raw='px/256', **grey)
+    )
+    assert not list((tmp_path / 'maps').rglob('*partial*'))
+
+
+@pytest.mark.parametrize('npy', [False, True])
+def test_an_image_folder_reads_back_equal(tmp_path: Path, npy: bool) -> None:
+    names = {'a': 0, 'berlin/b': 1}
+    sizes = {'a': (24, 32), 'berlin/b': (20, 12)}
+    with MapWriter(tmp_path, build_tasks(TASKS, 'x'), stills=True, npy=npy) as writer:
+        for name, seed in names.items():
+            writer.write(name, 0, photo(seed, sizes[name]), predict(seed, sizes[name]))
+
+    found = read(ImageFolder(str(tmp_path), pipeline=PIPELINE, metainfo=dict(tasks=TASKS)))
+
+    assert found.keys() == {(name, 0) for name in names}
+    for name, seed in names.items():
+        compare(found[name, 0]['data_samples'].gt, predict(seed, sizes[name]), npy=npy)
+        assert (found[name, 0]['inputs'] == 10 * seed).all()
+
+
+def test_files_are_those_that_the_documentation_names(tmp_path: Path) -> None:
+    with MapWriter(tmp_path, build_tasks(TASKS, 'x')) as writer:
+        writer.write('drive', 7, photo(0), predict(0))
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*') if path.is_file())
+    sources = [task.get('source', name) for name, task in TASKS.items()]
+    assert files == sorted(
+        ['frames/drive/000007.jpg', 'units.json', 'videos.json', *(f'{s}/drive/000007.png' for s in sources)]
+    )
+    assert read_raw(tmp_path / 'depth/drive/000007.png').dtype == np.uint16
+    assert read_raw(tmp_path / 'semseg/drive/000007.png').dtype == np.uint8
+
+
+def test_normals_are_coded_to_the_last_step() -> None:
+    vectors = np.random.default_rng(0).normal(size=(100_000, 3)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert np.abs(decode_normals(encode_normals(vectors)) - vectors).max() <= 1 / 255
+    rounded = np.rint(127.5 * (vectors + 1))
+    assert np.abs(encode_normals(vectors) - rounded).max() == 1, 'a neighbour of the plain code at most'
+    assert (encode_normals(np.zeros((1, 3))) == 0).all() and not decode_normals(np.zeros((1, 3), np.uint8)).any()
+
+
+def test_what_16_bits_cannot_hold(tmp_path: Path) -> None:
+    tasks = build_tasks({'depth': dict(type='DepthEstimation', max_depth=10, prediction_range=(None, None))}, 'x')
+    depth = np.full((1, *SIZE), 70.0, np.float32)
+    with pytest.raises(ValueError, match=r"'depth'.*70.*'mm'.*npy"), MapWriter(tmp_path / 'a', tasks) as writer:
+        writer.write('v', 0, photo(0), {'depth': depth})
+    assert tasks['depth'].encode(np.array([[-3.0, 4e-4, 6e-4]])).tolist() == [[0, 0, 1]]
+    for farthest, unit in ((65, 'mm'), (66, 'm/256'), (300, 'cm'), (6553.5, 0.1)):
+        (task,) = build_tasks({'depth': dict(type='DepthEstimation', max_depth=farthest)}, 'x').values()
+        assert task.stored_unit == pytest.approx(unit) if isinstance(unit, float) else task.stored_unit == unit
+        stored = task.encode(np.array([[float(farthest)]]))
+        assert task.interpret(stored, 'f', task.stored_unit)[0, 0] == pytest.approx(farthest, abs=0.05)
+
+
+def test_inputs_are_safe(tmp_path: Path) -> None:
+    tasks = build_tasks(TASKS, 'x')
+    (tmp_path / 'mine.txt').write_text('mine')
+    with pytest.raises(ValueError, match=str(tmp_path)), MapWriter(tmp_path, tasks):
+        pass
+    with MapWriter(tmp_path / 'new', tasks) as writer:
+        for name in ('../mine', '/mine', '', 'a/../../b'):
+            with pytest.raises(ValueError, match='name'):
+                writer.write(name, 0, photo(0), predict(0))
+        with pytest.raises(ValueError, match=r"'semseg'.*\(24, 32\).*\(20, 32\)"):
+            writer.write('v', 0, photo(0, (20, 32)), predict(0))
+    assert [path.name for path in tmp_path.iterdir()] == ['mine.txt']
+
+
+def test_tasks_of_one_source_get_folders_of_their_own(tmp_path: Path) -> None:
+    tasks = {name: dict(type='SemanticSegmentation', classes=['a'], source='labels') for name in ('one', 'two')}
+    with MapWriter(tmp_path, build_tasks(tasks, 'x')) as writer:
+        writer.write('v', 0, photo(0), {name: np.zeros((1, *SIZE), int) for name in tasks})
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {'frames', 'one', 'two'}
+
+
+def test_a_unit_of_the_config_must_be_that_of_the_files(tmp_path: Path) -> None:
+    with MapWriter(tmp_path, build_tasks(TASKS, 'x')) as writer:
+        writer.write('v', 0, photo(0), predict(0))
+    arguments: dict[str, Any] = dict(pipeline=PIPELINE, metainfo=dict(tasks=TASKS))
+    assert len(VideoFolder(str(tmp_path), unit=dict(depth='mm'), **arguments)) == 1
+    with pytest.raises(ValueError, match=r"units\.json.*'depth'.*'mm'.*'cm'"):
+        VideoFolder(str(tmp_path), unit=dict(depth='cm'), **arguments)
+    for wrong in ('[]', '{"depth": null}', '{"depth": "inch"}'):
+        (tmp_path / 'units.json').write_text(wrong)
+        with pytest.raises(ValueError, match='unit'):
+            VideoFolder(str(tmp_path), **arguments)

@@ -1,0 +1,136 @@
+"""pseudo_label.py: videos labelled by a model of ours and by ONNX models, read back by VideoFolder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mmmtl.apis import MultiTaskInferencer
+from mmmtl.config import load_config
+from mmmtl.datasets import VideoFolder
+
+TOOL = 'tools/dataset_converters/pseudo_label.py'
+PIPELINE = [dict(type=f'mmmtl.{name}') for name in ('LoadFrames', 'LoadMaps', 'PackMultiTaskInputs')]
+TASKS = """
+tasks = dict(
+    semseg=dict(type='SemanticSegmentation', classes=['dark', 'light']),
+    depth=dict(type='DepthEstimation', max_depth=10.0),
+    normals=dict(type='SurfaceNormals'))
+"""
+
+
+class Brightness(nn.Module):
+    """Logits of two classes by the brightness of a pixel, and ten metres times it, at half the size."""
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        bright = nn.functional.avg_pool2d(image.mean(dim=1, keepdim=True), 2)
+        return torch.cat([0.5 - bright, bright - 0.5], dim=1), 10 * bright[:, 0]
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> list[Path]:
+    """Two folders of frames, dark on the left and light on the right, as bright as their number says."""
+    folders = [tmp_path / 'north', tmp_path / 'south']
+    for folder in folders:
+        folder.mkdir()
+        for number in range(3):
+            image = np.full((32, 64, 3), 20, np.uint8)
+            image[:, 32:] = 180 + 20 * number
+            cv2.imwrite(str(folder / f'{number:06d}.png'), image)
+    return folders
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / 'tasks.py'
+    path.write_text(TASKS)
+    return path
+
+
+@pytest.fixture
+def onnx(tmp_path: Path) -> Path:
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnx')
+    path = tmp_path / 'model.onnx'
+    names = dict(input_names=['image'], output_names=['scores', 'metres'])
+    torch.onnx.export(Brightness(), (torch.zeros(1, 3, 32, 64),), str(path), dynamo=False, **names)
+    return path
+
+
+def read(folder: Path, tasks: dict[str, Any]) -> dict[tuple[str, int], Any]:
+    dataset = VideoFolder(str(folder), pipeline=PIPELINE, metainfo=dict(tasks=tasks))
+    return {(i['data_samples'].video, i['data_samples'].time): i['data_samples'].gt for i in dataset}
+
+
+def test_an_onnx_model(
+    run_tool: Callable[..., str], videos: list[Path], config: Path, onnx: Path, tmp_path: Path
+) -> None:
+    scale = ('--mean', 0, 0, 0, '--std', 255, 255, 255)
+    printed = run_tool(
+        TOOL, config, *videos, '--onnx', onnx, '--outputs', 'scores=semseg', 'metres=depth:map', *scale,
+        '--out', tmp_path / 'out', '--max-frames', 2,
+    )  # fmt: skip
+
+    assert f'4 frames with semseg, depth: {tmp_path / "out"}' in printed
+    tasks = load_config(config).tasks.to_dict()
+    found = read(tmp_path / 'out', {name: tasks[name] for name in ('semseg', 'depth')})
+    assert set(found) == {(video, time) for video in ('north', 'south') for time in (0, 1)}
+    for (_, time), gt in found.items():
+        assert (gt.semseg[0, :, :30] == 0).all() and (gt.semseg[0, :, 34:] == 1).all()
+        assert gt.depth[0, :, 40:].numpy() == pytest.approx(10 * (180 + 20 * time) / 255, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ('outputs', 'message'),
+    [
+        ([], r"nothing.*\['scores', 'metres'\].*semseg"),
+        (['scores=edge'], 'scores=edge'),
+        (['wrong=semseg'], 'wrong=semseg'),
+        (['scores=semseg', 'metres=semseg'], 'once'),
+        (['scores=normals'], r"'scores'.*\(1, 2, 16, 32\).*'normals'.*\(1, 3, h, w\)"),
+        (['metres=semseg'], r"'metres'.*\(1, 16, 32\).*'semseg'.*\(1, 2, h, w\)"),
+    ],
+)
+def test_outputs_that_do_not_fit(
+    run_tool: Callable[..., str], videos: list[Path], config: Path, onnx: Path, tmp_path: Path,
+    outputs: list[str], message: str,
+) -> None:  # fmt: skip
+    with pytest.raises(SystemExit, match=message):
+        run_tool(TOOL, config, *videos, '--onnx', onnx, '--out', tmp_path / 'out', '--outputs', *(outputs or ['']))
+
+
+def test_a_model_of_ours(
+    run_tool: Callable[..., str], tiny: tuple[str, list[str]], videos: list[Path], tmp_path: Path
+) -> None:
+    cfg = load_config(tiny[0], tasks=['depth', 'semseg'])
+    with pytest.warns(UserWarning, match='untrained'):
+        inferencer = MultiTaskInferencer(cfg, device='cpu')
+    torch.save(inferencer.model.state_dict(), tmp_path / 'weights.pth')
+    common = ('--weights', tmp_path / 'weights.pth', '--device', 'cpu', '--tasks', 'depth,semseg', '--npy')
+    run_tool(TOOL, tiny[0], *videos, *common, '--out', tmp_path / 'out')
+
+    found = read(tmp_path / 'out', cfg.tasks.to_dict())
+    for video in videos:
+        for time, (_, maps) in enumerate(inferencer.stream(video)):
+            for name in ('depth', 'semseg'):
+                np.testing.assert_array_equal(found[video.name, time].get(name).numpy(), maps[name])
+
+
+def test_inputs_are_safe_and_onnxruntime_is_named(
+    run_tool: Callable[..., str], videos: list[Path], config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = (config, *videos, '--onnx', tmp_path / 'model.onnx', '--outputs', 'a=semseg')
+    for out in (videos[0], tmp_path):
+        with pytest.raises(SystemExit, match=str(out)):
+            run_tool(TOOL, *arguments, '--out', out)
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    with pytest.raises(SystemExit, match='pip install onnxruntime'):
+        run_tool(TOOL, *arguments, '--out', tmp_path / 'out')
