@@ -65,7 +65,7 @@ def in_processes(tmp_path: Path) -> Callable[..., list[Any]]:
         for process in processes:
             process.start()
         for process in processes:
-            process.join(timeout=120)
+            process.join(timeout=600)
             process.kill()
         found = [torch.load(tmp_path / f'{rank}.pt', weights_only=False) for rank in range(count)]
         assert not any(error for _, error in found), '\n'.join(error for _, error in found)

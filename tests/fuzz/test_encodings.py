@@ -44,4 +44,5 @@ def test_exact_or_refused(tmp_path: Path, examples: int) -> None:
         outcomes.update([f'label {label}', f'image {image}'])
 
     check()
-    assert min(outcomes.values()) > 0 and len(outcomes) == 4
+    assert {'label exact', 'image exact'} <= outcomes.keys()
+    assert examples < 1000 or len(outcomes) == 4

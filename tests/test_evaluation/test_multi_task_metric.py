@@ -280,7 +280,7 @@ def test_two_processes_score_as_one_does(tmp_path: Path) -> None:
         for (rank, size), out in outs.items()
     ]
     try:
-        assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+        assert [process.wait(timeout=600) for process in processes] == [0, 0, 0]
     finally:
         for process in processes:
             process.kill()

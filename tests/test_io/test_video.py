@@ -61,11 +61,11 @@ def test_containers_and_codecs(name: str, backend: str, make_video: MakeVideo) -
 def test_av1_needs_pyav(backend: str, make_video: MakeVideo, capfd: pytest.CaptureFixture[str]) -> None:
     path = make_video('av1.mp4', codec='libsvtav1')
 
-    if backend == 'pyav':
+    try:
         assert greys(read(path)[1]) == pytest.approx([20, 30, 40, 50], abs=3)
-    else:
-        with pytest.raises(ValueError, match=r'av1\.mp4: .*pip install "av'):
-            read(path)
+    except ValueError as error:
+        # Some builds of OpenCV decode AV1.
+        assert backend == 'opencv' and re.search(r'av1\.mp4: .*pip install "av', str(error))
 
 
 @pytest.mark.parametrize(
