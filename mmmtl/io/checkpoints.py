@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickletools
 import re
 import zipfile
 from collections import Counter
@@ -34,8 +36,16 @@ FEW_VALUES = 100_000
 CHUNK = 2**20
 """Bytes that are checked at a time."""
 
-MAKES_MEMORY = b'builtins\nbytearray\n'
-"""How a pickle calls for `bytearray`, which may be given a number of bytes; torch allows it."""
+NEEDED = re.compile(
+    r'collections (OrderedDict|Counter)|(builtins|__builtin__) (set|complex)|_codecs encode'
+    r'|torch (Size|device|\w+Storage|bool|b?float\d+\w*|complex\d+|q?u?int\d+(x\d)?|per_(tensor|channel)_\w+)'
+    r'|torch\.storage UntypedStorage|torch\.serialization _get_layout|torch\.nn\.parameter Parameter'
+    r'|torch\._utils _rebuild_(parameter|tensor|tensor_v2|tensor_v3|qtensor|sparse_tensor)'
+)
+"""What a pickle may call, as it names it. torch allows more, such as `bytearray(number of bytes)`."""
+
+PICKLES_OF_OLD_FILES = 5
+"""Of torch before 1.6: a mark, a version, facts about the system, the contents, and the names of the tensors."""
 
 CONTAINERS = (dict, list, tuple, set)
 
@@ -112,17 +122,11 @@ def _errors_of(name: Any) -> Iterator[None]:
         yield
     except UnpicklingError as error:
         # torch's message says how to switch the protection off; users need to know what it found.
-        found = re.search(r'[^.:\n]*(unsupported|unrecognized|disallowed)[^\n]*', str(error), re.IGNORECASE)
+        found = re.search(r'[^.:\n]*(unsupported|unrecognized)[^\n]*', str(error), re.IGNORECASE)
         reason = found[0].strip()[:120] if found else 'not unpicklable'
-        if not found or 'operand' in reason:
-            raise ValueError(
-                f'{name}: not a checkpoint of tensors and plain values ({reason}). Nothing in it was run. Is it '
-                'another kind of file, or truncated?'
-            ) from None
         raise ValueError(
-            f'{name}: refused because it holds more than tensors and plain values ({reason}). Nothing in it was run. '
-            'If you trust its author, load it yourself and save only its weights: '
-            "torch.save({'state_dict': checkpoint['state_dict']}, new_path)"
+            f'{name}: not a checkpoint of tensors and plain values ({reason}). Nothing in it was run. Is it another '
+            'kind of file, or truncated?'
         ) from None
     except Exception as error:  # torch.load raises nearly anything for other files
         raise ValueError(f'{name}: not a readable checkpoint ({error}); is it truncated?') from None
@@ -151,7 +155,8 @@ def check_archive(file: Any, name: str) -> tuple[int, int]:
         size = stream.seek(0, 2)
         stream.seek(0)
         if stream.read(4) != b'PK\x03\x04':
-            _check_pickle(stream.read(), name)
+            stream.seek(0)
+            check_calls(stream.read(), name, pickles=PICKLES_OF_OLD_FILES)
             return size, size
         stream.seek(max(size - 22, 0))
         if not stream.read(22).startswith(b'PK\x05\x06'):
@@ -160,24 +165,30 @@ def check_archive(file: Any, name: str) -> tuple[int, int]:
             with zipfile.ZipFile(stream) as archive:
                 records = archive.infolist()
                 problem = _problem(records, size)
-                pickles = [] if problem else [record for record in records if record.filename.endswith('data.pkl')]
                 for record in [] if problem else records:
                     with archive.open(record) as contents:
                         while contents.read(CHUNK):
                             pass
-                described = b''.join(archive.read(record) for record in pickles)
+            stream.seek(0)
+            described = b'' if problem else torch._C.PyTorchFileReader(stream).get_record('data.pkl')
         except Exception as error:  # zipfile raises nearly anything for damaged files
             raise ValueError(f'{name}: the checkpoint is damaged ({error}); copy or download it again') from None
     if problem:
         raise ValueError(f'{name}: refused because {problem}; torch.save does not write such files')
-    _check_pickle(described, name)
+    check_calls(described, name)
     return size, len(described)
 
 
-def _check_pickle(contents: bytes, name: str) -> None:
-    if MAKES_MEMORY in contents:
+def check_calls(contents: bytes, name: str, *, pickles: int = 1) -> None:
+    """Refuse pickles, one after the other, that call something else than `NEEDED`."""
+    stream = io.BytesIO(contents)
+    with _errors_of(name):
+        called = {arg for _ in range(pickles) for code, arg, _ in pickletools.genops(stream) if code.name == 'GLOBAL'}
+    if more := sorted(call for call in called if not NEEDED.fullmatch(call)):
         raise ValueError(
-            f'{name}: refused because it holds a bytearray; a checkpoint needs only tensors and plain values'
+            f'{name}: refused because it holds more than tensors and plain values ({more[0].replace(" ", ".")[:120]}). '
+            'Nothing in it was run. If you trust its author, load it yourself and save only its weights: '
+            "torch.save({'state_dict': checkpoint['state_dict']}, new_path)"
         )
 
 

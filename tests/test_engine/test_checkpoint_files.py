@@ -6,6 +6,7 @@ import io
 import pickle
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,18 +147,49 @@ def test_a_pickle_nested_a_hundred_thousand_times_is_refused(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ('call', 'words'),
-    [
-        (b'cbuiltins\nbytearray\n\x8a\x05\x00\xe4\x0b\x54\x02\x85R', 'holds a bytearray'),
-        (b'ctorch\nFloatTensor\n\x8a\x05\x00\xe4\x0b\x54\x00\x85R', r'tensors take \d+ bytes|not a '),
-    ],
+    'call',
+    ['builtins.bytearray', '__builtin__.bytearray', 'torch.FloatTensor', 'torch.Tensor', 'copy_reg._reconstructor'],
 )
-def test_a_pickle_cannot_call_for_memory(tmp_path: Path, call: bytes, words: str) -> None:
-    bomb = rewritten(
-        save(tmp_path / 'a.pth'), tmp_path / 'bomb.pth', data_pkl=b'\x80\x02}X\x01\x00\x00\x00a' + call + b's.'
-    )
-    with pytest.raises(ValueError, match=rf'bomb\.pth: .*{words}'):
+@pytest.mark.parametrize('record', ['data.pkl', 'DATA.PKL', 'old'])
+def test_a_pickle_calls_only_what_tensors_need(tmp_path: Path, call: str, record: str) -> None:
+    module, name = call.split('.')
+    contents = b'\x80\x02}X\x01\x00\x00\x00ac%b\n%b\n\x8a\x04\x00\x00\x00\x10\x85Rs.' % (module.encode(), name.encode())
+    bomb = tmp_path / 'bomb.pth'
+    if record == 'old':
+        torch.save({}, bomb, _use_new_zipfile_serialization=False)
+        bomb.write_bytes(bomb.read_bytes().replace(b'\x80\x02}q\x00.', contents))
+    else:
+        # torch finds the record in either case.
+        whole = rewritten(save(tmp_path / 'a.pth'), bomb, data_pkl=contents).read_bytes()
+        bomb.write_bytes(whole.replace(b'data.pkl', record.encode()))
+    with pytest.raises(ValueError, match=rf'bomb\.pth: refused .*{call}'):
         load_from_local(bomb)
+
+
+def test_tensors_of_all_types_and_plain_values_are_read(tmp_path: Path) -> None:
+    types = sorted({str(value) for value in vars(torch).values() if isinstance(value, torch.dtype)})
+    dtypes = [getattr(torch, name.removeprefix('torch.')) for name in types]
+    values = {str(dtype): torch.zeros(2).to(dtype) for dtype in dtypes if castable(dtype)}
+    plain = {'set': {1}, 'complex': 1j, 'bytes': b'\xff', 'size': torch.Size([1]), 'counter': Counter('ab')}
+    others = {
+        'quantized': torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
+        'channels': torch.quantize_per_channel(torch.ones(2), torch.ones(2), torch.zeros(2), 0, torch.quint8),
+        'sparse': torch.eye(2).to_sparse(),
+        'parameter': torch.nn.Parameter(torch.ones(1)),
+    }
+    torch.save(values | plain | others, tmp_path / 'all.pth')
+    loaded = load_from_local(tmp_path / 'all.pth')
+
+    assert len(values) > 15 and {key: loaded[key] for key in plain} == plain
+    assert all(loaded[key].dtype == value.dtype for key, value in (values | others).items())
+
+
+def castable(dtype: torch.dtype) -> bool:
+    try:
+        torch.zeros(2).to(dtype)
+    except (RuntimeError, NotImplementedError, TypeError):
+        return False
+    return True
 
 
 def test_a_list_that_contains_itself_is_refused() -> None:
