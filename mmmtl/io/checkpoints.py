@@ -183,7 +183,9 @@ def check_calls(contents: bytes, name: str, *, pickles: int = 1) -> None:
     """Refuse pickles, one after the other, that call something else than `NEEDED`."""
     stream = io.BytesIO(contents)
     with _errors_of(name):
-        called = {arg for _ in range(pickles) for code, arg, _ in pickletools.genops(stream) if code.name == 'GLOBAL'}
+        called = {
+            str(call) for _ in range(pickles) for code, call, _ in pickletools.genops(stream) if code.name == 'GLOBAL'
+        }
     if more := sorted(call for call in called if not NEEDED.fullmatch(call)):
         raise ValueError(
             f'{name}: refused because it holds more than tensors and plain values ({more[0].replace(" ", ".")[:120]}). '

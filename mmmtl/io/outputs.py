@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 AnyPath = str | Path
+FileKey = tuple[int, int] | Path
 
 
 def check_outputs(
@@ -31,26 +32,25 @@ def check_outputs(
         ValueError: an output is an input, is another output, is a file or a full folder below one of `folders`, or
             cannot be written.
     """
-    sources = [path for path in inputs if path is not None]
+    sources = {file_key(path): path for path in inputs if path is not None}
     roots = [Path(folder).resolve() for folder in folders]
-    seen: list[AnyPath] = []
+    seen: dict[FileKey, AnyPath] = {}
     for output in outputs:
         if output is None or is_special(output):
             continue
         _check_writable(Path(output))
-        for path in sources:
-            if same_file(output, path):
-                raise ValueError(f'{output}: an output that is the input {path}; choose another name')
-        for path in seen:
-            if same_file(output, path):
-                raise ValueError(f'{output}: the same file as the output {path}; choose two names')
+        key = file_key(output)
+        if key in sources:
+            raise ValueError(f'{output}: an output that is the input {sources[key]}; choose another name')
+        if key in seen:
+            raise ValueError(f'{output}: the same file as the output {seen[key]}; choose two names')
         for root in roots:
             if _holds_something(Path(output)) and Path(output).resolve().is_relative_to(root):
                 raise ValueError(
                     f'{output}: exists in the data folder {root} and may be an input; choose a new name or a place '
                     'outside'
                 )
-        seen.append(output)
+        seen[key] = output
 
 
 def check_new_folder(folder: AnyPath) -> None:
@@ -59,12 +59,13 @@ def check_new_folder(folder: AnyPath) -> None:
         raise ValueError(f'{folder}: exists and is not an empty folder; choose a new one')
 
 
-def same_file(first: AnyPath, second: AnyPath) -> bool:
-    """Return whether two paths lead to one file or folder, or would if they existed."""
+def file_key(path: AnyPath) -> FileKey:
+    """Return what all names of a file or folder share: device and inode, or the resolved path if it does not exist."""
     try:
-        return os.path.samefile(first, second)
+        found = os.stat(path)
     except (OSError, ValueError):
-        return Path(first).resolve() == Path(second).resolve()
+        return Path(path).resolve()
+    return found.st_dev, found.st_ino
 
 
 def is_special(path: AnyPath) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mmmtl.io import check_outputs, distinct_names, whole_file, write_png, write_text
+from mmmtl.io.image_sources import find_images
 
 
 @pytest.fixture
@@ -81,6 +82,18 @@ def test_what_cannot_be_written_is_refused_before_the_work(photo: Path, monkeypa
     for path in (photo, photo.parent / 'new' / 'out.json'):
         with pytest.raises(ValueError, match='write-protected'):
             check_outputs([path])
+
+
+def test_many_files_take_a_few_looks_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(300):
+        (tmp_path / f'{number}.jpg').touch()
+    looks: list[object] = []
+    look = os.stat
+    monkeypatch.setattr('os.stat', lambda path, **how: looks.append(path) or look(path, **how))
+
+    found = find_images(tmp_path).images
+    check_outputs([tmp_path / 'out' / path.name for path in found], found)
+    assert len(found) == 300 and len(looks) < 15 * 300
 
 
 def test_devices_are_no_inputs() -> None:
