@@ -146,8 +146,14 @@ def weights_of(checkpoint: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
     """Return the weights in a checkpoint or a plain dict of weights, without the prefix of a wrapped model."""
     stored = checkpoint.get('state_dict', checkpoint)
     weights = OrderedDict((str(name).removeprefix('module.'), value) for name, value in stored.items())
-    # torch keeps the versions of the modules beside the weights.
-    weights._metadata = getattr(stored, '_metadata', None)  # type: ignore[attr-defined]
+    # torch keeps the versions of the modules beside the weights; other entries would change how it loads them.
+    kept = getattr(stored, '_metadata', None)
+    versions = {
+        str(name): {'version': about['version']}
+        for name, about in (kept.items() if isinstance(kept, Mapping) else ())
+        if isinstance(about, Mapping) and type(about.get('version')) is int
+    }
+    weights._metadata = OrderedDict(versions) or None  # type: ignore[attr-defined]
     return weights
 
 

@@ -6,7 +6,7 @@ import io
 import pickle
 import time
 import zipfile
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from mmengine.runner import CheckpointLoader
 
 import mmmtl.io.checkpoints as checkpoints
 from mmmtl.apis import MultiTaskInferencer
+from mmmtl.checkpoint import load_weights
 from mmmtl.config import resolve
 from mmmtl.engine import build_runner
 from mmmtl.io.checkpoints import check_archive, check_values, load_from_local, load_plain
@@ -190,6 +191,17 @@ def castable(dtype: torch.dtype) -> bool:
     except (RuntimeError, NotImplementedError, TypeError):
         return False
     return True
+
+
+@pytest.mark.parametrize('about', [{'': {'version': 1, 'assign_to_params_buffers': True}}, {'': {'version': '1'}}, 5])
+def test_a_checkpoint_does_not_say_how_it_is_loaded(tmp_path: Path, about: Any) -> None:
+    state = OrderedDict(weight=torch.ones(1, 1, dtype=torch.float64).expand(2, 2), bias=torch.ones(2))
+    state._metadata = about  # type: ignore[attr-defined]
+    torch.save({'state_dict': state}, tmp_path / 'a.pth')
+    model = torch.nn.Linear(2, 2)
+    load_weights(model, load_from_local(tmp_path / 'a.pth'), tasks={})
+
+    assert model.weight.dtype == torch.float32 and model.weight.is_contiguous() and bool((model.weight == 1).all())
 
 
 def test_a_list_that_contains_itself_is_refused() -> None:
