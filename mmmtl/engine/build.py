@@ -10,13 +10,15 @@ from importlib import import_module
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import CheckpointLoader, Runner
 
 from mmmtl.config import resolve
 from mmmtl.config.keys import nearest
-from mmmtl.registry import TASKS, find, registries, roots
+from mmmtl.datasets.samplers import EpochDrawSampler
+from mmmtl.registry import DATA_SAMPLERS, TASKS, find, registries, roots
 
 from .checked_runner import CheckedRunner
 from .checkpoints import find_checkpoint
@@ -47,7 +49,7 @@ HOOKS_OF_EVERY_RUN = (
     SummaryHook,
 )
 
-NUMBERED_SAMPLERS = {'DefaultSampler': 'EpochDrawSampler', 'InfiniteSampler': 'InfiniteDrawSampler'}
+NUMBERED_SAMPLERS = {DefaultSampler: 'EpochDrawSampler', InfiniteSampler: 'InfiniteDrawSampler'}
 """{sampler of mmengine: the one that training needs in its place}."""
 
 NO_COMPONENTS = ('clip_grad',)
@@ -116,10 +118,10 @@ def check_components(cfg: Config) -> None:
 def check_sampler(cfg: Config) -> None:
     """Refuse mmengine's own samplers for training: every epoch would repeat the same augmentations."""
     sampler = (cfg.get('train_dataloader') or {}).get('sampler') or {}
-    if (name := sampler.get('type')) in NUMBERED_SAMPLERS:
+    if (kind := _component(cfg, sampler.get('type'))) in NUMBERED_SAMPLERS:
         raise ValueError(
-            f'train_dataloader.sampler.type={name!r} would repeat the augmentations in every epoch; use '
-            f'{NUMBERED_SAMPLERS[name]!r}'
+            f'train_dataloader.sampler.type={sampler["type"]!r} would repeat the augmentations in every epoch; use '
+            f'{NUMBERED_SAMPLERS[kind]!r}'
         )
 
 
@@ -130,12 +132,22 @@ def check_evaluation(cfg: Config) -> None:
         if loader.get('drop_last'):
             raise ValueError(f'{name}.drop_last=True would leave out the last samples; remove it')
         sampler = loader.get('sampler') or {}
-        repeats = sampler.get('type') in ('DefaultSampler', 'EpochDrawSampler') and sampler.get('round_up', True)
-        if repeats and cfg.get('launcher', 'none') != 'none':
+        kind = _component(cfg, sampler.get('type'))
+        if (
+            kind in (DefaultSampler, EpochDrawSampler)
+            and sampler.get('round_up', True)
+            and cfg.get('launcher', 'none') != 'none'
+        ):
             raise ValueError(
                 f'{name}.sampler of type {sampler["type"]!r} scores some samples twice, so that all processes get as '
                 "many; use dict(type='DefaultSampler', shuffle=False, round_up=False)"
             )
+
+
+def _component(cfg: Config, kind: Any) -> Any:
+    """Return the sampler that a `type` means in the scope of a config."""
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmmtl')):
+        return find(DATA_SAMPLERS, kind) if isinstance(kind, str) else kind
 
 
 def check_arguments(components: Sequence[Any], arguments: Iterable[str], where: str) -> None:
