@@ -75,17 +75,9 @@ def fitting_weights(
 
 
 def trained_tasks(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configs of the tasks that a checkpoint was trained for, empty if it does not name them.
-
-    Raises:
-        ValueError: the checkpoint has something else in the place of one of these dicts.
-    """
-    found: Any = checkpoint
-    for path in ('meta', 'meta.dataset_meta', 'meta.dataset_meta.tasks'):
-        found = found.get(path.rpartition('.')[2]) or {}
-        if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
-            raise ValueError(f"the checkpoint's {path} must be a dict with names as keys, not {_short(found)}")
-    return dict(found)
+    """Return the configs of the tasks that a checkpoint was trained for, empty if it does not name them."""
+    dataset = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
+    return dict(dataset.get('tasks') or {})
 
 
 def trained_order(checkpoint: Mapping[str, Any]) -> list[str]:
@@ -93,11 +85,7 @@ def trained_order(checkpoint: Mapping[str, Any]) -> list[str]:
 
     Version 0.1 did not store `task_order`; its models had the order of their config.
     """
-    tasks = trained_tasks(checkpoint)
-    order = (checkpoint.get('meta') or {}).get('task_order') or list(tasks)
-    if not isinstance(order, (list, tuple)) or not all(isinstance(name, str) for name in order):
-        raise ValueError(f"the checkpoint's meta.task_order must be a list of names, not {_short(order)}")
-    return list(order)
+    return list((checkpoint.get('meta') or {}).get('task_order') or trained_tasks(checkpoint))
 
 
 def upgrade(weights: OrderedDict[str, Tensor], model: nn.Module, order: Sequence[str]) -> OrderedDict[str, Tensor]:

@@ -16,9 +16,6 @@ from torch import Tensor
 
 from mmmtl.io.checkpoints import SAVED
 
-BEST = re.compile(r'best_[^/\\]+\.pth')
-"""Names of a run's best checkpoints."""
-
 TEMPORARY = re.compile(r'\..+\.\d+-[0-9a-f]{8}\.tmp')
 """Names of files that are not in place yet."""
 

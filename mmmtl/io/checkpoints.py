@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.hub import download_url_to_file, get_dir
 
+from .checkpoint_shape import check_shape
 from .safetensors import SUFFIX, read_safetensors
 
 SAVED = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
@@ -111,6 +112,7 @@ def _load(file: Any, name: str, map_location: Any) -> dict[str, Any]:
         with _errors_of(name):
             checkpoint = _without_code(torch.load(file, map_location=map_location, weights_only=True))
     check_values(checkpoint, name, size=size, described=described)
+    check_shape(checkpoint, name)
     check_finite(checkpoint, name)
     return checkpoint
 
@@ -133,8 +135,11 @@ def _errors_of(name: Any) -> Iterator[None]:
 
 
 def _without_code(checkpoint: Any) -> dict[str, Any]:
+    """Return a checkpoint without text that mmengine would run, and without parts that are None."""
     if not isinstance(checkpoint, dict):
         raise TypeError(f'it holds a {type(checkpoint).__name__}, not a dict')
+    for key in [key for key, value in checkpoint.items() if value is None]:
+        del checkpoint[key]
     if isinstance(meta := checkpoint.get('meta'), dict):
         # mmengine runs this text as Python when it resumes. Newer checkpoints store their config as `cfg`.
         meta.pop('config', None)

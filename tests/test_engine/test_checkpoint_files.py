@@ -204,6 +204,42 @@ def test_a_checkpoint_does_not_say_how_it_is_loaded(tmp_path: Path, about: Any) 
     assert model.weight.dtype == torch.float32 and model.weight.is_contiguous() and bool((model.weight == 1).all())
 
 
+@pytest.mark.parametrize(
+    ('path', 'values'),
+    [
+        ('state_dict', [5, [1]]),
+        ('ema_state_dict', [[1], {3: 1}]),
+        ('param_schedulers', [1, [2], {'a': 3}, {'a': [3]}]),
+        ('meta', [[1], 'x']),
+        ('meta.dataset_meta', ['x']),
+        ('meta.dataset_meta.tasks', [['depth'], {3: {}}]),
+        ('meta.task_order', ['depth', [3]]),
+        ('meta.epoch', [-1, 1.0, True, 10**10, None]),
+        ('meta.iter', ['4', 10**15]),
+        ('meta.seed', ['0', -1, 2**40, True]),
+        ('meta.batches_of_epoch', [5, [1], [-1, 4], [5, 4], ['1', 4], None]),
+        ('meta.trained_with', [[1], {3: 1}]),
+        ('message_hub', [[]]),
+        ('message_hub.log_scalars', [[1]]),
+        ('message_hub.log_scalars.loss', [5, [[1.0]], [[1.0], [1, 2], 10], [['a'], [1], 10], [[[1]], [1], 10]]),
+        ('message_hub.resumed_keys', [3]),
+        ('message_hub.runtime_info', [[1], None]),
+        ('message_hub.runtime_info.best_ckpt', [5, '/home', 'best_a.pth/..']),
+        ('message_hub.runtime_info.best_ckpt_depth', [5]),
+        ('message_hub.runtime_info.keep_ckpt_ids', [['../precious'], 4, {'a': 1}, [True]]),
+        ('message_hub.runtime_info.replaced_ckpts', ['best_a.pth', ['iter_3.pth'], ['../best_a.pth']]),
+    ],
+)
+def test_a_part_of_another_shape_is_named(tmp_path: Path, path: str, values: list[Any]) -> None:
+    for value in values:
+        contents: Any = value
+        for key in reversed(path.split('.')):
+            contents = {key: contents}
+        torch.save(contents, tmp_path / 'a.pth')
+        with pytest.raises(ValueError, match=rf"a\.pth: the checkpoint's {path} must be "):
+            load_from_local(tmp_path / 'a.pth')
+
+
 def test_a_list_that_contains_itself_is_refused() -> None:
     value: list[Any] = []
     value.append({'again': (value,)})
