@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmmtl.convolutions import check_geometry
-from mmmtl.registry import TASKS
+from mmmtl.registry import TASKS, parameters_of
 from mmmtl.tasks import Task, build_tasks
 from mmmtl.tasks.order import TaskOrder
 
@@ -183,9 +183,7 @@ def definition_of(name: str, cfg: Any) -> dict[str, Any]:
     if not (inspect.isclass(task) and issubclass(task, Task)):
         return {'type': kind}
     arguments = {argument: value for argument, value in cfg.items() if argument not in ('type', 'auxiliary')}
-    # A subclass may pass the parameters of its base on as **kwargs.
-    bases = [base for base in inspect.getmro(task) if issubclass(base, Task)]
-    known = {parameter for base in bases for parameter in inspect.signature(base).parameters} - {'name'}
+    known = parameters_of(task) - {'name'}
     if unknown := sorted(argument for argument in arguments if argument.startswith('_') or argument not in known):
         raise ValueError(f'{key} has {unknown}, which {kind} does not take')
     try:

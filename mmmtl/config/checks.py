@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmmtl.datasets.clip import Clip
-from mmmtl.registry import DATASETS, find
+from mmmtl.registry import DATASETS, find, parameters_of
 from mmmtl.tasks import Task, main_tasks, metric_direction
 
 from .keys import is_used
@@ -66,7 +65,7 @@ def check_clips(dataset: Mapping[str, Any], key: str, *, video: bool) -> None:
     """
     kind, clip = dataset.get('type'), dataset.get('clip')
     component = find(DATASETS, kind) if isinstance(kind, str) else kind
-    if component is None or 'clip' not in inspect.signature(component).parameters:
+    if 'clip' not in parameters_of(component):
         return
     single = clip is None or bool(clip.get('single'))
     if video and single:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -18,7 +16,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from mmmtl.config import resolve
 from mmmtl.config.keys import nearest
 from mmmtl.datasets.samplers import EpochDrawSampler
-from mmmtl.registry import DATA_SAMPLERS, TASKS, find, registries, roots
+from mmmtl.registry import DATA_SAMPLERS, TASKS, find, parameters_of, registries, roots
 
 from .checked_runner import CheckedRunner
 from .checkpoints import find_checkpoint
@@ -152,18 +150,11 @@ def _component(cfg: Config, kind: Any) -> Any:
 
 def check_arguments(components: Sequence[Any], arguments: Iterable[str], where: str) -> None:
     """Refuse misspelt arguments, which no component takes but which are close to one; others may be for a builder."""
-    taken = {name for component in components for name in _parameters(component)}
+    taken = {name for component in components for name in parameters_of(component)}
     for argument in arguments:
         near = None if argument in taken else nearest(argument, taken)
         if near is not None:
             raise ValueError(f'{where} takes no argument {argument!r}; did you mean {near!r}?')
-
-
-def _parameters(component: Any) -> Iterator[str]:
-    """Yield the arguments of a component, and of its bases to which it may pass them on."""
-    for part in inspect.getmro(component) if inspect.isclass(component) else (component,):
-        with suppress(TypeError, ValueError):
-            yield from inspect.signature(part).parameters
 
 
 def _types(value: Any, key: str = 'cfg') -> Iterator[tuple[str, str, Iterable[str]]]:

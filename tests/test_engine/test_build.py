@@ -16,6 +16,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmmtl.engine import CheckpointHook, build_runner, check_components
 from mmmtl.engine.build import HOOKS_OF_EVERY_RUN, check_evaluation, check_sampler
 from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
+from mmmtl.registry import accepts, parameters_of
 
 MakeConfig = Callable[..., Config]
 
@@ -46,6 +47,22 @@ def test_samplers_are_known_by_every_name(kind: Any) -> None:
         check_sampler(Config(dict(train_dataloader=loader)))
     with pytest.raises(ValueError, match=r'val_dataloader\.sampler.*twice'):
         check_evaluation(Config(dict(val_dataloader=loader, launcher='pytorch')))
+
+
+def test_arguments_of_a_base_count_where_they_are_passed_on() -> None:
+    class Base:
+        def __init__(self, *, width: int, depth: int = 1) -> None: ...
+
+    class PassesOn(Base):
+        def __init__(self, *, name: str, **rest: Any) -> None: ...
+
+    class Closed(Base):
+        def __init__(self, *, name: str) -> None: ...
+
+    assert parameters_of(PassesOn) == {'name', 'width', 'depth'}
+    assert parameters_of(Closed) == {'name'}
+    assert parameters_of(len) == {'obj'} and parameters_of(None) == parameters_of(3) == set()
+    assert accepts(dict(type='mmseg.ResNetV1c'), 'norm_eval'), 'an argument of ResNet'
 
 
 @pytest.mark.parametrize('hook', HOOKS_OF_EVERY_RUN)
