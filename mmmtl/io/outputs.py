@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 import unicodedata
 import uuid
@@ -13,6 +15,9 @@ from pathlib import Path, PurePath
 
 AnyPath = str | Path
 FileKey = tuple[int, int] | Path
+
+PARTIAL = re.compile(r'\.[0-9a-f]{12}\.partial(\..+)?')
+"""Names of files that are not in place yet."""
 
 
 def check_outputs(
@@ -99,10 +104,11 @@ def distinct_names(sources: Sequence[AnyPath]) -> list[str]:
 
 
 @contextmanager
-def whole_file(path: AnyPath) -> Iterator[Path]:
+def whole_file(path: AnyPath, *, flush: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with its suffix, which becomes `path` when the block ends.
 
     After an error `path` is as before. Missing folders are made, links are followed, devices are written directly.
+    `flush` waits until the disk has the file. A killed process leaves the temporary one, for `remove_partial_files`.
 
     Raises:
         ValueError: `path` is a folder.
@@ -117,15 +123,35 @@ def whole_file(path: AnyPath) -> Iterator[Path]:
     target = target.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and not os.access(target, os.W_OK):
-        raise PermissionError(f'{path}: write-protected; choose another name')
+        raise PermissionError(errno.EACCES, 'write-protected; choose another name', str(path))
     partial = target.with_name(f'.{uuid.uuid4().hex[:12]}.partial{target.suffix}')
     try:
         yield partial
         if target.exists():
             shutil.copymode(target, partial)
+        if flush:
+            _flush(partial, os.O_RDWR)
         os.replace(partial, target)
+        if flush and os.name == 'posix':
+            _flush(target.parent, os.O_RDONLY)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _flush(path: Path, flags: int) -> None:
+    """Wait until the disk has a file, or the new names in a folder."""
+    number = os.open(path, flags)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove half-written files of killed runs from a folder that only this run writes to."""
+    for path in folder.iterdir():
+        if PARTIAL.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: AnyPath, text: str) -> None:

@@ -29,8 +29,9 @@ from mmmtl.checkpoint import check_tasks, check_weights, fitting_weights, load_w
 from mmmtl.config import resolve
 from mmmtl.convolutions import geometry
 from mmmtl.engine import build_runner, find_checkpoint
-from mmmtl.engine.checkpoints import make_plain, remove_temporary_files
+from mmmtl.engine.checkpoints import make_plain
 from mmmtl.io.checkpoints import load_from_local
+from mmmtl.io.outputs import remove_partial_files
 from mmmtl.registry import MODELS, TASKS
 from mmmtl.tasks import DepthEstimation
 
@@ -509,7 +510,7 @@ def test_a_crash_before_the_file_is_in_place_leaves_the_old_one(
     assert path.read_bytes() == b'new'
     assert len(os.listdir(tmp_path)) == 2, 'the crash left something'
     (tmp_path / '.own.tmp').touch()
-    remove_temporary_files(tmp_path)
+    remove_partial_files(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ['.own.tmp', 'iter_2.pth']
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from mmmtl.io import check_outputs, distinct_names, whole_file, write_png, write_text
 from mmmtl.io.image_sources import find_images
+from mmmtl.io.outputs import remove_partial_files
 
 
 @pytest.fixture
@@ -153,6 +154,8 @@ def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert target.read_text() == 'old'
+    remove_partial_files(tmp_path)
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
