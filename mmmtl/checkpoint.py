@@ -1,4 +1,4 @@
-"""Checkpoints and models: only weights that fit a model, and were trained for its tasks, get into it."""
+"""Loading of weights: only those that fit a model and were trained for its tasks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmmtl.convolutions import check_geometry
+from mmmtl.io.checkpoints import some_names
 from mmmtl.registry import TASKS, parameters_of
 from mmmtl.tasks import Task, build_tasks
 from mmmtl.tasks.order import TaskOrder
@@ -233,11 +234,6 @@ def unfit_weights(model: nn.Module, weights: Mapping[str, Any]) -> list[str]:
 def _wanted(model: nn.Module) -> dict[str, Tensor]:
     weights = {name: value for name, value in model.state_dict().items() if not name.startswith(WEIGHTING)}
     return {name: value for name, value in weights.items() if 'num_batches_tracked' not in name}
-
-
-def some_names(names: Sequence[str]) -> str:
-    """Return the first three names as text for a message."""
-    return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
 
 
 def _short(value: Any) -> str:

@@ -13,7 +13,7 @@ from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import CheckpointLoader, Runner
 
-from mmmtl.config import resolve
+from mmmtl.config import LOADERS, resolve
 from mmmtl.config.keys import nearest
 from mmmtl.datasets.samplers import EpochDrawSampler
 from mmmtl.registry import DATA_SAMPLERS, TASKS, find, parameters_of, registries, roots
@@ -70,7 +70,7 @@ def build_runner(cfg: Config) -> Runner:
     check_components(cfg)
     check_sampler(cfg)
     check_evaluation(cfg)
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    for loader in LOADERS:
         if cfg.get(loader) and not cfg[loader].get('num_workers'):
             cfg[loader].pop('persistent_workers', None)  # torch refuses it without workers
     if cfg.get('resume') and not cfg.get('load_from'):

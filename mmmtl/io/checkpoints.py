@@ -7,7 +7,7 @@ import pickletools
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -272,11 +272,15 @@ def check_finite(checkpoint: Mapping[str, Any], name: str) -> None:
     weights = [pair for part in parts if isinstance(part, Mapping) for pair in part.items()]
     bad = [str(key) for key, value in weights if isinstance(value, Tensor) and not _is_finite(value)]
     if bad:
-        more = ', ...' if len(bad) > 3 else ''
         raise ValueError(
-            f'{name}: {len(bad)} weights are not finite ({", ".join(bad[:3])}{more}); training had failed, '
+            f'{name}: {len(bad)} weights are not finite ({some_names(bad)}); training had failed, '
             'so use an earlier checkpoint'
         )
+
+
+def some_names(names: Sequence[str], *, most: int = 3) -> str:
+    """Return the first names as text for a message."""
+    return ', '.join(names[:most]) + (', ...' if len(names) > most else '')
 
 
 def _is_finite(value: Tensor) -> bool:

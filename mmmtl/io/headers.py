@@ -19,7 +19,7 @@ FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
 """The formats that are tried, as Pillow calls them."""
 
 MAX_SCANS = 100
-"""Of a progressive JPEG, which has about ten; each costs the time of a whole image."""
+"""The most scans of a progressive JPEG, which has about ten; each takes the time of a whole image."""
 
 ORIENTATION = 0x0112
 PNG_METADATA = (b'eXIf', b'Raw profile type', b'adobe.xmp')

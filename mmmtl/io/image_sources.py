@@ -6,7 +6,7 @@ import glob
 import http.client
 import os
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,18 +67,17 @@ def find_images(source: str | Path) -> FoundImages:
     return found
 
 
-def list_images(images: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:
-    """Return every image of a source, or of each of several: a folder and a pattern stand for all their images."""
+def list_images(images: ImageSource | Iterable[ImageSource]) -> Iterator[ImageSource]:
+    """Yield every image of a source, or of each of several: a folder and a pattern stand for all their images."""
     if is_one_image(images):
-        return [images]  # type: ignore[list-item]
-    if isinstance(images, (str, Path)):
-        return list(find_images(images).images)
-    if not isinstance(images, Iterable) or isinstance(images, (bytes, dict)):
+        yield images  # type: ignore[misc]
+    elif isinstance(images, (str, Path)):
+        yield from find_images(images).images
+    elif not isinstance(images, Iterable) or isinstance(images, (bytes, dict)):
         raise ValueError(f'images must be files, URLs, arrays or images of Pillow, not {type(images).__name__}')
-    sources: list[ImageSource] = []
-    for image in images:
-        sources += list_images(image) if isinstance(image, (str, Path)) else [image]
-    return sources
+    else:
+        for image in images:
+            yield from list_images(image) if isinstance(image, (str, Path)) else [image]
 
 
 def name_image(source: object, number: int) -> str:

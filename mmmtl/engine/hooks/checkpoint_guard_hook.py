@@ -17,7 +17,6 @@ from mmmtl.checkpoint import (
     WEIGHTING,
     check_weights,
     fitting_weights,
-    some_names,
     trained_order,
     unfit_weights,
     upgrade,
@@ -28,6 +27,7 @@ from mmmtl.convolutions import geometry
 from mmmtl.engine.checkpoints import make_plain
 from mmmtl.engine.transfer import describe, transfer
 from mmmtl.engine.unwrap import unwrap
+from mmmtl.io.checkpoints import some_names
 from mmmtl.registry import HOOKS
 
 

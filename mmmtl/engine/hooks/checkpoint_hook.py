@@ -115,7 +115,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._remove_replaced(runner)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
-        """Write the best checkpoint of every metric that improved, and the last one, which names them, once more."""
+        """Write the best checkpoint of every metric that improved, then a checkpoint of this step, which names them."""
         if not self.save_best:
             return
         step = runner.epoch if self.by_epoch else runner.iter

@@ -21,7 +21,7 @@ from mmmtl.registry import HOOKS
 from .iteration_seed_hook import iteration_seed
 
 SHARED = (0, 1)
-"""What `iteration_seed` is asked for, for draws that are the same on all processes; theirs are (rank,)."""
+"""The purpose of draws that all processes share; a process's own draws have the purpose (rank,)."""
 
 
 @HOOKS.register_module()
