@@ -23,7 +23,8 @@ from mmmtl.apis import MultiTaskInferencer
 from mmmtl.checkpoint import load_weights
 from mmmtl.config import resolve
 from mmmtl.engine import build_runner
-from mmmtl.io.checkpoints import check_archive, check_values, load_from_local, load_plain
+from mmmtl.io.checkpoint_archive import check_archive
+from mmmtl.io.checkpoints import check_values, load_from_local, load_plain
 from mmmtl.registry import MODELS
 
 MakeConfig = Callable[..., Config]
