@@ -1,4 +1,4 @@
-"""Checkpoints and models: only weights that fit a model, and were trained for its tasks, get into it."""
+"""Loading of weights: only those that fit a model and were trained for its tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmmtl.convolutions import check_geometry
-from mmmtl.registry import TASKS
+from mmmtl.io.checkpoints import some_names
+from mmmtl.registry import TASKS, parameters_of
 from mmmtl.tasks import Task, build_tasks
 from mmmtl.tasks.order import TaskOrder
 
@@ -75,17 +76,9 @@ def fitting_weights(
 
 
 def trained_tasks(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configs of the tasks that a checkpoint was trained for, empty if it does not name them.
-
-    Raises:
-        ValueError: the checkpoint has something else in the place of one of these dicts.
-    """
-    found: Any = checkpoint
-    for path in ('meta', 'meta.dataset_meta', 'meta.dataset_meta.tasks'):
-        found = found.get(path.rpartition('.')[2]) or {}
-        if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
-            raise ValueError(f"the checkpoint's {path} must be a dict with names as keys, not {_short(found)}")
-    return dict(found)
+    """Return the configs of the tasks that a checkpoint was trained for, empty if it does not name them."""
+    dataset = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
+    return dict(dataset.get('tasks') or {})
 
 
 def trained_order(checkpoint: Mapping[str, Any]) -> list[str]:
@@ -93,11 +86,7 @@ def trained_order(checkpoint: Mapping[str, Any]) -> list[str]:
 
     Version 0.1 did not store `task_order`; its models had the order of their config.
     """
-    tasks = trained_tasks(checkpoint)
-    order = (checkpoint.get('meta') or {}).get('task_order') or list(tasks)
-    if not isinstance(order, (list, tuple)) or not all(isinstance(name, str) for name in order):
-        raise ValueError(f"the checkpoint's meta.task_order must be a list of names, not {_short(order)}")
-    return list(order)
+    return list((checkpoint.get('meta') or {}).get('task_order') or trained_tasks(checkpoint))
 
 
 def upgrade(weights: OrderedDict[str, Tensor], model: nn.Module, order: Sequence[str]) -> OrderedDict[str, Tensor]:
@@ -146,8 +135,14 @@ def weights_of(checkpoint: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
     """Return the weights in a checkpoint or a plain dict of weights, without the prefix of a wrapped model."""
     stored = checkpoint.get('state_dict', checkpoint)
     weights = OrderedDict((str(name).removeprefix('module.'), value) for name, value in stored.items())
-    # torch keeps the versions of the modules beside the weights.
-    weights._metadata = getattr(stored, '_metadata', None)  # type: ignore[attr-defined]
+    # torch keeps the versions of the modules beside the weights; other entries would change how it loads them.
+    kept = getattr(stored, '_metadata', None)
+    versions = {
+        str(name): {'version': about['version']}
+        for name, about in (kept.items() if isinstance(kept, Mapping) else ())
+        if isinstance(about, Mapping) and type(about.get('version')) is int
+    }
+    weights._metadata = OrderedDict(versions) or None  # type: ignore[attr-defined]
     return weights
 
 
@@ -189,9 +184,7 @@ def definition_of(name: str, cfg: Any) -> dict[str, Any]:
     if not (inspect.isclass(task) and issubclass(task, Task)):
         return {'type': kind}
     arguments = {argument: value for argument, value in cfg.items() if argument not in ('type', 'auxiliary')}
-    # A subclass may pass the parameters of its base on as **kwargs.
-    bases = [base for base in inspect.getmro(task) if issubclass(base, Task)]
-    known = {parameter for base in bases for parameter in inspect.signature(base).parameters} - {'name'}
+    known = parameters_of(task) - {'name'}
     if unknown := sorted(argument for argument in arguments if argument.startswith('_') or argument not in known):
         raise ValueError(f'{key} has {unknown}, which {kind} does not take')
     try:
@@ -241,11 +234,6 @@ def unfit_weights(model: nn.Module, weights: Mapping[str, Any]) -> list[str]:
 def _wanted(model: nn.Module) -> dict[str, Tensor]:
     weights = {name: value for name, value in model.state_dict().items() if not name.startswith(WEIGHTING)}
     return {name: value for name, value in weights.items() if 'num_batches_tracked' not in name}
-
-
-def some_names(names: Sequence[str]) -> str:
-    """Return the first three names as text for a message."""
-    return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
 
 
 def _short(value: Any) -> str:

@@ -16,12 +16,11 @@ import torch
 from mmengine.config import Config
 
 from mmmtl.apis import zoo_weights
-from mmmtl.config import CONFIG_SUFFIXES, dataset_configs, load_config
+from mmmtl.config import CONFIG_SUFFIXES, LOADERS, dataset_configs, load_config
 from mmmtl.config.options import parse_value
 from mmmtl.engine.launch import LAUNCHERS
 from mmmtl.io import check_outputs
 
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 PACKAGE = Path(__file__).parent
 OF_A_WORKER = re.compile(r'Caught (\w+) in DataLoader worker process \d+\.\nOriginal Traceback')
 DTYPES = ('float32', 'bfloat16', 'float16')
@@ -190,12 +189,21 @@ def _is_own(file: str) -> bool:
 
 def positive(text: str) -> int:
     """Parse a whole number of 1 or more."""
+    return _whole(text, 1)
+
+
+def not_negative(text: str) -> int:
+    """Parse a whole number of 0 or more."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
     try:
-        if (number := int(text)) >= 1:
+        if (number := int(text)) >= least:
             return number
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f'must be a whole number of 1 or more, not {text!r}')
+    raise argparse.ArgumentTypeError(f'must be a whole number of {least} or more, not {text!r}')
 
 
 def choices(*known: str) -> Callable[[str], list[str]]:

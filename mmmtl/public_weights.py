@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mmmtl.checkpoint import some_names, weights_of
+from mmmtl.checkpoint import weights_of
+from mmmtl.io.checkpoints import some_names
 from mmmtl.tasks.order import TaskOrder
 
 Rule = tuple[str, str]
@@ -188,15 +189,12 @@ def convert(weights: Mapping[str, Tensor], model: nn.Module, code: PublicCode) -
     missing = [name for name in wanted if name not in converted]
     problems = {'unknown': unknown, 'missing': missing, 'misshapen': misshapen}
     if any(problems.values()):
-        found = '; '.join(f'{len(names)} {kind} ({_listed(names)})' for kind, names in problems.items() if names)
+        parts = (f'{len(names)} {kind} ({some_names(names, most=20)})' for kind, names in problems.items() if names)
+        found = '; '.join(parts)
         raise ValueError(
             f'the weights do not fit the model: {found}; use the config of their method, tasks and backbone'
         )
     return OrderedDict((name, converted[name]) for name in wanted)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ', '.join(names[:20]) + (', ...' if len(names) > 20 else '')
 
 
 def _positions(order: TaskOrder, *, backwards: bool) -> Tensor:

@@ -70,11 +70,28 @@ def registries() -> Iterator[Registry]:
         yield each.children.get('mmmtl', each)
 
 
+def parameters_of(component: Any) -> set[str]:
+    """Return the names of a component's arguments, and of those of its bases that `**kwargs` may pass on to them.
+
+    None, and what is not written in Python, has none.
+    """
+    names: set[str] = set()
+    for part in inspect.getmro(component) if inspect.isclass(component) else (component,):
+        try:
+            parameters = inspect.signature(part).parameters.values()
+        except (TypeError, ValueError):
+            break
+        names |= {one.name for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
+        if all(one.kind != one.VAR_KEYWORD for one in parameters):
+            break
+    return names
+
+
 def accepts(cfg: Mapping[str, Any], name: str) -> bool:
     """Return whether some component that a config names by its `type` takes this argument."""
     kind = cfg.get('type')
     found = [find(registry, kind) for registry in registries()] if isinstance(kind, str) else [kind]
-    return any(component is not None and name in inspect.signature(component).parameters for component in found)
+    return any(name in parameters_of(component) for component in found)
 
 
 def find(registry: Registry, name: str) -> Any:
@@ -94,5 +111,4 @@ def model_component(cfg: Mapping[str, Any]) -> Any:
 
 def takes_argument(cfg: Mapping[str, Any], name: str) -> bool:
     """Return whether the component of `MODELS` that a config names exists and takes this argument."""
-    component = model_component(cfg)
-    return component is not None and name in inspect.signature(component).parameters
+    return name in parameters_of(model_component(cfg))

@@ -111,7 +111,7 @@ class MultiTaskInferencer:
         self.size, self.model_size = size, input_size(cfg)
         check_fit(size, self.model_size)
         init_default_scope(cfg.get('default_scope', 'mmmtl'))
-        check_components(Config(dict(model=cfg.model)))
+        check_components(Config({key: cfg[key] for key in ('model', 'default_scope') if key in cfg}))
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         self.model = MODELS.build(cfg.model).to(self.device)
         self.model.eval()
@@ -143,13 +143,13 @@ class MultiTaskInferencer:
         """
         if is_one_image(images):
             return self._predict([self._fit(load_image(images))], None).maps[0]  # type: ignore[arg-type]
-        found = list(self.predict_each(images))
-        failed = [f'{one.name}: {one.error}' for one in found if one.error is not None]
+        found = [(one.name, one.maps, one.error) for one in self.predict_each(images)]
+        failed = [f'{name}: {error}' for name, _, error in found if error is not None]
         if failed and len(failed) == len(found):
             raise ValueError('no image could be predicted:\n' + '\n'.join(failed))
         if failed:
             warnings.warn(f'{len(failed)} of {len(found)} images left out:\n' + '\n'.join(failed), stacklevel=2)
-        return [one.maps for one in found]
+        return [maps for _, maps, _ in found]
 
     def predict_each(self, images: ImageSource | Iterable[ImageSource]) -> Iterator[ImagePrediction]:
         """Yield what became of each image of a folder, a pattern or an iterable, as soon as it is predicted.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmmtl.datasets.clip import Clip
-from mmmtl.registry import DATASETS, find
+from mmmtl.registry import DATASETS, find, parameters_of
 from mmmtl.tasks import Task, main_tasks, metric_direction
 
 from .keys import is_used
@@ -20,17 +19,15 @@ from .variables import ConfigFile, idle_overrides, read_names
 
 def check_variables(cfg: Config, file: ConfigFile | None, where: str) -> None:
     """Refuse variables of a config file that have no effect: overrides of a base file's, and unused pipelines."""
-    idle: dict[str, Any] = dict(idle_overrides(file))
+    overridden: dict[str, Any] = dict(idle_overrides(file))
     used = read_names(file)
-    idle |= {key: where for key in cfg if key.endswith('pipeline') and key not in used}
-    for key, path in idle.items():
+    unused = {key: where for key in cfg if key.endswith('pipeline') and key not in used}
+    for key, path in {**overridden, **unused}.items():
         if key in cfg and not is_used(cfg, key):
-            loader = f'{key.partition("_")[0]}_dataloader' if key.endswith('_pipeline') else '...'
-            place = f'{loader}=dict(dataset=dict(pipeline={key}))' if key.endswith('pipeline') else f'...={key}'
-            raise ValueError(
-                f'{path}: {key!r} has no effect, because everything still uses the value of the base file; pass it on, '
-                f'as in {place}, or remove it'
-            )
+            loader = f'{key.partition("_")[0]}_dataloader'
+            place = f'{loader}=dict(dataset=dict(pipeline={key}))' if loader in cfg else f'...={key}'
+            why = 'everything still uses the value of the base file' if key in overridden else 'nothing uses it'
+            raise ValueError(f'{path}: {key!r} has no effect, because {why}; pass it on, as in {place}, or remove it')
 
 
 def check_loop(cfg: Config, where: str) -> None:
@@ -42,7 +39,8 @@ def check_loop(cfg: Config, where: str) -> None:
         if value is None and key in cfg:
             continue
         least = 0 if key.startswith('train_cfg.max_') else 1
-        if isinstance(value, bool) or not (isinstance(value, int) or value == math.inf) or value < least:
+        endless = value == math.inf and key.startswith('train_cfg.')
+        if not endless and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise ValueError(f'{where}: {key} must be a whole number of at least {least}, not {value!r}')
 
 
@@ -50,7 +48,7 @@ def check_numbers(cfg: Config, where: str) -> None:
     """Refuse a seed or a learning rate that is not a number; mmengine would not name its key."""
     seed = (cfg.get('randomness') or {}).get('seed')
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32):
-        raise ValueError(f'{where}: randomness.seed must be a whole number of at least 0, not {seed!r}')
+        raise ValueError(f'{where}: randomness.seed must be a whole number from 0 to 2**32 - 1, not {seed!r}')
     rate = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr', 0.0)
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < math.inf:
         raise ValueError(f'{where}: optim_wrapper.optimizer.lr must be a number of at least 0, not {rate!r}')
@@ -66,7 +64,7 @@ def check_clips(dataset: Mapping[str, Any], key: str, *, video: bool) -> None:
     """
     kind, clip = dataset.get('type'), dataset.get('clip')
     component = find(DATASETS, kind) if isinstance(kind, str) else kind
-    if component is None or 'clip' not in inspect.signature(component).parameters:
+    if 'clip' not in parameters_of(component):
         return
     single = clip is None or bool(clip.get('single'))
     if video and single:

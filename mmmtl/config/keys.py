@@ -98,7 +98,7 @@ def check_keys(cfg: Config, file: ConfigFile | None, where: str) -> None:
         ValueError: a top-level key that nearly matches one that is read, an unknown key where only known ones count, or
             a value of the wrong kind.
     """
-    for key in READ & cfg.keys():
+    for key in [key for key in cfg if key in READ]:
         _check_kind(cfg[key], key, key in DICTS, key in LISTS, where)
         if key != 'tasks':
             _check_kinds(cfg[key], key, where)

@@ -40,7 +40,7 @@ def parse_value(text: str) -> Any:
             warnings.simplefilter('ignore')  # about text that is not Python
             parsed = ast.parse(source, mode='eval').body
             items = [_value(item, source) for item in parsed.elts] if isinstance(parsed, ast.List) else None
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         items = None
     if items is None:
         return _split(text)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import CheckpointLoader, Runner
 
-from mmmtl.config import resolve
+from mmmtl.config import LOADERS, resolve
 from mmmtl.config.keys import nearest
-from mmmtl.registry import TASKS, find, registries, roots
+from mmmtl.datasets.samplers import EpochDrawSampler
+from mmmtl.registry import DATA_SAMPLERS, TASKS, find, parameters_of, registries, roots
 
 from .checked_runner import CheckedRunner
 from .checkpoints import find_checkpoint
@@ -47,7 +47,7 @@ HOOKS_OF_EVERY_RUN = (
     SummaryHook,
 )
 
-NUMBERED_SAMPLERS = {'DefaultSampler': 'EpochDrawSampler', 'InfiniteSampler': 'InfiniteDrawSampler'}
+NUMBERED_SAMPLERS = {DefaultSampler: 'EpochDrawSampler', InfiniteSampler: 'InfiniteDrawSampler'}
 """{sampler of mmengine: the one that training needs in its place}."""
 
 NO_COMPONENTS = ('clip_grad',)
@@ -70,7 +70,7 @@ def build_runner(cfg: Config) -> Runner:
     check_components(cfg)
     check_sampler(cfg)
     check_evaluation(cfg)
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    for loader in LOADERS:
         if cfg.get(loader) and not cfg[loader].get('num_workers'):
             cfg[loader].pop('persistent_workers', None)  # torch refuses it without workers
     if cfg.get('resume') and not cfg.get('load_from'):
@@ -116,10 +116,10 @@ def check_components(cfg: Config) -> None:
 def check_sampler(cfg: Config) -> None:
     """Refuse mmengine's own samplers for training: every epoch would repeat the same augmentations."""
     sampler = (cfg.get('train_dataloader') or {}).get('sampler') or {}
-    if (name := sampler.get('type')) in NUMBERED_SAMPLERS:
+    if (kind := _component(cfg, sampler.get('type'))) in NUMBERED_SAMPLERS:
         raise ValueError(
-            f'train_dataloader.sampler.type={name!r} would repeat the augmentations in every epoch; use '
-            f'{NUMBERED_SAMPLERS[name]!r}'
+            f'train_dataloader.sampler.type={sampler["type"]!r} would repeat the augmentations in every epoch; use '
+            f'{NUMBERED_SAMPLERS[kind]!r}'
         )
 
 
@@ -130,28 +130,31 @@ def check_evaluation(cfg: Config) -> None:
         if loader.get('drop_last'):
             raise ValueError(f'{name}.drop_last=True would leave out the last samples; remove it')
         sampler = loader.get('sampler') or {}
-        repeats = sampler.get('type') in ('DefaultSampler', 'EpochDrawSampler') and sampler.get('round_up', True)
-        if repeats and cfg.get('launcher', 'none') != 'none':
+        kind = _component(cfg, sampler.get('type'))
+        if (
+            kind in (DefaultSampler, EpochDrawSampler)
+            and sampler.get('round_up', True)
+            and cfg.get('launcher', 'none') != 'none'
+        ):
             raise ValueError(
                 f'{name}.sampler of type {sampler["type"]!r} scores some samples twice, so that all processes get as '
                 "many; use dict(type='DefaultSampler', shuffle=False, round_up=False)"
             )
 
 
+def _component(cfg: Config, kind: Any) -> Any:
+    """Return the sampler that a `type` means in the scope of a config."""
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmmtl')):
+        return find(DATA_SAMPLERS, kind) if isinstance(kind, str) else kind
+
+
 def check_arguments(components: Sequence[Any], arguments: Iterable[str], where: str) -> None:
     """Refuse misspelt arguments, which no component takes but which are close to one; others may be for a builder."""
-    taken = {name for component in components for name in _parameters(component)}
+    taken = {name for component in components for name in parameters_of(component)}
     for argument in arguments:
         near = None if argument in taken else nearest(argument, taken)
         if near is not None:
             raise ValueError(f'{where} takes no argument {argument!r}; did you mean {near!r}?')
-
-
-def _parameters(component: Any) -> Iterator[str]:
-    """Yield the arguments of a component, and of its bases to which it may pass them on."""
-    for part in inspect.getmro(component) if inspect.isclass(component) else (component,):
-        with suppress(TypeError, ValueError):
-            yield from inspect.signature(part).parameters
 
 
 def _types(value: Any, key: str = 'cfg') -> Iterator[tuple[str, str, Iterable[str]]]:

@@ -13,7 +13,8 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from .checkpoints import remove_temporary_files
+from mmmtl.io.outputs import remove_partial_files
+
 from .folder_lock import FolderLock
 
 FOR_THE_FILE = ('"FileClient" will be', '"HardDiskBackend" is', 'Distributed training is not used')
@@ -32,7 +33,7 @@ class CheckedRunner(Runner):
         lock = FolderLock(self.work_dir) if is_main_process() else None
         try:
             if lock is not None and lock.held:
-                remove_temporary_files(Path(self.work_dir))
+                remove_partial_files(Path(self.work_dir))
             model: nn.Module = super().train()
             return model
         finally:

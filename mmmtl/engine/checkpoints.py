@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +12,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from torch import Tensor
 
 from mmmtl.io.checkpoints import SAVED
-
-BEST = re.compile(r'best_[^/\\]+\.pth')
-"""Names of a run's best checkpoints."""
-
-TEMPORARY = re.compile(r'\..+\.\d+-[0-9a-f]{8}\.tmp')
-"""Names of files that are not in place yet."""
+from mmmtl.io.outputs import whole_file
 
 PLAIN = (str, bytes, bool, int, float, complex, torch.dtype, type(None))
 """Types that `weights_only=True` loads besides tensors, dicts, lists and tuples; it does not load subclasses."""
@@ -30,49 +22,23 @@ PLAIN = (str, bytes, bool, int, float, complex, torch.dtype, type(None))
 class AtomicLocalBackend(LocalBackend):
     """A local backend whose files appear whole or not at all, even if the run is killed while it saves.
 
-    A killed run leaves a temporary file behind, which `remove_temporary_files` removes when the next one starts.
+    A killed run leaves a temporary file behind, which `remove_partial_files` removes when the next one starts.
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes to a temporary file, flush it to disk, and move it into place.
+        """Write a file whole, and flush it to disk.
 
         Raises:
             OSError: the disk is full, for instance; a file of that name is as it was.
         """
-        path = Path(filepath)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f'.{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp')
         try:
-            with open(temporary, 'xb') as file:
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            flush_folder(path.parent)
+            with whole_file(filepath, flush=True) as partial:
+                partial.write_bytes(obj)
         except OSError as error:
-            raise OSError(error.errno, f'not written ({error.strerror})', str(path)) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+            raise OSError(error.errno, f'not written ({error.strerror})', str(filepath)) from error
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         self.put(obj.encode(encoding), filepath)
-
-
-def flush_folder(folder: Path) -> None:
-    """Make new names in a folder survive a power failure, where the system can."""
-    if os.name == 'posix':
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
-
-
-def remove_temporary_files(folder: Path) -> None:
-    """Remove half-written files of killed runs from a folder that only this run writes to."""
-    for path in folder.iterdir():
-        if TEMPORARY.fullmatch(path.name):
-            path.unlink(missing_ok=True)
 
 
 def find_checkpoint(work_dir: str | Path) -> Path | None:

@@ -120,15 +120,15 @@ def replay(runner: Runner, epochs: int, iterations: int) -> None:
             'is not known; resume with the same schedule, or start from the weights with load_from'
         )
     length = len(runner.train_dataloader) if isinstance(runner.train_loop, EpochBasedTrainLoop) else 1
-    ends = [min((epoch + 1) * length, iterations) for epoch in range(epochs)]
+    ended = 0
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # they complain that the optimiser has not stepped
         for done in range(1, iterations + 1):
             for scheduler in schedulers:
                 if not scheduler.by_epoch:
                     scheduler.step()
-            while ends and ends[0] == done:
-                ends.pop(0)
+            while ended < epochs and min((ended + 1) * length, iterations) == done:
+                ended += 1
                 for scheduler in schedulers:
                     if scheduler.by_epoch:
                         scheduler.step()

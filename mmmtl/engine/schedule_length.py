@@ -20,7 +20,8 @@ def change_length(cfg: Config, *, iterations: int | None = None, epochs: int | N
     """Return a copy of a config whose training takes this many iterations or epochs.
 
     Schedulers, and the intervals of validation and checkpoints, keep their share of the training: a warm-up of a tenth
-    stays one, and four validations stay four. A scheduler that ends after the training does so by as much as before.
+    stays one, and four validations stay four. A scheduler that ends after the training does so by as much as before, if
+    it counts in the same unit.
     Entries of the log get closer where the training has few iterations.
 
     Raises:
@@ -40,10 +41,12 @@ def change_length(cfg: Config, *, iterations: int | None = None, epochs: int | N
     assert number is not None and number >= 1
     cfg = copy.deepcopy(cfg)
     length = train[unit]
+    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+        raise ValueError(f'train_cfg.{unit} must be a whole number of at least 1 to be changed, not {length!r}')
     share = number / length
     cfg.train_cfg[unit] = number
     for place, key in _times(cfg):
-        if key == 'end' and place[key] > length:
+        if key == 'end' and place[key] > length and place.get('by_epoch', True) == (unit == 'max_epochs'):
             place[key] += number - length
         else:
             place[key] = (_scaled_periods if key == 'periods' else _scaled)(place[key], share)

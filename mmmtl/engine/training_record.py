@@ -16,7 +16,7 @@ WITHOUT_EFFECT = (
     *('val_begin', 'val_interval', 'dynamic_intervals'),
     *('init_cfg', 'metainfo'),
 )
-"""Keys below them that do not: loading, validation, and initial weights, from which a resumed run does not start."""
+"""Keys below these that change nothing: loading of data, times of validation, and initial weights."""
 
 
 def training_record(runner: Runner) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from mmmtl.io import write_text
+from mmmtl.io import read_json, write_text
 from mmmtl.registry import TASKS
 
 from .published import PUBLISHED
@@ -42,10 +42,7 @@ def read_metrics(path: str | Path) -> dict[str, float]:
         near = get_close_matches(str(path), PUBLISHED, n=1)
         hint = f'did you mean {near[0]!r}?' if near else f'tables are {list(PUBLISHED)}.'
         raise ValueError(f'{path}: neither a file of metrics nor the name of a published table; {hint}')
-    try:
-        content: Any = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f'{path}: not JSON ({error}); give the file that tools/test.py --out wrote') from None
+    content = read_json(path)
     entries = content.items() if isinstance(content, dict) else ()
     metrics = {k: float(v) for k, v in entries if '/' in k and isinstance(v, (int, float)) and not isinstance(v, bool)}
     if not metrics:

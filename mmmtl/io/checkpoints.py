@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlparse
 
 import torch
 from torch import Tensor
 from torch.hub import download_url_to_file, get_dir
 
+from .checkpoint_archive import check_archive, readable_checkpoint_errors
+from .checkpoint_shape import check_shape
 from .safetensors import SUFFIX, read_safetensors
 
 SAVED = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
@@ -30,12 +29,6 @@ MAX_VALUES_PER_BYTE = 4
 
 FEW_VALUES = 100_000
 """A number of values that is always allowed."""
-
-CHUNK = 2**20
-"""Bytes that are checked at a time."""
-
-MAKES_MEMORY = b'builtins\nbytearray\n'
-"""How a pickle calls for `bytearray`, which may be given a number of bytes; torch allows it."""
 
 CONTAINERS = (dict, list, tuple, set)
 
@@ -86,7 +79,7 @@ def download(url: str, folder: str | Path | None = None, *, progress: bool = Tru
     folder = Path(folder or Path(get_dir()) / 'checkpoints')
     path = folder / Path(urlparse(url).path).name
     if not path.is_file():
-        with _errors_of(url):
+        with readable_checkpoint_errors(url):
             folder.mkdir(parents=True, exist_ok=True)
             download_url_to_file(url, str(path), progress=progress)
     return path
@@ -98,104 +91,24 @@ def _load(file: Any, name: str, map_location: Any) -> dict[str, Any]:
         size = Path(file).stat().st_size
     else:
         size, described = check_archive(file, name)
-        with _errors_of(name):
+        with readable_checkpoint_errors(name):
             checkpoint = _without_code(torch.load(file, map_location=map_location, weights_only=True))
     check_values(checkpoint, name, size=size, described=described)
+    check_shape(checkpoint, name)
     check_finite(checkpoint, name)
     return checkpoint
 
 
-@contextmanager
-def _errors_of(name: Any) -> Iterator[None]:
-    """Replace errors in reading the checkpoint `name` by readable ones."""
-    try:
-        yield
-    except UnpicklingError as error:
-        # torch's message says how to switch the protection off; users need to know what it found.
-        found = re.search(r'[^.:\n]*(unsupported|unrecognized|disallowed)[^\n]*', str(error), re.IGNORECASE)
-        reason = found[0].strip()[:120] if found else 'not unpicklable'
-        if not found or 'operand' in reason:
-            raise ValueError(
-                f'{name}: not a checkpoint of tensors and plain values ({reason}). Nothing in it was run. Is it '
-                'another kind of file, or truncated?'
-            ) from None
-        raise ValueError(
-            f'{name}: refused because it holds more than tensors and plain values ({reason}). Nothing in it was run. '
-            'If you trust its author, load it yourself and save only its weights: '
-            "torch.save({'state_dict': checkpoint['state_dict']}, new_path)"
-        ) from None
-    except Exception as error:  # torch.load raises nearly anything for other files
-        raise ValueError(f'{name}: not a readable checkpoint ({error}); is it truncated?') from None
-
-
 def _without_code(checkpoint: Any) -> dict[str, Any]:
+    """Return a checkpoint without text that mmengine would run, and without parts that are None."""
     if not isinstance(checkpoint, dict):
         raise TypeError(f'it holds a {type(checkpoint).__name__}, not a dict')
+    for key in [key for key, value in checkpoint.items() if value is None]:
+        del checkpoint[key]
     if isinstance(meta := checkpoint.get('meta'), dict):
         # mmengine runs this text as Python when it resumes. Newer checkpoints store their config as `cfg`.
         meta.pop('config', None)
     return checkpoint
-
-
-def check_archive(file: Any, name: str) -> tuple[int, int]:
-    """Compare every record of a checkpoint with its checksum, a piece at a time; torch itself does not.
-
-    Returns:
-        The size of the file, and how many bytes of it describe its values. Tensors are records of their own, except in
-        files of torch before 1.6, which have no checksums.
-
-    Raises:
-        ValueError: a record is damaged, or records are compressed or overlap and would fill more memory than the file.
-    """
-    with open(file, 'rb') if isinstance(file, (str, Path)) else _kept(file) as stream:
-        size = stream.seek(0, 2)
-        stream.seek(0)
-        if stream.read(4) != b'PK\x03\x04':
-            _check_pickle(stream.read(), name)
-            return size, size
-        stream.seek(max(size - 22, 0))
-        if not stream.read(22).startswith(b'PK\x05\x06'):
-            raise ValueError(f'{name}: not a readable checkpoint (its end is missing); is it truncated?')
-        try:
-            with zipfile.ZipFile(stream) as archive:
-                records = archive.infolist()
-                problem = _problem(records, size)
-                pickles = [] if problem else [record for record in records if record.filename.endswith('data.pkl')]
-                for record in [] if problem else records:
-                    with archive.open(record) as contents:
-                        while contents.read(CHUNK):
-                            pass
-                described = b''.join(archive.read(record) for record in pickles)
-        except Exception as error:  # zipfile raises nearly anything for damaged files
-            raise ValueError(f'{name}: the checkpoint is damaged ({error}); copy or download it again') from None
-    if problem:
-        raise ValueError(f'{name}: refused because {problem}; torch.save does not write such files')
-    _check_pickle(described, name)
-    return size, len(described)
-
-
-def _check_pickle(contents: bytes, name: str) -> None:
-    if MAKES_MEMORY in contents:
-        raise ValueError(
-            f'{name}: refused because it holds a bytearray; a checkpoint needs only tensors and plain values'
-        )
-
-
-@contextmanager
-def _kept(buffer: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Yield a buffer that is at its beginning again afterwards."""
-    yield buffer
-    buffer.seek(0)
-
-
-def _problem(records: list[zipfile.ZipInfo], size: int) -> str | None:
-    for record in records:
-        if record.compress_type != zipfile.ZIP_STORED:
-            return f'its record {record.filename} is compressed, {record.compress_size} bytes for {record.file_size}'
-    total = sum(record.file_size for record in records)
-    if total > size or max(Counter(record.filename for record in records).values(), default=0) > 1:
-        return f'its records overlap: {total} bytes in a file of {size}'
-    return None
 
 
 def check_values(checkpoint: Mapping[str, Any], name: str, *, size: int, described: int) -> None:
@@ -254,11 +167,15 @@ def check_finite(checkpoint: Mapping[str, Any], name: str) -> None:
     weights = [pair for part in parts if isinstance(part, Mapping) for pair in part.items()]
     bad = [str(key) for key, value in weights if isinstance(value, Tensor) and not _is_finite(value)]
     if bad:
-        more = ', ...' if len(bad) > 3 else ''
         raise ValueError(
-            f'{name}: {len(bad)} weights are not finite ({", ".join(bad[:3])}{more}); training had failed, '
+            f'{name}: {len(bad)} weights are not finite ({some_names(bad)}); training had failed, '
             'so use an earlier checkpoint'
         )
+
+
+def some_names(names: Sequence[str], *, most: int = 3) -> str:
+    """Return the first names as text for a message."""
+    return ', '.join(names[:most]) + (', ...' if len(names) > most else '')
 
 
 def _is_finite(value: Tensor) -> bool:

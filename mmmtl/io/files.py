@@ -64,7 +64,10 @@ def read_text(path: str | Path, *, max_bytes: int = MAX_TEXT, missing: str = 'no
 
 
 def read_json(path: str | Path, *, max_bytes: int = MAX_TEXT, missing: str = 'no such file') -> Any:
-    """Return the value in a JSON file; the errors are those of `read_text`, for invalid JSON and repeated keys too."""
+    """Return the value in a JSON file.
+
+    The errors are those of `read_text`, and a ValueError for invalid JSON or repeated keys.
+    """
     text = read_text(path, max_bytes=max_bytes, missing=missing)
     try:
         return json.loads(text, object_pairs_hook=_without_repeats)

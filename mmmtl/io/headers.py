@@ -10,6 +10,8 @@ from PIL import Image
 
 MAX_BYTES = 1 << 30
 """The limit of image files, in bytes."""
+MAX_HEADER = 1 << 16
+"""The limit of the header of a PGM or PPM file with its comments, in bytes."""
 MAX_PIXELS = 1 << 26
 """The default limit of images, 67 million pixels: decoding takes up to 1.3 GB, of 16 bits a channel."""
 
@@ -17,9 +19,12 @@ FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
 """The formats that are tried, as Pillow calls them."""
 
 MAX_SCANS = 100
-"""Of a progressive JPEG, which has about ten; each costs the time of a whole image."""
+"""The most scans of a progressive JPEG, which has about ten; each takes the time of a whole image."""
 
 ORIENTATION = 0x0112
+PNG_METADATA = (b'eXIf', b'Raw profile type', b'adobe.xmp')
+"""Names of the parts of a PNG file that can hold an orientation."""
+
 BITS_PER_SAMPLE, PHOTOMETRIC, TILE_WIDTH, TILE_LENGTH = 258, 262, 322, 323
 
 
@@ -59,9 +64,10 @@ def open_image(data: bytes, path: str | Path, *, max_pixels: int) -> Image.Image
         raise ValueError(f'{path}: {frames} images in one file; save the one that is meant, or a video')
     if image.format in ('JPEG', 'MPO') and (scans := data.count(b'\xff\xda')) > MAX_SCANS:
         raise ValueError(f'{path}: a JPEG of {scans} scans, more than {MAX_SCANS}; save it again')
-    if image.format == 'PPM' and (highest := _highest_level(data)) not in (255, 65535):
+    if image.format == 'PPM' and (highest := _highest_level(data)) not in (b'255', b'65535'):
         raise ValueError(
-            f'{path}: grey levels up to {highest}, but 255 or 65535 is the highest that is read right; save it as PNG'
+            f'{path}: the highest grey level in the header is {highest.decode("ascii", "replace")}, but only images '
+            'with 255 or 65535 are read right; save it as PNG'
         )
     return image
 
@@ -73,8 +79,10 @@ def unreadable(path: str | Path, data: bytes) -> ValueError:
     return ValueError(f'{path}: not a readable image ({len(data)} bytes); copy or convert the file again')
 
 
-def orientation_of(image: Image.Image, path: str | Path) -> int:
+def orientation_of(image: Image.Image, data: bytes) -> int:
     """Return the EXIF orientation, 1 (upright as stored) to 8."""
+    if image.format == 'PNG' and not any(name in data for name in PNG_METADATA):
+        return 1  # without it Pillow would decode all pixels to look behind them
     try:
         found = image.getexif().get(ORIENTATION, 1)
     except Exception:  # damaged metadata, which says nothing about the pixels
@@ -99,7 +107,9 @@ def _stored_pixels(image: Image.Image) -> int:
     return sum(int((right - left) * (lower - upper)) for left, upper, right, lower in boxes)
 
 
-def _highest_level(data: bytes) -> int:
-    """Return the largest grey level that the header of a PGM or PPM file names; 1 for PBM."""
-    fields = re.match(rb'P[2356]\s+(?:#[^\n]*\s+)*\d+\s+(?:#[^\n]*\s+)*\d+\s+(?:#[^\n]*\s+)*(\d{1,9})\s', data)
-    return int(fields[1]) if fields else 1
+def _highest_level(data: bytes) -> bytes:
+    """Return the highest grey level as the header of a PGM or PPM file has it; '1' for PBM, 'missing' for none."""
+    fields = re.sub(rb'#[^\r\n]*', b' ', data[:MAX_HEADER]).split(maxsplit=4)
+    if fields[0] in (b'P1', b'P4'):
+        return b'1'
+    return fields[3][:10] if len(fields) > 3 else b'missing'

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import glob
+import http.client
 import os
-import tempfile
-import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlparse
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -18,7 +16,7 @@ from PIL import Image, ImageOps
 from mmmtl.structures import Array
 
 from .files import is_foreign
-from .images import IMAGE_SUFFIXES, read_image
+from .images import IMAGE_SUFFIXES, decode_image, opaque, read_image
 
 ImageSource = str | Path | Array | Image.Image
 """A file, an http URL, (H, W, 3) uint8 BGR, or an image of Pillow."""
@@ -29,7 +27,7 @@ MAX_BYTES = 1 << 26
 TIMEOUT = 30.0
 """Seconds to wait for a server."""
 
-PIL_MODES = ('1', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'RGBX', 'CMYK', 'YCbCr', 'HSV', 'LAB')
+PIL_MODES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'RGBX', 'CMYK', 'YCbCr', 'HSV', 'LAB')
 """Modes of Pillow with 8 bits or fewer, which it converts to RGB without loss of range."""
 
 
@@ -61,25 +59,25 @@ def find_images(source: str | Path) -> FoundImages:
         ValueError: no image there.
     """
     paths = map(Path, glob.glob(str(source), recursive=True)) if _is_pattern(source) else Path(source).iterdir()
-    files = sorted(path for path in paths if path.is_file() and not is_foreign(path))
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    if not images:
+    found = FoundImages([], [])
+    for path in sorted(path for path in paths if path.is_file() and not is_foreign(path)):
+        (found.images if path.suffix.lower() in IMAGE_SUFFIXES else found.others).append(path)
+    if not found.images:
         raise ValueError(f'{source}: no image there; images are files {", ".join(IMAGE_SUFFIXES)}')
-    return FoundImages(images, [path for path in files if path not in set(images)])
+    return found
 
 
-def list_images(images: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:
-    """Return every image of a source, or of each of several: a folder and a pattern stand for all their images."""
+def list_images(images: ImageSource | Iterable[ImageSource]) -> Iterator[ImageSource]:
+    """Yield every image of a source, or of each of several: a folder and a pattern stand for all their images."""
     if is_one_image(images):
-        return [images]  # type: ignore[list-item]
-    if isinstance(images, (str, Path)):
-        return list(find_images(images).images)
-    if not isinstance(images, Iterable) or isinstance(images, (bytes, dict)):
+        yield images  # type: ignore[misc]
+    elif isinstance(images, (str, Path)):
+        yield from find_images(images).images
+    elif not isinstance(images, Iterable) or isinstance(images, (bytes, dict)):
         raise ValueError(f'images must be files, URLs, arrays or images of Pillow, not {type(images).__name__}')
-    sources: list[ImageSource] = []
-    for image in images:
-        sources += list_images(image) if isinstance(image, (str, Path)) else [image]
-    return sources
+    else:
+        for image in images:
+            yield from list_images(image) if isinstance(image, (str, Path)) else [image]
 
 
 def name_image(source: object, number: int) -> str:
@@ -144,9 +142,10 @@ def _from_pillow(image: Image.Image) -> Array:
         raise ValueError(f'{name}: an image of {image.width}x{image.height} pixels')
     try:
         image.load()
-        return np.ascontiguousarray(np.asarray(_turned(image).convert('RGB'))[..., ::-1])
+        pixels = np.asarray(_turned(image).convert('RGBA' if image.has_transparency_data else 'RGB'))
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f'{name}: not a readable image ({error}); copy or convert the file again') from error
+    return opaque(pixels, name)
 
 
 def _turned(image: Image.Image) -> Image.Image:
@@ -162,18 +161,11 @@ def _download(url: str) -> Array:
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
             content: bytes = answer.read(MAX_BYTES + 1)
-    except (OSError, urllib.error.URLError, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise ValueError(f'{url}: cannot be loaded ({error})') from error
     if len(content) > MAX_BYTES:
         raise ValueError(f'{url}: more than {MAX_BYTES} bytes; download it and give the file')
-    suffix = Path(urlparse(url).path).suffix.lower()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f'image{suffix if suffix in IMAGE_SUFFIXES else ""}'
-        path.write_bytes(content)
-        try:
-            return read_image(path)
-        except ValueError as error:
-            raise ValueError(str(error).replace(str(path), url)) from None
+    return decode_image(content, url)
 
 
 def _is_pattern(source: str | Path) -> bool:

@@ -39,7 +39,7 @@ def read_image(path: str | Path, *, orientation: Orientation = 'apply', max_pixe
         path: the file.
         orientation: 'apply' turns an image as its EXIF orientation says, as viewers do. 'ignore' keeps it as stored.
             'refuse' is for labelled images, whose labels may have been drawn either way.
-        max_pixels: refuse a larger image before it is decoded.
+        max_pixels: refuse a larger image before it is decoded; Pillow refuses more than 179 million pixels.
 
     Raises:
         FileNotFoundError: no such file.
@@ -47,8 +47,15 @@ def read_image(path: str | Path, *, orientation: Orientation = 'apply', max_pixe
             are not colours, or turned (`orientation='refuse'`).
     """
     data = read_bytes(path, max_bytes=MAX_BYTES, missing=NO_IMAGE)
+    return decode_image(data, path, orientation=orientation, max_pixels=max_pixels)
+
+
+def decode_image(
+    data: bytes, path: str | Path, *, orientation: Orientation = 'apply', max_pixels: int = MAX_PIXELS
+) -> Array:
+    """Return the image in the bytes of a file, like `read_image`; `path` is its name in messages."""
     image = open_image(data, path, max_pixels=max_pixels)
-    turn = orientation_of(image, path)
+    turn = orientation_of(image, data)
     if turn != 1 and (orientation == 'refuse' or (orientation == 'ignore' and image.format == 'TIFF')):
         raise ValueError(
             f'{path}: EXIF orientation {turn}, so viewers turn it, and its labels may fit the turned or the stored '
@@ -69,7 +76,11 @@ def _colours(image: Image.Image, data: bytes, path: str | Path) -> Array:
             'a channel'
         )
     if image.mode.endswith('A') or 'transparency' in image.info:
-        return _opaque(image, data, path)
+        try:
+            rgba = np.asarray(image.convert('RGBA'))
+        except Exception as error:  # Pillow raises many types of errors for damaged files
+            raise unreadable(path, data) from error
+        return opaque(rgba, path)
     raw = decode(data, path, cv2.IMREAD_COLOR if bits <= 8 else cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
     if raw.shape[:2] != image.size[::-1] or raw.shape[2:] != (3,):
         raise unreadable(path, data)
@@ -94,15 +105,11 @@ def decode(data: bytes, path: str | Path, flags: int) -> Array:
     return array
 
 
-def _opaque(image: Image.Image, data: bytes, path: str | Path) -> Array:
-    """Decode an image with transparency; refuse it if a pixel is not opaque."""
-    try:
-        rgba = np.array(image.convert('RGBA'))
-    except Exception as error:  # Pillow raises many types of errors for damaged files
-        raise unreadable(path, data) from error
-    if rgba[..., 3].min() < 255:
+def opaque(pixels: Array, path: str | Path) -> Array:
+    """Return (H, W, 3) BGR of an array RGB or RGBA, all uint8; refuse it if a pixel is not opaque."""
+    if pixels[..., 3:].min(initial=255) < 255:
         raise ValueError(f'{path}: some pixels are transparent; lay the image over a background and save it without')
-    return np.ascontiguousarray(rgba[..., 2::-1])
+    return np.ascontiguousarray(pixels[..., 2::-1])
 
 
 def _turn(array: Array, orientation: int) -> Array:

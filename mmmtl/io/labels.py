@@ -40,7 +40,7 @@ def read_raw(path: str | Path, *, lossy: bool = False, max_pixels: int = MAX_PIX
     data = read_bytes(path, max_bytes=MAX_BYTES, missing=NO_IMAGE)
     image = open_image(data, path, max_pixels=max_pixels)
     bits = bits_of(image, data)
-    _check_format(image, bits, path, lossy=lossy)
+    _check_format(image, bits, data, path, lossy=lossy)
     try:
         if image.mode == 'RGB' and bits == 16:
             array = decode(data, path, cv2.IMREAD_UNCHANGED)[..., ::-1]
@@ -59,7 +59,7 @@ def read_raw(path: str | Path, *, lossy: bool = False, max_pixels: int = MAX_PIX
     return np.ascontiguousarray(array.astype(array.dtype.newbyteorder('='), copy=False))
 
 
-def _check_format(image: Image.Image, bits: int, path: str | Path, *, lossy: bool) -> None:
+def _check_format(image: Image.Image, bits: int, data: bytes, path: str | Path, *, lossy: bool) -> None:
     """Refuse files that do not say for certain which numbers were meant."""
     fix = 'save labels as PNG, TIFF or .npy, from the originals'
     if image.format not in EXACT and not (lossy and image.format in ('JPEG', 'MPO', 'WEBP')):
@@ -72,7 +72,7 @@ def _check_format(image: Image.Image, bits: int, path: str | Path, *, lossy: boo
             raise ValueError(f'{path}: {image.info["compression"]} compression, which changes numbers; {fix}')
         if bits in (2, 4):
             raise ValueError(f'{path}: a TIFF file of fewer than 8 bits; {fix}')
-    if (turn := orientation_of(image, path)) != 1:
+    if (turn := orientation_of(image, data)) != 1:
         raise ValueError(f'{path}: a label with EXIF orientation {turn}; write the pixels upright and remove the tag')
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 import unicodedata
 import uuid
@@ -12,6 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 AnyPath = str | Path
+FileKey = tuple[int, int] | Path
+
+PARTIAL = re.compile(r'\.[0-9a-f]{12}\.partial(\..+)?')
+"""Names of files that are not in place yet."""
 
 
 def check_outputs(
@@ -31,26 +37,25 @@ def check_outputs(
         ValueError: an output is an input, is another output, is a file or a full folder below one of `folders`, or
             cannot be written.
     """
-    sources = [path for path in inputs if path is not None]
+    sources = {file_key(path): path for path in inputs if path is not None}
     roots = [Path(folder).resolve() for folder in folders]
-    seen: list[AnyPath] = []
+    seen: dict[FileKey, AnyPath] = {}
     for output in outputs:
         if output is None or is_special(output):
             continue
         _check_writable(Path(output))
-        for path in sources:
-            if same_file(output, path):
-                raise ValueError(f'{output}: an output that is the input {path}; choose another name')
-        for path in seen:
-            if same_file(output, path):
-                raise ValueError(f'{output}: the same file as the output {path}; choose two names')
+        key = file_key(output)
+        if key in sources:
+            raise ValueError(f'{output}: an output that is the input {sources[key]}; choose another name')
+        if key in seen:
+            raise ValueError(f'{output}: the same file as the output {seen[key]}; choose two names')
         for root in roots:
             if _holds_something(Path(output)) and Path(output).resolve().is_relative_to(root):
                 raise ValueError(
                     f'{output}: exists in the data folder {root} and may be an input; choose a new name or a place '
                     'outside'
                 )
-        seen.append(output)
+        seen[key] = output
 
 
 def check_new_folder(folder: AnyPath) -> None:
@@ -59,12 +64,13 @@ def check_new_folder(folder: AnyPath) -> None:
         raise ValueError(f'{folder}: exists and is not an empty folder; choose a new one')
 
 
-def same_file(first: AnyPath, second: AnyPath) -> bool:
-    """Return whether two paths lead to one file or folder, or would if they existed."""
+def file_key(path: AnyPath) -> FileKey:
+    """Return what all names of a file or folder share: device and inode, or the resolved path if it does not exist."""
     try:
-        return os.path.samefile(first, second)
+        found = os.stat(path)
     except (OSError, ValueError):
-        return Path(first).resolve() == Path(second).resolve()
+        return Path(path).resolve()
+    return found.st_dev, found.st_ino
 
 
 def is_special(path: AnyPath) -> bool:
@@ -98,10 +104,11 @@ def distinct_names(sources: Sequence[AnyPath]) -> list[str]:
 
 
 @contextmanager
-def whole_file(path: AnyPath) -> Iterator[Path]:
+def whole_file(path: AnyPath, *, flush: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with its suffix, which becomes `path` when the block ends.
 
     After an error `path` is as before. Missing folders are made, links are followed, devices are written directly.
+    `flush` waits until the disk has the file. A killed process leaves the temporary one, for `remove_partial_files`.
 
     Raises:
         ValueError: `path` is a folder.
@@ -116,15 +123,35 @@ def whole_file(path: AnyPath) -> Iterator[Path]:
     target = target.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and not os.access(target, os.W_OK):
-        raise PermissionError(f'{path}: write-protected; choose another name')
+        raise PermissionError(errno.EACCES, 'write-protected; choose another name', str(path))
     partial = target.with_name(f'.{uuid.uuid4().hex[:12]}.partial{target.suffix}')
     try:
         yield partial
         if target.exists():
             shutil.copymode(target, partial)
+        if flush:
+            _flush(partial, os.O_RDWR)
         os.replace(partial, target)
+        if flush and os.name == 'posix':
+            _flush(target.parent, os.O_RDONLY)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _flush(path: Path, flags: int) -> None:
+    """Wait until the disk has a file, or the new names in a folder."""
+    number = os.open(path, flags)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove half-written files of killed runs from a folder that only this run writes to."""
+    for path in folder.iterdir():
+        if PARTIAL.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: AnyPath, text: str) -> None:

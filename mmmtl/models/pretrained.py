@@ -13,7 +13,8 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from mmmtl.checkpoint import part_of, some_names
+from mmmtl.checkpoint import part_of
+from mmmtl.io.checkpoints import some_names
 
 
 @WEIGHT_INITIALIZERS.register_module('Pretrained', force=True)

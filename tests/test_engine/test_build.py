@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mmengine.hooks
 import pytest
 from mmengine.config import Config
+from mmengine.dataset import DefaultSampler
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from mmmtl.engine import CheckpointHook, build_runner, check_components
-from mmmtl.engine.build import HOOKS_OF_EVERY_RUN, check_evaluation
+from mmmtl.engine.build import HOOKS_OF_EVERY_RUN, check_evaluation, check_sampler
 from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
+from mmmtl.registry import accepts, parameters_of
 
 MakeConfig = Callable[..., Config]
 
@@ -35,6 +38,31 @@ def test_a_runner_is_built_resolved(make_config: MakeConfig, name: str, model: t
     assert list(runner.model.tasks) == ['semseg', 'depth', 'normals']
     assert runner.train_dataloader.dataset.metainfo['tasks'] == cfg.tasks.to_dict()
     assert 'tasks' not in cfg.model, 'the config that was handed in is left alone'
+
+
+@pytest.mark.parametrize('kind', ['DefaultSampler', 'mmengine.DefaultSampler', DefaultSampler])
+def test_samplers_are_known_by_every_name(kind: Any) -> None:
+    loader = dict(sampler=dict(type=kind))
+    with pytest.raises(ValueError, match=r"train_dataloader\.sampler.*'EpochDrawSampler'"):
+        check_sampler(Config(dict(train_dataloader=loader)))
+    with pytest.raises(ValueError, match=r'val_dataloader\.sampler.*twice'):
+        check_evaluation(Config(dict(val_dataloader=loader, launcher='pytorch')))
+
+
+def test_arguments_of_a_base_count_where_they_are_passed_on() -> None:
+    class Base:
+        def __init__(self, *, width: int, depth: int = 1) -> None: ...
+
+    class PassesOn(Base):
+        def __init__(self, *, name: str, **rest: Any) -> None: ...
+
+    class Closed(Base):
+        def __init__(self, *, name: str) -> None: ...
+
+    assert parameters_of(PassesOn) == {'name', 'width', 'depth'}
+    assert parameters_of(Closed) == {'name'}
+    assert parameters_of(len) == {'obj'} and parameters_of(None) == parameters_of(3) == set()
+    assert accepts(dict(type='mmseg.ResNetV1c'), 'norm_eval'), 'an argument of ResNet'
 
 
 @pytest.mark.parametrize('hook', HOOKS_OF_EVERY_RUN)

@@ -6,6 +6,7 @@ import io
 import pickle
 import time
 import zipfile
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from mmengine.runner import CheckpointLoader
 
 import mmmtl.io.checkpoints as checkpoints
 from mmmtl.apis import MultiTaskInferencer
+from mmmtl.checkpoint import load_weights
 from mmmtl.config import resolve
 from mmmtl.engine import build_runner
-from mmmtl.io.checkpoints import check_archive, check_values, load_from_local, load_plain
+from mmmtl.io.checkpoint_archive import check_archive
+from mmmtl.io.checkpoints import check_values, load_from_local, load_plain
 from mmmtl.registry import MODELS
 
 MakeConfig = Callable[..., Config]
@@ -146,18 +149,96 @@ def test_a_pickle_nested_a_hundred_thousand_times_is_refused(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ('call', 'words'),
+    'call',
+    ['builtins.bytearray', '__builtin__.bytearray', 'torch.FloatTensor', 'torch.Tensor', 'copy_reg._reconstructor'],
+)
+@pytest.mark.parametrize('record', ['data.pkl', 'DATA.PKL', 'old'])
+def test_a_pickle_calls_only_what_tensors_need(tmp_path: Path, call: str, record: str) -> None:
+    module, name = call.split('.')
+    contents = b'\x80\x02}X\x01\x00\x00\x00ac%b\n%b\n\x8a\x04\x00\x00\x00\x10\x85Rs.' % (module.encode(), name.encode())
+    bomb = tmp_path / 'bomb.pth'
+    if record == 'old':
+        torch.save({}, bomb, _use_new_zipfile_serialization=False)
+        bomb.write_bytes(bomb.read_bytes().replace(b'\x80\x02}q\x00.', contents))
+    else:
+        # torch finds the record in either case.
+        whole = rewritten(save(tmp_path / 'a.pth'), bomb, data_pkl=contents).read_bytes()
+        bomb.write_bytes(whole.replace(b'data.pkl', record.encode()))
+    with pytest.raises(ValueError, match=rf'bomb\.pth: refused .*{call}'):
+        load_from_local(bomb)
+
+
+def test_tensors_of_all_types_and_plain_values_are_read(tmp_path: Path) -> None:
+    types = sorted({str(value) for value in vars(torch).values() if isinstance(value, torch.dtype)})
+    dtypes = [getattr(torch, name.removeprefix('torch.')) for name in types]
+    values = {str(dtype): torch.zeros(2).to(dtype) for dtype in dtypes if castable(dtype)}
+    plain = {'set': {1}, 'complex': 1j, 'bytes': b'\xff', 'size': torch.Size([1]), 'counter': Counter('ab')}
+    others = {
+        'quantized': torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
+        'channels': torch.quantize_per_channel(torch.ones(2), torch.ones(2), torch.zeros(2), 0, torch.quint8),
+        'sparse': torch.eye(2).to_sparse(),
+        'parameter': torch.nn.Parameter(torch.ones(1)),
+    }
+    torch.save(values | plain | others, tmp_path / 'all.pth')
+    loaded = load_from_local(tmp_path / 'all.pth')
+
+    assert len(values) > 15 and {key: loaded[key] for key in plain} == plain
+    assert all(loaded[key].dtype == value.dtype for key, value in (values | others).items())
+
+
+def castable(dtype: torch.dtype) -> bool:
+    try:
+        torch.zeros(2).to(dtype)
+    except (RuntimeError, NotImplementedError, TypeError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize('about', [{'': {'version': 1, 'assign_to_params_buffers': True}}, {'': {'version': '1'}}, 5])
+def test_a_checkpoint_does_not_say_how_it_is_loaded(tmp_path: Path, about: Any) -> None:
+    state = OrderedDict(weight=torch.ones(1, 1, dtype=torch.float64).expand(2, 2), bias=torch.ones(2))
+    state._metadata = about  # type: ignore[attr-defined]
+    torch.save({'state_dict': state}, tmp_path / 'a.pth')
+    model = torch.nn.Linear(2, 2)
+    load_weights(model, load_from_local(tmp_path / 'a.pth'), tasks={})
+
+    assert model.weight.dtype == torch.float32 and model.weight.is_contiguous() and bool((model.weight == 1).all())
+
+
+@pytest.mark.parametrize(
+    ('path', 'values'),
     [
-        (b'cbuiltins\nbytearray\n\x8a\x05\x00\xe4\x0b\x54\x02\x85R', 'holds a bytearray'),
-        (b'ctorch\nFloatTensor\n\x8a\x05\x00\xe4\x0b\x54\x00\x85R', r'tensors take \d+ bytes|not a '),
+        ('state_dict', [5, [1]]),
+        ('ema_state_dict', [[1], {3: 1}]),
+        ('param_schedulers', [1, [2], {'a': 3}, {'a': [3]}]),
+        ('meta', [[1], 'x']),
+        ('meta.dataset_meta', ['x']),
+        ('meta.dataset_meta.tasks', [['depth'], {3: {}}]),
+        ('meta.task_order', ['depth', [3]]),
+        ('meta.epoch', [-1, 1.0, True, 10**10, None]),
+        ('meta.iter', ['4', 10**15]),
+        ('meta.seed', ['0', -1, 2**40, True]),
+        ('meta.batches_of_epoch', [5, [1], [-1, 4], [5, 4], ['1', 4], None]),
+        ('meta.trained_with', [[1], {3: 1}]),
+        ('message_hub', [[]]),
+        ('message_hub.log_scalars', [[1]]),
+        ('message_hub.log_scalars.loss', [5, [[1.0]], [[1.0], [1, 2], 10], [['a'], [1], 10], [[[1]], [1], 10]]),
+        ('message_hub.resumed_keys', [3]),
+        ('message_hub.runtime_info', [[1], None]),
+        ('message_hub.runtime_info.best_ckpt', [5, '/home', 'best_a.pth/..']),
+        ('message_hub.runtime_info.best_ckpt_depth', [5]),
+        ('message_hub.runtime_info.keep_ckpt_ids', [['../precious'], 4, {'a': 1}, [True]]),
+        ('message_hub.runtime_info.replaced_ckpts', ['best_a.pth', ['iter_3.pth'], ['../best_a.pth']]),
     ],
 )
-def test_a_pickle_cannot_call_for_memory(tmp_path: Path, call: bytes, words: str) -> None:
-    bomb = rewritten(
-        save(tmp_path / 'a.pth'), tmp_path / 'bomb.pth', data_pkl=b'\x80\x02}X\x01\x00\x00\x00a' + call + b's.'
-    )
-    with pytest.raises(ValueError, match=rf'bomb\.pth: .*{words}'):
-        load_from_local(bomb)
+def test_a_part_of_another_shape_is_named(tmp_path: Path, path: str, values: list[Any]) -> None:
+    for value in values:
+        contents: Any = value
+        for key in reversed(path.split('.')):
+            contents = {key: contents}
+        torch.save(contents, tmp_path / 'a.pth')
+        with pytest.raises(ValueError, match=rf"a\.pth: the checkpoint's {path} must be "):
+            load_from_local(tmp_path / 'a.pth')
 
 
 def test_a_list_that_contains_itself_is_refused() -> None:

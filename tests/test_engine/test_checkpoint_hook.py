@@ -16,7 +16,7 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import HOOKS, DefaultScope
 
 from mmmtl.engine import CheckpointHook, find_checkpoint
-from mmmtl.engine.checkpoints import remove_temporary_files
+from mmmtl.io.outputs import remove_partial_files
 
 SCORES = {1: 0.3, 2: 0.5, 3: 0.4}
 EVENTS = ('open', 'os.rename', 'os.remove', 'os.mkdir')
@@ -67,7 +67,7 @@ def run(folder: Path, keep: int, bad_from: int = 100) -> None:
     )
     runner = FakeRunner(folder, find_checkpoint(folder))
     runner.bad_from = bad_from
-    remove_temporary_files(folder)
+    remove_partial_files(folder)
     hook.before_train(runner)
     if not runner.validated:
         hook.after_val_epoch(runner, {'score': SCORES[runner.iter]})

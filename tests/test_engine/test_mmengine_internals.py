@@ -178,6 +178,7 @@ INTERNALS: dict[tuple[str, str], Callable[[], bool]] = {
     ),
     ('models/pretrained.py', '_get_init_info'): lambda: isinstance(PretrainedInit('')._get_init_info(), str),
     ('models/pretrained.py', '_BatchNorm'): lambda: issubclass(nn.BatchNorm2d, nn.modules.batchnorm._BatchNorm),
+    ('io/checkpoint_archive.py', '_C'): lambda: hasattr(torch._C.PyTorchFileReader, 'get_record'),
     ('io/child.py', '_processes'): lambda: a_pool_names_its_processes(),
     ('apis/optimize.py', '_inductor'): lambda: isinstance(inductor_config().freezing, bool),
 }

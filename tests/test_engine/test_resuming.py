@@ -240,6 +240,19 @@ def test_a_scaled_learning_rate_follows_the_batch() -> None:
     assert differences(before, {**before, 'train_dataloader.batch_size': 4})[1]
 
 
+def test_counts_are_compared_before_schedules_are_replayed(
+    trained: Runner, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    checkpoint = torch.load(find_checkpoint(trained.work_dir), weights_only=True)
+    options = {'optim_wrapper.optimizer.lr': 0.5}
+    for epoch, iteration, words in ((0, 10**8, '100000000 iters'), (10**8, 4, 'epoch=100000000'), (None, 4, 'epoch')):
+        checkpoint['meta'] |= {'epoch': epoch, 'iter': iteration}
+        torch.save(checkpoint, tmp_path / 'iter_4.pth')
+        runner = build_runner(make_config(load_from=str(tmp_path / 'iter_4.pth'), resume=True, **options))
+        with pytest.raises(ValueError, match=words):
+            runner.train()
+
+
 def test_fewer_iterations_than_are_done_are_refused(trained: Runner, make_config: MakeConfig) -> None:
     with pytest.raises(ValueError, match=r'after 4 iters.*ends at 3 \(train_cfg\.max_iters\)'):
         build_runner(resume(make_config, trained, **{'train_cfg.max_iters': 3})).train()

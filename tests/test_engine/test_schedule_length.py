@@ -46,6 +46,19 @@ def test_every_schedule_of_ours_runs_to_its_new_end(path: Path, number: int) -> 
         assert first.end <= second.begin or number == 1, 'they follow one another as before'
 
 
+def test_a_warm_up_by_iterations_in_a_training_by_epochs() -> None:
+    warm_up = dict(type='LinearLR', by_epoch=False, begin=0, end=500)
+    cfg = Config(dict(train_cfg=dict(max_epochs=100), param_scheduler=[warm_up, dict(type='PolyLR', end=101)]))
+
+    assert [one['end'] for one in change_length(cfg, epochs=10).param_scheduler] == [50, 11]
+
+
+@pytest.mark.parametrize('length', [0, float('inf'), '100', True, None])
+def test_a_length_that_is_none_is_refused(length: Any) -> None:
+    with pytest.raises(ValueError, match=r'train_cfg\.max_iters'):
+        change_length(Config(dict(train_cfg=dict(max_iters=length))), iterations=10)
+
+
 def test_a_training_of_thirty_iterations() -> None:
     cfg = Config(
         dict(

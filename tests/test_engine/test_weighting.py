@@ -92,3 +92,8 @@ def test_the_scale_of_float16_alone() -> None:
     assert not AmpOptimWrapper(optimizer=optimizer).loss_scaler.is_enabled()
     with pytest.raises(ValueError, match='bfloat16'):
         AmpOptimWrapper(optimizer=optimizer, dtype='float16')
+    for scale, fixed in ((512, 512.0), (512.0, 512.0), ('dynamic', None), ({'init_scale': 512.0}, None)):
+        assert AmpOptimWrapper(optimizer=optimizer, loss_scale=scale)._scale_update_param == fixed
+    for wrong in (True, '512', None):
+        with pytest.raises(ValueError, match='loss_scale'):
+            AmpOptimWrapper(optimizer=optimizer, loss_scale=wrong)

@@ -11,6 +11,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,25 @@ def test_npy(tmp_path: Path, data: bytes) -> None:
     (tmp_path / 'a.npy').write_bytes(data)
     with pytest.raises(ValueError, match=r'a\.npy: '):
         read_npy(tmp_path / 'a.npy')
+
+
+@pytest.mark.parametrize('highest', [b'0000000255', b'255#' + b' ' * 70_000])
+@pytest.mark.parametrize('marks', [40, 30_000])
+def test_the_header_of_a_pgm_takes_no_time(tmp_path: Path, marks: int, highest: bytes) -> None:
+    (tmp_path / 'a.pgm').write_bytes(b'P5\n' + b'# ' * marks + b'\n4 4\n' + highest + b'\n' + bytes(16))
+    start = time.perf_counter()
+    with suppress(ValueError):
+        read_image(tmp_path / 'a.pgm')
+    assert time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize(
+    ('header', 'found'), [(b'P5 4 4 15\n', '15'), (b'P4 4 4\n', '1'), (b'P5\n#a\n4 4 # 255\n100\n', '100')]
+)
+def test_other_grey_levels_are_named(tmp_path: Path, header: bytes, found: str) -> None:
+    (tmp_path / 'a.pgm').write_bytes(header + bytes(16))
+    with pytest.raises(ValueError, match=rf'a\.pgm: .* is {found},'):
+        read_image(tmp_path / 'a.pgm')
 
 
 def test_an_npz_archive_is_told_apart(tmp_path: Path) -> None:

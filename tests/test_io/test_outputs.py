@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from mmmtl.io import check_outputs, distinct_names, whole_file, write_png, write_text
+from mmmtl.io.image_sources import find_images
+from mmmtl.io.outputs import remove_partial_files
 
 
 @pytest.fixture
@@ -83,6 +85,18 @@ def test_what_cannot_be_written_is_refused_before_the_work(photo: Path, monkeypa
             check_outputs([path])
 
 
+def test_many_files_take_a_few_looks_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(300):
+        (tmp_path / f'{number}.jpg').touch()
+    looks: list[object] = []
+    look = os.stat
+    monkeypatch.setattr('os.stat', lambda path, **how: looks.append(path) or look(path, **how))
+
+    found = find_images(tmp_path).images
+    check_outputs([tmp_path / 'out' / path.name for path in found], found)
+    assert len(found) == 300 and len(looks) < 15 * 300
+
+
 def test_devices_are_no_inputs() -> None:
     check_outputs(['/dev/null'], ['/dev/null'])
     write_text('/dev/null', 'gone')
@@ -140,6 +154,8 @@ def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert target.read_text() == 'old'
+    remove_partial_files(tmp_path)
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

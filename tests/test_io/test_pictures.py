@@ -7,9 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from mmmtl.io import read_image, read_raw
+from mmmtl.io.headers import ORIENTATION
+from mmmtl.io.image_sources import load_image
 
 
 def turned(path: Path, orientation: int) -> Path:
@@ -42,6 +44,23 @@ def test_sixteen_bits(tmp_path: Path) -> None:
         read_image(tmp_path / 'float.tif')
 
 
+@pytest.mark.parametrize('place', ['eXIf', 'XMP', None])
+def test_a_png_is_turned_without_decoding_it_twice(
+    tmp_path: Path, place: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks, exif = PngImagePlugin.PngInfo(), Image.Exif()
+    exif[ORIENTATION] = 6
+    if place == 'XMP':
+        chunks.add_itxt('XML:com.adobe.xmp', 'x tiff:Orientation="6"')
+    more = dict(exif=exif) if place == 'eXIf' else {}
+    Image.new('RGB', (8, 4)).save(tmp_path / 'a.png', pnginfo=chunks, **more)
+    loads: list[object] = []
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, 'load', lambda image: loads.append(image))
+
+    assert read_image(tmp_path / 'a.png').shape == ((8, 4, 3) if place else (4, 8, 3))
+    assert place or not loads
+
+
 def test_transparent_pixels(tmp_path: Path) -> None:
     rgba = np.full((2, 2, 4), (1, 2, 3, 255), np.uint8)
     Image.fromarray(rgba).save(tmp_path / 'a.png')
@@ -50,6 +69,23 @@ def test_transparent_pixels(tmp_path: Path) -> None:
     Image.fromarray(rgba).save(tmp_path / 'a.png')
     with pytest.raises(ValueError, match=r'a\.png: some pixels are transparent'):
         read_image(tmp_path / 'a.png')
+
+
+@pytest.mark.parametrize('mode', ['RGBA', 'LA', 'PA', 'P'])
+def test_transparent_pixels_of_pillow(mode: str) -> None:
+    image = Image.new('RGBA', (4, 4), (200, 0, 0, 255)).convert(mode)
+    if mode == 'P':
+        image.info['transparency'] = image.getpixel((0, 0))
+    else:
+        assert load_image(image).shape == (4, 4, 3)
+        image.putalpha(0)
+    with pytest.raises(ValueError, match='image_0: some pixels are transparent'):
+        load_image(image)
+
+
+def test_an_address_that_is_none_is_named() -> None:
+    with pytest.raises(ValueError, match=r'http://127\.0\.0\.1:9/a b\.jpg: cannot be loaded'):
+        load_image('http://127.0.0.1:9/a b.jpg')
 
 
 def test_a_phone_with_two_views(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mmmtl.io import VideoReader, VideoWriter, read_frames
+from mmmtl.io import VideoReader, VideoWriter, read_frames, write_png
 from mmmtl.io.video import VideoFrame
 from mmmtl.io.video.backend import Clock
+from mmmtl.io.video.encoders import OpenCVEncoder
 
 from .conftest import HEIGHT, WIDTH, MakeVideo, av, level, picture
 
@@ -267,6 +268,29 @@ def test_the_size_of_frames_is_limited(backend: str, make_video: MakeVideo) -> N
         next(reader)
     with VideoReader(path, max_pixels=64 * 48) as reader:
         next(reader)
+
+
+def test_a_file_has_one_kind_of_name(make_video: MakeVideo) -> None:
+    # An output could replace the video, which `check_outputs` knows by its path.
+    path = make_video('h264.mp4')
+    for name in (f'file://{path}', f'file:{path}', f'FILE://{path}', f'async:file://{path}'):
+        with pytest.raises(ValueError, match='(?i)file:.*path'):
+            VideoReader(name)
+
+
+def test_the_images_of_a_folder_are_limited(tmp_path: Path) -> None:
+    write_png(tmp_path / '1.png', np.zeros((20, 20, 3), np.uint8))
+    with VideoReader(tmp_path, max_pixels=10) as reader, pytest.raises(ValueError, match=r'1\.png: .*10'):
+        next(reader)
+
+
+def test_opencv_does_not_fill_hours(tmp_path: Path) -> None:
+    frame = np.zeros((16, 16, 3), np.uint8)
+    encoder = OpenCVEncoder(tmp_path / 'a.mp4', 30.0, (16, 16))
+    encoder.write(frame, 0.0)
+    with pytest.raises(ValueError, match=r'3600\.00 s'):
+        encoder.write(frame, 3600.0)
+    encoder.close()
 
 
 def test_the_images_of_a_folder(tmp_path: Path) -> None:

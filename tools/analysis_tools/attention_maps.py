@@ -21,7 +21,7 @@ from mmengine.registry import init_default_scope
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.apis.fitting import fit_image
-from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, device, positive, readable_errors
+from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, device, not_negative, readable_errors
 from mmmtl.config import resolve
 from mmmtl.datasets.clip import Clip
 from mmmtl.io import VideoReader
@@ -42,8 +42,8 @@ def parse_args() -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--image', metavar='FILE', help='draw this image')
     what.add_argument('--video', metavar='FILE', help='draw a frame of this video')
-    what.add_argument('--sample', type=int, default=0, help='draw this sample of the test data (default: 0)')
-    parser.add_argument('--frame', type=positive, default=1, help='number of the frame, from 0 (default: 1)')
+    what.add_argument('--sample', type=not_negative, default=0, help='draw this sample of the test data (default: 0)')
+    parser.add_argument('--frame', type=not_negative, default=1, help='number of the frame, from 0 (default: 1)')
     parser.add_argument(
         '--point',
         nargs=2,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from mmmtl.io.files import sha256_of
+from mmmtl.io.files import read_json, sha256_of
 from mmmtl.io.outputs import write_text
 
 MANIFEST = 'manifest.json'
@@ -60,7 +60,7 @@ def _check_older(path: Path) -> None:
     """Refuse a file that no converter wrote."""
     if path.exists():
         try:
-            older = json.loads(path.read_text(encoding='utf-8'))
+            older = read_json(path)
         except ValueError:
             older = None
         if not isinstance(older, dict) or not {'dataset', 'counts', 'files'} <= older.keys():

@@ -12,8 +12,8 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import nn
 
-from mmmtl.checkpoint import some_names
 from mmmtl.engine.unwrap import unwrap
+from mmmtl.io.checkpoints import some_names
 from mmmtl.registry import HOOKS
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from mmmtl.checkpoint import (
     WEIGHTING,
     check_weights,
     fitting_weights,
-    some_names,
     trained_order,
     unfit_weights,
     upgrade,
@@ -26,9 +24,10 @@ from mmmtl.checkpoint import (
 )
 from mmmtl.convolutions import KEY as CONVOLUTIONS
 from mmmtl.convolutions import geometry
-from mmmtl.engine.checkpoints import BEST, make_plain
+from mmmtl.engine.checkpoints import make_plain
 from mmmtl.engine.transfer import describe, transfer
 from mmmtl.engine.unwrap import unwrap
+from mmmtl.io.checkpoints import some_names
 from mmmtl.registry import HOOKS
 
 
@@ -104,19 +103,7 @@ class CheckpointGuardHook(Hook):
         if resumes and (averaged := checkpoint.get('ema_state_dict')):
             checkpoint['ema_state_dict'] = _upgrade_average(averaged, model, order)
         hub = checkpoint.get('message_hub', {})
-        for name, path in hub.get('runtime_info', {}).items():
-            # mmengine deletes the file or folder of this name when there is a better checkpoint.
-            if name.startswith('best_ckpt') and path and not BEST.fullmatch(Path(path).name):
-                raise ValueError(f'the checkpoint names {path!r} as {name}, not best_*.pth; do not resume from it')
-        kept = hub.get('runtime_info', {}).get('keep_ckpt_ids') or []
-        if not isinstance(kept, list) or not all(type(number) is int for number in kept):
-            raise ValueError(f'the checkpoint has keep_ckpt_ids={kept}, not a list of numbers; do not resume from it')
-        replaced = hub.get('runtime_info', {}).get('replaced_ckpts', [])
-        if not isinstance(replaced, list) or not all(
-            isinstance(name, str) and BEST.fullmatch(name) for name in replaced
-        ):
-            raise ValueError(f'the checkpoint has replaced_ckpts={replaced}, not best_*.pth; do not resume from it')
-        hub['log_scalars'] = {name: _to_buffer(value) for name, value in hub.get('log_scalars', {}).items()}
+        hub['log_scalars'] = {name: HistoryBuffer(*value) for name, value in hub.get('log_scalars', {}).items()}
 
 
 def _check_weighting(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -152,7 +139,3 @@ def without_functions(state: Any) -> Any:
 def _to_lists(buffer: HistoryBuffer) -> list[Any]:
     history, counts = buffer.data
     return [np.asarray(history).tolist(), np.asarray(counts).tolist(), buffer.max_length]
-
-
-def _to_buffer(value: Any) -> HistoryBuffer:
-    return value if isinstance(value, HistoryBuffer) else HistoryBuffer(*value)

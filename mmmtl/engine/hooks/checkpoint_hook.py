@@ -13,8 +13,8 @@ from mmengine.fileio import get_file_backend, put_text
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import CheckpointLoader, Runner
 
-from mmmtl.engine.checkpoints import remove_temporary_files
 from mmmtl.engine.folder_lock import FolderLock
+from mmmtl.io.outputs import remove_partial_files
 from mmmtl.registry import HOOKS
 
 ATOMIC = dict(backend='atomic_local')
@@ -59,7 +59,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         if local and self.out_dir != runner.work_dir and is_main_process():
             self._out_lock = FolderLock(self.out_dir)
             if self._out_lock.held:
-                remove_temporary_files(Path(self.out_dir))
+                remove_partial_files(Path(self.out_dir))
         self._best: dict[str, str] = {}
         self._replaced: list[str] = []
         self.keep_ckpt_ids: list[int] = []
@@ -115,7 +115,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._remove_replaced(runner)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
-        """Write the best checkpoint of every metric that improved, and the last one, which names them, once more."""
+        """Write the best checkpoint of every metric that improved, then a checkpoint of this step, which names them."""
         if not self.save_best:
             return
         step = runner.epoch if self.by_epoch else runner.iter

@@ -39,10 +39,7 @@ class EpochPositionHook(Hook):
         """Read the place in the epoch; refuse another number of batches."""
         if not runner._resume:
             return
-        place = (checkpoint.get('meta') or {}).get('batches_of_epoch', [0, 0])
-        if not isinstance(place, list) or [type(number) for number in place] != [int, int]:
-            raise ValueError(f"the checkpoint's meta.batches_of_epoch must be two numbers, not {place!r:.60}")
-        self.skipped, before = place
+        self.skipped, before = checkpoint['meta'].get('batches_of_epoch', [0, 0])
         now = len(runner.train_dataloader)
         if self.skipped and before != now:
             raise ValueError(

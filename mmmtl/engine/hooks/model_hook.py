@@ -8,20 +8,20 @@ from typing import Any
 
 import torch
 from mmengine.dist import get_rank, is_main_process
-from mmengine.fileio import put_text
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor
 
 from mmmtl.engine.unwrap import unwrap
+from mmmtl.io import write_text
 from mmmtl.models.training_observer import TrainingObserver
 from mmmtl.registry import HOOKS
 
 from .iteration_seed_hook import iteration_seed
 
 SHARED = (0, 1)
-"""What `iteration_seed` is asked for, for draws that are the same on all processes; theirs are (rank,)."""
+"""The purpose of draws that all processes share; a process's own draws have the purpose (rank,)."""
 
 
 @HOOKS.register_module()
@@ -72,6 +72,5 @@ class ModelHook(Hook):
             for name, result in observer.on_train_end().items():
                 if is_main_process():
                     path = Path(runner.work_dir) / f'{name}.json'
-                    text = json.dumps(result, indent=2) + '\n'
-                    put_text(text, str(path), backend_args=dict(backend='atomic_local'))
+                    write_text(path, json.dumps(result, indent=2) + '\n')
                     runner.logger.info(f'Wrote {path}, a result of training')

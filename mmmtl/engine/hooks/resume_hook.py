@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -42,12 +41,18 @@ class ResumeHook(Hook):
         if not runner._resume:
             return
         meta = checkpoint['meta']
-        counts = meta.get('epoch'), meta.get('iter')
-        if not all(type(count) is int and count >= 0 for count in counts):
+        epoch, iteration = meta.get('epoch'), meta.get('iter')
+        if epoch is None or iteration is None or epoch > iteration:
             raise ValueError(
-                f'the checkpoint has epoch={counts[0]!r} and iter={counts[1]!r}, not numbers of what is done'
+                f'the checkpoint has epoch={epoch} and iter={iteration}, not numbers of what is done; use another one'
             )
-        self._validates = not meta.get('validated') and not (meta.get('batches_of_epoch') or [0])[0]
+        unit, done, last = _progress(runner, epoch, iteration)
+        if done > last:
+            raise ValueError(
+                f'the checkpoint is after {done} {unit}, training ends at {last} (train_cfg.max_{unit}); raise it, or '
+                'test the checkpoint'
+            )
+        self._validates = not meta.get('validated') and not meta.get('batches_of_epoch', [0])[0]
         optimizers_of(runner, checkpoint)
         if (seed := meta.get('seed')) is not None and seed != runner.seed:
             raise ValueError(
@@ -57,13 +62,11 @@ class ResumeHook(Hook):
         before = meta.get('trained_with')
         if before is None:  # of an older version
             return
-        if not isinstance(before, Mapping):
-            raise ValueError(f"the checkpoint's meta.trained_with must be a dict, not a {type(before).__name__}")
         differing, schedule = differences(before, training_record(runner))
         if differing:
             listed = '; '.join(f'{key}: {old!r:.80} -> {new!r:.80}' for key, (old, new) in differing.items())
             runner.logger.warning(
-                f'Resumed after {counts[1]} iterations with other settings, which count from here on: {listed}'
+                f'Resumed after {iteration} iterations with other settings, which count from here on: {listed}'
             )
         if schedule:
             follow_config(runner, checkpoint)
@@ -72,14 +75,8 @@ class ResumeHook(Hook):
         """Do the validation that is missing; refuse to train without effect.
 
         Raises:
-            ValueError: fewer iterations than are done, or a learning rate of 0 to the end.
+            ValueError: a learning rate of 0 to the end.
         """
-        unit, done, last = _progress(runner)
-        if done > last:
-            raise ValueError(
-                f'the checkpoint is after {done} {unit}, training ends at {last} (train_cfg.max_{unit}); raise it, or '
-                'test the checkpoint'
-            )
         schedulers = list(schedulers_of(runner))
         rates = runner.optim_wrapper.get_lr().values()
         if (
@@ -103,13 +100,13 @@ def _validation_is_due(runner: Runner) -> bool:
     loop = runner.train_loop
     if runner.val_loop is None or not isinstance(loop, (EpochBasedTrainLoop, IterBasedTrainLoop)):
         return False
-    _, done, last = _progress(runner)
+    _, done, last = _progress(runner, runner.epoch, runner.iter)
     loop._decide_current_val_interval()
     return done >= max(loop.val_begin, 1) and (done % loop.val_interval == 0 or done == last)
 
 
-def _progress(runner: Runner) -> tuple[str, int, int]:
+def _progress(runner: Runner, epoch: int, iteration: int) -> tuple[str, int, int]:
     """Return the unit of the training loop ('iters' or 'epochs'), how many are done and how many there are."""
     if isinstance(runner.train_loop, EpochBasedTrainLoop):
-        return 'epochs', runner.epoch, runner.max_epochs
-    return 'iters', runner.iter, runner.max_iters
+        return 'epochs', epoch, runner.max_epochs
+    return 'iters', iteration, runner.max_iters

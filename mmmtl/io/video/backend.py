@@ -15,9 +15,6 @@ DEFAULT_FPS = 15.0
 MAX_FPS = 1e4
 """Frames per second above which a number cannot be a rate."""
 
-MAX_PIXELS = 1 << 26
-"""The most pixels of a frame by default: 8K has half as many."""
-
 INSTALL = 'pip install "av>=17.1"'
 """What brings PyAV, in error messages."""
 

@@ -11,12 +11,15 @@ import numpy as np
 
 from mmmtl.structures import Array
 
-from .backend import find_pyav
+from .backend import INSTALL, find_pyav
 
 CODEC = 'libvpx-vp9'
 
 TICKS = 90_000
 """Time stamps of a second; most frame rates are a whole number of them."""
+
+MAX_GAP = 60.0
+"""The most seconds that OpenCV's encoder fills with one frame, as after a camera that stalled."""
 
 OPTIONS = {'crf': '32', 'b': '0', 'deadline': 'realtime', 'cpu-used': '6', 'row-mt': '1'}
 """Constant quality, as fast as live video needs."""
@@ -65,7 +68,11 @@ class PyAVEncoder(Encoder):
 
 
 class OpenCVEncoder(Encoder):
-    """An encoder that repeats frames until the time of the next one; none is left out."""
+    """An encoder that repeats frames until the time of the next one; none is left out.
+
+    Raises:
+        ValueError: the next frame is more than `MAX_GAP` seconds later.
+    """
 
     def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
         self._fps = fps
@@ -76,6 +83,11 @@ class OpenCVEncoder(Encoder):
         self._previous: Array | None = None
 
     def write(self, frame: Array, time: float) -> None:
+        if (gap := time - self._written / self._fps) > MAX_GAP:
+            raise ValueError(
+                f'OpenCV cannot write a gap of {gap:.0f} s before the frame at {time:.2f} s; for its time stamps, '
+                f'{INSTALL}'
+            )
         while self._previous is not None and self._written < round(time * self._fps):
             self._append(self._previous)
         self._previous = np.ascontiguousarray(frame[..., ::-1])

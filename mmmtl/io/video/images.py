@@ -18,8 +18,9 @@ class FolderDecoder(Decoder):
 
     fps = DEFAULT_FPS
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, max_pixels: int) -> None:
         super().__init__()
+        self._max_pixels = max_pixels
         paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not is_foreign(path)]
         if not paths:
             raise ValueError(f'{folder}: no frame in this folder; frames are files {", ".join(IMAGE_SUFFIXES)}')
@@ -29,7 +30,7 @@ class FolderDecoder(Decoder):
     def frames(self) -> Iterator[VideoFrame]:
         for number, path in enumerate(self._paths):
             try:
-                image = read_image(path)
+                image = read_image(path, max_pixels=self._max_pixels)
             except ValueError as error:
                 self.skip(str(error))
                 continue

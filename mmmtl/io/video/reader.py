@@ -12,9 +12,11 @@ from types import TracebackType
 
 import numpy as np
 
+from mmmtl.io.headers import MAX_PIXELS
+from mmmtl.io.outputs import FileKey, file_key
 from mmmtl.structures import Array
 
-from .backend import MAX_PIXELS, Decoder, VideoFrame, find_pyav
+from .backend import Decoder, VideoFrame, find_pyav
 from .images import ArrayDecoder, FolderDecoder
 from .opencv import OpenCVDecoder
 from .pyav import PyAVDecoder
@@ -25,10 +27,8 @@ Video = str | Path | int | Iterable[Array]
 TEXT_ART = ('.adf', '.ans', '.art', '.asc', '.bin', '.diz', '.ice', '.idf', '.nfo', '.txt', '.vt', '.xb')
 """Suffixes of files whose letters FFmpeg would draw."""
 
-FileKey = tuple[int, int]
-
 _open_files: Counter[FileKey] = Counter()
-"""Device and inode of the files that are being read, which no `VideoWriter` may replace."""
+"""Keys of the files that are being read, which no `VideoWriter` may replace."""
 
 
 class VideoReader:
@@ -70,7 +70,7 @@ class VideoReader:
         self._one_size, self._shape = one_size, tuple[int, ...]()
         self._decoder = _open(video, max_pixels)
         self.fps, self.declared = self._decoder.fps, self._decoder.declared
-        self._file = _file_key(video) if isinstance(video, (str, Path)) else None
+        self._file = file_key(video) if isinstance(video, (str, Path)) else None
         if self._file:
             _open_files[self._file] += 1
         self._frames = self._decoder.frames()
@@ -180,15 +180,7 @@ def read_frames(video: Video) -> Iterator[Array]:
 
 def is_being_read(path: str | Path) -> bool:
     """Return whether a reader in this process has a file open."""
-    return _open_files[_file_key(path) or (-1, -1)] > 0
-
-
-def _file_key(path: str | Path) -> FileKey | None:
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_dev, found.st_ino
+    return _open_files[file_key(path)] > 0
 
 
 def _open(video: Video, max_pixels: int) -> Decoder:
@@ -200,17 +192,18 @@ def _open(video: Video, max_pixels: int) -> Decoder:
             raise ValueError(f'a video must be a name, the number of a camera, or frames, not {type(video).__name__}')
         return ArrayDecoder(video)
     name = str(video)
-    if name.startswith('file://'):
-        name = name.removeprefix('file://')
     if not name or '\0' in name:
         raise ValueError(f'{name!r}: not the name of a video')
     path = Path(name)
     if os.path.isdir(path):
-        return FolderDecoder(path)
+        return FolderDecoder(path, max_pixels=max_pixels)
     exists = os.path.exists(path)
     if exists and path.is_char_device():
         return OpenCVDecoder(name, live=True, max_pixels=max_pixels)
     if not exists:
+        if re.match('[^/]*file:', name, re.IGNORECASE):
+            # FFmpeg would read it, and nothing would keep an output from replacing it.
+            raise ValueError(f'{video}: an address of a file; give its path')
         if name.isdecimal():
             return OpenCVDecoder(int(name), live=True, max_pixels=max_pixels)
         if '!' in name:

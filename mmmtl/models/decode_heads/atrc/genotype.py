@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+
+from mmmtl.io import read_json
 
 CONTEXTS = ('none', 'global', 'local', 'target_label', 'source_label')
 """Types of context; the index of a type is its code in ATRC's genotype files."""
@@ -53,11 +53,9 @@ def label_tasks(genotype: Genotype) -> list[str]:
 
 def _read(path: str) -> Mapping[str, Mapping[str, str | int]]:
     try:
-        found: Any = json.loads(Path(path).read_text())
+        found = read_json(path)
     except FileNotFoundError:
         raise ValueError(f'{path}: no such genotype; a relative name counts from here, {Path.cwd()}') from None
-    except ValueError as error:
-        raise ValueError(f'{path} is not a genotype: not JSON ({error})') from None
     found = found.get('data', found) if isinstance(found, dict) else found
     if not isinstance(found, dict) or not all(isinstance(row, dict) for row in found.values()):
         raise ValueError(f'{path} is not a genotype: it must hold {{target: {{source: type}}}}')
