@@ -34,7 +34,7 @@ from mmmtl._safe_loading import REPLACED
 
 PACKAGE = Path(__file__).resolve().parents[2] / 'mmmtl'
 
-NOT_THEIRS = {'_replace', '_gt', '_pred'}
+NOT_THEIRS = {'_asdict', '_replace', '_gt', '_pred'}
 """A public method of named tuples, and fields that mmmtl sets by name."""
 
 
