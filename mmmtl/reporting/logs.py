@@ -41,11 +41,11 @@ def read_log(path: Path) -> Series:
         if not isinstance(record, dict):
             raise ValueError(f'{path}: line {number} is no JSON object; remove it')
         step = record.get('step')
-        if not _is_number(step):
+        if not isinstance(step, int):
             continue
         for key, value in record.items():
             if key not in ('step', 'iter', 'epoch') and _is_number(value) and math.isfinite(value):
-                series.setdefault(key, {})[int(step)] = float(value)
+                series.setdefault(key, {})[step] = float(value)
     return series
 
 

@@ -76,12 +76,11 @@ def _results(runs: Sequence[Run], baseline: Baseline | None) -> dict[str, Any]:
         ],
         offset_figures=figures.offset_figures(runs, of_offsets, offsets),
         cost_figures=figures.cost_figures(runs, priced) if costed else {},
-        without_cost=[run.name for run in runs if run.gmac is None],
         confusion=[
             (run.name, task, figures.confusion_figure(matrix)) for run in runs for task, matrix in run.confusion.items()
         ],
         samples=_samples(runs),
-        missing={part: _missing(runs, part) for part in ('metrics', 'samples')},
+        missing={part: _missing(runs, part) for part in ('metrics', 'cost', 'samples')},
     )
 
 

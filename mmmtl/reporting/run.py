@@ -101,6 +101,8 @@ def _read_test(run: Run, folder: Path) -> None:
         run.meta = content['meta'] if isinstance(content.get('meta'), dict) else {}
         run.class_scores = {task: _numbers(rows) for task, rows in _dicts(content.get('class_iou')).items()}
         run.confusion = read_confusion(content, path)
+    if run.metrics and run.gmac is None:
+        run.missing['cost'] = f'the cost of the model; {TEST} {folder} counts it'
     if not run.metrics:
         run.missing['metrics'] = f'no {path}; {TEST} {folder}'
     samples = SampleFolder(folder / 'samples')

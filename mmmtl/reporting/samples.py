@@ -83,7 +83,7 @@ class SampleFolder:
         return data
 
     def _sample(self, entry: Any) -> Sample:
-        kinds = dict(task=str, kind=str, title=str, score=(int, float), metric=str, picture=str)
+        kinds: dict[str, Any] = dict(task=str, kind=str, title=str, score=(int, float), metric=str, picture=str)
         valid = isinstance(entry, dict) and entry.keys() == kinds.keys()
         if not valid or not all(isinstance(entry[key], kind) for key, kind in kinds.items()):
             raise ValueError(f'{self.index}: an entry is not {sorted(kinds)}; test again with tools/test.py --report')

@@ -57,16 +57,15 @@ def gain_row(runs: Sequence[Run], baseline: Baseline | None) -> tuple[Row, str] 
     own = {str(_delta_meta(run).get('baseline')) for run in runs if 'delta_m' in run.metrics}
     if baseline is None and len(own) == 1 and all('delta_m' in run.metrics for run in runs):
         return row('Δm ↑', [run.metrics['delta_m'] for run in runs], True, sign=True, primary=True), own.pop()
-    if baseline is None and len(runs) > 1:
-        baseline = Baseline(runs[0].name, runs[0].metrics)
-    if baseline is None:
-        return None
+    least = 1
+    if baseline is None:  # the first run has no gain over itself
+        baseline, least = Baseline(runs[0].name, runs[0].metrics), 2
     primary = {key: up for key, up in primary_metrics(runs).items() if baseline.metrics.get(key)}
     gains = [
         mean_gain(run.metrics, baseline.metrics, primary) if primary and primary.keys() <= run.metrics.keys() else None
         for run in runs
     ]
-    if not any(gain is not None for gain in gains):
+    if sum(gain is not None for gain in gains) < least:
         return None
     return row('Δm ↑', gains, True, sign=True, primary=True), baseline.name
 

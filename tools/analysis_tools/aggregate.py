@@ -3,8 +3,8 @@
     python tools/analysis_tools/aggregate.py mila=mila0/metrics.json mila=mila1/metrics.json \\
         fast=fast0/metrics.json fast=fast1/metrics.json --baseline fast
 
-Files of one name are the seeds of one method, in the same order for every method: the first file of each is a pair, and so
-on. A difference is the mean over the pairs, with its 95 % interval by Student's t; * marks one that excludes zero.
+Files of one name are the seeds of one method, in the same order for every method: the first file of each is a pair, and
+so on. A difference is the mean over the pairs, with its 95 % interval by Student's t; * marks one that excludes zero.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def choose_keys(wanted: Sequence[str] | None, found: Iterable[str]) -> list[str]
 
 
 def table(runs: Mapping[str, Series], keys: Sequence[str]) -> str:
-    """Format a row for each key and run; the best is the highest of a metric where higher is better, else the lowest."""
+    """Format a row for each key and run; the best is the highest where higher is better, else the lowest."""
     shown = PrettyTable(['key', 'of', 'last', 'best', 'best at', 'records'], align='r')
     shown.align['key'] = shown.align['of'] = 'l'
     for key in keys:

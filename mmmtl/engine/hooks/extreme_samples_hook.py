@@ -12,19 +12,19 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmmtl.io import resize_image
 from mmmtl.registry import HOOKS
 from mmmtl.reporting import SampleFolder
 from mmmtl.reporting.samples import Sample
 from mmmtl.structures import Array, MultiTaskDataSample
 from mmmtl.tasks import Task, build_tasks, main_tasks
-from mmmtl.visualization import Painter, Tile, frame_title, grid
+from mmmtl.visualization import Painter, frame_title
 
 
 class _Kept(NamedTuple):
-    """A sample of a task: its rank, the smaller the better kept, its score, title, image (H, W, 3) RGB and maps."""
+    """A sample of a task: its rank, the smallest are kept, frame, score, title, image (H, W, 3) RGB and maps."""
 
     rank: float
+    frame: tuple[str, int | None]
     score: float
     title: str
     image: Array
@@ -36,7 +36,8 @@ class _Kept(NamedTuple):
 class ExtremeSamplesHook(Hook):
     """A hook that scores each sample of a test by itself, and writes the best and the worst ones of each task.
 
-    The score is the task's primary metric. `tools/test.py --report` adds the hook, and a report shows the pictures.
+    The score is the task's primary metric. A frame is shown once, at the offset where it is most extreme.
+    `tools/test.py --report` adds the hook, and a report shows the pictures.
 
     Args:
         out_dir: folder for the pictures and `samples.json`; those of an earlier test are replaced.
@@ -77,9 +78,9 @@ class ExtremeSamplesHook(Hook):
                         current = images.reshape(-1, *images.shape[-3:])[-1]
                         image = np.ascontiguousarray(current.flip(0).permute(1, 2, 0).cpu().numpy())
                         maps = label.cpu().numpy(), prediction.cpu().numpy()
-                        kept.append(_Kept(rank, score, _title(sample), image, *maps))
-                        kept.sort(key=lambda one: (one.rank, one.title))
-                        del kept[self.count :]
+                        frame = str(sample.get('video') or sample.get('img_path')), sample.get('time')
+                        new = _Kept(rank, frame, score, _title(sample), image, *maps)
+                        self._kept[name, kind] = _first([*kept, new], self.count)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         tasks = _tasks_of(runner)
@@ -91,11 +92,18 @@ class ExtremeSamplesHook(Hook):
         for name, task in tasks.items():
             for kind in ('worst', 'best'):
                 found = [one for part in gathered for one in part.get((name, kind), [])]
-                found = sorted(found, key=lambda one: (one.rank, one.title))[: self.count]
-                for number, one in enumerate(found, 1):
+                for number, one in enumerate(_first(found, self.count), 1):
                     metric, file = f'{name}/{task.primary_metric}', f'{name}_{kind}_{number}.jpg'
                     written.append((Sample(name, kind, one.title, one.score, metric, file), _picture(task, one)))
         self.folder.write(written)
+
+
+def _first(found: list[_Kept], count: int) -> list[_Kept]:
+    """Return the samples of the smallest ranks, one of each frame, sorted."""
+    of_frame: dict[tuple[str, int | None], _Kept] = {}
+    for one in sorted(found, key=lambda one: (one.rank, one.title)):
+        of_frame.setdefault(one.frame, one)
+    return [*of_frame.values()][:count]
 
 
 def _tasks_of(runner: Runner) -> dict[str, Task]:
@@ -110,9 +118,6 @@ def _title(sample: MultiTaskDataSample) -> str:
 
 
 def _picture(task: Task, kept: _Kept) -> Array:
-    """Draw image, label and prediction side by side."""
-    size = (kept.label.shape[1], kept.label.shape[2])
-    image = resize_image(kept.image, size)
+    """Draw label and prediction, each beside the image."""
     maps = {'label': {task.name: kept.label}, 'prediction': {task.name: kept.prediction}}
-    tiles = [tile for row in Painter({task.name: task}).tiles(image, maps) for tile in row]
-    return grid([[Tile('input', image), *tiles]])
+    return Painter({task.name: task}).panel(kept.image, maps)
