@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from torch.utils.data import Dataset
 
 from mmmtl import __version__
 from mmmtl.apis import zoo_weights
@@ -128,7 +129,7 @@ def main() -> None:
     if args.out_dir:
         print(f'predictions: {args.out_dir}')
     if args.report:
-        meta |= cost_of(cfg)
+        meta |= cost_of(cfg, runner.test_dataloader.dataset)
     for path in metric_files:
         write_metrics(path, metrics, meta, class_scores, confusion)
         print(f'metrics: {path}')
@@ -137,11 +138,12 @@ def main() -> None:
         print(f'report: {work_dir / "report.html"}')
 
 
-def cost_of(cfg: Config) -> dict[str, float]:
-    """Return the GMAC and the parameters in millions of a model at the size of its test pipeline, if that sets one."""
-    shape = input_size(cfg)
-    if shape is None:
-        return {}
+def cost_of(cfg: Config, dataset: Dataset) -> dict[str, float]:
+    """Return the GMAC of a model, and its parameters in millions, at the size of its test pipeline.
+
+    If the pipeline sets none, it is the size of the first image.
+    """
+    shape = input_size(cfg) or dataset[0]['inputs'].shape[-2:]
     cost = count_cost(build_on_meta(cfg), shape).to_dict()
     macs = cost['macs'].get(AVERAGE) or cost['macs'].get(IMAGE)
     return {'parameters in millions': cost['params'] / 1e6, **({'GMAC': macs / 1e9} if macs else {})}

@@ -93,10 +93,8 @@ def plain(gap: Difference) -> dict[str, float | int | None]:
 
 def table(rows: Sequence[Mapping[str, Any]], baseline: str | None, *, markdown: bool = False) -> str:
     """Format the rows."""
-    shown = PrettyTable(['metric', 'method', 'runs', 'mean', 'deviation'], align='r')
-    if baseline is not None:
-        shown.field_names = [*shown.field_names, f'difference from {baseline}', '95 % interval', 'pairs']
-        shown.align = 'r'
+    compared = [] if baseline is None else [f'difference from {baseline}', '95 % interval', 'pairs']
+    shown = PrettyTable(['metric', 'method', 'runs', 'mean', 'deviation', *compared], align='r')
     shown.align['metric'] = shown.align['method'] = 'l'
     if markdown:
         shown.set_style(TableStyle.MARKDOWN)
