@@ -9,10 +9,10 @@ from pathlib import Path
 from training_papers import PAPERS, PaperTable
 from training_runs import ROOT, Settings, read_records, results_file
 from training_scores import Scores, end, two_thirds
-from training_statistics import Difference, Verdict, judge, paired_difference, spread
 from training_tables import ALL_TABLES, TABLES, Table
 
 from mmmtl.evaluation.metric_files import arrow
+from mmmtl.evaluation.statistics import Difference, Verdict, judge, paired_difference, spread
 from mmmtl.io import write_text
 from mmmtl.visualization.curves import Curve, draw_panels
 

@@ -6,8 +6,6 @@ Writes checkpoint, metrics.json, demo.mp4 and index.html to work_dirs/demo/. Tak
 from __future__ import annotations
 
 import argparse
-import html
-import json
 import re
 import subprocess
 import sys
@@ -21,8 +19,10 @@ from mmmtl.apis import MultiTaskInferencer
 from mmmtl.cli import readable_errors
 from mmmtl.datasets.synthetic import make_scene, render
 from mmmtl.datasets.synthetic.video import SEEDS
-from mmmtl.evaluation import metrics_table
-from mmmtl.io import VideoWriter, whole_file, write_text
+from mmmtl.evaluation import Baseline, metrics_table
+from mmmtl.evaluation.metric_files import read_metrics
+from mmmtl.io import VideoWriter, whole_file
+from mmmtl.reporting import Run, read_run, write_report
 from mmmtl.tasks import Task
 from mmmtl.visualization import Painter, frame_title
 
@@ -50,7 +50,7 @@ def main() -> None:
     scores = {name: train_and_test(out, name, config) for name, config in CONFIGS.items()}
     trivial = out / 'trivial' / 'metrics.json'
     run(out, 'tools/analysis_tools/trivial_baseline.py', CONFIGS['MILA'], '--out', str(trivial))
-    scores['trivial'] = json.loads(trivial.read_text())
+    scores['trivial'] = read_metrics(trivial)
 
     inferencer = MultiTaskInferencer(ROOT / CONFIGS['MILA'], out / 'checkpoint.pth', device='cpu')
     speed = write_video(out / 'demo.mp4', inferencer, args.frames)
@@ -60,7 +60,7 @@ def main() -> None:
     )
     lines = verdict(scores, inferencer.tasks) + [f'{speed:.0f} frames/s streamed on this machine.']
     print('\n'.join(lines))
-    write_page(out / 'index.html', report, lines)
+    write_page(out, scores, lines)
     print(f'\nDone in {time.perf_counter() - start:.0f} s. Look at {out / "index.html"}')
 
 
@@ -73,8 +73,9 @@ def train_and_test(out: Path, name: str, config: str) -> Metrics:
     checkpoint = top / 'checkpoint.pth'
     with whole_file(checkpoint) as partial:
         partial.write_bytes(newest.read_bytes())
-    run(out, 'tools/test.py', config, str(checkpoint), '--work-dir', str(work_dir), '--out', str(top / 'metrics.json'))
-    return json.loads((top / 'metrics.json').read_text())
+    metrics = top / 'metrics.json'
+    run(out, 'tools/test.py', config, str(checkpoint), '--work-dir', str(work_dir), '--out', str(metrics), '--report')
+    return read_metrics(metrics)
 
 
 def run(out: Path, *command: str) -> None:
@@ -153,25 +154,27 @@ def write_video(path: Path, inferencer: MultiTaskInferencer, length: int) -> flo
     return 2 * (length // 2) / busy
 
 
-def write_page(path: Path, report: str, lines: list[str]) -> None:
-    """Write a page with the video and the table."""
-    items = ''.join(f'<li>{html.escape(line)}</li>' for line in lines)
-    page = f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>mmmtl demo</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#222}}
-video{{max-width:100%;border:1px solid #ccc}}pre{{overflow-x:auto;background:#f6f6f6;padding:1rem}}</style>
-<h1>mmmtl: one video model, three tasks</h1>
-<p>A tiny MILA, trained on synthetic videos on this machine: a slow network on every fifth frame, a fast one on the
-others, features propagated between them. Below it runs on videos that it was not trained on.</p>
-<video src="demo.mp4" controls autoplay loop muted></video>
-<h2>Metrics on held-out videos</h2>
-<p>Offset = frames since the last key frame. "trivial" is the majority class, the mean depth and the mean normal; "fast
-only" is the fast network, trained alone and run on every frame.</p>
-<pre>{html.escape(report)}</pre><ul>{items}</ul>
-<p>Files: <a href="metrics.json">metrics.json</a>, <a href="checkpoint.pth">checkpoint.pth</a>,
-<a href="demo.mp4">demo.mp4</a>.</p></html>
-"""
-    write_text(path, page)
+def write_page(out: Path, scores: dict[str, Metrics], lines: list[str]) -> None:
+    """Write the report of all runs, with the video."""
+    runs = [
+        read_run(out / 'MILA'),
+        Run('MILA (non-key frames)', non_key(scores['MILA'])),
+        read_run(out / 'fast-only', 'fast only'),
+        Run('trivial', scores['trivial']),
+    ]
+    about = (
+        'A tiny MILA, trained on synthetic videos on this machine: a slow network on every fifth frame, a fast one on '
+        'the others, features propagated between them. "fast only" is the fast network, trained alone and run on every '
+        'frame; "trivial" is the majority class, the mean depth and the mean normal.'
+    )
+    write_report(
+        out / 'index.html',
+        runs,
+        title='mmmtl: one video model, three tasks',
+        notes=[about, *lines],
+        video=out / 'demo.mp4',
+        baseline=Baseline('trivial', scores['trivial']),
+    )
 
 
 if __name__ == '__main__':

@@ -28,6 +28,7 @@ ROOMS = (
     ('config',),
     ('visualization',),
     ('evaluation',),
+    ('reporting',),
     ('engine',),
     ('profiling',),
     ('apis',),

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from torch.utils.data import Dataset
 
 from mmmtl import __version__
 from mmmtl.apis import zoo_weights
 from mmmtl.cli import add_common_arguments, check_cli_outputs, config_of, readable_errors
-from mmmtl.config import dataset_configs
+from mmmtl.config import dataset_configs, input_size
 from mmmtl.engine import StreamTestLoop, build_runner
 from mmmtl.engine.launch import name_lost_processes, set_launcher
 from mmmtl.evaluation import MultiTaskMetric, class_table, delta_m_meta, metrics_table, write_metrics
-from mmmtl.profiling import average_macs, build_on_meta
+from mmmtl.evaluation.delta_m import primary_metrics
+from mmmtl.io.outputs import same_file
+from mmmtl.models.segmentors.frame_kinds import IMAGE
+from mmmtl.profiling import average_macs, build_on_meta, count_cost
+from mmmtl.profiling.average import AVERAGE
+from mmmtl.reporting import read_run, write_report
 from mmmtl.tasks import build_tasks
 
 
@@ -28,6 +35,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-dir', help='write panels of labels and predictions there')
     parser.add_argument(
         '--show-interval', type=int, default=10, help='draw every N-th sample (default: 10)', metavar='N'
+    )
+    parser.add_argument(
+        '--report', action='store_true', help='write metrics.json, samples/ and report.html to the work folder'
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
@@ -65,7 +75,12 @@ def main() -> None:
     checkpoint = args.checkpoint or zoo_weights(args.config)
     if checkpoint is None:
         raise SystemExit(f'{args.config}: give a checkpoint; no weights come with this config')
-    check_cli_outputs(cfg, [args.out, args.out_dir, args.show_dir], inputs=[checkpoint])
+    work_dir = Path(cfg.work_dir)
+    metric_files = [args.out] if args.out else []
+    if args.report and not (args.out and same_file(args.out, work_dir / 'metrics.json')):
+        metric_files.append(work_dir / 'metrics.json')
+    report_files = [work_dir / 'report.html', work_dir / 'samples'] if args.report else []
+    check_cli_outputs(cfg, [*metric_files, args.out_dir, args.show_dir, *report_files], inputs=[checkpoint])
     cfg.load_from = str(checkpoint)
     if args.show_dir:
         cfg.default_hooks.visualization.update(draw=True, out_dir=args.show_dir, interval=args.show_interval)
@@ -74,6 +89,9 @@ def main() -> None:
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
     elif args.npy:
         raise SystemExit('--npy: nothing to write; add --out-dir DIR')
+    if args.report:
+        hook = dict(type='ExtremeSamplesHook', out_dir=str(work_dir / 'samples'))
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
     if args.offsets:
         clips = [dataset.get('clip') for dataset in dataset_configs(cfg.test_dataloader.dataset)]
         if not all(clip and not clip.get('single') for clip in clips):
@@ -90,10 +108,12 @@ def main() -> None:
         return
     tasks = build_tasks(runner.cfg.tasks, 'the config')
     meta = dict(config=args.config, checkpoint=str(checkpoint), mmmtl=__version__)
-    others, class_scores = {}, {}
+    meta['primary'] = {key: 'higher' if up else 'lower' for key, up in primary_metrics(tasks).items() if key in metrics}
+    others, class_scores, confusion = {}, {}, {}
     for metric in runner.test_loop.evaluator.metrics:
         if isinstance(metric, MultiTaskMetric):
             class_scores |= metric.class_scores
+            confusion |= metric.confusion
         if isinstance(metric, MultiTaskMetric) and metric.baseline is not None:
             others[f'baseline: {metric.baseline.name}'] = metric.baseline.metrics
             measured = {name: task for name, task in tasks.items() if f'{name}/{task.primary_metric}' in metrics}
@@ -108,9 +128,25 @@ def main() -> None:
         print(f'{metrics["stream/frames"]} frames{kinds}; {metrics["stream/GMAC"]:.4g} GMAC per frame')
     if args.out_dir:
         print(f'predictions: {args.out_dir}')
-    if args.out:
-        write_metrics(args.out, metrics, meta, class_scores)
-        print(f'metrics: {args.out}')
+    if args.report:
+        meta |= cost_of(cfg, runner.test_dataloader.dataset)
+    for path in metric_files:
+        write_metrics(path, metrics, meta, class_scores, confusion)
+        print(f'metrics: {path}')
+    if args.report:
+        write_report(work_dir / 'report.html', [read_run(work_dir)])
+        print(f'report: {work_dir / "report.html"}')
+
+
+def cost_of(cfg: Config, dataset: Dataset) -> dict[str, float]:
+    """Return the GMAC of a model, and its parameters in millions, at the size of its test pipeline.
+
+    If the pipeline sets none, it is the size of the first image.
+    """
+    shape = input_size(cfg) or dataset[0]['inputs'].shape[-2:]
+    cost = count_cost(build_on_meta(cfg), shape).to_dict()
+    macs = cost['macs'].get(AVERAGE) or cost['macs'].get(IMAGE)
+    return {'parameters in millions': cost['params'] / 1e6, **({'GMAC': macs / 1e9} if macs else {})}
 
 
 if __name__ == '__main__':

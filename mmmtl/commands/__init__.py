@@ -13,6 +13,7 @@ __all__: list[str] = []
 COMMANDS = {
     'predict': 'predict every task of images and videos',
     'models': 'list the models: data, scores, cost, weights and their licence',
+    'report': 'write a report of one run or several as one HTML file',
     'doctor': 'check the environment, and say how to repair it',
 }
 """Programs in this folder, each a module with `main(arguments, prog)`."""

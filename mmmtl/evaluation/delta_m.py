@@ -29,11 +29,16 @@ def delta_m(metrics: Mapping[str, float], baseline: Mapping[str, float], tasks: 
         25.0
     """
     check_baseline(baseline, tasks)
-    gains = []
-    for key, up in primary_metrics(tasks).items():
+    primary = primary_metrics(tasks)
+    for key in primary:
         if metrics.get(key) is None:
             raise _lacks('the model has no', key, metrics)
-        gains.append((metrics[key] - baseline[key]) / baseline[key] * (1 if up else -1))
+    return mean_gain(metrics, baseline, primary)
+
+
+def mean_gain(metrics: Mapping[str, float], baseline: Mapping[str, float], primary: Mapping[str, bool]) -> float:
+    """Return the mean relative gain in percent over the metrics of `primary`, {key: whether higher is better}."""
+    gains = [(metrics[key] - baseline[key]) / baseline[key] * (1 if up else -1) for key, up in primary.items()]
     return 100 * sum(gains) / len(gains)
 
 

@@ -20,14 +20,19 @@ def write_metrics(
     metrics: Mapping[str, float],
     meta: Mapping[str, Any],
     class_scores: Mapping[str, Mapping[str, float]] | None = None,
+    confusion: Mapping[str, Mapping[str, Mapping[str, int]]] | None = None,
 ) -> None:
-    """Write metrics, `meta` and, if there are any, {task: {class: IoU}} as `class_iou`, as JSON.
+    """Write metrics and `meta` as JSON, with `class_iou` {task: {class: IoU}} and `confusion` if there are any.
+
+    `confusion` is {task: {labelled class: {predicted class: pixels}}}.
 
     NaN (nothing was labelled) becomes `null`, since JSON has no NaN.
     """
     content: dict[str, Any] = _finite(metrics)
     if class_scores:
         content['class_iou'] = {task: _finite(scores) for task, scores in class_scores.items()}
+    if confusion:
+        content['confusion'] = confusion
     write_text(path, json.dumps({**content, 'meta': dict(meta)}, indent=2, allow_nan=False) + '\n')
 
 
@@ -42,12 +47,16 @@ def read_metrics(path: str | Path) -> dict[str, float]:
         near = get_close_matches(str(path), PUBLISHED, n=1)
         hint = f'did you mean {near[0]!r}?' if near else f'tables are {list(PUBLISHED)}.'
         raise ValueError(f'{path}: neither a file of metrics nor the name of a published table; {hint}')
-    content = read_json(path)
-    entries = content.items() if isinstance(content, dict) else ()
-    metrics = {k: float(v) for k, v in entries if '/' in k and isinstance(v, (int, float)) and not isinstance(v, bool)}
+    metrics = numbers(read_json(path))
     if not metrics:
         raise ValueError(f"{path}: has no '<task>/<metric>'; give the file that tools/test.py --out wrote")
     return metrics
+
+
+def numbers(content: Any) -> dict[str, float]:
+    """Return the metrics {`<task>/<metric>`: value} in the contents of a file, without the null entries."""
+    entries = content.items() if isinstance(content, dict) else ()
+    return {k: float(v) for k, v in entries if '/' in k and isinstance(v, (int, float)) and not isinstance(v, bool)}
 
 
 def read_named(arguments: Sequence[str]) -> list[tuple[str, dict[str, float]]]:
@@ -78,7 +87,12 @@ def choose_metrics(wanted: Sequence[str] | None, found: Iterable[str]) -> list[s
 
 def arrow(metric: str) -> str:
     """Return an arrow up if higher is better, an arrow down if lower is, and '' for an unknown metric."""
+    up = direction(metric)
+    return '' if up is None else ' ↑' if up else ' ↓'
+
+
+def direction(metric: str) -> bool | None:
+    """Return whether higher is better, None for an unknown metric; a prefix, such as the task, does not count."""
     known = {m: up for kind in TASKS.module_dict.values() for m, up in kind.higher_is_better.items()}
     known |= {m: up for kind in TASKS.module_dict.values() for m, up in kind.temporal_metrics.items()}
-    up = known.get(metric.rpartition('/')[2])
-    return '' if up is None else ' ↑' if up else ' ↓'
+    return known.get(metric.rpartition('/')[2])

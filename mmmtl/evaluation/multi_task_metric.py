@@ -45,6 +45,8 @@ class MultiTaskMetric(AdditiveMetric):
         self.baseline = None if baseline is None else load_baseline(baseline)
         self.class_scores: dict[str, dict[str, float]] = {}
         """The scores {task: {class: score}} of the last evaluation; for clips means over the offsets."""
+        self.confusion: dict[str, dict[str, dict[str, int]]] = {}
+        """The matrices {task: {labelled class: {predicted class: pixels}}} of the last evaluation, over all offsets."""
 
     def check_tasks(self, tasks: Mapping[str, Task]) -> None:
         if self.baseline is not None:
@@ -82,6 +84,8 @@ class MultiTaskMetric(AdditiveMetric):
             add_to(pooled, name, total)
         metrics = self._summarize(pooled)
         self.class_scores = self._score_classes(totals)
+        matrices = {name: self.tasks[name].confusion(total) for name, total in pooled.items()}
+        self.confusion = {name: matrices[name] for name in self.tasks if matrices.get(name)}
         if offsets := sorted({offset for offset, _ in totals if offset is not None}):
             each = {
                 o: self._summarize({name: total for (at, name), total in totals.items() if at == o}) for o in offsets

@@ -191,6 +191,10 @@ class Task(ABC):
         """Compute the score of each class, in percent, from summed vectors of `measure`; empty without classes."""
         return {}
 
+    def confusion(self, totals: Tensor) -> dict[str, dict[str, int]]:
+        """Return {labelled class: {predicted class: pixels}} from summed `measure`s; empty without classes."""
+        return {}
+
     def differences(self, first: Tensor, second: Tensor) -> Tensor:
         """Compare predictions (M, P) of P surface points in a frame and in the next.
 

@@ -179,6 +179,14 @@ class SemanticSegmentation(Task):
         iou = self._iou(totals)
         return {name: 100 * float(iou[i]) for i, name in enumerate(self.classes) if self.scored[i]}
 
+    def confusion(self, totals: Tensor) -> dict[str, dict[str, int]]:
+        """Return the confusion matrix; its rows are the scored classes."""
+        rows = totals.cpu().long().view(self.out_channels, self.out_channels).tolist()
+        named = {
+            label: dict(zip(self.classes, row, strict=True)) for label, row in zip(self.classes, rows, strict=True)
+        }
+        return {name: named[name] for i, name in enumerate(self.classes) if self.scored[i]}
+
     def measure_change(self, first: Tensor, second: Tensor) -> Tensor:
         return self.measure(second, first)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -16,6 +17,9 @@ COLORS = 10
 """Colours before they repeat, with another marker."""
 
 MARKERS = 'osv^'
+
+MARKED = 40
+"""The points of a curve that has more get no markers."""
 
 LEGEND_INSIDE = 8
 """So many lines may have their legend inside the first panel; that of more stands beside the panels."""
@@ -45,16 +49,7 @@ def draw_panels(panels: Mapping[str, Sequence[Curve]], x_label: str, path: str, 
     figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout='constrained')
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis, (title, curves) in zip(axes, panels.items(), strict=False):
-        for number, curve in enumerate(curves):
-            marker = MARKERS[number // COLORS % len(MARKERS)]
-            (line,) = axis.plot(curve.x, curve.y, marker=marker, markersize=4, label=curve.label)
-            if curve.level is not None:
-                axis.axhline(curve.level, linestyle='--', linewidth=0.8, color=line.get_color())
-        axis.set_title(title)
-        axis.set_xlabel(x_label)
-        axis.grid(alpha=0.3)
-        if whole_numbers:
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        draw_panel(axis, title, curves, x_label, whole_numbers=whole_numbers)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     handles, labels = axes[0].get_legend_handles_labels()
@@ -64,3 +59,17 @@ def draw_panels(panels: Mapping[str, Sequence[Curve]], x_label: str, path: str, 
         axes[0].legend()
     with whole_file(path) as partial:
         figure.savefig(partial, dpi=150)
+
+
+def draw_panel(axis: Axes, title: str, curves: Sequence[Curve], x_label: str, *, whole_numbers: bool = False) -> None:
+    """Draw the curves of one panel. The colour of a curve follows from its place, also beside empty ones."""
+    for number, curve in enumerate(curves):
+        marker = MARKERS[number // COLORS % len(MARKERS)] if len(curve.x) <= MARKED else None
+        (line,) = axis.plot(curve.x, curve.y, marker=marker, markersize=4, label=curve.label)
+        if curve.level is not None:
+            axis.axhline(curve.level, linestyle='--', linewidth=0.8, color=line.get_color())
+    axis.set_title(title)
+    axis.set_xlabel(x_label)
+    axis.grid(alpha=0.3)
+    if whole_numbers:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -303,6 +303,7 @@ def test_each_class_has_its_score() -> None:
     metric.process(None, [sample({'semseg': labels(0, 0, 1, 255)}, {'semseg': labels(0, 1, 1, 1)})])
     metrics = metric.evaluate(1)
     assert metric.class_scores == {'semseg': pytest.approx({'wall': 50.0, 'floor': 50.0})}
+    assert metric.confusion == {'semseg': {'wall': {'wall': 1, 'floor': 1}, 'floor': {'wall': 0, 'floor': 1}}}
     assert all(key.count('/') == 1 for key in metrics), 'the scores of classes are no metrics'
 
 

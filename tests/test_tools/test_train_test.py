@@ -16,6 +16,7 @@ from mmengine.config import Config
 import mmmtl.engine
 from mmmtl.engine import build_runner
 from mmmtl.profiling import build_on_meta, count_cost
+from mmmtl.reporting import SampleFolder
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 VIDEO, IMAGE = CONFIGS / 'tiny_video.py', CONFIGS / 'tiny_image.py'
@@ -97,6 +98,7 @@ def test_tool(
         metrics = json.loads(out.read_text())
         assert metrics.pop('meta')['checkpoint'] == str(checkpoint)
         scores = metrics.pop('class_iou')['semseg']
+        assert metrics.pop('confusion')['semseg'].keys() == scores.keys()
         assert list(scores) == ['ground', 'wall', 'ceiling', 'sky', 'box', 'ball', 'pillar']
         assert all(f' {name} ' in printed for name in scores)
         return metrics
@@ -327,3 +329,20 @@ def test_stream_with_a_policy_and_a_config_of_its_own(
         assert '15 frames, 6.7 % of them key frames; ' in printed
         found.append({k: v for k, v in json.loads(out.read_text()).items() if k != 'meta'})
     assert found[0] == {k: v for k, v in found[1].items() if not k.startswith('temporal/')}
+
+
+def test_a_report_of_a_test(test_tool: Callable[..., dict[str, float]], tmp_path: Path) -> None:
+    metrics = test_tool('--report')
+    content = json.loads((tmp_path / 'test' / 'metrics.json').read_text())
+    assert content['semseg/mIoU'] == metrics['semseg/mIoU'] and content['meta']['GMAC'] > 0
+    assert content['meta']['primary']['semseg/mIoU'] == 'higher'
+    rows = content['confusion']['semseg']
+    scores = content['class_iou']['semseg']
+    assert rows.keys() == scores.keys()
+    folder = SampleFolder(tmp_path / 'test' / 'samples')
+    samples = folder.read()
+    assert {(sample.task, sample.kind) for sample in samples} >= {('depth', 'best'), ('semseg', 'worst')}
+    assert all(folder.picture(sample) for sample in samples)
+    errors = {sample.kind: sample.score for sample in reversed(samples) if sample.task == 'depth'}
+    assert errors['best'] <= errors['worst']
+    assert (tmp_path / 'test' / 'report.html').read_text().count('data:image/jpeg') == len(samples)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from mmmtl.evaluation import statistics
 from mmmtl.profiling import build_on_meta
 
 BENCHMARKS = Path(__file__).parents[2] / 'benchmarks'
@@ -30,7 +31,6 @@ def training() -> Iterator[Any]:
         import training_report
         import training_runs
         import training_scores
-        import training_statistics
         import training_tables
         import training_worker
 
@@ -41,7 +41,7 @@ def training() -> Iterator[Any]:
             report=training_report,
             runs=training_runs,
             scores=training_scores,
-            statistics=training_statistics,
+            statistics=statistics,
             tables=training_tables,
             worker=training_worker,
         )

@@ -4,6 +4,7 @@ from .accumulation_hook import AccumulationHook
 from .checkpoint_guard_hook import CheckpointGuardHook, PlainCheckpointHook
 from .checkpoint_hook import CheckpointHook
 from .epoch_position_hook import EpochPositionHook
+from .extreme_samples_hook import ExtremeSamplesHook
 from .iteration_seed_hook import IterationSeedHook
 from .label_check_hook import LabelCheckHook
 from .map_writer_hook import MapWriterHook
@@ -18,6 +19,7 @@ __all__ = [
     'CheckpointGuardHook',
     'CheckpointHook',
     'EpochPositionHook',
+    'ExtremeSamplesHook',
     'IterationSeedHook',
     'LabelCheckHook',
     'MapWriterHook',

@@ -1,0 +1,81 @@
+"""Figures of a report, as SVG in data URIs: a picture of its own, in which nothing can run or be loaded."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mmmtl.evaluation.metric_files import arrow
+from mmmtl.visualization.confusion import draw_confusion
+from mmmtl.visualization.curves import Curve, draw_panel
+
+from .run import Matrix, Run
+
+COLOURS = tuple(matplotlib.rcParamsDefault['axes.prop_cycle'].by_key()['color'])
+"""Of the runs of a report, in its legend and in every figure."""
+
+
+def figure_uri(draw: Callable[[Axes], None], size: tuple[float, float]) -> str:
+    """Return a figure as a data URI: `draw` gets its axes; the size is in inches."""
+    # Text from files is no formula, and it stays text. A fixed salt makes equal figures equal files.
+    settings = {'text.parse_math': False, 'svg.fonttype': 'none', 'svg.hashsalt': 'mmmtl'}
+    with matplotlib.rc_context(settings), io.BytesIO() as buffer:
+        figure = Figure(figsize=size, layout='constrained')
+        draw(figure.subplots())
+        figure.savefig(buffer, format='svg', metadata={'Date': None})
+        return f'data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}'
+
+
+def curve_figure(title: str, curves: Sequence[Curve], x_label: str, *, whole_numbers: bool = True) -> str:
+    """Return a panel with one curve for each run, empty where a run has none."""
+    return figure_uri(lambda axis: draw_panel(axis, title, curves, x_label, whole_numbers=whole_numbers), (4.4, 3.0))
+
+
+def series_figures(runs: Sequence[Run], wanted: Callable[[str], bool]) -> dict[str, str]:
+    """Return {key of the log: figure} over the steps of training, for the wanted keys of any run."""
+    keys = dict.fromkeys(key for run in runs for key in run.series if wanted(key))
+    return {
+        key: curve_figure(
+            key + arrow(key),
+            [Curve(run.name, [*run.series.get(key, {})], [*run.series.get(key, {}).values()]) for run in runs],
+            'iterations or epochs',
+        )
+        for key in keys
+    }
+
+
+def offset_figures(runs: Sequence[Run], keys: Sequence[str], offsets: Sequence[int]) -> dict[str, str]:
+    """Return {metric: figure} over the frames since the key frame; dashed lines are the means."""
+    figures = {}
+    for key in keys:
+        curves = []
+        for run in runs:
+            points = [(o, run.metrics[name]) for o in offsets if (name := f'offset_{o}/{key}') in run.metrics]
+            level = run.metrics.get(key) if points else None
+            curves.append(Curve(run.name, [x for x, _ in points], [y for _, y in points], level))
+        figures[key] = curve_figure(key + arrow(key), curves, 'frames since the key frame')
+    return figures
+
+
+def cost_figures(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, str]:
+    """Return {metric: figure} over GMAC, a point for each run."""
+    figures = {}
+    for key in keys:
+        points = [[(run.gmac, run.metrics[key])] if run.gmac is not None and key in run.metrics else [] for run in runs]
+        curves = [
+            Curve(run.name, [x for x, _ in found], [y for _, y in found])
+            for run, found in zip(runs, points, strict=True)
+        ]
+        figures[key] = curve_figure(key + arrow(key), curves, 'GMAC per image or frame', whole_numbers=False)
+    return figures
+
+
+def confusion_figure(matrix: Matrix) -> str:
+    """Return a confusion matrix, larger for more classes."""
+    side = min(12.0, 3.0 + 0.3 * len(next(iter(matrix.values()))))
+    return figure_uri(lambda axis: draw_confusion(axis, matrix), (side + 1, side))

@@ -1,0 +1,82 @@
+"""The log of a training: what mmengine writes to `scalars.json`, as series of numbers over iterations or epochs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from mmmtl.evaluation.metric_files import direction
+from mmmtl.io import read_text
+
+Series = dict[str, dict[int, float]]
+"""{key: {step: value}}, steps ascending."""
+
+LOGS = '*/vis_data/scalars.json'
+"""Where the logs of a work folder are: a file for each start, in a folder named after its time."""
+
+
+def read_logs(folder: Path) -> Series:
+    """Return the series in the logs of a work folder; where a resumed run repeats a step, its value counts.
+
+    Raises:
+        ValueError: a log has a line that is no JSON object.
+    """
+    return join(read_log(path) for path in sorted(folder.glob(LOGS)))
+
+
+def read_log(path: Path) -> Series:
+    """Return the series in a `scalars.json`; a last line that a killed run left unfinished does not count."""
+    lines = read_text(path).splitlines()
+    series: Series = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise ValueError(f'{path}: line {number} is not JSON ({error}); remove it') from None
+        if not isinstance(record, dict):
+            raise ValueError(f'{path}: line {number} is no JSON object; remove it')
+        step = record.get('step')
+        if not isinstance(step, int):
+            continue
+        for key, value in record.items():
+            if key not in ('step', 'iter', 'epoch') and _is_number(value) and math.isfinite(value):
+                series.setdefault(key, {})[step] = float(value)
+    return series
+
+
+def join(parts: Iterable[Series]) -> Series:
+    """Return series joined; the values of later parts replace those of earlier ones."""
+    joined: Series = {}
+    for part in parts:
+        for key, values in part.items():
+            joined.setdefault(key, {}).update(values)
+    return {key: dict(sorted(values.items())) for key, values in joined.items()}
+
+
+def is_loss(key: str) -> bool:
+    """Return whether a key of a log names a loss: `loss`, `depth.loss_l1`, `loss_total`."""
+    return key.rpartition('.')[2].startswith('loss')
+
+
+def is_metric(key: str) -> bool:
+    """Return whether a key of a log names a metric of a validation, other than one of a single offset."""
+    return '/' in key and not key.startswith(('offset_', 'pooled/')) and direction(key) is not None
+
+
+def is_cosine(key: str) -> bool:
+    """Return whether a key of a log names the cosine of two tasks' gradients."""
+    return key.startswith('grad_cosine/')
+
+
+def choose(series: Series, wanted: Callable[[str], bool]) -> Series:
+    """Return the series whose keys are wanted."""
+    return {key: values for key, values in series.items() if wanted(key)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

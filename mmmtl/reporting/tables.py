@@ -1,0 +1,101 @@
+"""Tables of a report: the metrics and class scores of runs side by side, with the best of each row marked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mmmtl.evaluation import Baseline
+from mmmtl.evaluation.delta_m import mean_gain
+from mmmtl.evaluation.metric_files import arrow, direction
+
+from .run import Run
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: its name, a cell for each run, which of them are the best, and whether it is a primary metric."""
+
+    name: str
+    cells: tuple[str, ...]
+    best: tuple[bool, ...]
+    primary: bool = False
+
+
+def row(
+    name: str, values: Sequence[float | None], up: bool | None, *, sign: bool = False, primary: bool = False
+) -> Row:
+    """Return a row of numbers; without a direction, or with fewer than two numbers, none is the best."""
+    known = [value for value in values if value is not None]
+    best = None if up is None or len(known) < 2 else max(known) if up else min(known)
+    shown = tuple('–' if value is None else f'{value:+.2f}' if sign else f'{value:.4g}' for value in values)
+    return Row(name, shown, tuple(best is not None and value == best for value in values), primary)
+
+
+def metric_rows(runs: Sequence[Run]) -> list[Row]:
+    """Return every metric of a test except those of single offsets, which have a table of their own."""
+    hidden = re.compile(r'(offset_\d+|pooled)/|delta_m$')
+    keys = dict.fromkeys(key for run in runs for key in run.metrics if not hidden.match(key))
+    primary = primary_metrics(runs)
+    return [
+        row(key + arrow(key), [run.metrics.get(key) for run in runs], direction(key), primary=key in primary)
+        for key in keys
+    ]
+
+
+def primary_metrics(runs: Sequence[Run]) -> dict[str, bool]:
+    """Return the primary metrics of the runs, {`<task>/<metric>`: whether higher is better}."""
+    return {key: up for run in runs for key, up in run.primary.items()}
+
+
+def gain_row(runs: Sequence[Run], baseline: Baseline | None) -> tuple[Row, str] | None:
+    """Return the row of delta_m and the name of what it compares with, or None if there is nothing to compare with.
+
+    This is the baseline; or that of the tests, if it is the same for all runs; or else the first run.
+    """
+    own = {str(_delta_meta(run).get('baseline')) for run in runs if 'delta_m' in run.metrics}
+    if baseline is None and len(own) == 1 and all('delta_m' in run.metrics for run in runs):
+        return row('Δm ↑', [run.metrics['delta_m'] for run in runs], True, sign=True, primary=True), own.pop()
+    least = 1
+    if baseline is None:  # the first run has no gain over itself
+        baseline, least = Baseline(runs[0].name, runs[0].metrics), 2
+    primary = {key: up for key, up in primary_metrics(runs).items() if baseline.metrics.get(key)}
+    gains = [
+        mean_gain(run.metrics, baseline.metrics, primary) if primary and primary.keys() <= run.metrics.keys() else None
+        for run in runs
+    ]
+    if sum(gain is not None for gain in gains) < least:
+        return None
+    return row('Δm ↑', gains, True, sign=True, primary=True), baseline.name
+
+
+def class_rows(runs: Sequence[Run]) -> dict[str, list[Row]]:
+    """Return {task: the IoU of each class}."""
+    tasks: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for task, scores in run.class_scores.items():
+            tasks.setdefault(task, {}).update(dict.fromkeys(scores))
+    return {
+        task: [row(name, [run.class_scores.get(task, {}).get(name) for run in runs], True) for name in names]
+        for task, names in tasks.items()
+    }
+
+
+def offsets_of(runs: Sequence[Run]) -> tuple[list[int], list[str]]:
+    """Return the offsets that runs were tested at, and the metrics to show of them: primary ones, or else all."""
+    found = [match for run in runs for key in run.metrics if (match := re.fullmatch(r'offset_(\d+)/(.+)', key))]
+    metrics = list(dict.fromkeys(match[2] for match in found))
+    primary = [key for key in metrics if key in primary_metrics(runs)]
+    return sorted({int(match[1]) for match in found}), primary or metrics
+
+
+def offset_rows(run: Run, offsets: Sequence[int], keys: Sequence[str]) -> list[Row]:
+    """Return a row for each offset, and the mean over them, with a cell for each metric."""
+    rows = [row(str(o), [run.metrics.get(f'offset_{o}/{key}') for key in keys], None) for o in offsets]
+    return [*rows, row('mean', [run.metrics.get(key) for key in keys], None, primary=True)]
+
+
+def _delta_meta(run: Run) -> Mapping[str, object]:
+    meta = run.meta.get('delta_m')
+    return meta if isinstance(meta, dict) else {}

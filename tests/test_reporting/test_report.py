@@ -1,0 +1,237 @@
+"""The report: what it shows, that it is one file without a network, and that text from files stays text."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmmtl import commands
+from mmmtl.evaluation import Baseline
+from mmmtl.reporting import Run, SampleFolder, read_run, write_report
+from mmmtl.reporting.page import TEMPLATE
+from mmmtl.reporting.samples import Sample
+from mmmtl.reporting.tables import gain_row, metric_rows
+
+VOID = {'meta', 'img', 'rect'}
+SECTIONS = [
+    'metrics',
+    'classes',
+    'offsets',
+    'cost',
+    'training',
+    'gradients',
+    'confusion',
+    'samples',
+    'environment',
+    'config',
+]
+
+
+ENVIRONMENT = """2026/01/01 00:00:00 - mmengine - INFO -
+------------------------------------------------------------
+System environment:
+    sys.platform: linux
+    <b>GCC</b>: none
+
+Runtime environment:
+    seed: 0
+------------------------------------------------------------
+
+the rest
+"""
+
+METRICS: dict[str, Any] = {
+    'semseg/mIoU': 40.0,
+    'depth/abs_err': 0.5,
+    'offset_0/semseg/mIoU': 50.0,
+    'offset_1/semseg/mIoU': 30.0,
+    'class_iou': {'semseg': {'wall': 60.0, 'floor': None}},
+    'confusion': {'semseg': {'wall': {'wall': 3, 'floor': 1}, 'floor': {'wall': 0, 'floor': 0}}},
+    'meta': {
+        'config': '<script>alert(1)</script>',
+        'primary': {'semseg/mIoU': 'higher', 'depth/abs_err': 'lower'},
+        'GMAC': 2.5,
+    },
+}
+
+
+def write_run(folder: Path, **changes: Any) -> Path:
+    """Write a work folder as training and test leave it."""
+    data = folder / '20260101_000000' / 'vis_data'
+    data.mkdir(parents=True)
+    (data.parent / '20260101_000000.log').write_text(ENVIRONMENT)
+    (data / 'config.py').write_text(f"name = '{folder.name} </pre><img src=x>'\nseed = 0\n")
+    lines = [
+        {'loss': 3.0 - step / 10, 'depth.loss_l1': 1.0, 'grad_cosine/depth-semseg': 0.5, 'lr': 0.1, 'step': step}
+        for step in (10, 20)
+    ]
+    lines.append({'semseg/mIoU': 35.0, 'offset_0/semseg/mIoU': 3.0, 'time': 0.1, 'step': 20})
+    (data / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)) + '\n{"loss": 1')
+    (folder / 'metrics.json').write_text(json.dumps({**METRICS, **changes}))
+    sample = Sample('depth', 'worst', 'room <1>, frame 3', 2.0, 'depth/abs_err', 'depth_worst_1.jpg')
+    SampleFolder(folder / 'samples').write([(sample, np.full((8, 8, 3), 90, np.uint8))])
+    return folder
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags with attributes, the text of each section, and rows of tables."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.section = ''
+        self.path = path
+        self.text: dict[str, str] = {}
+        self.rows: list[list[str]] = []
+        self.feed(path.read_text())
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == 'section':
+            self.section = str(dict(attrs)['id'])
+        if tag == 'tr':
+            self.rows.append([])
+        if tag in ('td', 'th'):
+            self.rows[-1].append('')
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text[self.section] = self.text.get(self.section, '') + data
+        if self.open and self.open[-1] in ('td', 'th'):
+            self.rows[-1][-1] += data.replace('\u200b', '')
+
+    def images(self, kind: str) -> list[str]:
+        sources = [str(attributes['src']) for tag, attributes in self.tags if tag == 'img']
+        return [
+            base64.b64decode(source.partition(',')[2]).decode('latin1')
+            for source in sources
+            if source.startswith(f'data:image/{kind};base64,')
+        ]
+
+
+@pytest.fixture(scope='module')
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    folder = tmp_path_factory.mktemp('runs')
+    first = write_run(folder / 'first')
+    second = write_run(
+        folder / 'second', **{'semseg/mIoU': 44.0, 'depth/abs_err': 0.4, 'class_iou': {'semseg': {'wall': 66.0}}}
+    )
+    out = folder / 'report.html'
+    commands.main(['report', str(first), f'other={second}', '--out', str(out)])
+    return Page(out)
+
+
+def test_every_section_is_there_with_its_numbers(page: Page) -> None:
+    assert [attributes['id'] for tag, attributes in page.tags if tag == 'section'] == SECTIONS
+    assert ['metric', 'first', 'other'] in page.rows
+    assert ['semseg/mIoU ↑', '40', '44'] in page.rows and ['depth/abs_err ↓', '0.5', '0.4'] in page.rows
+    assert ['wall', '60', '66'] in page.rows and ['floor', '–', '–'] not in page.rows
+    assert ['Δm ↑', '+0.00', '+15.00'] in page.rows
+    assert ['0', '50'] in page.rows and ['mean', '44'] in page.rows
+    figures = page.images('svg+xml')
+    # Offsets 1, cost 2, losses 2, validation 1, cosines 1, confusion 2.
+    assert len(figures) == 9 and all('<svg' in figure for figure in figures)
+    assert len(page.images('jpeg')) == 2 and 'room <1>, frame 3: depth/abs_err ↓ 2' in page.text['samples']
+    assert 'seed: 0' in page.text['environment'] and 'the rest' not in page.text['environment']
+    assert "-name = 'first" in page.text['config'] and "+name = 'second" in page.text['config']
+    assert not any('Not here' in text for text in page.text.values())
+
+
+def test_the_best_are_marked(page: Page) -> None:
+    best = [attributes for tag, attributes in page.tags if tag == 'td' and attributes.get('class') == 'best']
+    assert len(best) == 4  # two metrics, delta_m, one class
+
+
+def test_nothing_is_loaded_and_text_of_files_is_text(page: Page) -> None:
+    for tag, attributes in page.tags:
+        assert tag not in ('script', 'iframe', 'link', 'object')
+        for name in ('src', 'href', 'data', 'srcset'):
+            assert re.match(r'data:|#', attributes.get(name) or '#')
+    text = page.path.read_text()
+    assert '<img src=x>' not in text and '<b>GCC' not in text and "default-src 'none'" in text
+    assert '<script>alert(1)</script>' in page.text['metrics'] and '<b>GCC</b>' in page.text['environment']
+    assert 'safe' not in re.findall(r'\w+', TEMPLATE.read_text())
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / 'bare')
+    for path in ('metrics.json', 'samples/samples.json', '20260101_000000/20260101_000000.log'):
+        (folder / path).unlink()
+    commands.main(['report', str(folder)])
+    found = Page(folder / 'report.html')
+    for section in ('metrics', 'classes', 'offsets', 'cost', 'confusion', 'samples', 'config'):
+        assert 'Not here' in found.text[section]
+    assert str(folder / 'metrics.json') in found.text['metrics'] and '--report' in found.text['metrics']
+    assert len(found.images('svg+xml')) == 4
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match='nowhere'):
+        commands.main(['report', str(tmp_path / 'nowhere')])
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(ValueError, match=r'empty: .*metrics\.json'):
+        read_run(tmp_path / 'empty')
+    uneven = {'semseg': {'wall': {'wall': 3, 'floor': 1}, 'floor': {'wall': 0}}}
+    with pytest.raises(ValueError, match=r'metrics\.json: `confusion`'):
+        read_run(write_run(tmp_path / 'uneven', confusion=uneven))
+    folder = write_run(tmp_path / 'elsewhere')
+    index = folder / 'samples' / 'samples.json'
+    whole = index.read_text()
+    index.write_text(whole.replace('depth_worst_1.jpg', '../metrics.jpg'))
+    with pytest.raises(ValueError, match=r"samples\.json: .*'\.\./metrics\.jpg'"):
+        read_run(folder)
+    index.write_text(whole)
+    (folder / 'samples' / 'depth_worst_1.jpg').write_text('no picture')
+    with pytest.raises(ValueError, match=r'depth_worst_1\.jpg: not a JPEG'):
+        read_run(folder)
+    log = folder / '20260101_000000' / 'vis_data' / 'scalars.json'
+    (folder / 'samples' / 'samples.json').unlink()
+    log.write_text('{"loss"\n{"loss": 1, "step": 1}\n')
+    with pytest.raises(ValueError, match=r'scalars\.json: line 1'):
+        read_run(folder)
+
+
+def test_delta_m_names_what_it_compares_with() -> None:
+    primary = {'primary': {'depth/abs_err': 'lower'}}
+    one, two = Run('one', {'depth/abs_err': 0.5}, meta=primary), Run('two', {'depth/abs_err': 0.4})
+    assert gain_row([one], None) is None
+    assert gain_row([one, Run('three')], None) is None
+    row, of = gain_row([one, two, Run('three')], None) or (None, '')
+    assert of == 'one' and row is not None and row.cells == ('+0.00', '+20.00', '–')
+    row, of = gain_row([two, one], Baseline('paper', {'depth/abs_err': 1.0})) or (None, '')
+    assert of == 'paper' and row is not None and row.cells == ('+60.00', '+50.00') and row.best == (True, False)
+    one.metrics['delta_m'] = 3.0
+    one.meta['delta_m'] = {'baseline': 'single'}
+    row, of = gain_row([one], None) or (None, '')
+    assert of == 'single' and row is not None and row.cells == ('+3.00',)
+    assert [row.name for row in metric_rows([one])] == ['depth/abs_err ↓']
+
+
+def test_a_report_needs_runs_of_different_names(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='NAME=FOLDER'):
+        write_report(tmp_path / 'x.html', [Run('a'), Run('a')])
+    with pytest.raises(SystemExit, match=r'report\.txt'):
+        commands.main(['report', 'a', '--out', 'report.txt'])
+
+
+def test_a_video_becomes_part_of_the_page(tmp_path: Path) -> None:
+    (tmp_path / 'v.mp4').write_bytes(b'frames')
+    write_report(tmp_path / 'x.html', [Run('a & b', {'x/y': 1.0})], notes=['1 < 2'], video=tmp_path / 'v.mp4')
+    found = Page(tmp_path / 'x.html')
+    (source,) = (attributes['src'] for tag, attributes in found.tags if tag == 'video')
+    assert source == f'data:video/mp4;base64,{base64.b64encode(b"frames").decode()}'
+    assert '1 < 2' in found.text[''] and 'a & b' in found.text['']

@@ -1,0 +1,120 @@
+"""aggregate.py, analyze_logs.py, confusion_matrix.py, dataset_statistics.py and publish_model.py: their numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmmtl.io.checkpoints import load_from_local
+
+AGGREGATE, LOGS, CONFUSION, STATISTICS = (
+    f'tools/analysis_tools/{name}.py'
+    for name in ('aggregate', 'analyze_logs', 'confusion_matrix', 'dataset_statistics')
+)
+PUBLISH = 'tools/misc/publish_model.py'
+
+Run = Callable[..., str]
+
+
+def rows(printed: str) -> list[list[str]]:
+    return [[c.strip() for c in line.strip('|').split('|')] for line in printed.splitlines() if line.startswith('|')]
+
+
+def test_seeds_are_aggregated(run_tool: Run, tmp_path: Path) -> None:
+    files = []
+    for name, scores in {'a': (41.0, 44.0, 44.0), 'b': (40.0, 42.0, 41.0)}.items():
+        for seed, score in enumerate(scores):
+            path = tmp_path / f'{name}{seed}.json'
+            path.write_text(json.dumps({'semseg/mIoU': score}))
+            files.append(f'{name}={path}')
+    out = tmp_path / 'table.json'
+    printed = run_tool(AGGREGATE, *files, '--baseline', 'b', '--out', out)
+    # Differences 1, 2, 3: mean 2, deviation 1, half of the interval 4.303 / sqrt(3).
+    assert rows(printed)[1:] == [
+        ['semseg/mIoU ↑', 'a', '3', '43', '1.73', '+2', '-0.484 to +4.48', '3'],
+        ['semseg/mIoU ↑', 'b', '3', '41', '1', '', '', ''],
+    ]
+    first, second = json.loads(out.read_text())
+    assert first['difference']['high'] == pytest.approx(2 + 4.30265 / math.sqrt(3), abs=1e-4)
+    assert second['difference'] is None and second['deviation'] == 1.0
+    assert rows(run_tool(AGGREGATE, files[0]))[1] == ['semseg/mIoU ↑', 'a', '1', '41', '']
+    with pytest.raises(SystemExit, match=r'a0\.json: .*NAME='):
+        run_tool(AGGREGATE, tmp_path / 'a0.json')
+    with pytest.raises(SystemExit, match=r"--baseline c: .*\['a'\]"):
+        run_tool(AGGREGATE, files[0], '--baseline', 'c')
+
+
+def test_logs_are_analysed(run_tool: Run, tmp_path: Path) -> None:
+    for start, records in {
+        '1': [{'loss': 3.0, 'time': 1.0, 'data_time': 0.5, 'step': 10}, {'loss': 9.0, 'step': 20}],
+        '2': [{'loss': 1.0, 'step': 20}, {'loss': 2.0, 'step': 30}, {'semseg/mIoU': 50.0, 'step': 30}],
+    }.items():
+        path = tmp_path / start / 'vis_data' / 'scalars.json'
+        path.parent.mkdir(parents=True)
+        path.write_text('\n'.join(map(json.dumps, records)))
+    out = tmp_path / 'curves.svg'
+    printed = run_tool(LOGS, f'run={tmp_path}', '--out', out)
+    # A resumed run repeats iteration 20.
+    assert rows(printed)[1:] == [['loss', 'run', '2', '1', '20', '3'], ['semseg/mIoU ↑', 'run', '50', '50', '30', '1']]
+    assert 'run: 1 s an iteration' in printed and out.read_text().startswith('<?xml')
+    with pytest.raises(SystemExit, match=r"'los'.*\['loss'\]"):
+        run_tool(LOGS, tmp_path, '--keys', 'los')
+    with pytest.raises(SystemExit, match=r'2: no .*scalars\.json'):
+        run_tool(LOGS, tmp_path / '2')
+
+
+def test_confusions_are_listed(run_tool: Run, tmp_path: Path) -> None:
+    path, out = tmp_path / 'metrics.json', tmp_path / 'confusion.png'
+    matrix = {'a': {'a': 6, 'b': 3, 'c': 1}, 'b': {'a': 1, 'b': 1, 'c': 0}, 'c': {'a': 0, 'b': 0, 'c': 0}}
+    path.write_text(json.dumps({'confusion': {'semseg': matrix}}))
+    printed = run_tool(CONFUSION, path, '--top', 2, '--out', out)
+    assert rows(printed)[-2:] == [['b', 'a', '50.0'], ['a', 'b', '30.0']] and out.stat().st_size > 1000
+    with pytest.raises(SystemExit, match=r"metrics\.json: --task .*\['semseg'\]"):
+        run_tool(CONFUSION, path, '--task', 'depth')
+    path.write_text('{"semseg/mIoU": 1.0}')
+    with pytest.raises(SystemExit, match=r'metrics\.json: no confusion'):
+        run_tool(CONFUSION, path)
+
+
+def test_labels_are_described(run_tool: Run, tiny: tuple[str, list[str]], tmp_path: Path) -> None:
+    out = tmp_path / 'statistics.json'
+    run_tool(STATISTICS, tiny[0], '--split', 'val', '--samples', 2, '--out', out, '--cfg-options', *tiny[1])
+    found = json.loads(out.read_text())
+    assert found['read'] == 2 and found['samples'] > 2 and found['sizes'] == {'32x64': 2}
+    classes = found['tasks']['semseg']['classes']
+    assert sum(share['pixels'] for share in classes.values()) == pytest.approx(100)
+    assert all((share['images'] > 0) == (share['pixels'] > 0) for share in classes.values())
+    values = found['tasks']['depth']['values']
+    assert 0 < values['least'][0] < values['mean'][0] < values['most'][0]
+    assert len(found['tasks']['normals']['values']['mean']) == 3
+
+
+@pytest.mark.parametrize('suffix', ['safetensors', 'pth'])
+def test_a_published_model_holds_weights_alone(run_tool: Run, tmp_path: Path, suffix: str) -> None:
+    tasks = {'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}
+    weights = {'backbone.weight': torch.rand(2, 3), 'weighting.count': torch.ones(1)}
+    checkpoint = {'state_dict': weights, 'meta': {'dataset_meta': {'tasks': tasks}, 'seed': 1}, 'optimizer': {'a': 1}}
+    source, metrics, out = tmp_path / 'iter_1.pth', tmp_path / 'metrics.json', tmp_path / 'out'
+    torch.save(checkpoint, source)
+    metrics.write_text('{"depth/abs_err": 0.5, "offset_0/depth/abs_err": 0.4}')
+    command = (PUBLISH, source, '--name', 'm', '--out-dir', out, '--licence', 'MIT', '--data', 'D', '--format', suffix)
+    run_tool(*command, '--metrics', metrics)
+    (file,) = out.glob(f'*.{suffix}')
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert file.name == f'm-{digest[:8]}.{suffix}' and file.stat().st_mode & 0o044 == 0o044
+    found = load_from_local(file)
+    assert found.keys() == {'state_dict', 'meta'} and found['meta']['dataset_meta'] == {'tasks': tasks}
+    assert found['state_dict'].keys() == {'backbone.weight'}
+    assert torch.equal(found['state_dict']['backbone.weight'], weights['backbone.weight'])
+    card = file.with_suffix('.md').read_text()
+    assert digest in card and 'MIT' in card and '| depth/abs_err ↓ | 0.5 |' in card and 'offset_0' not in card
+    if suffix == 'safetensors':  # equal weights give an equal file
+        with pytest.raises(SystemExit, match=file.name):
+            run_tool(*command)
+        assert file.with_suffix('.md').read_text() == card

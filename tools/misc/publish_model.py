@@ -1,0 +1,131 @@
+"""Publish a checkpoint: its weights alone, with a part of their SHA-256 in the name, and a model card.
+
+    python tools/misc/publish_model.py work_dirs/mila/iter_2000.pth --name mila_indoor --out-dir published \\
+        --licence Apache-2.0 --data 'NYU Depth v2' --metrics work_dirs/mila/metrics.json --config CONFIG
+
+Optimizer, schedules and counters are left out. `.safetensors` is the default; `--format pth` writes a file that
+`torch.load(weights_only=True)` reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmmtl import __version__
+from mmmtl.checkpoint import WEIGHTING, trained_order, trained_tasks, weights_of
+from mmmtl.cli import DTYPES, readable_errors
+from mmmtl.evaluation import read_metrics
+from mmmtl.evaluation.metric_files import arrow
+from mmmtl.io import check_outputs, write_text
+from mmmtl.io.checkpoints import load_from_local
+from mmmtl.io.files import sha256_of
+from mmmtl.io.safetensors import write_safetensors
+
+HASH = 8
+"""Digits of the SHA-256 in the name of a file."""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', type=Path, help='as training wrote it')
+    parser.add_argument('--name', required=True, help='of the model; the start of the names of the files')
+    parser.add_argument('--out-dir', required=True, type=Path, help='folder of the files')
+    parser.add_argument('--licence', required=True, help='under which the weights may be used')
+    parser.add_argument('--data', required=True, help='what the model was trained on')
+    parser.add_argument('--config', help='of the model, for the card')
+    parser.add_argument('--metrics', type=Path, metavar='FILE', help='metrics.json of the test, for the card')
+    parser.add_argument('--format', choices=('safetensors', 'pth'), default='safetensors', help='default: safetensors')
+    parser.add_argument('--dtype', choices=DTYPES, help='number type of kernels (default: as they are)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if Path(args.name).name != args.name:
+        raise SystemExit(f'--name {args.name}: must be a name, not a path; the folder is --out-dir')
+    check_outputs([args.out_dir], [args.checkpoint, args.metrics])
+    checkpoint = load_from_local(args.checkpoint, map_location='cpu')
+    weights = {name: value for name, value in weights_of(checkpoint).items() if not name.startswith(WEIGHTING)}
+    tasks = trained_tasks(checkpoint)
+    meta = dict(dataset_meta=dict(tasks=tasks), task_order=trained_order(checkpoint), mmmtl=__version__)
+    metrics = read_metrics(args.metrics) if args.metrics else {}
+    dtype = getattr(torch, args.dtype) if args.dtype else None
+    args.out_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=args.out_dir, prefix='.') as folder:
+        partial = Path(folder) / f'weights.{args.format}'
+        if args.format == 'safetensors':
+            digest = write_safetensors(partial, weights, meta, dtype=dtype)
+        else:
+            digest = write_pth(partial, weights, meta, dtype=dtype)
+        target = args.out_dir / f'{args.name}-{digest[:HASH]}.{args.format}'
+        card = target.with_suffix('.md')
+        for path in (target, card):
+            if path.exists():
+                raise SystemExit(f'{path}: exists already; published files are not overwritten, choose another --name')
+        partial.rename(target)
+    write_text(card, card_of(args, target.name, digest, weights, tasks, metrics))
+    print(f'weights: {target}\nmodel card: {card}\nSHA-256: {digest}')
+
+
+def write_pth(
+    path: Path, weights: Mapping[str, torch.Tensor], meta: Mapping[str, Any], *, dtype: torch.dtype | None
+) -> str:
+    """Write a file that `torch.load(weights_only=True)` reads, and return its SHA-256."""
+    kernels = {name for name, value in weights.items() if value.is_floating_point() and value.ndim > 1}
+    kept = {name: value.to(dtype if name in kernels else value.dtype).clone() for name, value in weights.items()}
+    torch.save({'state_dict': kept, 'meta': dict(meta)}, path)
+    load_from_local(path)  # refuses values outside the range of the type
+    return sha256_of(path)
+
+
+def card_of(
+    args: argparse.Namespace,
+    file: str,
+    digest: str,
+    weights: Mapping[str, torch.Tensor],
+    tasks: Mapping[str, Any],
+    metrics: Mapping[str, float],
+) -> str:
+    """Return the text of the model card."""
+    millions = sum(value.numel() for value in weights.values()) / 1e6
+    lines = [
+        f'# {args.name}',
+        '',
+        f'- File: `{file}`, SHA-256 `{digest}`',
+        f'- Licence of the weights: {args.licence}',
+        f'- Training data: {args.data}',
+        f'- Config: {f"`{args.config}`" if args.config else "not given"}',
+        f'- Values: {millions:.2f} million',
+        f'- Written by: mmmtl {__version__}',
+        '',
+        '## Tasks',
+        '',
+        *([f'- `{name}`: {kind(task)}' for name, task in tasks.items()] or ['The checkpoint does not name them.']),
+        '',
+        '## Scores',
+        '',
+    ]
+    shown = {key: value for key, value in metrics.items() if not key.startswith(('offset_', 'pooled/', 'stream/'))}
+    if shown:
+        lines += ['| metric | value |', '| --- | --- |']
+        lines += [f'| {key}{arrow(key)} | {value:.4g} |' for key, value in shown.items()]
+    else:
+        lines.append('Not measured.')
+    lines += ['', '## Limits and intended use', '', 'Say what the model is for, and where it fails.', '']
+    return '\n'.join(lines)
+
+
+def kind(task: Any) -> str:
+    """Return the kind of a task of a checkpoint, as plain text."""
+    return str(task.get('type')) if isinstance(task, Mapping) else 'unknown'
+
+
+if __name__ == '__main__':
+    with readable_errors():
+        main()
