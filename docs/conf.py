@@ -59,7 +59,7 @@ def convert_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any,
             lines[number] = '   ' + line if number and lines[number - 1] != '::' else '\n   ' + line
         else:
             parts = line.split('`')
-            parts[::2] = [re.sub(r"[|]|(?<=\S)\*|\*(?=\S)|(?<=\w)_(?=\W|$)", r'\\\g<0>', part) for part in parts[::2]]
+            parts[::2] = [re.sub(r'[|]|(?<=\S)\*|\*(?=\S)|(?<=\w)_(?=\W|$)', r'\\\g<0>', part) for part in parts[::2]]
             lines[number] = '`'.join(parts)
     lines[:] = '\n'.join(lines).split('\n')
 

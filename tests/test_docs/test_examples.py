@@ -2,7 +2,7 @@
 
 `<!-- tested -->` before a block marks it; `<!-- tested: slow -->` leaves it to the slow tests. Blocks run in order:
 
-- Python that begins with a comment `# name.py` is written to this file. If it has a `_base_`, it is a config, and trains.
+- Python that begins with a comment `# name.py` is written to this file. With a `_base_` it is a config, and trains.
 - Other Python runs, in one namespace for each page.
 - Commands run line by line.
 
@@ -55,8 +55,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Path]:
     """What a reader has: CONFIG.py, its weights, images, a video, and a data set; what a page registers goes again."""
-    name = MODELS.get(request.node.callspec.params['page'], 'tiny_video')
-    (tmp_path / 'CONFIG.py').write_text(f'_base_ = {str(ROOT / "tests/configs" / name)!r} + ".py"\n' + settings())
+    base = ROOT / f'tests/configs/{MODELS.get(request.node.callspec.params["page"], "tiny_video")}.py'
+    (tmp_path / 'CONFIG.py').write_text(f'_base_ = {str(base)!r}\n' + settings())
     scene = make_scene(seed=3)
     frames = [render(scene, t, 32, 64) for t in range(6)]
     (tmp_path / 'photos').mkdir()
@@ -74,12 +74,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv('LOCAL_RANK', '0')  # train.py would leave it behind
-    kinds = [getattr(registry, kind).module_dict for kind in registry.__all__]
-    before = [dict(kind) for kind in kinds]
     yield tmp_path
-    for kind, known in zip(kinds, before, strict=True):
-        kind.clear()
-        kind.update(known)
+    for kind in (getattr(registry, kind).module_dict for kind in registry.__all__):
+        for name in [name for name, component in kind.items() if component.__module__.startswith('my_project.')]:
+            del kind[name]
     for module in [module for module in sys.modules if module.partition('.')[0] == 'my_project']:
         del sys.modules[module]
 

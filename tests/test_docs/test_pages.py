@@ -54,12 +54,10 @@ def test_links_lead_to_files_and_headings() -> None:
     assert not broken
 
 
-def test_every_page_is_in_the_menu_and_is_linked() -> None:
-    entries = re.findall(r'^([a-z_]+)$', ''.join(re.findall(r'```\{toctree\}(.*?)```', PAGES['index'], re.DOTALL)), re.M)
-    linked = {Path(name).stem for page, name, _ in links() if page.parent == DOCS}
+def test_every_page_is_in_the_menu() -> None:
+    menus = ''.join(re.findall(r'```\{toctree\}(.*?)```', PAGES['index'], re.DOTALL))
 
-    assert sorted(entries) == sorted(set(PAGES) - {'index'})
-    assert set(PAGES) - linked - {'index', 'support', 'public_weights', 'edge_metric'} == set()
+    assert sorted(re.findall(r'^([a-z_]+)$', menus, re.MULTILINE)) == sorted(set(PAGES) - {'index'})
 
 
 def test_pictures_are_small() -> None:
