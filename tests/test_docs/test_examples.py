@@ -38,7 +38,7 @@ MODELS = {'extending': 'tiny_image'}
 SHORT = dict(
     default_hooks=dict(checkpoint=dict(interval=2)),
     train_cfg=dict(max_iters=2, val_interval=2),
-    val_dataloader=dict(dataset=dict(length=6)),
+    val_dataloader=dict(dataset=dict(length=9)),
     param_scheduler=[],
 )
 
