@@ -24,7 +24,7 @@ TOOLS := $(VENV)/.installed-tests
 SOURCES := setup.py $(CONSTRAINTS)
 WHICH := -c 'import sys; print(sys.base_prefix, sys.version)'
 
-.PHONY: help setup demo reproduce test faults fuzz lint format dist clean FORCE
+.PHONY: help setup demo reproduce test faults fuzz lint format docs dist clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,11 @@ format: $(TOOLS) ## let ruff repair and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(RUNTIME) ## build the documentation in build/docs/; warnings are errors
+	@$(PIP) -r requirements/docs.txt
+	rm -rf docs/api build/docs
+	$(BIN)/python -m sphinx -W --keep-going -n -b html docs build/docs
+
 dist: $(CREATED) ## build the packages in dist/ and check them; TAG=v1.2.3 must name the version
 	@version=v$$($(BIN)/python -c 'exec(open("mmmtl/version.py").read()); print(__version__)'); \
 	  [ "$(or $(TAG),$$version)" = "$$version" ] || { echo "The tag is $(TAG), the version $$version." >&2; exit 1; }
@@ -67,7 +72,7 @@ dist: $(CREATED) ## build the packages in dist/ and check them; TAG=v1.2.3 must 
 	$(BIN)/python -m twine check --strict dist/*
 
 clean: ## remove every .venv, builds and caches; leaves data/ and work_dirs/
-	rm -rf .venv .venv-* build dist *.egg-info mmmtl/.mim .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* build dist docs/api *.egg-info mmmtl/.mim .mypy_cache .pytest_cache .ruff_cache
 
 # A half-made environment is made anew, and so is one of another interpreter than the PYTHON that the call names.
 $(CREATED): FORCE

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENT_FILES = sorted(path for path in (ROOT / 'requirements').glob('*.txt'))
 # Which requirements each set of constraints pins.
 CONSTRAINTS = {
-    'constraints': ('runtime', 'mminstall', 'demo', 'optional', 'tests', 'release'),
+    'constraints': ('runtime', 'mminstall', 'demo', 'optional', 'tests', 'docs', 'release'),
     'constraints-oldest': ('runtime', 'mminstall', 'demo', 'optional', 'tests'),
     'constraints-newest': ('runtime', 'mminstall', 'demo', 'optional', 'tests'),
 }
@@ -168,7 +168,7 @@ def test_requirements_parse(path: Path) -> None:
 
 def test_requirements_agree() -> None:
     files = {path.stem: read_requirements(path) for path in REQUIREMENT_FILES}
-    assert set(files) == {*CONSTRAINTS, 'demo', 'mminstall', 'optional', 'release', 'runtime', 'tests'}
+    assert set(files) == {*CONSTRAINTS, 'demo', 'docs', 'mminstall', 'optional', 'release', 'runtime', 'tests'}
 
     assert {str(requirement) for requirement in files['mminstall'].values()} == {
         str(Requirement(requirement)) for requirement in REQUIRED.values()

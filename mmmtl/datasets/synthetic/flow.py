@@ -14,9 +14,9 @@ def scene_flow(scene: Scene, frame: RenderedFrame, t: int) -> tuple[NDArray[np.f
     """Return the motion of each pixel of a frame, rendered at `t`, to the next frame.
 
     Returns:
-        motion: (H, W, 2) float32 pixels, x to the right and y down, also to places that are hidden; the sky only turns
-            with the camera. 0 where invalid.
-        valid: (H, W) bool, False for points that end up behind the camera.
+        The motion, (H, W, 2) float32 pixels, x to the right and y down, also to places that are hidden; the sky only
+        turns with the camera; 0 where invalid. And where it is valid, (H, W) bool, False for points that end up behind
+        the camera.
     """
     height, width = frame.depth.shape
     intrinsics, flat = camera_rays(height, width, scene.focal)

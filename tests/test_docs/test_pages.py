@@ -1,0 +1,105 @@
+"""The pages of the documentation: links, pages within reach, pictures, public names, and the settings of the site."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mmmtl
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / 'docs'
+PAGES = {path.stem: path.read_text(encoding='utf-8') for path in sorted(DOCS.glob('*.md'))}
+TOP = {path.name: path.read_text(encoding='utf-8') for path in sorted(ROOT.glob('*.md'))}
+
+
+def prose(text: str) -> str:
+    """Return the text without blocks and spans of code."""
+    return re.sub(r'`[^`\n]*`', '', re.sub(r'^```.*?^```', '', text, flags=re.DOTALL | re.MULTILINE))
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of the headings, as GitHub and MyST make them."""
+    headings = re.findall(r'^#+ (.+)$', re.sub(r'^```.*?^```', '', text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
+
+
+def links() -> Iterator[tuple[Path, str, str]]:
+    """Yield (page, target, anchor) of every link to a file or to a heading."""
+    for path, text in [(DOCS / f'{n}.md', t) for n, t in PAGES.items()] + [(ROOT / n, t) for n, t in TOP.items()]:
+        for target in re.findall(r'\]\(([^)\s]+)\)', prose(text)) + re.findall(r'\{download\}`([^`<>]+)`', text):
+            if not re.match(r'https?:|mailto:', target):
+                name, _, anchor = target.partition('#')
+                yield path, name, anchor
+
+
+def test_links_lead_to_files_and_headings() -> None:
+    broken, seen = [], 0
+    for page, name, anchor in links():
+        target = page if not name else (page.parent / name)
+        seen += 1
+        if not target.exists():
+            broken.append(f'{page.name}: {name}')
+        elif anchor and anchor not in anchors(target.read_text(encoding='utf-8')):
+            broken.append(f'{page.name}: {name}#{anchor}')
+    assert seen > 60
+    assert not broken
+
+
+def test_every_page_is_in_the_menu() -> None:
+    menus = ''.join(re.findall(r'```\{toctree\}(.*?)```', PAGES['index'], re.DOTALL))
+
+    assert sorted(re.findall(r'^([a-z_]+)$', menus, re.MULTILINE)) == sorted(set(PAGES) - {'index'})
+
+
+def test_pictures_are_small() -> None:
+    sizes = {path.name: path.stat().st_size for path in (DOCS / 'images').iterdir()}
+
+    assert sizes and max(sizes.values()) < 200_000
+    assert sum(sizes.values()) < 1_000_000
+
+
+def test_the_notebook_has_no_outputs() -> None:
+    cells = json.loads((DOCS / 'notebooks/first_steps.ipynb').read_text(encoding='utf-8'))['cells']
+
+    assert all(not cell.get('outputs') and cell.get('execution_count') is None for cell in cells)
+
+
+def test_the_api_has_a_page_for_every_public_name() -> None:
+    listed = re.findall(r'^   (mmmtl[\w.]*)$', PAGES['api'], re.MULTILINE)
+    exported = [importlib.import_module(name) for name in listed]
+    public = {
+        id(getattr(module, name)): name
+        for module in list(sys.modules.values())
+        if getattr(module, '__name__', '').startswith(mmmtl.__name__)
+        for name in getattr(module, '__all__', ())
+        if callable(getattr(module, name))
+    }
+    described = {id(getattr(module, name)) for module in exported for name in module.__all__}
+
+    assert len(public) > 200
+    single = re.findall(r'autofunction:: [\w.]*\.(\w+)$', PAGES['api'], re.MULTILINE)
+    assert not [name for key, name in public.items() if key not in described and name not in single]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not importlib.util.find_spec('furo'), reason='needs requirements/docs.txt')
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-n', '-d', tmp_path / 'cache', DOCS]
+    result = subprocess.run(
+        [*map(str, command), str(tmp_path / 'html')], env=os.environ, cwd=ROOT, capture_output=True, text=True
+    )
+
+    assert result.returncode == 0, result.stderr
+    built = {path.stem for path in (tmp_path / 'html').glob('*.html')}
+    assert set(PAGES) <= built
+    inventory = (tmp_path / 'html/api/mmmtl.apis.html').read_text(encoding='utf-8')
+    assert 'id="mmmtl.apis.MultiTaskInferencer"' in inventory
