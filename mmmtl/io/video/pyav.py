@@ -130,10 +130,8 @@ def _reason(error: Exception) -> str:
 
 def _display_matrix(frame: Any) -> Array | None:
     """Return the 2x2 part of the matrix that turns a frame upright, or None."""
-    for data in frame.side_data:
-        if data.type.name == 'DISPLAYMATRIX':
-            return np.frombuffer(bytes(data), dtype=np.int32).reshape(3, 3)[:2, :2]
-    return None
+    data = frame.side_data.get('DISPLAYMATRIX')
+    return None if data is None else np.frombuffer(bytes(data), dtype=np.int32).reshape(3, 3)[:2, :2]
 
 
 def _upright(image: Array, matrix: Array | None) -> Array:
