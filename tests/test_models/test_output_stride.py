@@ -67,7 +67,11 @@ def maps_at(strides: tuple[int, int], cfg: dict[str, Any], *, sides: tuple[int, 
     return maps
 
 
-@pytest.mark.parametrize('cfg', [cfg for cfg in SHIPPED if cfg['type'] != 'MobileNetV3Small'], ids=lambda cfg: '-'.join(str(v) for v in cfg.values()))
+@pytest.mark.parametrize(
+    'cfg',
+    [cfg for cfg in SHIPPED if cfg['type'] != 'MobileNetV3Small'],
+    ids=lambda cfg: '-'.join(str(v) for v in cfg.values()),
+)
 def test_every_shipped_backbone_keeps_what_it_learnt(cfg: dict[str, Any]) -> None:
     """The map at the finer stride, at every second or fourth pixel, is the map at stride 32."""
     step = TRAINED // cfg['output_stride']
@@ -78,7 +82,8 @@ def test_every_shipped_backbone_keeps_what_it_learnt(cfg: dict[str, Any]) -> Non
 
 def test_the_shipped_backbones_are_found() -> None:
     assert {(cfg['type'], cfg.get('depth'), cfg['output_stride']) for cfg in SHIPPED} == {
-        ('MobileNetV2', None, 16), ('MobileNetV3Small', None, 16), ('ResNet', 50, 16), ('ResNet', 101, 8), ('ResNet', 18, 8)
+        ('MobileNetV2', None, 16), ('MobileNetV3Small', None, 16), ('ResNet', 50, 16), ('ResNet', 101, 8),
+        ('ResNet', 18, 8),
     }  # fmt: skip
 
 
