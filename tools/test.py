@@ -17,7 +17,7 @@ from mmmtl.engine import StreamTestLoop, build_runner
 from mmmtl.engine.launch import name_lost_processes, set_launcher
 from mmmtl.evaluation import MultiTaskMetric, class_table, delta_m_meta, metrics_table, write_metrics
 from mmmtl.evaluation.delta_m import primary_metrics
-from mmmtl.io.outputs import same_file
+from mmmtl.io.outputs import file_key
 from mmmtl.models.segmentors.frame_kinds import IMAGE
 from mmmtl.profiling import average_macs, build_on_meta, count_cost
 from mmmtl.profiling.average import AVERAGE
@@ -77,7 +77,7 @@ def main() -> None:
         raise SystemExit(f'{args.config}: give a checkpoint; no weights come with this config')
     work_dir = Path(cfg.work_dir)
     metric_files = [args.out] if args.out else []
-    if args.report and not (args.out and same_file(args.out, work_dir / 'metrics.json')):
+    if args.report and not (args.out and file_key(args.out) == file_key(work_dir / 'metrics.json')):
         metric_files.append(work_dir / 'metrics.json')
     report_files = [work_dir / 'report.html', work_dir / 'samples'] if args.report else []
     check_cli_outputs(cfg, [*metric_files, args.out_dir, args.show_dir, *report_files], inputs=[checkpoint])
