@@ -48,6 +48,7 @@ def infer(backbone: dict[str, Any], path: Path) -> None:
 
 
 def test_old_and_new_dilations_predict_something_else() -> None:
+    torch.manual_seed(0)  # some random weights give maps of zeros
     new, old = MODELS.build(NEW), MODELS.build(OLD)
     old.load_state_dict(new.state_dict())
     new.eval(), old.eval()
