@@ -192,7 +192,7 @@ class Task(ABC):
         return {}
 
     def confusion(self, totals: Tensor) -> dict[str, dict[str, int]]:
-        """Return {labelled class: {predicted class: pixels}} from summed `measure`s; empty without classes."""
+        """Return {labelled class: {predicted class: pixels}} of summed results of `measure`; empty without classes."""
         return {}
 
     def differences(self, first: Tensor, second: Tensor) -> Tensor:
