@@ -1,4 +1,4 @@
-"""What a frozen MobileNetV2 at stride 16 gives to a head: the dilations of mmseg against those that keep the weights.
+"""Train a head on a frozen MobileNetV2 at stride 16: with the dilations of mmseg, and with those that fit its weights.
 
     python benchmarks/frozen_backbone.py --seeds 0 1 2
 

@@ -6,8 +6,8 @@
     python benchmarks/training.py video-tiny --list
     python benchmarks/training.py report
 
-`make reproduce TABLE=video-tiny SEEDS=5 ROWS='MILA, slow only'` does the same. Two runs train side by side. Ctrl-C, or
-worse, is no loss: the same command goes on at the last checkpoints and leaves out runs that have finished. Their scores
+`make reproduce TABLE=video-tiny SEEDS=5 ROWS='MILA, slow only'` does the same. Two runs train side by side. After
+Ctrl-C, or worse, the same command goes on at the last checkpoints and leaves out runs that have finished. Their scores
 are in benchmarks/results/ at once, and add up over calls. A run is known by its row, its seed, its iterations and a
 hash of its config, so scores of different settings never mix. docs/results.md is written from these files whenever a
 run has finished, and by `report`.

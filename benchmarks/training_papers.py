@@ -234,7 +234,7 @@ CONTROLS = {
     'fast only': 'the fast network alone, which propagation must beat; in no table of the paper',
     'MILA w/o MF': 'multiple frames alone left out; in no table of the paper',
 }
-"""Rows that stand for none of a paper's."""
+"""Rows that no table of a paper has, and what they show."""
 
 
 def stands_for(table: Table, row: str) -> str:

@@ -102,7 +102,7 @@ class Run:
 
     @property
     def identity(self) -> Record:
-        """What distinguishes the run from all others."""
+        """Everything that tells the run from others."""
         return self.settings.identity(self.row, self.seed)
 
     @property
@@ -112,7 +112,7 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Where its checkpoints, its log and its result go."""
+        """The folder of its checkpoints, its log and its result."""
         words = re.sub(r'[^\w.]+', '-', self.row.name)
         name = f'{words}_seed{self.seed}_{self.settings.iterations}_{self.settings.digest(self.row)}'
         return self.work_dir / self.settings.table.name / name

@@ -24,7 +24,7 @@ TASK_ORDER = ('semseg', 'parts', 'saliency', 'normals', 'edge', 'depth')
 
 @dataclass(frozen=True)
 class PublicCode:
-    """What a public repository calls the weights of a model.
+    """Names of the weights of a model in a public repository.
 
     Attributes:
         rules: applied to every name, one after the other.

@@ -25,13 +25,13 @@ def list_models(pattern: str = '*', *, weights: bool = False) -> list[str]:
 
 
 def zoo_weights(config: object) -> Path | None:
-    """Return the file of the weights that belong to the name of a model; None if it has none or this is no name.
+    """Return the weights file of a named model; None for a model without weights, and for a config file.
 
     Weights with a URL are loaded into torch's cache first.
 
     Raises:
         FileNotFoundError: the file is not there.
-        ValueError: no such model; or the file is another than the one whose SHA-256 the zoo has.
+        ValueError: no such model, or a file of another SHA-256 than the zoo lists.
     """
     if not is_name(config):
         return None

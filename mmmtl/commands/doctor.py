@@ -34,7 +34,7 @@ COMPILER_REPAIR = {
 
 
 class Finding(NamedTuple):
-    """What a check found: one of the three marks, what was looked at, what is there, and the repair."""
+    """The result of a check: one of the three marks, what was checked, what is there, and the repair."""
 
     mark: str
     name: str

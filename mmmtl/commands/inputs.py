@@ -48,7 +48,7 @@ def find_inputs(given: Sequence[str], *, folders_are_videos: bool) -> tuple[list
 
 
 def is_video(given: str, *, folders_are_videos: bool) -> bool:
-    """Return whether an argument is a video: all that is no image, such as a film, a stream, a camera, a pipe."""
+    """Return whether an argument is a video, a stream, a camera or a pipe: anything that is not an image."""
     if os.path.isdir(given):
         return folders_are_videos
     if not is_one_image(given):

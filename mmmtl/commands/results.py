@@ -15,11 +15,11 @@ from mmmtl.visualization import Painter, frame_title
 from .run_video import PredictedFrame
 
 SAVES = ('video', 'panels', 'raw', 'npy')
-"""What can be written: a video of the drawings, the drawing of every frame, and the maps as PNG or .npy files."""
+"""Kinds of results: a video of the drawings, the drawing of each frame, and the maps as PNG or .npy files."""
 
 
 class Outputs(NamedTuple):
-    """Where the results of an image or a video go; None writes no such file.
+    """Paths of the drawings of an image or a video; nothing is written for None.
 
     Args:
         panel: the drawing of an image.

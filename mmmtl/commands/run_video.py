@@ -34,7 +34,7 @@ class PredictedFrame(NamedTuple):
 
 
 class VideoRun(NamedTuple):
-    """How a model ran over a video.
+    """The record of a run over a video.
 
     Args:
         frames: how many were predicted.

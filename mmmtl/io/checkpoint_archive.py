@@ -24,7 +24,7 @@ NEEDED = re.compile(
     r'|torch\.storage UntypedStorage|torch\.serialization _get_layout|torch\.nn\.parameter Parameter'
     r'|torch\._utils _rebuild_(parameter|tensor|tensor_v2|tensor_v3|qtensor|sparse_tensor)'
 )
-"""What a pickle may call, as it names it. torch allows more, such as `bytearray(number of bytes)`."""
+"""Callables that a pickle may name. torch allows more, such as `bytearray(number of bytes)`."""
 
 PICKLES_OF_OLD_FILES = 5
 """Of torch before 1.6: a mark, a version, facts about the system, the contents, and the names of the tensors."""

@@ -22,7 +22,7 @@ def read_logs(folder: Path) -> Series:
     """Return the series in the logs of a work folder; where a resumed run repeats a step, its value counts.
 
     Raises:
-        ValueError: a log has a line that is no JSON object.
+        ValueError: a line of a log is not a JSON object.
     """
     return join(read_log(path) for path in sorted(folder.glob(LOGS)))
 

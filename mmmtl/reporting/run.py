@@ -25,7 +25,7 @@ Matrix = dict[str, dict[str, int]]
 
 @dataclass
 class Run:
-    """What a report knows of a run.
+    """A run, as a report shows it.
 
     Args:
         name: of the run in tables and legends.

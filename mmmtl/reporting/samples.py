@@ -92,6 +92,6 @@ class SampleFolder:
             raise ValueError(f'{self.index}: the picture {sample.picture!r} is not a JPEG of this folder; correct it')
         if sample.kind not in ('best', 'worst') or not math.isfinite(sample.score):
             raise ValueError(
-                f'{self.index}: {sample.picture} has the kind {sample.kind!r} or a score that is no number'
+                f'{self.index}: {sample.picture} has the kind {sample.kind!r} or a score that is not a number'
             )
         return sample

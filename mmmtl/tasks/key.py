@@ -1,4 +1,4 @@
-"""What explains the colours of a picture: named colours, a scale, a ball of normals."""
+"""The key of a picture: named colours, a scale, a ball of normals."""
 
 from __future__ import annotations
 

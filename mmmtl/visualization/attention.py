@@ -1,4 +1,4 @@
-"""Where the places of a map look: attention weights and task features of a model, recorded by forward hooks."""
+"""Attention weights and task features of a model, recorded by forward hooks."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Weighting(nn.Module, TrainingObserver, ABC):
     are. An objective of exactly 0 is that of a task without a label in the batches of all processes; it is added to
     these other losses, so the weighting sees only the others.
 
-    A subclass is a `LossWeighting` or a `GradientWeighting`. What it learns or counts belongs into parameters and
+    A subclass is a `LossWeighting` or a `GradientWeighting`. Learnt values and counts belong in parameters and
     buffers, so that checkpoints hold it. Draws are made inside `numbered_draws`.
 
     Args:
