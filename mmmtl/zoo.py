@@ -35,7 +35,7 @@ class Weights(NamedTuple):
     @property
     def is_url(self) -> bool:
         """Return whether they must be downloaded."""
-        return urlparse(self.source).scheme in ('http', 'https')
+        return _is_url(self.source)
 
 
 class Model(NamedTuple):
@@ -103,7 +103,7 @@ def find_model(name: str) -> Model:
 
 
 def is_name(config: object) -> bool:
-    """Return whether this may be the name of a model: text without a folder or a suffix that is no file here."""
+    """Return whether this can be the name of a model: text without a folder or a suffix."""
     return isinstance(config, str) and Path(config).name == config and not Path(config).suffix and bool(config)
 
 
@@ -130,7 +130,11 @@ def _model(entry: Mapping[str, Any], root: Path, path: str) -> Model:
 
 def _source(source: str) -> str:
     """Return a URL as it is, and the absolute path of a file; a relative one is below `WEIGHTS`."""
-    return source if urlparse(source).scheme in ('http', 'https') else str(WEIGHTS / Path(source).expanduser())
+    return source if _is_url(source) else str(WEIGHTS / Path(source).expanduser())
+
+
+def _is_url(source: str) -> bool:
+    return urlparse(source).scheme in ('http', 'https')
 
 
 def _scaled(count: float | None, unit: float) -> float | None:
