@@ -16,8 +16,10 @@ from mmmtl.registry import HOOKS
 from mmmtl.reporting import SampleFolder
 from mmmtl.reporting.samples import Sample
 from mmmtl.structures import Array, MultiTaskDataSample
-from mmmtl.tasks import Task, build_tasks, main_tasks
+from mmmtl.tasks import Task
 from mmmtl.visualization import Painter, frame_title
+
+from .tested import current_image, tested_tasks
 
 
 class _Kept(NamedTuple):
@@ -49,9 +51,11 @@ class ExtremeSamplesHook(Hook):
             raise ValueError(f'count must be at least 1, not {count}')
         self.folder = SampleFolder(Path(out_dir))
         self.count = count
+        self._tasks: dict[str, Task] = {}
         self._kept: dict[tuple[str, str], list[_Kept]] = {}
 
     def before_test_epoch(self, runner: Runner) -> None:
+        self._tasks = tested_tasks(runner)
         self._kept.clear()
 
     def after_test_iter(
@@ -61,13 +65,12 @@ class ExtremeSamplesHook(Hook):
         data_batch: Any = None,
         outputs: Sequence[MultiTaskDataSample] | None = None,
     ) -> None:
-        tasks = _tasks_of(runner)
         for images, sample in zip(data_batch['inputs'], outputs or [], strict=True):
             predictions = dict(sample.pred.items())
             for name, label in sample.gt.items():
-                if name not in tasks:
+                if name not in self._tasks:
                     continue
-                task, prediction = tasks[name], predictions[name]
+                task, prediction = self._tasks[name], predictions[name]
                 score = task.summarize(task.measure(prediction, label))[task.primary_metric]
                 if math.isnan(score):
                     continue
@@ -75,21 +78,19 @@ class ExtremeSamplesHook(Hook):
                 for kind, rank in (('best', sign * score), ('worst', -sign * score)):
                     kept = self._kept.setdefault((name, kind), [])
                     if len(kept) < self.count or rank < kept[-1].rank:
-                        current = images.reshape(-1, *images.shape[-3:])[-1]
-                        image = np.ascontiguousarray(current.flip(0).permute(1, 2, 0).cpu().numpy())
+                        image = np.ascontiguousarray(current_image(images)[..., ::-1])
                         maps = label.cpu().numpy(), prediction.cpu().numpy()
                         frame = str(sample.get('video') or sample.get('img_path')), sample.get('time')
                         new = _Kept(rank, frame, score, _title(sample), image, *maps)
                         self._kept[name, kind] = _first([*kept, new], self.count)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        tasks = _tasks_of(runner)
         gathered = all_gather_object(self._kept)
         self._kept = {}
         if not is_main_process():
             return
         written = []
-        for name, task in tasks.items():
+        for name, task in self._tasks.items():
             for kind in ('worst', 'best'):
                 found = [one for part in gathered for one in part.get((name, kind), [])]
                 for number, one in enumerate(_first(found, self.count), 1):
@@ -104,10 +105,6 @@ def _first(found: list[_Kept], count: int) -> list[_Kept]:
     for one in sorted(found, key=lambda one: (one.rank, one.title)):
         of_frame.setdefault(one.frame, one)
     return [*of_frame.values()][:count]
-
-
-def _tasks_of(runner: Runner) -> dict[str, Task]:
-    return main_tasks(build_tasks(runner.test_dataloader.dataset.metainfo.get('tasks'), 'the test data set'))
 
 
 def _title(sample: MultiTaskDataSample) -> str:

@@ -16,7 +16,8 @@ from mmmtl.evaluation import merge_totals
 from mmmtl.io import IMAGE_SUFFIXES, MapWriter, check_new_folder, read_image, resize_image
 from mmmtl.registry import HOOKS
 from mmmtl.structures import Array, MultiTaskDataSample
-from mmmtl.tasks import build_tasks, main_tasks
+
+from .tested import current_image, tested_tasks
 
 
 @HOOKS.register_module()
@@ -69,11 +70,10 @@ class MapWriterHook(Hook):
 
     def _writer(self, runner: Runner, offset: int | None) -> MapWriter:
         if offset not in self._writers:
-            dataset = runner.test_dataloader.dataset
-            frames = getattr(dataset, 'frames', None)
+            frames = getattr(runner.test_dataloader.dataset, 'frames', None)
             self._writers[offset] = MapWriter(
                 Path(self.out_dir) if offset is None else Path(self.out_dir) / f'offset{offset}',
-                main_tasks(build_tasks(dataset.metainfo.get('tasks'), 'the test data set')),
+                tested_tasks(runner),
                 stills=offset is None and frames is not None and frames.stills,
                 npy=self.npy,
             )
@@ -87,6 +87,4 @@ def _image_of(inputs: Tensor, sample: MultiTaskDataSample) -> Array:
         image = read_image(path)
         if image.shape[:2] == tuple(sample.ori_shape):
             return image
-    current = inputs.reshape(-1, *inputs.shape[-3:])[-1]
-    pixels: Array = current.permute(1, 2, 0).contiguous().cpu().numpy()
-    return pixels
+    return current_image(inputs)

@@ -16,6 +16,8 @@ from mmmtl.io import write_png
 from mmmtl.registry import HOOKS
 from mmmtl.structures import MultiTaskDataSample
 
+from .tested import current_image
+
 Outputs = Sequence[MultiTaskDataSample] | None
 
 
@@ -63,8 +65,7 @@ class MultiTaskVisualizationHook(Hook):
             self._seen[offset] += 1
             if number % self.interval:
                 continue
-            current = images.reshape(-1, *images.shape[-3:])[-1]
-            image = np.ascontiguousarray(current.flip(0).permute(1, 2, 0).cpu().numpy())
+            image = np.ascontiguousarray(current_image(images)[..., ::-1])
             panel = runner.visualizer.draw_sample(image, sample)
             name = sample_name(sample, number)
             if self.out_dir is None:
