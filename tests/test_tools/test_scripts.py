@@ -137,22 +137,37 @@ def test_two_processes_on_cpus(tiny: tuple[str, list[str]], tmp_path: Path) -> N
     assert 'Distributed launcher: pytorch' in check_two_processes(train, test, tiny, tmp_path, {})
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of every file by its path in the folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
 @cpu_only
 @pytest.mark.slow
 def test_two_processes_share_whole_videos(tiny: tuple[str, list[str]], tmp_path: Path) -> None:
-    """Three videos on two processes: the metrics are those of one."""
+    """Three videos on two processes: metrics, written maps and the samples of a report are those of one."""
     config, options = tiny
     environment = {'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT)}
     train = [sys.executable, 'tools/train.py', config, '--work-dir', str(tmp_path), '--cfg-options', *options]
     checkpoint = str(tmp_path / 'iter_2.pth')
-    common = ['--stream', '--work-dir', f'{tmp_path}/test', '--cfg-options', *options]
-    common += [
+    options = [
+        *options,
         'test_dataloader.dataset.num_videos=3',
         'test_dataloader.dataset.length=9',
         'test_dataloader.dataset.step=1',
     ]
-    one = [sys.executable, 'tools/test.py', config, checkpoint, '--out', f'{tmp_path}/1.json', *common]
-    two = ['tools/dist_test.sh', config, checkpoint, '2', '--out', f'{tmp_path}/2.json', *common]
+    one = [sys.executable, 'tools/test.py', config, checkpoint]
+    two = ['tools/dist_test.sh', config, checkpoint, '2']
+    for number, command in enumerate((one, two), 1):
+        command += [
+            '--stream',
+            '--report',
+            '--work-dir',
+            f'{tmp_path}/test{number}',
+            '--out',
+            f'{tmp_path}/{number}.json',
+        ]
+        command += ['--out-dir', f'{tmp_path}/maps{number}', '--cfg-options', *options]
     for command in (train, one, two):
         done = run(command, 300, **environment)
         assert done.returncode == 0, done.stderr[-3000:]
@@ -161,7 +176,13 @@ def test_two_processes_share_whole_videos(tiny: tuple[str, list[str]], tmp_path:
     for metrics in (alone, shared):
         del metrics['meta']
     assert 'temporal/semseg/VC8' in alone
+    for key in ('class_iou', 'confusion'):
+        assert alone.pop(key) == shared.pop(key)
     assert shared == pytest.approx(alone, rel=1e-6, abs=1e-6)
+    for folder in ('maps{}', 'test{}/samples'):
+        first, second = (contents(tmp_path / folder.format(number)) for number in (1, 2))
+        assert first
+        assert first == second
 
 
 @pytest.fixture
