@@ -6,7 +6,10 @@ import glob
 import http.client
 import os
 import urllib.request
+import warnings
 from collections.abc import Iterable, Iterator
+from multiprocessing import TimeoutError as NotReady
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,11 +24,14 @@ from .images import IMAGE_SUFFIXES, decode_image, opaque, read_image
 ImageSource = str | Path | Array | Image.Image
 """A file, an http URL, (H, W, 3) uint8 BGR, or an image of Pillow."""
 
-MAX_BYTES = 1 << 26
+MAX_DOWNLOAD = 1 << 26
 """The most bytes that are loaded from a URL."""
 
 TIMEOUT = 30.0
-"""Seconds to wait for a server."""
+"""Seconds to wait for a server that says nothing."""
+
+MAX_SECONDS = 120.0
+"""The most seconds that loading from a URL may take."""
 
 PIL_MODES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'RGBX', 'CMYK', 'YCbCr', 'HSV', 'LAB')
 """Modes of Pillow with 8 bits or fewer, which it converts to RGB without loss of range."""
@@ -53,7 +59,7 @@ def is_url(source: object) -> bool:
 def find_images(source: str | Path) -> FoundImages:
     """Return the images of a folder, or those that match a pattern such as 'photos/**/*.jpg'.
 
-    Hidden files do not count.
+    Hidden files do not count. A warning says how many images are in the subfolders of a folder, which are not read.
 
     Raises:
         ValueError: no image there.
@@ -62,9 +68,24 @@ def find_images(source: str | Path) -> FoundImages:
     found = FoundImages([], [])
     for path in sorted(path for path in paths if path.is_file() and not is_foreign(path)):
         (found.images if path.suffix.lower() in IMAGE_SUFFIXES else found.others).append(path)
+    below = 0 if _is_pattern(source) else _count_below(source)
+    hint = f"{below} images are in subfolders; to read them, give '{glob.escape(str(source))}/**/*'"
     if not found.images:
-        raise ValueError(f'{source}: no image there; images are files {", ".join(IMAGE_SUFFIXES)}')
+        fix = hint if below else f'images are files {", ".join(IMAGE_SUFFIXES)}'
+        raise ValueError(f'{source}: no image there; {fix}')
+    if below:
+        warnings.warn(f'{source}: {hint}', stacklevel=2)
     return found
+
+
+def _count_below(folder: str | Path) -> int:
+    """Return how many images are in the subfolders of a folder, at any depth; links are not followed."""
+    count = 0
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not is_foreign(Path(name))]
+        if Path(place) != Path(folder):
+            count += sum(Path(name).suffix.lower() in IMAGE_SUFFIXES and not is_foreign(Path(name)) for name in names)
+    return count
 
 
 def list_images(images: ImageSource | Iterable[ImageSource]) -> Iterator[ImageSource]:
@@ -159,13 +180,22 @@ def _turned(image: Image.Image) -> Image.Image:
 def _download(url: str) -> Array:
     """Return the image behind a URL."""
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
-            content: bytes = answer.read(MAX_BYTES + 1)
+        # In a thread: a server can send every part of its answer, the headers too, byte by byte.
+        with ThreadPool(1) as pool:
+            content = pool.apply_async(_read_url, [url]).get(MAX_SECONDS)
+    except NotReady:
+        raise ValueError(f'{url}: not loaded after {MAX_SECONDS:g} s; download it and give the file') from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise ValueError(f'{url}: cannot be loaded ({error})') from error
-    if len(content) > MAX_BYTES:
-        raise ValueError(f'{url}: more than {MAX_BYTES} bytes; download it and give the file')
+    if len(content) > MAX_DOWNLOAD:
+        raise ValueError(f'{url}: more than {MAX_DOWNLOAD} bytes; download it and give the file')
     return decode_image(content, url)
+
+
+def _read_url(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+        content: bytes = answer.read(MAX_DOWNLOAD + 1)
+    return content
 
 
 def _is_pattern(source: str | Path) -> bool:

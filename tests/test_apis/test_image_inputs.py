@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
 import threading
+import time
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -115,11 +117,40 @@ def test_a_folder_without_images_is_refused(inferencer: MultiTaskInferencer, tmp
         inferencer(tmp_path)
 
 
+def test_images_in_subfolders_are_counted(inferencer: MultiTaskInferencer, photos: Path) -> None:
+    """A folder means its own images; the warning names a pattern that means them all."""
+    (photos / 'c.jpg').unlink()
+    for place in ('x', 'x/y', '.hidden'):
+        (photos / place).mkdir()
+        cv2.imwrite(str(photos / place / 'd.png'), photo())
+    with pytest.warns(UserWarning, match=rf"^{photos}: 2 images .* '{photos}/\*\*/\*'$"):
+        assert len(inferencer(photos)) == 2
+    assert len(inferencer(f'{photos}/**/*')) == 4
+
+    (photos / 'a.png').unlink()
+    (photos / 'b.JPG').unlink()
+    with pytest.raises(ValueError, match=rf"^{photos}: no image .* 2 images .* '{photos}/\*\*/\*'$"):
+        inferencer(photos)
+
+
 @pytest.fixture
 def server(photos: Path) -> Iterator[str]:
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
+
+        def do_GET(self) -> None:
+            """Send a file, or a byte now and then, of the headers or of the image."""
+            if not self.path.startswith('/drip'):
+                super().do_GET()
+                return
+            if self.path == '/drip_body.png':
+                self.send_response(200)
+                self.end_headers()
+            with contextlib.suppress(OSError):
+                for _ in range(40):
+                    self.wfile.write(b'x')
+                    time.sleep(0.05)
 
     with ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=str(photos))) as http:
         threading.Thread(target=http.serve_forever, daemon=True).start()
@@ -132,9 +163,20 @@ def test_a_url(inferencer: MultiTaskInferencer, server: str, photos: Path, monke
     for name, message in (('none.png', '404'), ('notes.txt', 'not a readable image')):
         with pytest.raises(ValueError, match=f'{server}/{name}.*{message}'):
             inferencer(f'{server}/{name}')
-    monkeypatch.setattr('mmmtl.io.image_sources.MAX_BYTES', 50)
+    monkeypatch.setattr('mmmtl.io.image_sources.MAX_DOWNLOAD', 50)
     with pytest.raises(ValueError, match='more than 50 bytes'):
         inferencer(f'{server}/a.png')
+
+
+@pytest.mark.parametrize('name', ['drip_body.png', 'drip_headers.png'])
+def test_a_url_that_drips(
+    name: str, inferencer: MultiTaskInferencer, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('mmmtl.io.image_sources.MAX_SECONDS', 0.3)
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=rf'{server}/{name}: not loaded after 0\.3 s'):
+        inferencer(f'{server}/{name}')
+    assert time.monotonic() - start < 3
 
 
 # Pillow and orientation
@@ -329,12 +371,12 @@ def test_streams_in_a_batch_are_those_alone() -> None:
     alone = [[maps for _, maps in inferencer.stream(frames)] for frames in (first, second)]
 
     state = None
-    for time, frames in enumerate(zip(first, second, strict=True)):
+    for number, frames in enumerate(zip(first, second, strict=True)):
         images, maps, is_key, state = inferencer.step_streams(frames, state)
-        assert is_key == [time == 0] * 2
+        assert is_key == [number == 0] * 2
         for row in (0, 1):
             assert np.array_equal(images[row], frames[row])
-            for name, value in alone[row][time].items():
+            for name, value in alone[row][number].items():
                 np.testing.assert_allclose(maps[row][name], value, atol=1e-4)
     with pytest.raises(ValueError, match=r"\(32, 43\).*'letterbox'"):
         inferencer.step_streams([photo(), photo(40, 64)])
