@@ -10,6 +10,7 @@ from functools import cache
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
 from scipy.io import savemat
 
@@ -61,6 +62,7 @@ def unchecked_labels() -> dict[str, bytes]:
         'grey.tif': save(LABELS, 'TIFF', compression='tiff_adobe_deflate'),
         'float.tif': save(DEPTH.astype(np.float32), 'TIFF'),
         'grey.pgm': save(LABELS, 'PPM'),
+        'comments.pgm': b'P5 # grey\n# 32x24\n32 24\n# # # # # # # # # # # # #\n255\n' + LABELS.tobytes(),
     }
 
 
@@ -92,6 +94,25 @@ def hdf5() -> bytes:
         names = [opened.create_dataset(f'#refs#/{i}', data=np.frombuffer(b'r\0-\0', np.uint16)) for i in range(3)]
         references = opened.create_dataset('rawRgbFilenames', (1, 3), dtype=h5py.ref_dtype)
         references[0] = [name.ref for name in names]
+    return file.getvalue()
+
+
+@cache
+def checkpoint() -> tuple[bytes, bytes]:
+    """Return a checkpoint, and the pickle in it."""
+    file = io.BytesIO()
+    weights = {'weight': torch.arange(600.0), 'bias': torch.nn.Parameter(torch.ones(3, dtype=torch.float64))}
+    torch.save({'state_dict': weights, 'meta': {'iter': 3, 'task_order': ['depth']}}, file)
+    with zipfile.ZipFile(file) as archive:
+        return file.getvalue(), archive.read('archive/data.pkl')
+
+
+def checkpoint_of(pickled: bytes) -> bytes:
+    """Return the checkpoint with another pickle, and right checksums."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(checkpoint()[0])) as old, zipfile.ZipFile(file, 'w') as new:
+        for record in old.infolist():
+            new.writestr(record.filename, pickled if record.filename.endswith('data.pkl') else old.read(record))
     return file.getvalue()
 
 
