@@ -95,6 +95,7 @@ class Training:
         self.work_dir = folder / 'run'
         self.log_file = folder / 'run.log'
         self._started = started
+        folder.mkdir(exist_ok=True)
         (folder / 'unkind.py').write_text(COMPONENTS)
         (folder / 'config.py').write_text(
             f"_base_ = '{ROOT / 'tests' / 'configs' / 'tiny_image.py'}'\n"
@@ -151,8 +152,14 @@ def started() -> Iterator[list[subprocess.Popen]]:
 
 
 @pytest.fixture
-def training(tmp_path: Path, started: list[subprocess.Popen]) -> Training:
-    return Training(tmp_path, started)
+def make_training(tmp_path: Path, started: list[subprocess.Popen]) -> Callable[[str], Training]:
+    """Return a function that makes a training in a folder of this name."""
+    return lambda name: Training(tmp_path / name, started)
+
+
+@pytest.fixture
+def training(make_training: Callable[[str], Training]) -> Training:
+    return make_training('training')
 
 
 @pytest.fixture(scope='session')

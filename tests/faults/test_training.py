@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,13 +27,16 @@ def test_killed_in_training(training: Training, goes_on: GoesOn, options: dict[s
     goes_on(training, **options)  # at once, with the workers of the killed run still there
 
 
-@pytest.mark.parametrize('number', range(1, 26, 3))
-def test_killed_at_an_operation_on_a_file(training: Training, goes_on: GoesOn, number: int) -> None:
-    status = training.run(fault=f'file:{number}:')
-    assert status in (-signal.SIGKILL, 0), training.log
-    training.newest()
-
-    goes_on(training)
+def test_killed_at_an_operation_on_a_file(make_training: Callable[[str], Training], goes_on: GoesOn) -> None:
+    """At every third one, until the run has no more."""
+    for number in count(1, 3):
+        training = make_training(str(number))
+        if (status := training.run(fault=f'file:{number}:')) == 0:
+            break
+        assert status == -signal.SIGKILL, training.log
+        training.newest()
+        goes_on(training)
+    assert number > 20
 
 
 @pytest.mark.parametrize('iteration', [2, 6])
