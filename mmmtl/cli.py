@@ -158,7 +158,7 @@ def readable_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
         if (message := _refusal(error)) is None:
             raise
         raise SystemExit(message) from None
@@ -170,6 +170,8 @@ def _refusal(error: BaseException | None) -> str | None:
     mmengine raises the errors of components a second time; torch raises those of workers again, as a text.
     """
     message = str(error)
+    if isinstance(error, ImportError) and error.name is not None:
+        return None  # Python's, not one that names what to install
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f'{error.filename}: {error.strerror}'
     if (found := OF_A_WORKER.match(message)) and _is_own(re.findall(r'File "(.+?)", line', message)[-1]):

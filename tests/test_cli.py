@@ -32,7 +32,7 @@ def test_the_sweep_finds_the_programs() -> None:
     assert len(PROGRAMS) > 20
 
 
-@pytest.mark.parametrize('kind', [ValueError, OSError, FloatingPointError])
+@pytest.mark.parametrize('kind', [ValueError, OSError, FloatingPointError, ImportError])
 def test_what_a_program_refuses(tmp_path: Path, kind: type[Exception]) -> None:
     (tmp_path / 'program.py').write_text(
         'from mmmtl.cli import readable_errors\n'
@@ -52,6 +52,12 @@ def test_errors_of_other_code_keep_their_traceback() -> None:
         int('x')
     with pytest.raises(RuntimeError), readable_errors():
         torch.zeros(2) @ torch.zeros(3)
+
+
+def test_a_broken_import_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules['__main__'], '__file__', __file__, raising=False)
+    with pytest.raises(ImportError, match='absent'), readable_errors():
+        from mmmtl.cli import absent  # noqa: F401
 
 
 class Images(Dataset):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from mmmtl.cli import add_common_arguments, config_of, positive, readable_errors
-from mmmtl.engine import build_runner, change_length, find_checkpoint
+from mmmtl.engine import build_runner, change_length
 from mmmtl.engine.folder_lock import own_work_dir
 from mmmtl.engine.launch import name_lost_processes, set_launcher
 
@@ -39,12 +38,10 @@ def main() -> None:
             cfg = change_length(cfg, iterations=args.iterations, epochs=args.epochs)
         except ValueError as error:
             raise SystemExit(f'{args.config}: {error}') from None
-    if args.resume is not None:
-        checkpoint = find_checkpoint(cfg.work_dir) if args.resume == 'auto' else Path(args.resume)
-        if checkpoint is None:
-            print(f'{cfg.work_dir}: no checkpoint to resume from; starting from scratch')
-        else:
-            cfg.resume, cfg.load_from = True, str(checkpoint)
+    if args.resume == 'auto':
+        cfg.resume = 'auto'
+    elif args.resume is not None:
+        cfg.resume, cfg.load_from = True, args.resume
     if args.amp:
         # A constructor has several optimisers, by name.
         named = 'constructor' in cfg.optim_wrapper and 'optimizer' not in cfg.optim_wrapper

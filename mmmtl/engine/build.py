@@ -57,8 +57,8 @@ NO_COMPONENTS = ('clip_grad',)
 def build_runner(cfg: Config) -> Runner:
     """Resolve a config and build its runner.
 
-    `HOOKS_OF_EVERY_RUN` are added, whatever the config says. With `resume=True` and no `load_from`, training continues
-    from the newest checkpoint in `work_dir`, if there is one.
+    `HOOKS_OF_EVERY_RUN` are added, whatever the config says. With `resume='auto'`, or True without `load_from`,
+    training continues from the newest checkpoint in `work_dir`, if there is one.
 
     Raises:
         ValueError: `resolve` refuses the config, it names an unknown component, a training sampler does not number its
@@ -73,9 +73,12 @@ def build_runner(cfg: Config) -> Runner:
     for loader in LOADERS:
         if cfg.get(loader) and not cfg[loader].get('num_workers'):
             cfg[loader].pop('persistent_workers', None)  # torch refuses it without workers
-    if cfg.get('resume') and not cfg.get('load_from'):
-        newest = find_checkpoint(cfg.work_dir)
-        cfg.resume, cfg.load_from = newest is not None, newest and str(newest)
+    if cfg.get('resume') == 'auto' or (cfg.get('resume') and not cfg.get('load_from')):
+        if newest := find_checkpoint(cfg.work_dir):
+            cfg.load_from = str(newest)
+        else:
+            print(f'{cfg.work_dir}: no checkpoint to resume from; starting from scratch')
+        cfg.resume = newest is not None
     if cfg.get('resume') and (cfg.get('randomness') or {}).get('seed') is None:
         # A seed that was drawn is only in the checkpoint; the samplers are built before mmengine reads it.
         checkpoint = CheckpointLoader.load_checkpoint(cfg.load_from, map_location='cpu', logger='silent')

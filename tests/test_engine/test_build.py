@@ -196,8 +196,12 @@ def test_resume_without_a_name_takes_the_newest_checkpoint(make_config: MakeConf
     for number in (4, 12):
         (tmp_path / 'run' / f'iter_{number}.pth').touch()
 
-    assert build_runner(make_config(resume=True))._load_from == str(tmp_path / 'run' / 'iter_12.pth')
-    assert not build_runner(make_config('tiny_video', 'empty', resume=True))._resume
+    for options in (dict(resume=True), dict(resume='auto', load_from='initial.pth')):
+        runner = build_runner(make_config(**options))
+        assert runner._resume is True and runner._load_from == str(tmp_path / 'run' / 'iter_12.pth')
+    for options in (dict(resume=True), dict(resume='auto', load_from='initial.pth')):
+        runner = build_runner(make_config('tiny_video', 'empty', **options))
+        assert runner._resume is False and runner._load_from == options.get('load_from')
 
 
 @pytest.mark.parametrize(

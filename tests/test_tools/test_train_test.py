@@ -209,7 +209,7 @@ def test_resume_without_a_checkpoint_starts_anew(
     printed = run_tool(
         'tools/train.py', VIDEO, '--work-dir', tmp_path, '--resume', '--no-validate', '--cfg-options', *options()
     )
-    assert f'{tmp_path}: ' in printed
+    assert f'{tmp_path}: no checkpoint' in printed
 
 
 # ---------------------------------------------------------------- test.py

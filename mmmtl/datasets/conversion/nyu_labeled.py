@@ -28,6 +28,7 @@ class LabeledFile:
 
     Raises:
         FileNotFoundError: no such file.
+        ImportError: h5py is not installed.
         ValueError: no HDF5 file; and from all methods: an array is missing, damaged or too large.
     """
 
@@ -35,7 +36,7 @@ class LabeledFile:
         try:
             import h5py
         except ImportError:
-            raise SystemExit(f'{path} is an HDF5 file: pip install h5py') from None
+            raise ImportError(f'{path} is an HDF5 file: pip install h5py') from None
         if not path.is_file():
             raise FileNotFoundError(f'{path}: no such file')
         self.path = path
