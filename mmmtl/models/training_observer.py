@@ -14,11 +14,14 @@ class TrainingObserver:
     def on_train_start(self) -> None:
         """Prepare for training, with the weights loaded and the model on its device."""
 
-    def on_train_progress(self, progress: float) -> None:
-        """Follow the training, before each iteration; `progress` is the share done, 0 to 1."""
+    def before_iteration(self, iteration: int, progress: float, draw_seed: int) -> None:
+        """Follow the training, before each iteration.
 
-    def on_iteration(self, iteration: int, draw_seed: int) -> None:
-        """Follow the training, before each iteration; `draw_seed` is its own, and the same on all processes."""
+        Args:
+            iteration: counted from 0.
+            progress: the share of the training that is done, 0 to 1.
+            draw_seed: of this iteration alone, and the same on all processes.
+        """
 
     def after_update(self, losses_now: Callable[[], Mapping[str, Tensor]]) -> None:
         """Follow the training, after the optimizer has changed the weights.

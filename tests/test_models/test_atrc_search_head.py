@@ -173,7 +173,7 @@ def test_the_schedule(tiny) -> None:
     mean = (2 * math.log(4) + 2 * math.log(5)) / 4
     schedule = ((0.0, 1.0, -0.02), (0.25, 0.7625, 0.0), (0.5, 0.525, 0.02), (1.0, 0.05, 0.06))
     for progress, temperature, weight in schedule:
-        head.on_train_progress(progress)
+        head.before_iteration(0, progress, 0)
         assert [c.temperature for c in head.choices.values()] == pytest.approx([temperature] * 4)
         losses = {name: value.item() for name, value in head.entropy_losses().items()}
         expected = {'search.loss_entropy': weight * mean, 'search.entropy': mean, 'search.open': 1.0}
@@ -184,7 +184,7 @@ def test_advancing_decides(tiny) -> None:
     head = search_head(tiny, ('depth', 'semseg'))
     set_alpha(head.choices['depth', 'semseg'], 'local', 1.2)  # p = 0.453, 0.137, ...
     set_alpha(head.choices['depth', 'depth'], 'local', 0.9)  # 0.450, 0.183, ...
-    head.on_train_progress(0.5)
+    head.before_iteration(0, 0.5, 0)
     assert [pair for pair, choice in head.choices.items() if choice.decided] == [('depth', 'semseg')]
     losses = head.entropy_losses()
     assert losses['search.open'] == 0.75
@@ -240,7 +240,7 @@ def test_a_search_finds_what_a_task_needs(tiny, reach: str) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        head.on_train_progress((step + 1) / steps)
+        head.before_iteration(step, (step + 1) / steps, 0)
         if choice.decided:
             break
     assert choice.decided

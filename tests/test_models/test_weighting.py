@@ -111,7 +111,7 @@ def test_random_weights_are_numbered() -> None:
     weighting = build('RandomWeighting', log_interval=1)
     drawn = []
     for seed in (5, 6, 5):
-        weighting.on_iteration(0, seed)
+        weighting.before_iteration(0, 0.0, seed)
         state = torch.get_rng_state()
         toy = Toy(*CONFLICT)
         backward(toy, weighting, toy.losses())
@@ -279,7 +279,7 @@ def test_the_log(kind: type[Weighting]) -> None:
     scalars = MessageHub.get_current_instance().log_scalars
     scalars.clear()
     for iteration in range(3):
-        weighting.on_iteration(iteration, 0)
+        weighting.before_iteration(iteration, 0.0, 0)
         assert not scalars
         backward(toy, weighting, toy.losses())
     weight = 0.5 if kind is Halves else 1.0

@@ -66,7 +66,7 @@ def train(
     optimizer = torch.optim.SGD(wrapped.parameters(), lr=0.01, momentum=0.9)
     wrapper = OptimWrapper(optimizer, accumulative_counts=counts, clip_grad=dict(max_norm=1.0))
     for step in range(steps * counts):
-        model.weighting.on_iteration(step, 1000 + step)
+        model.weighting.before_iteration(step, 0.0, 1000 + step)
         inputs = tiny.clips(4, seed=step) if video else tiny.pixels(4, 3, *tiny.SIZE, seed=step)
         samples = tiny.clip_samples(OFFSETS) if video else [tiny.sample(seed=row) for row in range(4)]
         for row, tasks in enumerate(LABELLED):

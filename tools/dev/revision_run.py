@@ -87,6 +87,7 @@ def run(line: str, folder: str, renames: Renames, is_old: bool, args: argparse.N
             # In version 0.1 only the head of a search followed the training, by `advance`.
             for method in ('on_train_progress', 'advance'):
                 getattr(module, method, lambda progress: None)(i / len(training))
+            getattr(module, 'before_iteration', lambda *_: None)(0, i / len(training), 0)
         losses = model.train_step(pack(batch, with_labels=True), optimizer)
         losses['in total'] = losses.pop('loss')
         losses = rename_keys(losses, renames if is_old else [])

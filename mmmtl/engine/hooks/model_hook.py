@@ -40,8 +40,7 @@ class ModelHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Tell the observers how far training is."""
         for observer in self.observers:
-            observer.on_train_progress(runner.iter / runner.max_iters)
-            observer.on_iteration(runner.iter, iteration_seed(runner, *SHARED))
+            observer.before_iteration(runner.iter, runner.iter / runner.max_iters, iteration_seed(runner, *SHARED))
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Tensor] | None = None

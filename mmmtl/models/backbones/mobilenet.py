@@ -2,6 +2,7 @@
 
 Both pad on all sides alike, as those of torchvision do. mmseg's MobileNetV3 does not compute what torchvision's weights
 were trained for: it pads as TensorFlow does and dilates the kernels that lose their stride.
+timm has both with `output_stride`, under other names of the parameters and as one more requirement.
 """
 
 from __future__ import annotations

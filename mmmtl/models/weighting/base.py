@@ -72,7 +72,7 @@ class Weighting(nn.Module, TrainingObserver, ABC):
         self.iteration = 0
         self.draw_seed = 0
 
-    def on_iteration(self, iteration: int, draw_seed: int) -> None:
+    def before_iteration(self, iteration: int, progress: float, draw_seed: int) -> None:
         self.iteration, self.draw_seed = iteration, draw_seed
 
     def forward(self, losses: Mapping[str, Tensor], parameters: Iterable[nn.Parameter]) -> Tensor:
@@ -141,16 +141,12 @@ class Weighting(nn.Module, TrainingObserver, ABC):
             yield
 
 
-class LossWeighting(Weighting):
-    """Base of the weightings that compute one loss from the values of the objectives."""
+class JoinedWeighting(Weighting):
+    """Base of the weightings that compute one loss, and leave its gradients to the backward pass."""
 
     @abstractmethod
-    def combine(self, values: Tensor, tasks: Tensor) -> Tensor:
-        """Return a loss, a scalar, from objectives (P,), at least one, and the positions (P,) of their tasks."""
-
     def join(self, step: Objectives) -> Tensor:
         """Return the loss of a step, with the losses that have no weight."""
-        return self.combine(torch.stack(list(step.values)), step.tasks) + step.rest if step.values else step.rest
 
     def weights(self, step: Objectives, loss: Tensor) -> Tensor:
         """Return the weights (P,) of the objectives, the derivatives of the loss."""
@@ -169,6 +165,17 @@ class LossWeighting(Weighting):
 
             loss.register_hook(log)  # type: ignore[no-untyped-call]
         return loss
+
+
+class LossWeighting(JoinedWeighting):
+    """Base of the weightings that compute one loss from the values of the objectives."""
+
+    @abstractmethod
+    def combine(self, values: Tensor, tasks: Tensor) -> Tensor:
+        """Return a loss, a scalar, from objectives (P,), at least one, and the positions (P,) of their tasks."""
+
+    def join(self, step: Objectives) -> Tensor:
+        return self.combine(torch.stack(list(step.values)), step.tasks) + step.rest if step.values else step.rest
 
 
 class GradientWeighting(Weighting):

@@ -10,12 +10,12 @@ from torch.func import functional_call
 
 from mmmtl.registry import MODELS
 
-from .base import LossWeighting, Objectives
+from .base import JoinedWeighting, LossWeighting, Objectives
 from .library import torchjd
 
 
 @MODELS.register_module()
-class FixedWeighting(LossWeighting):
+class FixedWeighting(JoinedWeighting):
     """The sum of all losses, bit for bit that of a model without a weighting; it only adds the log."""
 
     def join(self, step: Objectives) -> Tensor:
@@ -25,9 +25,6 @@ class FixedWeighting(LossWeighting):
 
     def weights(self, step: Objectives, loss: Tensor) -> Tensor:
         return torch.ones(len(step.values))
-
-    def combine(self, values: Tensor, tasks: Tensor) -> Tensor:
-        return values.sum()
 
 
 class Scalarization(LossWeighting):

@@ -75,7 +75,7 @@ class ATRCSearchHead(ATRCHead, TrainingObserver):
                 kinds = [kind for kind in CONTEXTS if (target, kind) != (source, 'source_label')]
                 value = row[source].value[0]
                 row[source] = ContextChoice(kinds, value.in_channels, value.out_channels, norm_cfg=norm_cfg)
-        self.on_train_progress(0.0)
+        self.before_iteration(0, 0.0, 0)
 
     @property
     def choices(self) -> dict[tuple[str, str], ContextChoice]:
@@ -83,7 +83,7 @@ class ATRCSearchHead(ATRCHead, TrainingObserver):
         return {(target, source): choice for target, row in self.contexts.items() for source, choice in row.items()}
 
     @torch.no_grad()
-    def on_train_progress(self, progress: float) -> None:
+    def before_iteration(self, iteration: int, progress: float, draw_seed: int) -> None:
         """Decide the pairs that are ready, and set the schedule."""
         self.entropy_weight_now = _between(self.entropy_weight, progress)
         for choice in self.choices.values():
