@@ -218,7 +218,7 @@ def check_weights(model: nn.Module, weights: Mapping[str, Any], *, partly: bool 
     Extra weights are ignored, and so is what belongs to a weighting. `partly` tolerates some missing or mis-shaped
     weights, but not all.
     """
-    unfit, count = unfit_weights(model, weights), len(_wanted(model))
+    unfit, count = unfit_weights(model, weights), len(wanted_weights(model))
     if unfit and not (partly and len(unfit) < count):
         raise ValueError(
             f'the checkpoint belongs to another model: {len(unfit)} of {count} weights are missing or have '
@@ -228,10 +228,15 @@ def check_weights(model: nn.Module, weights: Mapping[str, Any], *, partly: bool 
 
 def unfit_weights(model: nn.Module, weights: Mapping[str, Any]) -> list[str]:
     """Return the names of the weights of a model that are missing or have another shape."""
-    return [name for name, value in _wanted(model).items() if getattr(weights.get(name), 'shape', None) != value.shape]
+    return [
+        name
+        for name, value in wanted_weights(model).items()
+        if getattr(weights.get(name), 'shape', None) != value.shape
+    ]
 
 
-def _wanted(model: nn.Module) -> dict[str, Tensor]:
+def wanted_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights that a model needs from a file, without counters and those of a weighting."""
     weights = {name: value for name, value in model.state_dict().items() if not name.startswith(WEIGHTING)}
     return {name: value for name, value in weights.items() if 'num_batches_tracked' not in name}
 

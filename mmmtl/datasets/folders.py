@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,9 +22,11 @@ class FolderDataset(MultiTaskDataset):
             'm/256' (KITTI) or 'm/5000' (TUM); for disparity 'px', 'px/256' (KITTI) or 'cityscapes'; for both also the
             value of one step; for masks and edges 'grey' or 'label'; for normals 'opencv' or 'opengl'. A file
             units.json in the folder, as `mmmtl.io.MapWriter` writes it, says the same.
+        images: the name of the folder of the images.
     """
 
     unit: Mapping[str, Unit] | None = None
+    images: str
 
     def unit_of(self, source: str) -> Unit | None:
         return self.units.get(source)
@@ -55,9 +56,4 @@ class FolderDataset(MultiTaskDataset):
         return [self.root / source]
 
     def known_sources(self) -> list[str]:
-        return sorted(path.name for path in self.root.glob('[!.]*') if path.is_dir() and path.name != self.image_folder)
-
-    @property
-    @abstractmethod
-    def image_folder(self) -> str:
-        """The name of the folder of the images."""
+        return sorted(path.name for path in self.root.glob('[!.]*') if path.is_dir() and path.name != self.images)

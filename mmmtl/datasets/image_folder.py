@@ -33,17 +33,12 @@ class ImageFolder(FolderDataset):
         ratio: {split: share of the images}, in place of lists. The hash of its name decides where an image goes, so all
             parts together are the whole folder, in every run. New images may move a few others to another part.
         ending: {source: what the names of its files add to those of the images}, such as dict(depth='_depth').
-        images: folder of the images.
     """
 
     split: str | None = None
     ratio: Mapping[str, float] | None = None
     ending: Mapping[str, str] | None = None
     images: str = 'images'
-
-    @property
-    def image_folder(self) -> str:
-        return self.images
 
     def load_frames(self) -> Iterator[Frame]:
         self.check_units()

@@ -16,6 +16,7 @@ from mmmtl.io.images import IMAGE_SUFFIXES
 from mmmtl.io.labels import read_raw
 from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
+from mmmtl.tasks.stored import single_plane
 
 from .frames import FrameKey
 
@@ -174,8 +175,8 @@ def as_map(array: Array, where: str | Path, *, channels: int) -> Array:
     """
     if array.dtype.kind not in 'biuf':
         raise ValueError(f'{where}: an array of {array.dtype} instead of numbers; check the folder')
-    if channels == 1 and array.ndim == 3 and array.shape[2] == 1:
-        return array[..., 0]
+    if channels == 1:
+        array = single_plane(array)
     if array.shape[2:] != (() if channels == 1 else (channels,)) or array.ndim < 2:
         wanted = '(H, W)' if channels == 1 else f'(H, W, {channels})'
         raise ValueError(f'{where}: an array of shape {array.shape} instead of {wanted}; convert the file')

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import ClassVar
 
 from mmmtl.io.files import read_json
 from mmmtl.registry import DATASETS
@@ -32,17 +31,16 @@ class VideoFolder(FolderDataset):
         split: use the videos with this `split`; None takes all.
     """
 
-    image_folder: ClassVar[str] = 'frames'
-
     split: str | None = None
+    images: str = 'frames'
 
     def load_frames(self) -> Iterator[Frame]:
         self.check_units()
         for video in self._videos():
-            images = list_video(self.root / 'frames' / video, video)
+            images = list_video(self.root / self.images / video, video)
             if not images:
                 raise FileNotFoundError(
-                    f'{self.root / "frames" / video}: no frames (000000.jpg, ...), but videos.json lists the '
+                    f'{self.root / self.images / video}: no frames (000000.jpg, ...), but videos.json lists the '
                     'video; add them or remove it from videos.json'
                 )
             folders = {source: self.root / source / video for source in sorted(self.sources)}
@@ -55,7 +53,7 @@ class VideoFolder(FolderDataset):
             raise ValueError(f'{path}: must have the form {{"name of a video": {{"split": "train"}}, ...}}')
         for name, info in videos.items():
             if not _is_folder_name(name):
-                raise ValueError(f'{path}: {name!r} is not a folder inside frames; name videos by their folders')
+                raise ValueError(f'{path}: {name!r} is not a folder inside {self.images}; name videos by their folders')
             if not isinstance(info.get('split'), str | None):
                 raise ValueError(
                     f'{path}: the split of video {name!r} is {info["split"]!r}, not a text such as "train"'

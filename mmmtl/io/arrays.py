@@ -15,14 +15,14 @@ from mmmtl.structures import Array
 from .files import read_bytes
 from .outputs import whole_file
 
-MAX_BYTES = 1 << 31
+MAX_ARRAY_BYTES = 1 << 31
 """The default limit of arrays, in bytes."""
 FORMAT: Any = np.lib.format  # parts of it have no types
 COMPRESSED = 15
 """The type of a compressed element of a MATLAB file."""
 
 
-def read_npy(path: str | Path, *, max_bytes: int = MAX_BYTES) -> Array:
+def read_npy(path: str | Path, *, max_bytes: int = MAX_ARRAY_BYTES) -> Array:
     """Read the array of a NumPy file: numbers, and at least one.
 
     Raises:
@@ -55,7 +55,7 @@ def write_npy(path: str | Path, array: Array) -> None:
         np.save(file, array, allow_pickle=False)
 
 
-def read_mat(path: str | Path, key: str, *, max_bytes: int = MAX_BYTES) -> Array:
+def read_mat(path: str | Path, key: str, *, max_bytes: int = MAX_ARRAY_BYTES) -> Array:
     """Read a variable of a MATLAB file up to version 7.2.
 
     SciPy's reader can crash on a damaged file: converters call this function through a `ChildReader`.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-MAX_BYTES = 1 << 30
+MAX_IMAGE_BYTES = 1 << 30
 """The limit of image files, in bytes."""
 MAX_HEADER = 1 << 16
 """The limit of the header of a PGM or PPM file with its comments, in bytes."""

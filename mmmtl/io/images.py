@@ -13,7 +13,7 @@ from PIL import Image
 from mmmtl.structures import Array
 
 from .files import read_bytes
-from .headers import MAX_BYTES, MAX_PIXELS, bits_of, open_image, orientation_of, unreadable
+from .headers import MAX_IMAGE_BYTES, MAX_PIXELS, bits_of, open_image, orientation_of, unreadable
 from .outputs import whole_file
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.gif')
@@ -46,7 +46,7 @@ def read_image(path: str | Path, *, orientation: Orientation = 'apply', max_pixe
         ValueError: damaged or of an unknown format, too large, several images in one file, transparent, numbers that
             are not colours, or turned (`orientation='refuse'`).
     """
-    data = read_bytes(path, max_bytes=MAX_BYTES, missing=NO_IMAGE)
+    data = read_bytes(path, max_bytes=MAX_IMAGE_BYTES, missing=NO_IMAGE)
     return decode_image(data, path, orientation=orientation, max_pixels=max_pixels)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from mmmtl.structures import Array
 
 from .files import read_bytes
-from .headers import MAX_BYTES, MAX_PIXELS, bits_of, open_image, orientation_of, unreadable
+from .headers import MAX_IMAGE_BYTES, MAX_PIXELS, bits_of, open_image, orientation_of, unreadable
 from .images import NO_IMAGE, decode
 
 EXACT = ('BMP', 'PNG', 'PPM', 'TIFF')
@@ -37,7 +37,7 @@ def read_raw(path: str | Path, *, lossy: bool = False, max_pixels: int = MAX_PIX
         ValueError: damaged or of an unknown format, too large, lossy, turned by EXIF, transparent, or numbers that can
             be understood in two ways.
     """
-    data = read_bytes(path, max_bytes=MAX_BYTES, missing=NO_IMAGE)
+    data = read_bytes(path, max_bytes=MAX_IMAGE_BYTES, missing=NO_IMAGE)
     image = open_image(data, path, max_pixels=max_pixels)
     bits = bits_of(image, data)
     _check_format(image, bits, data, path, lossy=lossy)

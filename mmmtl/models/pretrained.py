@@ -13,7 +13,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from mmmtl.checkpoint import part_of
+from mmmtl.checkpoint import part_of, unfit_weights, wanted_weights
 from mmmtl.io.checkpoints import some_names
 
 
@@ -40,17 +40,15 @@ class CheckedPretrainedInit(PretrainedInit):
         name = f'{self.checkpoint} (init_cfg of {type(module).__name__})'
         check_facts(checkpoint, module, name)
         weights = part_of(checkpoint, module, f'{self.prefix.removesuffix(".")}.' if self.prefix else '')
-        wanted = {key: value for key, value in module.state_dict().items() if 'num_batches_tracked' not in key}
-        missing = [key for key in wanted if key not in weights]
-        shapes = {key: getattr(value, 'shape', None) for key, value in weights.items()}
-        other = [key for key in wanted if key in weights and shapes[key] != wanted[key].shape]
+        unfit, count = unfit_weights(module, weights), len(wanted_weights(module))
+        other = [key for key in unfit if key in weights]
         surplus = [key for key in weights if key not in module.state_dict()]
-        if missing or other:
+        if unfit:
+            missing = [key for key in unfit if key not in weights]
             parts = (('missing', missing), ('of another shape', other), ('surplus in the file', surplus))
             told = '; '.join(f'{len(keys)} {what} ({some_names(keys)})' for what, keys in parts if keys)
-            unfit = len(missing) + len(other)
-            text = f'{name}: of {len(wanted)} weights, {unfit} keep their random values: {told}'
-            if 2 * unfit > len(wanted):
+            text = f'{name}: of {count} weights, {len(unfit)} keep their random values: {told}'
+            if 2 * len(unfit) > count:
                 raise ValueError(f'{text}. It is of another network, or needs another prefix (now {self.prefix!r})')
             warnings.warn(text, stacklevel=2)
         module.load_state_dict({key: weights[key] for key in weights if key not in {*other, *surplus}}, strict=False)

@@ -16,7 +16,7 @@ from mmmtl.datasets.conversion import archives
 from mmmtl.datasets.conversion.nyu_labeled import LabeledFile
 from mmmtl.datasets.readers import read_names
 from mmmtl.io import ChildReader, read_image, read_mat, read_npy, read_raw
-from mmmtl.io.arrays import MAX_BYTES
+from mmmtl.io.arrays import MAX_ARRAY_BYTES
 from mmmtl.io.checkpoints import load_from_local
 
 from . import seeds
@@ -71,7 +71,7 @@ def test_mat(tmp_path: Path, outcome: Outcome, child: ChildReader, seed: int, pa
     path = tmp_path / 'a.mat'
     path.write_bytes(damage(seeds.mat(packed=packed), seed))
     found = outcome(lambda path: child(read_mat, path, key), path)
-    assert found is None or (isinstance(found, np.ndarray) and found.nbytes <= MAX_BYTES)
+    assert found is None or (isinstance(found, np.ndarray) and found.nbytes <= MAX_ARRAY_BYTES)
     if found is not None and packed and key == 'LabelMap':  # with a checksum
         np.testing.assert_array_equal(found, seeds.DEPTH)
 
