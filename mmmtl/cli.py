@@ -16,8 +16,9 @@ import torch
 from mmengine.config import Config
 
 from mmmtl.apis import zoo_weights
-from mmmtl.config import CONFIG_SUFFIXES, LOADERS, dataset_configs, load_config
+from mmmtl.config import LOADERS, dataset_configs, load_config
 from mmmtl.config.options import parse_value
+from mmmtl.config.variables import read_config_file
 from mmmtl.engine.launch import LAUNCHERS
 from mmmtl.io import check_outputs
 
@@ -235,8 +236,7 @@ def check_cli_outputs(
     cfg: Config, outputs: Sequence[str | Path | None], *, inputs: Sequence[str | Path | None] = ()
 ) -> None:
     """Exit if an output of a program is an input, its config or a base of it, or may be a file of a data set."""
-    # The text of a config names every file that it is made of.
-    sources = [line for line in cfg.text.splitlines() if line.endswith(CONFIG_SUFFIXES) and Path(line).is_file()]
+    sources = [file.path for file in read_config_file(cfg.filename) or ()]
     datasets = [dataset for name in LOADERS for dataset in dataset_configs((cfg.get(name) or {}).get('dataset'))]
     try:
         check_outputs(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlparse
 
 import yaml
+
+from mmmtl._suggestions import nearest
 
 __all__: list[str] = []
 
@@ -97,7 +98,7 @@ def find_model(name: str) -> Model:
     if (model := models().get(name)) is not None:
         return model
     longer = [other for other in models() if name.lower() in other.lower()]
-    near = longer[:3] or get_close_matches(name, models(), n=3, cutoff=0.5)
+    near = longer[:3] or nearest(name, models(), most=3, cutoff=0.5)
     hint = f'did you mean {" or ".join(near)}?' if near else '`mmmtl models` lists them'
     raise ValueError(f'{name}: neither a config file nor the name of a model; {hint}')
 

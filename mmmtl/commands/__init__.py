@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
+
+from mmmtl._suggestions import did_you_mean
 
 __all__: list[str] = []
 
@@ -43,8 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif name in TOOLS:
         run_tool(name, rest)
     else:
-        near = get_close_matches(name, [*COMMANDS, *TOOLS], n=1)
-        print(f'mmmtl: no command {name!r}' + (f'; did you mean {near[0]!r}?' if near else ''), file=sys.stderr)
+        print(f'mmmtl: no command {name!r}; {did_you_mean(name, [*COMMANDS, *TOOLS])}', file=sys.stderr)
         print(usage(), file=sys.stderr)
         sys.exit(2)
 

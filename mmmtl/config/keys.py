@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from mmmtl._suggestions import did_you_mean, nearest
 from mmmtl.tasks.build import to_plain
 
 from .variables import ConfigFile, read_names, stands_in
@@ -73,17 +73,19 @@ CLOSED = {
 }
 """Dicts with known keys: others would be ignored, or fail only in the middle of a run."""
 
-DICTS = (
-    *('model', 'tasks', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg'),
-    *('optim_wrapper', 'default_hooks', 'env_cfg', 'log_processor', 'randomness', 'auto_scale_lr', 'custom_imports'),
-    'data_preprocessor',
-)
-LISTS = ('custom_hooks',)
-INNER_DICTS = frozenset(
-    ('backbone', 'clip', 'dataset', 'decode_head', 'fast_backbone', 'key_frame_policy', 'metainfo', 'neck', 'optimizer')
-    + ('sampler',)
-)
-INNER_LISTS = frozenset(('datasets', 'pipeline'))
+KINDS = {
+    **dict.fromkeys(
+        ('model', 'tasks', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg')
+        + ('optim_wrapper', 'default_hooks', 'env_cfg', 'log_processor', 'randomness', 'auto_scale_lr')
+        + ('custom_imports', 'data_preprocessor', 'backbone', 'clip', 'dataset', 'decode_head', 'fast_backbone')
+        + ('key_frame_policy', 'metainfo', 'neck', 'optimizer', 'sampler'),
+        'dict',
+    ),
+    **dict.fromkeys(('custom_hooks', 'datasets', 'pipeline'), 'list'),
+}
+"""The keys, at any depth, whose values are dicts or lists."""
+
+TYPES: dict[str, tuple[type, ...]] = {'dict': (Mapping,), 'list': (list, tuple)}
 
 
 def check_keys(cfg: Config, file: ConfigFile | None, where: str) -> None:
@@ -98,10 +100,7 @@ def check_keys(cfg: Config, file: ConfigFile | None, where: str) -> None:
         ValueError: a top-level key that nearly matches one that is read, an unknown key where only known ones count, or
             a value of the wrong kind.
     """
-    for key in [key for key in cfg if key in READ]:
-        _check_kind(cfg[key], key, key in DICTS, key in LISTS, where)
-        if key != 'tasks':
-            _check_kinds(cfg[key], key, where)
+    _check_kinds({key: cfg[key] for key in cfg if key in READ}, '', where)
     used = read_names(file)
     for key in cfg:
         if key in READ or key in used:
@@ -127,14 +126,7 @@ def suggestion(key: str) -> str | None:
     if key in ELSEWHERE:
         return f'it stands at {ELSEWHERE[key]} here'
     near = nearest(key, READ)
-    return None if near is None else f'did you mean {near!r}?'
-
-
-def nearest(key: str, known: Iterable[str]) -> str | None:
-    """Return the known name that differs from a key by some letters, case or underscores; None if there is none."""
-    plain = {_fold(name): name for name in known}
-    found = get_close_matches(_fold(key), plain, n=1, cutoff=0.8)
-    return plain[found[0]] if found else None
+    return f'did you mean {near[0]!r}?' if near else None
 
 
 def check_closed(value: Any, known: Iterable[str], where: str) -> None:
@@ -143,9 +135,7 @@ def check_closed(value: Any, known: Iterable[str], where: str) -> None:
         return
     for key in value:
         if key not in known and not str(key).startswith('_'):
-            near = nearest(str(key), known)
-            hint = f'did you mean {near!r}?' if near else f'it has {sorted(known)}'
-            raise ValueError(f'{where} has no key {key!r}; {hint}')
+            raise ValueError(f'{where} has no key {key!r}; {did_you_mean(key, known)}')
 
 
 def find(cfg: Config, path: str) -> Any:
@@ -173,12 +163,12 @@ def _check_default_hooks(hooks: Mapping[str, Any], where: str) -> None:
             continue
         near = nearest(name, DEFAULT_HOOKS)
         if near or not isinstance(hook, Mapping) or 'type' not in hook:
-            hint = f'did you mean {near!r}?' if near else 'another hook needs a `type`'
+            hint = f'did you mean {near[0]!r}?' if near else 'another hook needs a `type`'
             raise ValueError(f'{where}: default_hooks has no {name!r}; {hint}')
 
 
 def _check_kinds(value: Any, path: str, where: str) -> None:
-    """Refuse parts at any depth whose name says that they are dicts or lists, and types that name nothing."""
+    """Refuse parts at any depth whose key says that they are dicts or lists, and types that name nothing."""
     if isinstance(value, (list, tuple)):
         for number, item in enumerate(value):
             _check_kinds(item, f'{path}[{number}]', where)
@@ -187,20 +177,9 @@ def _check_kinds(value: Any, path: str, where: str) -> None:
     if 'type' in value and not (isinstance(value['type'], str) or callable(value['type'])):
         raise ValueError(f'{where}: {path}.type must be the name of a component, not {value["type"]!r}')
     for key, item in value.items():
-        is_dict = key in INNER_DICTS or path == 'default_hooks'
-        _check_kind(item, f'{path}.{key}', is_dict, key in INNER_LISTS, where)
-        if key != 'metainfo':
-            _check_kinds(item, f'{path}.{key}', where)
-
-
-def _check_kind(value: Any, path: str, is_dict: bool, is_list: bool, where: str) -> None:
-    if value is None:
-        return
-    if is_dict and not isinstance(value, Mapping):
-        raise ValueError(f'{where}: {path} must be a dict, not {value!r}')
-    if is_list and not isinstance(value, (list, tuple)):
-        raise ValueError(f'{where}: {path} must be a list, not {value!r}')
-
-
-def _fold(key: Any) -> str:
-    return str(key).lower().replace('_', '').replace('-', '')
+        inner = f'{path}.{key}' if path else key
+        kind = 'dict' if path == 'default_hooks' else KINDS.get(key)
+        if item is not None and kind and not isinstance(item, TYPES[kind]):
+            raise ValueError(f'{where}: {inner} must be a {kind}, not {item!r}')
+        if key not in ('metainfo', 'tasks'):
+            _check_kinds(item, inner, where)

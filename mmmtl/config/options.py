@@ -9,9 +9,10 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmmtl._suggestions import nearest
 from mmmtl.registry import accepts
 
-from .keys import READ, nearest, suggestion
+from .keys import READ, suggestion
 from .variables import read_config_file, read_names
 
 NUMBERS = {'inf': float('inf'), 'nan': float('nan')}
@@ -93,7 +94,7 @@ def _check_new(node: Mapping[str, Any], part: str, path: str, where: str) -> Non
     near = nearest(part, map(str, node))
     # The names of tasks are free, and so is what describes a data set.
     if near and path != 'tasks' and not path.endswith('metainfo') and not accepts(node, part):
-        raise ValueError(f'{where}: {path} has no {part!r}; did you mean {near!r}?')
+        raise ValueError(f'{where}: {path} has no {part!r}; did you mean {near[0]!r}?')
 
 
 def _instead(cfg: Config, top: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from mmmtl._suggestions import nearest
 from mmmtl.registry import takes_argument
 from mmmtl.tasks import build_tasks
 from mmmtl.tasks.build import to_plain
@@ -120,7 +120,7 @@ def _choose(tasks: Mapping[str, Any], names: Any, where: str) -> dict[str, Any]:
     if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f'{where}: use_tasks (--tasks) must be a list of names of tasks, not {names!r}')
     if unknown := [name for name in names if name not in tasks]:
-        near = [match for name in unknown for match in get_close_matches(name, tasks, n=1)]
+        near = [match for name in unknown for match in nearest(name, tasks, cutoff=0.6)]
         hint = f'; did you mean {near}?' if near else ''
         raise ValueError(f'{where}: use_tasks (--tasks) names {unknown}, but the config declares {list(tasks)}{hint}')
     return {name: tasks[name] for name in names}

@@ -3,7 +3,7 @@
 from .alternating_optim_wrapper import AlternatingOptimWrapperConstructor
 from .amp_optim_wrapper import AmpOptimWrapper
 from .build import build_runner, check_components
-from .checkpoints import AtomicLocalBackend, find_checkpoint
+from .checkpoint_files import AtomicLocalBackend, find_checkpoint
 from .hooks import (
     AccumulationHook,
     CheckpointGuardHook,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -13,13 +12,13 @@ from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import CheckpointLoader, Runner
 
+from mmmtl._suggestions import nearest
 from mmmtl.config import LOADERS, resolve
-from mmmtl.config.keys import nearest
 from mmmtl.datasets.samplers import EpochDrawSampler
 from mmmtl.registry import DATA_SAMPLERS, TASKS, find, parameters_of, registries, roots
 
 from .checked_runner import CheckedRunner
-from .checkpoints import find_checkpoint
+from .checkpoint_files import find_checkpoint
 from .hooks import (
     AccumulationHook,
     CheckpointGuardHook,
@@ -155,9 +154,9 @@ def check_arguments(components: Sequence[Any], arguments: Iterable[str], where: 
     """Refuse misspelt arguments, which no component takes but which are close to one; others may be for a builder."""
     taken = {name for component in components for name in parameters_of(component)}
     for argument in arguments:
-        near = None if argument in taken else nearest(argument, taken)
-        if near is not None:
-            raise ValueError(f'{where} takes no argument {argument!r}; did you mean {near!r}?')
+        near = [] if argument in taken else nearest(argument, taken)
+        if near:
+            raise ValueError(f'{where} takes no argument {argument!r}; did you mean {near[0]!r}?')
 
 
 def _types(value: Any, key: str = 'cfg') -> Iterator[tuple[str, str, Iterable[str]]]:
@@ -182,5 +181,5 @@ def _nearest(name: str) -> list[str]:
         for registry in (root, *root.children.values()):
             prefix = '' if registry.scope in ('mmengine', 'mmmtl') else f'{registry.scope}.'
             known.update({f'{prefix}{item}': item for item in registry.module_dict})
-    near = get_close_matches(name.rpartition('.')[2], sorted(set(known.values())), n=3)
+    near = nearest(name.rpartition('.')[2], sorted(set(known.values())), most=3, cutoff=0.6)
     return [written for item in near for written, plain in sorted(known.items()) if plain == item][:5]

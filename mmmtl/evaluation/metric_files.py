@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from mmmtl._suggestions import did_you_mean
 from mmmtl.io import read_json, write_text
 from mmmtl.registry import TASKS
 
@@ -44,8 +44,7 @@ def read_metrics(path: str | Path) -> dict[str, float]:
     """Read {`<task>/<metric>`: value} from a `metrics.json`, without the null entries."""
     path = Path(path)
     if not path.is_file():
-        near = get_close_matches(str(path), PUBLISHED, n=1)
-        hint = f'did you mean {near[0]!r}?' if near else f'tables are {list(PUBLISHED)}.'
+        hint = did_you_mean(path, PUBLISHED)
         raise ValueError(f'{path}: neither a file of metrics nor the name of a published table; {hint}')
     metrics = numbers(read_json(path))
     if not metrics:
@@ -80,8 +79,7 @@ def choose_metrics(wanted: Sequence[str] | None, found: Iterable[str]) -> list[s
     known = list(dict.fromkeys(found))
     for name in wanted or ():
         if name not in known:
-            near = get_close_matches(name, known, n=3, cutoff=0.4) or known
-            raise ValueError(f'no file has the metric {name!r}; did you mean {near}?')
+            raise ValueError(f'no file has the metric {name!r}; {did_you_mean(name, known)}')
     return list(wanted or known)
 
 

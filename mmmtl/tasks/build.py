@@ -6,12 +6,12 @@ import inspect
 import keyword
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from mmengine.structures import PixelData
 from torch import nn
 
+from mmmtl._suggestions import did_you_mean, nearest
 from mmmtl.registry import TASKS, find
 
 from .base import Task
@@ -83,18 +83,16 @@ def _build_task(name: str, cfg: Mapping[str, Any]) -> Task:
     # `TASKS.build` would look in the default scope of the process, which any other runner may have set.
     build = find(TASKS, kind)
     if not (inspect.isclass(build) and issubclass(build, Task)):
-        near = get_close_matches(kind, TASKS.module_dict, n=3, cutoff=0.4)
-        hint = f'did you mean {near}?' if near else f'known types are {sorted(TASKS.module_dict)}.'
+        hint = did_you_mean(kind, TASKS.module_dict)
         raise ValueError(
-            f'tasks.{name}.type: unknown type {kind!r}; {hint} Import your own tasks through `custom_imports` of the '
-            'config.'
+            f'tasks.{name}.type: unknown type {kind!r}, which no `custom_imports` of the config registers; {hint}'
         )
     known = inspect.signature(build).parameters
     if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in known.values()):
         for key in arguments:
             if key not in known:
-                near = get_close_matches(str(key), known, n=1) or sorted(set(known) - {'name'})
-                raise ValueError(f'tasks.{name}: {kind} takes no argument {key!r}; did you mean {near}?')
+                hint = did_you_mean(key, set(known) - {'name'})
+                raise ValueError(f'tasks.{name}: {kind} takes no argument {key!r}; {hint}')
     try:
         task = build(**{**arguments, 'name': name})
     except (TypeError, ValueError) as error:
@@ -117,10 +115,10 @@ def metric_direction(key: str, tasks: Mapping[str, Task]) -> bool:
     known['delta_m'] = True
     name = re.sub(r'^(offset_\d+|pooled|per_image)/', '', key)
     if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f'did you mean {near[0]!r}? Known' if near else 'known'
         owner = name.rpartition('/')[0].removeprefix('temporal/')
         why = f', and the task {owner!r} is auxiliary' if owner in tasks and owner not in scored else ''
+        near = nearest(name, known, cutoff=0.6)
+        hint = f'did you mean {near[0]!r}? Known' if near else 'known'
         raise ValueError(f'no task has the metric {key!r}{why}; {hint} metrics are {sorted(known)}')
     return known[name]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
+
+from mmmtl._suggestions import did_you_mean
 
 from .colour import distinct_colours
 from .key import Colour
@@ -185,8 +186,8 @@ def class_list(
     """
     if isinstance(classes, str):
         if classes not in CLASSES:
-            near = get_close_matches(classes, CLASSES, n=3) or sorted(CLASSES)
-            raise ValueError(f'unknown class list {classes!r}; did you mean {near}? Or give the class names as a list.')
+            hint = did_you_mean(classes, CLASSES)
+            raise ValueError(f'unknown class list {classes!r}, and not a list of the names of classes; {hint}')
         names, colours = tuple(CLASSES[classes]), tuple(CLASSES[classes].values())
     else:
         names, colours = tuple(classes), distinct_colours(len(classes))

@@ -29,7 +29,7 @@ from mmmtl.checkpoint import check_tasks, check_weights, fitting_weights, load_w
 from mmmtl.config import resolve
 from mmmtl.convolutions import geometry
 from mmmtl.engine import build_runner, find_checkpoint
-from mmmtl.engine.checkpoints import make_plain
+from mmmtl.engine.checkpoint_files import make_plain
 from mmmtl.io.checkpoints import load_from_local
 from mmmtl.io.outputs import remove_partial_files
 from mmmtl.registry import MODELS, TASKS

@@ -19,7 +19,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
 from mmmtl.engine import build_runner, find_checkpoint
-from mmmtl.engine.checkpoints import make_plain
+from mmmtl.engine.checkpoint_files import make_plain
 from mmmtl.engine.hooks.checkpoint_guard_hook import without_functions
 from mmmtl.engine.resumed_schedule import differences, replay
 from mmmtl.engine.training_record import changes, training_record

@@ -65,7 +65,7 @@ def test_a_published_row_and_a_file_go_together(tmp_path: Path) -> None:
     ('source', 'content', 'message'),
     [
         ('sca_tabel2', None, "sca_tabel2: .*'sca_table2'"),
-        ('x.json', None, r"x\.json: .*\['sca_table1', 'sca_table2'"),
+        ('x.json', None, r"x\.json: .*'sca_table1', 'sca_table2'"),
         ('x.json', 'depth/rmse: 0.5', r'x\.json: .*JSON.*Expecting value'),
         ('x.json', [0.5], r"x\.json: .*'<task>/<metric>'.*tools/test\.py --out"),
         ('x.json', {'delta_m': 1.0, 'depth/rmse': None, 'depth/ok': True}, r"x\.json: .*'<task>/<metric>'"),

@@ -56,7 +56,7 @@ def test_a_palette_replaces_the_colours() -> None:
 
 
 def test_unknown_list_suggests_near_ones() -> None:
-    with pytest.raises(ValueError, match=r"'nyu_13'.*\['nyuv2_13'"):
+    with pytest.raises(ValueError, match="'nyu_13'.*'nyuv2_13'"):
         class_list('nyu_13')
     with pytest.raises(ValueError, match='cityscapes_19.*nyuv2_13'):
         class_list('zzz')

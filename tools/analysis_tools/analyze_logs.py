@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from prettytable import PrettyTable
 
+from mmmtl._suggestions import did_you_mean
 from mmmtl.cli import readable_errors
 from mmmtl.evaluation.metric_files import arrow, direction
 from mmmtl.io import check_outputs
@@ -68,9 +68,7 @@ def choose_keys(wanted: Sequence[str] | None, found: Iterable[str]) -> list[str]
     known = list(dict.fromkeys(found))
     for key in wanted or ():
         if key not in known:
-            raise ValueError(
-                f'no log has {key!r}; did you mean {get_close_matches(key, known, n=3, cutoff=0.4) or known}?'
-            )
+            raise ValueError(f'no log has {key!r}; {did_you_mean(key, known)}')
     return list(wanted or (key for key in known if is_loss(key) or is_metric(key)))
 
 

@@ -24,7 +24,7 @@ from mmmtl.checkpoint import (
 )
 from mmmtl.convolutions import KEY as CONVOLUTIONS
 from mmmtl.convolutions import geometry
-from mmmtl.engine.checkpoints import make_plain
+from mmmtl.engine.checkpoint_files import make_plain
 from mmmtl.engine.transfer import describe, transfer
 from mmmtl.engine.unwrap import unwrap
 from mmmtl.io.checkpoints import some_names
