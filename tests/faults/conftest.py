@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from mmmtl.engine import find_checkpoint
+from mmmtl.io.outputs import PARTIAL
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -130,6 +131,10 @@ class Training:
     def files(self) -> list[str]:
         return sorted(path.name for path in self.work_dir.glob('*.pth'))
 
+    @property
+    def half_written(self) -> list[str]:
+        return [path.name for path in self.work_dir.iterdir() if PARTIAL.fullmatch(path.name)]
+
     def newest(self) -> dict[str, Any] | None:
         """Return the checkpoint that a resumed run would read, which is whole, as is the best one that it names."""
         path = find_checkpoint(self.work_dir)
@@ -184,6 +189,6 @@ def goes_on(whole: Training) -> Callable[..., None]:
         assert str(one['optimizer']) == str(two['optimizer'])
         validated = [each['message_hub']['log_scalars']['val/depth/abs_err'][0] for each in (one, two)]
         assert validated[0] == validated[1]
-        assert not list(training.work_dir.glob('.*.tmp')), 'nothing half written is left'
+        assert not training.half_written
 
     return check
