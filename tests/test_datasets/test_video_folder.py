@@ -47,6 +47,15 @@ def test_frames_and_maps_of_three_suffixes(build) -> None:
             assert np.allclose(np.linalg.norm(maps['normals'][1:], axis=-1), 1, atol=1e-6)
 
 
+def test_the_folder_of_the_frames_may_have_another_name(build, video_folder: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(video_folder, tmp_path / 'copy'))
+    (root / 'frames').rename(root / 'rgb')
+    data = build(root, images='rgb')
+    assert len(data) == len(build()) and data.known_sources() == build().known_sources()
+    with pytest.raises(FileNotFoundError, match='copy/frames/'):
+        build(root)
+
+
 def test_what_a_sample_holds(build, video_folder: Path) -> None:
     item = build(split='val', pipeline=PACK, clip=dict(interval=3, offsets=[2]))[0]
     assert item['inputs'].shape == (3, 3, 6, 8)
