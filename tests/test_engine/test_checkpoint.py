@@ -562,7 +562,8 @@ def test_what_is_saved_is_made_plain() -> None:
     ],
 )
 def test_the_newest_checkpoint_is_found(tmp_path: Path, record: str | None, found: str) -> None:
-    for name in ('iter_100.pth', 'iter_20.pth', 'best_depth_rmse_iter_900.pth', '.0123456789ab.partial.pth', 'weights.pth'):
+    partial = '.0123456789ab.partial.pth'
+    for name in ('iter_100.pth', 'iter_20.pth', 'best_depth_rmse_iter_900.pth', partial, 'weights.pth'):
         (tmp_path / name).touch()
     if record is not None:
         (tmp_path / 'last_checkpoint').write_text(record)
