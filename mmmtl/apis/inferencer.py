@@ -142,7 +142,7 @@ class MultiTaskInferencer:
             ValueError: an unreadable image, an array of another shape or type, or no good image among several.
         """
         if is_one_image(images):
-            return self._predict([self._fit(load_image(images))], None).maps[0]  # type: ignore[arg-type]
+            return self._predict([self.fit(images)], None).maps[0]  # type: ignore[arg-type]
         found = [(one.name, one.maps, one.error) for one in self.predict_each(images)]
         failed = [f'{name}: {error}' for name, _, error in found if error is not None]
         if failed and len(failed) == len(found):
@@ -159,7 +159,7 @@ class MultiTaskInferencer:
         for number, source in enumerate(list_images(images)):
             name = name_image(source, number)
             try:
-                fitted = self._fit(load_image(source))
+                fitted = self.fit(source)
             except (FileNotFoundError, ValueError) as error:
                 yield ImagePrediction(name, None, None, str(error).removeprefix(f'{name}: '))
                 continue
@@ -203,7 +203,14 @@ class MultiTaskInferencer:
         The frames are (H, W, 3) uint8 BGR, and `state` has a row for each; `StreamState.select`, `cat` and `reset` let
         streams come and go. Raises a ValueError if the model would see frames of different sizes.
         """
-        fitted = [self._fit(load_image(frame)) for frame in frames]
+        return self.step_fitted([self.fit(frame) for frame in frames], state)
+
+    def fit(self, image: ImageSource) -> Fitted:
+        """Read one image, and bring it to what the model sees."""
+        return fit_image(load_image(image), self.size, self.model_size)
+
+    def step_fitted(self, fitted: Sequence[Fitted], state: StreamState | None = None) -> StreamPredictions:
+        """Do what `step_streams` does with frames that `fit` returned, perhaps in another thread."""
         sizes = sorted({one.inputs.shape[:2] for one in fitted})
         if len(sizes) != 1:
             raise ValueError(
@@ -229,9 +236,6 @@ class MultiTaskInferencer:
         warning = '' if self.trained else 'untrained weights: the maps mean nothing'
         painter = painter or Painter(self.tasks)
         return painter.panel(image, {'': maps}, title=title, mark=mark, warning=warning)
-
-    def _fit(self, image: Array) -> Fitted:
-        return fit_image(image, self.size, self.model_size)
 
     @torch.inference_mode()
     def _predict(self, fitted: Sequence[Fitted], state: StreamState | None) -> StreamPredictions:

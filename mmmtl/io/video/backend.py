@@ -33,6 +33,7 @@ class Decoder(ABC):
         fps: frames per second, on average; None if unknown.
         declared: number of frames that the source says it has; None if it does not.
         seconds: duration that the source says it has; None if it does not.
+        live: whether frames are made while they are read, and those that nobody reads are lost.
         damaged: spots that could not be decoded and were left out.
         flawed: frames that were decoded with errors and may show them.
         problems: reasons, the first of each kind.
@@ -41,6 +42,7 @@ class Decoder(ABC):
     fps: float | None = None
     declared: int | None = None
     seconds: float | None = None
+    live: bool = False
 
     def __init__(self) -> None:
         self.damaged = 0

@@ -32,13 +32,14 @@ class OpenCVDecoder(Decoder):
 
     def __init__(self, source: str | int, *, live: bool, max_pixels: int) -> None:
         super().__init__()
-        self._source, self._live, self._max_pixels = source, live, max_pixels
+        self._source, self._made_now, self._max_pixels = source, live, max_pixels
         # Any other backend would open a pipe a second time, and wait for ever.
         self._capture = cv2.VideoCapture(source) if live else cv2.VideoCapture(source, cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise ValueError(f'{source}: cannot be opened as a video; {self.advice}')
         fps, count = self._capture.get(cv2.CAP_PROP_FPS), self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.fps = fps if 0 < fps < MAX_FPS else None
+        self.live = live or ('://' in str(source) and count <= 0)
         if live or not 0 < count < 1e9:
             return
         if Path(str(source)).suffix.lower() in COUNTED:
@@ -53,7 +54,7 @@ class OpenCVDecoder(Decoder):
             ok, image = self._capture.read()
             if not ok:
                 failures += 1
-                if self._live:
+                if self._made_now:
                     time.sleep(PAUSE)
                 continue
             if failures:
@@ -65,7 +66,7 @@ class OpenCVDecoder(Decoder):
                     f'{self._source}: frames of {width}x{height} pixels, more than the limit of {self._max_pixels}; '
                     'scale the video down or raise max_pixels'
                 )
-            stamp = time.monotonic() if self._live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            stamp = time.monotonic() if self._made_now else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             yield VideoFrame(image, clock(stamp))
 
     def close(self) -> None:
@@ -76,6 +77,6 @@ class OpenCVDecoder(Decoder):
         if isinstance(self._source, str) and '!' in self._source:
             built = cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER)
             return 'check the pipeline' if built else 'this OpenCV is built without GStreamer'
-        if self._live:
+        if self._made_now:
             return 'check that the camera is connected and not in use'
         return f'check the file; for codecs that OpenCV lacks, such as AV1, {INSTALL}'

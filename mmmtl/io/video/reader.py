@@ -46,6 +46,7 @@ class VideoReader:
     Attributes:
         fps: frames per second, on average; None if the source does not say.
         declared: number of frames that the source says it has; None if it does not.
+        live: whether the source is a camera, a pipeline or a stream of the network without an end.
         delivered: number of frames up to now.
         damaged: number of spots that could not be decoded and were left out, up to now.
         flawed: number of frames that were decoded with errors, up to now.
@@ -69,7 +70,7 @@ class VideoReader:
         self.finished = False
         self._one_size, self._shape = one_size, tuple[int, ...]()
         self._decoder = _open(video, max_pixels)
-        self.fps, self.declared = self._decoder.fps, self._decoder.declared
+        self.fps, self.declared, self.live = self._decoder.fps, self._decoder.declared, self._decoder.live
         self._file = file_key(video) if isinstance(video, (str, Path)) else None
         if self._file:
             _open_files[self._file] += 1

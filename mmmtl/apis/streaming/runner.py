@@ -1,0 +1,245 @@
+"""A runner of one model over one or several videos, cameras and streams, while other threads read and write."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Condition, Event
+
+from mmmtl.apis.inferencer import MultiTaskInferencer
+from mmmtl.io.video import Video
+from mmmtl.structures import StreamState
+
+from .frames import StreamFrame
+from .records import StreamRecord, check_records
+from .signals import stopped_by_signals
+from .sinks import CallbackSink, StreamSink
+from .source import OnResize, Position, Settings, name_sources
+from .states import SavedStream, describe_source, digest_model, load_streams, save_streams
+from .stream import Stream
+
+POLL = 0.2
+"""The most seconds until a signal is noticed while no frame comes."""
+
+PATIENCE = 5.0
+"""Seconds to wait at the end for a source that is stuck in a read."""
+
+Sink = StreamSink | Callable[[StreamFrame], object]
+
+
+class StreamRunner:
+    """A run of one model over one or several streams.
+
+    A thread of each source reads ahead, the thread that calls `run` predicts, and a thread of each stream draws and
+    writes. Queues between them are short, so memory stays the same however long a stream is. Frames of several streams
+    that wait at the same time go through the model as one batch, with a state of each stream. Who is slow or stalls
+    holds up nobody else.
+
+    Args:
+        inferencer: the model.
+        sources: a video as `VideoReader` reads it (a file, a folder, a URL, a camera, an iterable of frames), or
+            several: {name: video}.
+        at_once: number of streams that run at the same time, the others wait; None is all.
+        max_batch: the most frames of a batch; None is one of each stream, or 1 for a compiled model, which would
+            compile anew for every size of a batch.
+        buffer: number of frames of a stream that may wait before the model, and after it.
+        latest: drop the frame that waits when a newer one comes, and count it; None does so for live sources.
+        on_resize: what a frame of another size than the one before is: an 'error' that ends its stream, or the
+            beginning of a 'new_state'.
+        reconnect: number of times to try again, one after the other, when a live source breaks off. The new connection
+            begins a new state.
+        max_frames: the most frames of each stream; None sets no limit.
+        resume: a .safetensors file of states. It is written when `stop`, ctrl-C or SIGTERM ends the run, read if it
+            exists at the beginning, and deleted when all streams have ended. Files go on at the next frame, live
+            sources with their state.
+
+    Raises:
+        ValueError: wrong settings or names, or a `resume` of another model or of other sources.
+
+    Examples:
+        >>> runner = StreamRunner(inferencer, {'front': 'front.mp4', 'rear': 0})  # doctest: +SKIP
+        >>> with VideoSink('maps') as videos:  # doctest: +SKIP
+        ...     records = runner.run(videos, lambda frame: print(frame.number, frame.time))
+    """
+
+    def __init__(
+        self,
+        inferencer: MultiTaskInferencer,
+        sources: Video | Mapping[str, Video],
+        *,
+        at_once: int | None = None,
+        max_batch: int | None = None,
+        buffer: int = 4,
+        latest: bool | None = None,
+        on_resize: OnResize = 'error',
+        reconnect: int = 5,
+        max_frames: int | None = None,
+        resume: str | Path | None = None,
+    ) -> None:
+        for name, value, least in (
+            ('at_once', at_once, 1),
+            ('max_batch', max_batch, 1),
+            ('buffer', buffer, 1),
+            ('reconnect', reconnect, 0),
+            ('max_frames', max_frames, 1),
+        ):
+            if value is not None and value < least:
+                raise ValueError(f'{name} must be at least {least}, not {value}')
+        if on_resize not in ('error', 'new_state'):
+            raise ValueError(f"on_resize must be 'error' or 'new_state', not {on_resize!r}")
+        videos = name_sources(sources)
+        settings = Settings(buffer, latest, on_resize, reconnect, max_frames)
+        self._inferencer, self._resume = inferencer, None if resume is None else Path(resume)
+        self._at_once = at_once or len(videos)
+        self._max_batch = max_batch or (1 if inferencer.optimize == 'compile' else len(videos))
+        self._changed, self._stopping = Condition(), Event()
+        self._failure: BaseException | None = None
+        self._model = '' if resume is None else digest_model(inferencer.model)
+        saved = self._saved(videos)
+        self._streams = [
+            Stream(name, inferencer, video, saved[name], changed=self._changed, settings=settings)
+            for name, video in videos.items()
+        ]
+        self._running: deque[Stream] = deque()
+        self._joint: tuple[list[Stream], StreamState] | None = None
+        self._used = False
+
+    def stop(self) -> None:
+        """End the run soon, in good order: frames that were predicted are written, and the states are saved.
+
+        Any thread may call it, and a sink, too.
+        """
+        self._stopping.set()
+
+    def run(self, *sinks: Sink, check: bool = True) -> dict[str, StreamRecord]:
+        """Predict all streams to their ends, and return the record of each.
+
+        Args:
+            *sinks: get every frame; a sink, or a function of a `StreamFrame`.
+            check: raise what ended a stream too early, after the others have ended, and warn of lost frames; False
+                leaves that to the caller, who finds it in the records.
+
+        Raises:
+            FileNotFoundError: no such file or device.
+            ValueError: a source that cannot be read, or that changed its size.
+            Exception: what a sink raises; it ends the run.
+        """
+        if self._used:
+            raise ValueError('this StreamRunner has run; make a new one')
+        self._used = True
+        taken = [sink if isinstance(sink, StreamSink) else CallbackSink(sink) for sink in sinks]
+        waiting = deque(stream for stream in self._streams if not stream.done)
+        complete = False
+        try:
+            with stopped_by_signals(self.stop):
+                while batch := self._next_batch(waiting, taken):
+                    self._predict(batch)
+            complete = self._failure is None
+        finally:
+            self._finish(give_up=not complete)
+        if self._failure is not None:
+            raise self._failure
+        self._keep_states()
+        for stream in self._streams:
+            stream.record.stopped = not stream.done
+        records = {stream.name: stream.record for stream in self._streams}
+        if check:
+            check_records(records)
+        return records
+
+    def _next_batch(self, waiting: deque[Stream], sinks: list[StreamSink]) -> list[Stream]:
+        """Begin and end streams, and wait until some have frames of one size; none if all have ended, or at a stop."""
+        with self._changed:
+            while not self._stopping.is_set() and self._failure is None:
+                for stream in [one for one in self._running if one.source.done and one.source.first() is None]:
+                    stream.done = True
+                    stream.end()
+                    self._running.remove(stream)
+                while waiting and len(self._running) < self._at_once:
+                    self._running.append(waiting.popleft())
+                    self._running[-1].begin(sinks, self._fail)
+                if not self._running:
+                    return []
+                if batch := self._choose():
+                    return batch
+                self._changed.wait(POLL)
+        return []
+
+    def _choose(self) -> list[Stream]:
+        """Return streams whose next frames fit into one batch, those first that have waited for more turns."""
+        ready = [(stream, frame) for stream in self._running if (frame := stream.ready) is not None]
+        sizes = [frame.fitted.inputs.shape for _, frame in ready]
+        chosen = [stream for (stream, _), size in zip(ready, sizes, strict=True) if size == sizes[0]][: self._max_batch]
+        for stream in chosen:
+            self._running.remove(stream)
+            self._running.append(stream)
+        # In one order, so that the same streams as before keep their joint state.
+        return sorted(chosen, key=self._streams.index)
+
+    def _predict(self, streams: list[Stream]) -> None:
+        """Predict the next frame of each of some streams, and hand them on."""
+        with self._changed:
+            frames = [stream.source.take() for stream in streams]
+        start = time.perf_counter()
+        state = self._join(streams, [frame.fresh for frame in frames])
+        found = self._inferencer.step_fitted([frame.fitted for frame in frames], state)
+        self._joint = streams, found.state
+        seconds = (time.perf_counter() - start) / len(streams)
+        for row, (stream, frame) in enumerate(zip(streams, frames, strict=True)):
+            stream.hand_on(frame, found.maps[row], found.is_key[row], wait=start - frame.since, infer=seconds)
+
+    def _join(self, streams: list[Stream], fresh: list[bool]) -> StreamState | None:
+        """Return the joint state of some streams; None if all of them begin anew."""
+        if self._joint is not None and self._joint[0] == streams and not any(fresh):
+            return self._joint[1]
+        self._separate()
+        for stream, begins in zip(streams, fresh, strict=True):
+            stream.state = None if begins else stream.state
+        if all(stream.state is None for stream in streams):
+            return None
+        return StreamState.cat([stream.state or StreamState.new(1) for stream in streams])
+
+    def _separate(self) -> None:
+        """Give each stream its row of the joint state."""
+        if self._joint is not None:
+            streams, state = self._joint
+            for row, stream in enumerate(streams):
+                stream.state = state.select([row])
+            self._joint = None
+
+    def _fail(self, error: BaseException) -> None:
+        """Take the error of a sink, in its thread."""
+        with self._changed:
+            self._failure = self._failure or error
+            self._changed.notify_all()
+
+    def _finish(self, *, give_up: bool) -> None:
+        """End all threads; one that is stuck in a read is left behind."""
+        with self._changed:
+            for stream in self._running:
+                stream.end(give_up=give_up)
+        for stream in self._streams:
+            if stream.writer is not None:
+                stream.writer.thread.join()
+        deadline = time.monotonic() + PATIENCE
+        for stream in self._running:
+            stream.source.thread.join(max(0.0, deadline - time.monotonic()))
+        self._separate()
+
+    def _saved(self, videos: Mapping[str, Video]) -> dict[str, SavedStream]:
+        """Return where each stream begins."""
+        described = {name: describe_source(video) for name, video in videos.items()}
+        if self._resume is not None and self._resume.exists():
+            return load_streams(self._resume, described, self._model)
+        return {name: SavedStream(source, Position(), False, None) for name, source in described.items()}
+
+    def _keep_states(self) -> None:
+        """Write the file of states if something is left to do, else delete it."""
+        if self._resume is None:
+            return
+        if all(stream.done for stream in self._streams):
+            self._resume.unlink(missing_ok=True)
+        else:
+            save_streams(self._resume, {stream.name: stream.saved() for stream in self._streams}, self._model)

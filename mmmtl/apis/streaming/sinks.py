@@ -1,0 +1,141 @@
+"""Sinks of a `StreamRunner`: what becomes of each frame with its maps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import TypeVar
+
+from mmmtl.io import MapWriter, VideoWriter, write_png
+from mmmtl.io.video import DEFAULT_FPS
+from mmmtl.tasks import Task
+
+from .frames import StreamFrame, StreamInfo
+
+Self = TypeVar('Self', bound='StreamSink')
+
+
+class StreamSink(ABC):
+    """Base of the sinks, for use in a `with` block around the run.
+
+    `write` gets the frames of each stream in order, those of different streams in different threads.
+    """
+
+    @abstractmethod
+    def write(self, frame: StreamFrame) -> None:
+        """Take a frame; an error ends the run."""
+
+    def end(self, stream: StreamInfo) -> None:
+        """Take note that no more frames of a stream come in this run."""
+
+    def close(self, error: BaseException | None) -> None:
+        """Complete everything, or leave out what an error in the `with` block makes worthless."""
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(error)
+
+
+class CallbackSink(StreamSink):
+    """A function of a frame, which never runs twice at the same time. `StreamRunner.run` takes the function itself."""
+
+    def __init__(self, function: Callable[[StreamFrame], object]) -> None:
+        self._function, self._lock = function, Lock()
+
+    def write(self, frame: StreamFrame) -> None:
+        with self._lock:
+            self._function(frame)
+
+
+class VideoSink(StreamSink):
+    """Videos of the drawings (see `VideoWriter`), one of each stream, with the times of its frames.
+
+    Where a stopped run goes on, or frames change their size, another file begins, which has the number of its first
+    frame in its name: drive-000120.mp4.
+
+    Args:
+        path: a file for a single stream, or a folder, in which files are called as their streams.
+        fps: frames per second, in place of the times of the frames.
+
+    Raises:
+        ValueError: two streams for one file, or what `VideoWriter` refuses.
+    """
+
+    def __init__(self, path: str | Path, *, fps: float | None = None) -> None:
+        path = Path(path)
+        self._one = path if path.suffix else None
+        self._folder, self._fps = path, fps
+        if self._one is not None:
+            # Refuse a wrong name before the work starts.
+            VideoWriter(self._one, fps or DEFAULT_FPS)
+        self._owner: str | None = None
+        self._open: dict[str, VideoWriter] = {}
+        self._sizes: dict[str, tuple[int, ...]] = {}
+        self._began: dict[str, float] = {}
+
+    def write(self, frame: StreamFrame) -> None:
+        name = frame.stream.name
+        if self._sizes.get(name, frame.panel.shape) != frame.panel.shape:
+            self.end(frame.stream)
+        if name not in self._open:
+            writer = VideoWriter(self._path(frame), self._fps or frame.stream.fps or DEFAULT_FPS)
+            self._open[name] = writer.__enter__()
+            self._sizes[name], self._began[name] = frame.panel.shape, frame.time
+        self._open[name].write(frame.panel, None if self._fps else frame.time - self._began[name])
+
+    def end(self, stream: StreamInfo) -> None:
+        if (writer := self._open.pop(stream.name, None)) is not None:
+            writer.__exit__(None, None, None)
+            del self._sizes[stream.name]
+
+    def close(self, error: BaseException | None) -> None:
+        while self._open:
+            self._open.popitem()[1].__exit__(None if error is None else type(error), error, None)
+
+    def _path(self, frame: StreamFrame) -> Path:
+        name = frame.stream.name
+        self._owner = self._owner or name
+        if self._one is not None and self._owner != name:
+            raise ValueError(f'{self._one}: one file for the streams {self._owner!r} and {name!r}; give a folder')
+        path = self._one or self._folder / f'{name}.mp4'
+        return path.with_stem(f'{path.stem}-{frame.number:06d}') if frame.number else path
+
+
+class PanelSink(StreamSink):
+    """Drawings of all frames as pictures, {folder}/{stream}/{number:06d}.png."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+
+    def write(self, frame: StreamFrame) -> None:
+        write_png(self._folder / frame.stream.name / f'{frame.number:06d}.png', frame.panel[..., ::-1])
+
+
+class RawSink(StreamSink):
+    """The images and the maps themselves, in files that `VideoFolder` reads (see `MapWriter`).
+
+    Args:
+        folder: a new or an empty one, or that of the stopped run that goes on.
+        tasks: of the inferencer.
+        npy: write .npy files, which hold every number, in place of PNGs.
+    """
+
+    def __init__(self, folder: str | Path, tasks: Mapping[str, Task], *, npy: bool = False) -> None:
+        self._maps = MapWriter(folder, tasks, npy=npy)
+
+    def write(self, frame: StreamFrame) -> None:
+        self._maps.write(frame.stream.name, frame.number, frame.image, frame.maps)
+
+    def __enter__(self) -> RawSink:
+        self._maps.__enter__()
+        return self
+
+    def close(self, error: BaseException | None) -> None:
+        self._maps.__exit__(None, None, None)

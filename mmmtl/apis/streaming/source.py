@@ -1,0 +1,217 @@
+"""A source of a running stream: a thread that reads a video ahead of the model, and the frames that wait for it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Condition, Event, Thread
+from typing import Literal, NamedTuple
+
+from mmmtl.apis.fitting import Fitted
+from mmmtl.io import distinct_names
+from mmmtl.io.video import DEFAULT_FPS, Video, VideoFrame, VideoReader
+from mmmtl.structures import Array
+
+from .frames import StreamInfo
+from .records import StreamRecord
+
+PAUSE = 1.0
+"""Seconds before the first try to connect again; each further pause is twice as long."""
+
+MAX_PAUSE = 30.0
+
+OnResize = Literal['error', 'new_state']
+
+
+class Settings(NamedTuple):
+    """What holds for all sources of a run; `StreamRunner` explains it."""
+
+    buffer: int
+    latest: bool | None
+    on_resize: OnResize
+    reconnect: int
+    max_frames: int | None
+
+
+class Position(NamedTuple):
+    """Where a stream goes on: the number of the next frame, the time of the last, and frames since the key frame."""
+
+    number: int = 0
+    time: float = 0.0
+    since_key: int = 0
+
+
+class WaitingFrame(NamedTuple):
+    """A frame that waits for the model.
+
+    Args:
+        fitted: the frame at the size that the model sees.
+        time: seconds from the first frame of the stream.
+        fresh: whether a new state begins, because of another size or a new connection.
+        dropped: frames left out up to now.
+        decode: seconds it took to read and to fit it.
+        since: when it was ready, on the clock of `time.perf_counter`.
+    """
+
+    fitted: Fitted
+    time: float
+    fresh: bool
+    dropped: int
+    decode: float
+    since: float
+
+
+class Source:
+    """A video that a thread reads ahead; a source that stalls holds up nobody else.
+
+    Args:
+        name: of the stream.
+        video: what `VideoReader` reads.
+        fit: brings a frame to the size that the model sees.
+        changed: is notified of each frame and of the end, and guards what waits.
+        start: where the stream goes on.
+        record: counts frames and times.
+        settings: of the run.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        video: Video,
+        *,
+        fit: Callable[[Array], Fitted],
+        changed: Condition,
+        start: Position,
+        record: StreamRecord,
+        settings: Settings,
+    ) -> None:
+        self.info = StreamInfo(name, None, None, False, start.number)
+        self.done = False
+        self._video, self._fit, self._changed = video, fit, changed
+        self._start, self._record, self._settings = start, record, settings
+        self._waiting: deque[WaitingFrame] = deque()
+        self._stopping = Event()
+        self._shape: tuple[int, ...] | None = None
+        self._last_time, self._opened = start.time, 0.0
+        self._kept = start.number
+        self._latest = False
+        self.thread = Thread(target=self._run, name=f'read {name}', daemon=True)
+
+    def first(self) -> WaitingFrame | None:
+        """Return the next frame without taking it; the caller holds `changed`."""
+        return self._waiting[0] if self._waiting else None
+
+    def take(self) -> WaitingFrame:
+        """Take the next frame; the caller holds `changed`."""
+        self._changed.notify_all()
+        return self._waiting.popleft()
+
+    def stop(self) -> None:
+        """Read no further frame; the caller holds `changed`."""
+        self._stopping.set()
+        self._changed.notify_all()
+
+    def _run(self) -> None:
+        try:
+            self._read_connections()
+        except Exception as error:  # frames of the user's own may raise anything
+            self._record.failure = error
+        finally:
+            with self._changed:
+                self.done = True
+                self._changed.notify_all()
+
+    def _read_connections(self) -> None:
+        """Read the video, and open it again where it is live and breaks off."""
+        failures, limit = 0, self._settings.reconnect
+        while True:
+            before, reason = self._record.stages['decode'].count, 'it ended'
+            try:
+                self._read()
+            except (ValueError, OSError) as error:
+                # A name that is wrong from the beginning does not become right.
+                if not self._can_reconnect():
+                    raise
+                reason = str(error)
+            if self._is_full() or not self._can_reconnect():
+                return
+            failures = 0 if self._record.stages['decode'].count > before else failures
+            if failures >= limit:
+                raise ValueError(f'{self.info.name}: lost after {limit} tries to connect again ({reason})')
+            self._stopping.wait(min(PAUSE * 2**failures, MAX_PAUSE))
+            failures += 1
+            self._record.reconnects += 1
+
+    def _can_reconnect(self) -> bool:
+        named = isinstance(self._video, (str, Path, int))
+        return self.info.live and named and self._settings.reconnect > 0 and not self._stopping.is_set()
+
+    def _is_full(self) -> bool:
+        return self._kept == self._settings.max_frames or self._stopping.is_set()
+
+    def _read(self) -> None:
+        """Read the video until its end, a stop, or the largest number of frames."""
+        if self._is_full():
+            return
+        with VideoReader(self._video, one_size=self._settings.on_resize == 'error') as reader:
+            first = not self._opened
+            if first:
+                self._opened = time.perf_counter()
+                self.info = self.info._replace(fps=reader.fps, declared=reader.declared, live=reader.live)
+                self._latest = reader.live if self._settings.latest is None else self._settings.latest
+            # A file has the frames before a stop once more, and their times; a camera has neither.
+            skip = self._start.number if first and not reader.live else 0
+            offset = self._offset(first) if reader.live else 0.0
+            try:
+                began = time.perf_counter()
+                for number, frame in enumerate(reader):
+                    if number >= skip:
+                        self._keep(frame, offset, began, new_connection=not first and number == 0)
+                    self._shape = frame.image.shape
+                    if self._is_full():
+                        break
+                    began = time.perf_counter()
+            finally:
+                self._record.summary, self._record.whole = reader.summary(), reader.is_whole
+
+    def _offset(self, first: bool) -> float:
+        """Return the time of the stream at which a live source begins to count."""
+        if first and not self._start.number:
+            return 0.0
+        following = self._last_time + 1 / (self.info.fps or DEFAULT_FPS)
+        return following if first else max(following, time.perf_counter() - self._opened)
+
+    def _keep(self, frame: VideoFrame, offset: float, began: float, *, new_connection: bool) -> None:
+        """Let a frame wait for the model: while there is no room, or in the place of the frame before."""
+        fitted = self._fit(frame.image)
+        fresh = new_connection or self._shape not in (None, frame.image.shape)
+        self._last_time = offset + frame.time
+        now = time.perf_counter()
+        self._record.stages['decode'].add(now - began)
+        with self._changed:
+            if self._latest and self._waiting:
+                fresh = fresh or self._waiting.pop().fresh
+                self._record.dropped += 1
+            else:
+                self._kept += 1
+            while len(self._waiting) >= self._settings.buffer and not self._stopping.is_set():
+                self._changed.wait()
+            dropped = self._record.dropped
+            self._waiting.append(WaitingFrame(fitted, self._last_time, fresh, dropped, now - began, now))
+            self._changed.notify_all()
+
+
+def name_sources(sources: Video | Mapping[str, Video]) -> dict[str, Video]:
+    """Return the videos by name; a single one is called after its source. Refuse names that are not those of files."""
+    if not isinstance(sources, Mapping):
+        if isinstance(sources, int):
+            return {f'camera_{sources}': sources}
+        return {distinct_names([sources])[0] if isinstance(sources, (str, Path)) else 'frames': sources}
+    if not sources:
+        raise ValueError('no source is given')
+    for name in sources:
+        if not name or name.startswith('.') or set(name) & set('/\\\0'):
+            raise ValueError(f'{name!r}: not a name of a stream; outputs are called so: take no slash, no dot in front')
+    return dict(sources)

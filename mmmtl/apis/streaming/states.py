@@ -1,0 +1,136 @@
+"""The file from which a stopped run goes on: where each stream stood, and its state. It holds data only."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mmmtl.io.safetensors import read_safetensors, write_safetensors
+from mmmtl.io.video import Video
+from mmmtl.structures import StreamState
+from mmmtl.structures.stream_state import SLOTS
+
+from .source import Position
+
+FORMAT = 1
+
+FIELDS = {'source': str, 'number': int, 'time': float, 'since_key': int, 'done': bool}
+"""What the header says of each stream, beside the resolution of its state."""
+
+
+class SavedStream(NamedTuple):
+    """A stream in a file of states.
+
+    Args:
+        source: as `describe_source` returns it.
+        start: where it goes on.
+        done: whether it had ended.
+        state: one row; None before the first frame and after the end.
+    """
+
+    source: str
+    start: Position
+    done: bool
+    state: StreamState | None
+
+
+def describe_source(video: Video) -> str:
+    """Return what a video must have in common with that of the stopped run: its name, and the bytes of a file."""
+    if not isinstance(video, (str, Path, int)):
+        return 'frames'
+    path = Path(str(video))
+    return f'{video}, {path.stat().st_size} bytes' if path.is_file() else str(video)
+
+
+def digest_model(model: nn.Module) -> str:
+    """Return a hash of the names and values of all weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_streams(path: str | Path, streams: Mapping[str, SavedStream], model: str) -> None:
+    """Write a file of states, whole or not at all.
+
+    Args:
+        path: ends in '.safetensors'.
+        streams: by name.
+        model: as `digest_model` returns it.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    tensors: dict[str, Tensor] = {}
+    described: dict[str, dict[str, Any]] = {}
+    for index, (name, one) in enumerate(streams.items()):
+        described[name] = {'source': one.source, **one.start._asdict(), 'done': one.done, 'resolution': None}
+        for field, value in ({} if one.state is None else one.state.state_dict()).items():
+            if isinstance(value, Tensor):
+                tensors[f'{index}.{field}'] = value
+            elif isinstance(value, dict):
+                tensors |= {f'{index}.{field}.{key}': tensor for key, tensor in value.items()}
+            else:
+                described[name][field] = value
+    write_safetensors(path, tensors, {'format': FORMAT, 'model': model, 'streams': described})
+
+
+def load_streams(path: str | Path, sources: Mapping[str, str], model: str) -> dict[str, SavedStream]:
+    """Return the streams of a file of states.
+
+    Args:
+        path: the file.
+        sources: {name: as `describe_source` returns it} of the run that goes on.
+        model: as `digest_model` returns it.
+
+    Raises:
+        ValueError: no file of states, or one of another model or of other sources.
+    """
+    file, size = read_safetensors(Path(path), str(path))
+    meta, tensors = file['meta'], file['state_dict']
+    if meta.get('format') != FORMAT or not isinstance(meta.get('streams'), dict):
+        raise ValueError(f'{path}: holds no states of streams of this version; delete it, or give another name')
+    if meta.get('model') != model:
+        raise ValueError(
+            f'{path}: its states are of other weights, or of a model that was optimised in another way; give the same '
+            'model, or delete the file to begin anew'
+        )
+    described = meta['streams']
+    found = {name: one.get('source') if isinstance(one, dict) else None for name, one in described.items()}
+    if found != dict(sources):
+        raise ValueError(
+            f'{path}: its states are of the sources {found}, not {dict(sources)}; give the same ones, or delete the '
+            'file to begin anew'
+        )
+    return {name: _saved(path, index, name, described[name], tensors) for index, name in enumerate(described)}
+
+
+def _saved(path: str | Path, index: int, name: str, one: dict[str, Any], tensors: Mapping[str, Tensor]) -> SavedStream:
+    """Return a stream of the file; refuse one that is not as `save_streams` writes it."""
+    wrong = [key for key, kind in FIELDS.items() if type(one.get(key)) is not kind]
+    if wrong or min(one['number'], one['time'], one['since_key']) < 0:
+        raise ValueError(f'{path}: stream {name!r} is damaged at {wrong or "its position"}; delete it to begin anew')
+    own = {key.partition('.')[2]: value for key, value in tensors.items() if key.partition('.')[0] == str(index)}
+    start = Position(one['number'], one['time'], one['since_key'])
+    if not own:
+        return SavedStream(one['source'], start, one['done'], None)
+    resolution = one.get('resolution')
+    state: dict[str, Any] = {slot: {} for slot in SLOTS}
+    state['resolution'] = tuple(resolution) if isinstance(resolution, list) else resolution
+    for key, value in own.items():
+        slot, _, entry = key.partition('.')
+        if entry and slot in SLOTS:
+            state[slot][entry] = value
+        else:
+            # `from_state_dict` refuses what is no field.
+            state[key] = value
+    try:
+        return SavedStream(one['source'], start, one['done'], StreamState.from_state_dict(state))
+    except ValueError as error:
+        raise ValueError(f'{path}: stream {name!r}: {error}') from None

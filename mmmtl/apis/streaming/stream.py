@@ -1,0 +1,122 @@
+"""One stream of a run: its source, its writer, and what the model remembers of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Condition
+
+from mmmtl.apis.inferencer import MultiTaskInferencer, TaskMaps
+from mmmtl.io.video import Video
+from mmmtl.structures import Array
+from mmmtl.visualization import Painter, frame_title
+
+from .frames import StreamFrame
+from .records import StreamRecord
+from .sinks import StreamSink
+from .source import Position, Settings, Source, WaitingFrame
+from .states import SavedStream
+from .writer import Writer
+
+
+class Stream:
+    """A stream, before it begins, while it runs, and after it ended.
+
+    Args:
+        name: of the stream.
+        inferencer: fits and draws its frames.
+        video: what `VideoReader` reads.
+        saved: where a stopped run left it.
+        changed: is notified of everything that the thread of the model waits for.
+        settings: of the run.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        inferencer: MultiTaskInferencer,
+        video: Video,
+        saved: SavedStream,
+        *,
+        changed: Condition,
+        settings: Settings,
+    ) -> None:
+        self.name, self.state, self.record = name, saved.state, StreamRecord()
+        self.number, self.time, self.since_key = saved.start
+        self.done = saved.done
+        self.described = saved.source
+        self._inferencer, self._changed, self._buffer = inferencer, changed, settings.buffer
+        self._painter = Painter(inferencer.tasks, video=True)
+        self.source = Source(
+            name,
+            video,
+            fit=inferencer.fit,
+            changed=changed,
+            start=saved.start,
+            record=self.record,
+            settings=settings,
+        )
+        self.writer: Writer | None = None
+
+    def begin(self, sinks: Sequence[StreamSink], fail: Callable[[BaseException], None]) -> None:
+        """Start the threads."""
+        self.writer = Writer(
+            self.name, sinks, changed=self._changed, record=self.record, buffer=self._buffer, fail=fail
+        )
+        self.writer.thread.start()
+        self.source.thread.start()
+
+    def end(self, *, give_up: bool = False) -> None:
+        """Read no more, and let the sinks take what waits for them, or nothing more."""
+        self.source.stop()
+        if self.writer is not None:
+            self.writer.finish(None if give_up else self.source.info)
+
+    @property
+    def ready(self) -> WaitingFrame | None:
+        """Return the next frame, if there is one and the sinks have room for it."""
+        return None if self.writer is None or self.writer.is_full else self.source.first()
+
+    def hand_on(self, waiting: WaitingFrame, maps: TaskMaps, is_key: bool, *, wait: float, infer: float) -> None:
+        """Count a predicted frame and give it to the sinks.
+
+        Args:
+            waiting: as it came from the source.
+            maps: {task: (M, H, W)}.
+            is_key: whether it was a key frame.
+            wait: seconds until the model began.
+            infer: seconds of the model.
+        """
+        assert self.writer is not None
+        has_key_frames = self._inferencer.model.has_key_frames
+        self.since_key = 0 if is_key else self.since_key + 1
+        self.time = waiting.time
+        seconds = {'decode': waiting.decode, 'wait': wait, 'infer': infer}
+        self.record.restarts += waiting.fresh
+        self.record.stages['wait'].add(wait)
+        self.record.stages['infer'].add(infer)
+        kind = ('key frames' if is_key else 'non-key frames') if has_key_frames else 'frames'
+        self.record.model[kind].add(infer)
+        frame = StreamFrame(
+            stream=self.source.info,
+            number=self.number,
+            dropped=waiting.dropped,
+            time=waiting.time,
+            image=waiting.fitted.image,
+            maps=maps,
+            since_key=self.since_key if has_key_frames else None,
+            seconds=seconds,
+            draw=self._draw,
+        )
+        self.number += 1
+        self.writer.put(frame, waiting.since)
+
+    def saved(self) -> SavedStream:
+        """Return what a later run needs to go on."""
+        start = Position(self.number, self.time, self.since_key)
+        return SavedStream(self.described, start, self.done, None if self.done else self.state)
+
+    def _draw(self, frame: StreamFrame) -> Array:
+        title = frame_title(self.name, frame.number, since_key=frame.since_key)
+        return self._inferencer.panel(
+            frame.image, frame.maps, title=title, mark=bool(frame.is_key), painter=self._painter
+        )
