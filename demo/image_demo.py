@@ -17,8 +17,7 @@ from mmmtl.cli import (
     inferencer_options,
     readable_errors,
 )
-from mmmtl.commands.results import Outputs, ResultWriter
-from mmmtl.commands.run_video import PredictedFrame
+from mmmtl.commands.results import write_panel
 from mmmtl.io import check_outputs, distinct_names
 from mmmtl.io.image_sources import find_images, is_one_image, is_url
 
@@ -54,8 +53,7 @@ def main() -> None:
         if result.image is None or result.maps is None:
             failed.append(f'{result.name}: {result.error}')
         else:
-            results = ResultWriter(inferencer, result.name, Outputs(panel=path))
-            results.write(PredictedFrame(0, 0.0, result.image, result.maps))
+            write_panel(path, inferencer, result)
     print(f'{len(sources) - len(failed)} drawings: {folder}')
     report('no images by their names', [str(path) for path in others])
     report('could not be read', failed)

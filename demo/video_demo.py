@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from mmmtl.apis import MultiTaskInferencer, VideoReader, VideoWriter
+from mmmtl.apis import MultiTaskInferencer, StreamRunner
+from mmmtl.apis.streaming import VideoSink, speed_report
 from mmmtl.cli import (
     add_config_arguments,
     add_fit_argument,
     add_inferencer_arguments,
     config_of,
     inferencer_options,
-    positive,
     readable_errors,
 )
-from mmmtl.commands.results import Outputs, ResultWriter
-from mmmtl.commands.run_video import run_video, speed_report
+from mmmtl.commands.progress import ProgressSink
+from mmmtl.commands.streams import add_stream_arguments, stream_options
 from mmmtl.io import check_outputs
-from mmmtl.io.video import DEFAULT_FPS
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,29 +31,29 @@ def parse_args() -> argparse.Namespace:
     add_fit_argument(parser)
     parser.add_argument('--out', required=True, metavar='FILE.mp4', help='write the video there (.mp4, .webm, .mkv)')
     parser.add_argument('--fps', type=float, help="frames per second of the output (default: the video's own times)")
-    parser.add_argument('--max-frames', type=positive, metavar='N', help='stop after N frames')
+    add_stream_arguments(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     check_outputs([args.out], [args.video, args.config, args.checkpoint])
-    reader = VideoReader(args.video, one_size=True)
-    writer = VideoWriter(args.out, args.fps or reader.fps or DEFAULT_FPS)
+    film = VideoSink(args.out, fps=args.fps)
     inferencer = MultiTaskInferencer(config_of(args), size=args.size or args.fit, **inferencer_options(args))
-    with reader, writer:
-        outputs = Outputs(video=writer.path)
-        results = ResultWriter(inferencer, args.video, outputs, is_video=True, video=writer, keep_times=not args.fps)
-        run = run_video(inferencer, reader, results.write, max_frames=args.max_frames)
-    if run.seconds:
-        print(speed_report(run.seconds))
-        print(f'video: {args.out}; read {reader.summary()}')
-    if run.seconds and not reader.is_whole:
-        print(f'warning: {reader.name} is damaged or incomplete')
-    if run.stopped:
-        print('stopped')
-    if run.error:
-        raise SystemExit(run.error)
+    runner = StreamRunner(inferencer, {Path(args.out).stem: args.video}, **stream_options(args))
+    with film, ProgressSink(args.max_frames) as progress:
+        (record,) = runner.run(film, progress, check=False).values()
+    if record.frames:
+        print(speed_report(record.model))
+        print(f'video: {args.out}; read {record.summary}')
+    if record.frames and not record.whole:
+        print(f'warning: {args.video} is damaged or incomplete')
+    if record.dropped:
+        print(f'dropped: {record.dropped} frames, as newer ones had come')
+    if record.stopped:
+        print('stopped' + (f'; the same command goes on from {args.resume}' if args.resume else ''))
+    if record.failure is not None:
+        raise record.failure
 
 
 if __name__ == '__main__':

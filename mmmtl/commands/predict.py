@@ -15,7 +15,8 @@ from pathlib import Path
 
 from rich.progress import track
 
-from mmmtl.apis import MultiTaskInferencer, VideoReader, VideoWriter
+from mmmtl.apis import MultiTaskInferencer, StreamRunner
+from mmmtl.apis.streaming import StreamRecord, speed_report
 from mmmtl.cli import (
     add_config_arguments,
     add_fit_argument,
@@ -28,11 +29,11 @@ from mmmtl.cli import (
 )
 from mmmtl.io import MapWriter, check_new_folder, check_outputs
 from mmmtl.io.image_sources import is_url
-from mmmtl.io.video import DEFAULT_FPS
 
 from .inputs import Input, find_inputs
-from .results import SAVES, Outputs, ResultWriter, outputs_of, raw_folder
-from .run_video import PredictedFrame, VideoRun, run_video, speed_report
+from .progress import ProgressSink
+from .results import SAVES, Outputs, outputs_of, raw_folder, video_sinks, write_panel
+from .streams import add_stream_arguments, stream_options
 
 SHOWN = 10
 """The largest number of inputs that are said to be left out by name."""
@@ -57,7 +58,10 @@ def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Na
         'folder are the frames of one video',
     )
     parser.add_argument('--fps', type=float, help="frames per second of videos (default: the video's own times)")
-    parser.add_argument('--max-frames', type=positive, metavar='N', help='stop after N frames of each video')
+    parser.add_argument(
+        '--at-once', type=positive, default=1, metavar='N', help='predict N videos at the same time, in one batch'
+    )
+    add_stream_arguments(parser)
     return parser.parse_args(arguments)
 
 
@@ -71,18 +75,14 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     inferencer = MultiTaskInferencer(cfg, size=args.size or args.fit, **inferencer_options(args))
     skipped = [f'{path} (no image by its name)' for path in others]
     start = time.perf_counter()
-    images = [one for one in inputs if not one.is_video]
+    # A stopped run that goes on has done its images.
+    images = [] if goes_on(args) else [one for one in inputs if not one.is_video]
     videos = [one for one in inputs if one.is_video]
-    with ExitStack() as stack:
-        raw = open_raw(stack, args, inferencer, is_video=False) if images else None
-        frames = predict_images(images, inferencer, args, skipped, raw)
-        raw = open_raw(stack, args, inferencer, is_video=True) if videos else None
-        failed = False
-        for video in videos:
-            run = predict_video(video, inferencer, args, skipped, raw)
-            frames, failed = frames + run.frames, failed or bool(run.error)
-            if run.stopped:
-                break
+    frames = predict_images(images, inferencer, args, skipped) if images else 0
+    records = predict_videos(videos, inferencer, args) if videos else {}
+    frames += sum(record.frames for record in records.values())
+    skipped += [line for video in videos for line in losses(video, records[video.name], args.resume)]
+    failed = any(record.error for record in records.values())
     seconds = time.perf_counter() - start
     print(summary(frames, seconds, args.out, skipped))
     if failed or not frames:
@@ -100,7 +100,9 @@ def check(args: argparse.Namespace, inputs: Sequence[Input], config: str) -> Non
     folders = {Path(one.source).parent for one in inputs if not one.is_video and not is_url(one.source)}
     check_outputs([args.out], [*folders, *files])
     outputs = [path for one in inputs for path in outputs_for(args, one) if path is not None]
-    check_outputs(outputs, [*files, config, args.checkpoint])
+    check_outputs([*outputs, args.resume], [*files, config, args.checkpoint])
+    if goes_on(args):
+        return
     if full := next((path for path in outputs if path.is_dir() and any(path.iterdir())), None):
         raise ValueError(f'{full}: holds frames already; delete it, or choose another --out')
     for is_video in {one.is_video for one in inputs}:
@@ -109,14 +111,9 @@ def check(args: argparse.Namespace, inputs: Sequence[Input], config: str) -> Non
             check_new_folder(raw)
 
 
-def open_raw(
-    stack: ExitStack, args: argparse.Namespace, inferencer: MultiTaskInferencer, *, is_video: bool
-) -> MapWriter | None:
-    """Return an open writer of the maps of all images or of all videos, if they are wanted."""
-    folder = raw_folder(args.out, args.save or (), is_video=is_video)
-    if folder is None:
-        return None
-    return stack.enter_context(MapWriter(folder, inferencer.tasks, stills=not is_video, npy='npy' in args.save))
+def goes_on(args: argparse.Namespace) -> bool:
+    """Return whether a stopped run goes on, to whose results the new ones are added."""
+    return args.resume is not None and args.resume.exists()
 
 
 def outputs_for(args: argparse.Namespace, one: Input) -> Outputs:
@@ -126,64 +123,58 @@ def outputs_for(args: argparse.Namespace, one: Input) -> Outputs:
 
 
 def predict_images(
-    images: Sequence[Input],
-    inferencer: MultiTaskInferencer,
-    args: argparse.Namespace,
-    skipped: list[str],
-    raw: MapWriter | None,
+    images: Sequence[Input], inferencer: MultiTaskInferencer, args: argparse.Namespace, skipped: list[str]
 ) -> int:
     """Predict images, add to `skipped` those that cannot be read, and return how many could."""
     done = 0
-    results = inferencer.predict_each([one.source for one in images]) if images else []
-    for one, result in zip(images, track(results, 'images', total=len(images), disable=not images), strict=True):
-        if result.image is None or result.maps is None:
-            skipped.append(f'{result.name} ({result.error})')
-            continue
-        writer = ResultWriter(inferencer, result.name, outputs_for(args, one), maps=raw, name=one.name)
-        writer.write(PredictedFrame(0, 0.0, result.image, result.maps))
-        done += 1
+    with ExitStack() as stack:
+        maps, folder = None, raw_folder(args.out, args.save or (), is_video=False)
+        if folder is not None:
+            maps = stack.enter_context(MapWriter(folder, inferencer.tasks, stills=True, npy='npy' in args.save))
+        results = track(inferencer.predict_each([one.source for one in images]), 'images', total=len(images))
+        for one, result in zip(images, results, strict=True):
+            if result.image is None or result.maps is None:
+                skipped.append(f'{result.name} ({result.error})')
+                continue
+            if maps is not None:
+                maps.write(one.name, 0, result.image, result.maps)
+            if (panel := outputs_for(args, one).panel) is not None:
+                write_panel(panel, inferencer, result)
+            done += 1
     return done
 
 
-def predict_video(
-    video: Input,
-    inferencer: MultiTaskInferencer,
-    args: argparse.Namespace,
-    skipped: list[str],
-    raw: MapWriter | None,
-) -> VideoRun:
-    """Predict a video, and add to `skipped` what is lost of it."""
-    try:
-        reader = VideoReader(video.source, one_size=True)
-    except (FileNotFoundError, ValueError) as error:
-        skipped.append(str(error))
-        return VideoRun(0, {}, False, str(error))
-    outputs = outputs_for(args, video)
+def predict_videos(
+    videos: Sequence[Input], inferencer: MultiTaskInferencer, args: argparse.Namespace
+) -> dict[str, StreamRecord]:
+    """Predict videos, print what came of each and how fast the model was, and return the records."""
+    runner = StreamRunner(
+        inferencer, {one.name: one.source for one in videos}, at_once=args.at_once, **stream_options(args)
+    )
+    args.out.mkdir(parents=True, exist_ok=True)
+    sinks = video_sinks(args.out, inferencer, args.save or ('video',), fps=args.fps, append=goes_on(args))
     with ExitStack() as stack:
-        stack.enter_context(reader)
-        film = None
-        if outputs.video is not None:
-            film = stack.enter_context(VideoWriter(outputs.video, args.fps or reader.fps or DEFAULT_FPS))
-        writer = ResultWriter(
-            inferencer,
-            video.source,
-            outputs,
-            is_video=True,
-            video=film,
-            keep_times=args.fps is None,
-            maps=raw,
-            name=video.name,
-        )
-        run = run_video(inferencer, reader, writer.write, max_frames=args.max_frames)
-    if run.seconds:
-        print(f'{video.source}: {reader.summary()}\n{speed_report(run.seconds)}')
-    if run.stopped:
-        skipped.append(f'the rest of {video.source} (stopped by ctrl-C)')
-    elif run.error:
-        skipped.append(run.error)
-    elif not reader.is_whole:
-        skipped.append(f'parts of {video.source} ({reader.summary()})')
-    return run
+        for sink in (*sinks, progress := ProgressSink(args.max_frames)):
+            stack.enter_context(sink)
+        records = runner.run(*sinks, progress, check=False)
+    for one in videos:
+        if records[one.name].frames:
+            print(f'{one.source}: {records[one.name].summary}\n{speed_report(records[one.name].model)}')
+    return records
+
+
+def losses(video: Input, record: StreamRecord, resume: Path | None) -> list[str]:
+    """Return what is lost of a video, and why."""
+    if record.error:
+        return [record.error]
+    lost = []
+    if record.stopped:
+        lost.append(f'the rest of {video.source} (stopped' + ('; the same command goes on there)' if resume else ')'))
+    elif not record.whole:
+        lost.append(f'parts of {video.source} ({record.summary})')
+    if record.dropped:
+        lost.append(f'{record.dropped} frames of {video.source} (newer ones had come)')
+    return lost
 
 
 def summary(frames: int, seconds: float, out: Path, skipped: Sequence[str]) -> str:

@@ -6,13 +6,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from mmmtl.apis import MultiTaskInferencer, VideoWriter
-from mmmtl.io import MapWriter, write_png
+from mmmtl.apis import MultiTaskInferencer
+from mmmtl.apis.inferencer import ImagePrediction
+from mmmtl.apis.streaming import PanelSink, RawSink, StreamSink, VideoSink
+from mmmtl.io import write_png
 from mmmtl.io.image_sources import is_url
-from mmmtl.structures import Array
-from mmmtl.visualization import Painter, frame_title
-
-from .run_video import PredictedFrame
 
 SAVES = ('video', 'panels', 'raw', 'npy')
 """Kinds of results: a video of the drawings, the drawing of each frame, and the maps as PNG or .npy files."""
@@ -53,55 +51,30 @@ def raw_folder(folder: Path, save: Collection[str], *, is_video: bool) -> Path |
     return folder / 'raw' / ('videos' if is_video else 'images') if {'raw', 'npy'} & set(save) else None
 
 
-class ResultWriter:
-    """The results of one image or video, written frame by frame.
+def video_sinks(
+    folder: Path, inferencer: MultiTaskInferencer, save: Collection[str], *, fps: float | None, append: bool
+) -> list[StreamSink]:
+    """Return the sinks that write what is wanted of videos.
 
     Args:
-        inferencer: draws.
-        source: the image or video; the drawings say its name.
-        outputs: where the drawings go.
-        is_video: whether it is a video, whose drawings all have the same keys.
-        video: an open writer of `outputs.video`.
-        keep_times: whether the frames of the video keep their own times.
-        maps: an open writer of the maps.
-        name: of the maps, as `distinct_names` returns it.
+        folder: of all results.
+        inferencer: its tasks are those of the maps.
+        save: which of `SAVES`.
+        fps: frames per second of videos, in place of the times of the frames.
+        append: add to the results of a stopped run.
     """
+    sinks: list[StreamSink] = []
+    if 'video' in save:
+        sinks.append(VideoSink(folder, fps=fps))
+    if 'panels' in save:
+        sinks.append(PanelSink(folder))
+    if (raw := raw_folder(folder, save, is_video=True)) is not None:
+        sinks.append(RawSink(raw, inferencer.tasks, npy='npy' in save, append=append))
+    return sinks
 
-    def __init__(
-        self,
-        inferencer: MultiTaskInferencer,
-        source: str,
-        outputs: Outputs,
-        *,
-        is_video: bool = False,
-        video: VideoWriter | None = None,
-        keep_times: bool = True,
-        maps: MapWriter | None = None,
-        name: str = '',
-    ) -> None:
-        self.inferencer, self.outputs, self.is_video = inferencer, outputs, is_video
-        self.title = source if is_url(source) else Path(source).name
-        self.video, self.keep_times = video, keep_times
-        self.maps, self.name = maps, name
-        self.painter = Painter(inferencer.tasks, video=is_video)
 
-    def write(self, frame: PredictedFrame) -> None:
-        """Write everything that is wanted of a frame."""
-        if self.maps is not None:
-            self.maps.write(self.name, frame.number, frame.image, frame.maps)
-        if not any(self.outputs):
-            return
-        panel = self.draw(frame)
-        if self.outputs.panel is not None:
-            write_png(self.outputs.panel, panel[..., ::-1])
-        if self.outputs.frames is not None:
-            write_png(self.outputs.frames / f'{frame.number:06d}.png', panel[..., ::-1])
-        if self.video is not None:
-            self.video.write(panel, frame.time if self.keep_times else None)
-
-    def draw(self, frame: PredictedFrame) -> Array:
-        """Return the drawing of a frame, (H, W, 3) uint8 RGB."""
-        number = frame.number if self.is_video else None
-        title = frame_title(self.title, number, since_key=frame.since_key)
-        mark = frame.since_key == 0
-        return self.inferencer.panel(frame.image, frame.maps, title=title, mark=mark, painter=self.painter)
+def write_panel(path: Path, inferencer: MultiTaskInferencer, result: ImagePrediction) -> None:
+    """Write the drawing of an image."""
+    assert result.image is not None and result.maps is not None
+    title = result.name if is_url(result.name) else Path(result.name).name
+    write_png(path, inferencer.panel(result.image, result.maps, title=title)[..., ::-1])

@@ -12,6 +12,7 @@ from mmmtl.structures import Array
 from mmmtl.tasks import Task
 
 from .arrays import write_npy
+from .files import read_json
 from .images import write_jpeg, write_png
 from .outputs import check_new_folder, write_text
 
@@ -36,18 +37,26 @@ class MapWriter:
         tasks: by name. A task's folder is its `source`, or its name if another task has the same source.
         stills: write images by their names, without numbers.
         npy: write .npy files, which hold every number, in place of PNGs.
+        append: add to what an earlier writer left in the folder.
 
     Raises:
-        ValueError: the folder holds something already, when the block begins.
+        ValueError: the folder holds something already, when the block begins, and not `append`.
     """
 
     def __init__(
-        self, folder: str | Path, tasks: Mapping[str, Task], *, stills: bool = False, npy: bool = False
+        self,
+        folder: str | Path,
+        tasks: Mapping[str, Task],
+        *,
+        stills: bool = False,
+        npy: bool = False,
+        append: bool = False,
     ) -> None:
         self.folder = Path(folder)
         self.tasks = tasks
         self.stills = stills
         self.npy = npy
+        self.append = append
         self.lengths: Counter[str] = Counter()
         """Number of frames of each video so far."""
         sources = Counter(task.source for task in tasks.values())
@@ -57,7 +66,10 @@ class MapWriter:
             raise ValueError(f'{folder}: a task whose maps go to {images!r}, where the images go; rename it')
 
     def __enter__(self) -> MapWriter:
-        check_new_folder(self.folder)
+        if not self.append:
+            check_new_folder(self.folder)
+        elif (path := self.folder / VIDEOS_FILE).exists():
+            self.lengths.update({name: entry['length'] for name, entry in read_json(path).items()})
         return self
 
     def write(self, name: str, time: int, image: Array, maps: Mapping[str, Array]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Condition, Event
 
 from mmmtl.apis.inferencer import MultiTaskInferencer
+from mmmtl.io.safetensors import SUFFIX
 from mmmtl.io.video import Video
 from mmmtl.structures import StreamState
 
@@ -89,6 +90,8 @@ class StreamRunner:
                 raise ValueError(f'{name} must be at least {least}, not {value}')
         if on_resize not in ('error', 'new_state'):
             raise ValueError(f"on_resize must be 'error' or 'new_state', not {on_resize!r}")
+        if resume is not None and Path(resume).suffix != SUFFIX:
+            raise ValueError(f'{resume}: a file of states must end in {SUFFIX}')
         videos = name_sources(sources)
         settings = Settings(buffer, latest, on_resize, reconnect, max_frames)
         self._inferencer, self._resume = inferencer, None if resume is None else Path(resume)

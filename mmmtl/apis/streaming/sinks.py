@@ -61,7 +61,8 @@ class VideoSink(StreamSink):
     frame in its name: drive-000120.mp4.
 
     Args:
-        path: a file for a single stream, or a folder, in which files are called as their streams.
+        path: a file for a single stream, or a folder (a path without a suffix, or one that exists), in which files are
+            called as their streams.
         fps: frames per second, in place of the times of the frames.
 
     Raises:
@@ -70,7 +71,7 @@ class VideoSink(StreamSink):
 
     def __init__(self, path: str | Path, *, fps: float | None = None) -> None:
         path = Path(path)
-        self._one = path if path.suffix else None
+        self._one = path if path.suffix and not path.is_dir() else None
         self._folder, self._fps = path, fps
         if self._one is not None:
             # Refuse a wrong name before the work starts.
@@ -122,15 +123,20 @@ class RawSink(StreamSink):
     """The images and the maps themselves, in files that `VideoFolder` reads (see `MapWriter`).
 
     Args:
-        folder: a new or an empty one, or that of the stopped run that goes on.
+        folder: a new or an empty one.
         tasks: of the inferencer.
         npy: write .npy files, which hold every number, in place of PNGs.
+        append: add to the folder of the stopped run that goes on.
     """
 
-    def __init__(self, folder: str | Path, tasks: Mapping[str, Task], *, npy: bool = False) -> None:
-        self._maps = MapWriter(folder, tasks, npy=npy)
+    def __init__(
+        self, folder: str | Path, tasks: Mapping[str, Task], *, npy: bool = False, append: bool = False
+    ) -> None:
+        self._maps = MapWriter(folder, tasks, npy=npy, append=append)
 
     def write(self, frame: StreamFrame) -> None:
+        # A frame that an earlier run wrote, but did not count as done, does not count twice.
+        self._maps.lengths[frame.stream.name] = frame.number
         self._maps.write(frame.stream.name, frame.number, frame.image, frame.maps)
 
     def __enter__(self) -> RawSink:

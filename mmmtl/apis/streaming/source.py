@@ -212,6 +212,8 @@ def name_sources(sources: Video | Mapping[str, Video]) -> dict[str, Video]:
     if not sources:
         raise ValueError('no source is given')
     for name in sources:
-        if not name or name.startswith('.') or set(name) & set('/\\\0'):
-            raise ValueError(f'{name!r}: not a name of a stream; outputs are called so: take no slash, no dot in front')
+        if name in ('', '.', '..') or set(name) & set('/\\\0'):
+            raise ValueError(
+                f'{name!r}: not a name of a stream, after which files are called; take one without a slash'
+            )
     return dict(sources)

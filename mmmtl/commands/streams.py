@@ -1,0 +1,43 @@
+"""Arguments of programs that run a `StreamRunner`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mmmtl.cli import not_negative, positive
+
+
+def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the settings of a `StreamRunner`."""
+    parser.add_argument('--max-frames', type=positive, metavar='N', help='stop after N frames of each video')
+    parser.add_argument(
+        '--every-frame', action='store_true', help='drop no frame of a camera or live stream that comes too fast'
+    )
+    parser.add_argument(
+        '--reconnect', type=not_negative, default=5, metavar='N', help='tries to open a broken live stream (default: 5)'
+    )
+    parser.add_argument(
+        '--on-resize',
+        choices=('error', 'new_state'),
+        default='error',
+        help='what a frame of another size is: the end of its video, or the beginning of a new state (default: error)',
+    )
+    parser.add_argument(
+        '--resume',
+        type=Path,
+        metavar='FILE.safetensors',
+        help='keep the states there when ctrl-C or SIGTERM stops the run; the same command then goes on',
+    )
+
+
+def stream_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return keywords of `StreamRunner` from the arguments of `add_stream_arguments`."""
+    return dict(
+        latest=False if args.every_frame else None,
+        on_resize=args.on_resize,
+        reconnect=args.reconnect,
+        max_frames=args.max_frames,
+        resume=args.resume,
+    )
