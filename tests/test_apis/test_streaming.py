@@ -1,0 +1,542 @@
+"""Running streams: every frame once, in its place, whatever the sources and the sinks do."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mmmtl.apis import MultiTaskInferencer, StreamRunner
+from mmmtl.apis.streaming import PanelSink, RawSink, StreamFrame, StreamSink, VideoSink
+from mmmtl.io import VideoReader, VideoWriter, write_png
+from mmmtl.io.safetensors import read_safetensors, write_safetensors
+
+CONFIG = Path(__file__).parents[1] / 'configs' / 'tiny_video.py'
+SIZE = (32, 64)
+CELL = 8
+
+
+def coded(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """A frame that shows its number as eight black or white cells, which survive compression."""
+    image = np.full((*size, 3), 90, np.uint8)
+    for bit in range(8):
+        image[:CELL, bit * CELL : (bit + 1) * CELL] = 255 * (number >> bit & 1)
+    image[CELL:, : number % size[1]] = (20, 150, 220)
+    return image
+
+
+def number_of(image: np.ndarray) -> int:
+    cells = image[2 : CELL - 2, : 8 * CELL].reshape(CELL - 4, 8, CELL, 3).mean(axis=(0, 2, 3))
+    return sum(1 << bit for bit, value in enumerate(cells) if value > 127)
+
+
+@pytest.fixture(scope='module')
+def inferencer() -> MultiTaskInferencer:
+    """A model whose maps are not flat, and depend on the frames before."""
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        built = MultiTaskInferencer(CONFIG, device='cpu')
+    with torch.no_grad():
+        for name, layers in built.model.decode_head.predict.items():
+            layers[-1].weight *= 100
+            layers[-1].bias += 2.0 if name == 'depth' else 0.0
+    return built
+
+
+class Collected:
+    """What became of each stream."""
+
+    def __init__(self) -> None:
+        self.frames: dict[str, list[StreamFrame]] = defaultdict(list)
+
+    def __call__(self, frame: StreamFrame) -> None:
+        self.frames[frame.stream.name].append(frame)
+
+    def shown(self, name: str) -> list[int]:
+        return [number_of(frame.image) for frame in self.frames[name]]
+
+    def times(self, name: str) -> list[float]:
+        return [round(frame.time, 3) for frame in self.frames[name]]
+
+
+def film(path: Path, count: int, times: list[float] | None = None) -> Path:
+    with VideoWriter(path, 10) as writer:
+        for number in range(count):
+            writer.write(coded(number)[..., ::-1], None if times is None else times[number])
+    return path
+
+
+def folder(path: Path, numbers: range, size: tuple[int, int] = SIZE) -> Path:
+    for number in numbers:
+        write_png(path / f'{number:03d}.png', coded(number, size))
+    return path
+
+
+def assert_same(one: StreamFrame, two: StreamFrame, atol: float = 0.0) -> None:
+    assert (one.number, one.since_key, one.time) == (two.number, two.since_key, two.time)
+    for name, array in one.maps.items():
+        np.testing.assert_allclose(array, two.maps[name], atol=atol, rtol=0, err_msg=f'{name} {one.number}')
+
+
+# Every frame once
+
+
+def test_a_file_is_the_stream_of_the_inferencer(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    path, found = film(tmp_path / 'drive.mp4', 12), Collected()
+    records = StreamRunner(inferencer, path).run(found)
+
+    assert found.shown('drive') == list(range(12))
+    assert found.times('drive') == [round(0.1 * number, 3) for number in range(12)]
+    assert [frame.since_key for frame in found.frames['drive']] == [number % 5 for number in range(12)]
+    for frame, (image, maps) in zip(found.frames['drive'], inferencer.stream(path), strict=True):
+        np.testing.assert_array_equal(frame.image, image)
+        for name, array in maps.items():
+            np.testing.assert_array_equal(frame.maps[name], array)
+    record = records['drive']
+    assert (record.frames, record.dropped, record.restarts, record.stopped, record.error) == (12, 0, 0, False, '')
+    assert {name: times.count for name, times in record.stages.items()} == dict.fromkeys(
+        ('decode', 'wait', 'infer', 'write', 'latency'), 12
+    )
+    assert {kind: times.count for kind, times in record.model.items()} == {'key frames': 3, 'non-key frames': 9}
+
+
+def test_streams_of_different_lengths_share_batches(
+    inferencer: MultiTaskInferencer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = {'a': film(tmp_path / 'a.mp4', 9), 'b': folder(tmp_path / 'b', range(4)), 'c': map(coded, range(7))}
+    batches: list[int] = []
+    step = inferencer.step_fitted
+
+    def counted(fitted: Any, state: Any) -> Any:
+        batches.append(len(fitted))
+        return step(fitted, state)
+
+    monkeypatch.setattr(inferencer, 'step_fitted', counted)
+    found = Collected()
+    records = StreamRunner(inferencer, sources).run(found)
+
+    assert {name: found.shown(name) for name in sources} == {'a': [*range(9)], 'b': [*range(4)], 'c': [*range(7)]}
+    assert sum(batches) == 20 and max(batches) > 1
+    assert {name: record.frames for name, record in records.items()} == {'a': 9, 'b': 4, 'c': 7}
+    alone = Collected()
+    for name, source in {**sources, 'c': map(coded, range(7))}.items():
+        StreamRunner(inferencer, {name: source}).run(alone)
+    for name in sources:
+        for one, two in zip(found.frames[name], alone.frames[name], strict=True):
+            # The class at a border may flip with the rounding of another size of the batch.
+            assert np.mean(one.maps['semseg'] != two.maps['semseg']) < 1e-3
+            np.testing.assert_allclose(one.maps['depth'], two.maps['depth'], atol=1e-4)
+
+
+@pytest.mark.parametrize(('at_once', 'max_batch'), [(1, None), (2, 1), (3, 2)])
+def test_limits_of_streams_and_batches(
+    at_once: int, max_batch: int | None, inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, ends, found = [], [], Collected()
+    step = inferencer.step_fitted
+    monkeypatch.setattr(inferencer, 'step_fitted', lambda f, s: (sizes.append(len(f)), step(f, s))[1])
+    runner = StreamRunner(
+        inferencer, {name: [coded(n) for n in range(6)] for name in 'abc'}, at_once=at_once, max_batch=max_batch
+    )
+    runner.run(found, lambda frame: ends.append(frame.stream.name))
+    assert {name: found.shown(name) for name in 'abc'} == dict.fromkeys('abc', [*range(6)])
+    assert max(sizes) <= min(at_once, max_batch or at_once)
+
+
+def test_sizes_that_do_not_fit_into_one_batch(inferencer: MultiTaskInferencer) -> None:
+    found = Collected()
+    StreamRunner(inferencer, {'a': map(coded, range(8)), 'b': (coded(number, (48, 96)) for number in range(8))}).run(
+        found
+    )
+    assert found.shown('a') == found.shown('b') == [*range(8)]
+
+
+def test_damaged_variable_and_rotated_files(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    av = pytest.importorskip('av')
+    variable = [0.0, 0.1, 0.2, 1.0, 1.1, 3.0]
+    paths = {'variable': film(tmp_path / 'variable.mp4', 6, variable)}
+    for name, rotation in (('turned', 180), ('damaged', None)):
+        paths[name] = tmp_path / f'{name}.mp4'
+        with av.open(str(paths[name]), 'w') as container:
+            stream = container.add_stream('libx264', rate=10, options={'g': '5'})
+            stream.width, stream.height, stream.pix_fmt = SIZE[1], SIZE[0], 'yuv420p'
+            if rotation is not None:
+                stream.set_display_rotation(rotation)
+            container.start_encoding()
+            for number in range(40):
+                image = coded(number)[:: -1 if rotation else 1, :: -1 if rotation else 1]
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='bgr24')))
+            container.mux(stream.encode())
+    content = bytearray(paths['damaged'].read_bytes())
+    middle = (content.index(b'mdat') + len(content)) // 2
+    content[middle : middle + 150] = bytes(range(150))
+    paths['damaged'].write_bytes(content)
+    with VideoReader(paths['damaged']) as reader:
+        expected = [(number_of(frame.image), round(frame.time, 3)) for frame in reader]
+        lost = reader.summary()
+
+    found = Collected()
+    records = StreamRunner(inferencer, paths).run(found, check=False)
+
+    assert found.shown('variable') == [*range(6)] and found.times('variable') == variable
+    assert found.shown('turned') == [*range(40)]
+    assert list(zip(found.shown('damaged'), found.times('damaged'), strict=True)) == expected
+    assert records['damaged'].summary == lost and not records['damaged'].whole
+    assert records['damaged'].frames == len(expected) > 20
+    with pytest.warns(UserWarning, match='damaged'):
+        StreamRunner(inferencer, paths['damaged']).run()
+
+
+# Stalls, live sources, connections
+
+
+def test_a_source_that_stalls_does_not_stop_the_others(inferencer: MultiTaskInferencer) -> None:
+    released, found = threading.Event(), Collected()
+
+    def stalling() -> Iterator[np.ndarray]:
+        yield coded(0)
+        assert released.wait(60)
+        yield coded(1)
+
+    def release(frame: StreamFrame) -> None:
+        if frame.stream.name == 'b' and frame.number == 24:
+            released.set()
+
+    StreamRunner(inferencer, {'a': stalling(), 'b': map(coded, range(25))}).run(found, release)
+    assert found.shown('b') == [*range(25)] and found.shown('a') == [0, 1]
+
+
+def test_a_source_stuck_in_a_read_does_not_hold_up_a_stop(
+    inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('mmmtl.apis.streaming.runner.PATIENCE', 0.1)
+    released = threading.Event()
+
+    def stuck() -> Iterator[np.ndarray]:
+        yield coded(0)
+        released.wait(60)
+
+    runner = StreamRunner(inferencer, stuck())
+    start = time.perf_counter()
+    records = runner.run(lambda frame: runner.stop())
+    assert time.perf_counter() - start < 30
+    assert records['frames'].stopped and records['frames'].frames == 1
+    released.set()
+
+
+def test_a_slow_sink_of_one_stream_does_not_stop_the_others(inferencer: MultiTaskInferencer) -> None:
+    released = threading.Event()
+
+    class Slow(StreamSink):
+        def write(self, frame: StreamFrame) -> None:
+            if frame.stream.name == 'a':
+                assert released.wait(60)
+            elif frame.number == 24:
+                released.set()
+
+    records = StreamRunner(inferencer, {'a': map(coded, range(25)), 'b': map(coded, range(25))}).run(Slow())
+    assert [record.frames for record in records.values()] == [25, 25]
+
+
+def test_live_sources_drop_what_is_late_and_count_it(inferencer: MultiTaskInferencer) -> None:
+    found = Collected()
+
+    def camera() -> Iterator[np.ndarray]:
+        for number in range(60):
+            time.sleep(0.002)
+            yield coded(number)
+
+    records = StreamRunner(inferencer, camera(), latest=True).run(found, lambda frame: time.sleep(0.02))
+    shown, frames = found.shown('frames'), found.frames['frames']
+    assert shown == sorted(set(shown)) and shown[-1] == 59, 'in order, and the newest at the end'
+    assert records['frames'].dropped == 60 - len(shown) > 0
+    assert [frame.number + frame.dropped for frame in frames] == shown
+    assert [frame.number for frame in frames] == [*range(len(frames))]
+    assert found.times('frames') == [round(number / 15, 3) for number in shown], 'the times of the frames that are left'
+
+
+class Camera:
+    """A reader of a live source that breaks off after some frames; None cannot be opened."""
+
+    name, fps, declared, live, is_whole = 'camera', 10.0, None, True, True
+    connections: list[range | None]
+
+    def __init__(self, video: object, *, one_size: bool) -> None:
+        self.frames = Camera.connections.pop(0)
+        if self.frames is None:
+            raise ValueError('camera: cannot be opened')
+
+    def __enter__(self) -> Camera:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[Any]:
+        from mmmtl.io.video import VideoFrame
+
+        for position, number in enumerate(self.frames or ()):
+            yield VideoFrame(coded(number), position / 10)
+
+    def summary(self) -> str:
+        return ''
+
+
+@pytest.fixture
+def camera(monkeypatch: pytest.MonkeyPatch) -> type[Camera]:
+    monkeypatch.setattr('mmmtl.apis.streaming.source.VideoReader', Camera)
+    monkeypatch.setattr('mmmtl.apis.streaming.source.PAUSE', 0.001)
+    return Camera
+
+
+def test_a_live_source_is_opened_again(inferencer: MultiTaskInferencer, camera: type[Camera]) -> None:
+    camera.connections = [range(3), None, range(10, 13), None, None, range(20, 22), None, None, None]
+    found = Collected()
+    runner = StreamRunner(inferencer, 0, latest=False, reconnect=3)
+    records = runner.run(found, check=False)
+
+    assert found.shown('camera_0') == [0, 1, 2, 10, 11, 12, 20, 21]
+    assert [frame.since_key for frame in found.frames['camera_0']] == [0, 1, 2, 0, 1, 2, 0, 1], 'new states'
+    times = found.times('camera_0')
+    assert times == sorted(set(times))
+    record = records['camera_0']
+    assert (record.reconnects, record.restarts) == (8, 2) and 'lost after 3 tries' in record.error
+
+
+def test_a_live_source_that_never_opens_is_an_error_at_once(
+    inferencer: MultiTaskInferencer, camera: type[Camera]
+) -> None:
+    camera.connections = [None]
+    with pytest.raises(ValueError, match='cannot be opened'):
+        StreamRunner(inferencer, 0).run()
+
+
+# Sizes and errors
+
+
+@pytest.mark.parametrize('on_resize', ['error', 'new_state'])
+def test_frames_that_change_their_size(on_resize: Any, inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    folder(tmp_path / 'in', range(7))
+    folder(tmp_path / 'in', range(7, 12), (48, 96))
+    found, runner = Collected(), StreamRunner(inferencer, tmp_path / 'in', on_resize=on_resize)
+    with VideoSink(tmp_path / 'out.mp4') as video:
+        if on_resize == 'error':
+            with pytest.raises(ValueError, match=r'in: .*\(48, 96\).*\(32, 64\)'):
+                runner.run(found, video)
+        else:
+            assert runner.run(found, video)['in'].restarts == 1
+    count = 7 if on_resize == 'error' else 12
+    assert found.shown('in') == [*range(count)]
+    assert [frame.since_key for frame in found.frames['in']] == [0, 1, 2, 3, 4, 0, 1, 0, 1, 2, 3, 4][:count]
+    files = sorted(path.name for path in tmp_path.glob('out*'))
+    assert files == ['out-000007.mp4', 'out.mp4'][-1 if on_resize == 'error' else 0 :]
+
+
+def test_one_bad_stream_does_not_end_the_others(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    def failing() -> Iterator[np.ndarray]:
+        yield coded(0)
+        raise RuntimeError('the driver is gone')
+
+    sources: dict[str, Any] = {'none': tmp_path / 'none.mp4', 'bad': failing(), 'good': map(coded, range(5))}
+    found = Collected()
+    records = StreamRunner(inferencer, dict(sources)).run(found, check=False)
+    assert found.shown('good') == [*range(5)] and found.shown('bad') == [0]
+    assert 'none.mp4' in records['none'].error and records['bad'].error == 'RuntimeError: the driver is gone'
+    with pytest.raises(FileNotFoundError, match=r'none\.mp4'):
+        StreamRunner(inferencer, {'none': tmp_path / 'none.mp4', 'good': map(coded, range(5))}).run()
+
+
+def test_an_error_of_a_sink_ends_the_run(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    def full(frame: StreamFrame) -> None:
+        if frame.number == 3:
+            raise OSError('disk full')
+
+    resume = tmp_path / 's.safetensors'
+    runner = StreamRunner(inferencer, map(coded, range(10_000)), resume=resume)
+    with pytest.raises(OSError, match='disk full'), VideoSink(tmp_path / 'out.mp4') as video:
+        runner.run(full, video)
+    assert not list(tmp_path.iterdir()), 'no half of a video, and no states past frames that were not written'
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(at_once=0), 'at_once'),
+        (dict(buffer=0), 'buffer'),
+        (dict(reconnect=-1), 'reconnect'),
+        (dict(on_resize='ignore'), 'on_resize'),
+        (dict(resume='states.pth'), r'states\.pth'),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, Any], message: str, inferencer: MultiTaskInferencer) -> None:
+    with pytest.raises(ValueError, match=message):
+        StreamRunner(inferencer, [coded(0)], **settings)
+
+
+@pytest.mark.parametrize('name', ['', '..', 'a/b', 'a\\b'])
+def test_names_must_be_those_of_files(name: str, inferencer: MultiTaskInferencer) -> None:
+    with pytest.raises(ValueError, match='not a name of a stream'):
+        StreamRunner(inferencer, {name: [coded(0)]})
+    with pytest.raises(ValueError, match='no source'):
+        StreamRunner(inferencer, {})
+
+
+# Stop and go on
+
+
+def test_a_stopped_run_goes_on_as_if_never_interrupted(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    path, resume = film(tmp_path / 'drive.mp4', 30), tmp_path / 'states.safetensors'
+    whole, parts = Collected(), Collected()
+    with RawSink(tmp_path / 'whole', inferencer.tasks) as raw:
+        StreamRunner(inferencer, path, max_batch=1).run(whole, raw)
+    for stop_at in (6, 7, 19, None):
+        runner = StreamRunner(inferencer, path, resume=resume)
+
+        def stop(frame: StreamFrame, runner: StreamRunner = runner, stop_at: int | None = stop_at) -> None:
+            if stop_at is not None and frame.number >= stop_at:
+                runner.stop()
+
+        with RawSink(tmp_path / 'parts', inferencer.tasks, append=resume.exists()) as raw:
+            record = runner.run(parts, stop, raw)['drive']
+        assert record.stopped == resume.exists() == (stop_at is not None)
+    assert parts.shown('drive') == [*range(30)]
+    for one, two in zip(whole.frames['drive'], parts.frames['drive'], strict=True):
+        assert_same(one, two)
+    files = sorted(path.relative_to(tmp_path / 'whole') for path in (tmp_path / 'whole').rglob('*') if path.is_file())
+    assert len(files) == 30 * 4 + 2
+    for file in files:
+        assert (tmp_path / 'parts' / file).read_bytes() == (tmp_path / 'whole' / file).read_bytes(), file
+
+
+def test_several_streams_go_on(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    sources = {'short': folder(tmp_path / 'short', range(3)), 'long': folder(tmp_path / 'long', range(20))}
+    sources['last'] = folder(tmp_path / 'last', range(4))
+    resume, found = tmp_path / 's.safetensors', Collected()
+    first = StreamRunner(inferencer, sources, at_once=2, resume=resume)
+    # With 'last' waiting for an end, and 'short' perhaps done.
+    first.run(found, lambda frame: first.stop() if frame.stream.name == 'long' and frame.number == 8 else None)
+    assert resume.exists()
+    records = StreamRunner(inferencer, sources, at_once=2, resume=resume).run(found)
+    assert {name: found.shown(name) for name in sources} == {
+        'short': [*range(3)],
+        'long': [*range(20)],
+        'last': [*range(4)],
+    }
+    assert [f.since_key for f in found.frames['long']] == [number % 5 for number in range(20)]
+    assert not resume.exists() and not any(record.stopped for record in records.values())
+
+
+@pytest.fixture
+def stopped(inferencer: MultiTaskInferencer, tmp_path: Path) -> tuple[Path, Path]:
+    """A video and the states of a run that was stopped in it."""
+    path, resume = folder(tmp_path / 'drive', range(12)), tmp_path / 'states.safetensors'
+    runner = StreamRunner(inferencer, path, resume=resume)
+    runner.run(lambda frame: runner.stop() if frame.number == 3 else None)
+    assert resume.exists()
+    return path, resume
+
+
+def test_states_of_other_sources_or_models_are_refused(
+    stopped: tuple[Path, Path], inferencer: MultiTaskInferencer, tmp_path: Path
+) -> None:
+    path, resume = stopped
+    other = folder(tmp_path / 'other', range(2))
+    with pytest.raises(ValueError, match=r'states\.safetensors.*drive.*other'):
+        StreamRunner(inferencer, other, resume=resume)
+    weight = next(inferencer.model.parameters())
+    before = weight.detach().clone()
+    try:
+        with torch.no_grad():
+            weight.view(-1)[0] += 1
+        with pytest.raises(ValueError, match=r'states\.safetensors.*weights'):
+            StreamRunner(inferencer, path, resume=resume)
+    finally:
+        with torch.no_grad():
+            weight.copy_(before)
+    StreamRunner(inferencer, path, resume=resume)
+
+
+def test_a_file_that_changed_is_another_source(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    path, resume = film(tmp_path / 'drive.mp4', 12), tmp_path / 'states.safetensors'
+    runner = StreamRunner(inferencer, path, resume=resume)
+    runner.run(lambda frame: runner.stop() if frame.number == 3 else None)
+    film(path, 13)
+    with pytest.raises(ValueError, match='bytes'):
+        StreamRunner(inferencer, path, resume=resume)
+
+
+DAMAGE: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
+    'format': lambda meta, tensors: meta.update(format=9),
+    'streams': lambda meta, tensors: meta.update(streams=[1]),
+    'no stream': lambda meta, tensors: meta['streams'].update(drive=3),
+    'number': lambda meta, tensors: meta['streams']['drive'].update(number='4'),
+    'negative': lambda meta, tensors: meta['streams']['drive'].update(number=-4),
+    'since_key': lambda meta, tensors: meta['streams']['drive'].update(since_key=None),
+    'resolution': lambda meta, tensors: meta['streams']['drive'].update(resolution='big'),
+    'frames': lambda meta, tensors: tensors.update({'0.frames': torch.tensor([1.5])}),
+    'missing': lambda meta, tensors: tensors.pop('0.frames'),
+    'more': lambda meta, tensors: tensors.update({'0.frames.x': torch.zeros(1)}),
+}
+
+
+@pytest.mark.parametrize('kind', DAMAGE)
+def test_damaged_states_are_refused(kind: str, stopped: tuple[Path, Path], inferencer: MultiTaskInferencer) -> None:
+    path, resume = stopped
+    saved, _ = read_safetensors(resume, str(resume))
+    meta, tensors = json.loads(json.dumps(saved['meta'])), dict(saved['state_dict'])
+    DAMAGE[kind](meta, tensors)
+    write_safetensors(resume, tensors, meta)
+    with pytest.raises(ValueError, match=r'states\.safetensors'):
+        StreamRunner(inferencer, path, resume=resume)
+    resume.write_bytes(resume.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r'states\.safetensors'):
+        StreamRunner(inferencer, path, resume=resume)
+
+
+# Sinks
+
+
+def test_sinks_share_one_drawing(
+    inferencer: MultiTaskInferencer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    panel = inferencer.panel
+    monkeypatch.setattr(inferencer, 'panel', lambda *args, **kw: (drawn.append(1), panel(*args, **kw))[1])
+    sources = {'a': map(coded, range(3)), 'b': map(coded, range(3))}
+    with VideoSink(tmp_path / 'films') as films, PanelSink(tmp_path / 'films') as panels:
+        StreamRunner(inferencer, sources).run(films, panels, lambda frame: frame.panel)
+    assert len(drawn) == 6
+    assert sorted(path.name for path in (tmp_path / 'films').iterdir()) == ['a', 'a.mp4', 'b', 'b.mp4']
+    with pytest.raises(ValueError, match=r'one\.mp4'), VideoSink(tmp_path / 'one.mp4') as film_:
+        StreamRunner(inferencer, {'a': [coded(0)], 'b': [coded(0)]}).run(film_)
+
+
+def test_memory_does_not_grow(inferencer: MultiTaskInferencer) -> None:
+    """However far the sinks are behind, few frames wait."""
+    alive: set[int] = set()
+    most = 0
+
+    def frames() -> Iterator[np.ndarray]:
+        nonlocal most
+        for number in range(40):
+            alive.add(number)
+            most = max(most, len(alive))
+            yield coded(number)
+
+    def slow(frame: StreamFrame) -> None:
+        time.sleep(0.01)
+        alive.discard(frame.number)
+
+    StreamRunner(inferencer, frames(), buffer=2).run(slow)
+    # Read, two that wait, in the model, two that wait, in the sink.
+    assert not alive and most <= 8
