@@ -127,6 +127,7 @@ if __name__ == '__main__':
             'demo': parse_requirements('demo'),
             'mim': parse_requirements('mminstall'),
             'optional': parse_requirements('optional'),
+            'rerun': parse_requirements('rerun'),
             'tests': parse_requirements('tests'),
         },
         ext_modules=list_extensions(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
@@ -16,7 +17,7 @@ from mmmtl.cli import (
     readable_errors,
 )
 from mmmtl.commands.progress import ProgressSink
-from mmmtl.commands.streams import add_stream_arguments, stream_options
+from mmmtl.commands.streams import add_stream_arguments, page_of, stream_options
 from mmmtl.io import check_outputs
 
 
@@ -41,8 +42,11 @@ def main() -> None:
     film = VideoSink(args.out, fps=args.fps)
     inferencer = MultiTaskInferencer(config_of(args), size=args.size or args.fit, **inferencer_options(args))
     runner = StreamRunner(inferencer, {Path(args.out).stem: args.video}, **stream_options(args))
-    with film, ProgressSink(args.max_frames) as progress:
-        (record,) = runner.run(film, progress, check=False).values()
+    sinks = [film, *page_of(args), ProgressSink(args.max_frames)]
+    with ExitStack() as stack:
+        for sink in sinks:
+            stack.enter_context(sink)
+        (record,) = runner.run(*sinks, check=False).values()
     if record.frames:
         print(speed_report(record.model))
         print(f'video: {args.out}; read {record.summary}')

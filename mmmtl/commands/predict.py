@@ -33,7 +33,7 @@ from mmmtl.io.image_sources import is_url
 from .inputs import Input, find_inputs
 from .progress import ProgressSink
 from .results import SAVES, Outputs, outputs_of, raw_folder, video_sinks, write_panel
-from .streams import add_stream_arguments, stream_options
+from .streams import add_stream_arguments, page_of, stream_options
 
 SHOWN = 10
 """The largest number of inputs that are said to be left out by name."""
@@ -55,7 +55,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Na
         metavar='LIST',
         help=f'what to write, of {",".join(SAVES)} (default: a video of a video, panels of images); raw and npy are '
         'the maps as PNG or .npy files in DIR/raw, which VideoFolder and ImageFolder read; with video, the images of a '
-        'folder are the frames of one video',
+        'folder are the frames of one video; rerun is a recording of all videos, DIR/videos.rrd',
     )
     parser.add_argument('--fps', type=float, help="frames per second of videos (default: the video's own times)")
     parser.add_argument(
@@ -153,6 +153,7 @@ def predict_videos(
     )
     args.out.mkdir(parents=True, exist_ok=True)
     sinks = video_sinks(args.out, inferencer, args.save or ('video',), fps=args.fps, append=goes_on(args))
+    sinks += page_of(args)
     with ExitStack() as stack:
         for sink in (*sinks, progress := ProgressSink(args.max_frames)):
             stack.enter_context(sink)

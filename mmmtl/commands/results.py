@@ -8,12 +8,15 @@ from typing import NamedTuple
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.apis.inferencer import ImagePrediction
-from mmmtl.apis.streaming import PanelSink, RawSink, StreamSink, VideoSink
+from mmmtl.apis.streaming import PanelSink, RawSink, RerunSink, StreamSink, VideoSink
 from mmmtl.io import write_png
 from mmmtl.io.image_sources import is_url
 
-SAVES = ('video', 'panels', 'raw', 'npy')
-"""Kinds of results: a video of the drawings, the drawing of each frame, and the maps as PNG or .npy files."""
+SAVES = ('video', 'panels', 'raw', 'npy', 'rerun')
+"""Kinds of results: a video of the drawings, the drawing of each frame, the maps as PNG or .npy files, a recording."""
+
+RECORDING = 'videos.rrd'
+"""The recording of all videos, for Rerun."""
 
 
 class Outputs(NamedTuple):
@@ -70,6 +73,8 @@ def video_sinks(
         sinks.append(PanelSink(folder))
     if (raw := raw_folder(folder, save, is_video=True)) is not None:
         sinks.append(RawSink(raw, inferencer.tasks, npy='npy' in save, append=append))
+    if 'rerun' in save:
+        sinks.append(RerunSink(folder / RECORDING, inferencer.tasks))
     return sinks
 
 

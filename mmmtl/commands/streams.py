@@ -6,7 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mmmtl.apis.streaming import MjpegPage, StreamSink
 from mmmtl.cli import not_negative, positive
+
+LOCALHOST = '127.0.0.1'
 
 
 def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +28,14 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         help='what a frame of another size is: the end of its video, or the beginning of a new state (default: error)',
     )
     parser.add_argument(
+        '--serve', type=not_negative, metavar='PORT', help='show the drawings in the browser while they are made'
+    )
+    parser.add_argument(
+        '--host',
+        default=LOCALHOST,
+        help='address of the page of --serve (default: %(default)s, this machine alone; 0.0.0.0 shows it to everybody)',
+    )
+    parser.add_argument(
         '--resume',
         type=Path,
         metavar='FILE.safetensors',
@@ -41,3 +52,8 @@ def stream_options(args: argparse.Namespace) -> dict[str, Any]:
         max_frames=args.max_frames,
         resume=args.resume,
     )
+
+
+def page_of(args: argparse.Namespace) -> list[StreamSink]:
+    """Return the page of `--serve`, if it is wanted."""
+    return [] if args.serve is None else [MjpegPage(args.serve, host=args.host)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 import warnings
@@ -416,6 +418,28 @@ def test_a_stopped_run_goes_on_as_if_never_interrupted(inferencer: MultiTaskInfe
     assert len(files) == 30 * 4 + 2
     for file in files:
         assert (tmp_path / 'parts' / file).read_bytes() == (tmp_path / 'whole' / file).read_bytes(), file
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_signals_stop_a_run_in_good_order(number: int, inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    path, resume, found = folder(tmp_path / 'drive', range(15)), tmp_path / 's.safetensors', Collected()
+    before = signal.getsignal(number)
+
+    def kill(frame: StreamFrame) -> None:
+        if frame.number == 4:
+            os.kill(os.getpid(), number)
+        # The model must not be at the end before the signal is there.
+        time.sleep(0.02)
+
+    with VideoSink(tmp_path / 'out.mp4') as video:
+        record = StreamRunner(inferencer, path, buffer=1, resume=resume).run(found, kill, video)['drive']
+    assert record.stopped and 5 <= record.frames < 15 and resume.exists()
+    assert signal.getsignal(number) is before
+    with VideoSink(tmp_path / 'out.mp4') as video:
+        StreamRunner(inferencer, path, resume=resume).run(found, video)
+    assert found.shown('drive') == [*range(15)]
+    parts = [tmp_path / 'out.mp4', tmp_path / f'out-{record.frames:06d}.mp4']
+    assert [len(list(VideoReader(part))) for part in parts] == [record.frames, 15 - record.frames]
 
 
 def test_several_streams_go_on(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +17,7 @@ import torch
 
 from mmmtl import commands
 from mmmtl.apis import MultiTaskInferencer, VideoReader, VideoWriter
+from mmmtl.apis.streaming import PanelSink, StreamFrame
 from mmmtl.commands.inputs import Input, find_inputs
 from mmmtl.config import load_config, resolve
 from mmmtl.registry import MODELS
@@ -106,6 +111,41 @@ def test_the_images_of_a_folder_can_be_frames(predict: Callable[..., str], photo
     assert '3 frames in' in predict(photos, '--out', tmp_path / 'out', '--save', 'video', '--fps', 5)
     with VideoReader(tmp_path / 'out' / 'photos.mp4') as reader:
         assert reader.fps == 5 and len(list(reader)) == 3
+
+
+def test_several_videos_at_once_go_on_after_a_signal(
+    predict: Callable[..., str], video: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second, states = tmp_path / 'second.mp4', tmp_path / 'states.safetensors'
+    shutil.copy(video, second)
+    predict(photos, video, second, '--out', tmp_path / 'whole', '--save', 'panels,npy', '--at-once', 2)
+
+    command = (photos, video, second, '--out', tmp_path / 'out', '--save', 'panels,npy', '--resume', states)
+    write = PanelSink.write
+
+    def killed(sink: PanelSink, frame: StreamFrame) -> None:
+        write(sink, frame)
+        if (frame.stream.name, frame.number) == ('film', 2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.02)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PanelSink, 'write', killed)
+        assert re.search(r'left out 4: .*the rest of .*film\.mp4.*second\.mp4 \(stopped; the same', predict(*command))
+    assert states.exists() and not (tmp_path / 'out' / 'second').exists()
+    predict(*command)
+    assert not states.exists()
+    files = sorted(path.relative_to(tmp_path / 'whole') for path in (tmp_path / 'whole').rglob('*') if path.is_file())
+    assert files == sorted(
+        path.relative_to(tmp_path / 'out') for path in (tmp_path / 'out').rglob('*') if path.is_file()
+    )
+    for file in files:
+        if file.suffix == '.npy':
+            whole, out = np.load(tmp_path / 'whole' / file), np.load(tmp_path / 'out' / file)
+            # Another size of the batch rounds in another way.
+            np.testing.assert_allclose(whole, out, atol=1e-3)
+        elif file.suffix == '.json':
+            assert (tmp_path / 'whole' / file).read_text() == (tmp_path / 'out' / file).read_text()
 
 
 def test_what_is_refused(predict: Callable[..., str], photos: Path, video: Path, tmp_path: Path) -> None:

@@ -1,0 +1,190 @@
+"""A page in the browser that shows running streams, from the HTTP server of the standard library."""
+
+from __future__ import annotations
+
+import html
+import threading
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote, unquote
+
+import cv2
+from mmengine.logging import print_log
+
+from mmmtl.structures import Array
+
+from .frames import StreamFrame, StreamInfo
+from .sinks import StreamSink
+
+BOUNDARY = 'frame'
+
+LOCAL = ('localhost', '127.0.0.1', '[::1]')
+"""Names of this machine, of which a page that is bound to it accepts no other."""
+
+VIEWERS = 16
+"""The most pictures that are sent at the same time; each takes a thread."""
+
+WAIT = 1.0
+"""Seconds after which a thread without a new picture looks whether the page is closed."""
+
+
+@dataclass
+class _Shown:
+    """The newest picture of a stream, as JPEG, and how many there have been."""
+
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    jpeg: bytes = b''
+    number: int = 0
+    ended: bool = False
+
+
+class MjpegPage(StreamSink):
+    """A page with the drawings of all streams while they run, as Motion JPEG.
+
+    Who looks on sees the newest frame. A slow viewer misses frames and holds up nobody, and without viewers nothing is
+    drawn for the page.
+
+    Args:
+        port: 0 takes a free one.
+        host: the address to listen at. By default only this machine can look on; '0.0.0.0' shows the streams to
+            everybody in the network, without a password.
+        quality: of the JPEG files, 1 to 100.
+
+    Attributes:
+        url: of the page, inside the `with` block.
+
+    Raises:
+        OSError: the port is taken.
+
+    Examples:
+        >>> with MjpegPage(8000) as page:  # doctest: +SKIP
+        ...     StreamRunner(inferencer, 0).run(page)
+    """
+
+    def __init__(self, port: int = 0, *, host: str = '127.0.0.1', quality: int = 85) -> None:
+        self._address, self._quality = (host, port), quality
+        self._streams: dict[str, _Shown] = {}
+        self._viewers = threading.BoundedSemaphore(VIEWERS)
+        self._watching = 0
+        self._closed = threading.Event()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> MjpegPage:
+        self._server = _Server(self._address, self)
+        self.url = f'http://{self._address[0]}:{self._server.server_address[1]}/'
+        print_log(f'the streams are shown at {self.url}', logger='current')
+        threading.Thread(target=self._server.serve_forever, name='page', daemon=True).start()
+        return self
+
+    def write(self, frame: StreamFrame) -> None:
+        shown = self._streams.setdefault(frame.stream.name, _Shown())
+        # The first picture is there for those who come when a stream stalls.
+        if self._watching or not shown.number:
+            jpeg = _encode(frame.panel, self._quality)
+            with shown.changed:
+                shown.jpeg, shown.number = jpeg, shown.number + 1
+                shown.changed.notify_all()
+
+    def end(self, stream: StreamInfo) -> None:
+        if (shown := self._streams.get(stream.name)) is not None:
+            with shown.changed:
+                shown.ended = True
+                shown.changed.notify_all()
+
+    def close(self, error: BaseException | None) -> None:
+        self._closed.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], page: MjpegPage) -> None:
+        self.page = page
+        super().__init__(address, _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers to requests for the page (/) and for the pictures of a stream (/NAME.mjpeg)."""
+
+    server: _Server
+    server_version = 'mmmtl'
+    sys_version = ''
+
+    def do_GET(self) -> None:
+        page, path = self.server.page, self.path.partition('?')[0]
+        if not self._is_for_us():
+            # The page of a stranger, whose name was made to lead here, could read the pictures.
+            self.send_error(HTTPStatus.FORBIDDEN)
+        elif path == '/':
+            self._send(_page(list(page._streams)).encode(), 'text/html; charset=utf-8')
+        elif path.endswith('.mjpeg') and (shown := page._streams.get(unquote(path[1 : -len('.mjpeg')]))):
+            self._send_pictures(page, shown)
+        else:
+            self.send_error(HTTPStatus.NOT_FOUND)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing of each request."""
+
+    def _is_for_us(self) -> bool:
+        name = self.headers.get('Host', '').rpartition(':')[0] or self.headers.get('Host', '')
+        return self.server.page._address[0] not in ('127.0.0.1', 'localhost', '::1') or name in LOCAL
+
+    def _send(self, content: bytes, kind: str) -> None:
+        self.send_response(HTTPStatus.OK)
+        self.send_header('Content-Type', kind)
+        self.send_header('Content-Length', str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _send_pictures(self, page: MjpegPage, shown: _Shown) -> None:
+        if not page._viewers.acquire(blocking=False):
+            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE)
+            return
+        with page._lock:
+            page._watching += 1
+        try:
+            self.send_response(HTTPStatus.OK)
+            self.send_header('Content-Type', f'multipart/x-mixed-replace; boundary={BOUNDARY}')
+            self.send_header('Cache-Control', 'no-store')
+            self.end_headers()
+            seen, ended = 0, False
+            while not (ended or page._closed.is_set()):
+                with shown.changed:
+                    shown.changed.wait_for(lambda seen=seen: shown.number > seen or shown.ended, WAIT)  # type: ignore[misc]
+                    jpeg, number, ended = shown.jpeg, shown.number, shown.ended
+                if number > seen:
+                    seen = number
+                    head = f'--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n'
+                    self.wfile.write(head.encode() + jpeg + b'\r\n')
+        except OSError:
+            pass  # the viewer has left
+        finally:
+            with page._lock:
+                page._watching -= 1
+            page._viewers.release()
+
+
+def _encode(panel: Array, quality: int) -> bytes:
+    """Return a drawing (H, W, 3) uint8 RGB as a JPEG file."""
+    ok, jpeg = cv2.imencode('.jpg', panel[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert ok, 'OpenCV writes JPEG'
+    return jpeg.tobytes()
+
+
+def _page(names: list[str]) -> str:
+    """Return the page; it loads itself again until there is a stream."""
+    pictures = [
+        f'<figure><img src="/{quote(name, safe="")}.mjpeg" alt=""><figcaption>{html.escape(name)}</figcaption></figure>'
+        for name in names
+    ]
+    waiting = '' if names else '<meta http-equiv="refresh" content="1">'
+    body = '\n'.join(pictures) or '<p>No frame has come yet.</p>'
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>mmmtl</title>{waiting}\n'
+        '<style>body{font:16px sans-serif;margin:1em;background:#111;color:#ddd}figure{margin:0 0 1em}'
+        'img{max-width:100%}</style></head>\n'
+        f'<body>\n{body}\n</body></html>\n'
+    )

@@ -1,0 +1,149 @@
+"""Sinks for eyes: the page in the browser, and recordings for Rerun."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from mmmtl.apis import MultiTaskInferencer, StreamRunner
+from mmmtl.apis.streaming import MjpegPage, RerunSink
+
+CONFIG = Path(__file__).parents[1] / 'configs' / 'tiny_video.py'
+
+
+@pytest.fixture(scope='module')
+def inferencer() -> MultiTaskInferencer:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return MultiTaskInferencer(CONFIG, device='cpu')
+
+
+def grey(level: int) -> np.ndarray:
+    return np.full((32, 64, 3), level, np.uint8)
+
+
+def ask(page: MjpegPage, path: str, host: str | None = None) -> http.client.HTTPResponse:
+    """Send a request; `host` is the name under which the page is asked for."""
+    name, port = page.url.removeprefix('http://').rstrip('/').split(':')
+    connection = http.client.HTTPConnection(name, int(port), timeout=20)
+    connection.putrequest('GET', path, skip_host=True)
+    connection.putheader('Host', host or f'{name}:{port}')
+    connection.endheaders()
+    return connection.getresponse()
+
+
+def read_picture(answer: http.client.HTTPResponse) -> np.ndarray | None:
+    """Return the next picture of a stream; None at its end."""
+    if not (line := answer.readline()):
+        return None
+    assert line == b'--frame\r\n' and answer.readline() == b'Content-Type: image/jpeg\r\n'
+    length = int(answer.readline().split(b':')[1])
+    assert answer.readline() == b'\r\n'
+    picture = cv2.imdecode(np.frombuffer(answer.read(length), np.uint8), cv2.IMREAD_COLOR)
+    assert answer.readline() == b'\r\n'
+    return picture
+
+
+def test_the_page_shows_running_streams(inferencer: MultiTaskInferencer) -> None:
+    looked = threading.Event()
+
+    def frames() -> Iterator[np.ndarray]:
+        yield grey(10)
+        assert looked.wait(60)
+        for level in range(20, 60):
+            time.sleep(0.005)
+            yield grey(level)
+
+    shown: list[Any] = []
+    panels: dict[int, np.ndarray] = {}
+    with MjpegPage() as page:
+
+        def look() -> None:
+            while 'a &amp; b' not in (text := ask(page, '/').read().decode()):
+                time.sleep(0.01)
+            (address,) = re.findall('src="(/.*?)"', text)
+            answer = ask(page, address)
+            shown.append(read_picture(answer))
+            looked.set()
+            while (picture := read_picture(answer)) is not None:
+                shown.append(picture)
+
+        viewer = threading.Thread(target=look)
+        viewer.start()
+        runner = StreamRunner(inferencer, {'a & b': frames()})
+        runner.run(page, lambda frame: panels.__setitem__(frame.number, frame.panel))
+        viewer.join(30)
+        assert not viewer.is_alive(), 'the stream ends for its viewers'
+    assert 1 < len(shown) <= 41
+    for picture, number in ((shown[0], 0), (shown[-1], 40)):
+        assert np.abs(picture[..., ::-1].astype(int) - panels[number]).mean() < 4
+
+
+def test_the_page_is_for_this_machine(inferencer: MultiTaskInferencer) -> None:
+    with MjpegPage() as page:
+        assert page._server.server_address[0] == '127.0.0.1'
+        StreamRunner(inferencer, {'a': [grey(0)] * 20}).run(page)
+        assert ask(page, '/', 'localhost:80').status == 200
+        assert ask(page, '/', 'stranger.example:80').status == ask(page, '/a.mjpeg', 'stranger.example').status == 403
+        for path in ('/b.mjpeg', '/../a', '/etc/passwd', '/a'):
+            assert ask(page, path).status == 404
+
+
+def test_nothing_is_drawn_without_viewers(inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    panel = inferencer.panel
+    monkeypatch.setattr(inferencer, 'panel', lambda *args, **kw: (drawn.append(1), panel(*args, **kw))[1])
+    with MjpegPage() as page:
+        StreamRunner(inferencer, {'a': [grey(0)] * 20}).run(page)
+        assert len(drawn) == 1
+        answer = ask(page, '/a.mjpeg')
+        assert read_picture(answer) is not None, 'who comes late sees the first picture'
+
+
+def test_a_recording_has_every_frame(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    pytest.importorskip('rerun')
+    path = tmp_path / 'maps.rrd'
+    with RerunSink(path, inferencer.tasks) as recording:
+        StreamRunner(inferencer, {'a': [grey(9)] * 6, 'b': [grey(0)] * 3}).run(recording)
+    printed = subprocess.run(
+        [sys.executable, '-m', 'rerun', 'rrd', 'print', path],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, 'HOME': str(tmp_path)},
+    ).stdout
+    rows: Counter[tuple[str, str]] = Counter()
+    for count, entity, kind in re.findall(r'with (\d+) rows .* - /([^_].*) - data columns: \[(\w+):', printed):
+        rows[entity, kind] += int(count)
+    for name, frames in (('a', 6), ('b', 3)):
+        for entity, kind in dict(
+            image='EncodedImage', semseg='SegmentationImage', depth='DepthImage', normals='EncodedImage'
+        ).items():
+            assert rows[f'{name}/{entity}', kind] == frames
+        assert rows[f'{name}/is_key', 'Scalars'] == rows[f'{name}/seconds/infer', 'Scalars'] == frames
+        assert rows[f'{name}/semseg', 'AnnotationContext'] == 1
+    assert [one.name for one in tmp_path.glob('*.rrd')] == ['maps.rrd'] and not list(tmp_path.glob('*partial*'))
+
+
+def test_a_recording_needs_rerun(
+    inferencer: MultiTaskInferencer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, 'rerun', None)
+    with pytest.raises(ValueError, match=r'maps\.rrd.*pip install'):
+        RerunSink(tmp_path / 'maps.rrd', inferencer.tasks)
+    with pytest.raises(ValueError, match=r'maps\.mp4.*\.rrd'):
+        RerunSink(tmp_path / 'maps.mp4', inferencer.tasks)
