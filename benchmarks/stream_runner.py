@@ -81,7 +81,9 @@ def main() -> None:
         if args.only in (None, 'memory'):
             results['memory'] = measure_memory(inferencer, args.long, Path(folder) / 'long.mp4', args.curve)
             print({key: value for key, value in results['memory'].items() if key != 'samples'})
-    settings = {key: str(value) for key, value in vars(args).items() if key not in ('json', 'curve', 'clock')}
+    settings = {key: value for key, value in vars(args).items() if key not in ('json', 'curve', 'clock')}
+    # The names of files, not their places.
+    settings |= {key: Path(settings[key]).name for key in ('weights', 'video') if settings[key] is not None}
     write_results(args, settings=settings, **results)
 
 
@@ -197,8 +199,8 @@ def measure_memory(inferencer: MultiTaskInferencer, count: int, path: Path, curv
     return {
         'frames': count,
         'first_mb': samples[1][1],
-        'half_mb': half[0, 1],
-        'last_mb': half[-1, 1],
+        'half_mb': float(half[0, 1]),
+        'last_mb': float(half[-1, 1]),
         'growth_mb_per_1000_frames': 1000 * slope,
         'samples': samples,
     }
