@@ -124,6 +124,7 @@ if __name__ == '__main__':
         install_requires=parse_requirements('runtime'),
         extras_require={
             'all': sum(map(parse_requirements, ('runtime', 'mminstall', 'demo', 'optional')), []),
+            'browser': parse_requirements('browser'),
             'demo': parse_requirements('demo'),
             'mim': parse_requirements('mminstall'),
             'optional': parse_requirements('optional'),

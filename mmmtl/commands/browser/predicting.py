@@ -1,0 +1,109 @@
+"""What the page's buttons do: predict a video, a picture, or the next frame of a camera."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mmmtl.apis.streaming import StreamFrame, StreamRunner, VideoSink
+from mmmtl.structures import Array, StreamState
+from mmmtl.visualization import Painter, frame_title
+
+from .models import Models
+from .time_line import TimeLine
+from .watching import watch
+
+
+def predict_video(
+    models: Models, video: str | None, name: str, tasks: Sequence[str]
+) -> Iterator[tuple[Array, str, str]]:
+    """Yield the drawing of the newest frame, the time line, and at the end the path of a video of all drawings.
+
+    The path is '' before. The video is deleted when the iterator goes on.
+
+    Raises:
+        ValueError: no video, or one that cannot be read.
+    """
+    if not video:
+        raise ValueError('choose a video first')
+    model = models.load(name, tasks)
+    line = TimeLine(model.gmac)
+
+    def count(frame: StreamFrame) -> None:
+        line.add(is_key=frame.is_key, seconds=frame.seconds['infer'])
+
+    title = Path(video).stem
+    runner = StreamRunner(model.inferencer, {title: video})
+    with tempfile.TemporaryDirectory(prefix='mmmtl_') as folder:
+        # Browsers play VP9 in WebM; gradio would convert an .mp4.
+        film = Path(folder) / f'{title}_maps.webm'
+        panel = None
+        for frame in watch(runner, VideoSink(film), count):
+            panel = frame.panel
+            yield panel, line.html(), ''
+        if panel is not None:
+            yield panel, line.html(), str(film)
+
+
+def predict_picture(models: Models, picture: str | None, name: str, tasks: Sequence[str]) -> tuple[Array, str]:
+    """Return the drawing of a picture and its maps, and a line about time and cost.
+
+    Raises:
+        ValueError: no picture, or one that cannot be read.
+    """
+    if not picture:
+        raise ValueError('choose a picture first')
+    model = models.load(name, tasks)
+    fitted = model.inferencer.fit(picture)
+    start = time.perf_counter()
+    found = model.inferencer.step_fitted([fitted])
+    cost = [f'{1000 * (time.perf_counter() - start):.0f} ms', *(f'{n:.3g} GMAC' for n in [*model.gmac.values()][:1])]
+    return model.inferencer.panel(found.images[0], found.maps[0], title=Path(picture).name), f'<p>{", ".join(cost)}</p>'
+
+
+@dataclass
+class Camera:
+    """What the stream of a camera needs from one frame to the next; each visitor of the page has one.
+
+    Args:
+        key: the model, its tasks and the size of the frames; another one begins a new stream.
+        painter: keeps the keys of the maps in place.
+        line: the time line.
+        state: after the last frame.
+        frames: number of frames up to now.
+        since_key: number of frames since the last key frame.
+    """
+
+    key: tuple[object, ...]
+    painter: Painter
+    line: TimeLine
+    state: StreamState | None = None
+    frames: int = 0
+    since_key: int = 0
+
+
+def predict_camera(
+    models: Models, image: Array | None, name: str, tasks: Sequence[str], camera: Camera | None
+) -> tuple[Array | None, str, Camera | None]:
+    """Return the drawing of the next frame, (H, W, 3) uint8 RGB, the time line, and what the next call needs."""
+    if image is None:
+        return None, '', None
+    model = models.load(name, tasks)
+    inferencer = model.inferencer
+    key = (name, *tasks, image.shape)
+    if camera is None or camera.key != key:
+        camera = Camera(key, Painter(inferencer.tasks, video=True), TimeLine(model.gmac))
+    start = time.perf_counter()
+    found = inferencer.step(np.ascontiguousarray(image[..., ::-1]), camera.state)
+    is_key = found.is_key if inferencer.model.has_key_frames else None
+    camera.line.add(is_key=is_key, seconds=time.perf_counter() - start)
+    camera.since_key = 0 if found.is_key else camera.since_key + 1
+    title = frame_title('camera', camera.frames, since_key=None if is_key is None else camera.since_key)
+    panel = inferencer.panel(found.image, found.maps, title=title, mark=bool(is_key), painter=camera.painter)
+    camera.state, camera.frames = found.state, camera.frames + 1
+    return panel, camera.line.html(), camera

@@ -1,0 +1,54 @@
+"""Show models in the browser: a video, a picture or a camera goes in, and the maps are drawn while they are predicted.
+
+The page lists the models that have weights. It can be opened on this computer alone, unless --host says otherwise.
+It needs gradio: pip install "mmmtl[browser]".
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from mmmtl.apis import list_models
+from mmmtl.cli import DTYPES, device, positive, readable_errors
+
+LOCALHOST = '127.0.0.1'
+
+
+def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--model', metavar='NAME|CONFIG', help='a model of your own, which is shown first')
+    parser.add_argument('--weights', type=Path, metavar='FILE', help='its weights')
+    parser.add_argument('--device', type=device, help="'cpu', 'cuda', ... (default: a GPU if available)")
+    parser.add_argument('--optimize', choices=('fuse', 'compile'), help='see `mmmtl predict --help` (default: neither)')
+    parser.add_argument('--dtype', choices=DTYPES, help='number type of an optimised model (default: float32)')
+    parser.add_argument('--host', default=LOCALHOST, help=f'address to listen on (default: {LOCALHOST})')
+    parser.add_argument('--port', type=positive, help='default: the first free one from 7860 on')
+    parser.add_argument('--open', action='store_true', help='open the page in the browser')
+    args = parser.parse_args(arguments)
+    if (args.model is None) != (args.weights is None) and args.model not in list_models(weights=True):
+        parser.error('--model and --weights need each other, unless the model comes with weights')
+    return args
+
+
+@readable_errors()
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Serve the page until ctrl-C."""
+    args = parse_args(arguments, prog)
+    weights: dict[str, Path | None] = dict.fromkeys(list_models(weights=True))
+    if args.model is not None:
+        weights = {args.model: args.weights, **{name: None for name in weights if name != args.model}}
+    if not weights:
+        raise ValueError('no model comes with weights; give --model and --weights')
+    if find_spec('gradio') is None:
+        raise ValueError('the page needs gradio: pip install "mmmtl[browser]"')
+    from .browser.models import Models
+    from .browser.page import serve
+
+    models = Models(weights, device=args.device, optimize=args.optimize, dtype=args.dtype)
+    serve(models, host=args.host, port=args.port, open_browser=args.open)

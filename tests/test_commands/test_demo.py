@@ -1,0 +1,146 @@
+"""`mmmtl demo`: what its page shows of a video, a picture and a camera."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mmmtl import commands
+from mmmtl.apis import VideoReader, VideoWriter
+from mmmtl.commands.browser.models import Models
+from mmmtl.commands.browser.predicting import predict_camera, predict_picture, predict_video
+from mmmtl.commands.browser.time_line import SHOWN, TimeLine
+from mmmtl.config import load_config, resolve
+from mmmtl.registry import MODELS
+
+CONFIG = 'mila_tiny-k5_1xb8-demo_synthetic-64x128'
+TASKS = ['semseg', 'depth', 'normals']
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp('weights') / 'w.pth'
+    torch.save({'state_dict': MODELS.build(resolve(load_config(CONFIG)).model).state_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def models(weights: Path) -> Models:
+    return Models({CONFIG: weights}, device='cpu')
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    with VideoWriter(tmp_path / 'film.mp4', 10) as writer:
+        for grey in range(0, 70, 10):
+            writer.write(np.full((32, 64, 3), grey, np.uint8))
+    return tmp_path / 'film.mp4'
+
+
+def test_bars_and_averages_of_the_time_line() -> None:
+    line = TimeLine({'key': 2.0, 'non_key': 0.5})
+    assert line.html() == ''
+    for is_key, seconds in ((True, 0.5), (False, 0.3), (False, 0.02), (True, 0.04)):
+        line.add(is_key=is_key, seconds=seconds)
+    html = line.html()
+    heights = [float(height) for height in re.findall(r'<rect [^>]*height="([\d.]+)"', html)]
+    assert heights == pytest.approx([68, 40.8, 2.7, 5.4], abs=0.05)
+    assert 'frame 3: key frame, 40 ms' in html
+    # The first frame of each kind is left out of the averages, not of the cost: (2 + 0.5 + 0.5 + 2) / 4.
+    assert '2 key frames, 40 ms each' in html and '2 other frames, 20 ms each' in html
+    assert '1.25 GMAC a frame, 62% of a key frame each time' in html
+
+
+def test_the_time_line_does_not_grow() -> None:
+    line = TimeLine({})
+    for _ in range(SHOWN + 50):
+        line.add(is_key=None, seconds=0.1)
+    html = line.html()
+    assert html.count('<rect') == SHOWN
+    assert f'{SHOWN + 50} frames, 100 ms each' in html and '>frame 50<' in html and 'GMAC' not in html
+
+
+def test_a_video_is_drawn_while_it_runs_and_then_offered(models: Models, video: Path) -> None:
+    found = predict_video(models, str(video), CONFIG, TASKS)
+    films = []
+    for panel, html, film in found:
+        assert panel.dtype == np.uint8 and '<svg' in html
+        films.append(film)
+        if film:
+            with VideoReader(film) as reader:
+                assert len(list(reader)) == 7
+            last = html
+    assert films[-1] and not any(films[:-1])
+    assert not Path(films[-1]).parent.exists()
+    assert '2 key frames' in last and '5 other frames' in last
+
+
+def test_a_visitor_stops_a_video(models: Models, video: Path) -> None:
+    found = predict_video(models, str(video), CONFIG, TASKS)
+    next(found)
+    found.close()
+    assert next(predict_video(models, str(video), CONFIG, TASKS))[2] == ''
+
+
+def test_a_broken_video_and_none_at_all(models: Models, tmp_path: Path) -> None:
+    (tmp_path / 'film.mp4').write_bytes(b'no video')
+    with pytest.raises(ValueError, match=r'film\.mp4'):
+        next(predict_video(models, str(tmp_path / 'film.mp4'), CONFIG, TASKS))
+    with pytest.raises(ValueError, match='choose a video'):
+        next(predict_video(models, None, CONFIG, TASKS))
+
+
+def test_only_the_chosen_tasks_are_computed(models: Models, tmp_path: Path) -> None:
+    path = tmp_path / 'room.png'
+    cv2.imwrite(str(path), np.full((32, 64, 3), 90, np.uint8))
+    wide, html = predict_picture(models, str(path), CONFIG, TASKS)
+    assert re.fullmatch(r'<p>\d+ ms, [\d.]+ GMAC</p>', html)
+    whole = models.load(CONFIG, TASKS).gmac['key']
+    narrow, _ = predict_picture(models, str(path), CONFIG, ['depth'])
+    assert narrow.size < wide.size
+    assert list(models.load(CONFIG, ['depth']).inferencer.tasks) == ['depth']
+    assert models.load(CONFIG, ['depth']).gmac['key'] < whole
+    with pytest.raises(ValueError, match='at least one task'):
+        models.load(CONFIG, [])
+    with pytest.raises(ValueError, match='other'):
+        models.load('other', TASKS)
+
+
+def test_a_camera_keeps_its_state_until_its_frames_change(models: Models) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (3, 32, 64, 3), np.uint8)
+    inferencer = models.load(CONFIG, TASKS).inferencer
+    camera, state = None, None
+    for frame in frames:
+        _, _, camera = predict_camera(models, frame, CONFIG, TASKS, camera)
+        state = inferencer.step(np.ascontiguousarray(frame[..., ::-1]), state).state
+    assert (camera.frames, camera.since_key) == (3, 2)
+    torch.testing.assert_close(camera.state.state_dict(), state.state_dict(), rtol=0, atol=0)
+    _, html, camera = predict_camera(models, frames[0, :24], CONFIG, TASKS, camera)
+    assert (camera.frames, camera.since_key) == (1, 0) and html.count('<rect') == 1
+    assert predict_camera(models, None, CONFIG, TASKS, camera) == (None, '', None)
+
+
+def test_what_the_command_needs(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr('mmmtl.commands.demo.find_spec', lambda name: None)
+    with pytest.raises(SystemExit, match=r'pip install "mmmtl\[browser\]"'):
+        commands.main(['demo', '--model', CONFIG, '--weights', str(weights)])
+    with pytest.raises(SystemExit):
+        commands.main(['demo', '--model', CONFIG])
+    assert '--weights' in capsys.readouterr().err
+
+
+def test_the_page_shows_what_is_refused(models: Models) -> None:
+    gradio = pytest.importorskip('gradio')
+    from mmmtl.commands.browser.page import Actions, build_page
+
+    page = build_page(models)
+    assert {'predict', 'stop'} <= {block.value for block in page.blocks.values() if isinstance(block, gradio.Button)}
+    with pytest.raises(gradio.Error, match='choose a picture'):
+        Actions(models).picture(None, CONFIG, TASKS)
