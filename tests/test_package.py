@@ -168,7 +168,8 @@ def test_requirements_parse(path: Path) -> None:
 
 def test_requirements_agree() -> None:
     files = {path.stem: read_requirements(path) for path in REQUIREMENT_FILES}
-    assert set(files) == {*CONSTRAINTS, 'demo', 'docs', 'mminstall', 'optional', 'release', 'rerun', 'runtime', 'tests'}
+    extras = {'browser', 'demo', 'docs', 'mminstall', 'optional', 'release', 'rerun', 'runtime', 'tests'}
+    assert set(files) == {*CONSTRAINTS, *extras}
 
     assert {str(requirement) for requirement in files['mminstall'].values()} == {
         str(Requirement(requirement)) for requirement in REQUIRED.values()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from mmmtl.apis import list_models
 from mmmtl.cli import DTYPES, device, positive, readable_errors
+
+from .browser.models import Models
+from .browser.page import serve
 
 LOCALHOST = '127.0.0.1'
 
@@ -45,10 +47,5 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         weights = {args.model: args.weights, **{name: None for name in weights if name != args.model}}
     if not weights:
         raise ValueError('no model comes with weights; give --model and --weights')
-    if find_spec('gradio') is None:
-        raise ValueError('the page needs gradio: pip install "mmmtl[browser]"')
-    from .browser.models import Models
-    from .browser.page import serve
-
     models = Models(weights, device=args.device, optimize=args.optimize, dtype=args.dtype)
     serve(models, host=args.host, port=args.port, open_browser=args.open)

@@ -128,7 +128,7 @@ def test_a_camera_keeps_its_state_until_its_frames_change(models: Models) -> Non
 def test_what_the_command_needs(
     weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr('mmmtl.commands.demo.find_spec', lambda name: None)
+    monkeypatch.setattr('mmmtl.commands.browser.page.gr', None)
     with pytest.raises(SystemExit, match=r'pip install "mmmtl\[browser\]"'):
         commands.main(['demo', '--model', CONFIG, '--weights', str(weights)])
     with pytest.raises(SystemExit):

@@ -1,1 +1,1 @@
-"""The page of `mmmtl demo`; `page` alone needs gradio."""
+"""The page of `mmmtl demo`."""

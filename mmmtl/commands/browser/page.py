@@ -6,7 +6,10 @@ import html
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import gradio as gr
+try:
+    import gradio as gr
+except ImportError:
+    gr = None
 
 from mmmtl.structures import Array
 
@@ -25,7 +28,13 @@ FONTS = ['system-ui', 'sans-serif']
 
 
 def serve(models: Models, *, host: str, port: int | None, open_browser: bool = False) -> None:
-    """Serve the page until ctrl-C; a port of None is the first free one from 7860 on."""
+    """Serve the page until ctrl-C; a port of None is the first free one from 7860 on.
+
+    Raises:
+        ValueError: gradio is missing.
+    """
+    if gr is None:
+        raise ValueError('the page needs gradio: pip install "mmmtl[browser]"')
     page = build_page(models)
     _, address, _ = page.launch(
         server_name=host,
