@@ -22,7 +22,8 @@ class Fitted(NamedTuple):
     Args:
         inputs: (h, w, 3) uint8 BGR, what the model sees.
         shown: (height, width) of `inputs` without the bars of a letterbox.
-        image: (H, W, 3) uint8 BGR, the image at the size of its maps, in memory of its own.
+        image: (H, W, 3) uint8 BGR, the image at the size of its maps. It may share memory with `inputs`, never with
+            what was given.
     """
 
     inputs: Array
@@ -44,6 +45,8 @@ def check_fit(size: FitSize, model_size: Size | None) -> None:
 
 def fit_image(image: Array, size: FitSize, model_size: Size | None) -> Fitted:
     """Bring an image (H, W, 3) to what `MultiTaskInferencer(size=...)` asks for."""
+    # Who gave it may write the next frame into its memory before the model sees this one.
+    image = image.copy()
     if size in ('input', 'letterbox') and model_size is not None:
         inside = fit_inside((image.shape[0], image.shape[1]), model_size)
         inputs = resize_image(image, inside)
@@ -51,10 +54,10 @@ def fit_image(image: Array, size: FitSize, model_size: Size | None) -> Fitted:
             bars = np.full((*model_size, 3), MEAN_COLOUR, dtype=np.uint8)
             bars[: inside[0], : inside[1]] = inputs
             inputs = bars
-        return Fitted(inputs, inside, image.copy())
+        return Fitted(inputs, inside, image)
     target = model_size if size == 'model' else size if isinstance(size, (tuple, list)) else None
     resized = image if target is None else resize_image(image, (target[0], target[1]))
-    return Fitted(resized, (resized.shape[0], resized.shape[1]), resized.copy())
+    return Fitted(resized, (resized.shape[0], resized.shape[1]), resized)
 
 
 def fit_inside(size: Size, box: Size) -> Size:

@@ -199,6 +199,23 @@ def test_damaged_variable_and_rotated_files(inferencer: MultiTaskInferencer, tmp
         StreamRunner(inferencer, paths['damaged']).run()
 
 
+def test_frames_that_share_their_memory(inferencer: MultiTaskInferencer) -> None:
+    """As those of OpenCV's `read(image)`: each is written over the one before, which still waits for the model."""
+
+    def frames() -> Iterator[np.ndarray]:
+        memory = np.empty((*SIZE, 3), np.uint8)
+        for number in range(12):
+            memory[:] = coded(number)
+            yield memory
+
+    found, expected = Collected(), Collected()
+    StreamRunner(inferencer, frames()).run(found, lambda frame: time.sleep(0.01))
+    StreamRunner(inferencer, map(coded, range(12))).run(expected)
+    assert found.shown('frames') == [*range(12)]
+    for one, two in zip(found.frames['frames'], expected.frames['frames'], strict=True):
+        assert_same(one, two)
+
+
 # Stalls, live sources, connections
 
 
