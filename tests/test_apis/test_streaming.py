@@ -287,7 +287,7 @@ def test_live_sources_drop_what_is_late_and_count_it(inferencer: MultiTaskInfere
 class Camera:
     """A reader of a live source that breaks off after some frames; None cannot be opened."""
 
-    name, fps, declared, live, is_whole = 'camera', 10.0, None, True, True
+    name, fps, declared, delivered, live, is_whole = 'camera', 10.0, None, 0, True, True
     connections: list[range | None]
 
     def __init__(self, video: object, *, one_size: bool) -> None:
@@ -332,6 +332,16 @@ def test_a_live_source_is_opened_again(inferencer: MultiTaskInferencer, camera: 
     assert (record.reconnects, record.restarts) == (8, 2) and 'lost after 3 tries' in record.error
 
 
+def test_a_live_source_that_is_away_for_hours(
+    inferencer: MultiTaskInferencer, camera: type[Camera], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('mmmtl.apis.streaming.source.MAX_PAUSE', 1e-4)
+    camera.connections = [range(3), *[None] * 1100, range(3, 5), None, None]
+    found = Collected()
+    StreamRunner(inferencer, 0, latest=False, reconnect=2000, max_frames=5).run(found)
+    assert found.shown('camera_0') == [*range(5)]
+
+
 def test_a_live_source_that_never_opens_is_an_error_at_once(
     inferencer: MultiTaskInferencer, camera: type[Camera]
 ) -> None:
@@ -366,11 +376,17 @@ def test_one_bad_stream_does_not_end_the_others(inferencer: MultiTaskInferencer,
         yield coded(0)
         raise RuntimeError('the driver is gone')
 
+    def leaving() -> Iterator[np.ndarray]:
+        yield coded(0)
+        raise SystemExit('bye')
+
     sources: dict[str, Any] = {'none': tmp_path / 'none.mp4', 'bad': failing(), 'good': map(coded, range(5))}
+    sources |= {'left': leaving(), 'names': ['a.png']}
     found = Collected()
     records = StreamRunner(inferencer, dict(sources)).run(found, check=False)
     assert found.shown('good') == [*range(5)] and found.shown('bad') == [0]
     assert 'none.mp4' in records['none'].error and records['bad'].error == 'RuntimeError: the driver is gone'
+    assert records['left'].error == 'SystemExit: bye' and 'frame 0 must be an array' in records['names'].error
     with pytest.raises(FileNotFoundError, match=r'none\.mp4'):
         StreamRunner(inferencer, {'none': tmp_path / 'none.mp4', 'good': map(coded, range(5))}).run()
 
@@ -408,6 +424,18 @@ def test_names_must_be_those_of_files(name: str, inferencer: MultiTaskInferencer
         StreamRunner(inferencer, {name: [coded(0)]})
     with pytest.raises(ValueError, match='no source'):
         StreamRunner(inferencer, {})
+
+
+def test_a_place_where_no_states_can_be_written(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    (tmp_path / 'file').touch()
+    with pytest.raises(ValueError, match=r's\.safetensors.*file'):
+        StreamRunner(inferencer, [coded(0)], resume=tmp_path / 'file' / 's.safetensors')
+
+
+def test_a_pipeline_longer_than_a_file_name(inferencer: MultiTaskInferencer) -> None:
+    pipeline = ' ! '.join(['videotestsrc', *['videoconvert'] * 30, 'nothing'])
+    with pytest.raises(ValueError, match='videotestsrc'):
+        StreamRunner(inferencer, {'a': pipeline}).run()
 
 
 # Stop and go on
@@ -516,12 +544,71 @@ def test_a_file_that_changed_is_another_source(inferencer: MultiTaskInferencer, 
         StreamRunner(inferencer, path, resume=resume)
 
 
+def test_a_source_that_became_shorter_is_an_error(
+    stopped: tuple[Path, Path], inferencer: MultiTaskInferencer, tmp_path: Path
+) -> None:
+    path, resume = stopped
+    path.rename(tmp_path / 'away')
+    with pytest.raises(FileNotFoundError, match='drive'):
+        StreamRunner(inferencer, path, resume=resume).run()
+    folder(path, range(2))
+    with pytest.raises(ValueError, match='drive: ended after 2 frames'):
+        StreamRunner(inferencer, path, resume=resume).run()
+    folder(path, range(12))
+    found = Collected()
+    StreamRunner(inferencer, path, resume=resume).run(found)
+    assert found.shown('drive')[-1] == 11 and not resume.exists(), 'the states were kept'
+
+
+def test_a_stream_that_failed_is_tried_again(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    sources = {'gone': tmp_path / 'gone', 'long': folder(tmp_path / 'long', range(60))}
+    resume, found = tmp_path / 's.safetensors', Collected()
+    runner = StreamRunner(inferencer, sources, resume=resume)
+    runner.run(lambda frame: runner.stop() if frame.number == 5 else None, check=False)
+    folder(sources['gone'], range(3))
+    StreamRunner(inferencer, sources, resume=resume).run(found)
+    assert found.shown('gone') == [0, 1, 2]
+
+
+def test_dropped_frames_are_not_predicted_after_a_stop(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    resume, found = tmp_path / 's.safetensors', Collected()
+
+    def frames() -> Iterator[np.ndarray]:
+        for number in range(60):
+            time.sleep(0.002)
+            yield coded(number)
+
+    for stop_at in (3, 6, None):
+        runner = StreamRunner(inferencer, frames(), latest=True, buffer=1, resume=resume)
+
+        def stop(frame: StreamFrame, runner: StreamRunner = runner, stop_at: int | None = stop_at) -> None:
+            time.sleep(0.01)
+            if stop_at is not None and frame.number >= stop_at:
+                runner.stop()
+
+        runner.run(found, stop)
+    shown = found.shown('frames')
+    assert shown == sorted(set(shown)) and shown[-1] == 59
+    assert [frame.number + frame.dropped for frame in found.frames['frames']] == shown
+    assert found.frames['frames'][-1].dropped > 0
+
+
+def test_a_lower_limit_of_frames_after_a_stop(stopped: tuple[Path, Path], inferencer: MultiTaskInferencer) -> None:
+    path, resume = stopped
+    assert StreamRunner(inferencer, path, resume=resume, max_frames=2).run()['drive'].frames == 0
+
+
 DAMAGE: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
     'format': lambda meta, tensors: meta.update(format=9),
     'streams': lambda meta, tensors: meta.update(streams=[1]),
     'no stream': lambda meta, tensors: meta['streams'].update(drive=3),
     'number': lambda meta, tensors: meta['streams']['drive'].update(number='4'),
     'negative': lambda meta, tensors: meta['streams']['drive'].update(number=-4),
+    'huge': lambda meta, tensors: meta['streams']['drive'].update(number=10**400),
+    'nan': lambda meta, tensors: meta['streams']['drive'].update(time=float('nan')),
+    'infinite': lambda meta, tensors: meta['streams']['drive'].update(time=float('inf')),
+    'rows': lambda meta, tensors: tensors.update({key: torch.cat([t, t]) for key, t in tensors.items()}),
+    'no state': lambda meta, tensors: tensors.clear(),
     'since_key': lambda meta, tensors: meta['streams']['drive'].update(since_key=None),
     'resolution': lambda meta, tensors: meta['streams']['drive'].update(resolution='big'),
     'frames': lambda meta, tensors: tensors.update({'0.frames': torch.tensor([1.5])}),

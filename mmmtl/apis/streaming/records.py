@@ -51,7 +51,7 @@ class StreamRecord:
     Attributes:
         frames: predicted and handed to every sink in this run.
         dropped: left out because a newer frame had come.
-        reconnects: how often a live source was opened again.
+        reconnects: how often it was tried to open a live source again.
         restarts: how often a new state began after the first, because of a new connection or another size.
         stopped: whether the run was stopped before the stream ended.
         whole: whether the source delivered all that it declared, without damage, up to there.
@@ -69,7 +69,7 @@ class StreamRecord:
     stopped: bool = False
     whole: bool = True
     summary: str = ''
-    failure: Exception | None = None
+    failure: BaseException | None = None
     stages: dict[str, StageTimes] = field(default_factory=lambda: defaultdict(StageTimes))
     model: dict[str, StageTimes] = field(default_factory=lambda: defaultdict(StageTimes))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Condition, Event
 
 from mmmtl.apis.inferencer import MultiTaskInferencer
+from mmmtl.io import check_outputs
 from mmmtl.io.safetensors import SUFFIX
 from mmmtl.io.video import Video
 from mmmtl.structures import StreamState
@@ -53,11 +54,12 @@ class StreamRunner:
             begins a new state.
         max_frames: the most frames of each stream; None sets no limit.
         resume: a .safetensors file of states. It is written when `stop`, ctrl-C or SIGTERM ends the run, read if it
-            exists at the beginning, and deleted when all streams have ended. Files go on at the next frame, live
-            sources with their state.
+            exists at the beginning, and deleted when all streams have ended. Live sources go on with their state;
+            files, folders and iterables are read from their beginning, and go on at the next frame.
 
     Raises:
-        ValueError: wrong settings or names, or a `resume` of another model or of other sources.
+        ValueError: wrong settings or names, or a `resume` that cannot be written, or is of another model or of other
+            sources.
 
     Examples:
         >>> runner = StreamRunner(inferencer, {'front': 'front.mp4', 'rear': 0})  # doctest: +SKIP
@@ -92,6 +94,7 @@ class StreamRunner:
             raise ValueError(f"on_resize must be 'error' or 'new_state', not {on_resize!r}")
         if resume is not None and Path(resume).suffix != SUFFIX:
             raise ValueError(f'{resume}: a file of states must end in {SUFFIX}')
+        check_outputs([resume])
         videos = name_sources(sources)
         settings = Settings(buffer, latest, on_resize, reconnect, max_frames)
         self._inferencer, self._resume = inferencer, None if resume is None else Path(resume)
@@ -239,10 +242,14 @@ class StreamRunner:
         return {name: SavedStream(source, Position(), False, None) for name, source in described.items()}
 
     def _keep_states(self) -> None:
-        """Write the file of states if something is left to do, else delete it."""
+        """Write the file of states if something is left to do, else delete it.
+
+        A run that went on from the file keeps it while a stream fails: its folder may only not be there yet.
+        """
         if self._resume is None:
             return
-        if all(stream.done for stream in self._streams):
+        failed = any(stream.record.failure is not None for stream in self._streams)
+        if all(stream.done for stream in self._streams) and not (failed and self._resume.exists()):
             self._resume.unlink(missing_ok=True)
         else:
             save_streams(self._resume, {stream.name: stream.saved() for stream in self._streams}, self._model)

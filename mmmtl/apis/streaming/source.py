@@ -36,9 +36,17 @@ class Settings(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where a stream goes on: the number of the next frame, the time of the last, and frames since the key frame."""
+    """Where a stream goes on.
+
+    Args:
+        number: of the next frame, among the predicted ones.
+        dropped: frames that were left out before it.
+        time: of the last frame, in seconds.
+        since_key: frames since the key frame.
+    """
 
     number: int = 0
+    dropped: int = 0
     time: float = 0.0
     since_key: int = 0
 
@@ -116,7 +124,7 @@ class Source:
     def _run(self) -> None:
         try:
             self._read_connections()
-        except Exception as error:  # frames of the user's own may raise anything
+        except BaseException as error:  # frames of the user's own may raise anything
             self._record.failure = error
         finally:
             with self._changed:
@@ -125,7 +133,7 @@ class Source:
 
     def _read_connections(self) -> None:
         """Read the video, and open it again where it is live and breaks off."""
-        failures, limit = 0, self._settings.reconnect
+        failures, pause, limit = 0, PAUSE, self._settings.reconnect
         while True:
             before, reason = self._record.stages['decode'].count, 'it ended'
             try:
@@ -137,10 +145,13 @@ class Source:
                 reason = str(error)
             if self._is_full() or not self._can_reconnect():
                 return
-            failures = 0 if self._record.stages['decode'].count > before else failures
+            if self._record.stages['decode'].count > before:
+                failures, pause = 0, PAUSE
             if failures >= limit:
                 raise ValueError(f'{self.info.name}: lost after {limit} tries to connect again ({reason})')
-            self._stopping.wait(min(PAUSE * 2**failures, MAX_PAUSE))
+            if self._stopping.wait(pause):
+                return
+            pause = min(2 * pause, MAX_PAUSE)
             failures += 1
             self._record.reconnects += 1
 
@@ -149,7 +160,8 @@ class Source:
         return self.info.live and named and self._settings.reconnect > 0 and not self._stopping.is_set()
 
     def _is_full(self) -> bool:
-        return self._kept == self._settings.max_frames or self._stopping.is_set()
+        limit = self._settings.max_frames
+        return self._stopping.is_set() or (limit is not None and self._kept >= limit)
 
     def _read(self) -> None:
         """Read the video until its end, a stop, or the largest number of frames."""
@@ -162,7 +174,7 @@ class Source:
                 self.info = self.info._replace(fps=reader.fps, declared=reader.declared, live=reader.live)
                 self._latest = reader.live if self._settings.latest is None else self._settings.latest
             # A file has the frames before a stop once more, and their times; a camera has neither.
-            skip = self._start.number if first and not reader.live else 0
+            skip = self._start.number + self._start.dropped if first and not reader.live else 0
             offset = self._offset(first) if reader.live else 0.0
             try:
                 began = time.perf_counter()
@@ -173,6 +185,11 @@ class Source:
                     if self._is_full():
                         break
                     began = time.perf_counter()
+                if reader.delivered < skip and not self._is_full():
+                    raise ValueError(
+                        f'{self.info.name}: ended after {reader.delivered} frames, but the stopped run had taken '
+                        f'{skip}; give the same source, from its beginning, or delete the file of states'
+                    )
             finally:
                 self._record.summary, self._record.whole = reader.summary(), reader.is_whole
 
@@ -198,7 +215,7 @@ class Source:
                 self._kept += 1
             while len(self._waiting) >= self._settings.buffer and not self._stopping.is_set():
                 self._changed.wait()
-            dropped = self._record.dropped
+            dropped = self._start.dropped + self._record.dropped
             self._waiting.append(WaitingFrame(fitted, self._last_time, fresh, dropped, now - began, now))
             self._changed.notify_all()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +20,11 @@ from .source import Position
 
 FORMAT = 1
 
-FIELDS = {'source': str, 'number': int, 'time': float, 'since_key': int, 'done': bool}
+FIELDS = {'source': str, 'number': int, 'dropped': int, 'time': float, 'since_key': int, 'done': bool}
 """What the header says of each stream, beside the resolution of its state."""
+
+MOST = 1 << 53
+"""The largest number or time that can be true."""
 
 
 class SavedStream(NamedTuple):
@@ -43,8 +47,8 @@ def describe_source(video: Video) -> str:
     """Return what a video must have in common with that of the stopped run: its name, and the bytes of a file."""
     if not isinstance(video, (str, Path, int)):
         return 'frames'
-    path = Path(str(video))
-    return f'{video}, {path.stat().st_size} bytes' if path.is_file() else str(video)
+    # `Path.is_file` raises an error for a pipeline that is longer than a name may be.
+    return f'{video}, {os.path.getsize(video)} bytes' if os.path.isfile(str(video)) else str(video)
 
 
 def digest_model(model: nn.Module) -> str:
@@ -114,10 +118,12 @@ def load_streams(path: str | Path, sources: Mapping[str, str], model: str) -> di
 def _saved(path: str | Path, index: int, name: str, one: dict[str, Any], tensors: Mapping[str, Tensor]) -> SavedStream:
     """Return a stream of the file; refuse one that is not as `save_streams` writes it."""
     wrong = [key for key, kind in FIELDS.items() if type(one.get(key)) is not kind]
-    if wrong or min(one['number'], one['time'], one['since_key']) < 0:
+    if wrong or not all(0 <= one[key] <= MOST for key in Position._fields):
         raise ValueError(f'{path}: stream {name!r} is damaged at {wrong or "its position"}; delete it to begin anew')
     own = {key.partition('.')[2]: value for key, value in tensors.items() if key.partition('.')[0] == str(index)}
-    start = Position(one['number'], one['time'], one['since_key'])
+    start = Position(**{key: one[key] for key in Position._fields})
+    if not own and start.number and not one['done']:
+        raise ValueError(f'{path}: stream {name!r} has no state; delete the file to begin anew')
     if not own:
         return SavedStream(one['source'], start, one['done'], None)
     resolution = one.get('resolution')
@@ -131,6 +137,9 @@ def _saved(path: str | Path, index: int, name: str, one: dict[str, Any], tensors
             # `from_state_dict` refuses what is no field.
             state[key] = value
     try:
-        return SavedStream(one['source'], start, one['done'], StreamState.from_state_dict(state))
+        restored = StreamState.from_state_dict(state)
     except ValueError as error:
         raise ValueError(f'{path}: stream {name!r}: {error}') from None
+    if len(restored) != 1:
+        raise ValueError(f'{path}: stream {name!r} has a state of {len(restored)} streams; delete it to begin anew')
+    return SavedStream(one['source'], start, one['done'], restored)

@@ -41,7 +41,7 @@ class Stream:
         settings: Settings,
     ) -> None:
         self.name, self.state, self.record = name, saved.state, StreamRecord()
-        self.number, self.time, self.since_key = saved.start
+        self.number, self.dropped, self.time, self.since_key = saved.start
         self.done = saved.done
         self.described = saved.source
         self._inferencer, self._changed, self._buffer = inferencer, changed, settings.buffer
@@ -89,7 +89,7 @@ class Stream:
         assert self.writer is not None
         has_key_frames = self._inferencer.model.has_key_frames
         self.since_key = 0 if is_key else self.since_key + 1
-        self.time = waiting.time
+        self.dropped, self.time = waiting.dropped, waiting.time
         seconds = {'decode': waiting.decode, 'wait': wait, 'infer': infer}
         self.record.restarts += waiting.fresh
         self.record.stages['wait'].add(wait)
@@ -111,9 +111,10 @@ class Stream:
         self.writer.put(frame, waiting.since)
 
     def saved(self) -> SavedStream:
-        """Return what a later run needs to go on."""
-        start = Position(self.number, self.time, self.since_key)
-        return SavedStream(self.described, start, self.done, None if self.done else self.state)
+        """Return what a later run needs to go on; it tries a stream again that an error ended."""
+        start = Position(self.number, self.dropped, self.time, self.since_key)
+        done = self.done and self.record.failure is None
+        return SavedStream(self.described, start, done, None if done else self.state)
 
     def _draw(self, frame: StreamFrame) -> Array:
         title = frame_title(self.name, frame.number, since_key=frame.since_key)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from mmmtl.io.files import is_foreign
 from mmmtl.io.images import IMAGE_SUFFIXES, read_image
 from mmmtl.structures import Array
@@ -48,6 +50,9 @@ class ArrayDecoder(Decoder):
 
     def frames(self) -> Iterator[VideoFrame]:
         for number, image in enumerate(self._images):
+            if not isinstance(image, np.ndarray):
+                found = type(image).__name__
+                raise ValueError(f'the frames: frame {number} must be an array (H, W, 3) uint8 BGR, not {found}')
             yield VideoFrame(image, number / DEFAULT_FPS)
 
 
