@@ -487,6 +487,24 @@ def test_signals_stop_a_run_in_good_order(number: int, inferencer: MultiTaskInfe
     assert [len(list(VideoReader(part))) for part in parts] == [record.frames, 15 - record.frames]
 
 
+def test_a_second_signal_ends_at_once(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    class Slow(VideoSink):
+        def write(self, frame: StreamFrame) -> None:
+            if frame.number == 1:
+                # The second one comes while the frames that were predicted are written.
+                threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+                threading.Timer(0.6, os.kill, (os.getpid(), signal.SIGINT)).start()
+            time.sleep(0.3)
+            super().write(frame)
+
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt), Slow(tmp_path / 'out') as videos:
+        StreamRunner(inferencer, map(coded, range(100)), resume=tmp_path / 's.safetensors').run(videos)
+    assert time.perf_counter() - start < 30
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(('read', 'write'))]
+    assert not list((tmp_path / 'out').iterdir()) and not (tmp_path / 's.safetensors').exists()
+
+
 def test_several_streams_go_on(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
     sources = {'short': folder(tmp_path / 'short', range(3)), 'long': folder(tmp_path / 'long', range(20))}
     sources['last'] = folder(tmp_path / 'last', range(4))

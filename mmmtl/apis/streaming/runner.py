@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from threading import Condition, Event
+from threading import Condition, Event, Thread
 
 from mmmtl.apis.inferencer import MultiTaskInferencer
 from mmmtl.io import check_outputs
@@ -138,16 +138,16 @@ class StreamRunner:
         taken = [sink if isinstance(sink, StreamSink) else CallbackSink(sink) for sink in sinks]
         waiting = deque(stream for stream in self._streams if not stream.done)
         complete = False
-        try:
-            with stopped_by_signals(self.stop):
+        with stopped_by_signals(self.stop):
+            try:
                 while batch := self._next_batch(waiting, taken):
                     self._predict(batch)
-            complete = self._failure is None
-        finally:
-            self._finish(give_up=not complete)
-        if self._failure is not None:
-            raise self._failure
-        self._keep_states()
+                complete = self._failure is None
+            finally:
+                self._finish(give_up=not complete)
+            if self._failure is not None:
+                raise self._failure
+            self._keep_states()
         for stream in self._streams:
             stream.record.stopped = not stream.done
         records = {stream.name: stream.record for stream in self._streams}
@@ -225,13 +225,17 @@ class StreamRunner:
         """End all threads; one that is stuck in a read is left behind."""
         with self._changed:
             for stream in self._running:
-                stream.end(give_up=give_up)
-        for stream in self._streams:
-            if stream.writer is not None:
-                stream.writer.thread.join()
-        deadline = time.monotonic() + PATIENCE
-        for stream in self._running:
-            stream.source.thread.join(max(0.0, deadline - time.monotonic()))
+                stream.end()
+        writers = [stream.writer for stream in self._streams if stream.writer is not None]
+        try:
+            if not give_up:
+                _join([writer.thread for writer in writers])
+        finally:
+            # Also at a second ctrl-C: sinks must not be closed while a thread writes to them.
+            for writer in writers:
+                writer.give_up()
+            _join([writer.thread for writer in writers], None if give_up else PATIENCE)
+        _join([stream.source.thread for stream in self._running], PATIENCE)
         self._separate()
 
     def _saved(self, videos: Mapping[str, Video]) -> dict[str, SavedStream]:
@@ -253,3 +257,10 @@ class StreamRunner:
             self._resume.unlink(missing_ok=True)
         else:
             save_streams(self._resume, {stream.name: stream.saved() for stream in self._streams}, self._model)
+
+
+def _join(threads: Iterable[Thread], seconds: float | None = None) -> None:
+    """Wait until threads have ended; at most so many seconds for all of them."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    for thread in threads:
+        thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))

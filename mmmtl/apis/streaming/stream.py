@@ -65,11 +65,11 @@ class Stream:
         self.writer.thread.start()
         self.source.thread.start()
 
-    def end(self, *, give_up: bool = False) -> None:
-        """Read no more, and let the sinks take what waits for them, or nothing more."""
+    def end(self) -> None:
+        """Read no more, and let the sinks take what waits for them."""
         self.source.stop()
         if self.writer is not None:
-            self.writer.finish(None if give_up else self.source.info)
+            self.writer.finish(self.source.info)
 
     @property
     def ready(self) -> WaitingFrame | None:

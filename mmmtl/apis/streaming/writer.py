@@ -36,7 +36,7 @@ class Writer:
     ) -> None:
         self._sinks, self._changed, self._record, self._buffer, self._fail = sinks, changed, record, buffer, fail
         # Only the thread of the model puts frames, and only where there is room.
-        self._queue: SimpleQueue[tuple[StreamFrame, float] | StreamInfo | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[StreamFrame, float] | StreamInfo] = SimpleQueue()
         self._given_up = False
         self.thread = Thread(target=self._run, name=f'write {stream}', daemon=True)
 
@@ -49,16 +49,19 @@ class Writer:
         """Hand over a frame, which was read at `since`."""
         self._queue.put((frame, since))
 
-    def finish(self, stream: StreamInfo | None) -> None:
-        """End after the frames that wait; None leaves them out."""
-        self._given_up = stream is None
+    def finish(self, stream: StreamInfo) -> None:
+        """End after the frames that wait."""
         self._queue.put(stream)
+
+    def give_up(self) -> None:
+        """Leave out the frames that wait."""
+        self._given_up = True
 
     def _run(self) -> None:
         try:
             while type(item := self._queue.get()) is tuple and not self._given_up:
                 self._write(*item)
-            if isinstance(item, StreamInfo):
+            if isinstance(item, StreamInfo) and not self._given_up:
                 for sink in self._sinks:
                     sink.end(item)
         except BaseException as error:  # everything that a sink may raise ends the run, in the thread of `run`
