@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -91,6 +93,47 @@ def test_the_page_shows_running_streams(inferencer: MultiTaskInferencer) -> None
     assert 1 < len(shown) <= 41
     for picture, number in ((shown[0], 0), (shown[-1], 40)):
         assert np.abs(picture[..., ::-1].astype(int) - panels[number]).mean() < 4
+
+
+def test_viewers_that_leave_or_take_nothing(
+    inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr('mmmtl.apis.streaming.mjpeg_page._Handler.timeout', 0.3)
+    with MjpegPage() as page:
+        StreamRunner(inferencer, {'a': [grey(0)] * 3}).run(page)
+        address = '127.0.0.1', int(page.url.rstrip('/').rpartition(':')[2])
+        before = threading.active_count()
+        viewers = [socket.create_connection(address) for _ in range(20)]
+        for viewer in viewers[:5]:
+            # Closed at once, with an error for who reads from it.
+            viewer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+            viewer.close()
+        end = time.monotonic() + 20
+        while threading.active_count() > before and time.monotonic() < end:
+            time.sleep(0.05)
+        assert threading.active_count() <= before
+        assert 'Traceback' not in capfd.readouterr().err
+    for viewer in viewers:
+        viewer.close()
+
+
+def test_a_stream_of_the_next_run_is_shown(inferencer: MultiTaskInferencer) -> None:
+    with MjpegPage() as page:
+        StreamRunner(inferencer, {'a': [grey(0)] * 3}).run(page)
+
+        def look() -> None:
+            answer = ask(page, '/a.mjpeg')
+            while (picture := read_picture(answer)) is not None:
+                shown.append(picture)
+
+        shown: list[Any] = []
+        page._watching += 1
+        viewer = threading.Thread(target=look)
+        StreamRunner(inferencer, {'a': [grey(9)] * 9}).run(
+            page, lambda frame: (viewer.start(), time.sleep(0.5)) if frame.number == 1 else time.sleep(0.02)
+        )
+        viewer.join(30)
+        assert len(shown) > 1
 
 
 def test_the_page_is_for_this_machine(inferencer: MultiTaskInferencer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import sys
 import threading
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -25,8 +26,18 @@ LOCAL = ('localhost', '127.0.0.1', '[::1]')
 VIEWERS = 16
 """The most pictures that are sent at the same time; each takes a thread."""
 
+TIMEOUT = 30.0
+"""Seconds after which a viewer that sends no request, or takes no picture, has left."""
+
 WAIT = 1.0
 """Seconds after which a thread without a new picture looks whether the page is closed."""
+
+
+RELOAD = f"""<script>setInterval(async () => {{
+  const page = await (await fetch('/')).text()
+  if (page.split('<figure>').length - 1 > document.querySelectorAll('figure').length) location.reload()
+}}, {int(1000 * WAIT)})</script>
+"""
 
 
 @dataclass
@@ -83,7 +94,7 @@ class MjpegPage(StreamSink):
         if self._watching or not shown.number:
             jpeg = _encode(frame.panel, self._quality)
             with shown.changed:
-                shown.jpeg, shown.number = jpeg, shown.number + 1
+                shown.jpeg, shown.number, shown.ended = jpeg, shown.number + 1, False
                 shown.changed.notify_all()
 
     def end(self, stream: StreamInfo) -> None:
@@ -105,11 +116,17 @@ class _Server(ThreadingHTTPServer):
         self.page = page
         super().__init__(address, _Handler)
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of viewers that leave in the middle."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
 
 class _Handler(BaseHTTPRequestHandler):
     """Answers to requests for the page (/) and for the pictures of a stream (/NAME.mjpeg)."""
 
     server: _Server
+    timeout = TIMEOUT
     server_version = 'mmmtl'
     sys_version = ''
 
@@ -129,7 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing of each request."""
 
     def _is_for_us(self) -> bool:
-        name = self.headers.get('Host', '').rpartition(':')[0] or self.headers.get('Host', '')
+        host = self.headers.get('Host', '').lower()
+        name = host.rpartition(':')[0] or host
         return self.server.page._address[0] not in ('127.0.0.1', 'localhost', '::1') or name in LOCAL
 
     def _send(self, content: bytes, kind: str) -> None:
@@ -175,16 +193,15 @@ def _encode(panel: Array, quality: int) -> bytes:
 
 
 def _page(names: list[str]) -> str:
-    """Return the page; it loads itself again until there is a stream."""
+    """Return the page; it loads itself again when another stream has begun."""
     pictures = [
         f'<figure><img src="/{quote(name, safe="")}.mjpeg" alt=""><figcaption>{html.escape(name)}</figcaption></figure>'
         for name in names
     ]
-    waiting = '' if names else '<meta http-equiv="refresh" content="1">'
     body = '\n'.join(pictures) or '<p>No frame has come yet.</p>'
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>mmmtl</title>{waiting}\n'
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>mmmtl</title>\n'
         '<style>body{font:16px sans-serif;margin:1em;background:#111;color:#ddd}figure{margin:0 0 1em}'
         'img{max-width:100%}</style></head>\n'
-        f'<body>\n{body}\n</body></html>\n'
+        f'<body>\n{body}\n{RELOAD}</body></html>\n'
     )
