@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import Condition, Event, Thread
+from threading import Condition, Event
 
 from mmmtl.apis.inferencer import MultiTaskInferencer
 from mmmtl.io import check_outputs
@@ -228,14 +228,18 @@ class StreamRunner:
                 stream.end()
         writers = [stream.writer for stream in self._streams if stream.writer is not None]
         try:
-            if not give_up:
-                _join([writer.thread for writer in writers])
+            for writer in writers if not give_up else ():
+                writer.ended.wait()
         finally:
             # Also at a second ctrl-C: sinks must not be closed while a thread writes to them.
             for writer in writers:
                 writer.give_up()
-            _join([writer.thread for writer in writers], None if give_up else PATIENCE)
-        _join([stream.source.thread for stream in self._running], PATIENCE)
+            deadline = time.monotonic() + PATIENCE
+            for writer in writers:
+                writer.ended.wait(None if give_up else max(0.0, deadline - time.monotonic()))
+        deadline = time.monotonic() + PATIENCE
+        for stream in self._running:
+            stream.source.thread.join(max(0.0, deadline - time.monotonic()))
         self._separate()
 
     def _saved(self, videos: Mapping[str, Video]) -> dict[str, SavedStream]:
@@ -257,10 +261,3 @@ class StreamRunner:
             self._resume.unlink(missing_ok=True)
         else:
             save_streams(self._resume, {stream.name: stream.saved() for stream in self._streams}, self._model)
-
-
-def _join(threads: Iterable[Thread], seconds: float | None = None) -> None:
-    """Wait until threads have ended; at most so many seconds for all of them."""
-    deadline = None if seconds is None else time.monotonic() + seconds
-    for thread in threads:
-        thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))

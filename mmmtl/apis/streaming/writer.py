@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from threading import Condition, Thread
+from threading import Condition, Event, Thread
 
 from .frames import StreamFrame, StreamInfo
 from .records import StreamRecord
@@ -22,6 +22,10 @@ class Writer:
         record: counts frames and times.
         buffer: number of frames that may wait.
         fail: takes the error of a sink.
+
+    Attributes:
+        ended: whether nothing more is written. Once ctrl-C has interrupted a `Thread.join`, the next one does not wait
+            (Python < 3.13).
     """
 
     def __init__(
@@ -37,7 +41,7 @@ class Writer:
         self._sinks, self._changed, self._record, self._buffer, self._fail = sinks, changed, record, buffer, fail
         # Only the thread of the model puts frames, and only where there is room.
         self._queue: SimpleQueue[tuple[StreamFrame, float] | StreamInfo] = SimpleQueue()
-        self._given_up = False
+        self._given_up, self.ended = False, Event()
         self.thread = Thread(target=self._run, name=f'write {stream}', daemon=True)
 
     @property
@@ -66,6 +70,8 @@ class Writer:
                     sink.end(item)
         except BaseException as error:  # everything that a sink may raise ends the run, in the thread of `run`
             self._fail(error)
+        finally:
+            self.ended.set()
 
     def _write(self, frame: StreamFrame, since: float) -> None:
         start = time.perf_counter()
