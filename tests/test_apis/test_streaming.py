@@ -289,8 +289,9 @@ class Camera:
 
     name, fps, declared, delivered, live, is_whole = 'camera', 10.0, None, 0, True, True
     connections: list[range | None]
+    sizes: dict[int, tuple[int, int]] = {}
 
-    def __init__(self, video: object, *, one_size: bool) -> None:
+    def __init__(self, video: object) -> None:
         self.frames = Camera.connections.pop(0)
         if self.frames is None:
             raise ValueError('camera: cannot be opened')
@@ -305,7 +306,7 @@ class Camera:
         from mmmtl.io.video import VideoFrame
 
         for position, number in enumerate(self.frames or ()):
-            yield VideoFrame(coded(number), position / 10)
+            yield VideoFrame(coded(number, Camera.sizes.get(number, SIZE)), position / 10)
 
     def summary(self) -> str:
         return ''
@@ -330,6 +331,20 @@ def test_a_live_source_is_opened_again(inferencer: MultiTaskInferencer, camera: 
     assert times == sorted(set(times))
     record = records['camera_0']
     assert (record.reconnects, record.restarts) == (8, 2) and 'lost after 3 tries' in record.error
+
+
+@pytest.mark.parametrize('on_resize', ['error', 'new_state'])
+def test_a_live_source_that_changes_its_size(
+    on_resize: Any, inferencer: MultiTaskInferencer, camera: type[Camera], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for connections in ([range(3), range(3, 7), None], [range(7), None]):
+        camera.connections = connections
+        monkeypatch.setattr(camera, 'sizes', dict.fromkeys(range(3, 9), (48, 96)))
+        found = Collected()
+        runner = StreamRunner(inferencer, 0, latest=False, reconnect=1, on_resize=on_resize)
+        record = runner.run(found, check=False)['camera_0']
+        assert found.shown('camera_0') == [*range(3 if on_resize == 'error' else 7)]
+        assert ('(48, 96)' if on_resize == 'error' else 'lost after 1 tries') in record.error
 
 
 def test_a_live_source_that_is_away_for_hours(
@@ -612,6 +627,16 @@ def test_dropped_frames_are_not_predicted_after_a_stop(inferencer: MultiTaskInfe
     assert shown == sorted(set(shown)) and shown[-1] == 59
     assert [frame.number + frame.dropped for frame in found.frames['frames']] == shown
     assert found.frames['frames'][-1].dropped > 0
+
+
+def test_a_run_deletes_no_states_but_those_from_which_it_went_on(
+    inferencer: MultiTaskInferencer, tmp_path: Path
+) -> None:
+    path, resume = folder(tmp_path / 'drive', range(12)), tmp_path / 's.safetensors'
+    one, other = (StreamRunner(inferencer, path, resume=resume) for _ in range(2))
+    one.run(lambda frame: one.stop() if frame.number == 3 else None)
+    other.run()
+    assert resume.exists()
 
 
 def test_a_lower_limit_of_frames_after_a_stop(stopped: tuple[Path, Path], inferencer: MultiTaskInferencer) -> None:

@@ -103,6 +103,7 @@ class StreamRunner:
         self._changed, self._stopping = Condition(), Event()
         self._failure: BaseException | None = None
         self._model = '' if resume is None else digest_model(inferencer.model)
+        self._goes_on = self._resume is not None and self._resume.exists()
         saved = self._saved(videos)
         self._streams = [
             Stream(name, inferencer, video, saved[name], changed=self._changed, settings=settings)
@@ -245,19 +246,19 @@ class StreamRunner:
     def _saved(self, videos: Mapping[str, Video]) -> dict[str, SavedStream]:
         """Return where each stream begins."""
         described = {name: describe_source(video) for name, video in videos.items()}
-        if self._resume is not None and self._resume.exists():
+        if self._resume is not None and self._goes_on:
             return load_streams(self._resume, described, self._model)
         return {name: SavedStream(source, Position(), False, None) for name, source in described.items()}
 
     def _keep_states(self) -> None:
-        """Write the file of states if something is left to do, else delete it.
+        """Write the file of states if something is left to do, else delete the one from which this run went on.
 
         A run that went on from the file keeps it while a stream fails: its folder may only not be there yet.
         """
         if self._resume is None:
             return
         failed = any(stream.record.failure is not None for stream in self._streams)
-        if all(stream.done for stream in self._streams) and not (failed and self._resume.exists()):
-            self._resume.unlink(missing_ok=True)
-        else:
+        if not all(stream.done for stream in self._streams) or (failed and self._goes_on):
             save_streams(self._resume, {stream.name: stream.saved() for stream in self._streams}, self._model)
+        elif self._goes_on:
+            self._resume.unlink(missing_ok=True)

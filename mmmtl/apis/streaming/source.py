@@ -71,6 +71,10 @@ class WaitingFrame(NamedTuple):
     since: float
 
 
+class OtherSize(ValueError):
+    """A frame of another size than the one before."""
+
+
 class Source:
     """A video that a thread reads ahead; a source that stalls holds up nobody else.
 
@@ -140,7 +144,7 @@ class Source:
                 self._read()
             except (ValueError, OSError) as error:
                 # A name that is wrong from the beginning does not become right.
-                if not self._can_reconnect():
+                if isinstance(error, OtherSize) or not self._can_reconnect():
                     raise
                 reason = str(error)
             if self._is_full() or not self._can_reconnect():
@@ -167,7 +171,7 @@ class Source:
         """Read the video until its end, a stop, or the largest number of frames."""
         if self._is_full():
             return
-        with VideoReader(self._video, one_size=self._settings.on_resize == 'error') as reader:
+        with VideoReader(self._video) as reader:
             first = not self._opened
             if first:
                 self._opened = time.perf_counter()
@@ -179,6 +183,7 @@ class Source:
             try:
                 began = time.perf_counter()
                 for number, frame in enumerate(reader):
+                    self._check_size(frame)
                     if number >= skip:
                         self._keep(frame, offset, began, new_connection=not first and number == 0)
                     self._shape = frame.image.shape
@@ -192,6 +197,15 @@ class Source:
                     )
             finally:
                 self._record.summary, self._record.whole = reader.summary(), reader.is_whole
+
+    def _check_size(self, frame: VideoFrame) -> None:
+        """Refuse a frame of another size than the one before, where that is an error."""
+        size, before = frame.image.shape[:2], self._shape
+        if self._settings.on_resize == 'error' and before is not None and before[:2] != size:
+            raise OtherSize(
+                f'{self.info.name}: the frame at {frame.time:.2f} s has the size {size}, those before {before[:2]} '
+                "(height, width); take on_resize='new_state'"
+            )
 
     def _offset(self, first: bool) -> float:
         """Return the time of the stream at which a live source begins to count."""

@@ -40,7 +40,8 @@ class Stream:
         changed: Condition,
         settings: Settings,
     ) -> None:
-        self.name, self.state, self.record = name, saved.state, StreamRecord()
+        self.name, self.record = name, StreamRecord()
+        self.state = None if saved.state is None else saved.state.to(inferencer.device)
         self.number, self.dropped, self.time, self.since_key = saved.start
         self.done = saved.done
         self.described = saved.source
