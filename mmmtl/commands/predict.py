@@ -76,7 +76,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     skipped = [f'{path} (no image by its name)' for path in others]
     start = time.perf_counter()
     # A stopped run that goes on has done its images.
-    images = [] if goes_on(args) else [one for one in inputs if not one.is_video]
+    going_on = goes_on(args)
+    images = [] if going_on else [one for one in inputs if not one.is_video]
     videos = [one for one in inputs if one.is_video]
     frames = predict_images(images, inferencer, args, skipped) if images else 0
     records = predict_videos(videos, inferencer, args) if videos else {}
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     failed = any(record.error for record in records.values())
     seconds = time.perf_counter() - start
     print(summary(frames, seconds, args.out, skipped))
-    if failed or not frames:
+    if failed or not (frames or going_on):
         sys.exit(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from mmmtl.apis.streaming import StreamFrame, StreamSink
@@ -23,7 +24,7 @@ class ProgressSink(StreamSink):
         name = frame.stream.name
         if name not in self._bars:
             total = min((count for count in (frame.stream.declared, self._max_frames) if count), default=None)
-            self._bars[name] = self._progress.add_task(name, total=total)
+            self._bars[name] = self._progress.add_task(escape(name), total=total)
         self._progress.update(self._bars[name], completed=frame.number + 1)
 
     def __enter__(self) -> ProgressSink:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,8 +75,15 @@ def video_sinks(
     if (raw := raw_folder(folder, save, is_video=True)) is not None:
         sinks.append(RawSink(raw, inferencer.tasks, npy='npy' in save, append=append))
     if 'rerun' in save:
-        sinks.append(RerunSink(folder / RECORDING, inferencer.tasks))
+        sinks.append(RerunSink(recording_of(folder, append=append), inferencer.tasks))
     return sinks
+
+
+def recording_of(folder: Path, *, append: bool) -> Path:
+    """Return where the recording goes; that of a run that goes on is another file: videos-2.rrd, videos-3.rrd, ..."""
+    path = folder / RECORDING
+    others = (path.with_stem(f'{path.stem}-{number}') for number in count(2))
+    return next(one for one in chain([path], others) if not (append and one.exists()))
 
 
 def write_panel(path: Path, inferencer: MultiTaskInferencer, result: ImagePrediction) -> None:

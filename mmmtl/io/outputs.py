@@ -82,15 +82,15 @@ def is_special(path: AnyPath) -> bool:
 def distinct_names(sources: Sequence[AnyPath]) -> list[str]:
     """Return a name for the output of each source, all different even where case does not count.
 
-    It is the name without suffix if that is enough, else with suffix, else with the folder, else with a number.
+    It is the name without suffix if that is enough, else with suffix, else with the folder, else with a number. '.'
+    and '..' have the names of their folders.
 
     Examples:
         >>> distinct_names(['a/x.jpg', 'a/y.jpg', 'a/y.png', 'b/z.jpg', 'c/z.jpg'])
         ['x', 'y.jpg', 'y.png', 'b_z.jpg', 'c_z.jpg']
     """
-    choices = [
-        [path.stem, path.name, '_'.join(filter(None, [path.parent.name, path.name]))] for path in map(PurePath, sources)
-    ]
+    paths = (PurePath(os.path.abspath(one) if PurePath(one).name in ('', '..') else one) for one in sources)
+    choices = [[path.stem, path.name, '_'.join(filter(None, [path.parent.name, path.name]))] for path in paths]
     counts = [Counter(map(_folded, level)) for level in zip(*choices, strict=True)]
     taken: set[str] = set()
     names: list[str] = []

@@ -117,6 +117,15 @@ def test_viewers_that_leave_or_take_nothing(
         viewer.close()
 
 
+def test_a_port_that_is_taken() -> None:
+    with MjpegPage() as page:
+        port = int(page.url.rstrip('/').rpartition(':')[2])
+        with pytest.raises(ValueError, match=f'127.0.0.1:{port}'), MjpegPage(port):
+            pass
+    with pytest.raises(ValueError, match='99999'), MjpegPage(99999):
+        pass
+
+
 def test_a_stream_of_the_next_run_is_shown(inferencer: MultiTaskInferencer) -> None:
     with MjpegPage() as page:
         StreamRunner(inferencer, {'a': [grey(0)] * 3}).run(page)

@@ -17,8 +17,9 @@ import torch
 
 from mmmtl import commands
 from mmmtl.apis import MultiTaskInferencer, VideoReader, VideoWriter
-from mmmtl.apis.streaming import PanelSink, StreamFrame
+from mmmtl.apis.streaming import PanelSink, StreamFrame, VideoSink
 from mmmtl.commands.inputs import Input, find_inputs
+from mmmtl.commands.results import recording_of
 from mmmtl.config import load_config, resolve
 from mmmtl.registry import MODELS
 
@@ -146,6 +147,39 @@ def test_several_videos_at_once_go_on_after_a_signal(
             np.testing.assert_allclose(whole, out, atol=1e-3)
         elif file.suffix == '.json':
             assert (tmp_path / 'whole' / file).read_text() == (tmp_path / 'out' / file).read_text()
+
+
+def test_a_run_that_goes_on_keeps_its_recordings(tmp_path: Path) -> None:
+    expected = ['videos.rrd', 'videos-2.rrd', 'videos-3.rrd']
+    for name in expected:
+        assert recording_of(tmp_path, append=True).name == name
+        assert recording_of(tmp_path, append=False).name == expected[0]
+        (tmp_path / name).touch()
+
+
+def test_nothing_is_left_to_do(predict: Callable[..., str], video: Path, tmp_path: Path) -> None:
+    command = (video, '--out', tmp_path / 'out', '--resume', tmp_path / 's.safetensors', '--max-frames')
+    write = VideoSink.write
+
+    def stopped(sink: VideoSink, frame: StreamFrame) -> None:
+        write(sink, frame)
+        if frame.number == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.5)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VideoSink, 'write', stopped)
+        assert 'stopped' in predict(*command, 7)
+    assert '0 frames in' in predict(*command, 1)
+    assert not (tmp_path / 's.safetensors').exists()
+
+
+def test_the_folder_where_one_is(
+    predict: Callable[..., str], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    predict('.', '--out', tmp_path / 'out', '--save', 'video')
+    assert names(tmp_path / 'out') == ['photos.mp4']
 
 
 def test_what_is_refused(predict: Callable[..., str], photos: Path, video: Path, tmp_path: Path) -> None:

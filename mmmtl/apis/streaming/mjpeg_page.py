@@ -66,7 +66,7 @@ class MjpegPage(StreamSink):
         url: of the page, inside the `with` block.
 
     Raises:
-        OSError: the port is taken.
+        ValueError: the port is taken, or the host is none of this machine.
 
     Examples:
         >>> with MjpegPage(8000) as page:  # doctest: +SKIP
@@ -82,7 +82,11 @@ class MjpegPage(StreamSink):
         self._lock = threading.Lock()
 
     def __enter__(self) -> MjpegPage:
-        self._server = _Server(self._address, self)
+        try:
+            self._server = _Server(self._address, self)
+        except (OSError, OverflowError) as error:
+            host, port = self._address
+            raise ValueError(f'{host}:{port}: no page can be there ({error}); choose another port or host') from None
         self.url = f'http://{self._address[0]}:{self._server.server_address[1]}/'
         print_log(f'the streams are shown at {self.url}', logger='current')
         threading.Thread(target=self._server.serve_forever, name='page', daemon=True).start()
