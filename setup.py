@@ -123,8 +123,9 @@ if __name__ == '__main__':
         python_requires='>=3.10',
         install_requires=parse_requirements('runtime'),
         extras_require={
-            'all': sum(map(parse_requirements, ('runtime', 'mminstall', 'demo', 'optional')), []),
+            'all': sum(map(parse_requirements, ('runtime', 'mminstall', 'demo', 'export', 'optional')), []),
             'demo': parse_requirements('demo'),
+            'export': parse_requirements('export'),
             'mim': parse_requirements('mminstall'),
             'optional': parse_requirements('optional'),
             'tests': parse_requirements('tests'),
