@@ -15,13 +15,15 @@ from prettytable import PrettyTable
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.io import check_new_folder
+from mmmtl.models import MultiTaskSegmentor
 from mmmtl.structures import Array
 
 from . import onnx_stream
-from .compare import Comparison, ProgramStream, compare
+from .compare import Comparison, ProgramStream, Stream, TorchStream, compare
 from .description import Size, describe
 from .graphs import frame_graphs, trace
 from .onnx_stream import OnnxStream
+from .quantizing import quantize
 from .writing import write_onnx, write_program
 
 Format = Literal['onnx', 'torch']
@@ -34,25 +36,32 @@ class Export(NamedTuple):
 
     Args:
         folder: of the files.
-        found: {format: how it differs from the model in PyTorch, which is the first entry}.
+        found: {'onnx', 'torch', 'onnx int8', ...: how it differs from the model in PyTorch, which is the first entry}.
         frames: number of frames that were compared.
         description: what the files say about the model.
+        metrics: {task: its primary metric}.
     """
 
     folder: Path
     found: dict[str, Comparison]
     frames: int
     description: dict[str, Any]
+    metrics: dict[str, str]
 
     def table(self) -> str:
-        """Return errors, losses and times as a table."""
-        tasks, kinds = self.description['tasks'], self.description['kinds']
-        columns = [*(f'{task}: largest error' for task in tasks), *(f'{kind.replace("_", "-")} ms' for kind in kinds)]
-        shown = PrettyTable(['', *columns], align='r')
+        """Return errors and times as a table.
+
+        The error is the largest of all logits. Behind it stands the primary metric of the task, with the maps of
+        PyTorch in float32 as labels.
+        """
+        tasks, kinds = self.metrics, self.description['kinds']
+        columns = [text for task, metric in tasks.items() for text in (f'{task}: error', metric)]
+        shown = PrettyTable(['', *columns, *(f'{kind.replace("_", "-")} ms' for kind in kinds)], align='r')
         shown.align[''] = 'l'
         for name, one in self.found.items():
+            errors = [text for task in tasks for text in (f'{one.error[task]:.1e}', f'{one.loss[task]:.3g}')]
             times = [f'{one.milliseconds[kind]:.1f}' if kind in one.milliseconds else '' for kind in kinds]
-            shown.add_row([name, *(f'{one.error[task]:.1e}' for task in tasks), *times])
+            shown.add_row([name, *errors, *times])
         return str(shown.get_string())
 
 
@@ -65,6 +74,7 @@ def export_model(
     size: Size | None = None,
     dynamic_size: bool = False,
     formats: Sequence[Format] = ('onnx',),
+    int8: bool = False,
     tolerance: float = TOLERANCE,
 ) -> Export:
     """Export a model to a new folder, and compare it there with PyTorch; nothing is left if they differ.
@@ -81,6 +91,8 @@ def export_model(
         size: (height, width) that the model sees; by default its own.
         dynamic_size: graphs take frames of any size, and `size` only says into which the frames are scaled.
         formats: of 'onnx' and 'torch'.
+        int8: also write ONNX graphs with int8 convolutions to a folder `int8` in the folder, calibrated on the frames.
+            Their loss is measured, but not refused; beside it stands that of PyTorch in bfloat16.
         tolerance: largest error of a task, relative to its largest logit.
 
     Raises:
@@ -94,6 +106,8 @@ def export_model(
         raise ValueError(f"{name}: export a model on the CPU (device='cpu') that is not optimised")
     if not formats or not set(formats) <= set(FORMATS):
         raise ValueError(f'formats must be of {list(FORMATS)}, not {list(formats)}')
+    if int8 and 'onnx' not in formats:
+        raise ValueError("int8 graphs are made of those of the format 'onnx'; add it to the formats")
     model, target = inferencer.model, Path(folder).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix='.export.') as temporary:
@@ -108,13 +122,23 @@ def export_model(
         found = compare(model, streams, inputs)
         for form in formats:
             check_errors(found[form], tolerance, f'{name} as {form}')
-        if 'onnx' in formats:
-            shutil.copyfile(onnx_stream.__file__, place / 'onnx_stream.py')
+        if int8:
+            (place / 'int8').mkdir()
+            quantize(place, place / 'int8', inputs)
+            found |= compare(model, {'onnx': streams['onnx'], **small_streams(model, place / 'int8')}, inputs)
+        for part in [place, *([place / 'int8'] if int8 else [])] if 'onnx' in formats else []:
+            shutil.copyfile(onnx_stream.__file__, part / 'onnx_stream.py')
         os.replace(place, target)
-    return Export(Path(folder), found, len(inputs), description)
+    metrics = {task: one.primary_metric for task, one in model.main_tasks.items()}
+    return Export(Path(folder), found, len(inputs), description, metrics)
 
 
 OPENERS: dict[Format, type[OnnxStream]] = {'onnx': OnnxStream, 'torch': ProgramStream}
+
+
+def small_streams(model: MultiTaskSegmentor, folder: Path) -> dict[str, Stream]:
+    """Return the streams with fewer bits: int8 in a folder, and bfloat16 in PyTorch."""
+    return {'onnx int8': OnnxStream(folder), 'PyTorch bfloat16': TorchStream(model, torch.bfloat16)}
 
 
 def write_graphs(
