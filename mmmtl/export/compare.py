@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
@@ -83,8 +83,16 @@ class Comparison(NamedTuple):
     milliseconds: dict[str, float]
 
 
-def compare(model: MultiTaskSegmentor, streams: Mapping[str, Stream], frames: Iterable[Array]) -> dict[str, Comparison]:
+def compare(
+    model: MultiTaskSegmentor,
+    streams: Mapping[str, Stream],
+    frames: Iterable[Array],
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Comparison]:
     """Compare streams with the model in PyTorch, on the frames (1, 3, H, W) of a video; the first name is 'PyTorch'.
+
+    They take turns at every frame, so that a busy machine disturbs all of them alike. `clock` gives seconds.
 
     Raises:
         ValueError: a stream chooses other key frames.
@@ -95,9 +103,9 @@ def compare(model: MultiTaskSegmentor, streams: Mapping[str, Stream], frames: It
     expected: Arrays = {}
     for number, inputs in enumerate(frames):
         for name, runner in runners.items():
-            start = time.perf_counter()
+            start = clock()
             logits, is_key, states[name] = runner.advance(inputs, states[name])
-            seconds = time.perf_counter() - start
+            seconds = clock() - start
             if name == 'PyTorch':
                 expected, right = logits, is_key
             if is_key != right:
