@@ -123,9 +123,10 @@ if __name__ == '__main__':
         python_requires='>=3.10',
         install_requires=parse_requirements('runtime'),
         extras_require={
-            'all': sum(map(parse_requirements, ('runtime', 'mminstall', 'demo', 'optional')), []),
+            'all': sum(map(parse_requirements, ('runtime', 'mminstall', 'demo', 'export', 'optional')), []),
             'browser': parse_requirements('browser'),
             'demo': parse_requirements('demo'),
+            'export': parse_requirements('export'),
             'mim': parse_requirements('mminstall'),
             'optional': parse_requirements('optional'),
             'rerun': parse_requirements('rerun'),

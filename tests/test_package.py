@@ -24,9 +24,9 @@ ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENT_FILES = sorted(path for path in (ROOT / 'requirements').glob('*.txt'))
 # Which requirements each set of constraints pins.
 CONSTRAINTS = {
-    'constraints': ('runtime', 'mminstall', 'demo', 'optional', 'tests', 'docs', 'release'),
-    'constraints-oldest': ('runtime', 'mminstall', 'demo', 'optional', 'tests'),
-    'constraints-newest': ('runtime', 'mminstall', 'demo', 'optional', 'tests'),
+    'constraints': ('runtime', 'mminstall', 'demo', 'export', 'optional', 'tests', 'docs', 'release'),
+    'constraints-oldest': ('runtime', 'mminstall', 'demo', 'export', 'optional', 'tests'),
+    'constraints-newest': ('runtime', 'mminstall', 'demo', 'export', 'optional', 'tests'),
 }
 ONEDL = ['onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation']
 
@@ -168,7 +168,7 @@ def test_requirements_parse(path: Path) -> None:
 
 def test_requirements_agree() -> None:
     files = {path.stem: read_requirements(path) for path in REQUIREMENT_FILES}
-    extras = {'browser', 'demo', 'docs', 'mminstall', 'optional', 'release', 'rerun', 'runtime', 'tests'}
+    extras = {'browser', 'demo', 'docs', 'export', 'mminstall', 'optional', 'release', 'rerun', 'runtime', 'tests'}
     assert set(files) == {*CONSTRAINTS, *extras}
 
     assert {str(requirement) for requirement in files['mminstall'].values()} == {

@@ -32,6 +32,7 @@ ROOMS = (
     ('engine',),
     ('profiling',),
     ('apis',),
+    ('export',),
     ('cli',),
     ('commands',),
 )

@@ -14,6 +14,7 @@ __all__: list[str] = []
 COMMANDS = {
     'predict': 'predict every task of images and videos',
     'demo': 'show models in the browser',
+    'export': 'export a model to ONNX graphs that need no mmmtl',
     'models': 'list the models: data, scores, cost, weights and their licence',
     'report': 'write a report of one run or several as one HTML file',
     'doctor': 'check the environment, and say how to repair it',

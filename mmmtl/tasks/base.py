@@ -175,6 +175,14 @@ class Task(ABC):
     def decode(self, logits: Tensor) -> Tensor:
         """Decode logits (N, out_channels, H, W) to predicted maps (N, M, H, W)."""
 
+    def decoding(self) -> dict[str, Any] | None:
+        """Return what `decode` does as plain data, for programs without mmmtl: its kind, and the fields of that kind.
+
+        The kinds and their fields are those of `mmmtl.export.onnx_stream`. None: no kind does the same, so a model with
+        the task cannot be exported.
+        """
+        return None
+
     @abstractmethod
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return what one image contributes to the metrics, from a prediction and a target (M, H, W).

@@ -182,6 +182,9 @@ class DepthEstimation(Task):
         metres = self.scale * logits
         return metres if self.least is None and self.most is None else metres.clamp(self.least, self.most)
 
+    def decoding(self) -> dict[str, Any]:
+        return {'kind': 'linear', 'scale': float(self.scale), 'least': self.least, 'most': self.most, 'unit': 'm'}
+
     def valid(self, target: Values) -> Values:
         """Return where the depth is within the task's range."""
         return (target > self.min_depth) & (target <= self.max_depth)

@@ -129,6 +129,15 @@ class DisparityEstimation(Task):
     def decode(self, logits: Tensor) -> Tensor:
         return F.relu(self.scale * logits)
 
+    def decoding(self) -> dict[str, Any]:
+        return {
+            'kind': 'linear',
+            'scale': float(self.scale),
+            'least': 0.0,
+            'most': None,
+            'unit': 'px' if self.unit == 'pixel' else 'raw',
+        }
+
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the count and the sums of |e| and |e| / g."""
         mask = target > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,6 +105,9 @@ class EdgeDetection(Task):
     def decode(self, logits: Tensor) -> Tensor:
         """Return the probability of an edge, (N, 1, H, W)."""
         return logits.sigmoid()
+
+    def decoding(self) -> dict[str, Any]:
+        return {'kind': 'probabilities'}
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return 1 and the counts of labels, of pairs and predictions at the best threshold, and at each threshold."""

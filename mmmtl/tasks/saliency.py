@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,6 +74,9 @@ class SaliencyDetection(Task):
     def decode(self, logits: Tensor) -> Tensor:
         """Return the probability of being salient, (N, 1, H, W)."""
         return logits.sigmoid()
+
+    def decoding(self) -> dict[str, Any]:
+        return {'kind': 'probabilities'}
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return 1, the count of salient pixels, and at each threshold the predicted ones, the hits and the IoU."""

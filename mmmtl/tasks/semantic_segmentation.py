@@ -161,6 +161,9 @@ class SemanticSegmentation(Task):
         """Return the most likely class, (N, 1, H, W) int64."""
         return logits.max(dim=1, keepdim=True).indices  # the result of `argmax`, in a tenth of its time on a CPU
 
+    def decoding(self) -> dict[str, Any]:
+        return {'kind': 'classes', 'classes': list(self.classes)}
+
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the confusion matrix of the scored labels, (C * C,), rows = label, columns = prediction."""
         labels, predicted = target.flatten().long(), prediction.flatten().long()

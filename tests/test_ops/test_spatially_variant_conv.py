@@ -87,3 +87,16 @@ def test_kernels_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
 def test_kernels_need_an_odd_side(taps: int) -> None:
     with pytest.raises(ValueError, match=rf'\b{taps} weights'):
         spatially_variant_conv(torch.zeros(2, 3, 6, 5), torch.zeros(2, taps, 6, 5))
+
+
+def test_an_exported_program_has_plain_operators_and_open_sizes() -> None:
+    class Module(torch.nn.Module):
+        def forward(self, value: Tensor, kernels: Tensor) -> Tensor:
+            return spatially_variant_conv(value, kernels)
+
+    free = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    tensors = tuple(tensor.detach() for tensor in inputs(3))
+    program = torch.export.export(Module(), tensors, dynamic_shapes=(free, free))
+    assert not any('mmmtl' in str(node.target) for node in program.graph.nodes)
+    other = [tensor.detach() for tensor in inputs(3, size=(4, 9))]
+    torch.testing.assert_close(program.module()(*other), spatially_variant_conv(*other))

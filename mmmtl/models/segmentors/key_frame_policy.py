@@ -35,6 +35,14 @@ class KeyFramePolicy(ABC):
         """Return the next `state.policy`, tensors on the CPU with a row per stream; `is_key` (N,) is final."""
         return {}
 
+    def rule(self) -> dict[str, Any] | None:
+        """Return the policy as plain data, for programs without mmmtl: its kind, and the fields of that kind.
+
+        The kinds and their fields are those of `mmmtl.export.onnx_stream`. None: no kind does the same, so a model with
+        the policy cannot be exported.
+        """
+        return None
+
 
 @MODELS.register_module()
 class FixedInterval(KeyFramePolicy):
@@ -54,6 +62,9 @@ class FixedInterval(KeyFramePolicy):
 
     def is_key_frame(self, state: StreamState, frames: Tensor) -> Tensor:
         return state.frames % self.interval == 0
+
+    def rule(self) -> dict[str, Any]:
+        return {'kind': 'fixed_interval', 'interval': self.interval}
 
 
 @MODELS.register_module()
@@ -92,6 +103,10 @@ class FrameChange(KeyFramePolicy):
             return {'thumbnail': thumbnails, 'age': torch.ones(len(state), dtype=torch.int64)}
         age = torch.where(is_key, 0, state.policy['age']) + 1
         return {'thumbnail': torch.where(is_key.view(-1, 1, 1, 1), thumbnails, state.policy['thumbnail']), 'age': age}
+
+    def rule(self) -> dict[str, Any]:
+        fields = {'threshold': self.threshold, 'max_interval': self.max_interval, 'size': list(self.size)}
+        return {'kind': 'frame_change', **fields}
 
     def _thumbnails(self, frames: Tensor) -> Tensor:
         return F.adaptive_avg_pool2d(frames, self.size).cpu()
@@ -144,6 +159,13 @@ class CostBudget(KeyFramePolicy):
         paid = torch.where(is_key, key, non_key)
         inner = {} if self.policy is None else self.policy.remember(state, frames, is_key)
         return {**inner, 'credit': self._credit(state) - paid, 'paid': paid}
+
+    def rule(self) -> dict[str, Any] | None:
+        inner = None if self.policy is None else self.policy.rule()
+        if self.policy is not None and inner is None:
+            return None
+        costs = {name: getattr(self, name) for name in ('budget', 'key_cost', 'non_key_cost', 'burst')}
+        return {'kind': 'cost_budget', **costs, 'policy': inner}
 
     def settle(self, state: StreamState, cost: Tensor) -> StreamState:
         """Return the state after the last frame at its measured `cost` (N,), in the unit of the budget."""

@@ -58,7 +58,7 @@ def local_attention(
     query, key, value = _autocast(query, key, value)
     if isinstance(window, str):
         return _global_attention(query, key, value, scale)
-    if torch.onnx.is_in_onnx_export():
+    if torch.onnx.is_in_onnx_export() or torch.compiler.is_exporting():
         return torch_backend.traceable(query, key, value, window=window, scale=scale, border=border)
     name = choose_backend(backend, query, key, value, window)
     if name == 'mmcv':

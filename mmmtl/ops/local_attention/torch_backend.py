@@ -89,27 +89,29 @@ def forward(
 def traceable(query: Tensor, key: Tensor, value: Tensor, *, window: int, scale: float, border: str) -> Tensor:
     """Compute the output of `forward` by slicing padded maps, for exporters that do not know custom operators.
 
-    Sizes may be symbolic. The memory holds the L * L logits of each pixel, not its neighbours' features.
+    Sizes may be symbolic. The graph has some operators for each row of the window, and the memory holds L copies of the
+    maps and the L * L logits of each pixel.
     """
     height, width = query.shape[-2:]
     dtype = torch.float64 if torch.float64 in (query.dtype, key.dtype, value.dtype) else torch.float32
     margin = (window // 2,) * 4
 
-    def neighbours(tensor: Tensor) -> Iterator[Tensor]:
+    def rows(tensor: Tensor) -> Iterator[Tensor]:
+        """Yield (N, C, L, H, W) for each row of the window: the neighbours in it."""
         padded = F.pad(tensor, margin)
-        for tap in range(window * window):
-            y, x = divmod(tap, window)
-            yield padded[..., y : y + height, x : x + width]
+        shifted = torch.stack([padded[..., x : x + width] for x in range(window)], dim=2)
+        for y in range(window):
+            yield shifted[..., y : y + height, :]
 
-    query = query.to(dtype) * scale
-    logits = torch.cat([(query * k).sum(1, keepdim=True) for k in neighbours(key.to(dtype))], dim=1)
+    query = (query.to(dtype) * scale).unsqueeze(2)
+    logits = torch.cat([(query * k).sum(1) for k in rows(key.to(dtype))], dim=1)
     if border == 'mask':
-        inside = torch.cat(list(neighbours(torch.ones_like(query[:, :1]))), dim=1)
+        inside = torch.cat([row[:, 0] for row in rows(torch.ones_like(logits[:1, :1]))], dim=1)
         logits = logits.masked_fill(inside == 0, float('-inf'))
-    weights = logits.softmax(1)
+    weights = logits.softmax(1).unsqueeze(1)
     total = torch.zeros_like(value, dtype=dtype)
-    for tap, v in enumerate(neighbours(value.to(dtype))):
-        total = total + weights[:, tap : tap + 1] * v
+    for y, v in enumerate(rows(value.to(dtype))):
+        total = total + (weights[:, :, y * window : (y + 1) * window] * v).sum(2)
     return total.to(value.dtype)
 
 

@@ -1,0 +1,184 @@
+"""Ways to deploy a model on a CPU, side by side: milliseconds of each kind of frame, and accuracy on labelled images.
+
+PyTorch eager, fused, compiled and with bfloat16; ONNX Runtime with float32 and int8; OpenVINO where it is installed.
+All take turns at every frame of a video. Accuracy is that of the test set: each labelled image is the first frame of a
+stream and, for a video model, once more the second one, so that both networks are scored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import itertools
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from common import write_results
+from mmengine.config import Config
+from prettytable import PrettyTable
+from rich.progress import track
+
+from mmmtl.apis import MultiTaskInferencer, optimize_for_inference, read_frames
+from mmmtl.cli import add_config_arguments, config_of, positive, readable_errors
+from mmmtl.commands.export import synthetic_video
+from mmmtl.config import resolve
+from mmmtl.export import OnnxStream, export_model
+from mmmtl.export.compare import Stream, TorchStream, compare
+from mmmtl.export.onnx_stream import Run
+from mmmtl.models import MultiTaskSegmentor
+from mmmtl.registry import DATASETS
+
+CONTENDERS = ('fuse', 'compile', 'bfloat16', 'onnx', 'onnx int8', 'openvino')
+EAGER = 'PyTorch'
+
+
+class OpenVinoStream(OnnxStream):
+    """The exported graphs, run by OpenVINO."""
+
+    def open_graph(self, path: Path) -> tuple[str | None, Run]:
+        import openvino
+
+        options = {} if self.threads is None else {'INFERENCE_NUM_THREADS': self.threads}
+        compiled = openvino.Core().compile_model(str(path), 'CPU', {**options, 'INFERENCE_PRECISION_HINT': 'f32'})
+        names = [output.get_any_name() for output in compiled.outputs]
+
+        def run(feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            found = compiled(feed)
+            # Copied, since the next frame overwrites them.
+            return {name: found[number].copy() for number, name in enumerate(names)}
+
+        return super().open_graph(path)[0], run
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config_arguments(parser)
+    parser.add_argument('checkpoint', help='weights')
+    parser.add_argument('--frames', metavar='VIDEO', help='to time with, and to calibrate int8 (default: synthetic)')
+    parser.add_argument('--calibration', metavar='VIDEO', help='to calibrate int8 (default: as --frames)')
+    parser.add_argument('--max-frames', type=positive, default=100, metavar='N', help='of a video (default: 100)')
+    parser.add_argument('--labelled', type=int, default=0, metavar='N', help='images of the test set (default: none)')
+    parser.add_argument('--threads', type=positive, nargs='+', default=[1, 2], help='(default: 1 2)')
+    parser.add_argument('--only', nargs='+', choices=CONTENDERS, default=CONTENDERS, help='contenders (default: all)')
+    clock = 'cpu: process time with one thread, fairer on a shared machine; more threads are always timed by the wall'
+    parser.add_argument('--clock', default='wall', choices=('wall', 'cpu'), help=clock)
+    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.set_defaults(device='cpu')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = config_of(args)
+    inferencer = MultiTaskInferencer(cfg, args.checkpoint, device='cpu')
+    model = inferencer.model
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / 'exported'
+        calibration = list(frames_of(args.calibration or args.frames, args.max_frames))
+        export_model(inferencer, folder, calibration, name=Path(args.config).stem, int8='onnx int8' in args.only)
+        stretched = OnnxStream(folder, stretch=True)
+        frames = [stretched.prepare(frame[..., ::-1])[0] for frame in frames_of(args.frames, args.max_frames)]
+        rows: list[dict[str, Any]] = []
+        for threads in args.threads:
+            torch.set_num_threads(threads)
+            streams = make_streams(model, folder, args.only, threads)
+            clock = time.process_time if args.clock == 'cpu' and threads == 1 else time.perf_counter
+            found = compare(
+                model, streams, track(frames, f'{threads} threads', disable=not sys.stdout.isatty()), clock=clock
+            )
+            rows += [{'name': name, 'threads': threads, **one._asdict()} for name, one in found.items()]
+        torch.set_num_threads(max(args.threads))
+        scores = {}
+        if args.labelled:
+            scores = accuracy(
+                model, {EAGER: TorchStream(model), **streams}, itertools.islice(labelled(cfg), args.labelled)
+            )
+    show(rows, scores)
+    settings = {key: value for key, value in vars(args).items() if key not in ('json', 'cfg_options')}
+    write_results(args, settings=settings, rows=rows, accuracy=scores)
+
+
+def frames_of(video: str | None, count: int) -> Iterable[np.ndarray]:
+    """Return frames (H, W, 3) uint8 BGR."""
+    return synthetic_video(count) if video is None else itertools.islice(read_frames(video), count)
+
+
+def make_streams(model: MultiTaskSegmentor, folder: Path, names: Iterable[str], threads: int) -> dict[str, Stream]:
+    """Return the contenders but for PyTorch eager; OpenVINO is left out, with a message, if it is not installed."""
+    streams: dict[str, Stream] = {}
+    for name in names:
+        if name in ('fuse', 'compile'):
+            streams[name] = TorchStream(optimize_for_inference(copy.deepcopy(model), name))
+        elif name == 'bfloat16':
+            streams[name] = TorchStream(model, torch.bfloat16)
+        elif name == 'openvino':
+            try:
+                streams[name] = OpenVinoStream(folder, threads=threads)
+            except ValueError as error:
+                if not isinstance(error.__cause__, ImportError):
+                    raise
+                print('openvino is not installed and left out', file=sys.stderr)
+        else:
+            streams[name] = OnnxStream(folder / 'int8' if name == 'onnx int8' else folder, threads=threads)
+    return streams
+
+
+def labelled(cfg: Config) -> Iterator[Any]:
+    """Yield the labelled images of the test set, each alone."""
+    settings = copy.deepcopy(resolve(cfg).test_dataloader.dataset)
+    settings.clip = None
+    settings.pipeline = [one for one in settings.pipeline if one.type != 'StillToClip']
+    dataset = DATASETS.build(settings)
+    return (dataset[number] for number in range(len(dataset)))
+
+
+def accuracy(
+    model: MultiTaskSegmentor, streams: Mapping[str, Stream], samples: Iterable[Any]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return {stream: {kind of frame: {metric: value}}} of labelled images."""
+    kinds, tasks = model.frame_kinds, model.main_tasks
+    totals: dict[tuple[str, str, str], torch.Tensor] = {}
+    for sample in samples:
+        inputs = model.data_preprocessor({'inputs': [sample['inputs']]})['inputs']
+        labels, shown = sample['data_samples'].gt, tuple(sample['inputs'].shape[-2:])
+        for name, stream in streams.items():
+            state = None
+            for kind in kinds:
+                logits, _, state = stream.advance(inputs.numpy(), state)
+                raw = {task: torch.from_numpy(array) for task, array in logits.items()}
+                maps = model.decode(raw, inputs.shape[-2:], [shown], [labels.shape])[0]
+                for task, one in tasks.items():
+                    measured = one.measure(maps.get(task), labels.get(task))
+                    key = name, kind, task
+                    totals[key] = totals.get(key, torch.zeros_like(measured)) + measured
+    scores: dict[str, dict[str, dict[str, float]]] = {name: {kind: {} for kind in kinds} for name in streams}
+    for (name, kind, task), total in totals.items():
+        metric = tasks[task].primary_metric
+        scores[name][kind][f'{task}/{metric}'] = tasks[task].summarize(total)[metric]
+    return scores
+
+
+def show(rows: list[dict[str, Any]], scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """Print the table of times, and that of accuracy."""
+    kinds = list(rows[0]['milliseconds'])
+    table = PrettyTable(['', 'threads', *(f'{kind} ms' for kind in kinds)], align='r')
+    for row in rows:
+        table.add_row([row['name'], row['threads'], *(f'{row["milliseconds"][kind]:.1f}' for kind in kinds)])
+    print(table)
+    if scores:
+        metrics = [(kind, metric) for kind, found in next(iter(scores.values())).items() for metric in found]
+        table = PrettyTable(['', *(f'{kind} {metric}' for kind, metric in metrics)], align='r')
+        for name, found in scores.items():
+            table.add_row([name, *(f'{found[kind][metric]:.3f}' for kind, metric in metrics)])
+        print(table)
+
+
+if __name__ == '__main__':
+    with readable_errors():
+        main()

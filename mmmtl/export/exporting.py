@@ -1,0 +1,181 @@
+"""Export of a model to a folder: traced, written, and compared with PyTorch before anything appears there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from prettytable import PrettyTable
+
+from mmmtl.apis import MultiTaskInferencer
+from mmmtl.io import check_new_folder
+from mmmtl.models import MultiTaskSegmentor
+from mmmtl.structures import Array
+
+from . import onnx_stream
+from .compare import Comparison, ProgramStream, Stream, TorchStream, compare
+from .description import Size, describe
+from .graphs import frame_graphs, trace
+from .onnx_stream import OnnxStream
+from .quantizing import quantize
+from .writing import write_onnx, write_program
+
+Format = Literal['onnx', 'torch']
+FORMATS: tuple[Format, ...] = ('onnx', 'torch')
+TOLERANCE = 1e-3
+
+
+class Export(NamedTuple):
+    """What was exported.
+
+    Args:
+        folder: of the files.
+        found: {'onnx', 'torch', 'onnx int8', ...: how it differs from the model in PyTorch, which is the first entry}.
+        frames: number of frames that were compared.
+        description: what the files say about the model.
+        metrics: {task: its primary metric}.
+    """
+
+    folder: Path
+    found: dict[str, Comparison]
+    frames: int
+    description: dict[str, Any]
+    metrics: dict[str, str]
+
+    def table(self) -> str:
+        """Return errors and times as a table.
+
+        The error is the largest of all logits. Behind it stands the primary metric of the task, with the maps of
+        PyTorch in float32 as labels.
+        """
+        tasks, kinds = self.metrics, self.description['kinds']
+        columns = [text for task, metric in tasks.items() for text in (f'{task}: error', metric)]
+        shown = PrettyTable(['', *columns, *(f'{kind.replace("_", "-")} ms' for kind in kinds)], align='r')
+        shown.align[''] = 'l'
+        for name, one in self.found.items():
+            errors = [text for task in tasks for text in (f'{one.error[task]:.1e}', f'{one.loss[task]:.3g}')]
+            times = [f'{one.milliseconds[kind]:.1f}' if kind in one.milliseconds else '' for kind in kinds]
+            shown.add_row([name, *errors, *times])
+        return str(shown.get_string())
+
+
+def export_model(
+    inferencer: MultiTaskInferencer,
+    folder: str | Path,
+    frames: Iterable[Array],
+    *,
+    name: str = 'model',
+    size: Size | None = None,
+    dynamic_size: bool = False,
+    formats: Sequence[Format] = ('onnx',),
+    int8: bool = False,
+    tolerance: float = TOLERANCE,
+) -> Export:
+    """Export a model to a new folder, and compare it there with PyTorch; nothing is left if they differ.
+
+    An image model becomes `image.onnx`, a video model `key.onnx` and, unless every frame is a key frame,
+    `non_key.onnx`: each takes and returns the state of the stream as tensors. `onnx_stream.py`, which runs them without
+    mmmtl, lies beside them. 'torch' writes the same graphs as `.pt2` programs of `torch.export`.
+
+    Args:
+        inferencer: the model, on the CPU and not optimised.
+        folder: a new or an empty one.
+        frames: (H, W, 3) uint8 BGR of a video, to compare with.
+        name: of the model, for the files and messages.
+        size: (height, width) that the model sees; by default its own.
+        dynamic_size: graphs take frames of any size, and `size` only says into which the frames are scaled.
+        formats: of 'onnx' and 'torch'.
+        int8: also write ONNX graphs with int8 convolutions to a folder `int8` in the folder, calibrated on the frames.
+            Their loss is measured, but not refused; beside it stands that of PyTorch in bfloat16.
+        tolerance: largest error of a task, relative to its largest logit.
+
+    Raises:
+        ValueError: a model that cannot be exported, no frames, a folder that holds something, or too large an error.
+    """
+    check_new_folder(folder)
+    size = size or inferencer.model_size
+    if size is None:
+        raise ValueError(f'{name}: its test pipeline has no Resize that sets the size; give a size')
+    if inferencer.device.type != 'cpu' or inferencer.optimize is not None:
+        raise ValueError(f"{name}: export a model on the CPU (device='cpu') that is not optimised")
+    if not formats or not set(formats) <= set(FORMATS):
+        raise ValueError(f'formats must be of {list(FORMATS)}, not {list(formats)}')
+    if int8 and 'onnx' not in formats:
+        raise ValueError("int8 graphs are made of those of the format 'onnx'; add it to the formats")
+    model, target = inferencer.model, Path(folder).resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix='.export.') as temporary:
+        place = Path(temporary) / target.name
+        place.mkdir()
+        description = write_graphs(inferencer, place, name, size, dynamic_size=dynamic_size, formats=formats)
+        streams: dict[str, OnnxStream] = {form: OPENERS[form](place) for form in formats}
+        guide = next(iter(streams.values()))
+        inputs = [guide.prepare(frame[..., ::-1])[0] for frame in frames]
+        if not inputs:
+            raise ValueError(f'{name}: no frame to compare the exported model with')
+        found = compare(model, streams, inputs)
+        for form in formats:
+            check_errors(found[form], tolerance, f'{name} as {form}')
+        if int8:
+            (place / 'int8').mkdir()
+            quantize(place, place / 'int8', inputs)
+            found |= compare(model, {'onnx': streams['onnx'], **small_streams(model, place / 'int8')}, inputs)
+        for part in [place, *([place / 'int8'] if int8 else [])] if 'onnx' in formats else []:
+            shutil.copyfile(onnx_stream.__file__, part / 'onnx_stream.py')
+        os.replace(place, target)
+    metrics = {task: one.primary_metric for task, one in model.main_tasks.items()}
+    return Export(Path(folder), found, len(inputs), description, metrics)
+
+
+OPENERS: dict[Format, type[OnnxStream]] = {'onnx': OnnxStream, 'torch': ProgramStream}
+
+
+def small_streams(model: MultiTaskSegmentor, folder: Path) -> dict[str, Stream]:
+    """Return the streams with fewer bits: int8 in a folder, and bfloat16 in PyTorch."""
+    return {'onnx int8': OnnxStream(folder), 'PyTorch bfloat16': TorchStream(model, torch.bfloat16)}
+
+
+def write_graphs(
+    inferencer: MultiTaskInferencer,
+    folder: Path,
+    name: str,
+    size: Size,
+    *,
+    dynamic_size: bool,
+    formats: Sequence[Format],
+) -> dict[str, Any]:
+    """Write the graph of each kind of frame in each format; return the description of the model."""
+    model = inferencer.model
+    padded = model.data_preprocessor.padded_size(torch.empty(3, *size))
+    # Random: a policy or a neck may treat equal images in their own way. Two, since PyTorch takes a 1 for a constant.
+    images = torch.randn(2, 3, *padded, generator=torch.Generator().manual_seed(0))
+    graphs = list(frame_graphs(model, images))
+    description = describe(model, name, [graph for graph, _ in graphs], size, dynamic_size=dynamic_size)
+    for graph, inputs in graphs:
+        own = json.dumps({**description, 'kind': graph.kind})
+        try:
+            program = trace(graph, inputs, dynamic_size=dynamic_size)
+            if 'torch' in formats:
+                write_program(folder / f'{graph.kind}.pt2', program, graph, own)
+            if 'onnx' in formats:
+                write_onnx(folder / f'{graph.kind}.onnx', program, graph, own)
+        except Exception as error:  # PyTorch's exporters raise many types of errors
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise ValueError(f'{name}: its {graph.kind} graph cannot be exported: {reason}') from error
+    return description
+
+
+def check_errors(found: Comparison, tolerance: float, what: str) -> None:
+    """Refuse errors above the tolerance, and those that are no numbers."""
+    for task, error in found.error.items():
+        if not error <= tolerance:
+            raise ValueError(
+                f'{what}: the largest error of task {task!r} is {error:.2e} of its largest logit, above the tolerance '
+                f'of {tolerance:g}; nothing was written'
+            )

@@ -1,0 +1,110 @@
+"""int8 graphs for CPUs: static, per channel, with the ranges that frames of a video have in them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmmtl.structures import Array
+
+from .onnx_stream import METADATA, Arrays, OnnxStream, Run
+
+
+def quantize(source: Path, target: Path, frames: Sequence[Array]) -> None:
+    """Write the graphs of a folder to another one, with the dense convolutions of their backbones in int8.
+
+    Everything else stays float32: neck and heads, whose work is small; depthwise convolutions, which lose most; inputs,
+    outputs and states, so that the files take each other's place. Weights have seven bits: with eight, the sums of CPUs
+    without VNNI overflow.
+
+    Args:
+        source: folder of the float32 graphs.
+        target: a folder.
+        frames: (1, 3, H, W), in the order of the video, as `OnnxStream.prepare` gives them.
+
+    Raises:
+        ValueError: the frames lack a kind of frame.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        def __init__(self, feeds: Sequence[Arrays]) -> None:
+            self.left = iter(feeds)
+
+        def get_next(self) -> Arrays | None:
+            return next(self.left, None)
+
+    for kind, feeds in _recorded(source, frames).items():
+        if not feeds:
+            raise ValueError(f'{source}: none of the {len(frames)} frames has the kind {kind!r}; give more of them')
+        path, output = source / f'{kind}.onnx', target / f'{kind}.onnx'
+        with tempfile.TemporaryDirectory() as temporary, _quiet():
+            prepared = Path(temporary) / 'graph.onnx'
+            quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+            quantize_static(
+                str(prepared),
+                str(output),
+                Reader(feeds),
+                quant_format=QuantFormat.QDQ,
+                nodes_to_quantize=_dense_convolutions(onnx.load(prepared)),
+                per_channel=True,
+                reduce_range=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+            )
+        proto = onnx.load(output)
+        text = next(entry.value for entry in onnx.load(path).metadata_props if entry.key == METADATA)
+        description: dict[str, Any] = json.loads(text)
+        description['made']['numbers'] = 'int8'
+        onnx.helper.set_model_props(proto, {METADATA: json.dumps(description)})
+        onnx.save(proto, output)
+
+
+def _dense_convolutions(graph: Any) -> list[str]:
+    """Return the names of the backbones' convolutions that are not depthwise, nor of a single pixel as those of SE."""
+    shapes = {one.name: [d.dim_value for d in one.type.tensor_type.shape.dim] for one in graph.graph.value_info}
+    return [
+        node.name
+        for node in graph.graph.node
+        if node.op_type == 'Conv'
+        and 'backbone.' in node.input[1]
+        and not any(one.name == 'group' and one.i > 1 for one in node.attribute)
+        and shapes.get(node.output[0], [])[2:] != [1, 1]
+    ]
+
+
+def _recorded(folder: Path, frames: Sequence[Array]) -> dict[str, list[Arrays]]:
+    """Return what the graph of each kind is given when it runs over the frames."""
+    stream, state = OnnxStream(folder), None
+    feeds: dict[str, list[Arrays]] = defaultdict(list)
+
+    def recorded(kind: str, run: Run) -> Run:
+        def record(feed: Arrays) -> Arrays:
+            feeds[kind].append(feed)
+            return run(feed)
+
+        return record
+
+    stream.graphs = {kind: recorded(kind, run) for kind, run in stream.graphs.items()}
+    for inputs in frames:
+        _, _, state = stream.advance(inputs, state)
+    return {kind: feeds[kind] for kind in stream.graphs}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out the advice that onnxruntime logs for each file."""
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.root.setLevel(level)

@@ -1,0 +1,46 @@
+"""The command `mmmtl export`, and what int8 graphs cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+from mmengine.config import Config
+
+from mmmtl import commands
+from mmmtl.export import OnnxStream
+
+from .conftest import SIZE, VIDEO, moving
+
+
+def write_config(path: Path) -> Path:
+    resize = dict(type='Resize', size=SIZE)
+    Config({**VIDEO, 'test_dataloader': dict(dataset=dict(pipeline=[resize]))}).dump(path)
+    return path
+
+
+@pytest.mark.slow
+def test_a_model_and_its_int8_graphs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip('onnxscript')
+    frames = tmp_path / 'frames'
+    frames.mkdir()
+    for number, frame in enumerate(moving(8)):
+        cv2.imwrite(str(frames / f'{number}.png'), frame)
+    config = str(write_config(tmp_path / 'tiny.py'))
+    with pytest.warns(UserWarning, match='untrained'):
+        commands.main(['export', config, '--out', str(tmp_path / 'out'), '--frames', str(frames), '--int8'])
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ('PyTorch', 'onnx', 'onnx int8', 'PyTorch bfloat16', 'mIoU', '8 frames'))
+    small = OnnxStream(tmp_path / 'out' / 'int8')
+    assert small.spec['made'] == {**OnnxStream(tmp_path / 'out').spec['made'], 'numbers': 'int8'}
+    assert small.step(moving(1)[0]).maps['depth'].shape == (1, *SIZE)
+    onnx = pytest.importorskip('onnx')
+    operators = {node.op_type for node in onnx.load(tmp_path / 'out' / 'int8' / 'key.onnx').graph.node}
+    assert {'QuantizeLinear', 'DequantizeLinear', 'Conv'} <= operators
+
+
+def test_outputs_that_are_inputs_are_refused(tmp_path: Path) -> None:
+    config = write_config(tmp_path / 'tiny.py')
+    with pytest.raises(SystemExit, match='tiny.py'):
+        commands.main(['export', str(config), '--out', str(config)])

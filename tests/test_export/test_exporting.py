@@ -1,0 +1,125 @@
+"""Export of models: what is written equals the model, and nothing is left of one that does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mmmtl.apis import MultiTaskInferencer
+from mmmtl.export import OnnxStream, export_model
+from mmmtl.export.compare import ProgramStream
+from mmmtl.export.writing import OPSET
+from mmmtl.models.segmentors import FixedInterval
+
+from .conftest import IMAGE, SIZE, VIDEO, make, moving
+
+
+def test_files_have_standard_operators_and_open_batches(exported: Path, video: MultiTaskInferencer) -> None:
+    onnx = pytest.importorskip('onnx')
+    assert {path.name for path in exported.iterdir()} == {
+        'key.onnx', 'non_key.onnx', 'onnx_stream.py'
+    }  # fmt: skip
+    for kind in ('key', 'non_key'):
+        proto = onnx.load(exported / f'{kind}.onnx')
+        assert [(one.domain, one.version) for one in proto.opset_import if one.domain in ('', 'ai.onnx')] == [
+            ('', OPSET)
+        ]
+        assert {node.domain for node in proto.graph.node} == {''}
+        assert not any(node.doc_string or node.metadata_props for node in proto.graph.node)
+        assert all(isinstance(one.type.tensor_type.shape.dim[0].dim_param, str) for one in proto.graph.input)
+    # A batch equals its rows.
+    stream = OnnxStream(exported)
+    rows = [stream.prepare(frame)[0] for frame in moving(6)]
+    batch, state = np.concatenate(rows[:3]), None
+    alone: list[Any] = [None] * 3
+    for _ in range(4):
+        logits, _, state = stream.advance(batch, state)
+        for row in range(3):
+            own, _, alone[row] = stream.advance(rows[row], alone[row])
+            for name, found in own.items():
+                np.testing.assert_allclose(logits[name][row], found[0], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_programs_run_like_the_model(video: MultiTaskInferencer, tmp_path: Path) -> None:
+    export_model(video, tmp_path / 'out', moving(3), name='tiny', formats=['torch'])
+    assert {path.name for path in (tmp_path / 'out').iterdir()} == {'key.pt2', 'non_key.pt2'}
+    stream, state, theirs = ProgramStream(tmp_path / 'out'), None, None
+    for frame in moving(5):
+        maps, is_key, state = stream.step(frame, state)
+        _, expected, right, theirs = video.step(frame[..., ::-1], theirs)
+        assert is_key == right
+        np.testing.assert_allclose(maps['depth'], expected['depth'], atol=1e-4)
+
+
+def test_an_image_model_of_any_size(tmp_path: Path) -> None:
+    pytest.importorskip('onnxscript')
+    inferencer = make(IMAGE, 'input')
+    done = export_model(inferencer, tmp_path / 'out', moving(2, (30, 33)), name='tiny', dynamic_size=True)
+    assert done.found['onnx'].error.keys() == {'disparity', 'edges'} and done.frames == 2
+    assert 'disparity' in done.table() and {path.name for path in (tmp_path / 'out').iterdir()} == {
+        'image.onnx',
+        'onnx_stream.py',
+    }
+    stream = OnnxStream(tmp_path / 'out')
+    for size in (SIZE, (60, 41), (16, 48)):
+        frame = moving(1, size)[0]
+        maps, is_key, _ = stream.step(frame)
+        assert not is_key
+        for name, expected in inferencer(frame[..., ::-1]).items():
+            assert maps[name].shape == (1, *size)
+            np.testing.assert_allclose(maps[name], expected, atol=2e-2 * np.abs(expected).max())
+
+
+def test_nothing_is_left_of_a_model_that_differs(
+    video: MultiTaskInferencer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip('onnxscript')
+    with pytest.raises(ValueError, match='tiny as torch: the largest error of task .* 1e-12'):
+        export_model(make(IMAGE), tmp_path / 'out', moving(2), name='tiny', tolerance=1e-12, formats=['torch'])
+    assert not list(tmp_path.iterdir())
+
+
+class Own(FixedInterval):
+    def rule(self) -> None:  # type: ignore[override]
+        return None
+
+
+def test_refusals_come_with_the_reason(
+    video: MultiTaskInferencer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = moving(2)
+    (tmp_path / 'full').mkdir()
+    (tmp_path / 'full' / 'file').touch()
+    with pytest.raises(ValueError, match='full'):
+        export_model(video, tmp_path / 'full', frames)
+    with pytest.raises(ValueError, match=r"\['onnx', 'torch'\]"):
+        export_model(video, tmp_path / 'out', frames, formats=['pickle'])  # type: ignore[list-item]
+    inferencer = make(VIDEO, neck=dict(type='FlowWarpNeck', flow=dict(type='DISFlow')))
+    with pytest.raises(ValueError, match='image'):
+        export_model(inferencer, tmp_path / 'out', frames, name='flow')
+    monkeypatch.setattr(video.model, 'key_frame_policy', Own(3))
+    with pytest.raises(ValueError, match='tiny: Own'):
+        export_model(video, tmp_path / 'out', frames, name='tiny')
+    depth = video.model.tasks['depth']
+    monkeypatch.setattr(depth, 'decoding', lambda: None)
+    with pytest.raises(ValueError, match=r"tiny: the tasks \['depth'\]"):
+        export_model(video, tmp_path / 'out', frames, name='tiny')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['full']
+
+
+def test_zeros_stand_for_memories_that_do_not_exist(exported: Path, video: MultiTaskInferencer) -> None:
+    """The first frame, and the first that is no key frame, lack memories that the graphs read."""
+    stream, state, theirs = OnnxStream(exported), None, None
+    for frame in moving(2):
+        inputs, _ = stream.prepare(frame)
+        logits, _, state = stream.advance(inputs, state)
+        with torch.no_grad():
+            expected = video.model.step(torch.from_numpy(inputs), theirs)
+        theirs = expected.state
+        full = torch.nn.functional.interpolate(expected.logits['depth'], SIZE, mode='bilinear')
+        np.testing.assert_allclose(logits['depth'], full, atol=1e-4)

@@ -1,0 +1,205 @@
+"""The runner without mmmtl: its resizing, decoding and key frames against ours, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mmmtl.apis import MultiTaskInferencer
+from mmmtl.export import OnnxStream, onnx_stream
+from mmmtl.io import resize_image
+from mmmtl.models.segmentors import CostBudget, FixedInterval, FrameChange
+from mmmtl.registry import TASKS
+from mmmtl.structures import StreamState
+
+from .conftest import SIZE, VIDEO, make, moving
+
+ALONE = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('torch', 'mmmtl', 'mmengine', 'mmcv', 'cv2', 'onnx'):
+            raise ImportError(f'{name} is blocked')
+
+sys.meta_path.insert(0, Blocked())
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from onnx_stream import OnnxStream
+
+stream, state, found = OnnxStream(sys.argv[1], threads=1), None, {}
+for number, frame in enumerate(np.load(sys.argv[2])):
+    maps, is_key, state = stream.step(frame, state)
+    found |= {f'{number}.{task}': array for task, array in maps.items()} | {f'{number}.is_key': is_key}
+np.savez(sys.argv[3], **found)
+"""
+
+
+def agree(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], inexact: float = 1e-4) -> None:
+    """Maps are equal: classes but for some pixels on a border, numbers but for rounding."""
+    assert ours.keys() == theirs.keys()
+    for name, array in theirs.items():
+        assert ours[name].shape == array.shape and ours[name].dtype == array.dtype, name
+        if array.dtype.kind == 'i':
+            assert (ours[name] != array).mean() < 1e-2, name
+        else:
+            np.testing.assert_allclose(ours[name], array, atol=inexact * np.abs(array).max(), err_msg=name)
+
+
+@pytest.mark.parametrize('size', [SIZE, (40, 70)], ids=['at its size', 'letterbox'])
+def test_maps_without_mmmtl_are_those_of_the_inferencer(
+    exported: Path, video: MultiTaskInferencer, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    frames = moving(7, size)
+    np.save(tmp_path / 'frames.npy', np.stack(frames))
+    command = [
+        sys.executable,
+        '-I',
+        '-c',
+        ALONE,
+        str(exported),
+        str(tmp_path / 'frames.npy'),
+        str(tmp_path / 'maps.npz'),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    found, state, kinds = np.load(tmp_path / 'maps.npz'), None, set()
+    for number, frame in enumerate(frames):
+        _, maps, is_key, state = video.step(frame[..., ::-1], state)
+        assert found[f'{number}.is_key'] == is_key
+        kinds.add(is_key)
+        agree({name: found[f'{number}.{name}'] for name in maps}, maps, 1e-4 if size == SIZE else 1e-2)
+    assert kinds == {True, False}
+
+
+def test_stretching_gives_maps_of_the_models_size(exported: Path) -> None:
+    frame = moving(1, (50, 40))[0]
+    maps = OnnxStream(exported, stretch=True).step(frame).maps
+    _, expected, _, _ = make(VIDEO, 'model').step(frame[..., ::-1])
+    assert all(array.shape[1:] == SIZE for array in maps.values())
+    agree(maps, expected, 1e-2)
+
+
+@pytest.mark.parametrize('size', [(17, 23), (50, 9), (90, 120), (31, 64), (7, 5)])
+def test_images_are_resized_as_ours(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (31, 47, 3), dtype=np.uint8)
+    difference = np.abs(onnx_stream.resize_image(image, size).astype(int) - resize_image(image, size))
+    shrinks = size[0] < 31 and size[1] < 47
+    # Where OpenCV is bilinear, it rounds its weights.
+    assert difference.max() <= 1 and difference.mean() < (0.02 if shrinks else 0.2)
+
+
+@pytest.mark.parametrize('size', [(8, 9), (40, 21), (5, 60)])
+def test_maps_are_resized_as_ours(size: tuple[int, int]) -> None:
+    maps = torch.randn(4, 13, 17, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.interpolate(maps[None], size, mode='bilinear')[0]
+    np.testing.assert_allclose(onnx_stream.resize_bilinear(maps.numpy(), size), expected, atol=2e-5)
+
+
+def test_every_task_of_the_package_decodes_alike() -> None:
+    arguments: dict[str, dict[str, Any]] = dict(
+        SemanticSegmentation=dict(classes=['a', 'b', 'c']), DepthEstimation=dict(max_depth=4.0, scale=2.0)
+    )
+    tasks = [
+        kind(name='x', **arguments.get(name, {}))
+        for name, kind in TASKS.module_dict.items()
+        if kind.__module__.startswith('mmmtl.')
+    ]
+    assert len(tasks) >= 6
+    for task in tasks:
+        logits = 3 * torch.randn(1, task.out_channels, 6, 7, generator=torch.Generator().manual_seed(0))
+        decoding = task.decoding()
+        found = onnx_stream.DECODERS[decoding['kind']](logits[0].numpy(), json.loads(json.dumps(decoding)))
+        np.testing.assert_allclose(found, task.decode(logits)[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    'policy',
+    [
+        FixedInterval(3),
+        FrameChange(0.5),
+        FrameChange(0.8, max_interval=4, size=(5, 7)),
+        CostBudget(2.0, key_cost=5.0, non_key_cost=1.0),
+        CostBudget(3.0, key_cost=5.0, non_key_cost=1.0, burst=2.0, policy=dict(type='FrameChange', threshold=0.5)),
+    ],
+    ids=str,
+)
+def test_key_frames_are_those_of_our_policies(policy: Any) -> None:
+    rule = json.loads(json.dumps(policy.rule()))
+    wanted, remember = onnx_stream.POLICIES[rule['kind']]
+    state, theirs, chosen = onnx_stream.State(0, SIZE, {}, {}), StreamState.new(1), []
+    for frame in moving(30):
+        inputs = ((frame.astype(np.float32) - 120) / 58).transpose(2, 0, 1)[None]
+        is_key = wanted(rule, state, inputs)
+        assert is_key == bool(policy.is_key_frame(theirs, torch.from_numpy(inputs))[0])
+        memory = policy.remember(theirs, torch.from_numpy(inputs), torch.tensor([is_key]))
+        theirs = StreamState(
+            torch.tensor([True]), theirs.has_non_key, theirs.frames + 1, theirs.key_frames, policy=memory
+        )
+        state = onnx_stream.State(state.frames + 1, SIZE, {}, remember(rule, state, inputs, is_key))
+        chosen.append(is_key)
+    assert 0 < sum(chosen) < len(chosen)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(size=[0, 48]), r'size = \[0, 48\]'),
+        (dict(tasks={'x': {'kind': 'os.system'}}), 'tasks = .*os.system'),
+        (
+            dict(tasks={'x': {'kind': 'linear', 'scale': float('nan'), 'least': None, 'most': None, 'unit': 'm'}}),
+            'tasks',
+        ),
+        (dict(policy={'kind': 'fixed_interval', 'interval': 0}), 'policy'),
+        (dict(policy=None), 'policy = None'),
+        (dict(kinds=['image', 'key']), 'kinds'),
+        (dict(reads={'key': ['key']}), 'reads'),
+        (dict(version=2), 'version = 2'),
+        (dict(more=1), 'fields other than'),
+        (dict(mean=[1.0, True, 2.0]), 'mean'),
+    ],
+)
+def test_descriptions_are_compared_as_plain_data(exported: Path, change: dict[str, Any], message: str) -> None:
+    class Changed(OnnxStream):
+        def open_graph(self, path: Path) -> tuple[str | None, onnx_stream.Run]:
+            text, run = super().open_graph(path)
+            return json.dumps({**json.loads(text or ''), **change}), run
+
+    with pytest.raises(ValueError, match=rf'key\.onnx: .*{message}'):
+        Changed(exported)
+
+
+def test_files_and_frames_that_do_not_fit_are_refused(exported: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+        OnnxStream(tmp_path)
+    shutil.copytree(exported, tmp_path / 'copy')
+    (tmp_path / 'copy' / 'non_key.onnx').unlink()
+    with pytest.raises(FileNotFoundError, match=r'non_key\.onnx'):
+        OnnxStream(tmp_path / 'copy')
+    shutil.copy(exported / 'key.onnx', tmp_path / 'copy' / 'non_key.onnx')
+    with pytest.raises(ValueError, match=r"non_key\.onnx: the graph of 'key' frames"):
+        OnnxStream(tmp_path / 'copy')
+    (tmp_path / 'copy' / 'key.onnx').write_bytes(b'damaged')
+    with pytest.raises(ValueError, match=r'key\.onnx: not a readable graph'):
+        OnnxStream(tmp_path / 'copy')
+    stream = OnnxStream(exported)
+    for wrong in (
+        np.zeros(SIZE),
+        np.zeros((*SIZE, 3)),
+        np.zeros((*SIZE, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        [1],
+    ):
+        with pytest.raises(ValueError, match='uint8'):
+            stream.step(wrong)  # type: ignore[arg-type]
+    inputs, _ = stream.prepare(moving(1)[0])
+    with pytest.raises(ValueError, match=r'\(16, 48\) after frames of \(32, 48\)'):
+        stream.advance(inputs[:, :, :16], stream.advance(inputs)[2])

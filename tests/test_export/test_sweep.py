@@ -1,0 +1,53 @@
+"""Which methods can be exported, and why others cannot; docs/export.md has the same table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmmtl.apis import MultiTaskInferencer
+from mmmtl.export import export_model
+
+from .conftest import moving
+
+ROOT = Path(__file__).parents[2]
+METHODS: dict[str, tuple[str, str]] = {
+    'atrc': ('atrc_mbv2_1xb4-2k_nyuv2-288x384', ''),
+    'baselines': ('multi-task_mbv2_1xb4-2k_nyuv2-288x384', ''),
+    'cross_stitch': ('cross-stitch_segnet_1xb4-50e_nyuv2-288x384', ''),
+    'flow_warp': ('flow-warp_r50-mbv2-k5_1xb4-2k_house-256x384', r'mmmtl\.dis_flow|float32'),
+    'mila': ('mila_tiny-k5_1xb8-demo_synthetic-64x128', ''),
+    'mtan': ('mtan_segnet_1xb4-50e_nyuv2-288x384', ''),
+    'mti_net': ('mti-net_mbv2_1xb4-2k_nyuv2-288x384', ''),
+    'multinet_pp': ('multinet-pp_r50-mbv2-k5_1xb4-2k_house-256x384', ''),
+    'nddr_cnn': ('nddr-cnn_hrnet18_1xb10-100e_nyuv2-480x640', ''),
+    'pad_net': ('pad-net_mbv2_1xb4-2k_nyuv2-288x384', ''),
+    'sca': ('sca_mbv2_1xb4-2k_nyuv2-288x384', ''),
+    'svc': ('svc_r50-mbv2-k5_1xb4-2k_house-256x384', ''),
+}
+"""{folder of configs: (a config, what its refusal says; empty if it can be exported)}."""
+
+
+def test_every_method_is_here() -> None:
+    folders = {path.parent.name for path in (ROOT / 'configs').glob('*/metafile.yml')}
+    assert folders == set(METHODS)
+    named = (ROOT / 'docs' / 'export.md').read_text()
+    assert all(f'`configs/{folder}`' in named for folder in folders)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore:no checkpoint')
+@pytest.mark.parametrize('folder', METHODS)
+def test_methods_are_exported(folder: str, tmp_path: Path) -> None:
+    pytest.importorskip('onnxscript')
+    config, refusal = METHODS[folder]
+    inferencer = MultiTaskInferencer(ROOT / 'configs' / folder / f'{config}.py', device='cpu')
+    frames, size = moving(7), (64, 96)
+    if refusal:
+        with pytest.raises(ValueError, match=refusal):
+            export_model(inferencer, tmp_path / 'out', frames, name=config, size=size)
+        return
+    done = export_model(inferencer, tmp_path / 'out', frames, name=config, size=size)
+    print(f'{folder}: {done.found["onnx"].error}')
+    assert done.found['onnx'].error.keys() == inferencer.tasks.keys()
