@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
 from mmmtl.apis.streaming import PanelSink, RawSink, StreamFrame, StreamSink, VideoSink
@@ -396,12 +397,13 @@ def test_one_bad_stream_does_not_end_the_others(inferencer: MultiTaskInferencer,
         raise SystemExit('bye')
 
     sources: dict[str, Any] = {'none': tmp_path / 'none.mp4', 'bad': failing(), 'good': map(coded, range(5))}
-    sources |= {'left': leaving(), 'names': ['a.png']}
+    sources |= {'left': leaving(), 'none at all': [None], 'images': [Image.fromarray(coded(0))]}
     found = Collected()
     records = StreamRunner(inferencer, dict(sources)).run(found, check=False)
     assert found.shown('good') == [*range(5)] and found.shown('bad') == [0]
     assert 'none.mp4' in records['none'].error and records['bad'].error == 'RuntimeError: the driver is gone'
-    assert records['left'].error == 'SystemExit: bye' and 'frame 0 must be an array' in records['names'].error
+    assert records['left'].error == 'SystemExit: bye' and 'not NoneType' in records['none at all'].error
+    assert records['images'].frames == 1
     with pytest.raises(FileNotFoundError, match=r'none\.mp4'):
         StreamRunner(inferencer, {'none': tmp_path / 'none.mp4', 'good': map(coded, range(5))}).run()
 

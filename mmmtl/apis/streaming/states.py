@@ -23,6 +23,8 @@ FORMAT = 1
 FIELDS = {'source': str, 'number': int, 'dropped': int, 'time': float, 'since_key': int, 'done': bool}
 """What the header says of each stream, beside the resolution of its state."""
 
+POSITION = FIELDS.keys() - {'source', 'done'}
+
 MOST = 1 << 53
 """The largest number or time that can be true."""
 
@@ -118,10 +120,10 @@ def load_streams(path: str | Path, sources: Mapping[str, str], model: str) -> di
 def _saved(path: str | Path, index: int, name: str, one: dict[str, Any], tensors: Mapping[str, Tensor]) -> SavedStream:
     """Return a stream of the file; refuse one that is not as `save_streams` writes it."""
     wrong = [key for key, kind in FIELDS.items() if type(one.get(key)) is not kind]
-    if wrong or not all(0 <= one[key] <= MOST for key in Position._fields):
+    if wrong or not all(0 <= one[key] <= MOST for key in POSITION):
         raise ValueError(f'{path}: stream {name!r} is damaged at {wrong or "its position"}; delete it to begin anew')
     own = {key.partition('.')[2]: value for key, value in tensors.items() if key.partition('.')[0] == str(index)}
-    start = Position(**{key: one[key] for key in Position._fields})
+    start = Position(**{key: one[key] for key in POSITION})
     if not own and start.number and not one['done']:
         raise ValueError(f'{path}: stream {name!r} has no state; delete the file to begin anew')
     if not own:

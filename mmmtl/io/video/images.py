@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 from mmmtl.io.files import is_foreign
+from mmmtl.io.image_sources import load_image
 from mmmtl.io.images import IMAGE_SUFFIXES, read_image
 from mmmtl.structures import Array
 
@@ -40,7 +39,7 @@ class FolderDecoder(Decoder):
 
 
 class ArrayDecoder(Decoder):
-    """Frames (H, W, 3) uint8 BGR in memory."""
+    """Frames (H, W, 3) uint8 BGR in memory, or what else `load_image` makes of one."""
 
     fps = DEFAULT_FPS
 
@@ -50,10 +49,7 @@ class ArrayDecoder(Decoder):
 
     def frames(self) -> Iterator[VideoFrame]:
         for number, image in enumerate(self._images):
-            if not isinstance(image, np.ndarray):
-                found = type(image).__name__
-                raise ValueError(f'the frames: frame {number} must be an array (H, W, 3) uint8 BGR, not {found}')
-            yield VideoFrame(image, number / DEFAULT_FPS)
+            yield VideoFrame(load_image(image), number / DEFAULT_FPS)
 
 
 def _numbers_count(path: Path) -> list[tuple[int, str]]:
