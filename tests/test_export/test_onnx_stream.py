@@ -130,7 +130,7 @@ def test_every_task_of_the_package_decodes_alike() -> None:
         CostBudget(2.0, key_cost=5.0, non_key_cost=1.0),
         CostBudget(3.0, key_cost=5.0, non_key_cost=1.0, burst=2.0, policy=dict(type='FrameChange', threshold=0.5)),
     ],
-    ids=str,
+    ids=['fixed', 'change', 'small change', 'budget', 'budget of changes'],
 )
 def test_key_frames_are_those_of_our_policies(policy: Any) -> None:
     rule = json.loads(json.dumps(policy.rule()))
