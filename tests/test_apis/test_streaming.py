@@ -508,10 +508,14 @@ def test_a_second_signal_ends_at_once(inferencer: MultiTaskInferencer, tmp_path:
     class Slow(VideoSink):
         def write(self, frame: StreamFrame) -> None:
             if frame.number == 1:
+                before = signal.getsignal(signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+                while signal.getsignal(signal.SIGINT) is before:
+                    time.sleep(0.01)
                 # The second one comes while the frames that were predicted are written.
-                threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
-                threading.Timer(0.6, os.kill, (os.getpid(), signal.SIGINT)).start()
-            time.sleep(0.3)
+                time.sleep(0.3)
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.3)
             super().write(frame)
 
     start = time.perf_counter()

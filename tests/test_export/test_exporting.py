@@ -20,9 +20,9 @@ from .conftest import IMAGE, SIZE, VIDEO, make, moving
 
 def test_files_have_standard_operators_and_open_batches(exported: Path, video: MultiTaskInferencer) -> None:
     onnx = pytest.importorskip('onnx')
-    assert {path.name for path in exported.iterdir()} == {
-        'key.onnx', 'non_key.onnx', 'onnx_stream.py'
-    }  # fmt: skip
+    # Another test imports the runner from there, which leaves a folder.
+    files = {path.name for path in exported.iterdir() if path.is_file()}
+    assert files == {'key.onnx', 'non_key.onnx', 'onnx_stream.py'}
     for kind in ('key', 'non_key'):
         proto = onnx.load(exported / f'{kind}.onnx')
         assert [(one.domain, one.version) for one in proto.opset_import if one.domain in ('', 'ai.onnx')] == [

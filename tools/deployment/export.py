@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from mmmtl.cli import readable_errors
 from mmmtl.commands.export import main
 
 if __name__ == '__main__':
-    main()
+    with readable_errors():
+        main()
