@@ -31,11 +31,14 @@ from mmmtl.config import resolve
 from mmmtl.export import OnnxStream, export_model
 from mmmtl.export.compare import Stream, TorchStream, compare
 from mmmtl.export.onnx_stream import Run
+from mmmtl.export.quantizing import quantize
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.registry import DATASETS
 
 CONTENDERS = ('fuse', 'compile', 'bfloat16', 'onnx', 'onnx int8', 'openvino')
 EAGER = 'PyTorch'
+CHECKED = 3
+"""Frames with which the exported graphs are checked; `compare` checks them with all."""
 
 
 class OpenVinoStream(OnnxStream):
@@ -80,10 +83,15 @@ def main() -> None:
     model = inferencer.model
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / 'exported'
-        calibration = list(frames_of(args.calibration or args.frames, args.max_frames))
-        export_model(inferencer, folder, calibration, name=Path(args.config).stem, int8='onnx int8' in args.only)
+        export_model(inferencer, folder, frames_of(args.frames, CHECKED), name=Path(args.config).stem)
         stretched = OnnxStream(folder, stretch=True)
-        frames = [stretched.prepare(frame[..., ::-1])[0] for frame in frames_of(args.frames, args.max_frames)]
+        frames, calibration = (
+            [stretched.prepare(frame[..., ::-1])[0] for frame in frames_of(video, args.max_frames)]
+            for video in (args.frames, args.calibration or args.frames)
+        )
+        if 'onnx int8' in args.only:
+            (folder / 'int8').mkdir()
+            quantize(folder, folder / 'int8', calibration)
         rows: list[dict[str, Any]] = []
         for threads in args.threads:
             torch.set_num_threads(threads)
@@ -93,13 +101,14 @@ def main() -> None:
                 model, streams, track(frames, f'{threads} threads', disable=not sys.stdout.isatty()), clock=clock
             )
             rows += [{'name': name, 'threads': threads, **one._asdict()} for name, one in found.items()]
+        show_times(rows)
         torch.set_num_threads(max(args.threads))
         scores = {}
         if args.labelled:
             scores = accuracy(
                 model, {EAGER: TorchStream(model), **streams}, itertools.islice(labelled(cfg), args.labelled)
             )
-    show(rows, scores)
+            show_accuracy(scores)
     settings = {key: value for key, value in vars(args).items() if key not in ('json', 'cfg_options')}
     write_results(args, settings=settings, rows=rows, accuracy=scores)
 
@@ -164,19 +173,22 @@ def accuracy(
     return scores
 
 
-def show(rows: list[dict[str, Any]], scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """Print the table of times, and that of accuracy."""
+def show_times(rows: list[dict[str, Any]]) -> None:
+    """Print milliseconds of each kind of frame."""
     kinds = list(rows[0]['milliseconds'])
     table = PrettyTable(['', 'threads', *(f'{kind} ms' for kind in kinds)], align='r')
     for row in rows:
         table.add_row([row['name'], row['threads'], *(f'{row["milliseconds"][kind]:.1f}' for kind in kinds)])
+    print(table, flush=True)
+
+
+def show_accuracy(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """Print the primary metric of each task and kind of frame."""
+    metrics = [(kind, metric) for kind, found in next(iter(scores.values())).items() for metric in found]
+    table = PrettyTable(['', *(f'{kind} {metric}' for kind, metric in metrics)], align='r')
+    for name, found in scores.items():
+        table.add_row([name, *(f'{found[kind][metric]:.3f}' for kind, metric in metrics)])
     print(table)
-    if scores:
-        metrics = [(kind, metric) for kind, found in next(iter(scores.values())).items() for metric in found]
-        table = PrettyTable(['', *(f'{kind} {metric}' for kind, metric in metrics)], align='r')
-        for name, found in scores.items():
-            table.add_row([name, *(f'{found[kind][metric]:.3f}' for kind, metric in metrics)])
-        print(table)
 
 
 if __name__ == '__main__':
