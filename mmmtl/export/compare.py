@@ -70,7 +70,7 @@ class ProgramStream(OnnxStream):
 
 
 class Comparison(NamedTuple):
-    """What distinguishes a stream from the reference.
+    """The differences between a stream and the reference.
 
     Args:
         error: {task: largest difference of logits, relative to the largest logit of the reference}.

@@ -11,35 +11,18 @@ import pytest
 import torch
 
 from mmmtl import commands
-from mmmtl.apis import VideoReader, VideoWriter
+from mmmtl.apis import VideoReader
 from mmmtl.commands.browser.models import Models
 from mmmtl.commands.browser.predicting import predict_camera, predict_picture, predict_video
 from mmmtl.commands.browser.time_line import SHOWN, TimeLine
-from mmmtl.config import load_config, resolve
-from mmmtl.registry import MODELS
 
 CONFIG = 'mila_tiny-k5_1xb8-demo_synthetic-64x128'
 TASKS = ['semseg', 'depth', 'normals']
 
 
 @pytest.fixture(scope='module')
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp('weights') / 'w.pth'
-    torch.save({'state_dict': MODELS.build(resolve(load_config(CONFIG)).model).state_dict()}, path)
-    return path
-
-
-@pytest.fixture(scope='module')
 def models(weights: Path) -> Models:
     return Models({CONFIG: weights}, device='cpu')
-
-
-@pytest.fixture
-def video(tmp_path: Path) -> Path:
-    with VideoWriter(tmp_path / 'film.mp4', 10) as writer:
-        for grey in range(0, 70, 10):
-            writer.write(np.full((32, 64, 3), grey, np.uint8))
-    return tmp_path / 'film.mp4'
 
 
 def test_bars_and_averages_of_the_time_line() -> None:

@@ -13,25 +13,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from mmmtl import commands
-from mmmtl.apis import MultiTaskInferencer, VideoReader, VideoWriter
+from mmmtl.apis import MultiTaskInferencer, VideoReader
 from mmmtl.apis.streaming import PanelSink, StreamFrame, VideoSink
 from mmmtl.commands.inputs import Input, find_inputs
 from mmmtl.commands.results import recording_of
-from mmmtl.config import load_config, resolve
-from mmmtl.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs' / 'mila' / 'mila_tiny-k5_1xb8-demo_synthetic-64x128.py'
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp('weights') / 'w.pth'
-    torch.save({'state_dict': MODELS.build(resolve(load_config(CONFIG)).model).state_dict()}, path)
-    return path
 
 
 @pytest.fixture
@@ -45,14 +35,6 @@ def photos(tmp_path: Path) -> Path:
     (folder / 'broken.jpg').write_bytes((folder / 'b.jpg').read_bytes()[:40])
     (folder / 'notes.txt').write_text('not an image')
     return folder
-
-
-@pytest.fixture
-def video(tmp_path: Path) -> Path:
-    with VideoWriter(tmp_path / 'film.mp4', 10) as writer:
-        for grey in range(0, 70, 10):
-            writer.write(np.full((32, 64, 3), grey, np.uint8))
-    return tmp_path / 'film.mp4'
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a `StreamRunner` hands to its sinks: a frame with its maps, and the stream that it belongs to."""
+"""The frames that a `StreamRunner` hands to its sinks, with their maps and their stream."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ OnResize = Literal['error', 'new_state']
 
 
 class Settings(NamedTuple):
-    """What holds for all sources of a run; `StreamRunner` explains it."""
+    """The settings that all sources of a run share; `StreamRunner` explains them."""
 
     buffer: int
     latest: bool | None
@@ -36,7 +36,7 @@ class Settings(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where a stream goes on.
+    """The place where a stream goes on.
 
     Args:
         number: of the next frame, among the predicted ones.
@@ -215,7 +215,7 @@ class Source:
         return following if first else max(following, time.perf_counter() - self._opened)
 
     def _keep(self, frame: VideoFrame, offset: float, began: float, *, new_connection: bool) -> None:
-        """Let a frame wait for the model: while there is no room, or in the place of the frame before."""
+        """Queue a frame for the model: wait for room, or replace the frame before if only the latest counts."""
         fitted = self._fit(frame.image)
         fresh = new_connection or self._shape not in (None, frame.image.shape)
         self._last_time = offset + frame.time

@@ -21,7 +21,7 @@ from .source import Position
 FORMAT = 1
 
 FIELDS = {'source': str, 'number': int, 'dropped': int, 'time': float, 'since_key': int, 'done': bool}
-"""What the header says of each stream, beside the resolution of its state."""
+"""Fields of each stream in the header, besides the resolution of its state."""
 
 POSITION = FIELDS.keys() - {'source', 'done'}
 
@@ -136,7 +136,7 @@ def _saved(path: str | Path, index: int, name: str, one: dict[str, Any], tensors
         if entry and slot in SLOTS:
             state[slot][entry] = value
         else:
-            # `from_state_dict` refuses what is no field.
+            # `from_state_dict` refuses unknown fields.
             state[key] = value
     try:
         restored = StreamState.from_state_dict(state)

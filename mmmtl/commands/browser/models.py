@@ -78,7 +78,7 @@ class Models:
             raise ValueError('choose at least one task')
         if (key := (name, *tasks)) != self._key or self._loaded is None:
             self._loaded = None
-            cfg = load_config(name, tasks=[task for task in load_config(name).tasks if task in tasks])
+            cfg = load_config(name, tasks=[task for task in self.tasks(name) if task in tasks])
             inferencer = self._build(cfg, self._weights[name] or zoo_weights(name))
             shape = input_size(cfg)
             macs = {} if shape is None else count_cost(build_on_meta(cfg), shape).total().macs

@@ -88,7 +88,7 @@ def build_page(models: Models) -> gr.Blocks:
 
 
 class Actions:
-    """What the page calls: what mmmtl refuses is shown on the page."""
+    """The functions behind the page; they show errors of mmmtl on it."""
 
     def __init__(self, models: Models) -> None:
         self._models = models

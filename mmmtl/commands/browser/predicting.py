@@ -1,4 +1,4 @@
-"""What the page's buttons do: predict a video, a picture, or the next frame of a camera."""
+"""Predictions for the page: of a video, a picture, or the next frame of a camera."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def predict_picture(models: Models, picture: str | None, name: str, tasks: Seque
 
 @dataclass
 class Camera:
-    """What the stream of a camera needs from one frame to the next; each visitor of the page has one.
+    """The stream of a camera between two frames; each visitor of the page has one.
 
     Args:
         key: the model, its tasks and the size of the frames; another one begins a new stream.

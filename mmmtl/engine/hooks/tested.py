@@ -1,4 +1,4 @@
-"""What the hooks of a test share: its tasks, and the image of a sample."""
+"""Functions that the hooks of a test share: its tasks, and the image of a sample."""
 
 from __future__ import annotations
 
