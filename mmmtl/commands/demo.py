@@ -15,8 +15,7 @@ from mmmtl.cli import DTYPES, device, positive, readable_errors
 
 from .browser.models import Models
 from .browser.page import serve
-
-LOCALHOST = '127.0.0.1'
+from .streams import LOCALHOST
 
 
 def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
