@@ -518,9 +518,14 @@ def test_a_second_signal_ends_at_once(inferencer: MultiTaskInferencer, tmp_path:
                 time.sleep(0.3)
             super().write(frame)
 
+    # A shell starts programs in the background with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     start = time.perf_counter()
-    with pytest.raises(KeyboardInterrupt), Slow(tmp_path / 'out') as videos:
-        StreamRunner(inferencer, map(coded, range(100)), resume=tmp_path / 's.safetensors').run(videos)
+    try:
+        with pytest.raises(KeyboardInterrupt), Slow(tmp_path / 'out') as videos:
+            StreamRunner(inferencer, map(coded, range(100)), resume=tmp_path / 's.safetensors').run(videos)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.perf_counter() - start < 30
     time.sleep(0.5)
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(('read', 'write'))]
