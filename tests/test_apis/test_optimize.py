@@ -120,6 +120,17 @@ def test_half_precision_is_decoded_in_full() -> None:
     assert maps.depth.dtype == torch.float32
 
 
+def test_logits_with_channels_last_are_decoded_as_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise `interpolate` copies its large result twice."""
+    model = optimize_for_inference(video())
+    task = model.tasks['semseg']
+    seen = []
+    decode = task.decode
+    monkeypatch.setattr(task, 'decode', lambda full: (seen.append(full), decode(full))[1])
+    model.decode(model.step(images(2)).logits, SIZE)
+    assert [full.is_contiguous(memory_format=torch.channels_last) for full in seen] == [True, True]
+
+
 @pytest.mark.slow
 def test_every_kind_of_frame_compiled_gives_the_same() -> None:
     frames = images(8)

@@ -121,6 +121,19 @@ def test_strides_of_all_maps() -> None:
             assert [64 // m.shape[2] for m in net(images)] == expected
 
 
+@pytest.mark.parametrize(
+    'cfg',
+    [dict(type='MobileNetV3Small'), dict(type='MobileNetV2', widen_factor=0.1), dict(type='ResNet', depth=50)],
+    ids=lambda cfg: cfg['type'],
+)
+def test_no_kernel_of_one_pixel_is_dilated(cfg: dict[str, Any]) -> None:
+    """It would change nothing but the speed: PyTorch computes it one channel at a time."""
+    net = MODELS.build(dict(cfg, output_stride=8))
+    convolutions = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
+    assert {conv.dilation for conv in convolutions if conv.kernel_size == (1, 1)} == {(1, 1)}
+    assert max(conv.dilation for conv in convolutions) > (1, 1)
+
+
 def test_the_caffe_resnet_is_that_of_mmseg() -> None:
     """`dilations` of mmseg is right for blocks whose first 1x1 convolution strides."""
     ours = build_resnet(depth=50, style='caffe', output_stride=16, base_channels=4)

@@ -36,7 +36,8 @@ def set_output_stride(layers: Iterable[nn.Module], *, stem_stride: int, output_s
             stride *= step
         within = dilation
         for conv in convolutions:
-            conv.dilation = (within, within)
+            # A 1x1 kernel stays as it is: dilation would not change its result, but PyTorch computes it slowly then.
+            conv.dilation = tuple(within if size > 1 else 1 for size in conv.kernel_size)
             conv.padding = tuple(within * (size // 2) for size in conv.kernel_size)
             if lost and conv.stride[0] > 1:
                 conv.stride = (1, 1)

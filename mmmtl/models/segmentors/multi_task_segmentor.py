@@ -217,7 +217,8 @@ class MultiTaskSegmentor(BaseModel):
     def _decode_row(self, logits: Logits, row: int, padded: Size, shown: Size, wanted: Size) -> PixelData:
         maps = PixelData()
         for name, task in self.main_tasks.items():
-            full = F.interpolate(logits[name][row][None].float(), tuple(padded), mode='bilinear')
+            # A slice, as `[row][None]` would hide channels last from `interpolate`, which then copies its result twice.
+            full = F.interpolate(logits[name][row : row + 1].float(), tuple(padded), mode='bilinear')
             full = full[..., : shown[0], : shown[1]]
             if tuple(wanted) != tuple(shown):
                 full = F.interpolate(full, tuple(wanted), mode='bilinear')
