@@ -101,6 +101,7 @@ def test_a_file_is_the_stream_of_the_inferencer(inferencer: MultiTaskInferencer,
     assert found.shown('drive') == list(range(12))
     assert found.times('drive') == [round(0.1 * number, 3) for number in range(12)]
     assert [frame.since_key for frame in found.frames['drive']] == [number % 5 for number in range(12)]
+    assert [frame.kind for frame in found.frames['drive'][:6]] == ['key', *['non_key'] * 4, 'key']
     for frame, (image, maps) in zip(found.frames['drive'], inferencer.stream(path), strict=True):
         np.testing.assert_array_equal(frame.image, image)
         for name, array in maps.items():
@@ -110,7 +111,7 @@ def test_a_file_is_the_stream_of_the_inferencer(inferencer: MultiTaskInferencer,
     assert {name: times.count for name, times in record.stages.items()} == dict.fromkeys(
         ('decode', 'wait', 'infer', 'write', 'latency'), 12
     )
-    assert {kind: times.count for kind, times in record.model.items()} == {'key frames': 3, 'non-key frames': 9}
+    assert {kind: times.count for kind, times in record.model.items()} == {'key': 3, 'non_key': 9}
 
 
 def test_streams_of_different_lengths_share_batches(

@@ -7,6 +7,7 @@ from threading import Condition
 
 from mmmtl.apis.inferencer import MultiTaskInferencer, TaskMaps
 from mmmtl.io.video import Video
+from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, frame_kind
 from mmmtl.structures import Array
 from mmmtl.visualization import Painter, frame_title
 
@@ -88,14 +89,13 @@ class Stream:
             infer: seconds of the model.
         """
         assert self.writer is not None
-        has_key_frames = self._inferencer.model.has_key_frames
+        kind = frame_kind(self._inferencer.model, is_key)
         self.since_key = 0 if is_key else self.since_key + 1
         self.dropped, self.time = waiting.dropped, waiting.time
         seconds = {'decode': waiting.decode, 'wait': wait, 'infer': infer}
         self.record.restarts += waiting.fresh
         self.record.stages['wait'].add(wait)
         self.record.stages['infer'].add(infer)
-        kind = ('key frames' if is_key else 'non-key frames') if has_key_frames else 'frames'
         self.record.model[kind].add(infer)
         frame = StreamFrame(
             stream=self.source.info,
@@ -104,7 +104,8 @@ class Stream:
             time=waiting.time,
             image=waiting.fitted.image,
             maps=maps,
-            since_key=self.since_key if has_key_frames else None,
+            kind=kind,
+            since_key=None if kind == IMAGE else self.since_key,
             seconds=seconds,
             draw=self._draw,
         )
@@ -119,6 +120,5 @@ class Stream:
 
     def _draw(self, frame: StreamFrame) -> Array:
         title = frame_title(self.name, frame.number, since_key=frame.since_key)
-        return self._inferencer.panel(
-            frame.image, frame.maps, title=title, mark=bool(frame.is_key), painter=self._painter
-        )
+        mark = frame.kind == KEY
+        return self._inferencer.panel(frame.image, frame.maps, title=title, mark=mark, painter=self._painter)
