@@ -483,6 +483,15 @@ def test_a_stopped_run_goes_on_as_if_never_interrupted(inferencer: MultiTaskInfe
         assert (tmp_path / 'parts' / file).read_bytes() == (tmp_path / 'whole' / file).read_bytes(), file
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """SIGINT as at a terminal; a shell starts programs in the background, such as these tests, with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures('heeded')
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_signals_stop_a_run_in_good_order(number: int, inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
     path, resume, found = folder(tmp_path / 'drive', range(15)), tmp_path / 's.safetensors', Collected()
@@ -505,6 +514,23 @@ def test_signals_stop_a_run_in_good_order(number: int, inferencer: MultiTaskInfe
     assert [len(list(VideoReader(part))) for part in parts] == [record.frames, 15 - record.frames]
 
 
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_is_ignored_stays_ignored(number: int, inferencer: MultiTaskInferencer) -> None:
+    def kill(frame: StreamFrame) -> None:
+        os.kill(os.getpid(), number)
+        # Where a handler is installed, the run must not be at its end before it is called.
+        time.sleep(0.02)
+
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        record = StreamRunner(inferencer, map(coded, range(5)), buffer=1).run(kill)['frames']
+        assert (record.frames, record.stopped) == (5, False)
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.usefixtures('heeded')
 def test_a_second_signal_ends_at_once(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
     class Slow(VideoSink):
         def write(self, frame: StreamFrame) -> None:
@@ -519,14 +545,9 @@ def test_a_second_signal_ends_at_once(inferencer: MultiTaskInferencer, tmp_path:
                 time.sleep(0.3)
             super().write(frame)
 
-    # A shell starts programs in the background with SIGINT ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     start = time.perf_counter()
-    try:
-        with pytest.raises(KeyboardInterrupt), Slow(tmp_path / 'out') as videos:
-            StreamRunner(inferencer, map(coded, range(100)), resume=tmp_path / 's.safetensors').run(videos)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt), Slow(tmp_path / 'out') as videos:
+        StreamRunner(inferencer, map(coded, range(100)), resume=tmp_path / 's.safetensors').run(videos)
     assert time.perf_counter() - start < 30
     time.sleep(0.5)
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(('read', 'write'))]
