@@ -349,6 +349,45 @@ def test_a_live_source_that_changes_its_size(
         assert ('(48, 96)' if on_resize == 'error' else 'lost after 1 tries') in record.error
 
 
+@pytest.mark.parametrize('on_resize', ['error', 'new_state'])
+def test_a_source_that_has_another_size_after_a_stop(
+    on_resize: Any,
+    inferencer: MultiTaskInferencer,
+    camera: type[Camera],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    camera.connections = [range(9), range(20, 23), None]
+    resume, found = tmp_path / 's.safetensors', Collected()
+    first = StreamRunner(inferencer, 0, latest=False, resume=resume)
+    first.run(found, lambda frame: first.stop() if frame.number == 2 else None)
+    count = len(found.frames['camera_0'])
+    monkeypatch.setattr(camera, 'sizes', dict.fromkeys(range(20, 23), (48, 96)))
+    runner = StreamRunner(inferencer, 0, latest=False, reconnect=1, on_resize=on_resize, resume=resume)
+    record = runner.run(found, check=False)['camera_0']
+    shown, since_key = found.shown('camera_0'), [frame.since_key for frame in found.frames['camera_0']]
+    if on_resize == 'error':
+        assert shown == [*range(count)] and record.restarts == 0
+        assert all(part in record.error for part in ('camera_0', '(48, 96)', '(32, 64)', "on_resize='new_state'"))
+        assert resume.exists(), 'another try goes on there'
+    else:
+        assert shown == [*range(count), 20, 21, 22] and record.restarts == 1
+        assert since_key[count:] == [0, 1, 2]
+        assert [frame.number for frame in found.frames['camera_0']] == [*range(count + 3)]
+
+
+def test_a_folder_that_has_another_size_after_a_stop(
+    stopped: tuple[Path, Path], inferencer: MultiTaskInferencer
+) -> None:
+    path, resume = stopped
+    folder(path, range(12), (48, 96))
+    with pytest.raises(ValueError, match=r'drive.*\(48, 96\).*\(32, 64\)'):
+        StreamRunner(inferencer, path, resume=resume).run()
+    found = Collected()
+    record = StreamRunner(inferencer, path, on_resize='new_state', resume=resume).run(found)['drive']
+    assert found.shown('drive')[-1] == 11 and record.restarts == 1
+
+
 def test_a_live_source_that_is_away_for_hours(
     inferencer: MultiTaskInferencer, camera: type[Camera], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -583,7 +622,7 @@ def stopped(inferencer: MultiTaskInferencer, tmp_path: Path) -> tuple[Path, Path
 
 
 def test_states_of_other_sources_or_models_are_refused(
-    stopped: tuple[Path, Path], inferencer: MultiTaskInferencer, tmp_path: Path
+    stopped: tuple[Path, Path], inferencer: MultiTaskInferencer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, resume = stopped
     other = folder(tmp_path / 'other', range(2))
@@ -599,6 +638,10 @@ def test_states_of_other_sources_or_models_are_refused(
     finally:
         with torch.no_grad():
             weight.copy_(before)
+    monkeypatch.setattr(inferencer, 'size', (16, 32))
+    with pytest.raises(ValueError, match=r'states\.safetensors.*size'):
+        StreamRunner(inferencer, path, resume=resume)
+    monkeypatch.undo()
     StreamRunner(inferencer, path, resume=resume)
 
 
@@ -689,6 +732,8 @@ DAMAGE: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
     'rows': lambda meta, tensors: tensors.update({key: torch.cat([t, t]) for key, t in tensors.items()}),
     'no state': lambda meta, tensors: tensors.clear(),
     'since_key': lambda meta, tensors: meta['streams']['drive'].update(since_key=None),
+    'size': lambda meta, tensors: meta['streams']['drive'].update(size=[32, '64']),
+    'no size': lambda meta, tensors: meta['streams']['drive'].pop('size'),
     'resolution': lambda meta, tensors: meta['streams']['drive'].update(resolution='big'),
     'frames': lambda meta, tensors: tensors.update({'0.frames': torch.tensor([1.5])}),
     'missing': lambda meta, tensors: tensors.pop('0.frames'),

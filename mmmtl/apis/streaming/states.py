@@ -21,7 +21,7 @@ from .source import Position
 FORMAT = 1
 
 FIELDS = {'source': str, 'number': int, 'dropped': int, 'time': float, 'since_key': int, 'done': bool}
-"""Fields of each stream in the header, besides the resolution of its state."""
+"""Fields of each stream in the header, besides the sizes of its last frame and of its state."""
 
 POSITION = FIELDS.keys() - {'source', 'done'}
 
@@ -68,7 +68,7 @@ def save_streams(path: str | Path, streams: Mapping[str, SavedStream], model: st
     Args:
         path: ends in '.safetensors'.
         streams: by name.
-        model: as `digest_model` returns it.
+        model: what it must have in common with that of the run that goes on, in any words.
 
     Raises:
         ValueError: another suffix.
@@ -93,7 +93,7 @@ def load_streams(path: str | Path, sources: Mapping[str, str], model: str) -> di
     Args:
         path: the file.
         sources: {name: as `describe_source` returns it} of the run that goes on.
-        model: as `digest_model` returns it.
+        model: as `save_streams` got it.
 
     Raises:
         ValueError: no file of states, or one of another model or of other sources.
@@ -104,8 +104,8 @@ def load_streams(path: str | Path, sources: Mapping[str, str], model: str) -> di
         raise ValueError(f'{path}: holds no states of streams of this version; delete it, or give another name')
     if meta.get('model') != model:
         raise ValueError(
-            f'{path}: its states are of other weights, or of a model that was optimised in another way; give the same '
-            'model, or delete the file to begin anew'
+            f'{path}: its states are of other weights, or of a model that was optimised in another way or sees images '
+            'at another size; give the same model, or delete the file to begin anew'
         )
     described = meta['streams']
     found = {name: one.get('source') if isinstance(one, dict) else None for name, one in described.items()}
@@ -120,10 +120,12 @@ def load_streams(path: str | Path, sources: Mapping[str, str], model: str) -> di
 def _saved(path: str | Path, index: int, name: str, one: dict[str, Any], tensors: Mapping[str, Tensor]) -> SavedStream:
     """Return a stream of the file; refuse one that is not as `save_streams` writes it."""
     wrong = [key for key, kind in FIELDS.items() if type(one.get(key)) is not kind]
+    wrong += [] if 'size' in one and _is_size(one['size']) else ['size']
     if wrong or not all(0 <= one[key] <= MOST for key in POSITION):
         raise ValueError(f'{path}: stream {name!r} is damaged at {wrong or "its position"}; delete it to begin anew')
     own = {key.partition('.')[2]: value for key, value in tensors.items() if key.partition('.')[0] == str(index)}
-    start = Position(**{key: one[key] for key in POSITION})
+    size = None if one['size'] is None else tuple(one['size'])
+    start = Position(**{key: one[key] for key in POSITION}, size=size)
     if not own and start.number and not one['done']:
         raise ValueError(f'{path}: stream {name!r} has no state; delete the file to begin anew')
     if not own:
@@ -145,3 +147,8 @@ def _saved(path: str | Path, index: int, name: str, one: dict[str, Any], tensors
     if len(restored) != 1:
         raise ValueError(f'{path}: stream {name!r} has a state of {len(restored)} streams; delete it to begin anew')
     return SavedStream(one['source'], start, one['done'], restored)
+
+
+def _is_size(value: object) -> bool:
+    """Return whether this is what JSON makes of a (height, width) or None."""
+    return value is None or (isinstance(value, list) and list(map(type, value)) == [int, int] and min(value) > 0)
