@@ -645,6 +645,24 @@ def test_states_of_other_sources_or_models_are_refused(
     StreamRunner(inferencer, path, resume=resume)
 
 
+def test_states_hold_no_passwords(inferencer: MultiTaskInferencer, camera: type[Camera], tmp_path: Path) -> None:
+    resume, found = tmp_path / 'states.safetensors', Collected()
+
+    def run(address: str, stop_at: int) -> None:
+        camera.connections = [range(9)]
+        runner = StreamRunner(inferencer, address, latest=False, reconnect=0, resume=resume)
+        runner.run(found, lambda frame: runner.stop() if frame.number >= stop_at else None)
+
+    run('rtsp://user:secret@host/live?token=hidden', 2)
+    content = resume.read_bytes()
+    assert b'rtsp://host/live' in content and b'secret' not in content and b'hidden' not in content
+    assert list(found.frames) == ['live?token=xxx']
+    run('rtsp://user:changed@host/live?token=hidden', 4)
+    with pytest.raises(ValueError, match=r'states\.safetensors.*rtsp://host/live\?token=xxx') as caught:
+        run('rtsp://user:secret@host/live?token=another', 99)
+    assert not any(word in str(caught.value) for word in ('secret', 'hidden', 'another'))
+
+
 def test_a_file_that_changed_is_another_source(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
     path, resume = film(tmp_path / 'drive.mp4', 12), tmp_path / 'states.safetensors'
     runner = StreamRunner(inferencer, path, resume=resume)

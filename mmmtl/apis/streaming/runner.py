@@ -245,7 +245,7 @@ class StreamRunner:
 
     def _saved(self, videos: Mapping[str, Video]) -> dict[str, SavedStream]:
         """Return where each stream begins."""
-        described = {name: describe_source(video) for name, video in videos.items()}
+        described = {name: '' if self._resume is None else describe_source(video) for name, video in videos.items()}
         if self._resume is not None and self._goes_on:
             return load_streams(self._resume, described, self._model)
         return {name: SavedStream(source, Position(), False, None) for name, source in described.items()}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmmtl.io.safetensors import read_safetensors, write_safetensors
+from mmmtl.io.source_names import source_name, without_user
 from mmmtl.io.video import Video
 from mmmtl.structures import StreamState
 from mmmtl.structures.stream_state import SLOTS
@@ -24,6 +25,9 @@ FIELDS = {'source': str, 'number': int, 'dropped': int, 'time': float, 'since_ke
 """Fields of each stream in the header, besides the sizes of its last frame and of its state."""
 
 POSITION = FIELDS.keys() - {'source', 'done'}
+
+ROUNDS = 600_000
+"""Steps of the hash of an address, about 0.3 s."""
 
 MOST = 1 << 53
 """The largest number or time that can be true."""
@@ -46,11 +50,20 @@ class SavedStream(NamedTuple):
 
 
 def describe_source(video: Video) -> str:
-    """Return what a video must have in common with that of the stopped run: its name, and the bytes of a file."""
+    """Return what a video must have in common with that of the stopped run: its name, and the bytes of a file.
+
+    Users and passwords may have changed. A hash stands for the secrets that `source_name` leaves out, and takes so much
+    time that nobody finds them by trying.
+    """
     if not isinstance(video, (str, Path, int)):
         return 'frames'
+    text, name = str(video), source_name(video)
     # `Path.is_file` raises an error for a pipeline that is longer than a name may be.
-    return f'{video}, {os.path.getsize(video)} bytes' if os.path.isfile(str(video)) else str(video)
+    if os.path.isfile(text):
+        return f'{name}, {os.path.getsize(text)} bytes'
+    if (whole := without_user(text)) == name:
+        return name
+    return f'{name}, {hashlib.pbkdf2_hmac("sha256", whole.encode(), name.encode(), ROUNDS).hex()[:16]}'
 
 
 def digest_model(model: nn.Module) -> str:
