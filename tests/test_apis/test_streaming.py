@@ -335,6 +335,25 @@ def test_a_live_source_is_opened_again(inferencer: MultiTaskInferencer, camera: 
     assert (record.reconnects, record.restarts) == (8, 2) and 'lost after 3 tries' in record.error
 
 
+def test_a_new_connection_drops_what_waits_of_the_one_before(
+    inferencer: MultiTaskInferencer, camera: type[Camera], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera.connections = [range(3), range(10, 13), None]
+    step, found = inferencer.step_fitted, Collected()
+
+    def late(fitted: Any, state: Any) -> Any:
+        while camera.connections:
+            time.sleep(0.001)
+        return step(fitted, state)
+
+    monkeypatch.setattr(inferencer, 'step_fitted', late)
+    record = StreamRunner(inferencer, 0, reconnect=1).run(found, check=False)['camera_0']
+    assert record.frames + record.dropped == 6
+    assert found.shown('camera_0')[-1] == 12 and found.frames['camera_0'][-1].since_key == 0
+    numbers = [frame.number + frame.dropped for frame in found.frames['camera_0']]
+    assert [[0, 1, 2, 10, 11, 12][number] for number in numbers] == found.shown('camera_0')
+
+
 @pytest.mark.parametrize('on_resize', ['error', 'new_state'])
 def test_a_live_source_that_changes_its_size(
     on_resize: Any, inferencer: MultiTaskInferencer, camera: type[Camera], monkeypatch: pytest.MonkeyPatch

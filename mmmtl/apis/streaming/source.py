@@ -222,7 +222,8 @@ class Source:
         self._record.stages['decode'].add(now - began)
         with self._changed:
             if self._latest and self._waiting:
-                fresh = fresh or self._waiting.pop().fresh
+                replaced = self._waiting.pop()
+                fresh = fresh or replaced.fresh
                 self._record.dropped += 1
             else:
                 self._kept += 1
