@@ -771,6 +771,7 @@ DAMAGE: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
     'since_key': lambda meta, tensors: meta['streams']['drive'].update(since_key=None),
     'size': lambda meta, tensors: meta['streams']['drive'].update(size=[32, '64']),
     'no size': lambda meta, tensors: meta['streams']['drive'].pop('size'),
+    'size of no frame': lambda meta, tensors: meta['streams']['drive'].update(size=None),
     'resolution': lambda meta, tensors: meta['streams']['drive'].update(resolution='big'),
     'frames': lambda meta, tensors: tensors.update({'0.frames': torch.tensor([1.5])}),
     'missing': lambda meta, tensors: tensors.pop('0.frames'),

@@ -44,6 +44,7 @@ class StreamFrame:
         since_key: frames since the last key frame, 0 for a key frame; None if the model has no key frames.
         seconds: of each stage before the sinks: 'decode' to read the frame and bring it to the model's size, 'wait' for
             the model, and 'infer', its share of the batch.
+        draw: makes `panel`.
     """
 
     stream: StreamInfo

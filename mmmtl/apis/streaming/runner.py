@@ -110,6 +110,7 @@ class StreamRunner:
             for name, video in videos.items()
         ]
         self._running: deque[Stream] = deque()
+        # The streams of the last batch and their joint state, which is taken apart when another batch follows.
         self._joint: tuple[list[Stream], StreamState] | None = None
         self._used = False
 

@@ -90,6 +90,10 @@ class Source:
         start: where the stream goes on.
         record: counts frames and times.
         settings: of the run.
+
+    Attributes:
+        info: about the stream; the video says most of it when it is opened.
+        done: whether no further frame comes.
     """
 
     def __init__(

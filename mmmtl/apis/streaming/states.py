@@ -132,21 +132,31 @@ def load_streams(path: str | Path, sources: Mapping[str, str], model: str) -> di
 
 def _saved(path: str | Path, index: int, name: str, one: dict[str, Any], tensors: Mapping[str, Tensor]) -> SavedStream:
     """Return a stream of the file; refuse one that is not as `save_streams` writes it."""
+    start = _position(f'{path}: stream {name!r}', one)
+    own = {key.partition('.')[2]: value for key, value in tensors.items() if key.partition('.')[0] == str(index)}
+    if own:
+        state = _state(f'{path}: stream {name!r}', one.get('resolution'), own)
+        return SavedStream(one['source'], start, one['done'], state)
+    if start.number and not one['done']:
+        raise ValueError(f'{path}: stream {name!r} has no state; delete the file to begin anew')
+    return SavedStream(one['source'], start, one['done'], None)
+
+
+def _position(where: str, one: Mapping[str, Any]) -> Position:
+    """Return where a stream goes on, and check all its fields in the header."""
     wrong = [key for key, kind in FIELDS.items() if type(one.get(key)) is not kind]
     wrong += [] if 'size' in one and _is_size(one['size']) else ['size']
-    if wrong or not all(0 <= one[key] <= MOST for key in POSITION):
-        raise ValueError(f'{path}: stream {name!r} is damaged at {wrong or "its position"}; delete it to begin anew')
-    own = {key.partition('.')[2]: value for key, value in tensors.items() if key.partition('.')[0] == str(index)}
+    if wrong or not all(0 <= one[key] <= MOST for key in POSITION) or (one['size'] is None) != (one['number'] == 0):
+        raise ValueError(f'{where} is damaged at {wrong or "its position"}; delete the file to begin anew')
     size = None if one['size'] is None else tuple(one['size'])
-    start = Position(**{key: one[key] for key in POSITION}, size=size)
-    if not own and start.number and not one['done']:
-        raise ValueError(f'{path}: stream {name!r} has no state; delete the file to begin anew')
-    if not own:
-        return SavedStream(one['source'], start, one['done'], None)
-    resolution = one.get('resolution')
+    return Position(**{key: one[key] for key in POSITION}, size=size)
+
+
+def _state(where: str, resolution: object, tensors: Mapping[str, Tensor]) -> StreamState:
+    """Return the state of a stream from its tensors, {field: tensor} and {slot.name: tensor}."""
     state: dict[str, Any] = {slot: {} for slot in SLOTS}
     state['resolution'] = tuple(resolution) if isinstance(resolution, list) else resolution
-    for key, value in own.items():
+    for key, value in tensors.items():
         slot, _, entry = key.partition('.')
         if entry and slot in SLOTS:
             state[slot][entry] = value
@@ -156,10 +166,10 @@ def _saved(path: str | Path, index: int, name: str, one: dict[str, Any], tensors
     try:
         restored = StreamState.from_state_dict(state)
     except ValueError as error:
-        raise ValueError(f'{path}: stream {name!r}: {error}') from None
+        raise ValueError(f'{where}: {error}') from None
     if len(restored) != 1:
-        raise ValueError(f'{path}: stream {name!r} has a state of {len(restored)} streams; delete it to begin anew')
-    return SavedStream(one['source'], start, one['done'], restored)
+        raise ValueError(f'{where} has a state of {len(restored)} streams; delete the file to begin anew')
+    return restored
 
 
 def _is_size(value: object) -> bool:
