@@ -32,6 +32,7 @@ from mmmtl.export import OnnxStream, export_model
 from mmmtl.export.compare import Stream, TorchStream, compare
 from mmmtl.export.onnx_stream import Run
 from mmmtl.export.quantizing import quantize
+from mmmtl.io import source_name
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.registry import DATASETS
 
@@ -110,6 +111,7 @@ def main() -> None:
             )
             show_accuracy(scores)
     settings = {key: value for key, value in vars(args).items() if key not in ('json', 'cfg_options')}
+    settings |= {key: source_name(settings[key]) for key in ('frames', 'calibration') if settings[key] is not None}
     write_results(args, settings=settings, rows=rows, accuracy=scores)
 
 

@@ -18,7 +18,7 @@ from mmmtl.cli import (
 )
 from mmmtl.commands.progress import ProgressSink
 from mmmtl.commands.streams import add_stream_arguments, page_of, stream_options
-from mmmtl.io import check_outputs
+from mmmtl.io import check_outputs, source_name
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,7 +51,7 @@ def main() -> None:
         print(speed_report(record.model))
         print(f'video: {args.out}; read {record.summary}')
     if record.frames and not record.whole:
-        print(f'warning: {args.video} is damaged or incomplete')
+        print(f'warning: {source_name(args.video)} is damaged or incomplete')
     if record.dropped:
         print(f'dropped: {record.dropped} frames, as newer ones had come')
     if record.stopped:

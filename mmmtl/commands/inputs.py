@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlparse
 
-from mmmtl.io import IMAGE_SUFFIXES, distinct_names
+from mmmtl.io import IMAGE_SUFFIXES, distinct_names, source_name
 from mmmtl.io.image_sources import find_images, is_one_image, is_url
 
 
@@ -24,6 +24,9 @@ class Input(NamedTuple):
     source: str
     name: str
     is_video: bool
+
+    def __str__(self) -> str:
+        return source_name(self.source)
 
 
 def find_inputs(given: Sequence[str], *, folders_are_videos: bool) -> tuple[list[Input], list[Path]]:

@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 
 def check(args: argparse.Namespace, inputs: Sequence[Input], config: str) -> None:
     """Refuse outputs that are inputs or hold the frames of another run, and `--save video` of a single image."""
-    if args.save == ['video'] and (images := [one.source for one in inputs if not one.is_video]):
+    if args.save == ['video'] and (images := [one for one in inputs if not one.is_video]):
         raise ValueError(f'{images[0]}: an image, of which --save video makes nothing; give --save panels')
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f'--out {args.out}: is a file, not a folder')
@@ -161,7 +161,7 @@ def predict_videos(
         records = runner.run(*sinks, progress, check=False)
     for one in videos:
         if records[one.name].frames:
-            print(f'{one.source}: {records[one.name].summary}\n{speed_report(records[one.name].model)}')
+            print(f'{one}: {records[one.name].summary}\n{speed_report(records[one.name].model)}')
     return records
 
 
@@ -171,11 +171,11 @@ def losses(video: Input, record: StreamRecord, resume: Path | None) -> list[str]
         return [record.error]
     lost = []
     if record.stopped:
-        lost.append(f'the rest of {video.source} (stopped' + ('; the same command goes on there)' if resume else ')'))
+        lost.append(f'the rest of {video} (stopped' + ('; the same command goes on there)' if resume else ')'))
     elif not record.whole:
-        lost.append(f'parts of {video.source} ({record.summary})')
+        lost.append(f'parts of {video} ({record.summary})')
     if record.dropped:
-        lost.append(f'{record.dropped} frames of {video.source} (newer ones had come)')
+        lost.append(f'{record.dropped} frames of {video} (newer ones had come)')
     return lost
 
 

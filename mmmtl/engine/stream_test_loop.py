@@ -19,6 +19,7 @@ from mmmtl.config import dataset_configs
 from mmmtl.datasets.samplers import is_next_frame
 from mmmtl.evaluation import merge_totals
 from mmmtl.models import MultiTaskSegmentor
+from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, frame_kind
 from mmmtl.registry import LOOPS
 from mmmtl.structures import MultiTaskDataSample, StreamState
 
@@ -52,8 +53,8 @@ class StreamTestLoop(TestLoop):
             exact_flow = any(getattr(metric, 'exact_flow', False) for metric in evaluator.metrics)
             dataloader = whole_video_loader(dataloader, exact_flow=exact_flow)
         super().__init__(runner, dataloader, evaluator, fp16)
-        self.frames: Counter[tuple[int, int, bool]] = Counter()
-        """Number of frames of each (height, width, key frame or not), as the model saw them."""
+        self.frames: Counter[tuple[int, int, str]] = Counter()
+        """Number of frames of each (height, width, kind), as the model saw them."""
         self._state: StreamState | None = None
         self._last: MultiTaskDataSample | None = None
 
@@ -70,7 +71,7 @@ class StreamTestLoop(TestLoop):
         metrics: dict[str, float] = self.evaluator.evaluate(len(self.dataloader.dataset))
         metrics['stream/frames'] = total = self.frames.total()
         if self.model.has_key_frames:
-            metrics['stream/key_frame_ratio'] = sum(n for key, n in self.frames.items() if key[2]) / total
+            metrics['stream/key_frame_ratio'] = sum(n for (*_, kind), n in self.frames.items() if kind == KEY) / total
         self.runner.call_hook('after_test_epoch', metrics=metrics)
         self.runner.call_hook('after_test')
         return metrics
@@ -102,9 +103,10 @@ class StreamTestLoop(TestLoop):
         frames, samples = data['inputs'], data['data_samples']
         size = (frames.shape[-2], frames.shape[-1])
         logits, is_key, self._state = model.step(frames, self._state)
-        if model.has_key_frames:
-            samples[0].set_metainfo({'is_key_frame': bool(is_key)})
-        self.frames[size + (bool(is_key),)] += 1
+        kind = frame_kind(model, bool(is_key))
+        if kind != IMAGE:
+            samples[0].set_metainfo({'is_key_frame': kind == KEY})
+        self.frames[size + (kind,)] += 1
         return model.complete(logits, size, samples)[0]
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmmtl.models import MultiTaskSegmentor
-from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, NON_KEY
+from mmmtl.models.segmentors.frame_kinds import frame_kind
 from mmmtl.structures import Array, StreamState
 
 from .onnx_stream import METADATA, Arrays, OnnxStream, Run
@@ -124,8 +124,7 @@ class _Record:
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
     def add(self, logits: Arrays, expected: Arrays, seconds: float, *, is_key: bool) -> None:
-        kind = (KEY if is_key else NON_KEY) if self.model.has_key_frames else IMAGE
-        self.seconds[kind].append(seconds)
+        self.seconds[frame_kind(self.model, is_key)].append(seconds)
         for name, task in self.model.main_tasks.items():
             ours, theirs = logits[name], expected[name]
             # NumPy's maximum keeps NaN, Python's may not.

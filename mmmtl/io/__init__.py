@@ -9,6 +9,7 @@ from .labels import read_raw
 from .map_writer import MapWriter
 from .outputs import check_new_folder, check_outputs, distinct_names, whole_file, write_text
 from .safetensors import write_safetensors
+from .source_names import source_name
 from .video import VideoReader, VideoWriter, read_frames
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     'read_raw',
     'read_text',
     'resize_image',
+    'source_name',
     'whole_file',
     'write_jpeg',
     'write_npy',

@@ -20,6 +20,7 @@ from mmmtl.structures import Array
 
 from .files import is_foreign
 from .images import IMAGE_SUFFIXES, decode_image, opaque, read_image
+from .source_names import is_address, source_name, without_user
 
 ImageSource = str | Path | Array | Image.Image
 """A file, an http URL, (H, W, 3) uint8 BGR, or an image of Pillow."""
@@ -102,9 +103,9 @@ def list_images(images: ImageSource | Iterable[ImageSource]) -> Iterator[ImageSo
 
 
 def name_image(source: object, number: int) -> str:
-    """Return the name of an image for messages and outputs: its path or URL, or 'image_<number>'."""
+    """Return the name of an image for messages and outputs: as `source_name` has it, or 'image_<number>'."""
     if isinstance(source, (str, Path)):
-        return str(source)
+        return source_name(source)
     return str(getattr(source, 'filename', '') or f'image_{number}')
 
 
@@ -179,17 +180,23 @@ def _turned(image: Image.Image) -> Image.Image:
 
 def _download(url: str) -> Array:
     """Return the image behind a URL."""
+    name = source_name(url)
+    if without_user(url) != url:
+        raise ValueError(f'{name}: an image with a user and a password; download it and give the file')
     try:
         # In a thread: a server can send every part of its answer, the headers too, byte by byte.
         with ThreadPool(1) as pool:
             content = pool.apply_async(_read_url, [url]).get(MAX_SECONDS)
     except NotReady:
-        raise ValueError(f'{url}: not loaded after {MAX_SECONDS:g} s; download it and give the file') from None
+        raise ValueError(f'{name}: not loaded after {MAX_SECONDS:g} s; download it and give the file') from None
+    except http.client.InvalidURL:
+        # Its message has parts of the address.
+        raise ValueError(f'{name}: not an address; characters such as spaces are written as %20') from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise ValueError(f'{url}: cannot be loaded ({error})') from error
+        raise ValueError(f'{name}: cannot be loaded ({error})') from error
     if len(content) > MAX_DOWNLOAD:
-        raise ValueError(f'{url}: more than {MAX_DOWNLOAD} bytes; download it and give the file')
-    return decode_image(content, url)
+        raise ValueError(f'{name}: more than {MAX_DOWNLOAD} bytes; download it and give the file')
+    return decode_image(content, name)
 
 
 def _read_url(url: str) -> bytes:
@@ -200,4 +207,5 @@ def _read_url(url: str) -> bytes:
 
 def _is_pattern(source: str | Path) -> bool:
     """Return whether a name has wildcards and is not itself a file."""
-    return glob.has_magic(str(source)) and not os.path.exists(source)
+    text = str(source)
+    return glob.has_magic(text) and not is_address(text) and not os.path.exists(text)

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
+from .source_names import source_name
+
 AnyPath = str | Path
 FileKey = tuple[int, int] | Path
 
@@ -83,13 +85,14 @@ def distinct_names(sources: Sequence[AnyPath]) -> list[str]:
     """Return a name for the output of each source, all different even where case does not count.
 
     It is the name without suffix if that is enough, else with suffix, else with the folder, else with a number. '.'
-    and '..' have the names of their folders.
+    and '..' have the names of their folders; addresses leave out what `source_name` does.
 
     Examples:
         >>> distinct_names(['a/x.jpg', 'a/y.jpg', 'a/y.png', 'b/z.jpg', 'c/z.jpg'])
         ['x', 'y.jpg', 'y.png', 'b_z.jpg', 'c_z.jpg']
     """
-    paths = (PurePath(os.path.abspath(one) if PurePath(one).name in ('', '..') else one) for one in sources)
+    paths = [PurePath(source_name(one)) for one in sources]
+    paths = [PurePath(os.path.abspath(path)) if path.name in ('', '..') else path for path in paths]
     choices = [[path.stem, path.name, '_'.join(filter(None, [path.parent.name, path.name]))] for path in paths]
     counts = [Counter(map(_folded, level)) for level in zip(*choices, strict=True)]
     taken: set[str] = set()

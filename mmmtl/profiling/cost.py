@@ -198,15 +198,11 @@ def _without(value: Any, keys: Collection[str]) -> Any:
     return type(value)(_without(item, keys) for item in value) if isinstance(value, (list, tuple)) else value
 
 
-def average_macs(model: MultiTaskSegmentor, frames: Mapping[tuple[int, int, bool], int]) -> float:
+def average_macs(model: MultiTaskSegmentor, frames: Mapping[tuple[int, int, str], int]) -> float:
     """Return the average MACs per frame, each frame counted as one of its kind in the steady state.
 
-    `frames` holds the number of frames of each (height, width, key frame or not), as `StreamTestLoop.frames`.
+    `frames` holds the number of frames of each (height, width, kind), as `StreamTestLoop.frames`.
     """
     costs = {shape: count_cost(model, shape).total().macs for shape in {(height, width) for height, width, _ in frames}}
-    total = 0
-    for (height, width, is_key), number in frames.items():
-        macs = costs[height, width]
-        kind = IMAGE if IMAGE in macs else KEY if is_key else NON_KEY
-        total += number * macs[kind]
+    total = sum(number * costs[height, width][kind] for (height, width, kind), number in frames.items())
     return total / sum(frames.values())

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -40,10 +41,10 @@ def grey(level: int) -> np.ndarray:
 
 def ask(page: MjpegPage, path: str, host: str | None = None) -> http.client.HTTPResponse:
     """Send a request; `host` is the name under which the page is asked for."""
-    name, port = page.url.removeprefix('http://').rstrip('/').split(':')
-    connection = http.client.HTTPConnection(name, int(port), timeout=20)
+    address = urlsplit(page.url)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
     connection.putrequest('GET', path, skip_host=True)
-    connection.putheader('Host', host or f'{name}:{port}')
+    connection.putheader('Host', host or address.netloc)
     connection.endheaders()
     return connection.getresponse()
 
@@ -153,6 +154,36 @@ def test_the_page_is_for_this_machine(inferencer: MultiTaskInferencer) -> None:
         assert ask(page, '/', 'stranger.example:80').status == ask(page, '/a.mjpeg', 'stranger.example').status == 403
         for path in ('/b.mjpeg', '/../a', '/etc/passwd', '/a'):
             assert ask(page, path).status == 404
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as found:
+            found.bind(('::1', 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason='this machine has no IPv6')
+def test_a_page_at_an_address_of_ipv6(inferencer: MultiTaskInferencer) -> None:
+    with MjpegPage(host='::1') as page:
+        port = page._server.server_address[1]
+        assert page._server.server_address[0] == '::1' and page.url == f'http://[::1]:{port}/'
+        StreamRunner(inferencer, {'a': [grey(0)] * 3}).run(page)
+        for host in (None, '[::1]', f'localhost:{port}'):
+            assert ask(page, '/', host).status == 200
+        for host in ('stranger.example', f'[::2]:{port}', '::1', f'[::1].stranger.example:{port}'):
+            assert ask(page, '/a.mjpeg', host).status == 403
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(('127.0.0.1', port), timeout=20)
+        with pytest.raises(ValueError, match=rf'\[::1\]:{port}'), MjpegPage(port, host='::1'):
+            pass
+
+
+def test_every_name_of_this_machine_is_guarded() -> None:
+    with MjpegPage(host='127.1') as page:
+        assert ask(page, '/').status == 200 and ask(page, '/', 'stranger.example').status == 403
 
 
 def test_nothing_is_drawn_without_viewers(inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,7 @@ def test_a_file_is_the_stream_of_the_inferencer(inferencer: MultiTaskInferencer,
     assert found.shown('drive') == list(range(12))
     assert found.times('drive') == [round(0.1 * number, 3) for number in range(12)]
     assert [frame.since_key for frame in found.frames['drive']] == [number % 5 for number in range(12)]
+    assert [frame.kind for frame in found.frames['drive'][:6]] == ['key', *['non_key'] * 4, 'key']
     for frame, (image, maps) in zip(found.frames['drive'], inferencer.stream(path), strict=True):
         np.testing.assert_array_equal(frame.image, image)
         for name, array in maps.items():
@@ -110,7 +111,7 @@ def test_a_file_is_the_stream_of_the_inferencer(inferencer: MultiTaskInferencer,
     assert {name: times.count for name, times in record.stages.items()} == dict.fromkeys(
         ('decode', 'wait', 'infer', 'write', 'latency'), 12
     )
-    assert {kind: times.count for kind, times in record.model.items()} == {'key frames': 3, 'non-key frames': 9}
+    assert {kind: times.count for kind, times in record.model.items()} == {'key': 3, 'non_key': 9}
 
 
 def test_streams_of_different_lengths_share_batches(
@@ -334,6 +335,25 @@ def test_a_live_source_is_opened_again(inferencer: MultiTaskInferencer, camera: 
     assert (record.reconnects, record.restarts) == (8, 2) and 'lost after 3 tries' in record.error
 
 
+def test_a_new_connection_drops_what_waits_of_the_one_before(
+    inferencer: MultiTaskInferencer, camera: type[Camera], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera.connections = [range(3), range(10, 13), None]
+    step, found = inferencer.step_fitted, Collected()
+
+    def late(fitted: Any, state: Any) -> Any:
+        while camera.connections:
+            time.sleep(0.001)
+        return step(fitted, state)
+
+    monkeypatch.setattr(inferencer, 'step_fitted', late)
+    record = StreamRunner(inferencer, 0, reconnect=1).run(found, check=False)['camera_0']
+    assert record.frames + record.dropped == 6
+    assert found.shown('camera_0')[-1] == 12 and found.frames['camera_0'][-1].since_key == 0
+    numbers = [frame.number + frame.dropped for frame in found.frames['camera_0']]
+    assert [[0, 1, 2, 10, 11, 12][number] for number in numbers] == found.shown('camera_0')
+
+
 @pytest.mark.parametrize('on_resize', ['error', 'new_state'])
 def test_a_live_source_that_changes_its_size(
     on_resize: Any, inferencer: MultiTaskInferencer, camera: type[Camera], monkeypatch: pytest.MonkeyPatch
@@ -346,6 +366,45 @@ def test_a_live_source_that_changes_its_size(
         record = runner.run(found, check=False)['camera_0']
         assert found.shown('camera_0') == [*range(3 if on_resize == 'error' else 7)]
         assert ('(48, 96)' if on_resize == 'error' else 'lost after 1 tries') in record.error
+
+
+@pytest.mark.parametrize('on_resize', ['error', 'new_state'])
+def test_a_source_that_has_another_size_after_a_stop(
+    on_resize: Any,
+    inferencer: MultiTaskInferencer,
+    camera: type[Camera],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    camera.connections = [range(9), range(20, 23), None]
+    resume, found = tmp_path / 's.safetensors', Collected()
+    first = StreamRunner(inferencer, 0, latest=False, resume=resume)
+    first.run(found, lambda frame: first.stop() if frame.number == 2 else None)
+    count = len(found.frames['camera_0'])
+    monkeypatch.setattr(camera, 'sizes', dict.fromkeys(range(20, 23), (48, 96)))
+    runner = StreamRunner(inferencer, 0, latest=False, reconnect=1, on_resize=on_resize, resume=resume)
+    record = runner.run(found, check=False)['camera_0']
+    shown, since_key = found.shown('camera_0'), [frame.since_key for frame in found.frames['camera_0']]
+    if on_resize == 'error':
+        assert shown == [*range(count)] and record.restarts == 0
+        assert all(part in record.error for part in ('camera_0', '(48, 96)', '(32, 64)', "on_resize='new_state'"))
+        assert resume.exists(), 'another try goes on there'
+    else:
+        assert shown == [*range(count), 20, 21, 22] and record.restarts == 1
+        assert since_key[count:] == [0, 1, 2]
+        assert [frame.number for frame in found.frames['camera_0']] == [*range(count + 3)]
+
+
+def test_a_folder_that_has_another_size_after_a_stop(
+    stopped: tuple[Path, Path], inferencer: MultiTaskInferencer
+) -> None:
+    path, resume = stopped
+    folder(path, range(12), (48, 96))
+    with pytest.raises(ValueError, match=r'drive.*\(48, 96\).*\(32, 64\)'):
+        StreamRunner(inferencer, path, resume=resume).run()
+    found = Collected()
+    record = StreamRunner(inferencer, path, on_resize='new_state', resume=resume).run(found)['drive']
+    assert found.shown('drive')[-1] == 11 and record.restarts == 1
 
 
 def test_a_live_source_that_is_away_for_hours(
@@ -482,6 +541,15 @@ def test_a_stopped_run_goes_on_as_if_never_interrupted(inferencer: MultiTaskInfe
         assert (tmp_path / 'parts' / file).read_bytes() == (tmp_path / 'whole' / file).read_bytes(), file
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """SIGINT as at a terminal; a shell starts programs in the background, such as these tests, with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures('heeded')
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_signals_stop_a_run_in_good_order(number: int, inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
     path, resume, found = folder(tmp_path / 'drive', range(15)), tmp_path / 's.safetensors', Collected()
@@ -504,6 +572,23 @@ def test_signals_stop_a_run_in_good_order(number: int, inferencer: MultiTaskInfe
     assert [len(list(VideoReader(part))) for part in parts] == [record.frames, 15 - record.frames]
 
 
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_is_ignored_stays_ignored(number: int, inferencer: MultiTaskInferencer) -> None:
+    def kill(frame: StreamFrame) -> None:
+        os.kill(os.getpid(), number)
+        # Where a handler is installed, the run must not be at its end before it is called.
+        time.sleep(0.02)
+
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        record = StreamRunner(inferencer, map(coded, range(5)), buffer=1).run(kill)['frames']
+        assert (record.frames, record.stopped) == (5, False)
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.usefixtures('heeded')
 def test_a_second_signal_ends_at_once(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
     class Slow(VideoSink):
         def write(self, frame: StreamFrame) -> None:
@@ -518,14 +603,9 @@ def test_a_second_signal_ends_at_once(inferencer: MultiTaskInferencer, tmp_path:
                 time.sleep(0.3)
             super().write(frame)
 
-    # A shell starts programs in the background with SIGINT ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     start = time.perf_counter()
-    try:
-        with pytest.raises(KeyboardInterrupt), Slow(tmp_path / 'out') as videos:
-            StreamRunner(inferencer, map(coded, range(100)), resume=tmp_path / 's.safetensors').run(videos)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt), Slow(tmp_path / 'out') as videos:
+        StreamRunner(inferencer, map(coded, range(100)), resume=tmp_path / 's.safetensors').run(videos)
     assert time.perf_counter() - start < 30
     time.sleep(0.5)
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(('read', 'write'))]
@@ -561,7 +641,7 @@ def stopped(inferencer: MultiTaskInferencer, tmp_path: Path) -> tuple[Path, Path
 
 
 def test_states_of_other_sources_or_models_are_refused(
-    stopped: tuple[Path, Path], inferencer: MultiTaskInferencer, tmp_path: Path
+    stopped: tuple[Path, Path], inferencer: MultiTaskInferencer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, resume = stopped
     other = folder(tmp_path / 'other', range(2))
@@ -577,7 +657,29 @@ def test_states_of_other_sources_or_models_are_refused(
     finally:
         with torch.no_grad():
             weight.copy_(before)
+    monkeypatch.setattr(inferencer, 'size', (16, 32))
+    with pytest.raises(ValueError, match=r'states\.safetensors.*size'):
+        StreamRunner(inferencer, path, resume=resume)
+    monkeypatch.undo()
     StreamRunner(inferencer, path, resume=resume)
+
+
+def test_states_hold_no_passwords(inferencer: MultiTaskInferencer, camera: type[Camera], tmp_path: Path) -> None:
+    resume, found = tmp_path / 'states.safetensors', Collected()
+
+    def run(address: str, stop_at: int) -> None:
+        camera.connections = [range(9)]
+        runner = StreamRunner(inferencer, address, latest=False, reconnect=0, resume=resume)
+        runner.run(found, lambda frame: runner.stop() if frame.number >= stop_at else None)
+
+    run('rtsp://user:secret@host/live?token=hidden', 2)
+    content = resume.read_bytes()
+    assert b'rtsp://host/live' in content and b'secret' not in content and b'hidden' not in content
+    assert list(found.frames) == ['live?token=xxx']
+    run('rtsp://user:changed@host/live?token=hidden', 4)
+    with pytest.raises(ValueError, match=r'states\.safetensors.*rtsp://host/live\?token=xxx') as caught:
+        run('rtsp://user:secret@host/live?token=another', 99)
+    assert not any(word in str(caught.value) for word in ('secret', 'hidden', 'another'))
 
 
 def test_a_file_that_changed_is_another_source(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
@@ -667,6 +769,9 @@ DAMAGE: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
     'rows': lambda meta, tensors: tensors.update({key: torch.cat([t, t]) for key, t in tensors.items()}),
     'no state': lambda meta, tensors: tensors.clear(),
     'since_key': lambda meta, tensors: meta['streams']['drive'].update(since_key=None),
+    'size': lambda meta, tensors: meta['streams']['drive'].update(size=[32, '64']),
+    'no size': lambda meta, tensors: meta['streams']['drive'].pop('size'),
+    'size of no frame': lambda meta, tensors: meta['streams']['drive'].update(size=None),
     'resolution': lambda meta, tensors: meta['streams']['drive'].update(resolution='big'),
     'frames': lambda meta, tensors: tensors.update({'0.frames': torch.tensor([1.5])}),
     'missing': lambda meta, tensors: tensors.pop('0.frames'),

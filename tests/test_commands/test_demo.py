@@ -28,21 +28,21 @@ def models(weights: Path) -> Models:
 def test_bars_and_averages_of_the_time_line() -> None:
     line = TimeLine({'key': 2.0, 'non_key': 0.5})
     assert line.html() == ''
-    for is_key, seconds in ((True, 0.5), (False, 0.3), (False, 0.02), (True, 0.04)):
-        line.add(is_key=is_key, seconds=seconds)
+    for kind, seconds in (('key', 0.5), ('non_key', 0.3), ('non_key', 0.02), ('key', 0.04)):
+        line.add(kind, seconds)
     html = line.html()
     heights = [float(height) for height in re.findall(r'<rect [^>]*height="([\d.]+)"', html)]
     assert heights == pytest.approx([68, 40.8, 2.7, 5.4], abs=0.05)
     assert 'frame 3: key frame, 40 ms' in html
     # The first frame of each kind is left out of the averages, not of the cost: (2 + 0.5 + 0.5 + 2) / 4.
-    assert '2 key frames, 40 ms each' in html and '2 other frames, 20 ms each' in html
+    assert '2 key frames, 40 ms each' in html and '2 non-key frames, 20 ms each' in html
     assert '1.25 GMAC a frame, 62% of a key frame each time' in html
 
 
 def test_the_time_line_does_not_grow() -> None:
     line = TimeLine({})
     for _ in range(SHOWN + 50):
-        line.add(is_key=None, seconds=0.1)
+        line.add('image', 0.1)
     html = line.html()
     assert html.count('<rect') == SHOWN
     assert f'{SHOWN + 50} frames, 100 ms each' in html and '>frame 50<' in html and 'GMAC' not in html
@@ -60,7 +60,7 @@ def test_a_video_is_drawn_while_it_runs_and_then_offered(models: Models, video: 
             last = html
     assert films[-1] and not any(films[:-1])
     assert not Path(films[-1]).parent.exists()
-    assert '2 key frames' in last and '5 other frames' in last
+    assert '2 key frames' in last and '5 non-key frames' in last
 
 
 def test_a_visitor_stops_a_video(models: Models, video: Path) -> None:

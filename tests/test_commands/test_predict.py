@@ -63,6 +63,17 @@ def test_a_folder_and_a_video(predict: Callable[..., str], photos: Path, video: 
         assert [round(frame.time, 3) for frame in reader] == [round(0.1 * number, 3) for number in range(7)]
 
 
+def test_secrets_of_addresses_are_not_printed(
+    predict: Callable[..., str], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    addresses = ['rtsp://user:pa55@127.0.0.1:1/live?channel=1&token=pa55', 'http://user:pa55@127.0.0.1:1/x.jpg']
+    with pytest.raises(SystemExit):
+        predict(*addresses, photos / 'a.png', '--out', tmp_path / 'out', '--resume', tmp_path / 's.safetensors')
+    out, err = capsys.readouterr()
+    assert 'rtsp://127.0.0.1:1/live?channel=1&token=xxx' in out and 'http://127.0.0.1:1/x.jpg' in out
+    assert 'pa55' not in out + err and not [path for path in tmp_path.rglob('*') if 'pa55' in path.name]
+
+
 def test_panels_of_every_frame_are_those_of_the_video(predict: Callable[..., str], video: Path, tmp_path: Path) -> None:
     out = tmp_path / 'out'
     predict(video, '--out', out, '--save', 'panels,video', '--max-frames', 3)

@@ -85,7 +85,7 @@ def test_it_is_the_models_stream_over_every_video(stream: Callable[..., Any], ba
     assert [s['is_key_frame'] for s in samples] == [t % 5 == 0 for _, t in places], 'every video begins anew'
     assert metrics['stream/frames'] == 30
     assert metrics['stream/key_frame_ratio'] == pytest.approx(1 / 5)
-    assert runner.test_loop.frames == Counter({(32, 64, True): 6, (32, 64, False): 24})
+    assert runner.test_loop.frames == Counter({(32, 64, 'key'): 6, (32, 64, 'non_key'): 24})
 
 
 def test_labelled_frames_go_to_the_usual_metric(stream: Callable[..., Any]) -> None:
@@ -153,10 +153,10 @@ def test_policies_are_counted(stream: Callable[..., Any]) -> None:
 def test_what_the_frames_have_cost(make_config: Callable[..., Any]) -> None:
     model = build_on_meta(make_config())
     macs = {size: count_cost(model, size).total().macs for size in ((32, 64), (64, 64))}
-    frames = {(32, 64, True): 2, (32, 64, False): 5, (64, 64, False): 3}
+    frames = {(32, 64, 'key'): 2, (32, 64, 'non_key'): 5, (64, 64, 'non_key'): 3}
     small, large = macs[32, 64], macs[64, 64]
     assert len({small['key'], small['non_key'], large['non_key']}) == 3
     expected = (2 * small['key'] + 5 * small['non_key'] + 3 * large['non_key']) / 10
     assert average_macs(model, frames) == pytest.approx(expected, rel=1e-12)
     image = build_on_meta(make_config('tiny_image'))
-    assert average_macs(image, {(32, 64, False): 4}) == count_cost(image, (32, 64)).total().macs['image']
+    assert average_macs(image, {(32, 64, 'image'): 4}) == count_cost(image, (32, 64)).total().macs['image']

@@ -7,6 +7,7 @@ import io
 import pytest
 import torch
 
+from mmmtl.models.segmentors.frame_kinds import frame_kind
 from mmmtl.structures import StreamState
 
 FRAMES = 13
@@ -221,6 +222,17 @@ def test_each_row_says_whether_it_is_a_key_frame(tiny):
     assert [time for time, (first, _) in enumerate(found) if first] == [0, 3, 6]
     assert [time for time, (_, second) in enumerate(found) if second] == [0, 2, 5]
     assert state.key_frames.tolist() == [3, 2]
+
+
+def test_each_frame_has_one_of_the_kinds_of_its_model(tiny):
+    for interval, kinds in ((1, ['key'] * 3), (2, ['key', 'non_key', 'key'])):
+        model, state, found = tiny.video_model(interval=interval), None, []
+        for frames in tiny.pixels(3, 1, 3, *tiny.SIZE):
+            _, is_key, state = model.step(frames, state)
+            found.append(frame_kind(model, bool(is_key)))
+        assert found == kinds and tuple(dict.fromkeys(found)) == model.frame_kinds
+    model = tiny.image_model()
+    assert (frame_kind(model, False),) == model.frame_kinds == ('image',)
 
 
 def test_an_image_model_streams_each_frame_alone(tiny):

@@ -178,7 +178,7 @@ def stage(*seconds: float) -> StageTimes:
 
 
 def test_frames_per_second_leave_out_the_first_frame() -> None:
-    assert speed_report({'frames': stage(3.5, 0.5, 0.5, 0.5, 0.5)}) == 'frames: 5, 2.0 frames/s'
+    assert speed_report({'image': stage(3.5, 0.5, 0.5, 0.5, 0.5)}) == 'frames: 5, 2.0 frames/s'
 
 
 def test_frames_per_second_are_those_of_the_model(
@@ -205,6 +205,6 @@ def test_frames_per_second_are_those_of_the_model(
 
 
 def test_average_of_key_and_other_frames() -> None:
-    printed = speed_report({'key frames': stage(9.0, 2.0), 'non-key frames': stage(9.0, 0.25, 0.25, 0.25)})
+    printed = speed_report({'key': stage(9.0, 2.0), 'non_key': stage(9.0, 0.25, 0.25, 0.25)})
     # 2 frames of 2 s and 4 frames of 0.25 s.
     assert printed.splitlines()[-1] == 'all frames: 6, 1.2 frames/s'

@@ -81,7 +81,7 @@ def read_until(video: str, frame: int) -> list[Array]:
     with VideoReader(video, one_size=True) as reader:
         frames = [image for image, _ in itertools.islice(reader, frame + 1)]
     if len(frames) <= frame:
-        raise ValueError(f'{video}: has {len(frames)} frames, so no --frame {frame}')
+        raise ValueError(f'{reader.name}: has {len(frames)} frames, so no --frame {frame}')
     return frames
 
 

@@ -40,9 +40,11 @@ class StreamFrame:
         time: seconds from the first frame of the stream.
         image: (H, W, 3) uint8 BGR at the size of the maps.
         maps: {task: (M, H, W)}.
+        kind: 'key' or 'non_key', or 'image' if the model has no key frames.
         since_key: frames since the last key frame, 0 for a key frame; None if the model has no key frames.
         seconds: of each stage before the sinks: 'decode' to read the frame and bring it to the model's size, 'wait' for
             the model, and 'infer', its share of the batch.
+        draw: makes `panel`.
     """
 
     stream: StreamInfo
@@ -51,14 +53,10 @@ class StreamFrame:
     time: float
     image: Array
     maps: TaskMaps
+    kind: str
     since_key: int | None
     seconds: dict[str, float]
     draw: Callable[[StreamFrame], Array] = field(repr=False)
-
-    @property
-    def is_key(self) -> bool | None:
-        """Return whether it is a key frame; None if the model has no key frames."""
-        return None if self.since_key is None else self.since_key == 0
 
     @cached_property
     def panel(self) -> Array:

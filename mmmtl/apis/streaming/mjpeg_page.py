@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import html
+import re
+import socket
 import sys
 import threading
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from urllib.parse import quote, unquote
 
 import cv2
@@ -21,7 +24,7 @@ from .sinks import StreamSink
 BOUNDARY = 'frame'
 
 LOCAL = ('localhost', '127.0.0.1', '[::1]')
-"""Names of this machine, of which a page that is bound to it accepts no other."""
+"""Names of this machine; a page that only this machine can see accepts these and its own."""
 
 VIEWERS = 16
 """The most pictures that are sent at the same time; each takes a thread."""
@@ -58,8 +61,8 @@ class MjpegPage(StreamSink):
 
     Args:
         port: 0 takes a free one.
-        host: the address to listen at. By default only this machine can look on; '0.0.0.0' shows the streams to
-            everybody in the network, without a password.
+        host: the address to listen at. By default only this machine can look on, as with '::1', its IPv6 address;
+            '0.0.0.0' or '::' shows the streams to everybody in the network, without a password.
         quality: of the JPEG files, 1 to 100.
 
     Attributes:
@@ -75,6 +78,7 @@ class MjpegPage(StreamSink):
 
     def __init__(self, port: int = 0, *, host: str = '127.0.0.1', quality: int = 85) -> None:
         self._address, self._quality = (host, port), quality
+        self._name = f'[{host}]' if ':' in host else host
         self._streams: dict[str, _Shown] = {}
         self._viewers = threading.BoundedSemaphore(VIEWERS)
         self._watching = 0
@@ -85,9 +89,9 @@ class MjpegPage(StreamSink):
         try:
             self._server = _Server(self._address, self)
         except (OSError, OverflowError) as error:
-            host, port = self._address
-            raise ValueError(f'{host}:{port}: no page can be there ({error}); choose another port or host') from None
-        self.url = f'http://{self._address[0]}:{self._server.server_address[1]}/'
+            place = f'{self._name}:{self._address[1]}'
+            raise ValueError(f'{place}: no page can be there ({error}); choose another port or host') from None
+        self.url = f'http://{self._name}:{self._server.server_address[1]}/'
         print_log(f'the streams are shown at {self.url}', logger='current')
         threading.Thread(target=self._server.serve_forever, name='page', daemon=True).start()
         return self
@@ -118,7 +122,9 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], page: MjpegPage) -> None:
         self.page = page
+        self.address_family = socket.AF_INET6 if ':' in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
+        self.is_local = ip_address(str(self.server_address[0])).is_loopback
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of viewers that leave in the middle."""
@@ -150,9 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing of each request."""
 
     def _is_for_us(self) -> bool:
-        host = self.headers.get('Host', '').lower()
-        name = host.rpartition(':')[0] or host
-        return self.server.page._address[0] not in ('127.0.0.1', 'localhost', '::1') or name in LOCAL
+        name = re.sub(r':\d*$', '', self.headers.get('Host', '').lower())
+        return not self.server.is_local or name in (*LOCAL, self.server.page._name.lower())
 
     def _send(self, content: bytes, kind: str) -> None:
         self.send_response(HTTPStatus.OK)

@@ -7,6 +7,8 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mmmtl.models.segmentors.frame_kinds import KIND_NAMES
+
 RECENT = 1000
 """The number of frames whose times are kept, for quantiles."""
 
@@ -59,7 +61,7 @@ class StreamRecord:
         failure: what ended the stream too early; None if nothing did.
         stages: times of 'decode', 'wait', 'infer', 'write' (all sinks) and 'latency' (from the decoded frame to the end
             of the last sink).
-        model: the times of 'infer' by kind of frame: 'key frames' and 'non-key frames', or 'frames'.
+        model: the times of 'infer' by kind of frame: 'key' and 'non_key', or 'image'.
     """
 
     frames: int = 0
@@ -88,7 +90,9 @@ def speed_report(model: Mapping[str, StageTimes]) -> str:
         model: of a `StreamRecord`.
     """
     kinds = sorted(model.items())
-    lines = [f'{kind}: {times.count}, {1 / times.mean:.1f} frames/s' for kind, times in kinds if times.mean]
+    lines = [
+        f'{KIND_NAMES[kind]}s: {times.count}, {1 / times.mean:.1f} frames/s' for kind, times in kinds if times.mean
+    ]
     if len(kinds) > 1:
         number = sum(times.count for _, times in kinds)
         seconds = sum(times.count * times.mean for _, times in kinds)

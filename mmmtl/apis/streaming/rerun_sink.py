@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmmtl.io import whole_file
+from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY
 from mmmtl.structures import Array
 from mmmtl.tasks import Task
 
@@ -64,8 +65,8 @@ class RerunSink(StreamSink):
         recording.log([name, 'image'], self._picture(frame.image[..., ::-1]))
         for task_name, array in frame.maps.items():
             recording.log([name, task_name], self._map(self._tasks[task_name], frame.image, array))
-        if frame.is_key is not None:
-            recording.log([name, 'is_key'], self._rerun.Scalars(float(frame.is_key)))
+        if frame.kind != IMAGE:
+            recording.log([name, 'is_key'], self._rerun.Scalars(float(frame.kind == KEY)))
         for stage, seconds in frame.seconds.items():
             recording.log([name, 'seconds', stage], self._rerun.Scalars(seconds))
 

@@ -48,8 +48,8 @@ class StreamRunner:
             compile anew for every size of a batch.
         buffer: number of frames of a stream that may wait before the model, and after it.
         latest: drop the frame that waits when a newer one comes, and count it; None does so for live sources.
-        on_resize: what a frame of another size than the one before is: an 'error' that ends its stream, or the
-            beginning of a 'new_state'.
+        on_resize: what a frame of another size than the one before is, also where a stopped run goes on: an 'error'
+            that ends its stream, or the beginning of a 'new_state'.
         reconnect: number of times to try again, one after the other, when a live source breaks off. The new connection
             begins a new state.
         max_frames: the most frames of each stream; None sets no limit.
@@ -102,7 +102,7 @@ class StreamRunner:
         self._max_batch = max_batch or (1 if inferencer.optimize == 'compile' else len(videos))
         self._changed, self._stopping = Condition(), Event()
         self._failure: BaseException | None = None
-        self._model = '' if resume is None else digest_model(inferencer.model)
+        self._model = '' if resume is None else f'{digest_model(inferencer.model)}, size {inferencer.size}'
         self._goes_on = self._resume is not None and self._resume.exists()
         saved = self._saved(videos)
         self._streams = [
@@ -110,6 +110,7 @@ class StreamRunner:
             for name, video in videos.items()
         ]
         self._running: deque[Stream] = deque()
+        # The streams of the last batch and their joint state, which is taken apart when another batch follows.
         self._joint: tuple[list[Stream], StreamState] | None = None
         self._used = False
 
@@ -245,7 +246,7 @@ class StreamRunner:
 
     def _saved(self, videos: Mapping[str, Video]) -> dict[str, SavedStream]:
         """Return where each stream begins."""
-        described = {name: describe_source(video) for name, video in videos.items()}
+        described = {name: '' if self._resume is None else describe_source(video) for name, video in videos.items()}
         if self._resume is not None and self._goes_on:
             return load_streams(self._resume, described, self._model)
         return {name: SavedStream(source, Position(), False, None) for name, source in described.items()}

@@ -14,12 +14,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """Call `stop` at the first ctrl-C or SIGTERM inside the block; a second one does what it did before the block.
 
-    Only the main thread of a program can receive signals; in any other thread this does nothing.
+    A signal that is ignored stays ignored: a shell starts programs in the background so, and ctrl-C is not meant for
+    them. Only the main thread of a program can receive signals; in any other thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -30,7 +32,7 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
         restore()
         stop()
 
-    for number in SIGNALS:
+    for number in before:
         signal.signal(number, handle)
     try:
         yield

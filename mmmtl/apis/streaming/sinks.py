@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from mmmtl.io import MapWriter, VideoWriter, write_png
 from mmmtl.io.video import DEFAULT_FPS
@@ -54,6 +54,14 @@ class CallbackSink(StreamSink):
             self._function(frame)
 
 
+class _Film(NamedTuple):
+    """A video that is being written, the shape of its drawings, and the time of its first frame in its stream."""
+
+    writer: VideoWriter
+    shape: tuple[int, ...]
+    began: float
+
+
 class VideoSink(StreamSink):
     """Videos of the drawings (see `VideoWriter`), one of each stream, with the times of its frames.
 
@@ -77,28 +85,25 @@ class VideoSink(StreamSink):
             # Refuse a wrong name before the work starts.
             VideoWriter(self._one, fps or DEFAULT_FPS)
         self._owner: str | None = None
-        self._open: dict[str, VideoWriter] = {}
-        self._sizes: dict[str, tuple[int, ...]] = {}
-        self._began: dict[str, float] = {}
+        self._films: dict[str, _Film] = {}
 
     def write(self, frame: StreamFrame) -> None:
-        name = frame.stream.name
-        if self._sizes.get(name, frame.panel.shape) != frame.panel.shape:
+        film = self._films.get(frame.stream.name)
+        if film is None or film.shape != frame.panel.shape:
             self.end(frame.stream)
-        if name not in self._open:
             writer = VideoWriter(self._path(frame), self._fps or frame.stream.fps or DEFAULT_FPS)
-            self._open[name] = writer.__enter__()
-            self._sizes[name], self._began[name] = frame.panel.shape, frame.time
-        self._open[name].write(frame.panel, None if self._fps else frame.time - self._began[name])
+            film = _Film(writer.__enter__(), frame.panel.shape, frame.time)
+            self._films[frame.stream.name] = film
+        film.writer.write(frame.panel, None if self._fps else frame.time - film.began)
 
     def end(self, stream: StreamInfo) -> None:
-        if (writer := self._open.pop(stream.name, None)) is not None:
-            writer.__exit__(None, None, None)
-            del self._sizes[stream.name]
+        if (film := self._films.pop(stream.name, None)) is not None:
+            film.writer.__exit__(None, None, None)
 
     def close(self, error: BaseException | None) -> None:
-        while self._open:
-            self._open.popitem()[1].__exit__(None if error is None else type(error), error, None)
+        while self._films:
+            _, film = self._films.popitem()
+            film.writer.__exit__(None if error is None else type(error), error, None)
 
     def _path(self, frame: StreamFrame) -> Path:
         name = frame.stream.name

@@ -43,12 +43,14 @@ class Position(NamedTuple):
         dropped: frames that were left out before it.
         time: of the last frame, in seconds.
         since_key: frames since the key frame.
+        size: (height, width) of the last frame, as the source delivered it; None before the first one.
     """
 
     number: int = 0
     dropped: int = 0
     time: float = 0.0
     since_key: int = 0
+    size: tuple[int, int] | None = None
 
 
 class WaitingFrame(NamedTuple):
@@ -56,6 +58,7 @@ class WaitingFrame(NamedTuple):
 
     Args:
         fitted: the frame at the size that the model sees.
+        size: (height, width), as the source delivered it.
         time: seconds from the first frame of the stream.
         fresh: whether a new state begins, because of another size or a new connection.
         dropped: frames left out up to now.
@@ -64,6 +67,7 @@ class WaitingFrame(NamedTuple):
     """
 
     fitted: Fitted
+    size: tuple[int, int]
     time: float
     fresh: bool
     dropped: int
@@ -86,6 +90,10 @@ class Source:
         start: where the stream goes on.
         record: counts frames and times.
         settings: of the run.
+
+    Attributes:
+        info: about the stream; the video says most of it when it is opened.
+        done: whether no further frame comes.
     """
 
     def __init__(
@@ -105,7 +113,7 @@ class Source:
         self._start, self._record, self._settings = start, record, settings
         self._waiting: deque[WaitingFrame] = deque()
         self._stopping = Event()
-        self._shape: tuple[int, ...] | None = None
+        self._size = start.size
         self._last_time, self._opened = start.time, 0.0
         self._kept = start.number
         self._latest = False
@@ -183,10 +191,8 @@ class Source:
             try:
                 began = time.perf_counter()
                 for number, frame in enumerate(reader):
-                    self._check_size(frame)
                     if number >= skip:
                         self._keep(frame, offset, began, new_connection=not first and number == 0)
-                    self._shape = frame.image.shape
                     if self._is_full():
                         break
                     began = time.perf_counter()
@@ -198,15 +204,6 @@ class Source:
             finally:
                 self._record.summary, self._record.whole = reader.summary(), reader.is_whole
 
-    def _check_size(self, frame: VideoFrame) -> None:
-        """Refuse a frame of another size than the one before, where that is an error."""
-        size, before = frame.image.shape[:2], self._shape
-        if self._settings.on_resize == 'error' and before is not None and before[:2] != size:
-            raise OtherSize(
-                f'{self.info.name}: the frame at {frame.time:.2f} s has the size {size}, those before {before[:2]} '
-                "(height, width); take on_resize='new_state'"
-            )
-
     def _offset(self, first: bool) -> float:
         """Return the time of the stream at which a live source begins to count."""
         if first and not self._start.number:
@@ -216,21 +213,28 @@ class Source:
 
     def _keep(self, frame: VideoFrame, offset: float, began: float, *, new_connection: bool) -> None:
         """Queue a frame for the model: wait for room, or replace the frame before if only the latest counts."""
-        fitted = self._fit(frame.image)
-        fresh = new_connection or self._shape not in (None, frame.image.shape)
-        self._last_time = offset + frame.time
+        size = frame.image.shape[:2]
+        resized = self._size not in (None, size)
+        if resized and self._settings.on_resize == 'error':
+            raise OtherSize(
+                f'{self.info.name}: the frame at {frame.time:.2f} s has the size {size}, those before {self._size} '
+                "(height, width); take on_resize='new_state'"
+            )
+        fitted, fresh = self._fit(frame.image), new_connection or resized
+        self._size, self._last_time = size, offset + frame.time
         now = time.perf_counter()
         self._record.stages['decode'].add(now - began)
         with self._changed:
             if self._latest and self._waiting:
-                fresh = fresh or self._waiting.pop().fresh
+                replaced = self._waiting.pop()
+                fresh = fresh or replaced.fresh
                 self._record.dropped += 1
             else:
                 self._kept += 1
             while len(self._waiting) >= self._settings.buffer and not self._stopping.is_set():
                 self._changed.wait()
             dropped = self._start.dropped + self._record.dropped
-            self._waiting.append(WaitingFrame(fitted, self._last_time, fresh, dropped, now - began, now))
+            self._waiting.append(WaitingFrame(fitted, size, self._last_time, fresh, dropped, now - began, now))
             self._changed.notify_all()
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmmtl.io.safetensors import read_safetensors, write_safetensors
+from mmmtl.io.source_names import source_name, without_user
 from mmmtl.io.video import Video
 from mmmtl.structures import StreamState
 from mmmtl.structures.stream_state import SLOTS
@@ -21,9 +22,12 @@ from .source import Position
 FORMAT = 1
 
 FIELDS = {'source': str, 'number': int, 'dropped': int, 'time': float, 'since_key': int, 'done': bool}
-"""Fields of each stream in the header, besides the resolution of its state."""
+"""Fields of each stream in the header, besides the sizes of its last frame and of its state."""
 
 POSITION = FIELDS.keys() - {'source', 'done'}
+
+ROUNDS = 600_000
+"""Steps of the hash of an address, about 0.3 s."""
 
 MOST = 1 << 53
 """The largest number or time that can be true."""
@@ -46,11 +50,20 @@ class SavedStream(NamedTuple):
 
 
 def describe_source(video: Video) -> str:
-    """Return what a video must have in common with that of the stopped run: its name, and the bytes of a file."""
+    """Return what a video must have in common with that of the stopped run: its name, and the bytes of a file.
+
+    Users and passwords may have changed. A hash stands for the secrets that `source_name` leaves out, and takes so much
+    time that nobody finds them by trying.
+    """
     if not isinstance(video, (str, Path, int)):
         return 'frames'
+    text, name = str(video), source_name(video)
     # `Path.is_file` raises an error for a pipeline that is longer than a name may be.
-    return f'{video}, {os.path.getsize(video)} bytes' if os.path.isfile(str(video)) else str(video)
+    if os.path.isfile(text):
+        return f'{name}, {os.path.getsize(text)} bytes'
+    if (whole := without_user(text)) == name:
+        return name
+    return f'{name}, {hashlib.pbkdf2_hmac("sha256", whole.encode(), name.encode(), ROUNDS).hex()[:16]}'
 
 
 def digest_model(model: nn.Module) -> str:
@@ -68,7 +81,7 @@ def save_streams(path: str | Path, streams: Mapping[str, SavedStream], model: st
     Args:
         path: ends in '.safetensors'.
         streams: by name.
-        model: as `digest_model` returns it.
+        model: what it must have in common with that of the run that goes on, in any words.
 
     Raises:
         ValueError: another suffix.
@@ -93,7 +106,7 @@ def load_streams(path: str | Path, sources: Mapping[str, str], model: str) -> di
     Args:
         path: the file.
         sources: {name: as `describe_source` returns it} of the run that goes on.
-        model: as `digest_model` returns it.
+        model: as `save_streams` got it.
 
     Raises:
         ValueError: no file of states, or one of another model or of other sources.
@@ -104,8 +117,8 @@ def load_streams(path: str | Path, sources: Mapping[str, str], model: str) -> di
         raise ValueError(f'{path}: holds no states of streams of this version; delete it, or give another name')
     if meta.get('model') != model:
         raise ValueError(
-            f'{path}: its states are of other weights, or of a model that was optimised in another way; give the same '
-            'model, or delete the file to begin anew'
+            f'{path}: its states are of other weights, or of a model that was optimised in another way or sees images '
+            'at another size; give the same model, or delete the file to begin anew'
         )
     described = meta['streams']
     found = {name: one.get('source') if isinstance(one, dict) else None for name, one in described.items()}
@@ -119,19 +132,31 @@ def load_streams(path: str | Path, sources: Mapping[str, str], model: str) -> di
 
 def _saved(path: str | Path, index: int, name: str, one: dict[str, Any], tensors: Mapping[str, Tensor]) -> SavedStream:
     """Return a stream of the file; refuse one that is not as `save_streams` writes it."""
-    wrong = [key for key, kind in FIELDS.items() if type(one.get(key)) is not kind]
-    if wrong or not all(0 <= one[key] <= MOST for key in POSITION):
-        raise ValueError(f'{path}: stream {name!r} is damaged at {wrong or "its position"}; delete it to begin anew')
+    start = _position(f'{path}: stream {name!r}', one)
     own = {key.partition('.')[2]: value for key, value in tensors.items() if key.partition('.')[0] == str(index)}
-    start = Position(**{key: one[key] for key in POSITION})
-    if not own and start.number and not one['done']:
+    if own:
+        state = _state(f'{path}: stream {name!r}', one.get('resolution'), own)
+        return SavedStream(one['source'], start, one['done'], state)
+    if start.number and not one['done']:
         raise ValueError(f'{path}: stream {name!r} has no state; delete the file to begin anew')
-    if not own:
-        return SavedStream(one['source'], start, one['done'], None)
-    resolution = one.get('resolution')
+    return SavedStream(one['source'], start, one['done'], None)
+
+
+def _position(where: str, one: Mapping[str, Any]) -> Position:
+    """Return where a stream goes on, and check all its fields in the header."""
+    wrong = [key for key, kind in FIELDS.items() if type(one.get(key)) is not kind]
+    wrong += [] if 'size' in one and _is_size(one['size']) else ['size']
+    if wrong or not all(0 <= one[key] <= MOST for key in POSITION) or (one['size'] is None) != (one['number'] == 0):
+        raise ValueError(f'{where} is damaged at {wrong or "its position"}; delete the file to begin anew')
+    size = None if one['size'] is None else tuple(one['size'])
+    return Position(**{key: one[key] for key in POSITION}, size=size)
+
+
+def _state(where: str, resolution: object, tensors: Mapping[str, Tensor]) -> StreamState:
+    """Return the state of a stream from its tensors, {field: tensor} and {slot.name: tensor}."""
     state: dict[str, Any] = {slot: {} for slot in SLOTS}
     state['resolution'] = tuple(resolution) if isinstance(resolution, list) else resolution
-    for key, value in own.items():
+    for key, value in tensors.items():
         slot, _, entry = key.partition('.')
         if entry and slot in SLOTS:
             state[slot][entry] = value
@@ -141,7 +166,12 @@ def _saved(path: str | Path, index: int, name: str, one: dict[str, Any], tensors
     try:
         restored = StreamState.from_state_dict(state)
     except ValueError as error:
-        raise ValueError(f'{path}: stream {name!r}: {error}') from None
+        raise ValueError(f'{where}: {error}') from None
     if len(restored) != 1:
-        raise ValueError(f'{path}: stream {name!r} has a state of {len(restored)} streams; delete it to begin anew')
-    return SavedStream(one['source'], start, one['done'], restored)
+        raise ValueError(f'{where} has a state of {len(restored)} streams; delete the file to begin anew')
+    return restored
+
+
+def _is_size(value: object) -> bool:
+    """Return whether this is what JSON makes of a (height, width) or None."""
+    return value is None or (isinstance(value, list) and list(map(type, value)) == [int, int] and min(value) > 0)

@@ -7,6 +7,7 @@ from threading import Condition
 
 from mmmtl.apis.inferencer import MultiTaskInferencer, TaskMaps
 from mmmtl.io.video import Video
+from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, frame_kind
 from mmmtl.structures import Array
 from mmmtl.visualization import Painter, frame_title
 
@@ -42,7 +43,7 @@ class Stream:
     ) -> None:
         self.name, self.record = name, StreamRecord()
         self.state = None if saved.state is None else saved.state.to(inferencer.device)
-        self.number, self.dropped, self.time, self.since_key = saved.start
+        self.position = saved.start
         self.done = saved.done
         self.described = saved.source
         self._inferencer, self._changed, self._buffer = inferencer, changed, settings.buffer
@@ -88,37 +89,34 @@ class Stream:
             infer: seconds of the model.
         """
         assert self.writer is not None
-        has_key_frames = self._inferencer.model.has_key_frames
-        self.since_key = 0 if is_key else self.since_key + 1
-        self.dropped, self.time = waiting.dropped, waiting.time
+        kind = frame_kind(self._inferencer.model, is_key)
+        number, since_key = self.position.number, 0 if is_key else self.position.since_key + 1
         seconds = {'decode': waiting.decode, 'wait': wait, 'infer': infer}
         self.record.restarts += waiting.fresh
         self.record.stages['wait'].add(wait)
         self.record.stages['infer'].add(infer)
-        kind = ('key frames' if is_key else 'non-key frames') if has_key_frames else 'frames'
         self.record.model[kind].add(infer)
         frame = StreamFrame(
             stream=self.source.info,
-            number=self.number,
+            number=number,
             dropped=waiting.dropped,
             time=waiting.time,
             image=waiting.fitted.image,
             maps=maps,
-            since_key=self.since_key if has_key_frames else None,
+            kind=kind,
+            since_key=None if kind == IMAGE else since_key,
             seconds=seconds,
             draw=self._draw,
         )
-        self.number += 1
+        self.position = Position(number + 1, waiting.dropped, waiting.time, since_key, waiting.size)
         self.writer.put(frame, waiting.since)
 
     def saved(self) -> SavedStream:
         """Return what a later run needs to go on; it tries a stream again that an error ended."""
-        start = Position(self.number, self.dropped, self.time, self.since_key)
         done = self.done and self.record.failure is None
-        return SavedStream(self.described, start, done, None if done else self.state)
+        return SavedStream(self.described, self.position, done, None if done else self.state)
 
     def _draw(self, frame: StreamFrame) -> Array:
         title = frame_title(self.name, frame.number, since_key=frame.since_key)
-        return self._inferencer.panel(
-            frame.image, frame.maps, title=title, mark=bool(frame.is_key), painter=self._painter
-        )
+        mark = frame.kind == KEY
+        return self._inferencer.panel(frame.image, frame.maps, title=title, mark=mark, painter=self._painter)

@@ -39,7 +39,7 @@ class Writer:
         fail: Callable[[BaseException], None],
     ) -> None:
         self._sinks, self._changed, self._record, self._buffer, self._fail = sinks, changed, record, buffer, fail
-        # Only the thread of the model puts frames, and only where there is room.
+        # Only the thread of the model puts frames, and only where there is room. The stream itself is put last.
         self._queue: SimpleQueue[tuple[StreamFrame, float] | StreamInfo] = SimpleQueue()
         self._given_up, self.ended = False, Event()
         self.thread = Thread(target=self._run, name=f'write {stream}', daemon=True)
@@ -63,7 +63,7 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            while type(item := self._queue.get()) is tuple and not self._given_up:
+            while not isinstance(item := self._queue.get(), StreamInfo) and not self._given_up:
                 self._write(*item)
             if isinstance(item, StreamInfo) and not self._given_up:
                 for sink in self._sinks:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mmmtl.apis.streaming import StreamFrame, StreamRunner, VideoSink
+from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, frame_kind
 from mmmtl.structures import Array, StreamState
 from mmmtl.visualization import Painter, frame_title
 
@@ -35,7 +36,7 @@ def predict_video(
     line = TimeLine(model.gmac)
 
     def count(frame: StreamFrame) -> None:
-        line.add(is_key=frame.is_key, seconds=frame.seconds['infer'])
+        line.add(frame.kind, frame.seconds['infer'])
 
     title = Path(video).stem
     runner = StreamRunner(model.inferencer, {title: video})
@@ -100,10 +101,10 @@ def predict_camera(
         camera = Camera(key, Painter(inferencer.tasks, video=True), TimeLine(model.gmac))
     start = time.perf_counter()
     found = inferencer.step(np.ascontiguousarray(image[..., ::-1]), camera.state)
-    is_key = found.is_key if inferencer.model.has_key_frames else None
-    camera.line.add(is_key=is_key, seconds=time.perf_counter() - start)
+    kind = frame_kind(inferencer.model, found.is_key)
+    camera.line.add(kind, time.perf_counter() - start)
     camera.since_key = 0 if found.is_key else camera.since_key + 1
-    title = frame_title('camera', camera.frames, since_key=None if is_key is None else camera.since_key)
-    panel = inferencer.panel(found.image, found.maps, title=title, mark=bool(is_key), painter=camera.painter)
+    title = frame_title('camera', camera.frames, since_key=None if kind == IMAGE else camera.since_key)
+    panel = inferencer.panel(found.image, found.maps, title=title, mark=kind == KEY, painter=camera.painter)
     camera.state, camera.frames = found.state, camera.frames + 1
     return panel, camera.line.html(), camera

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Mapping
 
-from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, NON_KEY
+from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, KIND_NAMES, NON_KEY
 
 SHOWN = 120
 """The number of frames whose bars are shown, the latest ones."""
@@ -17,7 +17,6 @@ WIDTH, HEIGHT, LABEL = 720, 96, 14
 """Size of the picture, and height of its labels, in pixels."""
 
 COLOURS = {KEY: '#d55e00', NON_KEY: '#0072b2', IMAGE: '#0072b2'}
-NAMES = {KEY: 'key frame', NON_KEY: 'other frame', IMAGE: 'frame'}
 
 
 class TimeLine:
@@ -34,9 +33,8 @@ class TimeLine:
         self._seconds: dict[str, float] = defaultdict(float)
         self._frames = 0
 
-    def add(self, *, is_key: bool | None, seconds: float) -> None:
-        """Add the next frame: its kind, None for a model without key frames, and the time that the model took."""
-        kind = IMAGE if is_key is None else KEY if is_key else NON_KEY
+    def add(self, kind: str, seconds: float) -> None:
+        """Add the next frame: its kind, and the time that the model took."""
         self._bars.append((self._frames, kind, seconds))
         self._frames += 1
         # The first frame of a kind is slow: memory is allocated and kernels are chosen.
@@ -53,7 +51,7 @@ class TimeLine:
         bars = []
         for place, (number, kind, seconds) in enumerate(self._bars):
             height = max(1.0, room * seconds / highest)
-            title = f'frame {number}: {NAMES[kind]}, {1000 * seconds:.0f} ms'
+            title = f'frame {number}: {KIND_NAMES[kind]}, {1000 * seconds:.0f} ms'
             bars.append(
                 f'<rect x="{place * step:.1f}" y="{LABEL + room - height:.1f}" width="{step - 1:.1f}" '
                 f'height="{height:.1f}" fill="{COLOURS[kind]}"><title>{title}</title></rect>'
@@ -76,7 +74,7 @@ class TimeLine:
         for kind, count in sorted(self._count.items()):
             square = f'<span style="color:{COLOURS[kind]}">&#9632;</span>'
             time = f', {1000 * self._seconds[kind] / (count - 1):.0f} ms each' if count > 1 else ''
-            found.append(f'{square} {count} {NAMES[kind]}{"" if count == 1 else "s"}{time}')
+            found.append(f'{square} {count} {KIND_NAMES[kind]}{"" if count == 1 else "s"}{time}')
         return found
 
     def _cost(self) -> list[str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import cv2
 
+from mmmtl.io.source_names import is_pipeline, source_name
+
 from .backend import INSTALL, MAX_FPS, Clock, Decoder, VideoFrame
 
 TRIES = 30
@@ -33,10 +35,11 @@ class OpenCVDecoder(Decoder):
     def __init__(self, source: str | int, *, live: bool, max_pixels: int) -> None:
         super().__init__()
         self._source, self._made_now, self._max_pixels = source, live, max_pixels
+        self._name = source_name(source)
         # Any other backend would open a pipe a second time, and wait for ever.
         self._capture = cv2.VideoCapture(source) if live else cv2.VideoCapture(source, cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
-            raise ValueError(f'{source}: cannot be opened as a video; {self.advice}')
+            raise ValueError(f'{self._name}: cannot be opened as a video; {self.advice}')
         fps, count = self._capture.get(cv2.CAP_PROP_FPS), self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.fps = fps if 0 < fps < MAX_FPS else None
         self.live = live or ('://' in str(source) and count <= 0)
@@ -63,7 +66,7 @@ class OpenCVDecoder(Decoder):
             height, width = image.shape[:2]
             if width * height > self._max_pixels:
                 raise ValueError(
-                    f'{self._source}: frames of {width}x{height} pixels, more than the limit of {self._max_pixels}; '
+                    f'{self._name}: frames of {width}x{height} pixels, more than the limit of {self._max_pixels}; '
                     'scale the video down or raise max_pixels'
                 )
             stamp = time.monotonic() if self._made_now else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
@@ -74,7 +77,7 @@ class OpenCVDecoder(Decoder):
 
     @property
     def advice(self) -> str:
-        if isinstance(self._source, str) and '!' in self._source:
+        if is_pipeline(str(self._source)):
             built = cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER)
             return 'check the pipeline' if built else 'this OpenCV is built without GStreamer'
         if self._made_now:

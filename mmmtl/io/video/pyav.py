@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mmmtl.io.source_names import source_name
 from mmmtl.structures import Array
 
 from .backend import MAX_FPS, Clock, Decoder, VideoFrame, find_pyav
@@ -30,12 +31,13 @@ class PyAVDecoder(Decoder):
         av = find_pyav()
         assert av is not None
         self._av, self._source, self._max_pixels = av, source, max_pixels
+        self._name = source_name(source)
         try:
             self._container = av.open(source, timeout=TIMEOUT if '://' in source else None, **_options(av))
         except FileNotFoundError:
-            raise FileNotFoundError(f'{source}: no such video') from None
+            raise FileNotFoundError(f'{self._name}: no such video') from None
         except av.FFmpegError as error:
-            raise ValueError(f'{source}: cannot be opened as a video ({_reason(error)}); check the file') from None
+            raise ValueError(f'{self._name}: cannot be opened as a video ({_reason(error)}); check the file') from None
         try:
             self._stream = self._find_stream()
         except ValueError:
@@ -62,10 +64,10 @@ class PyAVDecoder(Decoder):
         if stream is None or stream.disposition & attached:
             kinds = sorted({other.type for other in container.streams} - {'video'})
             found = f'only {", ".join(kinds)}' if kinds else f'as {container.format.name}'
-            raise ValueError(f'{self._source}: has no video ({found}); give a video file')
+            raise ValueError(f'{self._name}: has no video ({found}); give a video file')
         codec = stream.codec_context
         if codec is None:
-            raise ValueError(f'{self._source}: FFmpeg has no decoder for its codec; convert the video to H.264')
+            raise ValueError(f'{self._name}: FFmpeg has no decoder for its codec; convert the video to H.264')
         if codec.width * codec.height > self._max_pixels:
             raise self._too_large(codec.width, codec.height)
         return stream
@@ -114,7 +116,7 @@ class PyAVDecoder(Decoder):
 
     def _too_large(self, width: int, height: int) -> ValueError:
         return ValueError(
-            f'{self._source}: frames of {width}x{height} pixels, more than the limit of {self._max_pixels}; scale the '
+            f'{self._name}: frames of {width}x{height} pixels, more than the limit of {self._max_pixels}; scale the '
             'video down or raise max_pixels'
         )
 
@@ -126,7 +128,7 @@ def _options(av: Any) -> dict[str, str]:
 
 def _reason(error: Exception) -> str:
     """Return the words of FFmpeg without the number and the file."""
-    return str(getattr(error, 'strerror', None) or error)
+    return str(getattr(error, 'strerror', None) or type(error).__name__)
 
 
 def _display_matrix(frame: Any) -> Array | None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from mmmtl.io.headers import MAX_PIXELS
 from mmmtl.io.outputs import FileKey, file_key
+from mmmtl.io.source_names import is_pipeline, source_name
 from mmmtl.structures import Array
 
 from .backend import Decoder, VideoFrame, find_pyav
@@ -64,7 +65,7 @@ class VideoReader:
     """
 
     def __init__(self, video: Video, *, max_pixels: int = MAX_PIXELS, one_size: bool = False) -> None:
-        self.name = str(video) if isinstance(video, (str, Path, int)) else 'the frames'
+        self.name = source_name(video) if isinstance(video, (str, Path, int)) else 'the frames'
         self.delivered = 0
         self.seconds = 0.0
         self.finished = False
@@ -192,9 +193,9 @@ def _open(video: Video, max_pixels: int) -> Decoder:
         if not isinstance(video, Iterable):
             raise ValueError(f'a video must be a name, the number of a camera, or frames, not {type(video).__name__}')
         return ArrayDecoder(video)
-    name = str(video)
+    name, shown = str(video), source_name(video)
     if not name or '\0' in name:
-        raise ValueError(f'{name!r}: not the name of a video')
+        raise ValueError(f'{shown!r}: not the name of a video')
     path = Path(name)
     if os.path.isdir(path):
         return FolderDecoder(path, max_pixels=max_pixels)
@@ -204,16 +205,16 @@ def _open(video: Video, max_pixels: int) -> Decoder:
     if not exists:
         if re.match('[^/]*file:', name, re.IGNORECASE):
             # FFmpeg would read it, and nothing would keep an output from replacing it.
-            raise ValueError(f'{video}: an address of a file; give its path')
+            raise ValueError(f'{shown}: an address of a file; give its path')
         if name.isdecimal():
             return OpenCVDecoder(int(name), live=True, max_pixels=max_pixels)
-        if '!' in name:
+        if is_pipeline(name):
             return OpenCVDecoder(name, live=True, max_pixels=max_pixels)
         # FFmpeg reads numbered images such as frame_%04d.png.
         if '://' not in name and not re.search(r'%0?\d*d', path.name):
-            raise FileNotFoundError(f'{video}: no such video')
+            raise FileNotFoundError(f'{shown}: no such video')
     if path.suffix.lower() in TEXT_ART:
-        raise ValueError(f'{video}: a file of text, not a video; give a video file')
+        raise ValueError(f'{shown}: a file of text, not a video; give a video file')
     if find_pyav() is not None:
         return PyAVDecoder(name, max_pixels=max_pixels)
     return OpenCVDecoder(name, live=False, max_pixels=max_pixels)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 IMAGE, KEY, NON_KEY = 'image', 'key', 'non_key'
 """Kinds of frames in the steady state of a stream."""
 
+KIND_NAMES = {IMAGE: 'frame', KEY: 'key frame', NON_KEY: 'non-key frame'}
+"""What a frame of each kind is called in reports."""
+
 ReadMemories = tuple[Memory | None, Memory | None]
 """Memories of the last key frames and of the last non-key frames; None for those that are not read."""
 
@@ -69,6 +72,13 @@ class Core(NamedTuple):
 
     frames: Callable[..., FrameOutput]
     clips: Callable[..., ClipOutput] | None = None
+
+
+def frame_kind(model: MultiTaskSegmentor, is_key: bool) -> str:
+    """Return the kind of a frame, where `is_key` is that of the model's `step`; an image model has one kind."""
+    if not model.has_key_frames:
+        return IMAGE
+    return KEY if is_key else NON_KEY
 
 
 def frame_runs(model: MultiTaskSegmentor, images: Tensor) -> dict[str, Callable[[], FrameOutput]]:
