@@ -199,7 +199,7 @@ ALL_TABLES = (
             deeper={'model.fast_backbone.backbone.depth': 34},
         ),
         reference='MILA',
-        iterations=3000,
+        iterations=1500,
         recipe={'train_dataloader.dataset.num_videos': 200, 'val_dataloader.dataset.num_videos': 64, **AVERAGED},
     ),
     Table(

@@ -261,7 +261,8 @@ def records(training: Any, gains: dict[str, list[float]]) -> Any:
         for seed, gain in enumerate(values):
             metrics = {'semseg/mIoU': 50 + gain, 'depth/abs_err': 40 - gain, 'normals/mean': 30 - gain}
             metrics |= {f'offset_{o}/{key}': value for o in range(2) for key, value in metrics.items() if '/' in key}
-            scores = {'1000': {}, '2000': metrics, '3000': metrics}
+            third = table.iterations // 3
+            scores = {str(third): {}, str(2 * third): metrics, str(3 * third): metrics}
             cost = dict(params=2_000_000, macs={'average': 3e9}, device='a CPU')
             found.append(dict(settings.identity(table.row(name), seed), scores=scores, **cost))
     return training.scores.Scores(settings, [*found, {**found[0], 'iterations': 7}])
