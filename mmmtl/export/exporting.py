@@ -177,5 +177,5 @@ def check_errors(found: Comparison, tolerance: float, what: str) -> None:
         if not error <= tolerance:
             raise ValueError(
                 f'{what}: the largest error of task {task!r} is {error:.2e} of its largest logit, above the tolerance '
-                f'of {tolerance:g}; nothing was written'
+                f'of {tolerance:g}; nothing was written. If that is small enough for you, give a larger tolerance'
             )

@@ -56,6 +56,7 @@ def test_programs_run_like_the_model(video: MultiTaskInferencer, tmp_path: Path)
         np.testing.assert_allclose(maps['depth'], expected['depth'], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_image_model_of_any_size(tmp_path: Path) -> None:
     pytest.importorskip('onnxscript')
     inferencer = make(IMAGE, 'input')
