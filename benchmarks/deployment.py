@@ -30,7 +30,7 @@ from mmmtl.commands.export import synthetic_video
 from mmmtl.config import resolve
 from mmmtl.export import OnnxStream, export_model
 from mmmtl.export.compare import Stream, TorchStream, compare
-from mmmtl.export.onnx_stream import Run
+from mmmtl.export.onnx_stream import Graph
 from mmmtl.export.quantizing import quantize
 from mmmtl.io import source_name
 from mmmtl.models import MultiTaskSegmentor
@@ -45,7 +45,7 @@ CHECKED = 3
 class OpenVinoStream(OnnxStream):
     """The exported graphs, run by OpenVINO."""
 
-    def open_graph(self, path: Path) -> tuple[str | None, Run]:
+    def open_graph(self, path: Path) -> Graph:
         import openvino
 
         options = {} if self.threads is None else {'INFERENCE_NUM_THREADS': self.threads}
@@ -57,7 +57,7 @@ class OpenVinoStream(OnnxStream):
             # Copied, since the next frame overwrites them.
             return {name: found[number].copy() for number, name in enumerate(names)}
 
-        return super().open_graph(path)[0], run
+        return super().open_graph(path)._replace(run=run)
 
 
 def parse_args() -> argparse.Namespace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
@@ -20,7 +20,7 @@ from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.segmentors.frame_kinds import frame_kind
 from mmmtl.structures import Array, StreamState
 
-from .onnx_stream import METADATA, Arrays, OnnxStream, Run
+from .onnx_stream import METADATA, Arrays, Graph, OnnxStream, Shapes
 
 NAMES = 'names'
 """The entry of a program that holds the names of its inputs and outputs, as JSON."""
@@ -56,17 +56,24 @@ class ProgramStream(OnnxStream):
 
     suffix = '.pt2'
 
-    def open_graph(self, path: Path) -> tuple[str | None, Run]:
+    def open_graph(self, path: Path) -> Graph:
         extra = {METADATA: '', NAMES: ''}
-        module = torch.export.load(path, extra_files=extra).module()
-        names = json.loads(extra[NAMES])
+        program = torch.export.load(path, extra_files=extra)
+        module, names = program.module(), json.loads(extra[NAMES])
+        nodes = {node.name: node.meta.get('val') for node in program.graph.nodes}
+
+        def shapes(which: str, tensors: Sequence[Any]) -> Shapes:
+            found = [[side if isinstance(side, int) else None for side in nodes[name].shape[1:]] for name in tensors]
+            return dict(zip(names[which], found, strict=True))
 
         @torch.inference_mode()
         def run(feed: Arrays) -> Arrays:
             found = module(*(torch.from_numpy(feed[name]) for name in names['inputs']))
             return {name: tensor.numpy() for name, tensor in zip(names['outputs'], found, strict=True)}
 
-        return extra[METADATA], run
+        signature = program.graph_signature
+        inputs, outputs = shapes('inputs', signature.user_inputs), shapes('outputs', signature.user_outputs)
+        return Graph(extra[METADATA] or None, inputs, outputs, run)
 
 
 class Comparison(NamedTuple):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmmtl.apis.fitting import MEAN_COLOUR
+from mmmtl.apis.streaming.states import digest_model
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.version import __version__
 
@@ -50,7 +51,12 @@ def describe(
         'policy': policy,
         'reads': {graph.kind: list(graph.reads) for graph in graphs},
         'state': _memory_shapes(model, graphs, [preprocessor.padded_size(torch.empty(3, *one)) for one in sizes]),
-        'made': {'name': name, 'mmmtl': __version__, 'torch': str(torch.__version__)},
+        'made': {
+            'name': name,
+            'weights': digest_model(model),  # of two exports that differ in nothing else
+            'mmmtl': __version__,
+            'torch': str(torch.__version__),
+        },
     }
     assert (wrong := wrong_field({**description, 'kind': kinds[0]})) is None, wrong
     return description

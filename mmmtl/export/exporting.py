@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -116,9 +117,15 @@ def export_model(
         description = write_graphs(inferencer, place, name, size, dynamic_size=dynamic_size, formats=formats)
         streams: dict[str, OnnxStream] = {form: OPENERS[form](place) for form in formats}
         guide = next(iter(streams.values()))
-        inputs = [guide.prepare(frame[..., ::-1])[0] for frame in frames]
-        if not inputs:
+        prepared = [guide.prepare(frame[..., ::-1]) for frame in frames]
+        if not prepared:
             raise ValueError(f'{name}: no frame to compare the exported model with')
+        inputs, shown = [one for one, _ in prepared], prepared[0][1]
+        if not dynamic_size and shown != tuple(size):
+            warnings.warn(
+                f'{name}: the frames leave bars in {tuple(size)}, which change the maps; the size {shown} has none',
+                stacklevel=2,
+            )
         found = compare(model, streams, inputs)
         for form in formats:
             check_errors(found[form], tolerance, f'{name} as {form}')
@@ -177,5 +184,5 @@ def check_errors(found: Comparison, tolerance: float, what: str) -> None:
         if not error <= tolerance:
             raise ValueError(
                 f'{what}: the largest error of task {task!r} is {error:.2e} of its largest logit, above the tolerance '
-                f'of {tolerance:g}; nothing was written'
+                f'of {tolerance:g}; nothing was written. If that is small enough for you, give a larger tolerance'
             )

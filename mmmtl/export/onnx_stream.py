@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,13 +28,24 @@ Arrays = dict[str, Array]
 Size = tuple[int, int]
 Spec = Mapping[str, Any]
 Run = Callable[[Arrays], Arrays]
-"""A graph: the arrays of its inputs by name to those of its outputs."""
+"""A function from the arrays of a graph's inputs, by name, to those of its outputs."""
+Shapes = dict[str, list[int | None]]
+"""The shapes of tensors without the batch; None is an open side."""
 
 METADATA = 'mmmtl'
 """The entry of a file's metadata that describes the model, as JSON."""
 VERSION = 1
 KINDS = (['image'], ['key'], ['key', 'non_key'])
 """The graphs that a model may have."""
+
+
+class Graph(NamedTuple):
+    """A graph as its file has it: the description, JSON, None if there is none; the tensors; and what runs it."""
+
+    description: str | None
+    inputs: Shapes
+    outputs: Shapes
+    run: Run
 
 
 class State(NamedTuple):
@@ -73,7 +84,7 @@ class OnnxStream:
 
     Raises:
         FileNotFoundError: a graph is missing.
-        ValueError: a file that is no such graph, or files of different models.
+        ValueError: a file that is no such graph or does not fit its description, or files of different exports.
     """
 
     suffix = '.onnx'
@@ -97,8 +108,11 @@ class OnnxStream:
             spec, self.graphs[kind] = self._open(folder, kind)
             if {**spec, 'kind': first} != self.spec:
                 raise ValueError(
-                    f'{folder}/{kind}{self.suffix}: of another model than {first}{self.suffix}; export anew'
+                    f'{folder}/{kind}{self.suffix}: of another export than {first}{self.suffix}; copy the whole folder'
                 )
+        names = {kind: f'{kind}{self.suffix}' for kinds in KINDS for kind in kinds if kind not in self.graphs}
+        if strange := [name for name in names.values() if (folder / name).is_file()]:
+            raise ValueError(f'{folder}: {strange} beside {first}{self.suffix}; keep each export in its own folder')
 
     def step(self, frame: Array, state: State | None = None) -> Step:
         """Predict the next frame of a stream, (H, W, 3) uint8 RGB; `state` is the one before, None at the beginning."""
@@ -156,38 +170,49 @@ class OnnxStream:
             maps[name] = DECODERS[task['kind']](scores if shown == wanted else resize_bilinear(scores, wanted), task)
         return maps
 
-    def open_graph(self, path: Path) -> tuple[str | None, Run]:
-        """Return the description in a file, JSON, and its graph."""
+    def open_graph(self, path: Path) -> Graph:
+        """Return the graph of a file."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         if self.threads is not None:
             options.intra_op_num_threads = self.threads
         session = onnxruntime.InferenceSession(str(path), options, providers=self.providers or ['CPUExecutionProvider'])
-        names = [output.name for output in session.get_outputs()]
+        inputs, outputs = (
+            {one.name: [side if type(side) is int else None for side in one.shape[1:]] for one in tensors}
+            for tensors in (session.get_inputs(), session.get_outputs())
+        )
+        names = list(outputs)
         text = session.get_modelmeta().custom_metadata_map.get(METADATA)
-        return text, lambda feed: dict(zip(names, session.run(names, feed), strict=True))
+        return Graph(text, inputs, outputs, lambda feed: dict(zip(names, session.run(names, feed), strict=True)))
 
     def _open(self, folder: Path, kind: str) -> tuple[dict[str, Any], Run]:
         path = folder / f'{kind}{self.suffix}'
         if not path.is_file():
             raise FileNotFoundError(f'{path}: no such file; copy the whole folder')
         try:
-            text, run = self.open_graph(path)
-            spec = json.loads(text or 'null')
+            graph = self.open_graph(path)
+            spec = json.loads(graph.description or 'null')
         except Exception as error:  # onnxruntime and torch raise many types of errors for damaged files
-            raise ValueError(f'{path}: not a readable graph ({error}); export it again') from error
+            reason = ' '.join(str(error).split())
+            raise ValueError(f'{path}: not a readable graph ({reason}); export it again') from error
+        if spec is None:
+            raise ValueError(f'{path}: no description of a model in it; write the file with `mmmtl export`')
         if (wrong := wrong_field(spec)) is not None:
-            raise ValueError(f'{path}: {wrong} in its description; export the model with a version of this file')
+            raise ValueError(
+                f'{path}: {wrong} in its description, changed or is of another version; export the model again'
+            )
         if spec['kind'] != kind:
             raise ValueError(f'{path}: the graph of {spec["kind"]!r} frames; give files their own names back')
-        return spec, run
+        if (wrong := wrong_tensor(spec, graph)) is not None:
+            raise ValueError(f'{path}: {wrong}; one of them was changed, so export the model again')
+        return spec, graph.run
 
     def _nothing(self, count: int, size: Size) -> Arrays:
         """Return the memory before the first frame: zeros."""
         return {
-            name: np.zeros((count, one['channels'], *(-(-side // one['stride']) for side in size)), np.float32)
-            for name, one in self.spec['state'].items()
+            name: np.zeros((count, *shape), np.float32)  # type: ignore[arg-type]
+            for name, shape in memory_shapes(self.spec, size).items()
         }
 
 
@@ -359,16 +384,49 @@ FIELDS: Spec = {
 
 def wrong_field(spec: Any) -> str | None:
     """Return the first field of a description that is not as it must be; None if there is none."""
-    if type(spec) is not dict or set(spec) != set(FIELDS):
-        return f'fields other than {sorted(FIELDS)}'
+    if type(spec) is not dict:
+        return f'{type(spec).__name__} instead of fields'
+    if different := sorted(set(spec) ^ set(FIELDS)):
+        return f'the fields {different} unknown or missing'
     wrong = [name for name, schema in FIELDS.items() if not _fits(spec[name], schema)]
+    if wrong and isinstance(spec[wrong[0]], dict) and str in (schema := FIELDS[wrong[0]] or {}):
+        key, value = next((key, one) for key, one in spec[wrong[0]].items() if not _fits(one, schema[str]))
+        return f'{wrong[0]}[{key!r}] = {value!r}'
     if not wrong and spec['kinds'] not in KINDS:
         wrong = ['kinds']
+    if not wrong and min(spec['std']) <= 0:
+        wrong = ['std']
     if not wrong and (set(spec['reads']) != set(spec['kinds']) or spec['kind'] not in spec['kinds']):
         wrong = ['reads']
     if not wrong and (spec['policy'] is None) != (spec['kinds'] == ['image']):
         wrong = ['policy']
     return f'{wrong[0]} = {spec[wrong[0]]!r}' if wrong else None
+
+
+def wrong_tensor(spec: Spec, graph: Graph) -> str | None:
+    """Return the first input or output of a graph that is not as its description says; None if there is none."""
+    sides = [None if spec['dynamic_size'] else side + -side % spec['size_divisor'] for side in spec['size']]
+    memories = memory_shapes(spec, sides)
+    read = {slot for slots in spec['reads'].values() for slot in slots}
+    inputs = {f'{slot}.{name}': shape for slot in spec['reads'][spec['kind']] for name, shape in memories.items()}
+    outputs = {f'memory.{name}': shape for name, shape in memories.items() if spec['kind'] in read}
+    for name, task in spec['tasks'].items():
+        any_count = graph.outputs.get(f'logits.{name}', [None])[0]
+        count = {'classes': len(task.get('classes', ())), 'unit_vectors': 3}.get(task['kind'], any_count)
+        outputs[f'logits.{name}'] = [count, *sides]
+    for says, has in (({'frames': [3, *sides], **inputs}, graph.inputs), (outputs, graph.outputs)):
+        if wrong := sorted(name for name in {*says, *has} if says.get(name) != has.get(name)):
+            name = wrong[0]
+            return f'{name!r} has the shape {has.get(name)} in the graph, {says.get(name)} in its description'
+    return None
+
+
+def memory_shapes(spec: Spec, size: Sequence[int | None]) -> Shapes:
+    """Return the shapes of what a frame of a size leaves behind."""
+    return {
+        name: [one['channels'], *(side and -(-side // one['stride']) for side in size)]
+        for name, one in spec['state'].items()
+    }
 
 
 def _fits(value: Any, schema: Any) -> bool:

@@ -37,7 +37,8 @@ def spatially_variant_conv(value: Tensor, kernels: Tensor) -> Tensor:
     Reference: Li et al., Low-Latency Video Semantic Segmentation, CVPR 2018.
     """
     taps = kernels.shape[1] if kernels.dim() == 4 else 0
-    if value.dim() != 4 or kernels.shape != (len(value), taps, *value.shape[2:]) or value.device != kernels.device:
+    # `len` would fix the batch of exported programs.
+    if value.dim() != 4 or kernels.shape != (value.shape[0], taps, *value.shape[2:]) or value.device != kernels.device:
         raise ValueError(
             f'value must be (N, V, H, W) and kernels (N, K * K, H, W) on one device, not {tuple(value.shape)} on '
             f'{value.device} and {tuple(kernels.shape)} on {kernels.device}'

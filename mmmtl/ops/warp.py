@@ -38,7 +38,8 @@ def warp(features: Tensor, flow: Tensor, *, border: Border = 'zeros') -> Tensor:
         tensor([[[[2., 3., 4., 0.]]]])
     """
     height, width = features.shape[-2:]
-    if flow.shape != (len(features), 2, height, width):
+    # `len` would fix the batch of exported programs.
+    if flow.shape != (features.shape[0], 2, height, width):
         raise ValueError(f'flow {tuple(flow.shape)} does not fit features {tuple(features.shape)}; use resize_flow')
     dtype = at_least_float32(features)
     ys, xs = (torch.arange(n, device=flow.device, dtype=dtype) for n in (height, width))

@@ -17,6 +17,19 @@ from mmmtl.export import export_model
 from mmmtl.registry import MODELS
 
 SIZE = (32, 48)
+RUN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from onnx_stream import OnnxStream
+
+stream, state, found = OnnxStream(sys.argv[1], threads=1), None, {}
+for number, frame in enumerate(np.load(sys.argv[2])):
+    maps, is_key, state = stream.step(frame, state)
+    found |= {f'{number}.{task}': array for task, array in maps.items()} | {f'{number}.is_key': is_key}
+np.savez(sys.argv[3], **found)
+"""
+"""A program without mmmtl: it runs the exported model of a folder on the frames of a file, and writes the maps."""
 
 
 @MODELS.register_module()

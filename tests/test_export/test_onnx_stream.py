@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from mmmtl.models.segmentors import CostBudget, FixedInterval, FrameChange
 from mmmtl.registry import TASKS
 from mmmtl.structures import StreamState
 
-from .conftest import SIZE, VIDEO, make, moving
+from .conftest import RUN, SIZE, VIDEO, make, moving
 
-ALONE = """
+BLOCK = """
 import sys
 
 class Blocked:
@@ -31,15 +32,6 @@ class Blocked:
             raise ImportError(f'{name} is blocked')
 
 sys.meta_path.insert(0, Blocked())
-sys.path.insert(0, sys.argv[1])
-import numpy as np
-from onnx_stream import OnnxStream
-
-stream, state, found = OnnxStream(sys.argv[1], threads=1), None, {}
-for number, frame in enumerate(np.load(sys.argv[2])):
-    maps, is_key, state = stream.step(frame, state)
-    found |= {f'{number}.{task}': array for task, array in maps.items()} | {f'{number}.is_key': is_key}
-np.savez(sys.argv[3], **found)
 """
 
 
@@ -64,7 +56,7 @@ def test_maps_without_mmmtl_are_those_of_the_inferencer(
         sys.executable,
         '-I',
         '-c',
-        ALONE,
+        BLOCK + RUN,
         str(exported),
         str(tmp_path / 'frames.npy'),
         str(tmp_path / 'maps.npz'),
@@ -153,7 +145,15 @@ def test_key_frames_are_those_of_our_policies(policy: Any) -> None:
     ('change', 'message'),
     [
         (dict(size=[0, 48]), r'size = \[0, 48\]'),
-        (dict(tasks={'x': {'kind': 'os.system'}}), 'tasks = .*os.system'),
+        (dict(size=[64, 48]), r"'frames' has the shape \[3, 32, 48\] in the graph, \[3, 64, 48\]"),
+        (dict(dynamic_size=True), r"'frames' has the shape \[3, 32, 48\] in the graph, \[3, None, None\]"),
+        (dict(tasks={'x': {'kind': 'os.system'}}), r"tasks\['x'\] = .*os.system"),
+        (dict(tasks={'semseg': {'kind': 'classes', 'classes': ['a', 'b', 3]}}), r"tasks\['semseg'\]"),
+        (dict(tasks={'semseg': {'kind': 'classes', 'classes': ['a', 'b']}}), r"'logits.depth' .* None in its desc"),
+        (dict(tasks={'depth': {'kind': 'unit_vectors'}}), r"'logits.depth' .*\[1, 32, 48\] .*\[3, 32, 48\]"),
+        (dict(state={}), r"'non_key.shared.embedding' .* None in its desc"),
+        (dict(state={'x': {'channels': 3, 'stride': 4}}), r"'non_key.shared.embedding'"),
+        (dict(std=[1.0, 0.0, 1.0]), 'std'),
         (
             dict(tasks={'x': {'kind': 'linear', 'scale': float('nan'), 'least': None, 'most': None, 'unit': 'm'}}),
             'tasks',
@@ -163,17 +163,17 @@ def test_key_frames_are_those_of_our_policies(policy: Any) -> None:
         (dict(kinds=['image', 'key']), 'kinds'),
         (dict(reads={'key': ['key']}), 'reads'),
         (dict(version=2), 'version = 2'),
-        (dict(more=1), 'fields other than'),
+        (dict(more=1), r"fields \['more'\]"),
         (dict(mean=[1.0, True, 2.0]), 'mean'),
     ],
 )
 def test_descriptions_are_compared_as_plain_data(exported: Path, change: dict[str, Any], message: str) -> None:
     class Changed(OnnxStream):
-        def open_graph(self, path: Path) -> tuple[str | None, onnx_stream.Run]:
-            text, run = super().open_graph(path)
-            return json.dumps({**json.loads(text or ''), **change}), run
+        def open_graph(self, path: Path) -> onnx_stream.Graph:
+            graph = super().open_graph(path)
+            return graph._replace(description=json.dumps({**json.loads(graph.description or ''), **change}))
 
-    with pytest.raises(ValueError, match=rf'key\.onnx: .*{message}'):
+    with pytest.raises(ValueError, match=rf'key\.onnx: .*{message}.*export the model again'):
         Changed(exported)
 
 
@@ -187,9 +187,11 @@ def test_files_and_frames_that_do_not_fit_are_refused(exported: Path, tmp_path: 
     shutil.copy(exported / 'key.onnx', tmp_path / 'copy' / 'non_key.onnx')
     with pytest.raises(ValueError, match=r"non_key\.onnx: the graph of 'key' frames"):
         OnnxStream(tmp_path / 'copy')
-    (tmp_path / 'copy' / 'key.onnx').write_bytes(b'damaged')
-    with pytest.raises(ValueError, match=r'key\.onnx: not a readable graph'):
-        OnnxStream(tmp_path / 'copy')
+    whole = (exported / 'key.onnx').read_bytes()
+    for damaged in (b'', b'damaged', whole[: len(whole) // 2], whole[:-1]):
+        (tmp_path / 'copy' / 'key.onnx').write_bytes(damaged)
+        with pytest.raises(ValueError, match=r'key\.onnx: .*(export it again|mmmtl export)'):
+            OnnxStream(tmp_path / 'copy')
     stream = OnnxStream(exported)
     for wrong in (
         np.zeros(SIZE),
@@ -203,3 +205,42 @@ def test_files_and_frames_that_do_not_fit_are_refused(exported: Path, tmp_path: 
     inputs, _ = stream.prepare(moving(1)[0])
     with pytest.raises(ValueError, match=r'\(16, 48\) after frames of \(32, 48\)'):
         stream.advance(inputs[:, :, :16], stream.advance(inputs)[2])
+
+
+def describe_anew(path: Path, source: Path, change: Callable[[dict[str, Any]], None] | None) -> None:
+    """Write a graph with a changed description; None leaves it out."""
+    onnx = pytest.importorskip('onnx')
+    proto = onnx.load(source)
+    description = json.loads(proto.metadata_props[0].value)
+    del proto.metadata_props[:]
+    if change is not None:
+        change(description)
+        onnx.helper.set_model_props(proto, {onnx_stream.METADATA: json.dumps(description)})
+    onnx.save(proto, path)
+
+
+def test_files_of_different_exports_are_refused(exported: Path, tmp_path: Path) -> None:
+    folder = tmp_path / 'copy'
+    shutil.copytree(exported, folder)
+    describe_anew(
+        folder / 'non_key.onnx', exported / 'non_key.onnx', lambda spec: spec['made'].update(weights='0' * 64)
+    )
+    with pytest.raises(ValueError, match=r'non_key\.onnx: of another export than key\.onnx'):
+        OnnxStream(folder)
+    shutil.copy(exported / 'non_key.onnx', folder)
+    describe_anew(folder / 'key.onnx', exported / 'key.onnx', None)
+    with pytest.raises(ValueError, match=r'key\.onnx: no description'):
+        OnnxStream(folder)
+    shutil.copy(exported / 'key.onnx', folder)
+    OnnxStream(folder)
+    spec = OnnxStream(folder).spec | {'kind': 'image', 'kinds': ['image'], 'policy': None}
+    text = json.dumps({**spec, 'reads': {'image': []}, 'state': {}})
+
+    class Image(OnnxStream):
+        def open_graph(self, path: Path) -> onnx_stream.Graph:
+            outputs = {f'logits.{name}': [count, *SIZE] for name, count in (('semseg', 3), ('depth', 1))}
+            return onnx_stream.Graph(text, {'frames': [3, *SIZE]}, outputs, lambda feed: feed)
+
+    (folder / 'image.onnx').touch()
+    with pytest.raises(ValueError, match=r"copy: \['key\.onnx', 'non_key\.onnx'\] beside image\.onnx"):
+        Image(folder)

@@ -8,6 +8,7 @@ import pytest
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.export import export_model
+from mmmtl.export.exporting import TOLERANCE
 
 from .conftest import moving
 
@@ -27,6 +28,8 @@ METHODS: dict[str, tuple[str, str]] = {
     'svc': ('svc_r50-mbv2-k5_1xb4-2k_house-256x384', ''),
 }
 """{folder of configs: (a config, what its refusal says; empty if it can be exported)}."""
+TOLERANCES = {'cross_stitch': 2e-2, 'mtan': 2e-2}
+"""Of SegNets: where two values of a pooled window are nearly equal, rounding decides which place unpooling fills."""
 
 
 def test_every_method_is_here() -> None:
@@ -48,6 +51,7 @@ def test_methods_are_exported(folder: str, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=refusal):
             export_model(inferencer, tmp_path / 'out', frames, name=config, size=size)
         return
-    done = export_model(inferencer, tmp_path / 'out', frames, name=config, size=size)
+    tolerance = TOLERANCES.get(folder, TOLERANCE)
+    done = export_model(inferencer, tmp_path / 'out', frames, name=config, size=size, tolerance=tolerance)
     print(f'{folder}: {done.found["onnx"].error}')
     assert done.found['onnx'].error.keys() == inferencer.tasks.keys()

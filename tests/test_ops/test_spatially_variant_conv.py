@@ -94,9 +94,9 @@ def test_an_exported_program_has_plain_operators_and_open_sizes() -> None:
         def forward(self, value: Tensor, kernels: Tensor) -> Tensor:
             return spatially_variant_conv(value, kernels)
 
-    free = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
     tensors = tuple(tensor.detach() for tensor in inputs(3))
     program = torch.export.export(Module(), tensors, dynamic_shapes=(free, free))
     assert not any('mmmtl' in str(node.target) for node in program.graph.nodes)
-    other = [tensor.detach() for tensor in inputs(3, size=(4, 9))]
+    other = [tensor.detach()[:1] for tensor in inputs(3, size=(4, 9))]
     torch.testing.assert_close(program.module()(*other), spatially_variant_conv(*other))

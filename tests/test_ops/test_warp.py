@@ -81,3 +81,14 @@ def test_a_smaller_flow_is_an_average() -> None:
     for column in range(16):
         pulse.zero_()[..., column] = 1
         assert resize_flow(pulse, (4, 4)).any(), column
+
+
+def test_an_exported_program_takes_any_batch() -> None:
+    class Module(torch.nn.Module):
+        def forward(self, features: Tensor, flow: Tensor) -> Tensor:
+            return warp(features, flow)
+
+    free, flow = {0: torch.export.Dim.DYNAMIC}, constant_flow(0.5, 1, (6, 7))
+    program = torch.export.export(Module(), (maps(2, 3, 6, 7), flow), dynamic_shapes=(free, free))
+    other = maps(3, 3, 6, 7), constant_flow(-1, 0.25, (6, 7), images=3)
+    torch.testing.assert_close(program.module()(*other), warp(*other))
