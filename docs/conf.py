@@ -7,7 +7,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
+from latex2mathml.converter import convert
 from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
 
 import mmmtl
 
@@ -32,6 +35,9 @@ nitpick_ignore_regex = [(r'py:.*', r'.*')]
 html_theme = 'furo'
 html_title = f'mmmtl {version}'
 html_copy_source = False
+html_static_path = ['_static']
+html_css_files = ['formulas.css']
+html_math_renderer = 'mathml'  # MathJax would be loaded from the network
 
 PAGES = re.findall(r'^   (mmmtl[\w.]*)$', (Path(__file__).parent / 'api.md').read_text(encoding='utf-8'), re.MULTILINE)
 
@@ -41,6 +47,19 @@ def setup(app: Sphinx) -> None:
     app.connect('source-read', unlink_files)
     app.connect('autodoc-process-docstring', convert_docstring, priority=400)
     app.connect('autodoc-skip-member', skip_described)
+    app.add_html_math_renderer('mathml', (write_inline, None), (write_block, None))
+
+
+def write_inline(writer: HTML5Translator, node: nodes.math) -> None:
+    """Write a formula as MathML, which browsers draw without a script."""
+    writer.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def write_block(writer: HTML5Translator, node: nodes.math_block) -> None:
+    """Write a formula on lines of its own."""
+    writer.body.append(convert(node.astext(), display='block'))
+    raise nodes.SkipNode
 
 
 def unlink_files(app: Sphinx, page: str, source: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 
 import cv2
@@ -51,6 +52,7 @@ def test_the_time_line_does_not_grow() -> None:
 def test_a_video_is_drawn_while_it_runs_and_then_offered(models: Models, video: Path) -> None:
     found = predict_video(models, str(video), CONFIG, TASKS)
     films = []
+    assert next(found)[0] is None
     for panel, html, film in found:
         assert panel.dtype == np.uint8 and '<svg' in html
         films.append(film)
@@ -65,15 +67,23 @@ def test_a_video_is_drawn_while_it_runs_and_then_offered(models: Models, video: 
 
 def test_a_visitor_stops_a_video(models: Models, video: Path) -> None:
     found = predict_video(models, str(video), CONFIG, TASKS)
-    next(found)
+    assert next(found)[0] is None
+    assert next(found)[0] is not None
     found.close()
-    assert next(predict_video(models, str(video), CONFIG, TASKS))[2] == ''
+    assert not [thread for thread in threading.enumerate() if thread.name == 'run of the page']
+
+
+def test_a_visitor_stops_before_the_model_is_loaded(models: Models, video: Path) -> None:
+    """gradio closes only iterators that have yielded something."""
+    found = predict_video(models, str(video), 'no model', TASKS)
+    assert next(found)[0] is None
+    found.close()
 
 
 def test_a_broken_video_and_none_at_all(models: Models, tmp_path: Path) -> None:
     (tmp_path / 'film.mp4').write_bytes(b'no video')
     with pytest.raises(ValueError, match=r'film\.mp4'):
-        next(predict_video(models, str(tmp_path / 'film.mp4'), CONFIG, TASKS))
+        list(predict_video(models, str(tmp_path / 'film.mp4'), CONFIG, TASKS))
     with pytest.raises(ValueError, match='choose a video'):
         next(predict_video(models, None, CONFIG, TASKS))
 
@@ -119,7 +129,7 @@ def test_what_the_command_needs(
     assert '--weights' in capsys.readouterr().err
 
 
-def test_the_page_shows_what_is_refused(models: Models) -> None:
+def test_the_page_shows_what_is_refused(models: Models, tmp_path: Path) -> None:
     gradio = pytest.importorskip('gradio')
     from mmmtl.commands.browser.page import Actions, build_page
 
@@ -127,3 +137,7 @@ def test_the_page_shows_what_is_refused(models: Models) -> None:
     assert {'predict', 'stop'} <= {block.value for block in page.blocks.values() if isinstance(block, gradio.Button)}
     with pytest.raises(gradio.Error, match='choose a picture'):
         Actions(models).picture(None, CONFIG, TASKS)
+    (tmp_path / 'room.jpg').write_bytes(b'no picture')
+    with pytest.raises(gradio.Error) as caught:
+        Actions(models).picture(str(tmp_path / 'room.jpg'), CONFIG, TASKS)
+    assert 'room.jpg' in caught.value.message and str(tmp_path) not in caught.value.message

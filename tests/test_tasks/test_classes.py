@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from mmseg.datasets import CityscapesDataset
 
 from mmmtl.tasks.classes import CLASSES, class_list
 from mmmtl.tasks.colour import VISIONS, _lab, distinct_colours
+from mmmtl.tasks.key import Colour
 
 
 def test_every_list_is_sound() -> None:
@@ -37,14 +40,20 @@ def test_names_without_colours_get_distinct_ones() -> None:
     assert class_list(['a', 'b', 'c', 'd'])[1] == colours[:4], 'more classes do not change the colours of the first'
 
 
+def least_distance(colours: Sequence[Colour]) -> float:
+    """Return the least distance in CIELAB, also as protanopes and deuteranopes see it; about 2 can just be seen."""
+    seen = np.stack([_lab(np.array(colours) / 255, vision) for vision in VISIONS])
+    distance = np.linalg.norm(seen[:, :, None] - seen[:, None], axis=-1) + 1e3 * np.eye(len(colours))
+    return float(distance.min())
+
+
 @pytest.mark.parametrize(('count', 'least'), [(7, 15), (20, 13), (124, 3), (255, 1)])
 def test_distinct_colours_are_so_for_every_colour_vision(count: int, least: float) -> None:
-    """The least distance in CIELAB, also as protanopes and deuteranopes see them; about 2 can just be seen."""
-    colours = np.array(distinct_colours(count)) / 255
-    for vision in VISIONS:
-        seen = _lab(colours, vision)
-        distance = np.linalg.norm(seen[:, None] - seen[None], axis=-1) + 1e3 * np.eye(count)
-        assert distance.min() > least
+    assert least_distance(distinct_colours(count)) > least
+
+
+def test_colours_of_rooms_are_distinct_for_every_colour_vision() -> None:
+    assert least_distance(class_list('nyuv2_13')[1]) > 15
 
 
 def test_a_palette_replaces_the_colours() -> None:

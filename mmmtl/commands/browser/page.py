@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 try:
     import gradio as gr
@@ -68,6 +69,8 @@ def build_page(models: Models) -> gr.Blocks:
                         stop = gr.Button('stop')
                 with gr.Tab('picture'):
                     picture = gr.Image(sources=['upload', 'clipboard'], type='filepath', label='picture', height=240)
+                    # gradio would open the file, and would not say what is wrong with it.
+                    picture.preprocess = lambda file: None if file is None else file.path
                     look = gr.Button('predict', variant='primary', elem_id='predict-picture')
                 with gr.Tab('camera'):
                     camera = gr.Image(sources=['webcam'], streaming=True, label='camera', height=240)
@@ -82,7 +85,12 @@ def build_page(models: Models) -> gr.Blocks:
         stop.click(None, cancels=[run])
         look.click(actions.picture, [picture, model, tasks], [panel, line, film], **shared)
         camera.stream(
-            actions.camera, [camera, model, tasks, session], [panel, line, session], stream_every=0.1, **shared
+            actions.camera,
+            [camera, model, tasks, session],
+            [panel, line, session],
+            stream_every=0.1,
+            show_progress='hidden',  # there is always a frame on its way, and the time line would stay pale
+            **shared,
         )
     return page
 
@@ -98,15 +106,15 @@ class Actions:
         names = self._models.tasks(name)
         return gr.CheckboxGroup(names, value=names)
 
-    def video(self, video: str | None, name: str, tasks: list[str]) -> Iterator[tuple[Array, str, object]]:
+    def video(self, video: str | None, name: str, tasks: list[str]) -> Iterator[tuple[Array | None, str, object]]:
         """Yield the drawing, the time line, and at the end the video."""
-        with shown_errors():
+        with shown_errors(video):
             for panel, line, film in predict_video(self._models, video, name, tasks):
                 yield panel, line, gr.Video(film or None, visible=bool(film))
 
     def picture(self, picture: str | None, name: str, tasks: list[str]) -> tuple[Array, str, object]:
         """Return the drawing and the time line, and hide the video of an earlier run."""
-        with shown_errors():
+        with shown_errors(picture):
             return *predict_picture(self._models, picture, name, tasks), gr.Video(None, visible=False)
 
     def camera(
@@ -118,9 +126,10 @@ class Actions:
 
 
 @contextmanager
-def shown_errors() -> Iterator[None]:
-    """Show on the page what mmmtl refuses."""
+def shown_errors(upload: str | None = None) -> Iterator[None]:
+    """Show on the page what mmmtl refuses; of the path of an uploaded file, show the name alone."""
     try:
         yield
     except (ValueError, OSError) as error:
-        raise gr.Error(html.escape(str(error)), print_exception=False) from error
+        text = str(error) if upload is None else str(error).replace(upload, Path(upload).name)
+        raise gr.Error(html.escape(text), print_exception=False) from error

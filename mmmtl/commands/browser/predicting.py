@@ -22,16 +22,18 @@ from .watching import watch
 
 def predict_video(
     models: Models, video: str | None, name: str, tasks: Sequence[str]
-) -> Iterator[tuple[Array, str, str]]:
+) -> Iterator[tuple[Array | None, str, str]]:
     """Yield the drawing of the newest frame, the time line, and at the end the path of a video of all drawings.
 
-    The path is '' before. The video is deleted when the iterator goes on.
+    The path is '' before. The video is deleted when the iterator goes on. The first drawing is None, before the model
+    is loaded: the page can stop only what has yielded something.
 
     Raises:
         ValueError: no video, or one that cannot be read.
     """
     if not video:
         raise ValueError('choose a video first')
+    yield None, '', ''
     model = models.load(name, tasks)
     line = TimeLine(model.gmac)
 
