@@ -35,6 +35,9 @@ from .progress import ProgressSink
 from .results import SAVES, Outputs, outputs_of, raw_folder, video_sinks, write_panel
 from .streams import add_stream_arguments, page_of, stream_options
 
+OF_VIDEOS = ('fps', 'max_frames', 'every_frame', 'serve', 'resume')
+"""Arguments that do nothing to images."""
+
 SHOWN = 10
 """The largest number of inputs that are said to be left out by name."""
 
@@ -91,9 +94,16 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 
 
 def check(args: argparse.Namespace, inputs: Sequence[Input], config: str) -> None:
-    """Refuse outputs that are inputs or hold the frames of another run, and `--save video` of a single image."""
+    """Refuse outputs that are inputs or hold the frames of another run, and settings of videos where all are images."""
     if args.save == ['video'] and (images := [one for one in inputs if not one.is_video]):
         raise ValueError(f'{images[0]}: an image, of which --save video makes nothing; give --save panels')
+    ignored = [name for name in OF_VIDEOS if getattr(args, name) not in (None, False)]
+    if ignored and not any(one.is_video for one in inputs):
+        option = f'--{ignored[0].replace("_", "-")}'
+        raise ValueError(
+            f'{option} is for videos, and {inputs[0]} is an image; leave it out, or let the images of a folder be one '
+            'video with --save video'
+        )
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f'--out {args.out}: is a file, not a folder')
     files = [one.source for one in inputs if not is_url(one.source)]

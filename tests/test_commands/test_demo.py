@@ -37,7 +37,7 @@ def test_bars_and_averages_of_the_time_line() -> None:
     assert 'frame 3: key frame, 40 ms' in html
     # The first frame of each kind is left out of the averages, not of the cost: (2 + 0.5 + 0.5 + 2) / 4.
     assert '2 key frames, 40 ms each' in html and '2 non-key frames, 20 ms each' in html
-    assert '1.25 GMAC a frame, 62% of a key frame each time' in html
+    assert '1.25 GMAC a frame, 62% of key frames alone' in html
 
 
 def test_the_time_line_does_not_grow() -> None:

@@ -82,5 +82,5 @@ class TimeLine:
         if not all(kind in self._gmac for kind in self._count):
             return []
         mean = sum(self._gmac[kind] * count for kind, count in self._count.items()) / self._frames
-        share = f', {mean / self._gmac[KEY]:.0%} of a key frame each time' if KEY in self._gmac else ''
+        share = f', {mean / self._gmac[KEY]:.0%} of key frames alone' if KEY in self._gmac else ''
         return [f'{mean:.3g} GMAC a frame{share}']
