@@ -1,6 +1,6 @@
 """Ways to deploy a model on a CPU, side by side: milliseconds of each kind of frame, and accuracy on labelled images.
 
-PyTorch eager, fused, compiled and with bfloat16; ONNX Runtime with float32 and int8; OpenVINO where it is installed.
+PyTorch eager, fused, compiled and with bfloat16; ONNX Runtime with float32 and int8.
 All take turns at every frame of a video. Accuracy is that of the test set: each labelled image is the first frame of a
 stream and, for a video model, once more the second one, so that both networks are scored.
 """
@@ -24,46 +24,27 @@ from mmengine.config import Config
 from prettytable import PrettyTable
 from rich.progress import track
 
-from mmmtl.apis import MultiTaskInferencer, optimize_for_inference, read_frames
+from mmmtl.apis import MultiTaskInferencer, optimize_for_inference, read_frames, zoo_weights
 from mmmtl.cli import add_config_arguments, config_of, positive, readable_errors
 from mmmtl.commands.export import synthetic_video
 from mmmtl.config import resolve
 from mmmtl.export import OnnxStream, export_model
 from mmmtl.export.compare import Stream, TorchStream, compare
-from mmmtl.export.onnx_stream import Graph
 from mmmtl.export.quantizing import quantize
 from mmmtl.io import source_name
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.registry import DATASETS
 
-CONTENDERS = ('fuse', 'compile', 'bfloat16', 'onnx', 'onnx int8', 'openvino')
+CONTENDERS = ('fuse', 'compile', 'bfloat16', 'onnx', 'onnx int8')
 EAGER = 'PyTorch'
 CHECKED = 3
 """Frames with which the exported graphs are checked; `compare` checks them with all."""
 
 
-class OpenVinoStream(OnnxStream):
-    """The exported graphs, run by OpenVINO."""
-
-    def open_graph(self, path: Path) -> Graph:
-        import openvino
-
-        options = {} if self.threads is None else {'INFERENCE_NUM_THREADS': self.threads}
-        compiled = openvino.Core().compile_model(str(path), 'CPU', {**options, 'INFERENCE_PRECISION_HINT': 'f32'})
-        names = [output.get_any_name() for output in compiled.outputs]
-
-        def run(feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-            found = compiled(feed)
-            # Copied, since the next frame overwrites them.
-            return {name: found[number].copy() for number, name in enumerate(names)}
-
-        return super().open_graph(path)._replace(run=run)
-
-
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_arguments(parser)
-    parser.add_argument('checkpoint', help='weights')
+    parser.add_argument('checkpoint', nargs='?', help='weights (default: those of the named model)')
     parser.add_argument('--frames', metavar='VIDEO', help='to time with, and to calibrate int8 (default: synthetic)')
     parser.add_argument('--calibration', metavar='VIDEO', help='to calibrate int8 (default: as --frames)')
     parser.add_argument('--max-frames', type=positive, default=100, metavar='N', help='of a video (default: 100)')
@@ -80,8 +61,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = config_of(args)
-    inferencer = MultiTaskInferencer(cfg, args.checkpoint, device='cpu')
+    inferencer = MultiTaskInferencer(cfg, args.checkpoint or zoo_weights(args.config), device='cpu')
     model = inferencer.model
+    samples = list(itertools.islice(labelled(cfg), args.labelled)) if args.labelled else []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / 'exported'
         export_model(inferencer, folder, frames_of(args.frames, CHECKED), name=Path(args.config).stem)
@@ -105,13 +87,13 @@ def main() -> None:
         show_times(rows)
         torch.set_num_threads(max(args.threads))
         scores = {}
-        if args.labelled:
-            scores = accuracy(
-                model, {EAGER: TorchStream(model), **streams}, itertools.islice(labelled(cfg), args.labelled)
-            )
+        if samples:
+            scores = accuracy(model, {EAGER: TorchStream(model), **streams}, samples)
             show_accuracy(scores)
     settings = {key: value for key, value in vars(args).items() if key not in ('json', 'cfg_options')}
-    settings |= {key: source_name(settings[key]) for key in ('frames', 'calibration') if settings[key] is not None}
+    # The names of files, not their places.
+    files = 'checkpoint', 'frames', 'calibration'
+    settings |= {key: Path(source_name(settings[key])).name for key in files if settings[key] is not None}
     write_results(args, settings=settings, rows=rows, accuracy=scores)
 
 
@@ -121,20 +103,13 @@ def frames_of(video: str | None, count: int) -> Iterable[np.ndarray]:
 
 
 def make_streams(model: MultiTaskSegmentor, folder: Path, names: Iterable[str], threads: int) -> dict[str, Stream]:
-    """Return the contenders but for PyTorch eager; OpenVINO is left out, with a message, if it is not installed."""
+    """Return the contenders but for PyTorch eager."""
     streams: dict[str, Stream] = {}
     for name in names:
         if name in ('fuse', 'compile'):
             streams[name] = TorchStream(optimize_for_inference(copy.deepcopy(model), name))
         elif name == 'bfloat16':
             streams[name] = TorchStream(model, torch.bfloat16)
-        elif name == 'openvino':
-            try:
-                streams[name] = OpenVinoStream(folder, threads=threads)
-            except ValueError as error:
-                if not isinstance(error.__cause__, ImportError):
-                    raise
-                print('openvino is not installed and left out', file=sys.stderr)
         else:
             streams[name] = OnnxStream(folder / 'int8' if name == 'onnx int8' else folder, threads=threads)
     return streams

@@ -1,7 +1,6 @@
 """Measure `StreamRunner`: what it adds to the model's own time, several streams at once, and memory over a long run.
 
-    python benchmarks/stream_runner.py --model mila_mbv2-mbv3-k5_1xb4-5k_nyuv2stills-288x384 --weights weights.pth \\
-        --threads 1 --json benchmarks/results/stream_runner_cpu.json
+    python benchmarks/stream_runner.py --model mila-indoor --threads 1 --json benchmarks/results/stream_runner_cpu.json
 
 - `overhead`: a file of 640x480, read, predicted and handed to a function. The model's own time is that of a plain loop
   over the same frames, read and resized before; `serial` is the loop that reads and predicts in turn. They take turns;
@@ -30,7 +29,7 @@ from common import add_run_arguments, write_results
 from prettytable import PrettyTable
 from rich.progress import track
 
-from mmmtl.apis import MultiTaskInferencer, StreamRunner
+from mmmtl.apis import MultiTaskInferencer, StreamRunner, zoo_weights
 from mmmtl.apis.streaming import StreamFrame, VideoSink
 from mmmtl.cli import add_config_arguments, config_of, positive, readable_errors
 from mmmtl.datasets.synthetic import make_scene, render
@@ -66,7 +65,8 @@ def main() -> None:
     args = parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    inferencer = MultiTaskInferencer(config_of(args), args.weights, device=args.device, optimize=args.optimize)
+    weights = args.weights or zoo_weights(args.config)
+    inferencer = MultiTaskInferencer(config_of(args), weights, device=args.device, optimize=args.optimize)
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         video = args.video
