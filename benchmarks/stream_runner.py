@@ -1,6 +1,6 @@
 """Measure `StreamRunner`: what it adds to the model's own time, several streams at once, and memory over a long run.
 
-    python benchmarks/stream_runner.py --model mila-indoor --threads 1 --json benchmarks/results/stream_runner_cpu.json
+    python benchmarks/stream_runner.py --model mila-indoor --threads 1 --json stream_runner.json
 
 - `overhead`: a file of 640x480, read, predicted and handed to a function. The model's own time is that of a plain loop
   over the same frames, read and resized before; `serial` is the loop that reads and predicts in turn. They take turns;
@@ -38,6 +38,7 @@ from mmmtl.visualization.curves import Curve, draw_panels
 
 SIZE = (480, 640)
 STREAMS = (1, 2, 4, 8)
+MEASUREMENTS = ('overhead', 'streams', 'memory')
 SAMPLES = 200
 """Number of samples of the memory."""
 
@@ -55,7 +56,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--rounds', type=positive, default=3)
     parser.add_argument('--rate', type=float, default=5.0, help='frames/s of each camera (default: 5)')
     parser.add_argument('--long', type=positive, default=10_000, help='frames of the memory test (default: 10000)')
-    parser.add_argument('--only', choices=('overhead', 'streams', 'memory'), help='one of the three measurements')
+    parser.add_argument('--only', nargs='+', choices=MEASUREMENTS, default=MEASUREMENTS, help='(default: all three)')
     parser.add_argument('--curve', metavar='FILE.svg', help='draw the memory')
     add_run_arguments(parser)
     return parser.parse_args()
@@ -70,15 +71,15 @@ def main() -> None:
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         video = args.video
-        if video is None and args.only != 'memory':
+        if video is None and args.only != ['memory']:
             video = write_video(Path(folder) / 'scene.mp4', args.frames)
-        if args.only in (None, 'overhead'):
+        if 'overhead' in args.only:
             results['overhead'] = measure_overhead(inferencer, video, args.frames, args.rounds)
             print(results['overhead'])
-        if args.only in (None, 'streams'):
+        if 'streams' in args.only:
             results['streams'] = [measure_streams(inferencer, video, n, args.frames, args.rate) for n in STREAMS]
             show(results['streams'])
-        if args.only in (None, 'memory'):
+        if 'memory' in args.only:
             results['memory'] = measure_memory(inferencer, args.long, Path(folder) / 'long.mp4', args.curve)
             print({key: value for key, value in results['memory'].items() if key != 'samples'})
     settings = {key: value for key, value in vars(args).items() if key not in ('json', 'curve', 'clock')}

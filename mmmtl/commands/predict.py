@@ -35,7 +35,7 @@ from .progress import ProgressSink
 from .results import SAVES, Outputs, outputs_of, raw_folder, video_sinks, write_panel
 from .streams import add_stream_arguments, page_of, stream_options
 
-OF_VIDEOS = ('fps', 'max_frames', 'every_frame', 'serve', 'resume')
+OF_VIDEOS = ('fps', 'at_once', 'max_frames', 'every_frame', 'reconnect', 'on_resize', 'serve', 'host', 'resume')
 """Arguments that do nothing to images."""
 
 SHOWN = 10
@@ -65,7 +65,9 @@ def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Na
         '--at-once', type=positive, default=1, metavar='N', help='predict N videos at the same time, in one batch'
     )
     add_stream_arguments(parser)
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    args.of_videos = [name for name in OF_VIDEOS if getattr(args, name) != parser.get_default(name)]
+    return args
 
 
 @readable_errors()
@@ -97,12 +99,11 @@ def check(args: argparse.Namespace, inputs: Sequence[Input], config: str) -> Non
     """Refuse outputs that are inputs or hold the frames of another run, and settings of videos where all are images."""
     if args.save == ['video'] and (images := [one for one in inputs if not one.is_video]):
         raise ValueError(f'{images[0]}: an image, of which --save video makes nothing; give --save panels')
-    ignored = [name for name in OF_VIDEOS if getattr(args, name) not in (None, False)]
-    if ignored and not any(one.is_video for one in inputs):
-        option = f'--{ignored[0].replace("_", "-")}'
+    if args.of_videos and not any(one.is_video for one in inputs):
+        option = f'--{args.of_videos[0].replace("_", "-")}'
         raise ValueError(
-            f'{option} is for videos, and {inputs[0]} is an image; leave it out, or let the images of a folder be one '
-            'video with --save video'
+            f'{option} is for videos, but {inputs[0]} is an image; leave it out. To make the images of a folder one '
+            'video, give --save video'
         )
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f'--out {args.out}: is a file, not a folder')

@@ -183,10 +183,9 @@ def test_what_is_refused(predict: Callable[..., str], photos: Path, video: Path,
         ([photos / 'a.png', '--out', photos], 'photos: an output'),
         ([video, '--out', tmp_path, '--save', 'video'], r'film\.mp4: an output'),
         ([photos / 'a.png', '--out', tmp_path / 'out', '--save', 'video'], r'a\.png: an image'),
-        (
-            [photos, '--out', tmp_path / 'out', '--max-frames', 2],
-            r'--max-frames is for videos, and .* is an image',
-        ),
+        ([photos, '--out', tmp_path / 'out', '--max-frames', 2], '--max-frames is for videos, but .* is an image'),
+        ([photos / 'a.png', '--out', tmp_path / 'out', '--serve', 0], '--serve is for videos'),
+        ([photos, '--out', tmp_path / 'out', '--at-once', 2], '--at-once is for videos'),
         ([photos, '--out', video], r'film\.mp4: is a file'),
         ([tmp_path / 'n*.png', '--out', tmp_path / 'out'], 'no image'),
     ):
