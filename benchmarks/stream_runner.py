@@ -33,7 +33,7 @@ from mmmtl.apis import MultiTaskInferencer, StreamRunner, zoo_weights
 from mmmtl.apis.streaming import StreamFrame, VideoSink
 from mmmtl.cli import add_config_arguments, config_of, positive, readable_errors
 from mmmtl.datasets.synthetic import make_scene, render
-from mmmtl.io import VideoReader, VideoWriter
+from mmmtl.io import VideoReader, VideoWriter, source_name
 from mmmtl.visualization.curves import Curve, draw_panels
 
 SIZE = (480, 640)
@@ -84,7 +84,8 @@ def main() -> None:
             print({key: value for key, value in results['memory'].items() if key != 'samples'})
     settings = {key: value for key, value in vars(args).items() if key not in ('json', 'curve', 'clock')}
     # The names of files, not their places.
-    settings |= {key: Path(settings[key]).name for key in ('weights', 'video') if settings[key] is not None}
+    files = ('weights', 'video')
+    settings |= {key: Path(source_name(settings[key])).name for key in files if settings[key] is not None}
     write_results(args, settings=settings, **results)
 
 

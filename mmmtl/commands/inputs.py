@@ -10,6 +10,7 @@ from urllib.parse import urlparse
 
 from mmmtl.io import IMAGE_SUFFIXES, distinct_names, source_name
 from mmmtl.io.image_sources import find_images, is_one_image, is_url
+from mmmtl.io.source_names import is_address
 
 
 class Input(NamedTuple):
@@ -51,11 +52,16 @@ def find_inputs(given: Sequence[str], *, folders_are_videos: bool) -> tuple[list
 
 
 def is_video(given: str, *, folders_are_videos: bool) -> bool:
-    """Return whether an argument is a video, a stream, a camera or a pipe: anything that is not an image."""
+    """Return whether an argument is a video, a stream, a camera or a pipe: anything that is not an image.
+
+    An address that is not http is a stream, whatever its suffix.
+    """
     if os.path.isdir(given):
         return folders_are_videos
     if not is_one_image(given):
         return False
-    numbered = '%' in given and not is_url(given) and not os.path.exists(given)
-    suffix = Path(urlparse(given).path if is_url(given) else given).suffix.lower()
-    return numbered or suffix not in IMAGE_SUFFIXES
+    if is_url(given):
+        return Path(urlparse(given).path).suffix.lower() not in IMAGE_SUFFIXES
+    if not os.path.exists(given) and (is_address(given) or '%' in given):
+        return True
+    return Path(given).suffix.lower() not in IMAGE_SUFFIXES

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from mmmtl.structures import Array
 
 from .files import is_foreign
-from .images import IMAGE_SUFFIXES, decode_image, opaque, read_image
+from .images import IMAGE_SUFFIXES, NO_IMAGE, decode_image, opaque, read_image
 from .source_names import is_address, source_name, without_user
 
 ImageSource = str | Path | Array | Image.Image
@@ -54,7 +54,7 @@ def is_one_image(images: object) -> bool:
 
 def is_url(source: object) -> bool:
     """Return whether this is the address of an image on a server."""
-    return isinstance(source, str) and source.startswith(('http://', 'https://'))
+    return isinstance(source, str) and source.lower().startswith(('http://', 'https://'))
 
 
 def find_images(source: str | Path) -> FoundImages:
@@ -73,7 +73,7 @@ def find_images(source: str | Path) -> FoundImages:
     hint = f"{below} images are in subfolders; to read them, give '{glob.escape(str(source))}/**/*'"
     if not found.images:
         fix = hint if below else f'images are files {", ".join(IMAGE_SUFFIXES)}'
-        raise ValueError(f'{source}: no image there; {fix}')
+        raise ValueError(f'{source_name(source)}: no image there; {fix}')
     if below:
         warnings.warn(f'{source}: {hint}', stacklevel=2)
     return found
@@ -114,7 +114,8 @@ def load_image(source: ImageSource) -> Array:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a source of another kind, an unreadable image, or an array of another shape or type.
+        ValueError: a source of another kind, an address that is not http, an unreadable image, or an array
+            of another shape or type.
     """
     if isinstance(source, np.ndarray):
         return check_image(source)
@@ -125,12 +126,15 @@ def load_image(source: ImageSource) -> Array:
     if not isinstance(source, (str, Path)) or not str(source):
         found = repr(source) if isinstance(source, str) else type(source).__name__
         raise ValueError(f'an image must be a file, a URL, an array or an image of Pillow, not {found}')
+    name = source_name(source)
+    if is_address(str(source)) and not os.path.exists(source):
+        raise ValueError(f'{name}: an address that is not http:// or https://; download the image and give the file')
     try:
         return read_image(source)
     except FileNotFoundError:
-        raise
+        raise FileNotFoundError(f'{name}: {NO_IMAGE}') from None
     except OSError as error:
-        raise ValueError(f'{source}: cannot be read ({error.strerror})') from error
+        raise ValueError(f'{name}: cannot be read ({error.strerror})') from error
 
 
 def check_image(array: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Names of images and videos for messages, reports and files, without what is secret in an address."""
+"""The names of sources in messages, reports and files, without the secrets of addresses."""
 
 from __future__ import annotations
 
@@ -11,22 +11,34 @@ HIDDEN = 'xxx'
 
 ADDRESS = re.compile(r'[a-z][a-z0-9+.-]+:/', re.IGNORECASE)
 
-USER = re.compile(r'(:/{1,2})(?:[^/?#\s]*@|[^/?#\s:\[]*:(?!\d*(?:[/?#\s]|$)).*@)')
+USER = re.compile(r'(://|(?<=\w\w):/)(?:[^/?#\s]*@)?(?:[^/?#\s:\[]*:(?!\d*(?:[/?#\s]|$)).*@)?', re.DOTALL)
 """A user and a password, also one with a / that should be written %2F."""
+LOGIN = re.compile(r'(//)?[^/\\\s:]+:[^/\\\s]+@')
+"""A user and a password where // is missing; C: and a folder are none."""
 
 BARE = re.compile(r'([?&;])[^=&;#]+(?=[&;#]|$)')
-VALUE = re.compile(r'=(?!\d{1,3}(?:[&;/?#]|$))[^&;]*')
-"""A value of a parameter, which some cameras take in the path; up to three digits are no secret."""
+VALUE = re.compile(
+    r'((?:pass|pw|pin|key|token)[^=&;/?#]*)=[^&;]*|=(?!\d{1,3}(?:[&;#]|$))[^&;]*', re.IGNORECASE | re.DOTALL
+)
+"""A value of a parameter, which some cameras take in the path; up to three digits are no secret, but for a PIN."""
+PROPERTY = re.compile(r'(?<!\S)(user-id|user-pw|proxy-id|proxy-pw|passphrase)\s*=.*', re.DOTALL)
+"""A secret property of an element of GStreamer, and all that follows."""
 
-LINK = re.compile(r'\s+!\s+')
+LINK = re.compile(r'\s+!\s*|\s*!\s+')
+QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*\1?""", re.DOTALL)
 ELEMENT = re.compile(r'[\w./-]*')
+FILE = re.compile(r'\S*\.\w+|[^=]*\.\w+')
+"""A name with a suffix; a pipeline ends in an element, or in its properties."""
 
 
 def source_name(source: str | Path | int) -> str:
     """Return the name of an image or a video as it may be printed and written.
 
     An address is without user, password and the values of its parameters, but for small numbers, which tell the
-    channels of a recorder apart. Of a pipeline of GStreamer the elements are left.
+    channels of a recorder apart. Of a pipeline of GStreamer with properties the elements are left.
+
+    A password with both @ and / is not known from a path, as in rtsp://user:a@b/c@host, nor is one that begins as a
+    port does, as in rtsp://user:12/34@host: write %40 and %2F.
 
     Args:
         source: a file, a folder, an address, a device, a pipeline, or the number of a camera.
@@ -42,16 +54,18 @@ def source_name(source: str | Path | int) -> str:
     text = str(source)
     if os.path.exists(text):
         return text
-    if is_pipeline(text):
-        return ' ! '.join(ELEMENT.match(part.strip())[0] for part in LINK.split(text))  # type: ignore[index]
-    if not is_address(text):
-        return text
-    return VALUE.sub(f'={HIDDEN}', BARE.sub(rf'\1{HIDDEN}', without_user(text)))
+    text = without_user(text)
+    if is_pipeline(text) and '=' in text:
+        parts = LINK.split(QUOTED.sub('', text))
+        return ' ! '.join(ELEMENT.match(part.strip())[0] for part in parts)  # type: ignore[index]
+    text = PROPERTY.sub(rf'\1={HIDDEN}', text)
+    return VALUE.sub(rf'\1={HIDDEN}', BARE.sub(rf'\1{HIDDEN}', text)) if is_address(text) else text
 
 
 def without_user(source: str) -> str:
     """Return a source without the users and passwords of its addresses."""
-    return USER.sub(r'\1', source)
+    login = LOGIN.match(source)
+    return USER.sub(r'\1', source if login is None else (login[1] or '') + source[login.end() :])
 
 
 def is_address(source: str) -> bool:
@@ -61,4 +75,6 @@ def is_address(source: str) -> bool:
 
 def is_pipeline(source: str) -> bool:
     """Return whether a source that is no file is a pipeline of GStreamer: elements with '!' between them."""
+    if FILE.fullmatch(source) and not is_address(source):
+        return False
     return LINK.search(source) is not None or ('!' in source and not is_address(source))

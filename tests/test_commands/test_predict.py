@@ -219,4 +219,7 @@ def test_inputs(photos: Path, video: Path) -> None:
     ]
     assert [path.name for path in others] == ['notes.txt']
     assert len({one.name for one in found}) == len(found) == 9
+    streams = ['rtsp://user:secret@host/live?file=a.jpg', 'rtsp://host/a.jpg', 'rtsp:/host/a.jpg', 'file:///x.jpg']
+    assert all(one.is_video for one in find_inputs(streams, folders_are_videos=False)[0])
+    assert not find_inputs(['HTTPS://host/x.jpg?size=2'], folders_are_videos=False)[0][0].is_video
     assert find_inputs([str(photos)], folders_are_videos=True) == ([Input(str(photos), 'photos', True)], [])

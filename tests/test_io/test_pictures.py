@@ -84,7 +84,7 @@ def test_transparent_pixels_of_pillow(mode: str) -> None:
 
 
 def test_an_address_that_is_none_is_named() -> None:
-    with pytest.raises(ValueError, match=r'http://127\.0\.0\.1:9/a b\.jpg: cannot be loaded'):
+    with pytest.raises(ValueError, match=r'http://127\.0\.0\.1:9/a b\.jpg: not an address'):
         load_image('http://127.0.0.1:9/a b.jpg')
 
 

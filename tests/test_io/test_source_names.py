@@ -23,11 +23,30 @@ NAMES = {
     'rtsp://host/user=admin_password=secret_channel=1': 'rtsp://host/user=xxx',
     'rtspsrc location=rtsp://u:secret@h user-pw="secret" ! video/x-raw,width=64 ! sink': 'rtspsrc ! video/x-raw ! sink',
     'rtsp://user:sec!ret@host/live': 'rtsp://host/live',
+    'rtsp://user:sec !ret@host/live': 'rtsp://host/live',
+    'rtsp://user:p !secret@host/live?channel=2': 'rtsp://host/live?channel=2',
+    'rtsp://user@x:p/secret@host/live': 'rtsp://host/live',
+    'https://host/x.mp4?key=12/secret': 'https://host/x.mp4?key=xxx',
+    'rtsp://host/x?Password=12&pin=123&channel=1': 'rtsp://host/x?Password=xxx&pin=xxx&channel=1',
+    'rtspsrc user-id=a user-pw="s ! secret" ! decodebin ! appsink': 'rtspsrc ! decodebin ! appsink',
+    "rtspsrc user-pw='s ! secret\\' ! secret' ! decodebin": 'rtspsrc ! decodebin',
+    'rtspsrc location=rtsp://h/x user-pw=secret !decodebin !appsink': 'rtspsrc ! decodebin ! appsink',
+    'rtspsrc user-pw=secret sync=true': 'rtspsrc user-pw=xxx',
+    'rtspsrc user-pw = secret': 'rtspsrc user-pw=xxx',
+    'rtspsrc location=rtsp://host user-pw="a&secret"': 'rtspsrc location=xxx',
+    'user:secret@host/x.mp4': 'host/x.mp4',
+    'user:sec@ret-secret@host/x.mp4': 'host/x.mp4',
+    '//user:secret@host/x.mp4': '//host/x.mp4',
+    'rtsp:user:secret@host/x.mp4': 'host/x.mp4',
     # Nothing is secret in these.
     'rtsp://host:554/@me/live': 'rtsp://host:554/@me/live',
     'rtsp://[::1]:554/@me/live': 'rtsp://[::1]:554/@me/live',
     'clips/a=b@c.mp4': 'clips/a=b@c.mp4',
     'C:/me@here/x.mp4': 'C:/me@here/x.mp4',
+    r'C:\me\a@b.mp4': r'C:\me\a@b.mp4',
+    'clips/wow!.mp4': 'clips/wow!.mp4',
+    'wow ! a.mp4': 'wow ! a.mp4',
+    'videotestsrc ! appsink': 'videotestsrc ! appsink',
     '/dev/video0': '/dev/video0',
 }
 
@@ -62,6 +81,7 @@ def test_names_of_outputs_of_addresses() -> None:
         'unknown://user:secret@host/live',
         'file:///secret@x?password=secret',
         'nothing location=rtsp://user:secret@host user-pw=secret ! appsink',
+        'nothing location=rtsp://user:secret@host user-pw=secret !appsink',
     ],
 )
 @pytest.mark.parametrize('backend', ['pyav', 'opencv'])
@@ -80,15 +100,46 @@ def test_errors_of_videos_hold_no_secret(
 
 
 @pytest.mark.parametrize(
-    'path', ['user:secret@127.0.0.1:1/x.jpg', '127.0.0.1:1/x.jpg?token=secret', '127.0.0.1:1/a b?t=secret']
+    'source',
+    [
+        'http://user:secret@127.0.0.1:1/x.jpg',
+        'http://127.0.0.1:1/x.jpg?token=secret',
+        'http://127.0.0.1:1/a b?t=secret',
+        'HTTP://user:secret@127.0.0.1:1/x.jpg',
+        'http:/user:secret@127.0.0.1:1/x.jpg',
+        'rtsp://user:secret@127.0.0.1:1/x.jpg',
+        'ftp://127.0.0.1:1/x.jpg?key=secret',
+    ],
 )
-def test_errors_of_images_hold_no_secret(path: str) -> None:
-    with pytest.raises(ValueError, match=r'http://127\.0\.0\.1:1/') as caught:
-        load_image(f'http://{path}')
+def test_errors_of_images_hold_no_secret(source: str) -> None:
+    with pytest.raises(ValueError, match=r'(?i)(https?|rtsp|ftp)://?127\.0\.0\.1:1/') as caught:
+        load_image(source)
     error: BaseException | None = caught.value
     while error is not None:
         assert 'secret' not in str(error)
         error = error.__cause__
+
+
+def test_errors_of_missing_files_hold_no_secret() -> None:
+    with pytest.raises(FileNotFoundError, match=r'^host/x\.jpg: no such image'):
+        load_image('user:secret@host/x.jpg')
+    with pytest.raises(FileNotFoundError, match=r'^host/x\.mp4: no such video'):
+        VideoReader('user:secret@host/x.mp4')
+    with pytest.raises(FileNotFoundError, match='^rtspsrc user-pw=xxx: no such video'):
+        VideoReader('rtspsrc user-pw=secret')
+
+
+@pytest.mark.parametrize('name', ['wow!.mp4', 'wow ! a.mp4', 'a=b!.mp4'])
+def test_a_missing_file_may_have_an_exclamation_mark(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=f'{name}: no such video'):
+        VideoReader(tmp_path / name)
+
+
+def test_a_damaged_file_is_no_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('mmmtl.io.video.reader.find_pyav', lambda: None)
+    (tmp_path / 'x ! a=b').write_bytes(b'no video')
+    with pytest.raises(ValueError, match='x ! a=b: .*check the file'):
+        VideoReader(tmp_path / 'x ! a=b')
 
 
 def test_an_address_with_a_question_mark_is_no_pattern() -> None:

@@ -61,7 +61,7 @@ class MjpegPage(StreamSink):
 
     Args:
         port: 0 takes a free one.
-        host: the address to listen at. By default only this machine can look on, as with '::1', its IPv6 address;
+        host: the address to listen at. By default ('127.0.0.1', or '::1' in IPv6) only this machine can see the page;
             '0.0.0.0' or '::' shows the streams to everybody in the network, without a password.
         quality: of the JPEG files, 1 to 100.
 

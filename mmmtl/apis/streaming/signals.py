@@ -14,8 +14,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """Call `stop` at the first ctrl-C or SIGTERM inside the block; a second one does what it did before the block.
 
-    A signal that is ignored stays ignored: a shell starts programs in the background so, and ctrl-C is not meant for
-    them. Only the main thread of a program can receive signals; in any other thread this does nothing.
+    A signal that is ignored stays ignored: shells start background programs so that ctrl-C does not reach them. Only
+    the main thread of a program can receive signals; in any other thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

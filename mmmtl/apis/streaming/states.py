@@ -52,8 +52,8 @@ class SavedStream(NamedTuple):
 def describe_source(video: Video) -> str:
     """Return what a video must have in common with that of the stopped run: its name, and the bytes of a file.
 
-    Users and passwords may have changed. A hash stands for the secrets that `source_name` leaves out, and takes so much
-    time that nobody finds them by trying.
+    The user and the password of an address may change. A slow hash stands for the other values that `source_name`
+    leaves out; it makes guessing slow, but does not protect a short value such as a PIN.
     """
     if not isinstance(video, (str, Path, int)):
         return 'frames'
@@ -81,7 +81,7 @@ def save_streams(path: str | Path, streams: Mapping[str, SavedStream], model: st
     Args:
         path: ends in '.safetensors'.
         streams: by name.
-        model: what it must have in common with that of the run that goes on, in any words.
+        model: describes the model; `load_streams` must get the same text.
 
     Raises:
         ValueError: another suffix.

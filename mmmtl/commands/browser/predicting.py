@@ -25,8 +25,8 @@ def predict_video(
 ) -> Iterator[tuple[Array | None, str, str]]:
     """Yield the drawing of the newest frame, the time line, and at the end the path of a video of all drawings.
 
-    The path is '' before. The video is deleted when the iterator goes on. The first drawing is None, before the model
-    is loaded: the page can stop only what has yielded something.
+    The path is '' until then. The first drawing is None and comes before the model is loaded, as the page can only stop
+    a run that has yielded something. The video is deleted when the iterator goes on.
 
     Raises:
         ValueError: no video, or one that cannot be read.

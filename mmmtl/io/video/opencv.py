@@ -77,7 +77,7 @@ class OpenCVDecoder(Decoder):
 
     @property
     def advice(self) -> str:
-        if is_pipeline(str(self._source)):
+        if self._made_now and is_pipeline(str(self._source)):
             built = cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER)
             return 'check the pipeline' if built else 'this OpenCV is built without GStreamer'
         if self._made_now:
