@@ -109,8 +109,8 @@ class OnnxStream:
                 raise ValueError(
                     f'{folder}/{kind}{self.suffix}: of another export than {first}{self.suffix}; copy the whole folder'
                 )
-        names = {kind: f'{kind}{self.suffix}' for kinds in KINDS for kind in kinds if kind not in self.graphs}
-        if strange := [name for name in names.values() if (folder / name).is_file()]:
+        names = {f'{kind}{self.suffix}' for kinds in KINDS for kind in kinds if kind not in self.graphs}
+        if strange := sorted(name for name in names if (folder / name).is_file()):
             raise ValueError(f'{folder}: {strange} beside {first}{self.suffix}; keep each export in its own folder')
 
     def step(self, frame: Array, state: State | None = None) -> Step:
