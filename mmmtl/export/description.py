@@ -53,7 +53,7 @@ def describe(
         'state': _memory_shapes(model, graphs, [preprocessor.padded_size(torch.empty(3, *one)) for one in sizes]),
         'made': {
             'name': name,
-            'weights': digest_model(model),  # of two exports that differ in nothing else
+            'weights': digest_model(model),  # tells exports apart that differ in nothing else
             'mmmtl': __version__,
             'torch': str(torch.__version__),
         },
