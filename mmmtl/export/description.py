@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmmtl.apis.fitting import MEAN_COLOUR
-from mmmtl.apis.streaming.states import digest_model
+from mmmtl.checkpoint import digest_model
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.version import __version__
 
