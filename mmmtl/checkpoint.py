@@ -1,7 +1,8 @@
-"""Loading of weights: only those that fit a model and were trained for its tasks."""
+"""Weights of a model: only those that fit it and were trained for its tasks are loaded; a hash tells them apart."""
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
 from collections import OrderedDict
@@ -9,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mmmtl.convolutions import check_geometry
@@ -239,6 +241,15 @@ def wanted_weights(model: nn.Module) -> dict[str, Tensor]:
     """Return the weights that a model needs from a file, without counters and those of a weighting."""
     weights = {name: value for name, value in model.state_dict().items() if not name.startswith(WEIGHTING)}
     return {name: value for name, value in weights.items() if 'num_batches_tracked' not in name}
+
+
+def digest_model(model: nn.Module) -> str:
+    """Return a hash of the names and values of all weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _short(value: Any) -> str:

@@ -19,8 +19,6 @@ from mmmtl.export.exporting import FORMATS, TOLERANCE
 from mmmtl.io import check_outputs
 from mmmtl.structures import Array
 
-SYNTHETIC_SIZE = (240, 320)
-
 
 def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
     """Parse the command line."""
@@ -62,13 +60,14 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     weights = args.checkpoint or zoo_weights(args.config)
     check_outputs([args.out], [cfg.filename, weights, args.frames])
     inferencer = MultiTaskInferencer(cfg, weights, device='cpu')
-    frames = synthetic_video(args.max_frames) if args.frames is None else read_frames(args.frames)
+    size = tuple(args.size) if args.size else inferencer.model_size
+    frames = synthetic_video(args.max_frames, size) if args.frames is None else read_frames(args.frames)
     done = export_model(
         inferencer,
         args.out,
         itertools.islice(frames, args.max_frames),
         name=Path(args.config).stem,
-        size=args.size and tuple(args.size),
+        size=size,
         dynamic_size=args.dynamic_size,
         formats=args.formats,
         int8=args.int8,
@@ -78,7 +77,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     print(f'{done.frames} frames compared; written: {done.folder}')
 
 
-def synthetic_video(count: int) -> list[Array]:
-    """Return frames (H, W, 3) uint8 BGR of a rendered room."""
+def synthetic_video(count: int, size: tuple[int, int] | None) -> list[Array]:
+    """Return frames (H, W, 3) uint8 BGR of a rendered room; none without a size, which `export_model` refuses."""
     scene = make_scene(0)
-    return [render(scene, time, *SYNTHETIC_SIZE).image for time in range(count)]
+    return [] if size is None else [render(scene, time, *size).image for time in range(count)]

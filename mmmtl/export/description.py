@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmmtl.apis.fitting import MEAN_COLOUR
-from mmmtl.apis.streaming.states import digest_model
+from mmmtl.checkpoint import digest_model
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.version import __version__
 
@@ -53,7 +53,7 @@ def describe(
         'state': _memory_shapes(model, graphs, [preprocessor.padded_size(torch.empty(3, *one)) for one in sizes]),
         'made': {
             'name': name,
-            'weights': digest_model(model),  # of two exports that differ in nothing else
+            'weights': digest_model(model),  # tells exports apart that differ in nothing else
             'mmmtl': __version__,
             'torch': str(torch.__version__),
         },

@@ -123,7 +123,8 @@ def export_model(
         inputs, shown = [one for one, _ in prepared], prepared[0][1]
         if not dynamic_size and shown != tuple(size):
             warnings.warn(
-                f'{name}: the frames leave bars in {tuple(size)}, which change the maps; the size {shown} has none',
+                f'{name}: scaled to {tuple(size)}, the frames leave bars, which change the maps; export at {shown} '
+                f'(--size {shown[0]} {shown[1]})',
                 stacklevel=2,
             )
         found = compare(model, streams, inputs)
@@ -184,5 +185,5 @@ def check_errors(found: Comparison, tolerance: float, what: str) -> None:
         if not error <= tolerance:
             raise ValueError(
                 f'{what}: the largest error of task {task!r} is {error:.2e} of its largest logit, above the tolerance '
-                f'of {tolerance:g}; nothing was written. If that is small enough for you, give a larger tolerance'
+                f'of {tolerance:g}; nothing was written; to accept it, raise the tolerance (--tolerance)'
             )

@@ -15,7 +15,6 @@ What the files say about themselves is compared as plain data with the tables be
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,8 +109,8 @@ class OnnxStream:
                 raise ValueError(
                     f'{folder}/{kind}{self.suffix}: of another export than {first}{self.suffix}; copy the whole folder'
                 )
-        names = {kind: f'{kind}{self.suffix}' for kinds in KINDS for kind in kinds if kind not in self.graphs}
-        if strange := [name for name in names.values() if (folder / name).is_file()]:
+        names = {f'{kind}{self.suffix}' for kinds in KINDS for kind in kinds if kind not in self.graphs}
+        if strange := sorted(name for name in names if (folder / name).is_file()):
             raise ValueError(f'{folder}: {strange} beside {first}{self.suffix}; keep each export in its own folder')
 
     def step(self, frame: Array, state: State | None = None) -> Step:
@@ -200,12 +199,13 @@ class OnnxStream:
             raise ValueError(f'{path}: no description of a model in it; write the file with `mmmtl export`')
         if (wrong := wrong_field(spec)) is not None:
             raise ValueError(
-                f'{path}: {wrong} in its description, changed or is of another version; export the model again'
+                f'{path}: its description has {wrong}; it was changed or is of another version, so export the model '
+                'again'
             )
         if spec['kind'] != kind:
             raise ValueError(f'{path}: the graph of {spec["kind"]!r} frames; give files their own names back')
         if (wrong := wrong_tensor(spec, graph)) is not None:
-            raise ValueError(f'{path}: {wrong}; one of them was changed, so export the model again')
+            raise ValueError(f'{path}: {wrong}; graph or description was changed, so export the model again')
         return spec, graph.run
 
     def _nothing(self, count: int, size: Size) -> Arrays:
@@ -380,6 +380,8 @@ FIELDS: Spec = {
     'made': {str: str},
 }
 """What a description holds: fields, one of a tuple, a list of one kind or of a length; `int` is 1 or more."""
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest `float` of a description. JSON can hold NaN and larger numbers."""
 
 
 def wrong_field(spec: Any) -> str | None:
@@ -387,16 +389,21 @@ def wrong_field(spec: Any) -> str | None:
     if type(spec) is not dict:
         return f'{type(spec).__name__} instead of fields'
     if different := sorted(set(spec) ^ set(FIELDS)):
-        return f'the fields {different} unknown or missing'
+        return f'unknown or missing fields {different}'
     wrong = [name for name, schema in FIELDS.items() if not _fits(spec[name], schema)]
-    if wrong and isinstance(spec[wrong[0]], dict) and str in (schema := FIELDS[wrong[0]] or {}):
+    schema = FIELDS[wrong[0]] if wrong else None
+    if isinstance(schema, dict) and isinstance(spec[wrong[0]], dict):
         key, value = next((key, one) for key, one in spec[wrong[0]].items() if not _fits(one, schema[str]))
         return f'{wrong[0]}[{key!r}] = {value!r}'
     if not wrong and spec['kinds'] not in KINDS:
         wrong = ['kinds']
     if not wrong and min(spec['std']) <= 0:
         wrong = ['std']
+    if not wrong and not spec['tasks']:
+        wrong = ['tasks']
     if not wrong and (set(spec['reads']) != set(spec['kinds']) or spec['kind'] not in spec['kinds']):
+        wrong = ['reads']
+    if not wrong and not set().union(*spec['reads'].values()) <= set(spec['kinds']):
         wrong = ['reads']
     if not wrong and (spec['policy'] is None) != (spec['kinds'] == ['image']):
         wrong = ['policy']
@@ -417,6 +424,8 @@ def wrong_tensor(spec: Spec, graph: Graph) -> str | None:
     for says, has in (({'frames': [3, *sides], **inputs}, graph.inputs), (outputs, graph.outputs)):
         if wrong := sorted(name for name in {*says, *has} if says.get(name) != has.get(name)):
             name = wrong[0]
+            if name not in says or name not in has:
+                return f'{name!r} is in the {"description" if name in says else "graph"} alone'
             return f'{name!r} has the shape {has.get(name)} in the graph, {says.get(name)} in its description'
     return None
 
@@ -440,7 +449,7 @@ def _fits(value: Any, schema: Any) -> bool:
             return all(_fits(one, schema[str]) for one in value.values())
         return set(value) == set(schema) and all(_fits(value[name], one) for name, one in schema.items())
     if schema is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        return type(value) in (int, float) and abs(value) <= LARGEST
     if schema is int:
         return type(value) is int and value >= 1
     if isinstance(schema, type):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -10,13 +11,14 @@ from mmengine.config import Config
 
 from mmmtl import commands
 from mmmtl.export import OnnxStream
+from mmmtl.export.compare import ProgramStream
 
-from .conftest import SIZE, VIDEO, moving
+from .conftest import IMAGE, SIZE, VIDEO, moving
 
 
-def write_config(path: Path) -> Path:
+def write_config(path: Path, config: dict[str, Any] = VIDEO) -> Path:
     resize = dict(type='Resize', size=SIZE)
-    Config({**VIDEO, 'test_dataloader': dict(dataset=dict(pipeline=[resize]))}).dump(path)
+    Config({**config, 'test_dataloader': dict(dataset=dict(pipeline=[resize]))}).dump(path)
     return path
 
 
@@ -44,3 +46,13 @@ def test_outputs_that_are_inputs_are_refused(tmp_path: Path) -> None:
     config = write_config(tmp_path / 'tiny.py')
     with pytest.raises(SystemExit, match='tiny.py'):
         commands.main(['export', str(config), '--out', str(config)])
+
+
+@pytest.mark.parametrize('size', [SIZE, (48, 32)])
+def test_synthetic_frames_have_no_bars(tmp_path: Path, size: tuple[int, int], recwarn: pytest.WarningsRecorder) -> None:
+    config = write_config(tmp_path / 'tiny.py', IMAGE)
+    chosen = [] if size == SIZE else ['--size', *map(str, size)]
+    small = ['--max-frames', '1', '--formats', 'torch']
+    commands.main(['export', str(config), '--out', str(tmp_path / 'out'), *chosen, *small])
+    assert ProgramStream(tmp_path / 'out').spec['size'] == list(size)
+    assert not [warning for warning in recwarn if 'bars' in str(warning.message)]

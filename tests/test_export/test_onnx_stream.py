@@ -149,9 +149,13 @@ def test_key_frames_are_those_of_our_policies(policy: Any) -> None:
         (dict(dynamic_size=True), r"'frames' has the shape \[3, 32, 48\] in the graph, \[3, None, None\]"),
         (dict(tasks={'x': {'kind': 'os.system'}}), r"tasks\['x'\] = .*os.system"),
         (dict(tasks={'semseg': {'kind': 'classes', 'classes': ['a', 'b', 3]}}), r"tasks\['semseg'\]"),
-        (dict(tasks={'semseg': {'kind': 'classes', 'classes': ['a', 'b']}}), r"'logits.depth' .* None in its desc"),
+        (dict(tasks={'semseg': {'kind': 'classes', 'classes': ['a', 'b']}}), r"'logits.depth' is in the graph alone"),
         (dict(tasks={'depth': {'kind': 'unit_vectors'}}), r"'logits.depth' .*\[1, 32, 48\] .*\[3, 32, 48\]"),
-        (dict(state={}), r"'non_key.shared.embedding' .* None in its desc"),
+        (dict(state={}), r"'non_key.shared.embedding' is in the graph alone"),
+        (
+            dict(reads={'key': ['key', 'non_key'], 'non_key': ['key', 'non_key']}),
+            r"'key\.shared\.embedding' is in the description alone",
+        ),
         (dict(state={'x': {'channels': 3, 'stride': 4}}), r"'non_key.shared.embedding'"),
         (dict(std=[1.0, 0.0, 1.0]), 'std'),
         (
@@ -162,9 +166,17 @@ def test_key_frames_are_those_of_our_policies(policy: Any) -> None:
         (dict(policy=None), 'policy = None'),
         (dict(kinds=['image', 'key']), 'kinds'),
         (dict(reads={'key': ['key']}), 'reads'),
+        (dict(reads={'key': ['image'], 'non_key': []}), r"reads\['key'\] = \['image'\]"),
+        (dict(kinds=['key'], reads={'key': ['non_key']}), 'reads = '),
+        (dict(kinds={}), 'kinds = {}'),
+        (dict(tasks={}), 'tasks = {}'),
         (dict(version=2), 'version = 2'),
+        (dict(version={}), 'version = {}'),
+        (dict(dynamic_size={}), 'dynamic_size = {}'),
+        (dict(size_divisor={}), 'size_divisor = {}'),
         (dict(more=1), r"fields \['more'\]"),
         (dict(mean=[1.0, True, 2.0]), 'mean'),
+        (dict(mean=[1.0, 10**400, 2.0]), 'mean'),
     ],
 )
 def test_descriptions_are_compared_as_plain_data(exported: Path, change: dict[str, Any], message: str) -> None:

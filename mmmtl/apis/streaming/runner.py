@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Condition, Event
 
 from mmmtl.apis.inferencer import MultiTaskInferencer
+from mmmtl.checkpoint import digest_model
 from mmmtl.io import check_outputs
 from mmmtl.io.safetensors import SUFFIX
 from mmmtl.io.video import Video
@@ -19,7 +20,7 @@ from .records import StreamRecord, check_records
 from .signals import stopped_by_signals
 from .sinks import CallbackSink, StreamSink
 from .source import OnResize, Position, Settings, name_sources
-from .states import SavedStream, describe_source, digest_model, load_streams, save_streams
+from .states import SavedStream, describe_source, load_streams, save_streams
 from .stream import Stream
 
 POLL = 0.2

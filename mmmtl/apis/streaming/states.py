@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmmtl.io.safetensors import read_safetensors, write_safetensors
 from mmmtl.io.source_names import source_name, without_user
@@ -64,15 +63,6 @@ def describe_source(video: Video) -> str:
     if (whole := without_user(text)) == name:
         return name
     return f'{name}, {hashlib.pbkdf2_hmac("sha256", whole.encode(), name.encode(), ROUNDS).hex()[:16]}'
-
-
-def digest_model(model: nn.Module) -> str:
-    """Return a hash of the names and values of all weights."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def save_streams(path: str | Path, streams: Mapping[str, SavedStream], model: str) -> None:
