@@ -390,24 +390,23 @@ def wrong_field(spec: Any) -> str | None:
         return f'{type(spec).__name__} instead of fields'
     if different := sorted(set(spec) ^ set(FIELDS)):
         return f'unknown or missing fields {different}'
-    wrong = [name for name, schema in FIELDS.items() if not _fits(spec[name], schema)]
-    schema = FIELDS[wrong[0]] if wrong else None
-    if isinstance(schema, dict) and isinstance(spec[wrong[0]], dict):
-        key, value = next((key, one) for key, one in spec[wrong[0]].items() if not _fits(one, schema[str]))
-        return f'{wrong[0]}[{key!r}] = {value!r}'
-    if not wrong and spec['kinds'] not in KINDS:
-        wrong = ['kinds']
-    if not wrong and min(spec['std']) <= 0:
-        wrong = ['std']
-    if not wrong and not spec['tasks']:
-        wrong = ['tasks']
-    if not wrong and (set(spec['reads']) != set(spec['kinds']) or spec['kind'] not in spec['kinds']):
-        wrong = ['reads']
-    if not wrong and not set().union(*spec['reads'].values()) <= set(spec['kinds']):
-        wrong = ['reads']
-    if not wrong and (spec['policy'] is None) != (spec['kinds'] == ['image']):
-        wrong = ['policy']
-    return f'{wrong[0]} = {spec[wrong[0]]!r}' if wrong else None
+    for name, schema in FIELDS.items():
+        value = spec[name]
+        if _fits(value, schema):
+            continue
+        if isinstance(schema, dict) and isinstance(value, dict):
+            key, one = next((key, one) for key, one in value.items() if not _fits(one, schema[str]))
+            return f'{name}[{key!r}] = {one!r}'
+        return f'{name} = {value!r}'
+    kinds, reads = spec['kinds'], spec['reads']
+    right = {
+        'kinds': kinds in KINDS,
+        'std': min(spec['std']) > 0,
+        'tasks': bool(spec['tasks']),
+        'reads': set(reads) == set(kinds) and spec['kind'] in kinds and set().union(*reads.values()) <= set(kinds),
+        'policy': (spec['policy'] is None) == (kinds == ['image']),
+    }
+    return next((f'{name} = {spec[name]!r}' for name, holds in right.items() if not holds), None)
 
 
 def wrong_tensor(spec: Spec, graph: Graph) -> str | None:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 HIDDEN = 'xxx'
-"""What stands for a value in a printed address."""
+"""The text in place of a value that is not printed."""
 
 ADDRESS = re.compile(r'[a-z][a-z0-9+.-]+:/', re.IGNORECASE)
 
@@ -20,7 +20,8 @@ BARE = re.compile(r'([?&;])[^=&;#]+(?=[&;#]|$)')
 VALUE = re.compile(
     r'((?:pass|pw|pin|key|token)[^=&;/?#]*)=[^&;]*|=(?!\d{1,3}(?:[&;#]|$))[^&;]*', re.IGNORECASE | re.DOTALL
 )
-"""A value of a parameter, which some cameras take in the path; up to three digits are no secret, but for a PIN."""
+"""A value of a parameter; some cameras take parameters in the path. Up to three digits stay, unless its name tells a
+secret, such as `pin`."""
 PROPERTY = re.compile(r'(?<!\S)(user-id|user-pw|proxy-id|proxy-pw|passphrase)\s*=.*', re.DOTALL)
 """A secret property of an element of GStreamer, and all that follows."""
 
@@ -74,7 +75,7 @@ def is_address(source: str) -> bool:
 
 
 def is_pipeline(source: str) -> bool:
-    """Return whether a source that is no file is a pipeline of GStreamer: elements with '!' between them."""
-    if FILE.fullmatch(source) and not is_address(source):
-        return False
-    return LINK.search(source) is not None or ('!' in source and not is_address(source))
+    """Return whether a source is a pipeline of GStreamer, elements with '!' between them, and not a missing file."""
+    if is_address(source):
+        return LINK.search(source) is not None
+    return '!' in source and FILE.fullmatch(source) is None
