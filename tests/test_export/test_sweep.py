@@ -29,7 +29,8 @@ METHODS: dict[str, tuple[str, str]] = {
 }
 """{folder of configs: (a config, what its refusal says; empty if it can be exported)}."""
 TOLERANCES = {'cross_stitch': 2e-2, 'mtan': 2e-2}
-"""Of SegNets: where two values of a pooled window are nearly equal, rounding decides which place unpooling fills."""
+"""Larger tolerances for SegNets: if the two largest values of a pooled window are nearly equal, rounding decides which
+place unpooling fills."""
 
 
 def test_every_method_is_here() -> None:

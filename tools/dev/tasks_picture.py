@@ -1,4 +1,4 @@
-"""Draw `docs/images/tasks.jpg`: a frame of house_video's rendered rooms, and what mila-indoor predicts of it."""
+"""Draw `docs/images/tasks.jpg`: a frame of house_video's rendered rooms, and what mila-indoor predicts for it."""
 
 from __future__ import annotations
 

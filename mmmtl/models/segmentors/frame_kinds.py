@@ -21,7 +21,7 @@ IMAGE, KEY, NON_KEY = 'image', 'key', 'non_key'
 """Kinds of frames in the steady state of a stream."""
 
 KIND_NAMES = {IMAGE: 'frame', KEY: 'key frame', NON_KEY: 'non-key frame'}
-"""What a frame of each kind is called in reports."""
+"""Names of the kinds in reports."""
 
 ReadMemories = tuple[Memory | None, Memory | None]
 """Memories of the last key frames and of the last non-key frames; None for those that are not read."""
