@@ -226,7 +226,7 @@ def make_batch(tasks: dict[str, Task], is_video: bool) -> dict[str, list]:
         sample = MultiTaskDataSample(metainfo={'img_shape': SIZE, 'ori_shape': SIZE, 'img_path': 'none'})
         sample.gt = PixelData(**{name: make_label(task, generator) for name, task in tasks.items()})
         if is_video:
-            sample.set_metainfo({'offset': offset, 'valid_slots': (offset != 0, True, True)})
+            sample.set_metainfo({'offset': offset})
         samples.append(sample)
     return {'inputs': inputs, 'data_samples': samples}
 

@@ -20,7 +20,7 @@ class Clip:
             same frames; 'error' raises.
         still: the data set has single images, of which the transform `StillToClip` makes clips.
         single: take the current frame alone, from the labelled frames that have clips.
-        no_history: probability of leaving out the last non-key frame, so that training also sees the start of a video.
+        no_history: probability that the current frame stands for the last non-key frame, as at the start of a video.
     """
 
     interval: int = 5
@@ -57,16 +57,17 @@ class Clip:
         """The number of frames from the oldest that any clip needs to the current one."""
         return 1 - min(slot or 0 for offset in self.possible_offsets for slot in self.slots(offset))
 
-    def slots(self, offset: int) -> tuple[int | None, int | None, int]:
+    def slots(self, offset: int) -> tuple[int | None, int, int]:
         """Return the times of (last key frame, last non-key frame, current frame), relative to the current one.
 
-        None is an empty slot: a key frame reads no earlier key frame, and with an interval of 1 there are no others.
-        The frame before the first non-key frame of an interval is the key frame, so its last non-key frame is 2 back.
+        None is an empty slot: a key frame reads no earlier key frame. The frame before the first non-key frame of an
+        interval is the key frame, so its last non-key frame is 2 back. With an interval of 1 there are no non-key
+        frames, so the current frame stands for the last one.
 
         Examples:
             >>> [Clip(interval=3).slots(offset) for offset in range(3)]
             [(None, -1, 0), (-1, -2, 0), (-2, -1, 0)]
         """
         last_key = -offset if offset else None
-        last_non_key = None if self.interval == 1 else (-2 if offset == 1 else -1)
+        last_non_key = 0 if self.interval == 1 else (-2 if offset == 1 else -1)
         return last_key, last_non_key, 0

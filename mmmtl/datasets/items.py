@@ -45,7 +45,7 @@ class Stills(Items):
 class Clips(Items):
     """Clips that end in a labelled frame.
 
-    Their items also have `offset`, `slots` (times relative to the current frame) and `valid_slots`.
+    Their items also have `offset`, and `slots` as `Clip.slots` returns them.
     """
 
     def __init__(self, clip: Clip) -> None:
@@ -59,16 +59,15 @@ class Clips(Items):
         return [dict(single_item(frame), offsets=group) for frame in frames for group in groups]
 
     def complete(self, item: Item, index: FrameIndex) -> None:
-        """Draw the offset and whether to leave out the last non-key frame, and find the images."""
+        """Draw the offset and whether the clip has a history, and find the images."""
         rng, offsets = item['rng'], item.pop('offsets')
         offset = offsets[int(rng.integers(len(offsets)))] if len(offsets) > 1 else offsets[0]
         slots = self.clip.slots(offset)
-        valid = [slot is not None for slot in slots]
-        if self.clip.no_history:
-            valid[1] &= bool(rng.random() >= self.clip.no_history)
-        item.update(offset=offset, slots=slots, valid_slots=tuple(valid))
+        if self.clip.no_history and rng.random() < self.clip.no_history:
+            slots = (slots[0], 0, 0)
+        item.update(offset=offset, slots=slots)
         if not self.clip.still:
-            item['frames'] = find_clip(item['video'], item['time'], offset, self.clip, index)
+            item['frames'] = find_clip(item['video'], item['time'], offset, slots, self.clip, index)
 
 
 class WholeVideos(Items):
@@ -114,14 +113,16 @@ def frames_with_clips(labelled: Sequence[Frame], clip: Clip, index: FrameIndex) 
     return [
         frame
         for frame in labelled
-        if all(find_clip(frame.video, frame.time, offset, clip, index) is not None for offset in offsets)
+        if all(find_clip(frame.video, frame.time, offset, clip.slots(offset), clip, index) for offset in offsets)
     ]
 
 
-def find_clip(video: str, now: int, offset: int, clip: Clip, index: FrameIndex) -> list[Any] | None:
+def find_clip(
+    video: str, now: int, offset: int, slots: tuple[int | None, int, int], clip: Clip, index: FrameIndex
+) -> list[Any] | None:
     """Return the references of a clip's three images; if one is missing, None or an error, as `clip.missing` says."""
     references = []
-    for slot in clip.slots(offset):
+    for slot in slots:
         # An empty slot holds the current frame, which the model ignores.
         wanted = now + (slot or 0)
         times = range(wanted, now + 1) if clip.missing == 'repeat' else (wanted,)

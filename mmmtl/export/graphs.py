@@ -23,9 +23,8 @@ SLOTS = ('key', 'non_key')
 class FrameGraph(nn.Module):
     """One kind of frame, as a function from tensors to tensors; the order is that of `inputs` and `outputs`.
 
-    Inputs are `frames` (N, 3, H, W) and, for each memory that is read, `key.<name>` or `non_key.<name>`; zeros stand
-    for a memory that does not exist yet. Outputs are `logits.<task>` (N, C, H, W), resized to the frames, and
-    `memory.<name>` if later frames read it.
+    Inputs are `frames` (N, 3, H, W) and, for each memory that is read, `key.<name>` or `non_key.<name>`. Outputs are
+    `logits.<task>` (N, C, H, W), resized to the frames, and `memory.<name>` if later frames read it.
 
     Args:
         model: in eval mode.

@@ -153,12 +153,11 @@ class OnnxStream:
         kind = self.spec['kinds'][0] if is_key or rule is None else 'non_key'
         feed = {'frames': inputs}
         for slot in self.spec['reads'][kind]:
-            memory = state.memories.get(slot) or self._nothing(len(inputs), size)
+            memory = state.memories.get(slot) or self._remember(slot, inputs)
             feed |= {f'{slot}.{name}': array for name, array in memory.items()}
         outputs = self.graphs[kind](feed)
         logits = {name: outputs[f'logits.{name}'] for name in self.spec['tasks']}
-        memory = {name: outputs[f'memory.{name}'] for name in self.spec['state'] if f'memory.{name}' in outputs}
-        memories = {} if rule is None else {**state.memories, kind: memory}
+        memories = {} if rule is None else {**state.memories, kind: self._memory(outputs)}
         return logits, is_key, State(state.frames + 1, size, memories, policy)
 
     def decode(self, logits: Arrays, shown: Size, wanted: Size) -> Arrays:
@@ -208,12 +207,16 @@ class OnnxStream:
             raise ValueError(f'{path}: {wrong}; graph or description was changed, so export the model again')
         return spec, graph.run
 
-    def _nothing(self, count: int, size: Size) -> Arrays:
-        """Return the memory before the first frame: zeros."""
-        return {
-            name: np.zeros((count, *shape), np.float32)  # type: ignore[arg-type]
-            for name, shape in memory_shapes(self.spec, size).items()
-        }
+    def _remember(self, kind: str, inputs: Array) -> Arrays:
+        """Return what a frame of a kind leaves behind, which depends on no earlier frame."""
+        feed = {'frames': inputs}
+        for name, shape in memory_shapes(self.spec, inputs.shape[2:]).items():
+            zeros: Array = np.zeros((len(inputs), *shape), np.float32)  # type: ignore[arg-type]
+            feed |= {f'{slot}.{name}': zeros for slot in self.spec['reads'][kind]}
+        return self._memory(self.graphs[kind](feed))
+
+    def _memory(self, outputs: Arrays) -> Arrays:
+        return {name: outputs[f'memory.{name}'] for name in self.spec['state'] if f'memory.{name}' in outputs}
 
 
 def fit_inside(size: Size, box: Size) -> Size:

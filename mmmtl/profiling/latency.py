@@ -14,7 +14,7 @@ import torch
 from prettytable import PrettyTable
 
 from mmmtl.models import MultiTaskSegmentor
-from mmmtl.models.segmentors.frame_kinds import KEY, NON_KEY, ClipOutput, FrameOutput, frame_runs
+from mmmtl.models.segmentors.frame_kinds import KEY, ClipOutput, FrameOutput, frame_runs
 from mmmtl.structures import FrameResult, MultiTaskDataSample
 
 from .average import AVERAGE, average_frame
@@ -178,9 +178,8 @@ def _clip_runs(model: MultiTaskSegmentor, images: torch.Tensor) -> Mapping[str, 
     compute = model.core.clips
     assert compute is not None
     clips = images[:, None].expand(-1, 3, -1, -1, -1).contiguous()
-    has_others = NON_KEY in model.frame_kinds
     samples = {
-        kind: MultiTaskDataSample(metainfo={'offset': offset, 'valid_slots': (offset > 0, has_others, True)})
+        kind: MultiTaskDataSample(metainfo={'offset': offset})
         for kind, offset in zip(model.frame_kinds, (0, 1), strict=False)
     }
     return {kind: partial(compute, clips, [sample] * len(clips)) for kind, sample in samples.items()}

@@ -67,9 +67,15 @@ def _image_macs(model: MultiTaskSegmentor, images: Tensor) -> int:
 
 def _frame_macs(model: MultiTaskSegmentor, images: Tensor, kind: str, read: ReadMemories) -> int:
     """Return the MACs of encoding a frame and propagating to it."""
-    network = model.backbone if kind == KEY else model.fast_backbone
-    encode = module_macs(model, partial(network, images))
-    return sum(encode.values()) + _set_macs(model, as_maps(network(images))[-1], images, read)
+    network, neck = model.backbone if kind == KEY else model.fast_backbone, model.neck
+    assert neck is not None
+    encode = sum(module_macs(model, partial(network, images)).values())
+    last_key, last_non_key = read
+    if last_non_key is None and neck.reads_non_key(kind == KEY):
+        # With an interval of 1 the key frame stands for it.
+        encode += sum(module_macs(model, partial(model.fast_backbone, images)).values())
+        last_non_key = neck.remember(as_maps(model.fast_backbone(images))[-1], images)
+    return encode + _set_macs(model, as_maps(network(images))[-1], images, (last_key, last_non_key))
 
 
 def _set_macs(model: MultiTaskSegmentor, features: Tensor, images: Tensor, memories: ReadMemories) -> int:

@@ -15,8 +15,9 @@ class MultiTaskDataSample(BaseDataElement):
     at the pixels of the previous frame; NaN where unknown. Only some data sets of whole videos provide it.
 
     Metainfo: `img_path`, `ori_shape`, `img_shape` (H, W). Clips also have `offset` (frames since the key frame, 0 to
-    K - 1) and `valid_slots` (last key frame, last non-key frame, current frame). Frames of whole videos have `video`,
-    `time` and, after a model has processed them, `is_key_frame`.
+    K - 1) and `slots` (times of last key frame, last non-key frame and current frame, relative to the current one; None
+    is a frame that is not read). Frames of whole videos have `video`, `time` and, after a model has processed them,
+    `is_key_frame`.
 
     Examples:
         >>> import torch

@@ -91,9 +91,8 @@ def test_a_fused_stream_equals_its_clips() -> None:
     frames = images(8)
     streamed = stream(fused, frames)
     for time, slots in {5: (None, 4, 5), 6: (5, 4, 6), 7: (5, 6, 7)}.items():
-        valid = tuple(slot is not None for slot in slots)
         clip = torch.stack([frames[slot or 0] for slot in slots])[None]
-        sample = MultiTaskDataSample(metainfo={'offset': time % 5, 'valid_slots': valid})
+        sample = MultiTaskDataSample(metainfo={'offset': time % 5})
         assert relative(fused.logits(clip, [sample]), streamed[time]) < 1e-5
 
 
@@ -164,7 +163,7 @@ def test_compiling_is_asked_for_the_core_alone(monkeypatch: pytest.MonkeyPatch) 
     stream(model, images(2))
     assert runs == ['frame_logits'] * 4
     clip = images(3)[None]
-    model.logits(clip, [MultiTaskDataSample(metainfo={'offset': 1, 'valid_slots': (True, True, True)})])
+    model.logits(clip, [MultiTaskDataSample(metainfo={'offset': 1})])
     assert len(runs) == 4
     warm_up(model, SIZE)
     assert runs[4:] == ['frame_logits'] * 8

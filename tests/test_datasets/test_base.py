@@ -63,7 +63,7 @@ def test_an_image_model_on_videos_sees_single_labelled_frames() -> None:
     assert [times(item) for item in data] == [[1], [3]]
     item = data[1]
     assert item['maps'] == {'depth': ('v', 3)} and item['sample_idx'] == 1 and list(item['tasks']) == ['depth']
-    assert not {'offset', 'slots', 'valid_slots'} & set(item)
+    assert not {'offset', 'slots'} & set(item)
 
 
 def test_all_offsets_of_every_frame() -> None:
@@ -76,7 +76,6 @@ def test_all_offsets_of_every_frame() -> None:
         (8, 1, [7, 6, 8]),
         (8, 2, [6, 7, 8]),
     ]
-    assert [data[i]['valid_slots'] for i in range(3)] == [(False, True, True), (True,) * 3, (True,) * 3]
     assert [data[i]['slots'] for i in range(3)] == [(None, -1, 0), (-1, -2, 0), (-2, -1, 0)]
 
 
@@ -183,7 +182,7 @@ def test_single_gives_the_labelled_frames_of_the_clips_once(clip: dict, expected
     assert [times(item) for item in single] == [[time] for time in found]
     assert sorted({item['time'] for item in Numbers(videos, clip=clip)}) == found
     for item in single:
-        assert not {'offset', 'offsets', 'slots', 'valid_slots'} & set(item)
+        assert not {'offset', 'offsets', 'slots'} & set(item)
         assert item['maps'] == {'depth': ('v', item['time'])}
 
 
@@ -202,37 +201,37 @@ def test_single_reaches_the_sample_of_an_image_model() -> None:
     data = Numbers({'v': range(4)}, labelled=[3], pipeline=PACK, clip=dict(interval=3, single=True))
     item = data[0]
     assert item['inputs'].shape == (3, 4, 6) and (item['inputs'] == 3).all()
-    assert not {'offset', 'slots', 'valid_slots'} & set(item['data_samples'].metainfo_keys())
+    assert not {'offset', 'slots'} & set(item['data_samples'].metainfo_keys())
 
 
 # The beginning of a video
 
 
-def test_no_history_drops_the_last_non_key_frame_in_so_many_draws() -> None:
+def test_no_history_repeats_the_current_frame_in_so_many_draws() -> None:
     data = Numbers({'v': range(9)}, labelled=[8], clip=dict(interval=5, no_history=0.25))
     items = [data[Draw(0, number)] for number in range(800)]
-    dropped = sum(not item['valid_slots'][1] for item in items)
-    assert abs(dropped - 200) < 4 * (800 * 0.25 * 0.75) ** 0.5  # four standard deviations, 49
+    without = [item for item in items if item['slots'][1] == 0]
+    assert abs(len(without) - 200) < 4 * (800 * 0.25 * 0.75) ** 0.5  # four standard deviations, 49
     for item in items:
-        # Nothing else changes: an item without history has its slots and frames, as any other.
-        assert item['valid_slots'][::2] == (item['offset'] != 0, True)
-        assert item['slots'] == data.items.clip.slots(item['offset']) and len(times(item)) == 3
-    assert {item['offset'] for item in items if not item['valid_slots'][1]} == set(range(5))
+        key, _, _ = usual = data.items.clip.slots(item['offset'])
+        assert item['slots'] in (usual, (key, 0, 0))
+        assert times(item) == [8 + (slot or 0) for slot in item['slots']]
+    assert {item['offset'] for item in without} == set(range(5))
 
 
 def test_no_history_follows_the_draw() -> None:
     data = Numbers({'v': range(9)}, labelled=[7, 8], clip=dict(interval=5, no_history=0.5))
-    found = [data[Draw(0, number, 3)]['valid_slots'] for number in range(40)]
+    found = [data[Draw(0, number, 3)]['slots'] for number in range(40)]
     np.random.seed(0)  # noqa: NPY002
-    assert [data[Draw(0, number, 3)]['valid_slots'] for number in range(40)] == found
-    assert [data[Draw(0, number, 4)]['valid_slots'] for number in range(40)] != found
+    assert [data[Draw(0, number, 3)]['slots'] for number in range(40)] == found
+    assert [data[Draw(0, number, 4)]['slots'] for number in range(40)] != found
 
 
 def test_no_history_compares_one_number_of_the_draw_with_it() -> None:
     data = Numbers({'v': range(9)}, labelled=[8], clip=dict(interval=5, offsets=[2], no_history=0.3))
     for number in range(30):
         first = np.random.default_rng((5, number)).random()
-        assert data[Draw(0, number, 5)]['valid_slots'] == (True, first >= 0.3, True)
+        assert data[Draw(0, number, 5)]['slots'] == (-2, -1 if first >= 0.3 else 0, 0)
 
 
 @pytest.mark.parametrize('offsets', ['random', [2]])
@@ -242,19 +241,18 @@ def test_without_no_history_nothing_is_drawn_for_it(offsets: Any) -> None:
     if offsets == 'random':
         rng.integers(3)
     item = data[Draw(0, 1, 5)]
-    assert item['valid_slots'][1:] == (True, True)
+    assert item['slots'] == data.items.clip.slots(item['offset'])
     assert draws_of(item) == rng.random(4).tolist()
 
 
 def test_no_history_of_an_interval_of_one() -> None:
-    # There is no non-key frame to leave out.
     data = Numbers({'v': range(3)}, clip=dict(interval=1, no_history=0.5))
-    assert {item['valid_slots'] for item in data} == {(False, False, True)}
+    assert {item['slots'] for item in data} == {(None, 0, 0)}
 
 
 def test_no_history_of_stills() -> None:
     data = Numbers({'v': [7]}, clip=dict(interval=5, still=True, no_history=0.5))
-    assert {data[Draw(0, number)]['valid_slots'][1] for number in range(20)} == {True, False}
+    assert {data[Draw(0, number)]['slots'][1] == 0 for number in range(20)} == {True, False}
 
 
 # Other ways with missing frames
@@ -269,7 +267,7 @@ def test_missing_repeat_takes_the_next_frame_towards_the_current_one() -> None:
     assert found[6, 3] == [3, 5, 6]
     assert found[6, 4] == [3, 5, 6]  # 2 is missing: 3
     assert found[3, 4] == [3, 3, 3]  # nothing is before 3
-    assert data[3]['valid_slots'] == (True, True, True)
+    assert data[3]['slots'] == (-3, -1, 0)
 
 
 @pytest.mark.parametrize('clip', [None, dict(missing='error'), dict(missing='repeat'), dict(still=True)])

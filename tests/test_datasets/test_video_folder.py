@@ -61,7 +61,7 @@ def test_what_a_sample_holds(build, video_folder: Path) -> None:
     assert item['inputs'].shape == (3, 3, 6, 8)
     assert item['inputs'][:, 0, 0, 0].tolist() == [40, 60, 80]
     sample = item['data_samples']
-    assert (sample.video, sample.time, sample.offset, sample.valid_slots) == ('three', 4, 2, (True,) * 3)
+    assert (sample.video, sample.time, sample.offset, sample.slots) == ('three', 4, 2, (-2, -1, 0))
     assert sample.img_path == str(video_folder / 'frames/three/000004.png')
     assert sample.map_paths['depth'] == str(video_folder / 'depth/three/000004.png')
     assert 'normals' not in sample.gt and sample.gt.semseg.dtype == torch.int64

@@ -117,7 +117,7 @@ def test_refusals_come_with_the_reason(
     assert sorted(path.name for path in tmp_path.iterdir()) == ['full']
 
 
-def test_zeros_stand_for_memories_that_do_not_exist(exported: Path, video: MultiTaskInferencer) -> None:
+def test_frames_stand_for_their_own_past_at_the_beginning(exported: Path, video: MultiTaskInferencer) -> None:
     """The first frame, and the first that is no key frame, lack memories that the graphs read."""
     stream, state, theirs = OnnxStream(exported), None, None
     for frame in moving(2):

@@ -130,13 +130,9 @@ def sample(*, size: Sequence[int] = SIZE, tasks: Sequence[str] = tuple(TASKS), s
     return MultiTaskDataSample(metainfo=metainfo, gt=labels(size, tasks, seed))
 
 
-def clip_samples(offsets: Sequence[int], valid_slots: Sequence[Sequence[bool]] | None = None, **kwargs: Any) -> Any:
-    """Data samples of clips; by default every slot that an offset has is valid."""
-    valid = valid_slots or [(offset > 0, True, True) for offset in offsets]
-    return [
-        sample(seed=row, offset=offset, valid_slots=tuple(slots), **kwargs)
-        for row, (offset, slots) in enumerate(zip(offsets, valid, strict=True))
-    ]
+def clip_samples(offsets: Sequence[int], **kwargs: Any) -> Any:
+    """Data samples of clips."""
+    return [sample(seed=row, offset=offset, **kwargs) for row, offset in enumerate(offsets)]
 
 
 def pixels(*shape: int, seed: int = 0) -> Tensor:
@@ -150,13 +146,14 @@ def clips(count: int, seed: int = 0, size: Sequence[int] = SIZE) -> Tensor:
 
 
 def clip_at(video: Tensor, time: int, interval: int) -> tuple[Tensor, MultiTaskDataSample]:
-    """The clip of frame `time` of a video (T, 3, H, W) that begins with a key frame; missing frames are NaN."""
+    """The clip of frame `time` of a video (T, 3, H, W) that begins with a key frame.
+
+    A frame that is not read is NaN. The current frame stands for a missing last non-key frame.
+    """
     offset = time % interval
-    slots = Clip(interval=interval).slots(offset)
-    times = [None if slot is None or time + slot < 0 else time + slot for slot in slots]
-    frames = [torch.full_like(video[0], float('nan')) if t is None else video[t] for t in times]
-    valid = tuple(t is not None for t in times)
-    return torch.stack(frames), sample(size=video.shape[-2:], seed=time, offset=offset, valid_slots=valid)
+    slots = [0 if slot is not None and time + slot < 0 else slot for slot in Clip(interval=interval).slots(offset)]
+    frames = [torch.full_like(video[0], float('nan')) if slot is None else video[time + slot] for slot in slots]
+    return torch.stack(frames), sample(size=video.shape[-2:], seed=time, offset=offset, slots=tuple(slots))
 
 
 def assert_same(got: Mapping[str, Tensor], expected: Mapping[str, Tensor], **tolerance: float) -> None:

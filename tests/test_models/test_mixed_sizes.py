@@ -40,7 +40,7 @@ def make_batch(tasks: Mapping[str, Task], is_video: bool) -> dict[str, list[Any]
     for row, size in enumerate(SIZES):
         shape = (3, 3, *size) if is_video else (3, *size)
         inputs.append(torch.randint(256, shape, generator=generator, dtype=torch.uint8))
-        clip = dict(offset=row, valid_slots=(row > 0, row != 2, True)) if is_video else {}
+        clip = dict(offset=row) if is_video else {}
         sample = MultiTaskDataSample(metainfo=dict(img_shape=size, ori_shape=size, img_path=f'{row}.png', **clip))
         sample.gt = PixelData(**{name: label(task, size, generator) for name, task in tasks.items()})
         samples.append(sample)

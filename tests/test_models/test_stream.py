@@ -41,9 +41,9 @@ def test_a_stream_equals_its_clips(tiny, interval, neck):
     for time, logits in enumerate(outputs):
         clip, sample = tiny.clip_at(video[:, 0], time, interval)
         tiny.assert_same(logits, model.logits(clip[None], [sample]))
-        seen.add((sample.offset, sample.valid_slots))
+        seen.add((sample.offset, sample.slots))
     assert {offset for offset, _ in seen} == set(range(interval))
-    # This includes the beginning, where slots are missing.
+    # This includes the beginning, where frames stand for their own past.
     assert len(seen) == {1: 1, 2: 4, 5: 7}[interval]
 
 

@@ -40,10 +40,9 @@ def gradients(model, losses):
 # --- equivalences ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('neck', [{}, dict(multi_frame=False)])
 @pytest.mark.parametrize(('offset', 'encoder'), [(0, 'backbone'), (3, 'fast_backbone')])
-def test_without_memory_it_is_the_image_model(tiny, neck, offset, encoder):
-    video = tiny.video_model(neck=neck)
+def test_without_propagation_it_is_the_image_model(tiny, offset, encoder):
+    video = tiny.video_model(neck=dict(type='NoPropagationNeck', task_specific=True, reduction=2))
     image = tiny.image_model(backbone=dict(type=tiny.TinyNet, hidden=6 if offset == 0 else 4))
     weights = {}
     for name, tensor in video.state_dict().items():
@@ -54,7 +53,7 @@ def test_without_memory_it_is_the_image_model(tiny, neck, offset, encoder):
         elif name.startswith(('neck.excite', 'decode_head.predict')):
             weights[name] = tensor
     image.load_state_dict(weights)
-    clips, samples = tiny.clips(3), tiny.clip_samples([offset] * 3, [(False, False, True)] * 3)
+    clips, samples = tiny.clips(3), tiny.clip_samples([offset] * 3)
     expected = image(clips[:, 2])
     tiny.assert_same(video.logits(clips, samples), expected)
     shown = [image(clips[:, 2], samples, mode=mode) for mode in ('loss', 'predict')]
@@ -81,10 +80,7 @@ def test_what_a_neck_makes_of_nothing_is_set_to_zero(tiny):
 
 
 def check_that_zeros_equal_skipped_slots(model, tiny):
-    offsets = [0, 0, 1, 2, 4, 3]
-    valid = [(False, True, True), (False, False, True), (True, False, True), (True, True, True), (False, True, True)]
-    samples = tiny.clip_samples(offsets, [*valid, (False, False, True)])
-    clips = tiny.clips(6)
+    clips, samples = tiny.clips(5), tiny.clip_samples([0, 0, 1, 2, 4])
     skipped, skipped_losses = model.logits(clips, samples), model.loss(clips, samples)
     model.training = True  # of the segmentor alone
     assert not model.decode_head.training
@@ -98,8 +94,7 @@ def check_that_zeros_equal_skipped_slots(model, tiny):
 
 def test_a_batch_equals_its_rows(tiny, neck):
     model = tiny.video_model(neck=neck)
-    valid = [(False, True, True), (True, False, True), (True, True, True), (True, True, True), (False, False, True)]
-    clips, samples = tiny.clips(5), tiny.clip_samples([0, 1, 2, 4, 0], valid)
+    clips, samples = tiny.clips(5), tiny.clip_samples([0, 1, 2, 4, 0])
     rows = [no_grad_logits(model, clips[row : row + 1], samples[row : row + 1]) for row in range(5)]
     together = no_grad_logits(model, clips, samples)
     tiny.assert_same(together, {name: torch.cat([row[name] for row in rows]) for name in rows[0]})
@@ -142,6 +137,20 @@ def test_the_encoders_of_the_slots(tiny):
     tiny.assert_same(no_grad_logits(model, clips, samples), expected)
 
 
+def test_a_frame_stands_for_its_own_past_at_the_beginning(tiny):
+    """The first frame reads its own fast features, the second the first one's slow and its own fast ones."""
+    model = tiny.video_model()
+    neck, video = model.neck, tiny.pixels(2, 1, 3, *tiny.SIZE)
+    with torch.no_grad():
+        slow, fast = (neck.remember(network(video[0])[-1], None) for network in (model.backbone, model.fast_backbone))
+        second = neck.remember(model.fast_backbone(video[1])[-1], None)
+        expected = [model.decode_head(neck(*read)).logits for read in ((slow, None, fast), (second, slow, second))]
+        first = model.step(video[0])
+        found = [first.logits, model.step(video[1], first.state).logits]
+    for got, wanted in zip(found, expected, strict=True):
+        tiny.assert_same(got, wanted)
+
+
 @pytest.mark.parametrize(
     ('neck', 'offset', 'read'),
     [
@@ -157,9 +166,9 @@ def test_the_encoders_of_the_slots(tiny):
     ],
 )
 def test_which_frames_of_a_clip_are_read(tiny, neck, offset, read):
-    """This also holds in training, and although the data set calls every slot valid."""
+    """This also holds in training."""
     model = tiny.video_model(neck=neck)
-    clips, samples = tiny.clips(2), tiny.clip_samples([offset] * 2, [(True, True, True)] * 2)
+    clips, samples = tiny.clips(2), tiny.clip_samples([offset] * 2)
     for training in (False, True):
         model.train(training)
         reference = no_grad_logits(model, clips, samples)
@@ -171,16 +180,18 @@ def test_which_frames_of_a_clip_are_read(tiny, neck, offset, read):
             assert changed == (slot in read), (training, slot)
 
 
-def test_what_is_in_an_invalid_slot_is_not_looked_at(tiny):
+@pytest.mark.parametrize('neck', [{}, dict(multi_frame=False)])
+def test_what_is_not_read_is_not_looked_at(tiny, neck):
     """NaN there harms neither predictions nor training, the running statistics included."""
-    valid = [(False, False, True), (False, True, True), (True, False, True), (False, False, True)]
-    samples = tiny.clip_samples([0, 0, 2, 4], valid)
-    clips = tiny.clips(4)
-    for row, slots in enumerate(valid):
-        for slot, exists in enumerate(slots):
-            if not exists:
+    model = tiny.video_model(neck=neck)
+    offsets = [0, 0, 2, 4]
+    clips, samples = tiny.clips(4), tiny.clip_samples(offsets)
+    for row, offset in enumerate(offsets):
+        reads = (model.neck.reads_key(offset == 0), model.neck.reads_non_key(offset == 0))
+        for slot in range(2):
+            if not reads[slot]:
                 clips[row, slot] = float('nan')
-    model = tiny.video_model()
+    assert clips.isnan().any()
     assert all(value.isfinite().all() for value in no_grad_logits(model, clips, samples).values())
     found = gradients(model.train(), model(clips, samples, mode='loss'))
     assert all(gradient.isfinite().all() for gradient in found.values())
@@ -249,38 +260,36 @@ def test_the_configured_tiny_model_trains(tiny):
     assert bad == []
 
 
-@pytest.mark.parametrize('with_memory', [True, False])
 @pytest.mark.parametrize('offsets', [[0, 0, 0], [1, 2, 4], [0], [3]])
-def test_batches_of_one_kind_train(tiny, neck, with_memory, offsets):
+def test_batches_of_one_kind_train(tiny, neck, offsets):
     """A network that no frame needs is not run, which batch norm would refuse; the rest gets its gradient."""
     model = tiny.video_model(neck=neck).train()
-    valid = [(with_memory and offset > 0, with_memory, True) for offset in offsets]
-    losses = model(tiny.clips(len(offsets)), tiny.clip_samples(offsets, valid), mode='loss')
+    losses = model(tiny.clips(len(offsets)), tiny.clip_samples(offsets), mode='loss')
     assert set(LOSSES) <= set(losses)
     assert ('align.discriminator_accuracy' in losses) == any(offsets)
     if not any(offsets):
         assert [losses[name].item() for name in LOSSES[3:]] == [0.0, 0.0]
     found = gradients(model, losses)
     unused = {name.split('.')[0] for name, gradient in found.items() if gradient is None}
-    expected = {'backbone'} if any(offsets) and not (with_memory and model.neck.reads_key(False)) else set()
-    if not any(offsets) and not (with_memory and model.neck.reads_non_key(True)):
+    expected = {'backbone'} if any(offsets) and not model.neck.reads_key(False) else set()
+    if not any(offsets) and not model.neck.reads_non_key(True):
         expected = {'fast_backbone'}
     assert unused == expected
     assert all(gradient.isfinite().all() for gradient in found.values() if gradient is not None)
 
 
 def test_the_aligning_slow_pass_leaves_the_running_statistics_alone(tiny):
-    model = tiny.video_model().train()
+    model = tiny.video_model(neck=dict(type='NoPropagationNeck')).train()
     clips = tiny.clips(3)
     before = statistics(model.backbone)
-    model(clips, tiny.clip_samples([1, 2, 4], [(False, True, True)] * 3), mode='loss')
+    model(clips, tiny.clip_samples([1, 2, 4]), mode='loss')
     tiny.assert_same(statistics(model.backbone), before, rtol=0, atol=0)
     assert all(module.training for module in model.modules())
 
     # With key frames in the batch, only they count.
     plain = copy.deepcopy(model)
     plain.align_loss = None
-    samples = tiny.clip_samples([0, 2, 4], [(False, True, True), (True, True, True), (False, True, True)])
+    samples = tiny.clip_samples([0, 2, 4])
     for network in (model, plain):
         network(clips, samples, mode='loss')
     after = statistics(model.backbone)
@@ -291,10 +300,11 @@ def test_the_aligning_slow_pass_leaves_the_running_statistics_alone(tiny):
 
 @pytest.mark.parametrize('mode', ['grl', 'alternating'])
 def test_the_slow_network_is_aligned_only_on_request(tiny, mode):
-    """No key frame here, so the slow network can get a gradient from the alignment alone."""
-    samples = tiny.clip_samples([1, 2], [(False, True, True)] * 2)
+    """No key frame is read here, so the slow network can get a gradient from the alignment alone."""
+    samples = tiny.clip_samples([1, 2])
     for detach_slow in (True, False):
-        model = tiny.video_model(align=dict(mode=mode, detach_slow=detach_slow)).train()
+        neck, align = dict(type='NoPropagationNeck'), dict(mode=mode, detach_slow=detach_slow)
+        model = tiny.video_model(neck=neck, align=align).train()
         before = statistics(model.backbone)
         gradients(model, model(tiny.clips(2), samples, mode='loss'))
         reached = {
@@ -349,10 +359,7 @@ def test_predictions_of_padded_clips(tiny):
     model = tiny.video_model(data_preprocessor=dict(size_divisor=16)).float()
     sizes = [(20, 27), (30, 19)]
     inputs = [torch.randint(0, 256, (3, 3, *size), dtype=torch.uint8) for size in sizes]
-    samples = [
-        tiny.sample(size=size, seed=row, offset=row, valid_slots=(row > 0, True, True))
-        for row, size in enumerate(sizes)
-    ]
+    samples = [tiny.sample(size=size, seed=row, offset=row) for row, size in enumerate(sizes)]
     predicted = model.val_step(dict(inputs=inputs, data_samples=copy.deepcopy(samples)))
     data = model.data_preprocessor(dict(inputs=inputs, data_samples=samples))
     assert data['inputs'].shape == (2, 3, 3, 32, 32)
@@ -412,9 +419,9 @@ def test_the_costs_of_the_paper_s_models(name, size, expected):
     key, others = costs[5], costs[6:]
     assert others[0] == others[1]
     assert (key, others[0], (key + 4 * others[0]) / 5) == pytest.approx(expected, rel=0.002)
-    # The first frame reads nothing, and the next one only the key frame.
-    assert costs[0] < key
-    assert costs[1] < others[0]
+    # The first frame goes through both networks, and the next one reads itself.
+    assert key < costs[0] < key + others[0]
+    assert costs[1] == others[0]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from mmmtl.structures import CameraChange, MultiTaskDataSample
 
 def make_sample() -> MultiTaskDataSample:
     gt = PixelData(depth=torch.full((1, 2, 3), 4.0), semseg=torch.arange(6).view(1, 2, 3))
-    return MultiTaskDataSample(gt=gt, metainfo=dict(img_path='a/000001.jpg', offset=2, valid_slots=(True, False, True)))
+    return MultiTaskDataSample(gt=gt, metainfo=dict(img_path='a/000001.jpg', offset=2, slots=(-2, -1, 0)))
 
 
 def test_ground_truth_and_metainfo() -> None:
@@ -27,7 +27,7 @@ def test_ground_truth_and_metainfo() -> None:
     assert sample.gt.depth.tolist() == [[[4.0] * 3] * 2]
     assert sample.gt.semseg.tolist() == [[[0, 1, 2], [3, 4, 5]]]
     assert sample.gt.shape == (2, 3)
-    assert (sample.img_path, sample.offset, sample.valid_slots) == ('a/000001.jpg', 2, (True, False, True))
+    assert (sample.img_path, sample.offset, sample.slots) == ('a/000001.jpg', 2, (-2, -1, 0))
 
 
 def test_an_unlabelled_task_is_a_missing_field() -> None:
@@ -96,7 +96,7 @@ def test_as_a_dict_for_the_metric() -> None:
     sample.pred = PixelData(depth=torch.ones(1, 2, 3))
     flat = sample.to_dict()
 
-    assert set(flat) == {'gt', 'pred', 'img_path', 'offset', 'valid_slots'}
+    assert set(flat) == {'gt', 'pred', 'img_path', 'offset', 'slots'}
     assert set(flat['gt']) == {'depth', 'semseg'}
     assert flat['pred']['depth'].tolist() == [[[1.0] * 3] * 2]
 

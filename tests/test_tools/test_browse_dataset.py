@@ -78,8 +78,8 @@ def test_empty_slots_are_grey_and_frames_have_their_colours(tool: SimpleNamespac
     tasks = build_tasks({'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}, 'the test')
     frames = np.zeros((3, 3, 150, 240), dtype=np.uint8)
     frames[:, 0] = np.array([50, 100, 150])[:, None, None]  # blue comes first
-    sample = MultiTaskDataSample(metainfo=dict(offset=0, valid_slots=(False, True, True)), gt=PixelData())
-    panel = tool.sample_panel(frames, sample, tasks, 5)
+    sample = MultiTaskDataSample(metainfo=dict(offset=0, slots=(None, -1, 0)), gt=PixelData())
+    panel = tool.sample_panel(frames, sample, tasks)
     assert panel.shape[1] == 3 * 240 + 2 * GAP
     tiles = panel[2 * LINE : 2 * LINE + 150]
     for column, colour in enumerate((128, (0, 0, 100), (0, 0, 150))):
@@ -88,19 +88,6 @@ def test_empty_slots_are_grey_and_frames_have_their_colours(tool: SimpleNamespac
     labels = panel[3 * LINE + 150 :][:150]
     assert (labels[:, :240] == hatch(frames[2].transpose(1, 2, 0)[..., ::-1])).all()
     assert (labels[:, 240:] == 255).all()
-
-
-@pytest.mark.parametrize(
-    ('dataset', 'interval'),
-    [
-        (dict(clip=dict(interval=3)), 3),
-        (dict(clip=dict(offsets='all')), 5),
-        (dict(clip=None), 5),
-        (dict(dataset=dict(datasets=[dict(clip=dict(interval=1)), dict(), dict(clip=dict(interval=7))])), 7),
-    ],
-)
-def test_the_interval_is_that_of_the_data_set(tool: SimpleNamespace, dataset: dict, interval: int) -> None:
-    assert tool.clip_interval(Config(dict(dataset=dataset)).dataset) == interval
 
 
 def test_captions_name_the_times_of_the_clips(

@@ -23,7 +23,6 @@ from mmmtl.apis import MultiTaskInferencer
 from mmmtl.apis.fitting import fit_image
 from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, device, not_negative, readable_errors
 from mmmtl.config import resolve
-from mmmtl.datasets.clip import Clip
 from mmmtl.io import VideoReader
 from mmmtl.io.image_sources import load_image
 from mmmtl.registry import DATASETS
@@ -121,8 +120,8 @@ def watch_sample(
     names = (*FRAMES, CURRENT)[-len(frames) :]
     images, titles = dict(zip(names, frames, strict=True)), {CURRENT: CURRENT if len(frames) > 1 else 'image'}
     if len(frames) > 1:
-        times = Clip(interval=model.key_frame_interval or Clip.interval).slots(sample.offset)
-        titles |= {name: f'{name} (t{time})' for name, time in zip(FRAMES, times, strict=False)}
+        times = dict(zip(FRAMES, sample.slots, strict=False))
+        titles |= {name: f'{name} (t{time:+d})' for name, time in times.items() if time is not None}
     return recording, images, titles
 
 

@@ -14,14 +14,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 from rich.progress import track
 
 from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, readable_errors
-from mmmtl.config import dataset_configs, resolve
-from mmmtl.datasets import Clip
+from mmmtl.config import resolve
 from mmmtl.engine import check_components
 from mmmtl.io import write_png
 from mmmtl.registry import DATA_SAMPLERS, DATASETS
@@ -57,13 +56,12 @@ def main() -> None:
     # Panels are written unless --show is given alone.
     folder = Path(args.output_dir or 'work_dirs/browse') if args.output_dir or not args.show else None
     window = open_window() if args.show else None
-    interval = clip_interval(loader.dataset)
     dataset, order = draw_samples(loader, cfg.get('randomness', {}).get('seed') or 0)
     number = min(args.number, len(dataset))
     for position, index in enumerate(track(itertools.islice(order, number), args.split, total=number)):
         item = dataset[index]
         sample = item['data_samples']
-        panel = sample_panel(item['inputs'].numpy(), sample, tasks, interval)
+        panel = sample_panel(item['inputs'].numpy(), sample, tasks)
         name = f'{args.split}_{position:04d}_{sample.video}_{sample.time:06d}'.replace('/', '-')
         if folder is not None:
             write_png(folder / f'{name}.png', panel[..., ::-1])
@@ -87,25 +85,13 @@ def draw_samples(loader: Mapping[str, Any], seed: int) -> tuple[Any, Iterator[in
     return dataset, iter(sampler)
 
 
-def clip_interval(dataset: ConfigDict) -> int:
-    """Return the key-frame interval of a resolved data set, the largest if wrappers hold several.
-
-    All intervals give a clip of the same offset the same times, except 1, whose last non-key frame is an empty slot.
-    """
-    clips = [inner.get('clip') for inner in dataset_configs(dataset)]
-    return max((Clip(**clip).interval for clip in clips if clip is not None), default=Clip.interval)
-
-
-def sample_panel(
-    inputs: np.ndarray, sample: MultiTaskDataSample, tasks: Mapping[str, Task], interval: int
-) -> np.ndarray:
+def sample_panel(inputs: np.ndarray, sample: MultiTaskDataSample, tasks: Mapping[str, Task]) -> np.ndarray:
     """Draw the labels of every task beside the image, or below the frames of the clip: (H, W, 3) uint8 RGB.
 
     Args:
         inputs: (3, H, W) or (3, 3, H, W) uint8 BGR.
-        sample: has `gt`.
+        sample: has `gt`, and `offset` and `slots` if it is a clip.
         tasks: by name.
-        interval: of the key frames of a clip.
     """
     frames = [np.ascontiguousarray(frame[::-1].transpose(1, 2, 0)) for frame in inputs.reshape(-1, *inputs.shape[-3:])]
     title = frame_title(sample.get('video', ''), sample.get('time'), since_key=sample.get('offset'))
@@ -114,10 +100,11 @@ def sample_panel(
         return grid([[Tile('input', frames[-1]), *labels]], title=title)
     strip = []
     names = ('last key', 'last non-key', 'current')
-    times = Clip(interval=interval).slots(sample.offset)
-    for name, time, valid, frame in zip(names, times, sample.valid_slots, frames, strict=True):
-        caption = name if not time else f'{name} t{time}'
-        strip.append(Tile(caption, frame) if valid else Tile(f'{name}: none', np.full_like(frame, GREY)))
+    for name, time, frame in zip(names, sample.slots, frames, strict=True):
+        if time is None:
+            strip.append(Tile(f'{name}: none', np.full_like(frame, GREY)))
+        else:
+            strip.append(Tile(name if name == 'current' else f'{name} t{time:+d}', frame))
     return grid([strip, labels], title=title, mark=sample.offset == 0)
 
 

@@ -25,7 +25,7 @@ class PropagatingNeck(Protocol):
         """Return the memory of frames with `features` (N, C, h, w), `images` (N, 3, H, W); N may be 0."""
 
     def reads_key(self, is_key_frame: bool) -> bool:
-        """Return whether such a frame receives features of the last key frame."""
+        """Return whether such a frame receives features of the last key frame; a key frame cannot."""
 
     def reads_non_key(self, is_key_frame: bool) -> bool:
         """Return whether such a frame receives features of the last non-key frame."""

@@ -13,13 +13,12 @@ LAST_KEY, LAST_NON_KEY, CURRENT = range(3)
 
 
 def check_clips(clips: Tensor, samples: Samples) -> None:
-    """Refuse anything but clips (N, 3, 3, H, W) and N samples with `offset` and `valid_slots`."""
-    described = len(samples) == len(clips) and all('offset' in s and 'valid_slots' in s for s in samples)
+    """Refuse anything but clips (N, 3, 3, H, W) and N samples with `offset`."""
+    described = len(samples) == len(clips) and all('offset' in sample for sample in samples)
     if clips.dim() != 5 or clips.shape[1] != 3 or not described:
         raise ValueError(
-            f'a video model takes clips (N, 3, 3, H, W) and N samples with `offset` and `valid_slots`, not '
-            f'{tuple(clips.shape)} and {len(samples)} samples; use a data set with clip=dict(...), or call '
-            'step(frames, state) for single frames'
+            f'a video model takes clips (N, 3, 3, H, W) and N samples with `offset`, not {tuple(clips.shape)} and '
+            f'{len(samples)} samples; use a data set with clip=dict(...), or call step(frames, state) for single frames'
         )
 
 

@@ -92,13 +92,14 @@ def frame_runs(model: MultiTaskSegmentor, images: Tensor) -> dict[str, Callable[
     }
 
 
-def plan_rows(
-    neck: PropagatingNeck, is_key: Iterable[bool], has_key: Iterable[bool], has_non_key: Iterable[bool]
-) -> list[FramePlan]:
-    """Return the plan of the frame in each row: it reads the existing memories that the neck asks for."""
+def plan_rows(neck: PropagatingNeck, is_key: Iterable[bool], has_non_key: Iterable[bool]) -> list[FramePlan]:
+    """Return the plan of the frame in each row: it reads the existing memories that the neck asks for.
+
+    A non-key frame always has a last key frame.
+    """
     return [
-        FramePlan(key, last_key and neck.reads_key(key), last_non_key and neck.reads_non_key(key))
-        for key, last_key, last_non_key in zip(is_key, has_key, has_non_key, strict=True)
+        FramePlan(key, neck.reads_key(key), known and neck.reads_non_key(key))
+        for key, known in zip(is_key, has_non_key, strict=True)
     ]
 
 

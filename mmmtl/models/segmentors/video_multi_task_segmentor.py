@@ -58,8 +58,9 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
     """MILA: `backbone` is the slow network, `fast_backbone` runs on non-key frames, and `neck` propagates.
 
     Training and testing use clips (N, 3, 3, H, W) of the last key frame, the last non-key frame and the current frame.
-    In the metainfo, `offset` 0 says that the current frame is the key frame, and `valid_slots` says which of the three
-    exist. On a video, `step` gives the same predictions frame by frame, from a state that the caller keeps.
+    In the metainfo, `offset` 0 says that the current frame is the key frame, which reads no earlier one. On a video,
+    `step` gives the same predictions frame by frame, from a state that the caller keeps. Until a video has had a
+    non-key frame, the current frame stands for it, in clips too.
 
     Args:
         backbone: the slow network; only its last map (N, C, h, w) is used.
@@ -134,7 +135,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         is_key = self.key_frame_policy.is_key_frame(state, frames) | ~state.has_key
         # Before the networks launch: a policy that reads pixels would otherwise wait for them.
         policy = self.key_frame_policy.remember(state, frames, is_key)
-        plans = plan_rows(self.neck, is_key.tolist(), state.has_key.tolist(), state.has_non_key.tolist())
+        plans = plan_rows(self.neck, is_key.tolist(), state.has_non_key.tolist())
         memories, groups = Memories(state.key, state.non_key), group_rows(plans)
         parts = [
             self.core.frames(select(frames, rows), *memories.read_by(plan, rows), is_key=plan.is_key)
@@ -163,20 +164,18 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
     ) -> FrameOutput:
         """Compute frames (N, 3, H, W) of one kind.
 
-        `key` and `non_key` are the memories of their last key and non-key frames; None if they are not read.
+        `key` and `non_key` are the memories of their last key and non-key frames; None if they are not read. Without a
+        `non_key` that is read, the frames' own is read.
         """
         current = self.neck.remember(self._slow(frames) if is_key else self._fast(frames), frames)
+        if non_key is None and self.neck.reads_non_key(is_key):
+            non_key = self.neck.remember(self._fast(frames), frames) if is_key else current
         return FrameOutput(self.decode_head(self.neck(current, key, non_key)).logits, current)
 
     def clip_logits(self, clips: Tensor, samples: Samples) -> ClipOutput:
         """Compute the current frames of clips (N, 3, 3, H, W)."""
         check_clips(clips, samples)
-        plans = plan_rows(
-            self.neck,
-            [sample.offset == 0 for sample in samples],
-            [sample.valid_slots[LAST_KEY] for sample in samples],
-            [sample.valid_slots[LAST_NON_KEY] for sample in samples],
-        )
+        plans = plan_rows(self.neck, [sample.offset == 0 for sample in samples], [True] * len(samples))
         keys, non_keys = true_rows(p.is_key for p in plans), true_rows(not p.is_key for p in plans)
         with_key, with_non_key = true_rows(p.reads_key for p in plans), true_rows(p.reads_non_key for p in plans)
         slow, fast = encode_both(
