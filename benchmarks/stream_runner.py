@@ -3,18 +3,19 @@
     python benchmarks/stream_runner.py --model mila-indoor --threads 1 --json stream_runner.json
 
 - `overhead`: a file of 640x480, read, predicted and handed to a function. The model's own time is that of a plain loop
-  over the same frames, read and resized before; `serial` is the loop that reads and predicts in turn. They take turns;
-  of each the fastest round counts, since other programs only slow down. `busy` is the share of the runner's time in
-  which the model computed.
+  over the same frames, read and resized before; `serial` is the loop that reads and predicts in turn; `film` is the
+  runner that also draws the maps and writes them as a video. They take turns; of each the fastest round counts, since
+  other programs only slow down. `busy` is the share of the runner's time in which the model computed.
 - `streams`: 1, 2, 4, 8 copies of the file in one batch: frames/s of all together, as fast as they can; then as many
   cameras at `--rate` frames/s, of which late frames are dropped: latency from the decoded frame to its maps.
-- `memory`: the resident memory along `--long` frames, drawn and written as a video; its growth is the slope of a line
-  through the second half.
+- `memory`: the resident memory along `--long` frames, the file over and over, drawn and written as a video; its growth
+  is the slope of a line through the second half.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
@@ -70,9 +71,7 @@ def main() -> None:
     inferencer = MultiTaskInferencer(config_of(args), weights, device=args.device, optimize=args.optimize)
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        video = args.video
-        if video is None and args.only != ['memory']:
-            video = write_video(Path(folder) / 'scene.mp4', args.frames)
+        video = args.video or write_video(Path(folder) / 'scene.mp4', args.frames)
         if 'overhead' in args.only:
             results['overhead'] = measure_overhead(inferencer, video, args.frames, args.rounds)
             print(results['overhead'])
@@ -80,7 +79,7 @@ def main() -> None:
             results['streams'] = [measure_streams(inferencer, video, n, args.frames, args.rate) for n in STREAMS]
             show(results['streams'])
         if 'memory' in args.only:
-            results['memory'] = measure_memory(inferencer, args.long, Path(folder) / 'long.mp4', args.curve)
+            results['memory'] = measure_memory(inferencer, video, args.long, Path(folder) / 'long.mp4', args.curve)
             print({key: value for key, value in results['memory'].items() if key != 'samples'})
     settings = {key: value for key, value in vars(args).items() if key not in ('json', 'curve', 'clock')}
     # The names of files, not their places.
@@ -100,7 +99,7 @@ def write_video(path: Path, count: int) -> Path:
 
 
 def measure_overhead(inferencer: MultiTaskInferencer, video: Path, count: int, rounds: int) -> dict[str, Any]:
-    """Return milliseconds per frame of the model alone, of the runner, and of reading and predicting in turn."""
+    """Return milliseconds per frame of the model alone, of reading and predicting in turn, and of the runner."""
     with VideoReader(video) as reader:
         fitted = [inferencer.fit(frame.image) for frame, _ in zip(reader, range(count), strict=False)]
 
@@ -125,7 +124,11 @@ def measure_overhead(inferencer: MultiTaskInferencer, video: Path, count: int, r
         busy.append(record.stages['infer'].total / (time.perf_counter() - start))
         stages.update({name: 1e3 * times.mean for name, times in record.stages.items()})
 
-    ways: dict[str, Callable[[], None]] = {'model': alone, 'serial': serial, 'runner': run}
+    def film() -> None:
+        with tempfile.TemporaryDirectory() as folder, VideoSink(Path(folder) / 'film.mp4') as sink:
+            StreamRunner(inferencer, video, max_frames=count).run(sink)
+
+    ways: dict[str, Callable[[], None]] = {'model': alone, 'serial': serial, 'runner': run, 'film': film}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     alone()
     for _ in range(rounds):
@@ -177,19 +180,23 @@ def measure_streams(
     }
 
 
-def measure_memory(inferencer: MultiTaskInferencer, count: int, path: Path, curve: str | None) -> dict[str, Any]:
-    """Return the resident memory along a long run."""
-    images = [np.roll(np.full((96, 128, 3), 90, np.uint8), shift, axis=1) for shift in range(50)]
-    for shift, image in enumerate(images):
-        image[20:60, shift : shift + 40] = (200, 30 + 4 * shift, 20)
+def measure_memory(
+    inferencer: MultiTaskInferencer, video: Path, count: int, path: Path, curve: str | None
+) -> dict[str, Any]:
+    """Return the resident memory along a long run, which reads the video again whenever it has ended."""
     samples: list[tuple[int, float]] = []
+
+    def images() -> Iterator[np.ndarray]:
+        while True:
+            with VideoReader(video) as reader:
+                yield from (frame.image for frame in reader)
 
     def sample(frame: StreamFrame) -> None:
         if frame.number % max(1, count // SAMPLES) == 0:
             pages = int(Path('/proc/self/statm').read_text().split()[1])
             samples.append((frame.number, pages * 4096 / 1e6))
 
-    progress = track((images[number % 50] for number in range(count)), 'frames', total=count)
+    progress = track(itertools.islice(images(), count), 'frames', total=count)
     with VideoSink(path) as film:
         (record,) = StreamRunner(inferencer, progress).run(sample, film).values()
     assert record.frames == count

@@ -56,7 +56,7 @@ def magma_scale(span: Span, unit: str, *, near_is_high: bool) -> Scale:
 def colourize(values: Array, scale: Scale) -> Array:
     """Draw values (H, W) in the colours of a scale, (H, W, 3) uint8 RGB; those beyond its ends get the last colour."""
     last = len(scale.colours) - 1
-    drawing: Array = scale.colours[(last * scale.position(values).clip(0, 1)).astype(np.intp)]
+    drawing: Array = np.take(scale.colours, (last * scale.position(values).clip(0, 1)).astype(np.intp), axis=0)
     return drawing
 
 
@@ -99,7 +99,8 @@ def over_grey(labels: Array, colours: Array, grey: Array) -> Array:
     """
     tints = (OPACITY * colours).round().astype(np.uint8)
     shades: Array = ((1 - OPACITY) * np.arange(256)).round().astype(np.uint8)
-    return tints[labels] + shades[grey][..., None]
+    laid: Array = np.take(tints, labels, axis=0) + shades[grey][..., None]
+    return laid
 
 
 def hatch(image: Array) -> Array:

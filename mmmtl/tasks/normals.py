@@ -150,12 +150,19 @@ class SurfaceNormals(Task):
         inside = x**2 + y**2 <= 1
         normals = np.where(inside, np.stack([x, y, -np.sqrt(np.maximum(1 - x**2 - y**2, 0))]), 0)
         ball = np.where(inside[..., None], _colours(normals), 255).astype(np.uint8)
-        swatches = dict.fromkeys([] if array.any(axis=0).all() else [NO_LABEL])
+        swatches = dict.fromkeys([] if _labelled(array).all() else [NO_LABEL])
         return Key(swatches, (NO_LABEL,), ball=ball, notes=('as on a ball:', 'x right, y down,', 'z forward'))
 
     def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
         """Draw (n + 1) / 2 as RGB, rounded to 8 bits; unlabelled pixels show the image, hatched."""
-        return hatch_where(_colours(array), image, np.logical_not(array.any(axis=0)))
+        return hatch_where(_colours(array), image, ~_labelled(array))
+
+
+def _labelled(array: Array) -> Array:
+    """Return where normals (3, H, W) are not zero, (H, W) bool."""
+    x, y, z = array != 0
+    labelled: Array = x | y | z
+    return labelled
 
 
 def _colours(array: Array) -> Array:

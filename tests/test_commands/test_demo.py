@@ -92,7 +92,7 @@ def test_only_the_chosen_tasks_are_computed(models: Models, tmp_path: Path) -> N
     path = tmp_path / 'room.png'
     cv2.imwrite(str(path), np.full((32, 64, 3), 90, np.uint8))
     wide, html = predict_picture(models, str(path), CONFIG, TASKS)
-    assert re.fullmatch(r'<p>\d+ ms, [\d.]+ GMAC</p>', html)
+    assert re.fullmatch(r'<p>\d+ ms</p>', html)
     whole = models.load(CONFIG, TASKS).gmac['key']
     narrow, _ = predict_picture(models, str(path), CONFIG, ['depth'])
     assert narrow.size < wide.size

@@ -54,7 +54,7 @@ def predict_video(
 
 
 def predict_picture(models: Models, picture: str | None, name: str, tasks: Sequence[str]) -> tuple[Array, str]:
-    """Return the drawing of a picture and its maps, and a line about time and cost.
+    """Return the drawing of a picture and its maps, and a line about time and, for an image model, cost.
 
     Raises:
         ValueError: no picture, or one that cannot be read.
@@ -65,7 +65,10 @@ def predict_picture(models: Models, picture: str | None, name: str, tasks: Seque
     fitted = model.inferencer.fit(picture)
     start = time.perf_counter()
     found = model.inferencer.step_fitted([fitted])
-    cost = [f'{1000 * (time.perf_counter() - start):.0f} ms', *(f'{n:.3g} GMAC' for n in [*model.gmac.values()][:1])]
+    cost = [f'{1000 * (time.perf_counter() - start):.0f} ms']
+    if len(model.gmac) == 1:
+        # A video model runs both networks on a first frame, which is none of the kinds whose costs are known.
+        cost += [f'{n:.3g} GMAC' for n in model.gmac.values()]
     return model.inferencer.panel(found.images[0], found.maps[0], title=Path(picture).name), f'<p>{", ".join(cost)}</p>'
 
 
