@@ -32,7 +32,7 @@ from mmmtl.io.image_sources import is_url
 
 from .inputs import Input, find_inputs
 from .progress import ProgressSink
-from .results import SAVES, Outputs, outputs_of, raw_folder, video_sinks, write_panel
+from .results import SAVES, Outputs, map_folders, outputs_of, video_sinks, write_panel
 from .streams import add_stream_arguments, page_of, stream_options
 
 OF_VIDEOS = ('fps', 'at_once', 'max_frames', 'every_frame', 'reconnect', 'on_resize', 'serve', 'host', 'resume')
@@ -57,8 +57,8 @@ def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Na
         type=choices(*SAVES),
         metavar='LIST',
         help=f'what to write, of {",".join(SAVES)} (default: a video of a video, panels of images); raw and npy are '
-        'the maps as PNG or .npy files in DIR/raw, which VideoFolder and ImageFolder read; with video, the images of a '
-        'folder are the frames of one video; rerun is a recording of all videos, DIR/videos.rrd',
+        'the maps as PNG files in DIR/raw and .npy files in DIR/npy, which VideoFolder and ImageFolder read; with '
+        'video, the images of a folder are the frames of one video; rerun is a recording of all videos, DIR/videos.rrd',
     )
     parser.add_argument('--fps', type=float, help="frames per second of videos (default: the video's own times)")
     parser.add_argument(
@@ -118,9 +118,9 @@ def check(args: argparse.Namespace, inputs: Sequence[Input], config: str) -> Non
     if full := next((path for path in outputs if path.is_dir() and any(path.iterdir())), None):
         raise ValueError(f'{full}: holds frames already; delete it, or choose another --out')
     for is_video in {one.is_video for one in inputs}:
-        if (raw := raw_folder(args.out, args.save or (), is_video=is_video)) is not None:
-            check_outputs([raw], files)
-            check_new_folder(raw)
+        for maps in map_folders(args.out, args.save or (), is_video=is_video).values():
+            check_outputs([maps], files)
+            check_new_folder(maps)
 
 
 def goes_on(args: argparse.Namespace) -> bool:
@@ -140,16 +140,17 @@ def predict_images(
     """Predict images, add to `skipped` those that cannot be read, and return how many could."""
     done = 0
     with ExitStack() as stack:
-        maps, folder = None, raw_folder(args.out, args.save or (), is_video=False)
-        if folder is not None:
-            maps = stack.enter_context(MapWriter(folder, inferencer.tasks, stills=True, npy='npy' in args.save))
+        writers = [
+            stack.enter_context(MapWriter(folder, inferencer.tasks, stills=True, npy=kind == 'npy'))
+            for kind, folder in map_folders(args.out, args.save or (), is_video=False).items()
+        ]
         results = track(inferencer.predict_each([one.source for one in images]), 'images', total=len(images))
         for one, result in zip(images, results, strict=True):
             if result.image is None or result.maps is None:
                 skipped.append(f'{result.name} ({result.error})')
                 continue
-            if maps is not None:
-                maps.write(one.name, 0, result.image, result.maps)
+            for writer in writers:
+                writer.write(one.name, 0, result.image, result.maps)
             if (panel := outputs_for(args, one).panel) is not None:
                 write_panel(panel, inferencer, result)
             done += 1

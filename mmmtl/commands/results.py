@@ -50,9 +50,9 @@ def outputs_of(folder: Path, name: str, save: Collection[str], *, is_video: bool
     )
 
 
-def raw_folder(folder: Path, save: Collection[str], *, is_video: bool) -> Path | None:
-    """Return where the maps go: a `VideoFolder` of all videos, an `ImageFolder` of all images; None if not wanted."""
-    return folder / 'raw' / ('videos' if is_video else 'images') if {'raw', 'npy'} & set(save) else None
+def map_folders(folder: Path, save: Collection[str], *, is_video: bool) -> dict[str, Path]:
+    """Return where the maps go, {'raw' or 'npy': a `VideoFolder` of all videos, or an `ImageFolder` of all images}."""
+    return {kind: folder / kind / ('videos' if is_video else 'images') for kind in ('raw', 'npy') if kind in save}
 
 
 def video_sinks(
@@ -72,8 +72,8 @@ def video_sinks(
         sinks.append(VideoSink(folder, fps=fps))
     if 'panels' in save:
         sinks.append(PanelSink(folder))
-    if (raw := raw_folder(folder, save, is_video=True)) is not None:
-        sinks.append(RawSink(raw, inferencer.tasks, npy='npy' in save, append=append))
+    for kind, maps in map_folders(folder, save, is_video=True).items():
+        sinks.append(RawSink(maps, inferencer.tasks, npy=kind == 'npy', append=append))
     if 'rerun' in save:
         sinks.append(RerunSink(recording_of(folder, append=append), inferencer.tasks))
     return sinks

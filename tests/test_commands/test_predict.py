@@ -13,14 +13,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmengine.structures import PixelData
 
 from mmmtl import commands
 from mmmtl.apis import MultiTaskInferencer, VideoReader
 from mmmtl.apis.streaming import PanelSink, StreamFrame, VideoSink
 from mmmtl.commands.inputs import Input, find_inputs
 from mmmtl.commands.results import recording_of
+from mmmtl.config import load_config
+from mmmtl.datasets import ImageFolder, VideoFolder
 
 ROOT = Path(__file__).parents[2]
+READ = [dict(type=f'mmmtl.{name}') for name in ('LoadFrames', 'LoadMaps', 'PackMultiTaskInputs')]
 CONFIG = ROOT / 'configs' / 'mila' / 'mila_tiny-k5_1xb8-demo_synthetic-64x128.py'
 
 
@@ -83,19 +87,34 @@ def test_panels_of_every_frame_are_those_of_the_video(predict: Callable[..., str
         predict(video, '--out', out, '--save', 'panels')
 
 
+def assert_read_back(found: PixelData, maps: dict[str, np.ndarray]) -> None:
+    np.testing.assert_array_equal(found.get('semseg').numpy(), maps['semseg'])
+    # Half a millimetre, and a hair for float32.
+    np.testing.assert_allclose(found.get('depth').numpy(), maps['depth'], rtol=0, atol=0.501e-3)
+    np.testing.assert_allclose(found.get('normals').numpy(), maps['normals'], rtol=0, atol=1 / 255)
+
+
 def test_raw_maps_are_those_of_the_model(
     predict: Callable[..., str], weights: Path, photos: Path, video: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / 'out'
-    predict(photos, video, '--out', out, '--save', 'npy')
-    assert names(out) == ['raw'] and names(out / 'raw') == ['images', 'videos'], 'no drawing, no video'
+    predict(photos, video, '--out', out, '--save', 'raw,npy')
+    tasks = dict(tasks=load_config(CONFIG).tasks)
+    videos, images = (
+        [sample['data_samples'].gt for sample in kind(str(out / 'raw' / folder), pipeline=READ, metainfo=tasks)]
+        for kind, folder in ((VideoFolder, 'videos'), (ImageFolder, 'images'))
+    )
+    assert names(out) == ['npy', 'raw'], 'no drawing, no video'
+    assert names(out / 'npy') == names(out / 'raw') == ['images', 'videos']
     inferencer = MultiTaskInferencer(CONFIG.stem, weights, device='cpu')
     for number, (_, maps) in enumerate(inferencer.stream(video)):
-        stored = np.load(out / f'raw/videos/depth/film/{number:06d}.npy')
+        stored = np.load(out / f'npy/videos/depth/film/{number:06d}.npy')
         np.testing.assert_array_equal(stored, maps['depth'][0])
-    assert names(out / 'raw/images/depth') == ['a.npy', 'b.npy', 'c.npy']
-    stored = np.load(out / 'raw/images/depth/c.npy')
-    np.testing.assert_array_equal(stored, inferencer(photos / 'c.png')['depth'][0])
+        assert_read_back(videos[number], maps)
+    assert names(out / 'npy/images/depth') == ['a.npy', 'b.npy', 'c.npy']
+    maps = inferencer(photos / 'c.png')
+    np.testing.assert_array_equal(np.load(out / 'npy/images/depth/c.npy'), maps['depth'][0])
+    assert_read_back(images[2], maps)
     with pytest.raises(SystemExit, match='raw'):
         predict(photos, '--out', out, '--save', 'raw')
 
