@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 
 from mmmtl.io import IMAGE_SUFFIXES, distinct_names, source_name
 from mmmtl.io.image_sources import find_images, is_one_image, is_url
-from mmmtl.io.source_names import is_address
+from mmmtl.io.source_names import NUMBERED, is_address, is_pipeline
 
 
 class Input(NamedTuple):
@@ -34,10 +34,12 @@ def find_inputs(given: Sequence[str], *, folders_are_videos: bool) -> tuple[list
     """Return every image and video that the arguments stand for, and the files beside them that are none.
 
     Raises:
-        ValueError: a folder or a pattern without an image.
+        ValueError: a path that does not exist, or a folder or a pattern without an image.
     """
     sources: list[tuple[str, bool]] = []
     others: list[Path] = []
+    if missing := [source_name(one) for one in given if is_missing(one)]:
+        raise ValueError(f'{", ".join(missing)}: no such file or folder; check the path')
     for one in given:
         if is_video(one, folders_are_videos=folders_are_videos):
             sources.append((one, True))
@@ -51,6 +53,12 @@ def find_inputs(given: Sequence[str], *, folders_are_videos: bool) -> tuple[list
     return [Input(source, name, video) for (source, video), name in zip(sources, names, strict=True)], others
 
 
+def is_missing(given: str) -> bool:
+    """Return whether an argument is a path where nothing is, and not a pattern, an address, a camera or a pipeline."""
+    elsewhere = is_address(given) or given.isdecimal() or is_pipeline(given) or NUMBERED.search(given)
+    return is_one_image(given) and not elsewhere and not os.path.exists(given)
+
+
 def is_video(given: str, *, folders_are_videos: bool) -> bool:
     """Return whether an argument is a video, a stream, a camera or a pipe: anything that is not an image.
 
@@ -62,6 +70,6 @@ def is_video(given: str, *, folders_are_videos: bool) -> bool:
         return False
     if is_url(given):
         return Path(urlparse(given).path).suffix.lower() not in IMAGE_SUFFIXES
-    if not os.path.exists(given) and (is_address(given) or '%' in given):
+    if not os.path.exists(given) and (is_address(given) or NUMBERED.search(given)):
         return True
     return Path(given).suffix.lower() not in IMAGE_SUFFIXES

@@ -25,6 +25,9 @@ secret, such as `pin`."""
 PROPERTY = re.compile(r'(?<!\S)(user-id|user-pw|proxy-id|proxy-pw|passphrase)\s*=.*', re.DOTALL)
 """A secret property of an element of GStreamer, and all that follows."""
 
+NUMBERED = re.compile(r'%0?\d*d')
+"""The place of the number in the name of numbered images, such as frame_%04d.png."""
+
 LINK = re.compile(r'\s+!\s*|\s*!\s+')
 QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*\1?""", re.DOTALL)
 ELEMENT = re.compile(r'[\w./-]*')

@@ -207,6 +207,7 @@ def test_what_is_refused(predict: Callable[..., str], photos: Path, video: Path,
         ([photos, '--out', tmp_path / 'out', '--at-once', 2], '--at-once is for videos'),
         ([photos, '--out', video], r'film\.mp4: is a file'),
         ([tmp_path / 'n*.png', '--out', tmp_path / 'out'], 'no image'),
+        ([video, 'none.mp4', 'none.jpg', '--out', tmp_path / 'out'], r'^none\.mp4, none\.jpg: no such file'),
     ):
         with pytest.raises(SystemExit, match=message):
             predict(*wrong)
@@ -219,12 +220,12 @@ def test_what_is_refused(predict: Callable[..., str], photos: Path, video: Path,
 def test_nothing_predicted_is_an_error(
     predict: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    (tmp_path / 'x.jpg').write_bytes(b'x')
-    for missing in ('x.jpg', 'none.mp4'):
+    for broken in ('x.jpg', 'x.mp4'):
+        (tmp_path / broken).write_bytes(b'x')
         with pytest.raises(SystemExit) as exit_:
-            predict(tmp_path / missing, '--out', tmp_path / 'out')
+            predict(tmp_path / broken, '--out', tmp_path / 'out')
         assert exit_.value.code == 1
-        assert re.search(rf'0 frames in .*left out 1: .*{missing}', capsys.readouterr().out)
+        assert re.search(rf'0 frames in .*left out 1: .*{broken}', capsys.readouterr().out)
 
 
 def test_inputs(photos: Path, video: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from mmmtl.io.headers import MAX_PIXELS
 from mmmtl.io.outputs import FileKey, file_key
-from mmmtl.io.source_names import is_pipeline, source_name
+from mmmtl.io.source_names import NUMBERED, is_pipeline, source_name
 from mmmtl.structures import Array
 
 from .backend import Decoder, VideoFrame, find_pyav
@@ -211,7 +211,7 @@ def _open(video: Video, max_pixels: int) -> Decoder:
         if is_pipeline(name):
             return OpenCVDecoder(name, live=True, max_pixels=max_pixels)
         # FFmpeg reads numbered images such as frame_%04d.png.
-        if '://' not in name and not re.search(r'%0?\d*d', path.name):
+        if '://' not in name and not NUMBERED.search(path.name):
             raise FileNotFoundError(f'{shown}: no such video')
     if path.suffix.lower() in TEXT_ART:
         raise ValueError(f'{shown}: a file of text, not a video; give a video file')
