@@ -93,14 +93,16 @@ def find_model(name: str) -> Model:
     """Return the model of a name.
 
     Raises:
-        ValueError: no such model; the nearest names are listed.
+        ValueError: no such model; the nearest names are listed, those with weights first.
     """
     if (model := models().get(name)) is not None:
         return model
     longer = [other for other in models() if name.lower() in other.lower()]
+    longer.sort(key=lambda other: models()[other].weights is None)
     near = longer[:3] or nearest(name, models(), most=3, cutoff=0.5)
     hint = f'did you mean {" or ".join(near)}?' if near else '`mmmtl models` lists them'
-    raise ValueError(f'{name}: neither a config file nor the name of a model; {hint}')
+    more = f' `mmmtl models {name}` lists all {len(longer)}' if len(longer) > len(near) else ''
+    raise ValueError(f'{name}: neither a config file nor the name of a model; {hint}{more}')
 
 
 def is_name(config: object) -> bool:

@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif name in TOOLS:
         run_tool(name, rest)
     else:
-        print(f'mmmtl: no command {name!r}; {did_you_mean(name, [*COMMANDS, *TOOLS])}', file=sys.stderr)
         print(usage(), file=sys.stderr)
+        print(f'\nmmmtl: no command {name!r}; {did_you_mean(name, [*COMMANDS, *TOOLS])}', file=sys.stderr)
         sys.exit(2)
 
 
