@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 
 
@@ -17,7 +18,23 @@ def main() -> None:
             sys.exit(f'{error}\n`mmmtl doctor` checks the whole environment.')
     from mmmtl.commands import main as command
 
-    command()
+    try:
+        command()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not output_is_closed():
+            raise
+        sys.exit(1)
+
+
+def output_is_closed() -> bool:
+    """Return whether the reader of the output, such as `head`, has gone; what is left to write is then dropped."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def skip_the_check() -> None:

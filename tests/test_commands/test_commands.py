@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from mmmtl import commands
+from mmmtl.commands.models import table
 from mmmtl.version import __version__
+from mmmtl.zoo import find_model, models
 
 ROOT = Path(__file__).parents[2]
 TINY = 'mila_tiny-k5_1xb8-demo_synthetic-64x128'
@@ -33,7 +35,7 @@ def test_help_version_and_unknown_commands(capsys: pytest.CaptureFixture[str]) -
     assert all(f'\n  {name} ' in shown for name in commands.COMMANDS | commands.TOOLS)
     with pytest.raises(SystemExit) as exit_:
         commands.main(['trian'])
-    assert exit_.value.code == 2 and "'train'" in capsys.readouterr().err
+    assert exit_.value.code == 2 and "'train'" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_help_and_models_start_without_torch() -> None:
@@ -55,6 +57,24 @@ def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert TINY in (shown := capsys.readouterr().out) and 'mila_r50' not in shown
     with pytest.raises(SystemExit, match='none_such'):
         commands.main(['models', 'none_such'])
+
+
+def test_the_table_fits_and_its_reader_may_go() -> None:
+    found = list(models().values())
+    assert all(len(line) <= 90 for line in table(found, 90).splitlines() if line[0] in '+|')
+    one = table([models()['mila-indoor']])
+    assert '\n1 model, 1 with weights' in one and 'research' in one and 'mIoU' in one
+    with subprocess.Popen(
+        [sys.executable, 'mmmtl_command.py', 'models'], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b''
+
+
+def test_models_with_weights_are_suggested_first() -> None:
+    with pytest.raises(ValueError, match=r'mila-indoor or .*`mmmtl models MILA` lists all \d\d'):
+        find_model('MILA')
 
 
 def test_a_tool_takes_the_name_of_a_model_from_any_folder(
