@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.logging import MMLogger
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -479,13 +481,18 @@ def test_auto_takes_the_first_that_can(monkeypatch):
     assert dispatch.choose_backend('auto', *tensors, 5) == 'torch'
 
 
-def test_logs_the_choice_once(monkeypatch):
+def test_logs_the_choice_once(monkeypatch, tmp_path):
     lines = []
-    monkeypatch.setattr(dispatch, 'print_log', lambda line, **kwargs: lines.append(line))
-    dispatch.log_choice.cache_clear()
-    for _ in range(2):
-        local_attention(*inputs(), backend='torch')
-    assert lines == ["local attention on cpu, torch.float64: backend 'torch'"]
+    monkeypatch.setattr(dispatch, 'print_log', lambda line, logger, level: lines.append((level, line)))
+    line = "local attention on cpu, torch.float64: backend 'torch'"
+    for name, file, level in (('no run', None, logging.DEBUG), ('run', str(tmp_path / 'run.log'), logging.INFO)):
+        logger = MMLogger.get_instance(f'{tmp_path} {name}', log_file=file)
+        monkeypatch.setattr(dispatch.MMLogger, 'get_current_instance', lambda logger=logger: logger)
+        lines.clear()
+        dispatch.log_choice.cache_clear()
+        for _ in range(2):
+            local_attention(*inputs(), backend='torch')
+        assert lines == [(level, line)]
 
 
 # --- mmcv --------------------------------------------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import cache
 
 import torch
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from torch import Tensor
 
 from . import cpu_backend, mmcv_backend, torch_backend, triton_backend
@@ -49,8 +50,10 @@ def choose_backend(backend: str, query: Tensor, key: Tensor, value: Tensor, wind
 
 @cache
 def log_choice(backend: str, device_type: str, dtype: torch.dtype) -> None:
-    """Log once per kind of tensor which backend runs."""
-    print_log(f'local attention on {device_type}, {dtype}: backend {backend!r}', logger='current')
+    """Log once per kind of tensor which backend runs; where no run writes a log file, this is for debugging alone."""
+    in_a_run = any(isinstance(handler, logging.FileHandler) for handler in MMLogger.get_current_instance().handlers)
+    text = f'local attention on {device_type}, {dtype}: backend {backend!r}'
+    print_log(text, logger='current', level=logging.INFO if in_a_run else logging.DEBUG)
 
 
 def _inventory() -> str:
