@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def test_a_published_model_holds_weights_alone(run_tool: Run, tmp_path: Path, su
     torch.save(checkpoint, source)
     metrics.write_text('{"depth/abs_err": 0.5, "offset_0/depth/abs_err": 0.4}')
     command = (PUBLISH, source, '--name', 'm', '--out-dir', out, '--licence', 'MIT', '--data', 'D', '--format', suffix)
-    run_tool(*command, '--metrics', metrics)
+    printed = run_tool(*command, '--metrics', metrics)
     (file,) = out.glob(f'*.{suffix}')
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert file.name == f'm-{digest[:8]}.{suffix}' and file.stat().st_mode & 0o044 == 0o044
@@ -114,6 +115,8 @@ def test_a_published_model_holds_weights_alone(run_tool: Run, tmp_path: Path, su
     assert torch.equal(found['state_dict']['backbone.weight'], weights['backbone.weight'])
     card = file.with_suffix('.md').read_text()
     assert digest in card and 'MIT' in card and '| depth/abs_err ↓ | 0.5 |' in card and 'offset_0' not in card
+    line = re.search(rf'replace line (\d+) of {file.with_suffix(".md")}', printed)
+    assert line is not None and card.splitlines()[int(line[1]) - 1].startswith('Say what')
     if suffix == 'safetensors':  # equal weights give an equal file
         with pytest.raises(SystemExit, match=file.name):
             run_tool(*command)

@@ -30,6 +30,9 @@ from mmmtl.io.safetensors import write_safetensors
 HASH = 8
 """Digits of the SHA-256 in the name of a file."""
 
+TO_SAY = 'Say what the model is for, and where it fails.'
+"""The line of the card that its author replaces."""
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -69,8 +72,10 @@ def main() -> None:
             if path.exists():
                 raise SystemExit(f'{path}: exists already; published files are not overwritten, choose another --name')
         partial.rename(target)
-    write_text(card, card_of(args, target.name, digest, weights, tasks, metrics))
+    text = card_of(args, target.name, digest, weights, tasks, metrics)
+    write_text(card, text)
     print(f'weights: {target}\nmodel card: {card}\nSHA-256: {digest}')
+    print(f'still to do: replace line {text.splitlines().index(TO_SAY) + 1} of {card}: "{TO_SAY}"')
 
 
 def write_pth(
@@ -117,7 +122,7 @@ def card_of(
         lines += [f'| {key}{arrow(key)} | {value:.4g} |' for key, value in shown.items()]
     else:
         lines.append('Not measured.')
-    lines += ['', '## Limits and intended use', '', 'Say what the model is for, and where it fails.', '']
+    lines += ['', '## Limits and intended use', '', TO_SAY, '']
     return '\n'.join(lines)
 
 
