@@ -27,12 +27,12 @@ from mmmtl.cli import (
     positive,
     readable_errors,
 )
-from mmmtl.io import MapWriter, check_new_folder, check_outputs
+from mmmtl.io import MapWriter, check_outputs
 from mmmtl.io.image_sources import is_url
 
 from .inputs import Input, find_inputs
 from .progress import ProgressSink
-from .results import SAVES, Outputs, map_folders, outputs_of, video_sinks, write_panel
+from .results import RECORDING, SAVES, Outputs, map_folders, outputs_of, video_sinks, write_panel
 from .streams import add_stream_arguments, page_of, stream_options
 
 OF_VIDEOS = ('fps', 'at_once', 'max_frames', 'every_frame', 'reconnect', 'on_resize', 'serve', 'host', 'resume')
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 
 
 def check(args: argparse.Namespace, inputs: Sequence[Input], config: str) -> None:
-    """Refuse outputs that are inputs or hold the frames of another run, and settings of videos where all are images."""
+    """Refuse outputs that are inputs or results of another run, and settings of videos where all are images."""
     if args.save == ['video'] and (images := [one for one in inputs if not one.is_video]):
         raise ValueError(f'{images[0]}: an image, of which --save video makes nothing; give --save panels')
     if args.of_videos and not any(one.is_video for one in inputs):
@@ -115,12 +115,20 @@ def check(args: argparse.Namespace, inputs: Sequence[Input], config: str) -> Non
     check_outputs([*outputs, args.resume], [*files, config, args.checkpoint])
     if goes_on(args):
         return
-    if full := next((path for path in outputs if path.is_dir() and any(path.iterdir())), None):
-        raise ValueError(f'{full}: holds frames already; delete it, or choose another --out')
+    for path in outputs:
+        check_new(path)
     for is_video in {one.is_video for one in inputs}:
         for maps in map_folders(args.out, args.save or (), is_video=is_video).values():
             check_outputs([maps], files)
-            check_new_folder(maps)
+            check_new(maps)
+    if 'rerun' in (args.save or ()):
+        check_new(args.out / RECORDING)
+
+
+def check_new(path: Path) -> None:
+    """Refuse a result of an earlier run; an empty folder is none."""
+    if any(path.iterdir()) if path.is_dir() else path.exists():
+        raise ValueError(f'{path}: is there already; delete it, or choose another --out')
 
 
 def goes_on(args: argparse.Namespace) -> bool:
@@ -172,9 +180,14 @@ def predict_videos(
             stack.enter_context(sink)
         records = runner.run(*sinks, progress, check=False)
     for one in videos:
-        if records[one.name].frames:
-            print(f'{one}: {records[one.name].summary}\n{speed_report(records[one.name].model)}')
+        if (record := records[one.name]).frames or is_flawed(record):
+            print('\n'.join(filter(None, [f'{one}: {record.summary}', speed_report(record.model)])))
     return records
+
+
+def is_flawed(record: StreamRecord) -> bool:
+    """Return whether a video was read to its end, but not all of it came."""
+    return not (record.error or record.stopped or record.whole)
 
 
 def losses(video: Input, record: StreamRecord, resume: Path | None) -> list[str]:
@@ -184,8 +197,8 @@ def losses(video: Input, record: StreamRecord, resume: Path | None) -> list[str]
     lost = []
     if record.stopped:
         lost.append(f'the rest of {video} (stopped' + ('; the same command goes on there)' if resume else ')'))
-    elif not record.whole:
-        lost.append(f'parts of {video} ({record.summary})')
+    elif is_flawed(record):
+        lost.append(f'parts of {video} (named above)')
     if record.dropped:
         lost.append(f'{record.dropped} frames of {video} (newer ones had come)')
     return lost

@@ -67,6 +67,17 @@ def test_a_folder_and_a_video(predict: Callable[..., str], photos: Path, video: 
         assert [round(frame.time, 3) for frame in reader] == [round(0.1 * number, 3) for number in range(7)]
 
 
+def test_results_are_not_overwritten(predict: Callable[..., str], photos: Path, video: Path, tmp_path: Path) -> None:
+    out = tmp_path / 'out'
+    out.mkdir()
+    for kind, name in (('panels', 'b.png'), ('video', 'film.mp4'), ('rerun', 'videos.rrd')):
+        (out / name).write_text('mine')
+        with pytest.raises(SystemExit, match=rf'{name}: is there already'):
+            predict(photos, video, '--out', out, '--save', f'npy,{kind}')
+        assert [path.read_text() for path in out.iterdir()] == ['mine']
+        (out / name).unlink()
+
+
 def test_secrets_of_addresses_are_not_printed(
     predict: Callable[..., str], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,7 +94,7 @@ def test_panels_of_every_frame_are_those_of_the_video(predict: Callable[..., str
     predict(video, '--out', out, '--save', 'panels,video', '--max-frames', 3)
     assert names(out) == ['film', 'film.mp4']
     assert names(out / 'film') == ['000000.png', '000001.png', '000002.png']
-    with pytest.raises(SystemExit, match='film: holds frames'):
+    with pytest.raises(SystemExit, match='film: is there already'):
         predict(video, '--out', out, '--save', 'panels')
 
 
@@ -120,8 +131,9 @@ def test_raw_maps_are_those_of_the_model(
 
 
 def test_the_images_of_a_folder_can_be_frames(predict: Callable[..., str], photos: Path, tmp_path: Path) -> None:
-    (photos / 'broken.jpg').unlink()
-    assert '3 frames in' in predict(photos, '--out', tmp_path / 'out', '--save', 'video', '--fps', 5)
+    printed = predict(photos, '--out', tmp_path / 'out', '--save', 'video', '--fps', 5)
+    assert '3 frames in' in printed and printed.endswith(f'; left out 1: parts of {photos} (named above)\n')
+    assert printed.count('broken.jpg') == 1
     with VideoReader(tmp_path / 'out' / 'photos.mp4') as reader:
         assert reader.fps == 5 and len(list(reader)) == 3
 
