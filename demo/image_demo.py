@@ -13,6 +13,7 @@ from mmmtl.cli import (
     add_config_arguments,
     add_fit_argument,
     add_inferencer_arguments,
+    add_shown_range_argument,
     config_of,
     inferencer_options,
     readable_errors,
@@ -31,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     add_config_arguments(parser)
     add_inferencer_arguments(parser)
     add_fit_argument(parser)
+    add_shown_range_argument(parser)
     parser.add_argument('--out-dir', required=True, metavar='DIR', help='write <name of the image>.png there')
     return parser.parse_args()
 

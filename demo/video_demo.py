@@ -12,6 +12,7 @@ from mmmtl.cli import (
     add_config_arguments,
     add_fit_argument,
     add_inferencer_arguments,
+    add_shown_range_argument,
     config_of,
     inferencer_options,
     readable_errors,
@@ -30,6 +31,7 @@ def parse_args() -> argparse.Namespace:
     add_config_arguments(parser)
     add_inferencer_arguments(parser)
     add_fit_argument(parser)
+    add_shown_range_argument(parser)
     parser.add_argument('--out', required=True, metavar='FILE.mp4', help='write the video there (.mp4, .webm, .mkv)')
     parser.add_argument('--fps', type=float, help="frames per second of the output (default: the video's own times)")
     add_stream_arguments(parser)

@@ -108,6 +108,34 @@ def add_fit_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class _ShownRange(argparse.Action):
+    """The option --shown-range, which may be given for several tasks: an override of the config."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Add the override; exit if the ends are not numbers."""
+        task, *ends = values
+        try:
+            shown = [float(end) for end in ends]
+        except ValueError:
+            parser.error(f'{option} takes a task and two numbers, not {" ".join(values)}')
+        namespace.cfg_options = {**(namespace.cfg_options or {}), f'tasks.{task}.shown_range': shown}
+
+
+def add_shown_range_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the `shown_range` of tasks to a parser with the arguments of `add_config_arguments`."""
+    parser.add_argument(
+        '--shown-range',
+        nargs=3,
+        action=_ShownRange,
+        default=argparse.SUPPRESS,
+        metavar=('TASK', 'LEAST', 'GREATEST'),
+        help='fix the scale of drawings of depth (metres) or disparity, e.g. depth 0.5 10 (default: the range of the '
+        'picture, or of the video so far)',
+    )
+
+
 def parse_curve_arguments(description: str, option: str) -> argparse.Namespace:
     """Parse the command line of a tool that draws curves of metrics, which `tools/test.py` writes with `option`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)

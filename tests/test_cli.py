@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import runpy
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mmmtl.cli import readable_errors
+from mmmtl.cli import add_config_arguments, add_shown_range_argument, config_of, readable_errors
+from mmmtl.config import resolve
 from mmmtl.io import read_image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,6 +54,26 @@ def test_errors_of_other_code_keep_their_traceback() -> None:
         int('x')
     with pytest.raises(RuntimeError), readable_errors():
         torch.zeros(2) @ torch.zeros(3)
+
+
+def test_a_broken_pipe_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules['__main__'], '__file__', __file__, raising=False)
+    with pytest.raises(BrokenPipeError), readable_errors():
+        raise BrokenPipeError
+
+
+def test_the_scale_of_drawings_can_be_fixed(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_config_arguments(parser)
+    add_shown_range_argument(parser)
+    given = ['mila-indoor', '--cfg-options', 'tasks.depth.loss_weight=2', '--shown-range', 'depth', '0.5', '10']
+    depth = resolve(config_of(parser.parse_args(given))).model.tasks.depth
+    assert depth.shown_range == [0.5, 10] and depth.loss_weight == 2
+    with pytest.raises(ValueError, match='semseg.*shown_range'):
+        resolve(config_of(parser.parse_args(['mila-indoor', '--shown-range', 'semseg', '0', '1'])))
+    with pytest.raises(SystemExit):
+        parser.parse_args(['mila-indoor', '--shown-range', 'depth', 'near', 'far'])
+    assert 'near far' in capsys.readouterr().err
 
 
 def test_a_broken_import_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

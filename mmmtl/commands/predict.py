@@ -21,6 +21,7 @@ from mmmtl.cli import (
     add_config_arguments,
     add_fit_argument,
     add_inferencer_arguments,
+    add_shown_range_argument,
     choices,
     config_of,
     inferencer_options,
@@ -51,6 +52,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Na
     add_config_arguments(parser, option='--model')
     add_inferencer_arguments(parser, weights='--weights')
     add_fit_argument(parser)
+    add_shown_range_argument(parser)
     parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='folder of the results')
     parser.add_argument(
         '--save',
