@@ -4,8 +4,8 @@ From the archive of ASTMT and MTI-Net, or that of InvPT; or only check an existi
     python tools/dataset_converters/pascal_context.py PASCAL_MT.tgz --out data/pascal_context
     python tools/dataset_converters/pascal_context.py data/pascal_context
 From the originals, which have no saliency or normals, and whose semantic labels are those of PASCAL-Context:
-    python tools/dataset_converters/pascal_context.py VOCtrainval_03-May-2010.tar --context <PASCAL-Context archive> \
-        --parts <PASCAL-Part archive> --out data/pascal_context
+    python tools/dataset_converters/pascal_context.py VOCtrainval_03-May-2010.tar --context context.tar.gz \
+        --parts parts.tar.gz --out data/pascal_context
 Missing lists in ImageSets/Parts, which tell the images that show people, are added.
 """
 
