@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import importlib.util
 import json
 import os
@@ -13,13 +15,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 import mmmtl
+from mmmtl import registry
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / 'docs'
 PAGES = {path.stem: path.read_text(encoding='utf-8') for path in sorted(DOCS.glob('*.md'))}
-TOP = {path.name: path.read_text(encoding='utf-8') for path in sorted(ROOT.glob('*.md'))}
+ROOMS = ('docs', 'configs', 'projects', 'benchmarks', 'demo', 'tools', 'mmmtl/weights')
+FILES = {
+    path: path.read_text(encoding='utf-8')
+    for path in sorted([*ROOT.glob('*.md'), *(path for room in ROOMS for path in (ROOT / room).rglob('*.md'))])
+}
+"""Every file in Markdown, also outside the site."""
 
 
 def prose(text: str) -> str:
@@ -35,7 +44,7 @@ def anchors(text: str) -> set[str]:
 
 def links() -> Iterator[tuple[Path, str, str]]:
     """Yield (page, target, anchor) of every link to a file or to a heading."""
-    for path, text in [(DOCS / f'{n}.md', t) for n, t in PAGES.items()] + [(ROOT / n, t) for n, t in TOP.items()]:
+    for path, text in FILES.items():
         for target in re.findall(r'\]\(([^)\s]+)\)', prose(text)) + re.findall(r'\{download\}`([^`<>]+)`', text):
             if not re.match(r'https?:|mailto:', target):
                 name, _, anchor = target.partition('#')
@@ -48,11 +57,55 @@ def test_links_lead_to_files_and_headings() -> None:
         target = page if not name else (page.parent / name)
         seen += 1
         if not target.exists():
-            broken.append(f'{page.name}: {name}')
+            broken.append(f'{page.relative_to(ROOT)}: {name}')
         elif anchor and anchor not in anchors(target.read_text(encoding='utf-8')):
-            broken.append(f'{page.name}: {name}#{anchor}')
-    assert seen > 60
+            broken.append(f'{page.relative_to(ROOT)}: {name}#{anchor}')
+    assert seen > 120
     assert not broken
+
+
+def test_blocks_can_be_read() -> None:
+    """Python compiles, and what it imports of mmmtl exists; data can be parsed."""
+    seen, wrong = 0, []
+    for path, text in FILES.items():
+        for language, block in re.findall(r'^```(python|json|yaml)\n(.*?)^```', text, re.DOTALL | re.MULTILINE):
+            seen += 1
+            try:
+                if language == 'python':
+                    check_imports(ast.parse(block))
+                else:
+                    yaml.safe_load(block)  # JSON is a part of YAML
+            except (SyntaxError, ImportError, AttributeError, KeyError, yaml.YAMLError) as error:
+                wrong.append(f'{path.relative_to(ROOT)}: {error!r} in\n{block}')
+    assert seen > 30
+    assert not wrong, '\n'.join(wrong)
+
+
+def check_imports(code: ast.Module) -> None:
+    """Refuse imports of what mmmtl does not have."""
+    for node in ast.walk(code):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.partition('.')[0] == 'mmmtl':
+                    importlib.import_module(alias.name)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.partition('.')[0] == 'mmmtl':
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                getattr(module, alias.name)
+
+
+def test_named_components_exist() -> None:
+    """`type='Name'` in a block of Python names a component of a registry, or a class of another block."""
+    blocks = ''.join(
+        block
+        for text in FILES.values()
+        for block in re.findall(r'^```python\n(.*?)^```', text, re.DOTALL | re.MULTILINE)
+    )
+    named = set(re.findall(r"\btype='(\w+)'", blocks)) - set(re.findall(r'^class (\w+)', blocks, re.MULTILINE))
+    registries = [getattr(registry, name) for name in registry.__all__]
+
+    assert len(named) > 15
+    assert not [name for name in sorted(named) if not any(registry.get(name) for registry in registries)]
 
 
 def test_every_page_is_in_the_menu() -> None:
