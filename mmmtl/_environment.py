@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from importlib import metadata
 from importlib.util import find_spec
@@ -52,11 +53,28 @@ def find_problem(distributions: Collection[str], importable: Collection[str]) ->
     if missing:
         return (
             f'mmmtl needs {", ".join(missing)}, which {"is" if len(missing) == 1 else "are"} not installed. '
-            'Install with `pip install -r requirements/mminstall.txt` or `mim install -r requirements/mminstall.txt` '
-            'in a clone of mmmtl, or anywhere with\n'
+            'In a clone of mmmtl, `pip install -r requirements/mminstall.txt` or `mim install -r '
+            'requirements/mminstall.txt` installs the right ones. Repair it with\n'
             f'  pip install {requirements}'
         )
     return None
+
+
+def torchvision_problem(error: Exception) -> str:
+    """Return a message with the fix for a torchvision that raises this when it is imported."""
+    torch = metadata.version('torch')
+    return (
+        f'the installed torchvision does not fit torch {torch}: {" ".join(str(error).split())}. mmmtl does not need '
+        'it, so the first command is enough; the second installs one that fits, for packages that do. Repair it with\n'
+        '  pip uninstall -y torchvision\n'
+        f'  pip install torchvision "torch=={torch}"{wheel_index(torch)}'
+    )
+
+
+def wheel_index(version: str) -> str:
+    """Return the option of pip for the index that a build of torch, such as 2.13.0+cpu, came from."""
+    found = re.fullmatch(r'[^+]+\+(cpu|xpu|cu\d+|rocm[\d.]+)', version)
+    return f' --index-url https://download.pytorch.org/whl/{found[1]}' if found else ''
 
 
 class TorchvisionFinder(AroundFinder):
@@ -69,13 +87,7 @@ class TorchvisionFinder(AroundFinder):
         try:
             execute(module)
         except (RuntimeError, OSError, AttributeError) as error:
-            raise RuntimeError(
-                f'the installed torchvision does not fit torch {metadata.version("torch")}: {error}. mmmtl does not '
-                'need it. Repair it with\n'
-                '  pip uninstall -y torchvision\n'
-                'and if other packages need it, install it with the --index-url that torch came from:\n'
-                f'  pip install torchvision "torch=={metadata.version("torch")}"'
-            ) from error
+            raise RuntimeError(torchvision_problem(error)) from error
 
 
 def check_environment() -> None:

@@ -7,9 +7,11 @@ cache, as on its first use.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,23 +20,38 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmmtl import _quiet_imports
-from mmmtl._environment import OWNERS, TorchvisionFinder, check_environment
+from mmmtl._environment import OWNERS, REQUIRED, TorchvisionFinder, check_environment, torchvision_problem, wheel_index
 from mmmtl.version import __version__
 
 GOOD, WORSE, BROKEN = 'ok', 'note', 'BROKEN'
 """All is well; mmmtl runs, but slower or without something; mmmtl does not run."""
 
+PACKAGES = {
+    'jinja2': 'jinja2>=3.1.4',
+    'matplotlib': 'matplotlib>=3.9',
+    'numpy': 'numpy>=2.1,<3',
+    'cv2': 'opencv-python>=4.14',
+    'PIL': 'pillow>=11.0',
+    'prettytable': 'prettytable>=3.12',
+    'yaml': 'PyYAML>=6.0',
+    'rich': 'rich>=13.9',
+    'safetensors': 'safetensors>=0.5',
+    'scipy': 'scipy>=1.13',
+    'torch': 'torch>=2.8',
+}
+"""{module: its line of requirements/runtime.txt}; a test compares them."""
+
 OPENCV = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless')
 """Every distribution that installs into cv2."""
 
-COMPILER_REPAIR = {
-    'Linux': 'sudo apt-get install g++   (or: conda install -c conda-forge cxx-compiler)',
-    'Darwin': 'xcode-select --install',
-}
+COMPILER_REPAIR = {'Linux': 'sudo apt-get install g++', 'Darwin': 'xcode-select --install'}
 
 
 class Finding(NamedTuple):
-    """The result of a check: one of the three marks, what was checked, what is there, and the repair."""
+    """The result of a check: one of the three marks, what was checked, what is there, and the repair.
+
+    A repair is a command, or one on each line. Advice for people belongs to the text.
+    """
 
     mark: str
     name: str
@@ -57,7 +74,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         for finding in findings(check):
             broken += finding.mark == BROKEN
             print(shown(finding), flush=True)
-    print(f'{broken} broken' if broken else 'mmmtl can run here')
+    print(f'{broken} broken; begin with the first, which may break the others' if broken else 'mmmtl can run here')
     sys.exit(1 if broken else 0)
 
 
@@ -66,7 +83,8 @@ def findings(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from check()
     except Exception as error:  # a broken package raises nearly anything when it is imported
-        yield Finding(BROKEN, check.__name__.removeprefix('check_'), f'{type(error).__name__}: {error}')
+        repair = DEFAULT_REPAIRS.get(check, 'pip install --force-reinstall --no-deps mmmtl')
+        yield Finding(BROKEN, check.__name__.removeprefix('check_'), f'{type(error).__name__}: {error}', repair)
 
 
 def shown(finding: Finding) -> str:
@@ -92,26 +110,19 @@ def check_owners() -> Iterator[Finding]:
         yield _refusal('OpenMMLab', error)
     owners = [name for name in OPENCV if version(name)]
     if len(owners) > 1:
-        repair = f'pip uninstall -y {" ".join(owners)}\npip install --force-reinstall --no-deps "opencv-python>=4.14"'
+        repair = f'pip uninstall -y {" ".join(owners)}\npip install --force-reinstall --no-deps "{PACKAGES["cv2"]}"'
         yield Finding(BROKEN, 'cv2', f'belongs to {" and ".join(owners)}, which overwrite files of each other', repair)
 
 
 def check_packages() -> Iterator[Finding]:
     """Find the other packages that mmmtl needs."""
-    for module, distribution in (
-        ('cv2', 'opencv-python'),
-        ('matplotlib', 'matplotlib'),
-        ('numpy', 'numpy'),
-        ('PIL', 'pillow'),
-        ('prettytable', 'prettytable'),
-        ('safetensors', 'safetensors'),
-        ('scipy', 'scipy'),
-        ('yaml', 'PyYAML'),
-    ):
-        try:
-            import_module(module)
-        except Exception as error:
-            yield Finding(BROKEN, distribution, str(error), f'pip install --force-reinstall {distribution}')
+    for module, requirement in PACKAGES.items():
+        if module != 'torch':  # it has a check of its own
+            try:
+                import_module(module)
+            except Exception as error:
+                name = re.split('[<>]', requirement)[0]
+                yield Finding(BROKEN, name, str(error), f'pip install --force-reinstall "{requirement}"')
 
 
 def check_torch() -> Iterator[Finding]:
@@ -119,7 +130,8 @@ def check_torch() -> Iterator[Finding]:
     try:
         import torch
     except Exception as error:
-        yield Finding(BROKEN, 'torch', str(error), 'pip install --force-reinstall "torch>=2.8"')
+        index = wheel_index(version('torch') or '')
+        yield Finding(BROKEN, 'torch', str(error), f'pip install --force-reinstall "{PACKAGES["torch"]}"{index}')
         return
     built = f'built for CUDA {torch.version.cuda}' if torch.version.cuda else 'built for the CPU alone'
     yield Finding(GOOD, 'torch', f'{torch.__version__}, {built}, {torch.get_num_threads()} threads')
@@ -130,18 +142,19 @@ def check_torch() -> Iterator[Finding]:
         repair = 'pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu126'
         yield Finding(WORSE, 'CUDA', 'this machine has an NVIDIA driver, and torch is a build without CUDA', repair)
     elif torch.version.cuda:
-        repair = 'nvidia-smi   (it must list a GPU; otherwise install the driver of NVIDIA)'
-        yield Finding(WORSE, 'CUDA', 'torch finds no GPU: models run on the CPU', repair)
+        text = 'torch finds no GPU: models run on the CPU; nvidia-smi lists one if the driver of NVIDIA works'
+        yield Finding(WORSE, 'CUDA', text, 'nvidia-smi')
     else:
         yield Finding(GOOD, 'CUDA', 'none; models run on the CPU')
+    if (found := version('torchvision')) is None:
+        yield Finding(GOOD, 'torchvision', 'not installed, and not needed')
+        return
     try:
-        found = version('torchvision')
         import_module('torchvision')
         yield Finding(GOOD, 'torchvision', f'{found}, fits')
-    except ModuleNotFoundError:
-        yield Finding(GOOD, 'torchvision', 'not installed, and not needed')
-    except RuntimeError as error:
-        yield _refusal('torchvision', error)
+    except Exception as error:
+        refused = isinstance(error, RuntimeError) and 'Repair it with' in str(error)  # by TorchvisionFinder
+        yield _refusal('torchvision', error if refused else RuntimeError(torchvision_problem(error)))
 
 
 def check_openmmlab() -> Iterator[Finding]:
@@ -156,10 +169,10 @@ def check_compiler() -> Iterator[Finding]:
     wanted = os.environ.get('CXX', 'c++')
     compiler = shutil.which(wanted) or (None if 'CXX' in os.environ else shutil.which('g++') or shutil.which('clang++'))
     if compiler is None:
-        repair = COMPILER_REPAIR.get(platform.system(), 'use Linux or macOS, or WSL on Windows')
-        yield Finding(
-            WORSE, 'compiler', f'{wanted} is not in PATH: compiled models and local attention are slower', repair
-        )
+        text = f'{wanted} is not in PATH: compiled models and local attention are slower; g++ or clang++ will do'
+        if (repair := COMPILER_REPAIR.get(platform.system(), '')) == '':
+            text += ', on Linux, macOS, or WSL on Windows'
+        yield Finding(WORSE, 'compiler', text, repair)
     else:
         yield Finding(GOOD, 'compiler', compiler)
     ninja = shutil.which('ninja', path=f'{os.environ.get("PATH", "")}{os.pathsep}{Path(sys.executable).parent}')
@@ -212,3 +225,9 @@ CHECKS = (
     check_local_attention,
     check_videos,
 )
+
+DEFAULT_REPAIRS = {
+    check_openmmlab: f'pip install --force-reinstall --no-deps {" ".join(map(json.dumps, REQUIRED.values()))}',
+    check_videos: 'pip install --force-reinstall "av>=17.1"',
+}
+"""{check: the repair if it fails}; that of the others is to install mmmtl anew."""

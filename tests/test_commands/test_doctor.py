@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -44,14 +46,15 @@ def test_two_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 'repair:  pip uninstall -y opencv-python opencv-python-headless' in shown
 
 
-def test_a_torchvision_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize('error', ['RuntimeError', 'ImportError', 'ModuleNotFoundError', 'KeyError'])
+def test_a_torchvision_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str) -> None:
     (tmp_path / 'torchvision').mkdir()
-    (tmp_path / 'torchvision' / '__init__.py').write_text("raise RuntimeError('operator torchvision::nms')")
+    (tmp_path / 'torchvision' / '__init__.py').write_text(f"raise {error}('operator\\ntorchvision::nms')")
     add_distributions(tmp_path, 'torchvision')
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, 'torchvision', raising=False)
     shown = report(doctor.check_torch, doctor.BROKEN)
-    assert 'torchvision::nms' in shown
+    assert 'torchvision::nms' in shown.splitlines()[0] and len(shown.splitlines()) == 3
     assert 'repair:  pip uninstall -y torchvision' in shown
     assert 'repair:  pip install torchvision "torch==' in shown
 
@@ -68,14 +71,46 @@ def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_package_that_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'yaml', None)
-    assert 'pip install --force-reinstall PyYAML' in report(doctor.check_packages, doctor.BROKEN)
+    assert 'pip install --force-reinstall "PyYAML>=6.0"' in report(doctor.check_packages, doctor.BROKEN)
 
 
 def test_a_check_that_fails_is_a_finding() -> None:
     def check_of_mine() -> Iterator[doctor.Finding]:
         raise OSError('cannot open libc')
 
-    assert report(check_of_mine, doctor.BROKEN).split() == ['BROKEN', 'of_mine', 'OSError:', 'cannot', 'open', 'libc']
+    lines = report(check_of_mine, doctor.BROKEN).splitlines()
+    assert lines[0].split() == ['BROKEN', 'of_mine', 'OSError:', 'cannot', 'open', 'libc']
+    assert lines[1].split() == ['repair:', 'pip', 'install', '--force-reinstall', '--no-deps', 'mmmtl']
+
+
+def test_it_knows_the_runtime_requirements() -> None:
+    lines = (ROOT / 'requirements/runtime.txt').read_text().splitlines()
+    assert sorted(doctor.PACKAGES.values()) == sorted(line for line in lines if line and not line.startswith('#'))
+
+
+@pytest.mark.parametrize('build', ['', '+cpu', '+cu126'])
+def test_a_broken_torch_is_installed_from_its_index(monkeypatch: pytest.MonkeyPatch, build: str) -> None:
+    monkeypatch.setitem(sys.modules, 'torch', None)
+    monkeypatch.setattr(doctor, 'version', lambda name: f'2.13.0{build}')
+    (repair,) = report(doctor.check_torch, doctor.BROKEN).splitlines()[1:]
+    index = f' --index-url https://download.pytorch.org/whl/{build[1:]}' if build else ''
+    assert repair.endswith(f'pip install --force-reinstall "torch>=2.8"{index}')
+
+
+@pytest.mark.parametrize('check', doctor.CHECKS)
+def test_repairs_are_commands(check: Callable[[], Iterator[doctor.Finding]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is broken: no module can be imported, and no program is there."""
+
+    def refuse(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(doctor, 'import_module', refuse)
+    monkeypatch.setattr(doctor.shutil, 'which', lambda *_, **__: None)
+    for finding in doctor.findings(check):
+        assert finding.mark != doctor.BROKEN or finding.repair
+        for line in finding.repair.splitlines():
+            assert re.match(r'(pip (install|uninstall)|sudo apt-get install|xcode-select|nvidia-smi)\b', line), line
+            assert shlex.split(line) and not set('()') & set(line)
 
 
 def test_it_starts_where_the_import_of_mmmtl_is_refused(tmp_path: Path) -> None:
