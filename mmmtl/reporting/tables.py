@@ -70,16 +70,18 @@ def gain_row(runs: Sequence[Run], baseline: Baseline | None) -> tuple[Row, str] 
     return row('Δm ↑', gains, True, sign=True, primary=True), baseline.name
 
 
-def class_rows(runs: Sequence[Run]) -> dict[str, list[Row]]:
-    """Return {task: the IoU of each class}."""
+def class_rows(runs: Sequence[Run]) -> dict[str, tuple[list[str], list[Row]]]:
+    """Return {task: (the runs that have scores of its classes, the IoU of each class)}."""
     tasks: dict[str, dict[str, None]] = {}
     for run in runs:
         for task, scores in run.class_scores.items():
             tasks.setdefault(task, {}).update(dict.fromkeys(scores))
-    return {
-        task: [row(name, [run.class_scores.get(task, {}).get(name) for run in runs], True) for name in names]
-        for task, names in tasks.items()
-    }
+    found = {}
+    for task, names in tasks.items():
+        scored = [run for run in runs if run.class_scores.get(task)]
+        rows = [row(name, [run.class_scores[task].get(name) for run in scored], True) for name in names]
+        found[task] = ([run.name for run in scored], rows)
+    return found
 
 
 def offsets_of(runs: Sequence[Run]) -> tuple[list[int], list[str]]:

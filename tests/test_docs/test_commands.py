@@ -174,7 +174,7 @@ def test_commands_are_understood(source: str, start: Any) -> None:
         'mmmtl tain CONFIG',
         'mmmtl test CONFIG CHECKPOINT --offset all',
         'mmmtl train mila_tiny-k6',
-        'python tools/trian.py CONFIG',
+        'python tools/none.py CONFIG',
         'python tools/train.py configs/none.py',
         'make dmo',
     ],

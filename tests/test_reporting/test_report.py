@@ -17,7 +17,7 @@ from mmmtl.evaluation import Baseline
 from mmmtl.reporting import Run, SampleFolder, read_run, write_report
 from mmmtl.reporting.page import TEMPLATE
 from mmmtl.reporting.samples import Sample
-from mmmtl.reporting.tables import gain_row, metric_rows
+from mmmtl.reporting.tables import class_rows, gain_row, metric_rows
 
 VOID = {'meta', 'img', 'rect'}
 SECTIONS = [
@@ -219,6 +219,19 @@ def test_delta_m_names_what_it_compares_with() -> None:
     row, of = gain_row([one], None) or (None, '')
     assert of == 'single' and row is not None and row.cells == ('+3.00',)
     assert [row.name for row in metric_rows([one])] == ['depth/abs_err ↓']
+
+
+def test_classes_are_compared_of_the_runs_that_have_them(tmp_path: Path) -> None:
+    one = Run('one', {'a/mIoU': 60.0}, class_scores={'a': {'wall': 70.0, 'sofa': 50.0}, 'b': {'sky': 90.0}})
+    two = Run('two', {'a/mIoU': 40.0}, class_scores={'a': {'wall': 40.0}})
+    found = class_rows([one, Run('none', {'a/mIoU': 10.0}), two])
+    assert {task: names for task, (names, _) in found.items()} == {'a': ['one', 'two'], 'b': ['one']}
+    assert [row.cells for row in found['a'][1]] == [('70', '40'), ('50', '–')]
+    write_report(tmp_path / 'x.html', [one, Run('none', {'a/mIoU': 10.0}), two])
+    page = (tmp_path / 'x.html').read_text(encoding='utf-8')
+    classes = page[page.index('id="classes"') :].partition('</section>')[0]
+    assert [part.count('<th scope="col">') for part in classes.split('<h3>')[1:]] == [3, 2]
+    assert re.findall(r'Runs without these scores: (.*)\.<', classes) == ['none', 'none, two']
 
 
 def test_a_report_needs_runs_of_different_names(tmp_path: Path) -> None:

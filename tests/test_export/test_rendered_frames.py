@@ -1,4 +1,4 @@
-"""The model that comes with mmmtl, exported, against PyTorch on a hundred real frames, and without PyTorch."""
+"""The model that comes with mmmtl, exported, against PyTorch on a hundred rendered frames, and without PyTorch."""
 
 from __future__ import annotations
 
