@@ -142,6 +142,21 @@ def test_streams_of_different_lengths_share_batches(
             np.testing.assert_allclose(one.maps['depth'], two.maps['depth'], atol=1e-4)
 
 
+def test_a_list_is_several_streams_or_the_frames_of_one(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    files = [film(tmp_path / 'a.mp4', 3), film(tmp_path / 'other' / 'a.mp4', 2), folder(tmp_path / 'b', range(4))]
+    found = Collected()
+    StreamRunner(inferencer, [str(files[0]), *files[1:]]).run(found)
+    # Names are made as those of results.
+    names = [f'{tmp_path.name}_a.mp4', 'other_a.mp4', 'b']
+    assert {name: found.shown(name) for name in found.frames} == {
+        name: list(range(count)) for name, count in zip(names, (3, 2, 4), strict=True)
+    }
+    for frames in (sorted(files[2].iterdir()), [coded(number) for number in range(4)]):
+        found = Collected()
+        StreamRunner(inferencer, frames).run(found)
+        assert {name: found.shown(name) for name in found.frames} == {'frames': [0, 1, 2, 3]}
+
+
 @pytest.mark.parametrize(('at_once', 'max_batch'), [(1, None), (2, 1), (3, 2)])
 def test_limits_of_streams_and_batches(
     at_once: int, max_batch: int | None, inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch
