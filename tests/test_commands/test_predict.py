@@ -229,6 +229,13 @@ def test_what_is_refused(predict: Callable[..., str], photos: Path, video: Path,
     assert exit_.value.code == 2
 
 
+def test_untrained_models_keep_no_states(video: Path, tmp_path: Path) -> None:
+    states, out = tmp_path / 'states.safetensors', tmp_path / 'out'
+    with pytest.raises(SystemExit, match=r'--resume .*states\.safetensors'):
+        commands.main(['predict', str(video), '--model', CONFIG.stem, '--out', str(out), '--resume', str(states)])
+    assert not out.exists()
+
+
 def test_nothing_predicted_is_an_error(
     predict: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
