@@ -53,7 +53,7 @@ def main() -> None:
         (record,) = runner.run(*sinks, check=False).values()
     if record.frames:
         print(speed_report(record.model))
-        print(f'video: {args.out}; read {record.summary}')
+        print(f'video: {args.out}; predicted {record.frames} frames; read {record.summary}')
     if record.frames and not record.whole:
         print(f'warning: {source_name(args.video)} is damaged or incomplete')
     if record.dropped:

@@ -185,7 +185,9 @@ def predict_videos(
         records = runner.run(*sinks, progress, check=False)
     for one in videos:
         if (record := records[one.name]).frames or is_flawed(record):
-            print('\n'.join(filter(None, [f'{one}: {record.summary}', speed_report(record.model)])))
+            # The source is read ahead, and from its beginning where a run goes on.
+            counts = f'{one}: predicted {record.frames} frames; read {record.summary}'
+            print('\n'.join(filter(None, [counts, speed_report(record.model)])))
     return records
 
 
