@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
-from mmmtl.apis.streaming import PanelSink, RawSink, StreamFrame, StreamSink, VideoSink
+from mmmtl.apis.streaming import MjpegPage, PanelSink, RawSink, StreamFrame, StreamSink, VideoSink
 from mmmtl.io import VideoReader, VideoWriter, write_png
 from mmmtl.io.safetensors import read_safetensors, write_safetensors
 
@@ -809,6 +809,21 @@ def test_damaged_states_are_refused(kind: str, stopped: tuple[Path, Path], infer
 
 
 # Sinks
+
+
+def test_a_sink_outside_its_block_is_refused(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    runner = StreamRunner(inferencer, [coded(0)])
+    sinks = VideoSink(tmp_path / 'a.mp4'), RawSink(tmp_path / 'raw', inferencer.tasks), MjpegPage()
+    for sink in sinks:
+        with pytest.raises(ValueError, match=f'with {type(sink).__name__}'):
+            runner.run(sink)
+    with sinks[0]:
+        pass
+    with pytest.raises(ValueError, match='with VideoSink'):
+        runner.run(sinks[0])
+    # The runner has not run, and pictures need no block.
+    runner.run(PanelSink(tmp_path / 'panels'))
+    assert len(list((tmp_path / 'panels' / 'frames').iterdir())) == 1
 
 
 def test_sinks_share_one_drawing(

@@ -114,7 +114,7 @@ class MjpegPage(StreamSink):
         self._viewers = threading.BoundedSemaphore(VIEWERS)
         self._closed = threading.Event()
 
-    def __enter__(self) -> MjpegPage:
+    def open(self) -> None:
         try:
             self._server = _Server(self._address, self)
         except (OSError, OverflowError) as error:
@@ -123,7 +123,6 @@ class MjpegPage(StreamSink):
         self.url = f'http://{self._name}:{self._server.server_address[1]}/'
         print_log(f'the streams are shown at {self.url}', logger='current')
         threading.Thread(target=self._server.serve_forever, name='page', daemon=True).start()
-        return self
 
     def write(self, frame: StreamFrame) -> None:
         shown = self._streams.get(frame.stream.name) or _Shown()

@@ -133,13 +133,15 @@ class StreamRunner:
 
         Raises:
             FileNotFoundError: no such file or device.
-            ValueError: a source that cannot be read, or that changed its size.
+            ValueError: a source that cannot be read, or that changed its size; a sink outside its `with` block.
             Exception: what a sink raises; it ends the run.
         """
         if self._used:
             raise ValueError('this StreamRunner has run; make a new one')
-        self._used = True
         taken = [sink if isinstance(sink, StreamSink) else CallbackSink(sink) for sink in sinks]
+        for sink in taken:
+            sink.check_open()
+        self._used = True
         waiting = deque(stream for stream in self._streams if not stream.done)
         complete = False
         with stopped_by_signals(self.stop):

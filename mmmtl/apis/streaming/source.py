@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Condition, Event, Thread
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 from urllib.parse import urlparse
 
 from mmmtl.apis.fitting import Fitted
@@ -247,7 +247,7 @@ def name_sources(sources: Video | Sequence[str | Path | int] | Mapping[str, Vide
     if isinstance(sources, (list, tuple)) and _are_videos(sources):
         return _by_name(sources)
     if not isinstance(sources, Mapping):
-        return {'frames': sources}
+        return {'frames': cast(Video, sources)}  # names of images are frames, too
     if not sources:
         raise ValueError('no source is given')
     for name in sources:
