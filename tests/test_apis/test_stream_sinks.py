@@ -215,6 +215,38 @@ def test_many_streams_take_no_connection_for_long(inferencer: MultiTaskInference
         assert [one.number for one in page._streams.values()] == [4] * 8, 'what is watched is drawn'
 
 
+@pytest.mark.slow
+def test_a_browser_shows_many_streams(inferencer: MultiTaskInferencer, chromium: Any) -> None:
+    ready = threading.Event()
+
+    def frames(late: bool) -> Iterator[np.ndarray]:
+        assert not late or ready.wait(60)
+        for number in range(10_000):
+            time.sleep(0.1)
+            yield grey(number % 200)
+
+    with MjpegPage() as page:
+        runner = StreamRunner(inferencer, {f's{number}': frames(number == 7) for number in range(8)})
+        run = threading.Thread(target=runner.run, args=(page,))
+        run.start()
+        try:
+            tab = chromium.new_page()
+            while len(page._streams) < 7:
+                time.sleep(0.05)
+            tab.goto(page.url)
+            ready.set()
+            # The page loads itself again for the eighth stream, and then stays.
+            for wanted in ('naturalWidth > 0', 'src.startsWith("blob:")'):
+                tab.wait_for_function(f'document.images.length == 8 && [...document.images].every((i) => i.{wanted})')
+            tab.evaluate('window.stays = true')
+            tab.wait_for_timeout(2500)
+            assert tab.evaluate('window.stays')
+        finally:
+            ready.set()
+            runner.stop()
+            run.join()
+
+
 def test_nothing_is_drawn_without_viewers(inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     panel = inferencer.panel
