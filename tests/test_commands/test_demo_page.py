@@ -39,6 +39,7 @@ def address(weights: Path, tmp_path: Path) -> Iterator[str]:
             yield next(match[1] for line in server.stdout if (match := re.match(r'open (\S+) in a browser', line)))
         finally:
             server.send_signal(signal.SIGINT)
+            server.wait(PATIENCE)
 
 
 @pytest.fixture
