@@ -18,7 +18,7 @@ from mmmtl.cli import (
     readable_errors,
 )
 from mmmtl.commands.progress import ProgressSink
-from mmmtl.commands.streams import add_stream_arguments, page_of, stream_options
+from mmmtl.commands.streams import add_stream_arguments, check_resume, page_of, stream_options
 from mmmtl.io import check_outputs, source_name
 
 
@@ -42,7 +42,9 @@ def main() -> None:
     args = parse_args()
     check_outputs([args.out], [args.video, args.config, args.checkpoint])
     film = VideoSink(args.out, fps=args.fps)
-    inferencer = MultiTaskInferencer(config_of(args), size=args.size or args.fit, **inferencer_options(args))
+    options = inferencer_options(args)
+    check_resume(args, options['weights'])
+    inferencer = MultiTaskInferencer(config_of(args), size=args.size or args.fit, **options)
     runner = StreamRunner(inferencer, {Path(args.out).stem: args.video}, **stream_options(args))
     sinks = [film, *page_of(args), ProgressSink(args.max_frames)]
     with ExitStack() as stack:
@@ -51,7 +53,7 @@ def main() -> None:
         (record,) = runner.run(*sinks, check=False).values()
     if record.frames:
         print(speed_report(record.model))
-        print(f'video: {args.out}; read {record.summary}')
+        print(f'video: {args.out}; predicted {record.frames} frames; read {record.summary}')
     if record.frames and not record.whole:
         print(f'warning: {source_name(args.video)} is damaged or incomplete')
     if record.dropped:

@@ -1,12 +1,13 @@
 """What every test shares: one thread, configs as they come, no window, no `gpu` test without a GPU, a small PASCAL.
 
-And functions that run in several processes at once.
+And functions that run in several processes at once, and a browser.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,3 +147,18 @@ def pascal_mt(tmp_path: Path) -> Path:
     for split, names in lists.items():
         (root / f'ImageSets/Context/{split}.txt').write_text('\n'.join(names) + '\n')
     return root
+
+
+@pytest.fixture
+def chromium() -> Iterator[Any]:
+    """A browser without a window, whose camera shows a test picture."""
+    playwright = pytest.importorskip('playwright.sync_api')
+    with playwright.sync_playwright() as driver:
+        own = Path(driver.chromium.executable_path)
+        path = str(own) if own.exists() else shutil.which('chromium')
+        if path is None:
+            pytest.skip('needs chromium: playwright install chromium')
+        camera = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
+        # Its sandbox does not work for root, as in containers.
+        with driver.chromium.launch(executable_path=path, args=['--no-sandbox', *camera]) as browser:
+            yield browser

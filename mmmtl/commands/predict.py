@@ -34,7 +34,7 @@ from mmmtl.io.image_sources import is_url
 from .inputs import Input, find_inputs
 from .progress import ProgressSink
 from .results import RECORDING, SAVES, Outputs, map_folders, outputs_of, video_sinks, write_panel
-from .streams import add_stream_arguments, page_of, stream_options
+from .streams import add_stream_arguments, check_resume, page_of, stream_options
 
 OF_VIDEOS = ('fps', 'at_once', 'max_frames', 'every_frame', 'reconnect', 'on_resize', 'serve', 'host', 'resume')
 """Arguments that do nothing to images."""
@@ -79,7 +79,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     cfg = config_of(args)
     inputs, others = find_inputs(args.inputs, folders_are_videos='video' in (args.save or ()))
     check(args, inputs, cfg.filename)
-    inferencer = MultiTaskInferencer(cfg, size=args.size or args.fit, **inferencer_options(args))
+    options = inferencer_options(args)
+    check_resume(args, options['weights'])
+    inferencer = MultiTaskInferencer(cfg, size=args.size or args.fit, **options)
     skipped = [f'{path} (no image by its name)' for path in others]
     start = time.perf_counter()
     # A stopped run that goes on has done its images.
@@ -183,7 +185,9 @@ def predict_videos(
         records = runner.run(*sinks, progress, check=False)
     for one in videos:
         if (record := records[one.name]).frames or is_flawed(record):
-            print('\n'.join(filter(None, [f'{one}: {record.summary}', speed_report(record.model)])))
+            # The source is read ahead, and from its beginning where a run goes on.
+            counts = f'{one}: predicted {record.frames} frames; read {record.summary}'
+            print('\n'.join(filter(None, [counts, speed_report(record.model)])))
     return records
 
 

@@ -27,9 +27,8 @@ class ProgressSink(StreamSink):
             self._bars[name] = self._progress.add_task(escape(name), total=total)
         self._progress.update(self._bars[name], completed=frame.number + 1)
 
-    def __enter__(self) -> ProgressSink:
+    def open(self) -> None:
         self._progress.start()
-        return self
 
     def close(self, error: BaseException | None) -> None:
         self._progress.stop()

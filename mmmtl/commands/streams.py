@@ -43,6 +43,15 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_resume(args: argparse.Namespace, weights: str | Path | None) -> None:
+    """Refuse states of a model without trained weights: each run draws its own, and refuses those of another model."""
+    if args.resume is not None and weights is None:
+        raise ValueError(
+            f'--resume {args.resume}: the model has no trained weights, and each run draws others, so that no run can '
+            'go on; give the file of its weights, or leave --resume out'
+        )
+
+
 def stream_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return keywords of `StreamRunner` from the arguments of `add_stream_arguments`."""
     return dict(

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
-from mmmtl.apis.streaming import MjpegPage, RerunSink
+from mmmtl.apis.streaming import MjpegPage, RerunSink, StreamFrame
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'tiny_video.py'
 
@@ -79,7 +79,7 @@ def test_the_page_shows_running_streams(inferencer: MultiTaskInferencer) -> None
             while 'a &amp; b' not in (text := ask(page, '/').read().decode()):
                 time.sleep(0.01)
             (address,) = re.findall('src="(/.*?)"', text)
-            answer = ask(page, address)
+            answer = ask(page, address.replace('.jpg', '.mjpeg'))
             shown.append(read_picture(answer))
             looked.set()
             while (picture := read_picture(answer)) is not None:
@@ -137,7 +137,6 @@ def test_a_stream_of_the_next_run_is_shown(inferencer: MultiTaskInferencer) -> N
                 shown.append(picture)
 
         shown: list[Any] = []
-        page._watching += 1
         viewer = threading.Thread(target=look)
         StreamRunner(inferencer, {'a': [grey(9)] * 9}).run(
             page, lambda frame: (viewer.start(), time.sleep(0.5)) if frame.number == 1 else time.sleep(0.02)
@@ -152,7 +151,7 @@ def test_the_page_is_for_this_machine(inferencer: MultiTaskInferencer) -> None:
         StreamRunner(inferencer, {'a': [grey(0)] * 20}).run(page)
         assert ask(page, '/', 'localhost:80').status == 200
         assert ask(page, '/', 'stranger.example:80').status == ask(page, '/a.mjpeg', 'stranger.example').status == 403
-        for path in ('/b.mjpeg', '/../a', '/etc/passwd', '/a'):
+        for path in ('/b.mjpeg', '/b.jpg', '/../a', '/etc/passwd', '/a', '/a.png'):
             assert ask(page, path).status == 404
 
 
@@ -184,6 +183,68 @@ def test_a_page_at_an_address_of_ipv6(inferencer: MultiTaskInferencer) -> None:
 def test_every_name_of_this_machine_is_guarded() -> None:
     with MjpegPage(host='127.1') as page:
         assert ask(page, '/').status == 200 and ask(page, '/', 'stranger.example').status == 403
+
+
+def test_many_streams_take_no_connection_for_long(inferencer: MultiTaskInferencer) -> None:
+    """Browsers keep six connections to a host, so a page of more streams must end each."""
+    going = threading.Event()
+    panels: dict[str, np.ndarray] = {}
+
+    def frames(level: int) -> Iterator[np.ndarray]:
+        yield grey(level)
+        assert going.wait(60)
+        yield from [grey(level)] * 3
+
+    def look(frame: StreamFrame) -> None:
+        panels.setdefault(frame.stream.name, frame.panel)
+        if len(panels) < 8 or going.is_set():
+            return
+        # One connection after the other, as in a browser that has no other.
+        for address in re.findall('src="(/.*?)"', ask(page, '/').read().decode()):
+            answer = ask(page, address)
+            assert (answer.headers['Content-Type'], answer.headers['Cache-Control']) == ('image/jpeg', 'no-store')
+            picture = cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_COLOR)
+            assert answer.isclosed()
+            shown[address] = float(np.abs(picture[..., ::-1].astype(int) - panels[address[1:-4]]).mean())
+        going.set()
+
+    shown: dict[str, float] = {}
+    with MjpegPage() as page:
+        StreamRunner(inferencer, {f's{number}': frames(30 * number) for number in range(8)}).run(page, look)
+        assert sorted(shown) == [f'/s{number}.jpg' for number in range(8)] and max(shown.values()) < 4
+        assert [one.number for one in page._streams.values()] == [4] * 8, 'what is watched is drawn'
+
+
+@pytest.mark.slow
+def test_a_browser_shows_many_streams(inferencer: MultiTaskInferencer, chromium: Any) -> None:
+    ready = threading.Event()
+
+    def frames(late: bool) -> Iterator[np.ndarray]:
+        assert not late or ready.wait(60)
+        for number in range(10_000):
+            time.sleep(0.1)
+            yield grey(number % 200)
+
+    with MjpegPage() as page:
+        runner = StreamRunner(inferencer, {f's{number}': frames(number == 7) for number in range(8)})
+        run = threading.Thread(target=runner.run, args=(page,))
+        run.start()
+        try:
+            tab = chromium.new_page()
+            while len(page._streams) < 7:
+                time.sleep(0.05)
+            tab.goto(page.url)
+            ready.set()
+            # The page loads itself again for the eighth stream, and then stays.
+            for wanted in ('naturalWidth > 0', 'src.startsWith("blob:")'):
+                tab.wait_for_function(f'document.images.length == 8 && [...document.images].every((i) => i.{wanted})')
+            tab.evaluate('window.stays = true')
+            tab.wait_for_timeout(2500)
+            assert tab.evaluate('window.stays')
+        finally:
+            ready.set()
+            runner.stop()
+            run.join()
 
 
 def test_nothing_is_drawn_without_viewers(inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch) -> None:

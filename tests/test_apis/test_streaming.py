@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
-from mmmtl.apis.streaming import PanelSink, RawSink, StreamFrame, StreamSink, VideoSink
+from mmmtl.apis.streaming import MjpegPage, PanelSink, RawSink, StreamFrame, StreamSink, VideoSink
 from mmmtl.io import VideoReader, VideoWriter, write_png
 from mmmtl.io.safetensors import read_safetensors, write_safetensors
 
@@ -140,6 +140,21 @@ def test_streams_of_different_lengths_share_batches(
             # The class at a border may flip with the rounding of another size of the batch.
             assert np.mean(one.maps['semseg'] != two.maps['semseg']) < 1e-3
             np.testing.assert_allclose(one.maps['depth'], two.maps['depth'], atol=1e-4)
+
+
+def test_a_list_is_several_streams_or_the_frames_of_one(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    files = [film(tmp_path / 'a.mp4', 3), film(tmp_path / 'other' / 'a.mp4', 2), folder(tmp_path / 'b', range(4))]
+    found = Collected()
+    StreamRunner(inferencer, [str(files[0]), *files[1:]]).run(found)
+    # Names are made as those of results.
+    names = [f'{tmp_path.name}_a.mp4', 'other_a.mp4', 'b']
+    assert {name: found.shown(name) for name in found.frames} == {
+        name: list(range(count)) for name, count in zip(names, (3, 2, 4), strict=True)
+    }
+    for frames in (sorted(files[2].iterdir()), [coded(number) for number in range(4)]):
+        found = Collected()
+        StreamRunner(inferencer, frames).run(found)
+        assert {name: found.shown(name) for name in found.frames} == {'frames': [0, 1, 2, 3]}
 
 
 @pytest.mark.parametrize(('at_once', 'max_batch'), [(1, None), (2, 1), (3, 2)])
@@ -794,6 +809,21 @@ def test_damaged_states_are_refused(kind: str, stopped: tuple[Path, Path], infer
 
 
 # Sinks
+
+
+def test_a_sink_outside_its_block_is_refused(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    runner = StreamRunner(inferencer, [coded(0)])
+    sinks = VideoSink(tmp_path / 'a.mp4'), RawSink(tmp_path / 'raw', inferencer.tasks), MjpegPage()
+    for sink in sinks:
+        with pytest.raises(ValueError, match=f'with {type(sink).__name__}'):
+            runner.run(sink)
+    with sinks[0]:
+        pass
+    with pytest.raises(ValueError, match='with VideoSink'):
+        runner.run(sinks[0])
+    # The runner has not run, and pictures need no block.
+    runner.run(PanelSink(tmp_path / 'panels'))
+    assert len(list((tmp_path / 'panels' / 'frames').iterdir())) == 1
 
 
 def test_sinks_share_one_drawing(

@@ -194,7 +194,13 @@ def test_nothing_is_left_to_do(predict: Callable[..., str], video: Path, tmp_pat
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(VideoSink, 'write', stopped)
-        assert 'stopped' in predict(*command, 7)
+        printed = predict(*command, 7)
+    assert 'stopped' in printed
+    # The source is read ahead.
+    predicted, read = map(int, re.search(r'film\.mp4: predicted (\d+) frames; read (\d+) frames', printed).groups())
+    with VideoReader(tmp_path / 'out' / 'film.mp4') as reader:
+        assert len(list(reader)) == predicted <= read
+    assert f'\n{predicted} frames in' in printed
     assert '0 frames in' in predict(*command, 1)
     assert not (tmp_path / 's.safetensors').exists()
 
@@ -227,6 +233,13 @@ def test_what_is_refused(predict: Callable[..., str], photos: Path, video: Path,
     with pytest.raises(SystemExit) as exit_:
         predict(video, '--out', tmp_path / 'out', '--save', 'movie')
     assert exit_.value.code == 2
+
+
+def test_untrained_models_keep_no_states(video: Path, tmp_path: Path) -> None:
+    states, out = tmp_path / 'states.safetensors', tmp_path / 'out'
+    with pytest.raises(SystemExit, match=r'--resume .*states\.safetensors'):
+        commands.main(['predict', str(video), '--model', CONFIG.stem, '--out', str(out), '--resume', str(states)])
+    assert not out.exists()
 
 
 def test_nothing_predicted_is_an_error(

@@ -230,6 +230,13 @@ def test_what_is_no_video_is_refused(
         read(source)
 
 
+def test_a_camera_that_is_missing_is_one_message(capfd: pytest.CaptureFixture[str]) -> None:
+    level = cv2.utils.logging.getLogLevel()
+    with pytest.raises(ValueError, match='99: cannot be opened'):
+        read(99)
+    assert capfd.readouterr().err == '' and cv2.utils.logging.getLogLevel() == level
+
+
 def test_files_that_are_no_videos_are_refused(
     backend: str, make_video: MakeVideo, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

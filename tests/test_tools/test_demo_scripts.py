@@ -109,7 +109,7 @@ def test_video(run_tool: Callable[..., str], tiny: tuple[str, list[str]], frames
     assert 'key frames: 2, ' in printed
     assert 'non-key frames: 5, ' in printed
     assert 'all frames: 7, ' in printed
-    assert re.search(rf'video: {out}; read 7 frames, 0\.5 s', printed)
+    assert re.search(rf'video: {out}; predicted 7 frames; read 7 frames, 0\.5 s', printed)
     video = cv2.VideoCapture(str(out))
     assert video.get(cv2.CAP_PROP_FPS) == 5
     read = [video.read()[1] for _ in range(8)]

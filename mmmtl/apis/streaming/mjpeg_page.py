@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,29 +36,59 @@ TIMEOUT = 30.0
 WAIT = 1.0
 """Seconds after which a thread without a new picture looks whether the page is closed."""
 
+WATCHED = 3.0
+"""Seconds after a request for a picture in which its stream is drawn; browsers ask once a second for a hidden page."""
 
-RELOAD = f"""<script>setInterval(async () => {{
+PAUSE = 0.025
+"""Seconds from one request of the page to the next, shared by its streams."""
+
+
+SCRIPT = f"""<script>
+const images = [...document.images], rest = (ms) => new Promise((done) => setTimeout(done, ms))
+images.forEach(async (image) => {{
+  const address = image.src
+  while (true) {{
+    await rest({1000 * PAUSE:g} * images.length)
+    try {{
+      const answer = await fetch(address, {{cache: 'no-store'}}), last = image.src
+      if (!answer.ok) continue
+      image.src = URL.createObjectURL(await answer.blob())
+      await image.decode()
+      URL.revokeObjectURL(last)
+    }} catch {{
+      await rest({1000 * WAIT:g})
+    }}
+  }}
+}})
+setInterval(async () => {{
   const page = await (await fetch('/')).text()
-  if (page.split('<figure>').length - 1 > document.querySelectorAll('figure').length) location.reload()
-}}, {int(1000 * WAIT)})</script>
+  if (new DOMParser().parseFromString(page, 'text/html').images.length > images.length) location.reload()
+}}, {1000 * WAIT:g})
+</script>
+"""
+"""Shows the newest picture of each stream, and loads the page again when another stream has begun.
+
+Each request is short: browsers keep only six connections to a host, and a Motion JPEG would hold one for ever.
 """
 
 
 @dataclass
 class _Shown:
-    """The newest picture of a stream, as JPEG, and how many there have been."""
+    """The newest picture of a stream, as JPEG, how many there have been, and until when somebody watches it."""
 
     changed: threading.Condition = field(default_factory=threading.Condition)
     jpeg: bytes = b''
     number: int = 0
     ended: bool = False
+    watched: float = 0.0
 
 
 class MjpegPage(StreamSink):
-    """A page with the drawings of all streams while they run, as Motion JPEG.
+    """A page with the drawings of all streams while they run.
 
-    Who looks on sees the newest frame. A slow viewer misses frames and holds up nobody, and without viewers nothing is
-    drawn for the page.
+    Who looks on sees the newest frames, of all streams together up to 40 a second. `{url}{name}.mjpeg` is every frame
+    of one stream as Motion JPEG, for players. A slow viewer misses frames and holds up nobody, and a stream without
+    viewers is not drawn for the page.
 
     Args:
         port: 0 takes a free one.
@@ -81,11 +112,9 @@ class MjpegPage(StreamSink):
         self._name = f'[{host}]' if ':' in host else host
         self._streams: dict[str, _Shown] = {}
         self._viewers = threading.BoundedSemaphore(VIEWERS)
-        self._watching = 0
         self._closed = threading.Event()
-        self._lock = threading.Lock()
 
-    def __enter__(self) -> MjpegPage:
+    def open(self) -> None:
         try:
             self._server = _Server(self._address, self)
         except (OSError, OverflowError) as error:
@@ -94,16 +123,17 @@ class MjpegPage(StreamSink):
         self.url = f'http://{self._name}:{self._server.server_address[1]}/'
         print_log(f'the streams are shown at {self.url}', logger='current')
         threading.Thread(target=self._server.serve_forever, name='page', daemon=True).start()
-        return self
 
     def write(self, frame: StreamFrame) -> None:
-        shown = self._streams.setdefault(frame.stream.name, _Shown())
+        shown = self._streams.get(frame.stream.name) or _Shown()
+        shown.ended = False
         # The first picture is there for those who come when a stream stalls.
-        if self._watching or not shown.number:
+        if time.monotonic() < shown.watched or not shown.number:
             jpeg = _encode(frame.panel, self._quality)
             with shown.changed:
-                shown.jpeg, shown.number, shown.ended = jpeg, shown.number + 1, False
+                shown.jpeg, shown.number = jpeg, shown.number + 1
                 shown.changed.notify_all()
+            self._streams[frame.stream.name] = shown
 
     def end(self, stream: StreamInfo) -> None:
         if (shown := self._streams.get(stream.name)) is not None:
@@ -133,7 +163,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers to requests for the page (/) and for the pictures of a stream (/NAME.mjpeg)."""
+    """Answers for the page (/), the newest picture of a stream (/NAME.jpg) and all that follow (/NAME.mjpeg)."""
 
     server: _Server
     timeout = TIMEOUT
@@ -142,15 +172,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         page, path = self.server.page, self.path.partition('?')[0]
+        name, _, kind = unquote(path[1:]).rpartition('.')
         if not self._is_for_us():
             # The page of a stranger, whose name was made to lead here, could read the pictures.
             self.send_error(HTTPStatus.FORBIDDEN)
         elif path == '/':
             self._send(_page(list(page._streams)).encode(), 'text/html; charset=utf-8')
-        elif path.endswith('.mjpeg') and (shown := page._streams.get(unquote(path[1 : -len('.mjpeg')]))):
-            self._send_pictures(page, shown)
-        else:
+        elif kind not in ('jpg', 'mjpeg') or (shown := page._streams.get(name)) is None:
             self.send_error(HTTPStatus.NOT_FOUND)
+        elif not page._viewers.acquire(blocking=False):
+            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE)
+        else:
+            try:
+                shown.watched = time.monotonic() + WATCHED
+                if kind == 'jpg':
+                    self._send(shown.jpeg, 'image/jpeg')
+                else:
+                    self._send_pictures(page, shown)
+            finally:
+                page._viewers.release()
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing of each request."""
@@ -160,38 +200,27 @@ class _Handler(BaseHTTPRequestHandler):
         return not self.server.is_local or name in (*LOCAL, self.server.page._name.lower())
 
     def _send(self, content: bytes, kind: str) -> None:
-        self.send_response(HTTPStatus.OK)
-        self.send_header('Content-Type', kind)
-        self.send_header('Content-Length', str(len(content)))
-        self.end_headers()
+        self._send_head(kind, {'Content-Length': str(len(content))})
         self.wfile.write(content)
 
     def _send_pictures(self, page: MjpegPage, shown: _Shown) -> None:
-        if not page._viewers.acquire(blocking=False):
-            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE)
-            return
-        with page._lock:
-            page._watching += 1
-        try:
-            self.send_response(HTTPStatus.OK)
-            self.send_header('Content-Type', f'multipart/x-mixed-replace; boundary={BOUNDARY}')
-            self.send_header('Cache-Control', 'no-store')
-            self.end_headers()
-            seen, ended = 0, False
-            while not (ended or page._closed.is_set()):
-                with shown.changed:
-                    shown.changed.wait_for(lambda seen=seen: shown.number > seen or shown.ended, WAIT)  # type: ignore[misc]
-                    jpeg, number, ended = shown.jpeg, shown.number, shown.ended
-                if number > seen:
-                    seen = number
-                    head = f'--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n'
-                    self.wfile.write(head.encode() + jpeg + b'\r\n')
-        except OSError:
-            pass  # the viewer has left
-        finally:
-            with page._lock:
-                page._watching -= 1
-            page._viewers.release()
+        self._send_head(f'multipart/x-mixed-replace; boundary={BOUNDARY}', {})
+        seen, ended = 0, False
+        while not (ended or page._closed.is_set()):
+            shown.watched = time.monotonic() + WATCHED
+            with shown.changed:
+                shown.changed.wait_for(lambda seen=seen: shown.number > seen or shown.ended, WAIT)  # type: ignore[misc]
+                jpeg, number, ended = shown.jpeg, shown.number, shown.ended
+            if number > seen:
+                seen = number
+                head = f'--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n'
+                self.wfile.write(head.encode() + jpeg + b'\r\n')
+
+    def _send_head(self, kind: str, more: dict[str, str]) -> None:
+        self.send_response(HTTPStatus.OK)
+        for name, value in {'Content-Type': kind, 'Cache-Control': 'no-store', **more}.items():
+            self.send_header(name, value)
+        self.end_headers()
 
 
 def _encode(panel: Array, quality: int) -> bytes:
@@ -202,9 +231,9 @@ def _encode(panel: Array, quality: int) -> bytes:
 
 
 def _page(names: list[str]) -> str:
-    """Return the page; it loads itself again when another stream has begun."""
+    """Return the page with the pictures of some streams."""
     pictures = [
-        f'<figure><img src="/{quote(name, safe="")}.mjpeg" alt=""><figcaption>{html.escape(name)}</figcaption></figure>'
+        f'<figure><img src="/{quote(name, safe="")}.jpg" alt=""><figcaption>{html.escape(name)}</figcaption></figure>'
         for name in names
     ]
     body = '\n'.join(pictures) or '<p>No frame has come yet.</p>'
@@ -212,5 +241,5 @@ def _page(names: list[str]) -> str:
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>mmmtl</title>\n'
         '<style>body{font:16px sans-serif;margin:1em;background:#111;color:#ddd}figure{margin:0 0 1em}'
         'img{max-width:100%}</style></head>\n'
-        f'<body>\n{body}\n{RELOAD}</body></html>\n'
+        f'<body>\n{body}\n{SCRIPT}</body></html>\n'
     )

@@ -47,12 +47,11 @@ class RerunSink(StreamSink):
         self._streams: set[str] = set()
         self._stack = ExitStack()
 
-    def __enter__(self) -> RerunSink:
+    def open(self) -> None:
         partial = self._stack.enter_context(whole_file(self._path))
         self._recording = self._rerun.RecordingStream('mmmtl')
         self._recording.save(str(partial))
         self._stack.callback(self._recording.disconnect)
-        return self
 
     def write(self, frame: StreamFrame) -> None:
         name, recording = frame.stream.name, self._recording

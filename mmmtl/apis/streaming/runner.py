@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Condition, Event
 
@@ -43,7 +43,8 @@ class StreamRunner:
     Args:
         inferencer: the model.
         sources: a video as `VideoReader` reads it (a file, a folder, a URL, a camera, an iterable of frames), or
-            several: {name: video}.
+            several: {name: video}, or a list of files, folders, URLs and cameras, which give the names. A list of
+            arrays or of image files is the frames of one stream.
         at_once: number of streams that run at the same time, the others wait; None is all.
         max_batch: the most frames of a batch; None is one of each stream, or 1 for a compiled model, which would
             compile anew for every size of a batch.
@@ -71,7 +72,7 @@ class StreamRunner:
     def __init__(
         self,
         inferencer: MultiTaskInferencer,
-        sources: Video | Mapping[str, Video],
+        sources: Video | Sequence[str | Path | int] | Mapping[str, Video],
         *,
         at_once: int | None = None,
         max_batch: int | None = None,
@@ -132,13 +133,15 @@ class StreamRunner:
 
         Raises:
             FileNotFoundError: no such file or device.
-            ValueError: a source that cannot be read, or that changed its size.
+            ValueError: a source that cannot be read, or that changed its size; a sink outside its `with` block.
             Exception: what a sink raises; it ends the run.
         """
         if self._used:
             raise ValueError('this StreamRunner has run; make a new one')
-        self._used = True
         taken = [sink if isinstance(sink, StreamSink) else CallbackSink(sink) for sink in sinks]
+        for sink in taken:
+            sink.check_open()
+        self._used = True
         waiting = deque(stream for stream in self._streams if not stream.done)
         complete = False
         with stopped_by_signals(self.stop):

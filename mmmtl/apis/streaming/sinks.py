@@ -21,8 +21,14 @@ Self = TypeVar('Self', bound='StreamSink')
 class StreamSink(ABC):
     """Base of the sinks, for use in a `with` block around the run.
 
-    `write` gets the frames of each stream in order, those of different streams in different threads.
+    `write` gets the frames of each stream in order, those of different streams in different threads. A run refuses a
+    sink that has an `open` or a `close` of its own outside its block.
     """
+
+    _is_open = False
+
+    def open(self) -> None:
+        """Prepare what `write` needs, at the beginning of the `with` block."""
 
     @abstractmethod
     def write(self, frame: StreamFrame) -> None:
@@ -34,12 +40,22 @@ class StreamSink(ABC):
     def close(self, error: BaseException | None) -> None:
         """Complete everything, or leave out what an error in the `with` block makes worthless."""
 
+    def check_open(self) -> None:
+        """Refuse a sink that would show or complete nothing, as it is not in its block."""
+        kind = type(self)
+        needs_block = kind.open is not StreamSink.open or kind.close is not StreamSink.close
+        if needs_block and not self._is_open:
+            raise ValueError(f'a {kind.__name__} works in its block alone: `with {kind.__name__}(...) as sink:`')
+
     def __enter__(self: Self) -> Self:
+        self.open()
+        self._is_open = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_open = False
         self.close(error)
 
 
@@ -144,9 +160,8 @@ class RawSink(StreamSink):
         self._maps.lengths[frame.stream.name] = frame.number
         self._maps.write(frame.stream.name, frame.number, frame.image, frame.maps)
 
-    def __enter__(self) -> RawSink:
+    def open(self) -> None:
         self._maps.__enter__()
-        return self
 
     def close(self, error: BaseException | None) -> None:
         self._maps.__exit__(None, None, None)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Condition, Event, Thread
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
+from urllib.parse import urlparse
 
 from mmmtl.apis.fitting import Fitted
-from mmmtl.io import distinct_names
+from mmmtl.io import IMAGE_SUFFIXES, distinct_names
+from mmmtl.io.image_sources import is_url
 from mmmtl.io.video import DEFAULT_FPS, Video, VideoFrame, VideoReader
 from mmmtl.structures import Array
 
@@ -238,12 +240,14 @@ class Source:
             self._changed.notify_all()
 
 
-def name_sources(sources: Video | Mapping[str, Video]) -> dict[str, Video]:
-    """Return the videos by name; a single one is called after its source. Refuse names that are not those of files."""
+def name_sources(sources: Video | Sequence[str | Path | int] | Mapping[str, Video]) -> dict[str, Video]:
+    """Return the videos by name, by default that of the source. Refuse given names that are not those of files."""
+    if isinstance(sources, (str, Path, int)):
+        return _by_name([sources])
+    if isinstance(sources, (list, tuple)) and _are_videos(sources):
+        return _by_name(sources)
     if not isinstance(sources, Mapping):
-        if isinstance(sources, int):
-            return {f'camera_{sources}': sources}
-        return {distinct_names([sources])[0] if isinstance(sources, (str, Path)) else 'frames': sources}
+        return {'frames': cast(Video, sources)}  # names of images are frames, too
     if not sources:
         raise ValueError('no source is given')
     for name in sources:
@@ -252,3 +256,16 @@ def name_sources(sources: Video | Mapping[str, Video]) -> dict[str, Video]:
                 f'{name!r}: not a name of a stream, after which files are called; take one without a slash'
             )
     return dict(sources)
+
+
+def _by_name(sources: Sequence[str | Path | int]) -> dict[str, Video]:
+    names = distinct_names([f'camera_{one}' if isinstance(one, int) else one for one in sources])
+    return dict(zip(names, sources, strict=True))
+
+
+def _are_videos(listed: Sequence[object]) -> bool:
+    """Return whether these are names and cameras of several videos, and not frames or the names of their images."""
+    if not all(isinstance(one, (str, Path, int)) for one in listed):
+        return False
+    paths = [urlparse(str(one)).path if is_url(one) else str(one) for one in listed]
+    return any(Path(path).suffix.lower() not in IMAGE_SUFFIXES for path in paths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,31 @@ COUNTED = ('.avi', '.m4v', '.mov', '.mp4', '.ts')
 """Suffixes of files whose number of frames is known and not a guess."""
 
 
+class _Silence:
+    """A silence of OpenCV, which would print a warning of each backend that cannot open a source.
+
+    Its log belongs to the process, and threads open sources at the same time, so the last one out restores the level.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._level = threading.Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                cv2.utils.logging.setLogLevel(self._level)
+
+
+_SILENCE = _Silence()
+
+
 class OpenCVDecoder(Decoder):
     """A decoder of what `cv2.VideoCapture` opens: a camera's number, a device, a pipeline, a file or a URL.
 
@@ -36,8 +62,9 @@ class OpenCVDecoder(Decoder):
         super().__init__()
         self._source, self._made_now, self._max_pixels = source, live, max_pixels
         self._name = source_name(source)
-        # Any other backend would open a pipe a second time, and wait for ever.
-        self._capture = cv2.VideoCapture(source) if live else cv2.VideoCapture(source, cv2.CAP_FFMPEG)
+        with _SILENCE:
+            # Any other backend would open a pipe a second time, and wait for ever.
+            self._capture = cv2.VideoCapture(source) if live else cv2.VideoCapture(source, cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise ValueError(f'{self._name}: cannot be opened as a video; {self.advice}')
         fps, count = self._capture.get(cv2.CAP_PROP_FPS), self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
