@@ -32,7 +32,9 @@ def test_a_frame_and_an_image(run_tool: Callable[..., str], tiny: tuple[str, lis
         cv2.imwrite(str(frames / f'{number:03d}.png'), np.full((32, 64, 3), 60 * number, dtype=np.uint8))
     common = ('--out-dir', tmp_path / 'out', '--cfg-options', *options)
     assert 'ila.png' in run_tool(TOOL, config, '--video', frames, '--frame', 2, *common)
-    printed = run_tool(TOOL, config, '--image', frames / '000.png', *common)
+    # An image looks at itself; without multiple frames at nothing.
+    assert 'ila.png' in run_tool(TOOL, config, '--image', frames / '000.png', *common)
+    printed = run_tool(TOOL, config, '--image', frames / '000.png', *common, 'model.neck.multi_frame=False')
     assert 'features.png' in printed and 'ila.png' not in printed and 'no attention' in printed
     with pytest.raises(SystemExit, match='3 frames, so no --frame 3'):
         run_tool(TOOL, config, '--video', frames, '--frame', 3, *common)

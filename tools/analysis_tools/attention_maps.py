@@ -100,6 +100,10 @@ def watch_frames(
         inferencer.step(last, state)
     images[CURRENT] = as_seen(inferencer, last)
     titles[CURRENT] = f'{CURRENT} ({len(before)})' if before else 'image'
+    # It stands for a frame that has not been yet.
+    for name in FRAMES:
+        images.setdefault(name, images[CURRENT])
+        titles.setdefault(name, titles[CURRENT])
     return recording, images, titles
 
 
