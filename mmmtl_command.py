@@ -19,8 +19,10 @@ def main() -> None:
     from mmmtl.commands import main as command
 
     try:
-        command()
-        sys.stdout.flush()
+        try:
+            command()
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         if not output_is_closed():
             raise

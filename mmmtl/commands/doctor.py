@@ -171,7 +171,7 @@ def check_compiler() -> Iterator[Finding]:
     if compiler is None:
         text = f'{wanted} is not in PATH: compiled models and local attention are slower; g++ or clang++ will do'
         if (repair := COMPILER_REPAIR.get(platform.system(), '')) == '':
-            text += ', on Linux, macOS, or WSL on Windows'
+            text += '; mmmtl compiles on Linux, macOS and WSL on Windows alone'
         yield Finding(WORSE, 'compiler', text, repair)
     else:
         yield Finding(GOOD, 'compiler', compiler)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,11 +84,12 @@ def _dense_convolutions(graph: Any) -> list[str]:
 def _recorded(folder: Path, frames: Sequence[Array]) -> dict[str, list[Arrays]]:
     """Return what the graph of each kind is given when it runs over the frames."""
     stream, state = OnnxStream(folder), None
-    feeds: dict[str, list[Arrays]] = defaultdict(list)
+    feeds: dict[str, list[Arrays]] = {kind: [] for kind in stream.graphs}
+    given: list[tuple[str, Arrays]] = []
 
     def recorded(kind: str, run: Run) -> Run:
         def record(feed: Arrays) -> Arrays:
-            feeds[kind].append(feed)
+            given.append((kind, feed))
             return run(feed)
 
         return record
@@ -97,7 +97,10 @@ def _recorded(folder: Path, frames: Sequence[Array]) -> dict[str, list[Arrays]]:
     stream.graphs = {kind: recorded(kind, run) for kind, run in stream.graphs.items()}
     for inputs in frames:
         _, _, state = stream.advance(inputs, state)
-    return {kind: feeds[kind] for kind in stream.graphs}
+        # The frame's own run is the last; one before it made a memory that was missing.
+        kind, feed = given[-1]
+        feeds[kind].append(feed)
+    return feeds
 
 
 @contextlib.contextmanager

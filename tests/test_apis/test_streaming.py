@@ -20,6 +20,7 @@ from PIL import Image
 
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
 from mmmtl.apis.streaming import MjpegPage, PanelSink, RawSink, StreamFrame, StreamSink, VideoSink
+from mmmtl.apis.streaming.source import name_sources
 from mmmtl.io import VideoReader, VideoWriter, write_png
 from mmmtl.io.safetensors import read_safetensors, write_safetensors
 
@@ -155,6 +156,11 @@ def test_a_list_is_several_streams_or_the_frames_of_one(inferencer: MultiTaskInf
         found = Collected()
         StreamRunner(inferencer, frames).run(found)
         assert {name: found.shown(name) for name in found.frames} == {'frames': [0, 1, 2, 3]}
+
+
+@pytest.mark.parametrize('addresses', [['rtsp://a/cam.jpg', 'rtsp://b/cam.jpg'], ['left_%04d.png', 'right_%04d.png']])
+def test_names_of_images_may_be_videos(addresses: list[str]) -> None:
+    assert list(name_sources(addresses).values()) == addresses
 
 
 @pytest.mark.parametrize(('at_once', 'max_batch'), [(1, None), (2, 1), (3, 2)])

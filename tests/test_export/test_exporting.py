@@ -12,6 +12,7 @@ import torch
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.export import OnnxStream, export_model
 from mmmtl.export.compare import ProgramStream
+from mmmtl.export.quantizing import quantize
 from mmmtl.export.writing import OPSET
 from mmmtl.models.segmentors import FixedInterval
 
@@ -115,6 +116,13 @@ def test_refusals_come_with_the_reason(
     with pytest.raises(ValueError, match=r"tiny: the tasks \['depth'\]"):
         export_model(video, tmp_path / 'out', frames, name='tiny')
     assert sorted(path.name for path in tmp_path.iterdir()) == ['full']
+
+
+def test_frames_without_one_kind_do_not_calibrate(exported: Path, tmp_path: Path) -> None:
+    """The run that makes a missing memory of the first frame counts for nothing."""
+    frames = [OnnxStream(exported).prepare(frame)[0] for frame in moving(1)]
+    with pytest.raises(ValueError, match="none of the 1 frames has the kind 'non_key'"):
+        quantize(exported, tmp_path, frames)
 
 
 def test_frames_stand_for_their_own_past_at_the_beginning(exported: Path, video: MultiTaskInferencer) -> None:

@@ -182,6 +182,7 @@ def pack(batch: dict[str, Any], *, with_labels: bool) -> dict[str, Any]:
     for row, offset in enumerate((0, 2)):
         sample = MultiTaskDataSample(metainfo=dict(img_shape=size, ori_shape=original, img_path='none'))
         if batch['inputs'].dim() == 5:
+            # Revisions before `slots` read `valid_slots`.
             sample.set_metainfo(dict(offset=offset, valid_slots=(offset != 0, True, True)))
         if with_labels:
             sample.gt = PixelData(**{name: label[row] for name, label in batch['labels'].items()})

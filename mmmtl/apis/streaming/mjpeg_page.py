@@ -86,8 +86,8 @@ class _Shown:
 class MjpegPage(StreamSink):
     """A page with the drawings of all streams while they run.
 
-    Who looks on sees the newest frames, of all streams together up to 40 a second. `{url}{name}.mjpeg` is every frame
-    of one stream as Motion JPEG, for players. A slow viewer misses frames and holds up nobody, and a stream without
+    Who looks on sees the newest frames, of all streams together up to 40 a second. `{url}{name}.mjpeg` is one
+    stream as Motion JPEG, for players. A slow viewer misses frames and holds up nobody, and a stream without
     viewers is not drawn for the page.
 
     Args:

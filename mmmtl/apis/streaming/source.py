@@ -13,6 +13,7 @@ from urllib.parse import urlparse
 from mmmtl.apis.fitting import Fitted
 from mmmtl.io import IMAGE_SUFFIXES, distinct_names
 from mmmtl.io.image_sources import is_url
+from mmmtl.io.source_names import NUMBERED, is_address
 from mmmtl.io.video import DEFAULT_FPS, Video, VideoFrame, VideoReader
 from mmmtl.structures import Array
 
@@ -268,4 +269,6 @@ def _are_videos(listed: Sequence[object]) -> bool:
     if not all(isinstance(one, (str, Path, int)) for one in listed):
         return False
     paths = [urlparse(str(one)).path if is_url(one) else str(one) for one in listed]
-    return any(Path(path).suffix.lower() not in IMAGE_SUFFIXES for path in paths)
+    return any(
+        is_address(path) or NUMBERED.search(path) or Path(path).suffix.lower() not in IMAGE_SUFFIXES for path in paths
+    )
