@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import threading
@@ -84,6 +85,22 @@ def test_frames_are_turned_upright(
         corners = {(y, x): int(image[y, x].max()) for y in (0, -1) for x in (0, -1)}
         assert max(corners, key=corners.__getitem__) == corner
         assert image[corner][2] > 200 > 80 > image[corner][0], 'BGR'
+
+
+def test_frames_do_not_wait_for_the_garbage_collector(make_video: MakeVideo) -> None:
+    """In a cycle their pixels would stay until it comes by, which is seldom."""
+    path = make_video('long.mp4', [number / 10 for number in range(40)])
+    gc.collect()
+    gc.disable()
+    try:
+        with VideoReader(path) as reader:
+            assert sum(1 for _ in reader) == 40
+        kept = [
+            one for one in gc.get_objects() if type(one).__name__ == 'VideoFrame' and type(one).__module__[:2] == 'av'
+        ]
+        assert len(kept) < 40 // 4
+    finally:
+        gc.enable()
 
 
 def test_a_mirrored_video_is_turned_too(make_video: MakeVideo) -> None:

@@ -46,12 +46,16 @@ class PyAVDecoder(Decoder):
         self._describe()
 
     def frames(self) -> Iterator[VideoFrame]:
-        clock = Clock(self.fps)
-        for frame in self._decoded():
+        clock, matrix = Clock(self.fps), None
+        for number, frame in enumerate(self._decoded()):
+            if number == 0:
+                # It is that of the file. A frame whose side data were looked at is a cycle, which keeps its pixels
+                # until the garbage collector comes by.
+                matrix = _display_matrix(frame)
             if frame.width * frame.height > self._max_pixels:
                 raise self._too_large(frame.width, frame.height)
             self.flawed += frame.is_corrupt
-            yield VideoFrame(_upright(frame.to_ndarray(format='bgr24'), _display_matrix(frame)), clock(frame.time))
+            yield VideoFrame(_upright(frame.to_ndarray(format='bgr24'), matrix), clock(frame.time))
 
     def close(self) -> None:
         self._container.close()
