@@ -6,10 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlparse
 
-from mmmtl.io import IMAGE_SUFFIXES, distinct_names, source_name
-from mmmtl.io.image_sources import find_images, is_one_image, is_url
+from mmmtl.io import distinct_names, source_name
+from mmmtl.io.image_sources import find_images, is_image_name, is_one_image
 from mmmtl.io.source_names import NUMBERED, is_address, is_pipeline
 
 
@@ -60,16 +59,7 @@ def is_missing(given: str) -> bool:
 
 
 def is_video(given: str, *, folders_are_videos: bool) -> bool:
-    """Return whether an argument is a video, a stream, a camera or a pipe: anything that is not an image.
-
-    An address that is not http is a stream, whatever its suffix.
-    """
+    """Return whether an argument is a video, a stream, a camera or a pipe: anything that is not an image."""
     if os.path.isdir(given):
         return folders_are_videos
-    if not is_one_image(given):
-        return False
-    if is_url(given):
-        return Path(urlparse(given).path).suffix.lower() not in IMAGE_SUFFIXES
-    if not os.path.exists(given) and (is_address(given) or NUMBERED.search(given)):
-        return True
-    return Path(given).suffix.lower() not in IMAGE_SUFFIXES
+    return is_one_image(given) and not is_image_name(given)

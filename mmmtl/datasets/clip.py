@@ -61,8 +61,8 @@ class Clip:
         """Return the times of (last key frame, last non-key frame, current frame), relative to the current one.
 
         None is an empty slot: a key frame reads no earlier key frame. The frame before the first non-key frame of an
-        interval is the key frame, so its last non-key frame is 2 back. With an interval of 1 there are no non-key
-        frames, so the current frame stands for the last one.
+        interval is the key frame, so its last non-key frame is 2 back. With an interval of 1 all are key frames, and
+        the current one stands for the last non-key frame.
 
         Examples:
             >>> [Clip(interval=3).slots(offset) for offset in range(3)]

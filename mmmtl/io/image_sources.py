@@ -12,6 +12,7 @@ from multiprocessing import TimeoutError as NotReady
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlparse
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -20,7 +21,7 @@ from mmmtl.structures import Array
 
 from .files import is_foreign
 from .images import IMAGE_SUFFIXES, NO_IMAGE, decode_image, opaque, read_image
-from .source_names import is_address, source_name, without_user
+from .source_names import NUMBERED, is_address, source_name, without_user
 
 ImageSource = str | Path | Array | Image.Image
 """A file, an http URL, (H, W, 3) uint8 BGR, or an image of Pillow."""
@@ -55,6 +56,18 @@ def is_one_image(images: object) -> bool:
 def is_url(source: object) -> bool:
     """Return whether this is the address of an image on a server."""
     return isinstance(source, str) and source.lower().startswith(('http://', 'https://'))
+
+
+def is_image_name(source: str) -> bool:
+    """Return whether a name is that of an image, and not of a video, a stream or numbered images.
+
+    An address that is not http is a stream, whatever its suffix.
+    """
+    if is_url(source):
+        return Path(urlparse(source).path).suffix.lower() in IMAGE_SUFFIXES
+    if not os.path.exists(source) and (is_address(source) or NUMBERED.search(source)):
+        return False
+    return Path(source).suffix.lower() in IMAGE_SUFFIXES
 
 
 def find_images(source: str | Path) -> FoundImages:

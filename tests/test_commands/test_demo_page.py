@@ -26,7 +26,7 @@ PATIENCE = 120.0
 
 @pytest.fixture
 def address(weights: Path, tmp_path: Path) -> Iterator[str]:
-    """Where the page is."""
+    """The address of the page."""
     pytest.importorskip('gradio')
     command = [sys.executable, '-u', '-c', 'from mmmtl.commands import main; main()']
     options = ['demo', '--model', CONFIG, '--weights', str(weights), '--device', 'cpu']

@@ -21,11 +21,11 @@ import torch
 from mmmtl import commands
 from mmmtl.zoo import is_name, models
 
-ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ('docs', 'configs', 'projects', 'benchmarks', 'demo', 'tools', 'mmmtl/weights')
+from .conftest import FILES, ROOT
+
 PAGES = {
-    str(path.relative_to(ROOT)): path.read_text(encoding='utf-8')
-    for path in [*ROOT.glob('*.md'), *(path for room in ROOMS for path in (ROOT / room).rglob('*.md'))]
+    str(path.relative_to(ROOT)): text
+    for path, text in FILES.items()
     if path.name not in ('CHANGELOG.md', 'UPGRADING.md')  # these name what there was
 }
 BLOCK = re.compile(r'^ *```(\w*)\n(.*?)^ *```', re.DOTALL | re.MULTILINE)

@@ -20,15 +20,10 @@ import yaml
 import mmmtl
 from mmmtl import registry
 
-ROOT = Path(__file__).resolve().parents[2]
+from .conftest import FILES, ROOT
+
 DOCS = ROOT / 'docs'
 PAGES = {path.stem: path.read_text(encoding='utf-8') for path in sorted(DOCS.glob('*.md'))}
-ROOMS = ('docs', 'configs', 'projects', 'benchmarks', 'demo', 'tools', 'mmmtl/weights')
-FILES = {
-    path: path.read_text(encoding='utf-8')
-    for path in sorted([*ROOT.glob('*.md'), *(path for room in ROOMS for path in (ROOT / room).rglob('*.md'))])
-}
-"""Every file in Markdown, also outside the site."""
 
 
 def prose(text: str) -> str:

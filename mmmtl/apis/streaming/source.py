@@ -8,12 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Condition, Event, Thread
 from typing import Literal, NamedTuple, cast
-from urllib.parse import urlparse
 
 from mmmtl.apis.fitting import Fitted
-from mmmtl.io import IMAGE_SUFFIXES, distinct_names
-from mmmtl.io.image_sources import is_url
-from mmmtl.io.source_names import NUMBERED, is_address
+from mmmtl.io import distinct_names
+from mmmtl.io.image_sources import is_image_name
 from mmmtl.io.video import DEFAULT_FPS, Video, VideoFrame, VideoReader
 from mmmtl.structures import Array
 
@@ -266,9 +264,5 @@ def _by_name(sources: Sequence[str | Path | int]) -> dict[str, Video]:
 
 def _are_videos(listed: Sequence[object]) -> bool:
     """Return whether these are names and cameras of several videos, and not frames or the names of their images."""
-    if not all(isinstance(one, (str, Path, int)) for one in listed):
-        return False
-    paths = [urlparse(str(one)).path if is_url(one) else str(one) for one in listed]
-    return any(
-        is_address(path) or NUMBERED.search(path) or Path(path).suffix.lower() not in IMAGE_SUFFIXES for path in paths
-    )
+    names = all(isinstance(one, (str, Path, int)) for one in listed)
+    return names and not all(is_image_name(str(one)) for one in listed)

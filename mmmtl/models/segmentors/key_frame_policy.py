@@ -118,10 +118,9 @@ class CostBudget(KeyFramePolicy):
 
     Every frame earns `budget` and pays for its kind; it is a key frame if the credit pays for one. After n frames a
     stream has cost at most `key_cost + (n - 1) * budget`; what the fast network takes on key frames before the first
-    non-key frame is not counted.
-    Costs are declared in any one unit (GMAC or milliseconds from `tools/analysis_tools/get_flops.py` or a benchmark).
-    So the choice is the same on every machine and waits for no GPU, unless `policy` does. Only `settle` replaces
-    declared costs by measured ones.
+    non-key frame is not counted. Costs are declared in any one unit (GMAC or milliseconds from
+    `tools/analysis_tools/get_flops.py` or a benchmark). So the choice is the same on every machine and waits for no
+    GPU, unless `policy` does. Only `settle` replaces declared costs by measured ones.
 
     Args:
         budget: average cost of a frame, between `non_key_cost` and `key_cost`.
