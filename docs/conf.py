@@ -36,7 +36,7 @@ html_theme = 'furo'
 html_title = f'mmmtl {version}'
 html_copy_source = False
 html_static_path = ['_static']
-html_css_files = ['formulas.css']
+html_css_files = ['mmmtl.css']
 html_math_renderer = 'mathml'  # MathJax would be loaded from the network
 
 PAGES = re.findall(r'^   (mmmtl[\w.]*)$', (Path(__file__).parent / 'api.md').read_text(encoding='utf-8'), re.MULTILINE)
