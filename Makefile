@@ -21,10 +21,13 @@ PIP := $(BIN)/python -m pip install $$([ -t 2 ] || echo -qq) --disable-pip-versi
 CREATED := $(VENV)/pyvenv.cfg
 RUNTIME := $(VENV)/.installed
 TOOLS := $(VENV)/.installed-tests
+HEAVY := $(VENV)/.installed-slow
 SOURCES := setup.py $(CONSTRAINTS)
+PYTEST := $(BIN)/python -m pytest
+IN_PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 WHICH := -c 'import sys; print(sys.base_prefix, sys.version)'
 
-.PHONY: help setup demo reproduce test faults fuzz lint format docs dist clean FORCE
+.PHONY: help setup demo reproduce test slow faults fuzz lint format docs dist clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,13 +43,16 @@ reproduce: $(RUNTIME) ## train TABLE=video-tiny with SEEDS=5, JOBS=2 side by sid
 	$(BIN)/python benchmarks/training.py $(TABLE) --seeds $(SEEDS) --jobs $(JOBS) $(if $(ROWS),--rows '$(ROWS)') $(ARGS)
 
 test: $(RUNTIME) $(TOOLS) ## run the tests that are not marked slow
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
+	$(PYTEST) $(IN_PARALLEL) $(ARGS)
+
+slow: $(HEAVY) ## run the tests that are marked slow, for an hour or more; installs a browser and heavy packages
+	$(PYTEST) $(IN_PARALLEL) -m slow $(ARGS)
 
 faults: $(RUNTIME) $(TOOLS) ## kill runs, fill disks and stop processes, and see what is left (docs/reliability.md)
-	$(BIN)/python -m pytest -m faults $(ARGS)
+	$(PYTEST) -m faults $(ARGS)
 
 fuzz: $(RUNTIME) $(TOOLS) ## give every reader N=50000 damaged files
-	FUZZ=$(N) $(BIN)/python -m pytest -m 'slow or not slow' tests/fuzz $(ARGS)
+	FUZZ=$(N) $(PYTEST) -m 'slow or not slow' tests/fuzz $(ARGS)
 
 lint: $(RUNTIME) $(TOOLS) ## check style, types and spelling
 	$(BIN)/ruff check .
@@ -95,4 +101,12 @@ $(TOOLS): requirements/tests.txt $(SOURCES) $(RUNTIME)
 	@echo 'Installing the test tools into $(VENV) ...'
 	@rm -f $@
 	@$(PIP) -r requirements/tests.txt -r $(CONSTRAINTS)
+	@touch $@
+
+# A chromium of the system will do.
+$(HEAVY): requirements/slow.txt $(TOOLS)
+	@echo 'Installing what only the slow tests need into $(VENV) ...'
+	@rm -f $@
+	@$(PIP) -r requirements/slow.txt
+	@command -v chromium >/dev/null || $(BIN)/playwright install chromium
 	@touch $@

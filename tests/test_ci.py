@@ -49,6 +49,18 @@ def test_workflows_only_call_make(path: Path) -> None:
         assert command.split()[1] in TARGETS, command
 
 
+def test_workflows_run_every_check() -> None:
+    run = {
+        step['run'].split()[1]
+        for path in WORKFLOWS
+        for job in read_jobs(path).values()
+        for step in job.get('steps', [])
+        if 'run' in step
+    }
+
+    assert {'test', 'slow', 'faults', 'fuzz', 'lint', 'docs', 'dist'} == run <= TARGETS
+
+
 def test_release_publishes_what_was_tested_and_built() -> None:
     jobs = read_jobs(ROOT / '.github/workflows/release.yml')
 

@@ -258,6 +258,7 @@ def test_nothing_is_drawn_without_viewers(inferencer: MultiTaskInferencer, monke
         assert read_picture(answer) is not None, 'who comes late sees the first picture'
 
 
+@pytest.mark.slow
 def test_a_recording_has_every_frame(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
     pytest.importorskip('rerun')
     path = tmp_path / 'maps.rrd'

@@ -129,6 +129,7 @@ def test_what_the_command_needs(
     assert '--weights' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_page_shows_what_is_refused(models: Models, tmp_path: Path) -> None:
     gradio = pytest.importorskip('gradio')
     from mmmtl.commands.browser.page import Actions, build_page
