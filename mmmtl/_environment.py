@@ -26,6 +26,11 @@ OWNERS = {
     'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'),
 }
 
+# What torch and the loader of shared libraries say of a torchvision that was built for another torch.
+MISFIT = re.compile(
+    r"torchvision::|'extension'|\btorch[._]|libtorch|libc10|libcu|symbol|CUDA|WinError 127", re.IGNORECASE
+)
+
 
 def find_problem(distributions: Collection[str], importable: Collection[str]) -> str | None:
     """Return a message with the fix if an mm package is missing or has two owners; None if all is well.
@@ -63,9 +68,11 @@ def find_problem(distributions: Collection[str], importable: Collection[str]) ->
 def torchvision_problem(error: Exception) -> str:
     """Return a message with the fix for a torchvision that raises this when it is imported."""
     torch = metadata.version('torch')
+    text = ' '.join(str(error).split())
+    what = f'does not fit torch {torch}' if MISFIT.search(text) else 'cannot be imported'
     return (
-        f'the installed torchvision does not fit torch {torch}: {" ".join(str(error).split())}. mmmtl does not need '
-        'it, so the first command is enough; the second installs one that fits, for packages that do. Repair it with\n'
+        f'the installed torchvision {what}: {type(error).__name__}: {text}. mmmtl does not need it, so the first '
+        'command is enough; the second installs one that fits, for packages that do. Repair it with\n'
         '  pip uninstall -y torchvision\n'
         f'  pip install torchvision "torch=={torch}"{wheel_index(torch)}'
     )
@@ -83,7 +90,7 @@ class TorchvisionFinder(AroundFinder):
     modules = ('torchvision',)
 
     def around(self, module: ModuleType, execute: Callable[[ModuleType], None]) -> None:
-        """Execute torchvision; raise a RuntimeError with the fix if it does not fit torch."""
+        """Execute torchvision; raise a RuntimeError with the fix if that fails as one for another torch does."""
         try:
             execute(module)
         except (RuntimeError, OSError, AttributeError) as error:

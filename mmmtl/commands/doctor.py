@@ -83,8 +83,15 @@ def findings(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from check()
     except Exception as error:  # a broken package raises nearly anything when it is imported
-        repair = DEFAULT_REPAIRS.get(check, 'pip install --force-reinstall --no-deps mmmtl')
+        repair = DEFAULT_REPAIRS.get(check) or reinstall(Path(__file__).parents[2])
         yield Finding(BROKEN, check.__name__.removeprefix('check_'), f'{type(error).__name__}: {error}', repair)
+
+
+def reinstall(folder: Path) -> str:
+    """Return the command that installs mmmtl anew, given the folder of its package: a clone or site-packages."""
+    # The files of a clone are the user's own, but its links and compiled parts are made anew.
+    is_clone = (folder / 'requirements' / 'runtime.txt').is_file()
+    return f'pip install --no-deps -e "{folder}"' if is_clone else 'pip install --force-reinstall --no-deps mmmtl'
 
 
 def shown(finding: Finding) -> str:
@@ -126,7 +133,7 @@ def check_packages() -> Iterator[Finding]:
 
 
 def check_torch() -> Iterator[Finding]:
-    """Find PyTorch, its GPUs, and a torchvision that does not fit."""
+    """Find PyTorch, its GPUs, and a torchvision that cannot be imported."""
     try:
         import torch
     except Exception as error:

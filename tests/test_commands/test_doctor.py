@@ -46,17 +46,28 @@ def test_two_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 'repair:  pip uninstall -y opencv-python opencv-python-headless' in shown
 
 
-@pytest.mark.parametrize('error', ['RuntimeError', 'ImportError', 'ModuleNotFoundError', 'KeyError'])
-def test_a_torchvision_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+MISFITS = (
+    "RuntimeError('operator\\ntorchvision::nms does not exist')",
+    "ImportError('_C.so: undefined symbol: _ZN3c106detail')",
+    "OSError('libtorch_cuda.so: cannot open shared object file')",
+    "AttributeError('module torch.library has no attribute register_fake')",
+)
+OTHERS = ('ModuleNotFoundError("No module named \'requests\'")', "KeyError('HOME')", "RuntimeError('disk full')")
+
+
+@pytest.mark.parametrize('error', MISFITS + OTHERS)
+def test_a_torchvision_that_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str) -> None:
     (tmp_path / 'torchvision').mkdir()
-    (tmp_path / 'torchvision' / '__init__.py').write_text(f"raise {error}('operator\\ntorchvision::nms')")
+    (tmp_path / 'torchvision' / '__init__.py').write_text(f'raise {error}')
     add_distributions(tmp_path, 'torchvision')
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, 'torchvision', raising=False)
-    shown = report(doctor.check_torch, doctor.BROKEN)
-    assert 'torchvision::nms' in shown.splitlines()[0] and len(shown.splitlines()) == 3
-    assert 'repair:  pip uninstall -y torchvision' in shown
-    assert 'repair:  pip install torchvision "torch==' in shown
+    said, *repairs = report(doctor.check_torch, doctor.BROKEN).splitlines()
+    assert ('does not fit torch' in said) == (error in MISFITS)
+    kind, text = error.split('(', 1)
+    assert f'{kind}: ' in said and text[1:-2].replace('\\n', ' ') in said
+    uninstall, install = (repair.split(maxsplit=1)[1] for repair in repairs)
+    assert uninstall == 'pip uninstall -y torchvision' and install.startswith('pip install torchvision "torch==')
 
 
 def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +91,12 @@ def test_a_check_that_fails_is_a_finding() -> None:
 
     lines = report(check_of_mine, doctor.BROKEN).splitlines()
     assert lines[0].split() == ['BROKEN', 'of_mine', 'OSError:', 'cannot', 'open', 'libc']
-    assert lines[1].split() == ['repair:', 'pip', 'install', '--force-reinstall', '--no-deps', 'mmmtl']
+    assert lines[1].split(maxsplit=1)[1] == doctor.reinstall(ROOT)
+
+
+def test_mmmtl_is_installed_anew_as_it_was(tmp_path: Path) -> None:
+    assert doctor.reinstall(ROOT) == f'pip install --no-deps -e "{ROOT}"'
+    assert doctor.reinstall(tmp_path) == 'pip install --force-reinstall --no-deps mmmtl'
 
 
 def test_it_knows_the_runtime_requirements() -> None:
