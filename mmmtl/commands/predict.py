@@ -203,8 +203,8 @@ def losses(video: Input, record: StreamRecord, resume: Path | None) -> list[str]
     lost = []
     if record.stopped:
         lost.append(f'the rest of {video} (stopped' + ('; the same command goes on there)' if resume else ')'))
-    elif is_flawed(record):
-        lost.append(f'parts of {video} (named above)')
+    if record.missing:
+        lost.append(f'parts of {video} ({record.missing})')
     if record.dropped:
         lost.append(f'{record.dropped} frames of {video} (newer ones had come)')
     return lost

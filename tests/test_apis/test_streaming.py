@@ -334,6 +334,9 @@ class Camera:
     def summary(self) -> str:
         return ''
 
+    def missing(self) -> str:
+        return ''
+
 
 @pytest.fixture
 def camera(monkeypatch: pytest.MonkeyPatch) -> type[Camera]:

@@ -174,6 +174,7 @@ def test_a_cut_file_says_how_much_came(long_video: Path, backend: str) -> None:
     assert 15 <= len(frames) < 40
     assert reader.lost == 60 - len(frames)
     assert f'{len(frames)} of 60 declared frames' in reader.summary()
+    assert reader.missing().startswith(f'{reader.lost} of 60 frames')
     with pytest.warns(UserWarning, match=rf'long\.mp4: {len(frames)} of 60'):
         assert len(list(read_frames(long_video))) == len(frames)
 
@@ -187,6 +188,7 @@ def test_damaged_spots_are_left_out(long_video: Path, backend: str) -> None:
     assert frames[-1].time == pytest.approx(59 / 30, abs=0.02), 'the time goes on'
     assert (np.diff([frame.time for frame in frames]) > 0).all()
     assert re.search(r'damaged spots left out: \d', reader.summary())
+    assert re.search(r'damaged spots left out: \d', reader.missing())
 
 
 def test_a_cut_file_without_a_count_is_measured_in_seconds(backend: str, make_video: MakeVideo) -> None:
@@ -196,6 +198,7 @@ def test_a_cut_file_without_a_count_is_measured_in_seconds(backend: str, make_vi
     reader, _ = read(path)
     assert not reader.is_whole
     assert re.search(r' s of 2\.0 s', reader.summary())
+    assert re.match(r'[01]\.\d of 2\.0 s', reader.missing())
 
 
 def test_reading_less_on_purpose_is_no_loss(long_video: Path, backend: str) -> None:
@@ -203,7 +206,7 @@ def test_reading_less_on_purpose_is_no_loss(long_video: Path, backend: str) -> N
         for _ in range(5):
             next(reader)
     assert reader.is_whole
-    assert reader.summary().startswith('5 frames')
+    assert reader.summary().startswith('5 frames') and reader.missing() == ''
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         next(read_frames(long_video))

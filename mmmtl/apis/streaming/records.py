@@ -58,6 +58,7 @@ class StreamRecord:
         stopped: whether the run was stopped before the stream ended.
         whole: whether the source delivered all that it declared, without damage, up to there.
         summary: what the source delivered, as `VideoReader.summary` says it.
+        missing: what it did not deliver, and why, as `VideoReader.missing` says it.
         failure: what ended the stream too early; None if nothing did.
         stages: times of 'decode', 'wait', 'infer', 'write' (all sinks) and 'latency' (from the decoded frame to the end
             of the last sink).
@@ -71,6 +72,7 @@ class StreamRecord:
     stopped: bool = False
     whole: bool = True
     summary: str = ''
+    missing: str = ''
     failure: BaseException | None = None
     stages: dict[str, StageTimes] = field(default_factory=lambda: defaultdict(StageTimes))
     model: dict[str, StageTimes] = field(default_factory=lambda: defaultdict(StageTimes))

@@ -139,10 +139,22 @@ class VideoReader:
         few = self.lost
         count = f'{self.delivered} of {self.declared} declared frames' if few else f'{self.delivered} frames'
         parts = [f'{count}, {self.seconds:.1f} s' + (f' of {self._short:.1f} s' if self._short else '')]
-        if self.damaged:
-            parts.append(f'damaged spots left out: {self.damaged}{self._reasons()}')
+        parts += self._spots()
         if self.flawed:
             parts.append(f'frames that may show damage: {self.flawed}')
+        return '; '.join(parts)
+
+    def missing(self) -> str:
+        """Return what did not come, and why; empty if nothing is missing.
+
+        Examples:
+            '8 of 60 frames; damaged spots left out: 3' and '0.3 of 2.0 s'
+        """
+        parts = self._spots()
+        if self.lost:
+            parts.insert(0, f'{self.lost} of {self.declared} frames')
+        elif self._short:
+            parts.insert(0, f'{self._short - self.seconds:.1f} of {self._short:.1f} s')
         return '; '.join(parts)
 
     @property
@@ -162,6 +174,9 @@ class VideoReader:
         if not self.finished or self.declared or declared is None:
             return None
         return declared if declared - self.seconds > max(0.5, 3 / (self.fps or 1)) else None
+
+    def _spots(self) -> list[str]:
+        return [f'damaged spots left out: {self.damaged}{self._reasons()}'] if self.damaged else []
 
     def _reasons(self) -> str:
         problems = self._decoder.problems
