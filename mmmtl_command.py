@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 
 
@@ -16,27 +15,11 @@ def main() -> None:
             import mmmtl  # noqa: F401
         except ImportError as error:
             sys.exit(f'{error}\n`mmmtl doctor` checks the whole environment.')
+    from mmmtl._output import allow_closed_output
     from mmmtl.commands import main as command
 
-    try:
-        try:
-            command()
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        if not output_is_closed():
-            raise
-        sys.exit(1)
-
-
-def output_is_closed() -> bool:
-    """Return whether the reader of the output, such as `head`, has gone; what is left to write is then dropped."""
-    try:
-        print(flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    with allow_closed_output():
+        command()
 
 
 def skip_the_check() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from mmmtl._output import allow_closed_output
 from mmmtl.apis import zoo_weights
 from mmmtl.config import LOADERS, dataset_configs, load_config
 from mmmtl.config.options import parse_value
@@ -183,10 +184,11 @@ def start_clock(args: argparse.Namespace) -> Callable[[], float]:
 def readable_errors() -> Iterator[None]:
     """Exit with the message alone if the program or mmmtl refuses something inside the block, or a file has an error.
 
-    Other errors keep their traceback.
+    Other errors keep their traceback. That the reader of the output goes is no error.
     """
     try:
-        yield
+        with allow_closed_output():
+            yield
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
         if (message := _refusal(error)) is None:
             raise
@@ -202,7 +204,7 @@ def _refusal(error: BaseException | None) -> str | None:
     if isinstance(error, ImportError) and error.name is not None:
         return None  # Python's, not one that names what to install
     if isinstance(error, BrokenPipeError):
-        return None  # the `mmmtl` command knows whether it is the reader of the output that has gone
+        return None  # another one than that of the output
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f'{error.filename}: {error.strerror}'
     if (found := OF_A_WORKER.match(message)) and _is_own(re.findall(r'File "(.+?)", line', message)[-1]):

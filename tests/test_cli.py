@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -60,6 +61,16 @@ def test_a_broken_pipe_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys.modules['__main__'], '__file__', __file__, raising=False)
     with pytest.raises(BrokenPipeError), readable_errors():
         raise BrokenPipeError
+
+
+def test_the_reader_of_the_output_may_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    end, output = os.pipe()
+    os.close(end)
+    with open(output, 'w') as stdout:
+        monkeypatch.setattr(sys, 'stdout', stdout)
+        with pytest.raises(SystemExit) as ended, readable_errors():
+            print('a long table\n' * 10_000)
+    assert ended.value.code == 1
 
 
 def test_the_scale_of_drawings_can_be_fixed(capsys: pytest.CaptureFixture[str]) -> None:

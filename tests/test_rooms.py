@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / 'mmmtl'
 # From the ground up; a room that is missing here fails the test.
 ROOMS = (
     ('_import_hooks',),
-    ('version', '_environment', '_quiet_imports', '_safe_loading', '_suggestions'),
+    ('version', '_environment', '_output', '_quiet_imports', '_safe_loading', '_suggestions'),
     ('zoo',),
     ('registry',),
     ('convolutions',),
