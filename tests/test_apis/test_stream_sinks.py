@@ -39,12 +39,13 @@ def grey(level: int) -> np.ndarray:
     return np.full((32, 64, 3), level, np.uint8)
 
 
-def ask(page: MjpegPage, path: str, host: str | None = None) -> http.client.HTTPResponse:
-    """Send a request; `host` is the name under which the page is asked for."""
+def ask(page: MjpegPage, path: str, host: str | None = None, *, seen: str = '') -> http.client.HTTPResponse:
+    """Send a request; `host` is the name under which the page is asked for, `seen` the tag of what is there."""
     address = urlsplit(page.url)
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
     connection.putrequest('GET', path, skip_host=True)
     connection.putheader('Host', host or address.netloc)
+    connection.putheader('If-None-Match', seen)
     connection.endheaders()
     return connection.getresponse()
 
@@ -213,6 +214,30 @@ def test_many_streams_take_no_connection_for_long(inferencer: MultiTaskInference
         StreamRunner(inferencer, {f's{number}': frames(30 * number) for number in range(8)}).run(page, look)
         assert sorted(shown) == [f'/s{number}.jpg' for number in range(8)] and max(shown.values()) < 4
         assert [one.number for one in page._streams.values()] == [4] * 8, 'what is watched is drawn'
+
+
+def test_a_picture_is_sent_once(inferencer: MultiTaskInferencer) -> None:
+    with MjpegPage() as page:
+        StreamRunner(inferencer, {'a': [grey(0)] * 3, 'b': [grey(200)]}).run(page)
+        first, other = ask(page, '/a.jpg'), ask(page, '/b.jpg')
+        assert first.status == other.status == 200 and first.read() != other.read()
+        again = ask(page, '/a.jpg', seen=first.headers['ETag'])
+        assert (again.status, again.read()) == (304, b'')
+        assert ask(page, '/a.jpg', seen=other.headers['ETag']).status == 200
+
+
+@pytest.mark.slow
+def test_a_browser_loads_a_picture_once(inferencer: MultiTaskInferencer, chromium: Any) -> None:
+    with MjpegPage() as page:
+        StreamRunner(inferencer, {'a': [grey(0)] * 3}).run(page)
+        tab = chromium.new_page()
+        loaded: list[int] = []
+        tab.on('response', lambda answer: loaded.append(answer.status) if answer.url.endswith('/a.jpg') else None)
+        tab.goto(page.url)
+        tab.wait_for_function('document.images[0].src.startsWith("blob:")')
+        tab.wait_for_timeout(3000)
+        # The image of the page, and the first request of its script.
+        assert loaded.count(200) == 2 and 2 < loaded.count(304) < 35 and {*loaded} == {200, 304}
 
 
 @pytest.mark.slow

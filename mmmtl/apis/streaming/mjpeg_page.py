@@ -13,6 +13,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from urllib.parse import quote, unquote
+from zlib import crc32
 
 import cv2
 from mmengine.logging import print_log
@@ -42,19 +43,26 @@ WATCHED = 3.0
 PAUSE = 0.025
 """Seconds from one request of the page to the next, shared by its streams."""
 
+LONG_PAUSE = 0.1
+"""Seconds to which the pause of a stream without new pictures grows, unless that of many streams is longer."""
+
 
 SCRIPT = f"""<script>
 const images = [...document.images], rest = (ms) => new Promise((done) => setTimeout(done, ms))
+const short = {1000 * PAUSE:g} * images.length, long = Math.max(short, {1000 * LONG_PAUSE:g})
 images.forEach(async (image) => {{
   const address = image.src
+  let pause = short, seen = ''
   while (true) {{
-    await rest({1000 * PAUSE:g} * images.length)
+    await rest(pause)
     try {{
-      const answer = await fetch(address, {{cache: 'no-store'}}), last = image.src
+      const answer = await fetch(address, {{cache: 'no-store', headers: {{'If-None-Match': seen}}}}), last = image.src
+      pause = answer.ok ? short : Math.min(2 * pause, long)
       if (!answer.ok) continue
       image.src = URL.createObjectURL(await answer.blob())
       await image.decode()
       URL.revokeObjectURL(last)
+      seen = answer.headers.get('ETag')
     }} catch {{
       await rest({1000 * WAIT:g})
     }}
@@ -200,11 +208,16 @@ class _Handler(BaseHTTPRequestHandler):
         return not self.server.is_local or name in (*LOCAL, self.server.page._name.lower())
 
     def _send(self, content: bytes, kind: str) -> None:
-        self._send_head(kind, {'Content-Length': str(len(content))})
-        self.wfile.write(content)
+        """Send a file, unless the browser says that it has it."""
+        tag = f'"{crc32(content):08x}"'
+        if self.headers.get('If-None-Match') == tag:
+            self._send_head(HTTPStatus.NOT_MODIFIED, {'ETag': tag})
+        else:
+            self._send_head(HTTPStatus.OK, {'Content-Type': kind, 'Content-Length': str(len(content)), 'ETag': tag})
+            self.wfile.write(content)
 
     def _send_pictures(self, page: MjpegPage, shown: _Shown) -> None:
-        self._send_head(f'multipart/x-mixed-replace; boundary={BOUNDARY}', {})
+        self._send_head(HTTPStatus.OK, {'Content-Type': f'multipart/x-mixed-replace; boundary={BOUNDARY}'})
         seen, ended = 0, False
         while not (ended or page._closed.is_set()):
             shown.watched = time.monotonic() + WATCHED
@@ -216,9 +229,9 @@ class _Handler(BaseHTTPRequestHandler):
                 head = f'--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n'
                 self.wfile.write(head.encode() + jpeg + b'\r\n')
 
-    def _send_head(self, kind: str, more: dict[str, str]) -> None:
-        self.send_response(HTTPStatus.OK)
-        for name, value in {'Content-Type': kind, 'Cache-Control': 'no-store', **more}.items():
+    def _send_head(self, status: HTTPStatus, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {'Cache-Control': 'no-store', **headers}.items():
             self.send_header(name, value)
         self.end_headers()
 
