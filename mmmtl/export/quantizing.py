@@ -14,13 +14,16 @@ from mmmtl.structures import Array
 
 from .onnx_stream import METADATA, Arrays, OnnxStream, Run
 
+RECTIFIERS = ['Relu', 'Clip']
+
 
 def quantize(source: Path, target: Path, frames: Sequence[Array]) -> None:
     """Write the graphs of a folder to another one, with the dense convolutions of their backbones in int8.
 
-    Everything else stays float32: neck and heads, whose work is small; depthwise convolutions, which lose most; inputs,
-    outputs and states, so that the files take each other's place. Weights have seven bits: with eight, the sums of CPUs
-    without VNNI overflow.
+    Everything else stays float32: neck and heads, whose work is small; depthwise convolutions, which lose much; the
+    first convolution, which loses most; inputs, outputs and states, so that the files take each other's place. A ReLU
+    behind a convolution is a part of it, so that no level is spent on what the ReLU cuts off. Weights have seven bits:
+    with eight, the sums of CPUs without VNNI overflow.
 
     Args:
         source: folder of the float32 graphs.
@@ -28,7 +31,7 @@ def quantize(source: Path, target: Path, frames: Sequence[Array]) -> None:
         frames: (1, 3, H, W), in the order of the video, as `OnnxStream.prepare` gives them.
 
     Raises:
-        ValueError: the frames lack a kind of frame.
+        ValueError: the frames lack a kind of frame, or a graph has no convolution that can get int8.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -48,13 +51,16 @@ def quantize(source: Path, target: Path, frames: Sequence[Array]) -> None:
         with tempfile.TemporaryDirectory() as temporary, _quiet():
             prepared = Path(temporary) / 'graph.onnx'
             quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+            convolutions, rectifiers = _chosen(onnx.load(prepared))
+            if not convolutions:
+                raise ValueError(f'{path}: no convolution of its backbones can get int8; export it without int8')
             quantize_static(
                 str(prepared),
                 str(output),
                 Reader(feeds),
                 quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=['Conv'],  # only what these read and return gets a range
-                nodes_to_quantize=_dense_convolutions(onnx.load(prepared)),
+                op_types_to_quantize=['Conv', *RECTIFIERS],  # only what these read and return gets a range
+                nodes_to_quantize=convolutions + rectifiers,
                 per_channel=True,
                 reduce_range=True,
                 activation_type=QuantType.QUInt8,
@@ -68,17 +74,26 @@ def quantize(source: Path, target: Path, frames: Sequence[Array]) -> None:
         onnx.save(proto, output)
 
 
-def _dense_convolutions(graph: Any) -> list[str]:
-    """Return the names of the backbones' convolutions that are not depthwise, nor of a single pixel as those of SE."""
-    shapes = {one.name: [d.dim_value for d in one.type.tensor_type.shape.dim] for one in graph.graph.value_info}
-    return [
-        node.name
-        for node in graph.graph.node
+def _chosen(model: Any) -> tuple[list[str], list[str]]:
+    """Return the names of the backbones' convolutions that get int8, and of the ReLUs behind them.
+
+    They are not depthwise, nor of a single pixel as those of SE, nor do they read the frames. Of the channels that the
+    first convolution returns, a few have far larger values than the others, for which 256 common levels are too coarse.
+    """
+    graph = model.graph
+    shapes = {one.name: [d.dim_value for d in one.type.tensor_type.shape.dim] for one in graph.value_info}
+    convolutions = [
+        node
+        for node in graph.node
         if node.op_type == 'Conv'
         and 'backbone.' in node.input[1]
+        and node.input[0] != 'frames'
         and not any(one.name == 'group' and one.i > 1 for one in node.attribute)
         and shapes.get(node.output[0], [])[2:] != [1, 1]
     ]
+    returned = {node.output[0] for node in convolutions}
+    rectifiers = [node for node in graph.node if node.op_type in RECTIFIERS and node.input[0] in returned]
+    return [node.name for node in convolutions], [node.name for node in rectifiers]
 
 
 def _recorded(folder: Path, frames: Sequence[Array]) -> dict[str, list[Arrays]]:

@@ -33,12 +33,15 @@ np.savez(sys.argv[3], **found)
 
 
 @MODELS.register_module()
-class OneConv(nn.Module):
-    """A backbone of a single convolution, of stride 4; tracing a larger one takes long."""
+class TwoConvs(nn.Module):
+    """A backbone of two convolutions, of stride 4; tracing a larger one takes long."""
 
     def __init__(self, channels: int = 6) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(3, channels, 5, stride=4, padding=2), nn.BatchNorm2d(channels), nn.ReLU())
+        first, second = nn.Conv2d(3, channels, 5, stride=4, padding=2), nn.Conv2d(channels, channels, 1)
+        self.layers = nn.Sequential(
+            *(first, nn.BatchNorm2d(channels), nn.ReLU()), *(second, nn.BatchNorm2d(channels), nn.ReLU6())
+        )
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
         return (self.layers(images),)
@@ -52,8 +55,8 @@ VIDEO: dict[str, Any] = dict(
     ),
     model=dict(
         type='VideoMultiTaskSegmentor',
-        backbone=dict(type='OneConv'),
-        fast_backbone=dict(type='OneConv'),
+        backbone=dict(type='TwoConvs'),
+        fast_backbone=dict(type='TwoConvs'),
         neck=dict(type='ILANeck', attention_channels=4, window=3, reduction=2, task_specific=False),
         decode_head=dict(type='TaskConvHead', channels=(4, 4)),
         key_frame_policy=dict(type='FixedInterval', interval=3),
@@ -64,7 +67,7 @@ IMAGE: dict[str, Any] = {
     'tasks': dict(disparity=dict(type='DisparityEstimation'), edges=dict(type='EdgeDetection')),
     'model': dict(
         type='MultiTaskSegmentor',
-        backbone=dict(type='OneConv'),
+        backbone=dict(type='TwoConvs'),
         decode_head=dict(type='TaskConvHead', channels=(4, 4)),
         data_preprocessor=dict(size_divisor=16),
     ),

@@ -125,6 +125,42 @@ def test_frames_without_one_kind_do_not_calibrate(exported: Path, tmp_path: Path
         quantize(exported, tmp_path, frames)
 
 
+def test_int8_takes_the_convolutions_behind_the_first_with_their_relus(exported: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip('onnx')
+    frames = [OnnxStream(exported).prepare(frame)[0] for frame in moving(7)]
+    quantize(exported, tmp_path, frames)
+    for kind in ('key', 'non_key'):
+        before, after = (onnx.load(folder / f'{kind}.onnx').graph.node for folder in (exported, tmp_path))
+        levels = {node.output[0] for node in after if node.op_type == 'DequantizeLinear'}
+        assert sum(node.op_type == 'Conv' and node.input[0] in levels for node in after) == 1
+        assert not any('frames' in node.input for node in after if node.op_type == 'QuantizeLinear')
+        assert sum(node.op_type == 'Clip' for node in before) == 1 + sum(node.op_type == 'Clip' for node in after)
+    state, theirs = None, None
+    large, small = OnnxStream(exported), OnnxStream(tmp_path)
+    for inputs in frames:
+        expected, _, theirs = large.advance(inputs, theirs)
+        found, _, state = small.advance(inputs, state)
+        for name, logits in expected.items():
+            np.testing.assert_allclose(found[name], logits, atol=0.02 * np.abs(logits).max())
+
+
+def test_graphs_without_such_convolutions_are_refused(exported: Path, tmp_path: Path) -> None:
+    """An empty list of nodes would mean all of them."""
+    onnx = pytest.importorskip('onnx')
+    (tmp_path / 'small').mkdir()
+    for kind in ('key', 'non_key'):
+        proto = onnx.load(exported / f'{kind}.onnx')
+        for one in proto.graph.initializer:
+            one.name = one.name.replace('backbone.', 'head.')
+        for node in proto.graph.node:
+            node.input[:] = [name.replace('backbone.', 'head.') for name in node.input]
+        onnx.save(proto, tmp_path / f'{kind}.onnx')
+    frames = [OnnxStream(exported).prepare(frame)[0] for frame in moving(6)]
+    with pytest.raises(ValueError, match=r'key\.onnx: .* int8'):
+        quantize(tmp_path, tmp_path / 'small', frames)
+    assert not list((tmp_path / 'small').iterdir())
+
+
 def test_frames_stand_for_their_own_past_at_the_beginning(exported: Path, video: MultiTaskInferencer) -> None:
     """The first frame, and the first that is no key frame, lack memories that the graphs read."""
     stream, state, theirs = OnnxStream(exported), None, None
