@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import sys
 
 
 def main() -> None:
+    """Run the command; where no program handles ctrl-C, end with the status that shells expect."""
+    try:
+        run()
+    except KeyboardInterrupt:
+        print('stopped', file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+def run() -> None:
     """Run the command; say in one message what keeps mmmtl from being imported."""
     if sys.argv[1:2] == ['doctor']:
         skip_the_check()

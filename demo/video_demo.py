@@ -15,6 +15,7 @@ from mmmtl.cli import (
     add_shown_range_argument,
     config_of,
     inferencer_options,
+    positive_number,
     readable_errors,
 )
 from mmmtl.commands.progress import ProgressSink
@@ -33,7 +34,9 @@ def parse_args() -> argparse.Namespace:
     add_fit_argument(parser)
     add_shown_range_argument(parser)
     parser.add_argument('--out', required=True, metavar='FILE.mp4', help='write the video there (.mp4, .webm, .mkv)')
-    parser.add_argument('--fps', type=float, help="frames per second of the output (default: the video's own times)")
+    parser.add_argument(
+        '--fps', type=positive_number, help="frames per second of the output (default: the video's own times)"
+    )
     add_stream_arguments(parser)
     return parser.parse_args()
 

@@ -1,13 +1,36 @@
-"""The end of a program whose output nobody reads any more."""
+"""Output of programs: plain warnings, and an end without noise when nobody reads it any more."""
 
 from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 __all__: list[str] = []
+
+
+PACKAGE = Path(__file__).parent
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show the warnings of mmmtl inside the block without the place in the code; those of other packages need it."""
+    with_place = warnings.formatwarning
+
+    def plain(message: Warning | str, category: type[Warning], filename: str, *place: Any, **line: Any) -> str:
+        if Path(filename).is_relative_to(PACKAGE):
+            return f'warning: {message}\n'
+        return with_place(message, category, filename, *place, **line)
+
+    warnings.formatwarning = plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = with_place
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
         "known are 'depth', 'semseg'"
     """
     known = sorted(known)
-    near = nearest(name, known, most=3, cutoff=0.5)
+    near = nearest(name, known, most=3, cutoff=0.6)
     return f'did you mean {" or ".join(map(repr, near))}?' if near else f'known are {", ".join(map(repr, known))}'
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mmmtl._output import allow_closed_output
+from mmmtl._output import allow_closed_output, plain_warnings
 from mmmtl.apis import zoo_weights
 from mmmtl.config import LOADERS, dataset_configs, load_config
 from mmmtl.config.options import parse_value
@@ -184,10 +185,10 @@ def start_clock(args: argparse.Namespace) -> Callable[[], float]:
 def readable_errors() -> Iterator[None]:
     """Exit with the message alone if the program or mmmtl refuses something inside the block, or a file has an error.
 
-    Other errors keep their traceback. That the reader of the output goes is no error.
+    Other errors keep their traceback. That the reader of the output goes is no error. Warnings of mmmtl are plain.
     """
     try:
-        with allow_closed_output():
+        with plain_warnings(), allow_closed_output():
             yield
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
         if (message := _refusal(error)) is None:
@@ -230,6 +231,16 @@ def positive(text: str) -> int:
 def not_negative(text: str) -> int:
     """Parse a whole number of 0 or more."""
     return _whole(text, 0)
+
+
+def positive_number(text: str) -> float:
+    """Parse a finite number above 0."""
+    try:
+        if 0 < (number := float(text)) < math.inf:
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f'must be a number above 0, not {text!r}')
 
 
 def _whole(text: str, least: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -71,6 +72,23 @@ def test_the_reader_of_the_output_may_go(monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(SystemExit) as ended, readable_errors():
             print('a long table\n' * 10_000)
     assert ended.value.code == 1
+
+
+def test_only_the_warnings_of_mmmtl_are_plain(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / 'a').mkdir()
+    for path in (tmp_path / 'a' / 'x.png', tmp_path / 'y.png'):
+        path.touch()
+    program = (
+        'import warnings; from mmmtl.cli import readable_errors\n'
+        'from mmmtl.commands.inputs import find_inputs\n'
+        'with readable_errors():\n'
+        f'    find_inputs([{str(tmp_path)!r}], folders_are_videos=False)\n'
+        '    warnings.warn("of another package")\n'
+    )
+    subprocess.run([sys.executable, '-c', program], check=True)
+    shown = capfd.readouterr().err.splitlines()
+    assert f"warning: {tmp_path}: images in subfolders: 1; to read them, give '{tmp_path}/**/*'" in shown
+    assert '<string>:5: UserWarning: of another package' in shown
 
 
 def test_the_scale_of_drawings_can_be_fixed(capsys: pytest.CaptureFixture[str]) -> None:

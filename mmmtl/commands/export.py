@@ -15,9 +15,11 @@ from mmmtl.apis import MultiTaskInferencer, read_frames, zoo_weights
 from mmmtl.cli import add_config_arguments, add_shape_argument, choices, config_of, positive, readable_errors
 from mmmtl.datasets.synthetic import make_scene, render
 from mmmtl.export import export_model
-from mmmtl.export.exporting import FORMATS, TOLERANCE
-from mmmtl.io import check_outputs
+from mmmtl.export.exporting import FORMATS, TOLERANCE, check_packages
+from mmmtl.io import check_outputs, source_name
 from mmmtl.structures import Array
+
+from .inputs import is_missing
 
 
 def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
@@ -59,6 +61,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     cfg = config_of(args)
     weights = args.checkpoint or zoo_weights(args.config)
     check_outputs([args.out], [cfg.filename, weights, args.frames])
+    if args.frames is not None and is_missing(args.frames):
+        raise ValueError(f'{source_name(args.frames)}: no such file or folder; check the path')
+    check_packages(args.formats)
     inferencer = MultiTaskInferencer(cfg, weights, device='cpu')
     size = tuple(args.size) if args.size else inferencer.model_size
     frames = synthetic_video(args.max_frames, size) if args.frames is None else read_frames(args.frames)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
 from mmmtl.apis.streaming import StreamRecord, speed_report
+from mmmtl.apis.streaming.signals import stopped_by_signals
 from mmmtl.cli import (
     add_config_arguments,
     add_fit_argument,
@@ -26,6 +28,7 @@ from mmmtl.cli import (
     config_of,
     inferencer_options,
     positive,
+    positive_number,
     readable_errors,
 )
 from mmmtl.io import MapWriter, check_outputs
@@ -59,10 +62,13 @@ def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Na
         type=choices(*SAVES),
         metavar='LIST',
         help=f'what to write, of {",".join(SAVES)} (default: a video of a video, panels of images); raw and npy are '
-        'the maps as PNG files in DIR/raw and .npy files in DIR/npy, which VideoFolder and ImageFolder read; with '
-        'video, the images of a folder are the frames of one video; rerun is a recording of all videos, DIR/videos.rrd',
+        'the maps as PNG files and .npy files, in DIR/raw/videos (a VideoFolder), DIR/raw/images (an ImageFolder) and '
+        'so in DIR/npy; with video, the images of a folder are the frames of one video; rerun is a recording of all '
+        'videos, DIR/videos.rrd',
     )
-    parser.add_argument('--fps', type=float, help="frames per second of videos (default: the video's own times)")
+    parser.add_argument(
+        '--fps', type=positive_number, help="frames per second of videos (default: the video's own times)"
+    )
     parser.add_argument(
         '--at-once', type=positive, default=1, metavar='N', help='predict N videos at the same time, in one batch'
     )
@@ -74,7 +80,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Na
 
 @readable_errors()
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Run the command; exit with 1 if nothing is predicted, or a video cannot be read to its end."""
+    """Run the command; exit with 1 if nothing is predicted, a video cannot be read to its end, or a signal stops it."""
     args = parse_args(arguments, prog)
     cfg = config_of(args)
     inputs, others = find_inputs(args.inputs, folders_are_videos='video' in (args.save or ()))
@@ -88,11 +94,16 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     going_on = goes_on(args)
     images = [] if going_on else [one for one in inputs if not one.is_video]
     videos = [one for one in inputs if one.is_video]
-    frames = predict_images(images, inferencer, args, skipped) if images else 0
+    stop = threading.Event()
+    with stopped_by_signals(stop.set):
+        frames = predict_images(images, inferencer, args, skipped, stop) if images else 0
+    if stop.is_set():
+        skipped += [f'{video} (stopped)' for video in videos]
+        videos = []
     records = predict_videos(videos, inferencer, args) if videos else {}
     frames += sum(record.frames for record in records.values())
     skipped += [line for video in videos for line in losses(video, records[video.name], args.resume)]
-    failed = any(record.error for record in records.values())
+    failed = stop.is_set() or any(record.error or record.stopped for record in records.values())
     seconds = time.perf_counter() - start
     print(summary(frames, seconds, args.out, skipped))
     if failed or not (frames or going_on):
@@ -147,9 +158,13 @@ def outputs_for(args: argparse.Namespace, one: Input) -> Outputs:
 
 
 def predict_images(
-    images: Sequence[Input], inferencer: MultiTaskInferencer, args: argparse.Namespace, skipped: list[str]
+    images: Sequence[Input],
+    inferencer: MultiTaskInferencer,
+    args: argparse.Namespace,
+    skipped: list[str],
+    stop: threading.Event,
 ) -> int:
-    """Predict images, add to `skipped` those that cannot be read, and return how many could."""
+    """Predict images until `stop` is set, add to `skipped` those that are left out, and return how many are not."""
     done = 0
     with ExitStack() as stack:
         writers = [
@@ -157,7 +172,10 @@ def predict_images(
             for kind, folder in map_folders(args.out, args.save or (), is_video=False).items()
         ]
         results = track(inferencer.predict_each([one.source for one in images]), 'images', total=len(images))
-        for one, result in zip(images, results, strict=True):
+        for number, (one, result) in enumerate(zip(images, results, strict=True)):
+            if stop.is_set():
+                skipped.append(f'the last {len(images) - number} of {len(images)} images (stopped)')
+                break
             if result.image is None or result.maps is None:
                 skipped.append(f'{result.name} ({result.error})')
                 continue
@@ -186,7 +204,7 @@ def predict_videos(
     for one in videos:
         if (record := records[one.name]).frames or is_flawed(record):
             # The source is read ahead, and from its beginning where a run goes on.
-            counts = f'{one}: predicted {record.frames} frames; read {record.summary}'
+            counts = f'{one}: predicted {counted(record.frames, "frame")}; read {record.summary}'
             print('\n'.join(filter(None, [counts, speed_report(record.model)])))
     return records
 
@@ -210,9 +228,14 @@ def losses(video: Input, record: StreamRecord, resume: Path | None) -> list[str]
     return lost
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things, whose name is given for one."""
+    return f'{number} {what}' if number == 1 else f'{number} {what}s'
+
+
 def summary(frames: int, seconds: float, out: Path, skipped: Sequence[str]) -> str:
     """Return the last line: frames, seconds, where the results are, and what was left out and why."""
-    line = f'{frames} frames in {seconds:.1f} s: {out}'
+    line = f'{counted(frames, "frame")} in {seconds:.1f} s: {out}'
     if not skipped:
         return line
     more = [f'and {len(skipped) - SHOWN} more'] if len(skipped) > SHOWN else []

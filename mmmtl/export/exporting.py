@@ -7,7 +7,8 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -30,6 +31,9 @@ from .writing import write_onnx, write_program
 Format = Literal['onnx', 'torch']
 FORMATS: tuple[Format, ...] = ('onnx', 'torch')
 TOLERANCE = 1e-3
+
+PACKAGES = ('onnx', 'onnxruntime', 'onnxscript')
+"""What ONNX graphs are written and compared with, as in requirements/export.txt."""
 
 
 class Export(NamedTuple):
@@ -107,6 +111,7 @@ def export_model(
         raise ValueError(f"{name}: export a model on the CPU (device='cpu') that is not optimised")
     if not formats or not set(formats) <= set(FORMATS):
         raise ValueError(f'formats must be of {list(FORMATS)}, not {list(formats)}')
+    check_packages(formats)
     if int8 and 'onnx' not in formats:
         raise ValueError("int8 graphs are made of those of the format 'onnx'; add it to the formats")
     model, target = inferencer.model, Path(folder).resolve()
@@ -177,6 +182,12 @@ def write_graphs(
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise ValueError(f'{name}: its {graph.kind} graph cannot be exported: {reason}') from error
     return description
+
+
+def check_packages(formats: Collection[Format]) -> None:
+    """Refuse to write ONNX graphs without the packages that do it."""
+    if 'onnx' in formats and (missing := [name for name in PACKAGES if find_spec(name) is None]):
+        raise ValueError(f'ONNX graphs need {", ".join(missing)}: pip install "mmmtl[export]"')
 
 
 def check_errors(found: Comparison, tolerance: float, what: str) -> None:

@@ -83,7 +83,7 @@ def find_images(source: str | Path) -> FoundImages:
     for path in sorted(path for path in paths if path.is_file() and not is_foreign(path)):
         (found.images if path.suffix.lower() in IMAGE_SUFFIXES else found.others).append(path)
     below = 0 if _is_pattern(source) else _count_below(source)
-    hint = f"{below} images are in subfolders; to read them, give '{glob.escape(str(source))}/**/*'"
+    hint = f"images in subfolders: {below}; to read them, give '{glob.escape(str(source))}/**/*'"
     if not found.images:
         fix = hint if below else f'images are files {", ".join(IMAGE_SUFFIXES)}'
         raise ValueError(f'{source_name(source)}: no image there; {fix}')

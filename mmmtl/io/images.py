@@ -108,7 +108,7 @@ def decode(data: bytes, path: str | Path, flags: int) -> Array:
 def opaque(pixels: Array, path: str | Path) -> Array:
     """Return (H, W, 3) BGR of an array RGB or RGBA, all uint8; refuse it if a pixel is not opaque."""
     if pixels[..., 3:].min(initial=255) < 255:
-        raise ValueError(f'{path}: some pixels are transparent; lay the image over a background and save it without')
+        raise ValueError(f'{path}: some pixels are transparent; lay the image over a background and save it opaque')
     return np.ascontiguousarray(pixels[..., 2::-1])
 
 

@@ -345,6 +345,13 @@ def camera(monkeypatch: pytest.MonkeyPatch) -> type[Camera]:
     return Camera
 
 
+def test_a_stop_is_the_end_of_a_camera(inferencer: MultiTaskInferencer, camera: type[Camera]) -> None:
+    camera.connections = [range(50)]
+    runner = StreamRunner(inferencer, 'rtsp://camera', latest=False)
+    (record,) = runner.run(lambda frame: runner.stop()).values()
+    assert record.frames >= 1 and not record.stopped
+
+
 def test_a_live_source_is_opened_again(inferencer: MultiTaskInferencer, camera: type[Camera]) -> None:
     camera.connections = [range(3), None, range(10, 13), None, None, range(20, 22), None, None, None]
     found = Collected()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import mmmtl_command
 from mmmtl import commands
 from mmmtl.commands.models import table
 from mmmtl.version import __version__
@@ -88,3 +89,13 @@ def test_a_tool_takes_the_name_of_a_model_from_any_folder(
         commands.main(['config', 'mila_tiny'])
     with pytest.raises(SystemExit, match='no weights'):
         commands.main(['test', TINY])
+
+
+def test_ctrl_c_ends_without_a_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mmmtl_command, 'run', interrupted)
+    with pytest.raises(SystemExit) as ended:
+        mmmtl_command.main()
+    assert ended.value.code == 130 and capsys.readouterr().err == 'stopped\n'

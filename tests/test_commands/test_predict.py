@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from mmmtl import commands
 from mmmtl.apis import MultiTaskInferencer, VideoReader
 from mmmtl.apis.streaming import PanelSink, StreamFrame, VideoSink
 from mmmtl.commands.inputs import Input, find_inputs
-from mmmtl.commands.results import recording_of
+from mmmtl.commands.results import recording_of, write_panel
 from mmmtl.config import load_config
 from mmmtl.datasets import ImageFolder, VideoFolder
 
@@ -43,11 +44,17 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def predict(weights: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run the command and return what it prints."""
+    """Run the command and return what it prints; `fails` if it must exit with 1."""
 
-    def run(*arguments: object) -> str:
+    def run(*arguments: object, fails: bool = False) -> str:
         options = ['--model', CONFIG.stem, '--weights', weights, '--device', 'cpu']
-        commands.main(['predict', *map(str, arguments), *map(str, options)])
+        command = ['predict', *map(str, arguments), *map(str, options)]
+        if fails:
+            with pytest.raises(SystemExit) as exit_:
+                commands.main(command)
+            assert exit_.value.code == 1
+        else:
+            commands.main(command)
         return capsys.readouterr().out
 
     return run
@@ -158,7 +165,9 @@ def test_several_videos_at_once_go_on_after_a_signal(
 
     with monkeypatch.context() as patch:
         patch.setattr(PanelSink, 'write', killed)
-        assert re.search(r'left out 4: .*the rest of .*film\.mp4.*second\.mp4 \(stopped; the same', predict(*command))
+        assert re.search(
+            r'left out 4: .*the rest of .*film\.mp4.*second\.mp4 \(stopped; the same', predict(*command, fails=True)
+        )
     assert states.exists() and not (tmp_path / 'out' / 'second').exists()
     predict(*command)
     assert not states.exists()
@@ -173,6 +182,24 @@ def test_several_videos_at_once_go_on_after_a_signal(
             np.testing.assert_allclose(whole, out, atol=1e-3)
         elif file.suffix == '.json':
             assert (tmp_path / 'whole' / file).read_text() == (tmp_path / 'out' / file).read_text()
+
+
+def test_a_signal_stops_images(
+    predict: Callable[..., str], photos: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def killed(*arguments: Any) -> None:
+        write_panel(*arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr('mmmtl.commands.predict.write_panel', killed)
+    printed = predict(photos, video, '--out', tmp_path / 'out', fails=True)
+    last = printed.splitlines()[-1]
+    assert last.startswith('1 frame in') and 'left out 3: ' in last
+    assert last.endswith(f'the last 3 of 4 images (stopped), {video} (stopped)')
+    assert names(tmp_path / 'out') == ['a.png']
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_run_that_goes_on_keeps_its_recordings(tmp_path: Path) -> None:
@@ -195,7 +222,7 @@ def test_nothing_is_left_to_do(predict: Callable[..., str], video: Path, tmp_pat
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(VideoSink, 'write', stopped)
-        printed = predict(*command, 7)
+        printed = predict(*command, 7, fails=True)
     assert 'stopped' in printed
     # The source is read ahead.
     predicted, read = map(int, re.search(r'film\.mp4: predicted (\d+) frames; read (\d+) frames', printed).groups())
@@ -231,9 +258,10 @@ def test_what_is_refused(predict: Callable[..., str], photos: Path, video: Path,
         with pytest.raises(SystemExit, match=message):
             predict(*wrong)
     assert names(photos) == before and not (tmp_path / 'out').exists()
-    with pytest.raises(SystemExit) as exit_:
-        predict(video, '--out', tmp_path / 'out', '--save', 'movie')
-    assert exit_.value.code == 2
+    for wrong in (['--save', 'movie'], ['--fps', 0], ['--fps', -5], ['--fps', 'nan']):
+        with pytest.raises(SystemExit) as exit_:
+            predict(video, '--out', tmp_path / 'out', *wrong)
+        assert exit_.value.code == 2
 
 
 def test_untrained_models_keep_no_states(video: Path, tmp_path: Path) -> None:

@@ -48,6 +48,17 @@ def test_outputs_that_are_inputs_are_refused(tmp_path: Path) -> None:
         commands.main(['export', str(config), '--out', str(config)])
 
 
+def test_what_is_missing_is_said_before_the_model_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = write_config(tmp_path / 'tiny.py')
+    command = ['export', str(config), '--out', str(tmp_path / 'out')]
+    monkeypatch.setattr('mmmtl.commands.export.MultiTaskInferencer', None)
+    monkeypatch.setattr('mmmtl.export.exporting.find_spec', lambda name: None)
+    with pytest.raises(SystemExit, match=r'^none\.mp4: no such file'):
+        commands.main([*command, '--frames', 'none.mp4'])
+    with pytest.raises(SystemExit, match=r'onnx, onnxruntime, onnxscript: pip install "mmmtl\[export\]"'):
+        commands.main(command)
+
+
 @pytest.mark.parametrize('size', [SIZE, (48, 32)])
 def test_synthetic_frames_have_no_bars(tmp_path: Path, size: tuple[int, int], recwarn: pytest.WarningsRecorder) -> None:
     config = write_config(tmp_path / 'tiny.py', IMAGE)

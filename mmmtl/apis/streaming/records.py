@@ -55,7 +55,7 @@ class StreamRecord:
         dropped: left out because a newer frame had come.
         reconnects: how often it was tried to open a live source again.
         restarts: how often a new state began after the first, because of a new connection or another size.
-        stopped: whether the run was stopped before the stream ended.
+        stopped: whether the run was stopped before the stream ended; a live source has no end.
         whole: whether the source delivered all that it declared, without damage, up to there.
         summary: what the source delivered, as `VideoReader.summary` says it.
         missing: what it did not deliver, and why, as `VideoReader.missing` says it.

@@ -155,7 +155,7 @@ class StreamRunner:
                 raise self._failure
             self._keep_states()
         for stream in self._streams:
-            stream.record.stopped = not stream.done
+            stream.record.stopped = not (stream.done or stream.source.info.live)
         records = {stream.name: stream.record for stream in self._streams}
         if check:
             check_records(records)
