@@ -21,7 +21,7 @@ MARKERS = 'osv^'
 MARKED = 40
 """The points of a curve that has more get no markers."""
 
-LEGEND_INSIDE = 8
+LEGEND_INSIDE = 3
 """So many lines may have their legend inside the first panel; that of more stands beside the panels."""
 
 
