@@ -123,13 +123,13 @@ def test_images_in_subfolders_are_counted(inferencer: MultiTaskInferencer, photo
     for place in ('x', 'x/y', '.hidden'):
         (photos / place).mkdir()
         cv2.imwrite(str(photos / place / 'd.png'), photo())
-    with pytest.warns(UserWarning, match=rf"^{photos}: 2 images .* '{photos}/\*\*/\*'$"):
+    with pytest.warns(UserWarning, match=rf"^{photos}: images in subfolders: 2; .* '{photos}/\*\*/\*'$"):
         assert len(inferencer(photos)) == 2
     assert len(inferencer(f'{photos}/**/*')) == 4
 
     (photos / 'a.png').unlink()
     (photos / 'b.JPG').unlink()
-    with pytest.raises(ValueError, match=rf"^{photos}: no image .* 2 images .* '{photos}/\*\*/\*'$"):
+    with pytest.raises(ValueError, match=rf"^{photos}: no image .* images in subfolders: 2; .* '{photos}/\*\*/\*'$"):
         inferencer(photos)
 
 

@@ -187,11 +187,11 @@ def test_several_videos_at_once_go_on_after_a_signal(
 def test_a_signal_stops_images(
     predict: Callable[..., str], photos: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(signal.SIGTERM)
 
     def killed(*arguments: Any) -> None:
         write_panel(*arguments)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr('mmmtl.commands.predict.write_panel', killed)
     printed = predict(photos, video, '--out', tmp_path / 'out', fails=True)
@@ -199,7 +199,7 @@ def test_a_signal_stops_images(
     assert last.startswith('1 frame in') and 'left out 3: ' in last
     assert last.endswith(f'the last 3 of 4 images (stopped), {video} (stopped)')
     assert names(tmp_path / 'out') == ['a.png']
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_run_that_goes_on_keeps_its_recordings(tmp_path: Path) -> None:
