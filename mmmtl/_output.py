@@ -1,4 +1,4 @@
-"""Output of programs: plain warnings, and an end without noise when nobody reads it any more."""
+"""Output of programs: warnings without their place in the code, and a quiet end when nobody reads on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 __all__: list[str] = []
-
 
 PACKAGE = Path(__file__).parent
 
@@ -35,7 +34,7 @@ def plain_warnings() -> Iterator[None]:
 
 @contextmanager
 def allow_closed_output() -> Iterator[None]:
-    """Exit with 1, without a traceback, if the reader of the output, such as `head`, goes inside the block."""
+    """Exit with 1, without a traceback, if a reader of the output, such as `head`, stops reading inside the block."""
     try:
         try:
             yield
@@ -48,7 +47,7 @@ def allow_closed_output() -> Iterator[None]:
 
 
 def _is_closed() -> bool:
-    """Return whether the reader of the output has gone; what is left to write is then dropped."""
+    """Return whether nobody reads the output any more; what is left to write is then dropped."""
     try:
         print(flush=True)
     except BrokenPipeError:

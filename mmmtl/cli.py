@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mmmtl._output import allow_closed_output, plain_warnings
+from mmmtl._output import PACKAGE, allow_closed_output, plain_warnings
 from mmmtl.apis import zoo_weights
 from mmmtl.config import LOADERS, dataset_configs, load_config
 from mmmtl.config.options import parse_value
@@ -24,7 +24,6 @@ from mmmtl.config.variables import read_config_file
 from mmmtl.engine.launch import LAUNCHERS
 from mmmtl.io import check_outputs
 
-PACKAGE = Path(__file__).parent
 OF_A_WORKER = re.compile(r'Caught (\w+) in DataLoader worker process \d+\.\nOriginal Traceback')
 DTYPES = ('float32', 'bfloat16', 'float16')
 
@@ -185,7 +184,8 @@ def start_clock(args: argparse.Namespace) -> Callable[[], float]:
 def readable_errors() -> Iterator[None]:
     """Exit with the message alone if the program or mmmtl refuses something inside the block, or a file has an error.
 
-    Other errors keep their traceback. That the reader of the output goes is no error. Warnings of mmmtl are plain.
+    Other errors keep their traceback. Nothing is said if nobody reads the output any more, as after `| head`. Warnings
+    of mmmtl are shown without their place in the code.
     """
     try:
         with plain_warnings(), allow_closed_output():
@@ -205,7 +205,7 @@ def _refusal(error: BaseException | None) -> str | None:
     if isinstance(error, ImportError) and error.name is not None:
         return None  # Python's, not one that names what to install
     if isinstance(error, BrokenPipeError):
-        return None  # another one than that of the output
+        return None  # of another pipe than the output
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f'{error.filename}: {error.strerror}'
     if (found := OF_A_WORKER.match(message)) and _is_own(re.findall(r'File "(.+?)", line', message)[-1]):

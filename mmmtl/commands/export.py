@@ -16,10 +16,10 @@ from mmmtl.cli import add_config_arguments, add_shape_argument, choices, config_
 from mmmtl.datasets.synthetic import make_scene, render
 from mmmtl.export import export_model
 from mmmtl.export.exporting import FORMATS, TOLERANCE, check_packages
-from mmmtl.io import check_outputs, source_name
+from mmmtl.io import check_outputs
 from mmmtl.structures import Array
 
-from .inputs import is_missing
+from .inputs import check_exist
 
 
 def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
@@ -61,8 +61,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     cfg = config_of(args)
     weights = args.checkpoint or zoo_weights(args.config)
     check_outputs([args.out], [cfg.filename, weights, args.frames])
-    if args.frames is not None and is_missing(args.frames):
-        raise ValueError(f'{source_name(args.frames)}: no such file or folder; check the path')
+    if args.frames is not None:
+        check_exist([args.frames])
     check_packages(args.formats)
     inferencer = MultiTaskInferencer(cfg, weights, device='cpu')
     size = tuple(args.size) if args.size else inferencer.model_size

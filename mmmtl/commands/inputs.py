@@ -37,8 +37,7 @@ def find_inputs(given: Sequence[str], *, folders_are_videos: bool) -> tuple[list
     """
     sources: list[tuple[str, bool]] = []
     others: list[Path] = []
-    if missing := [source_name(one) for one in given if is_missing(one)]:
-        raise ValueError(f'{", ".join(missing)}: no such file or folder; check the path')
+    check_exist(given)
     for one in given:
         if is_video(one, folders_are_videos=folders_are_videos):
             sources.append((one, True))
@@ -50,6 +49,12 @@ def find_inputs(given: Sequence[str], *, folders_are_videos: bool) -> tuple[list
             others += found.others
     names = distinct_names([source for source, _ in sources])
     return [Input(source, name, video) for (source, video), name in zip(sources, names, strict=True)], others
+
+
+def check_exist(given: Sequence[str]) -> None:
+    """Refuse paths where nothing is, all in one message."""
+    if missing := [source_name(one) for one in given if is_missing(one)]:
+        raise ValueError(f'{", ".join(missing)}: no such file or folder; check the path')
 
 
 def is_missing(given: str) -> bool:

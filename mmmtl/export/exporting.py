@@ -33,7 +33,7 @@ FORMATS: tuple[Format, ...] = ('onnx', 'torch')
 TOLERANCE = 1e-3
 
 PACKAGES = ('onnx', 'onnxruntime', 'onnxscript')
-"""What ONNX graphs are written and compared with, as in requirements/export.txt."""
+"""Packages that write ONNX graphs and run them; a test compares them with requirements/export.txt."""
 
 
 class Export(NamedTuple):

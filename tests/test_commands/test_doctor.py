@@ -66,8 +66,9 @@ def test_a_torchvision_that_cannot_be_imported(tmp_path: Path, monkeypatch: pyte
     assert ('does not fit torch' in said) == (error in MISFITS)
     kind, text = error.split('(', 1)
     assert f'{kind}: ' in said and text[1:-2].replace('\\n', ' ') in said
-    uninstall, install = (repair.split(maxsplit=1)[1] for repair in repairs)
-    assert uninstall == 'pip uninstall -y torchvision' and install.startswith('pip install torchvision "torch==')
+    uninstall, install = (repair.strip() for repair in repairs)
+    assert uninstall == 'repair:  pip uninstall -y torchvision'
+    assert install.startswith('repair:  pip install torchvision "torch==')
 
 
 def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +92,7 @@ def test_a_check_that_fails_is_a_finding() -> None:
 
     lines = report(check_of_mine, doctor.BROKEN).splitlines()
     assert lines[0].split() == ['BROKEN', 'of_mine', 'OSError:', 'cannot', 'open', 'libc']
-    assert lines[1].split(maxsplit=1)[1] == doctor.reinstall(ROOT)
+    assert lines[1].split() == ['repair:', *doctor.reinstall(ROOT).split()]
 
 
 def test_mmmtl_is_installed_anew_as_it_was(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmmtl import commands
 from mmmtl.export import OnnxStream
 from mmmtl.export.compare import ProgramStream
+from mmmtl.export.exporting import PACKAGES
 
 from .conftest import IMAGE, SIZE, VIDEO, moving
 
@@ -46,6 +47,11 @@ def test_outputs_that_are_inputs_are_refused(tmp_path: Path) -> None:
     config = write_config(tmp_path / 'tiny.py')
     with pytest.raises(SystemExit, match='tiny.py'):
         commands.main(['export', str(config), '--out', str(config)])
+
+
+def test_it_knows_its_packages() -> None:
+    lines = (Path(__file__).parents[2] / 'requirements' / 'export.txt').read_text().splitlines()
+    assert [line.partition('>=')[0] for line in lines if not line.startswith('#')] == [*PACKAGES]
 
 
 def test_what_is_missing_is_said_before_the_model_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
