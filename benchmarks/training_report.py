@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from training_papers import PAPERS, PaperTable
+from training_papers import PAPERS, PRIMARY, SUPPOSITIONS, PaperTable
 from training_runs import ROOT, Settings, read_records, results_file
 from training_scores import Scores, end, two_thirds
 from training_tables import ALL_TABLES, TABLES, Table
@@ -56,6 +56,8 @@ def report(tables: Sequence[Table] = ALL_TABLES) -> str:
             if verdicts:
                 name = f'{paper.paper} {paper.number}, `{table.name}`'
                 summary.append(f'| {name} | {verdicts.total()} | {" | ".join(counts)} |')
+        if table_of_ours := suppositions_section(scores):
+            lines += ['', *table_of_ours]
         lines += [line for figure in figures(scores) for line in figure.lines]
         sections.append('\n'.join(lines))
     return '\n\n'.join(['\n'.join([HEAD, *summary]), *sections]) + '\n'
@@ -114,6 +116,28 @@ def paper_section(paper: PaperTable, scores: Scores) -> tuple[list[str], Counter
             cells = [f'{gap:+.3g}', *map(interval, gaps), remark(verdict, gaps[-1])]
             lines.append(row_of(f'{better} before {worse}', title(column), *cells))
     return lines, verdicts
+
+
+def suppositions_section(scores: Scores) -> list[str]:
+    """Return the orders that our suppositions predict, judged like a paper's; nothing before the first run of one."""
+    lines = []
+    for supposition in SUPPOSITIONS[scores.settings.table.paper]:
+        for better, worse in supposition.orders:
+            for metric in (*PRIMARY, 'offset_0/semseg/mIoU'):
+                gaps = [
+                    paired_difference(scores.of_row(better, metric, at), scores.of_row(worse, metric, at))
+                    for at in (two_thirds, end)
+                ]
+                if gaps[-1] is None:
+                    continue
+                verdict = judge(gaps, positive=higher(metric))
+                cells = [*map(interval, gaps), remark(verdict, gaps[-1])]
+                lines.append(row_of(supposition.text, f'{better} before {worse}', title(metric), *cells))
+    if not lines:
+        return []
+    head = row_of('supposition', 'order that it predicts', 'metric', 'at 2/3', 'at the end', 'verdict')
+    text = 'What may explain the orders above, as predictions of our own. `offset_0/` is on key frames alone.'
+    return ['### Suppositions', '', text, '', head, row_of(*['---'] * 6), *lines]
 
 
 def higher(column: str) -> bool:

@@ -75,6 +75,12 @@ class Scores:
         tasks = build_tasks(self.settings.config(self.settings.table.row(last)).tasks, last)
         return {seed: delta_m(metrics, base[seed], tasks) for seed, metrics in found.items() if seed in base}
 
+    def of_row(self, row: str, metric: str, at: At) -> dict[int, float]:
+        """Return {seed: metric} of a row of ours, without unknown ones; images have the same at every offset."""
+        of_images = metric.partition('/')[2] if metric.startswith('offset_') else metric
+        values = {r['seed']: at(r).get(metric, at(r).get(of_images)) for r in self.found.get(row, ())}
+        return {seed: value for seed, value in values.items() if value is not None}
+
     def cost(self, paper: PaperTable, row: str) -> tuple[str, str]:
         """Return GMAC and parameters, in millions, of a row of a paper; nothing without a run."""
         if not self.seeds(paper, row):

@@ -21,6 +21,7 @@ class Clip:
         still: the data set has single images, of which the transform `StillToClip` makes clips.
         single: take the current frame alone, from the labelled frames that have clips.
         no_history: probability that the current frame stands for the last non-key frame, as at the start of a video.
+        key_frames: probability of offset 0 where offsets are drawn; None draws all offsets alike, so 1 / K.
     """
 
     interval: int = 5
@@ -29,6 +30,7 @@ class Clip:
     still: bool = False
     single: bool = False
     no_history: float = 0.0
+    key_frames: float | None = None
 
     def __post_init__(self) -> None:
         if self.interval < 1:
@@ -39,6 +41,10 @@ class Clip:
             raise ValueError(f"clip.offsets must be 'all', 'random' or a list of numbers, not {self.offsets!r}")
         if not 0 <= self.no_history < 1:
             raise ValueError(f'clip.no_history is a probability below 1, not {self.no_history}')
+        if self.key_frames is not None and not (self.offsets == 'random' and self.interval > 1):
+            raise ValueError("clip.key_frames needs offsets that are drawn: clip.offsets 'random', and K above 1")
+        if self.key_frames is not None and not 0 <= self.key_frames <= 1:
+            raise ValueError(f'clip.key_frames is a probability, not {self.key_frames}')
         offsets = self.possible_offsets
         if not offsets or len(set(offsets)) != len(offsets):
             raise ValueError(f'clip.offsets must name at least one offset, and each only once, not {offsets}')

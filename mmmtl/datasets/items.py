@@ -60,7 +60,9 @@ class Clips(Items):
 
     def complete(self, item: Item, index: FrameIndex) -> None:
         """Draw the offset and whether the clip has a history, and find the images."""
-        rng, offsets = item['rng'], item.pop('offsets')
+        rng, offsets, key_frames = item['rng'], item.pop('offsets'), self.clip.key_frames
+        if key_frames is not None:
+            offsets = offsets[:1] if rng.random() < key_frames else offsets[1:]
         offset = offsets[int(rng.integers(len(offsets)))] if len(offsets) > 1 else offsets[0]
         slots = self.clip.slots(offset)
         if self.clip.no_history and rng.random() < self.clip.no_history:

@@ -255,6 +255,18 @@ def test_no_history_of_stills() -> None:
     assert {data[Draw(0, number)]['slots'][1] == 0 for number in range(20)} == {True, False}
 
 
+# The share of key frames
+
+
+@pytest.mark.parametrize('share', [0, 0.6, 1])
+def test_key_frames_is_the_share_of_offset_0(share: float) -> None:
+    data = Numbers({'v': range(9)}, labelled=[8], clip=dict(interval=5, offsets='random', key_frames=share))
+    counts = np.bincount([data[Draw(0, number)]['offset'] for number in range(800)], minlength=5)
+    expected = 800 * np.array([share, *[(1 - share) / 4] * 4])
+    # Four standard deviations; none where an offset must always or never be drawn.
+    assert (abs(counts - expected) <= 4 * (expected * (1 - expected / 800)) ** 0.5).all()
+
+
 # Other ways with missing frames
 
 

@@ -46,6 +46,10 @@ def test_offsets() -> None:
         (dict(offsets=[]), r'clip\.offsets.*at least one'),
         (dict(offsets=[1, 1]), r'clip\.offsets.*once'),
         (dict(no_history=1), r'clip\.no_history.*below 1, not 1'),
+        (dict(key_frames=1.5), r'clip\.key_frames.*probability, not 1\.5'),
+        (dict(key_frames=-0.1), r'clip\.key_frames.*not -0\.1'),
+        (dict(key_frames=0.5, offsets='all'), r"clip\.key_frames.*'random'"),
+        (dict(key_frames=0.5, interval=1), r'clip\.key_frames.*K above 1'),
         (dict(no_history=-0.1), r'clip\.no_history.*not -0\.1'),
     ],
 )
