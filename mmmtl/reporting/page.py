@@ -76,6 +76,7 @@ def _results(runs: Sequence[Run], baseline: Baseline | None) -> dict[str, Any]:
         ],
         offset_figures=figures.offset_figures(runs, of_offsets, offsets),
         cost_figures=figures.cost_figures(runs, priced) if costed else {},
+        costed=[run.name for run in costed],
         confusion=[
             (run.name, task, figures.confusion_figure(matrix)) for run in runs for task, matrix in run.confusion.items()
         ],
@@ -94,6 +95,7 @@ def _training(runs: Sequence[Run]) -> dict[str, Any]:
         validation=first,
         other_validation={key: figure for key, figure in validation.items() if key not in first},
         cosines=figures.series_figures(runs, logs.is_cosine),
+        logged=[run.name for run in runs if run.series],
         unlogged=_missing(runs, 'training log'),
     )
 

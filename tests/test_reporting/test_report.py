@@ -248,3 +248,25 @@ def test_a_video_becomes_part_of_the_page(tmp_path: Path) -> None:
     (source,) = (attributes['src'] for tag, attributes in found.tags if tag == 'video')
     assert source == f'data:video/mp4;base64,{base64.b64encode(b"frames").decode()}'
     assert '1 < 2' in found.text[''] and 'a & b' in found.text['']
+
+
+def test_legends_name_only_runs_with_a_curve(tmp_path: Path) -> None:
+    for name in ('video', 'image', 'bare'):
+        write_run(tmp_path / name)
+    for name in ('image', 'bare'):
+        metrics = {key: value for key, value in METRICS.items() if not key.startswith('offset_')}
+        (tmp_path / name / 'metrics.json').write_text(json.dumps(metrics))
+    for path in (tmp_path / 'bare').glob('*/vis_data/scalars.json'):
+        path.unlink()
+    write_report(tmp_path / 'report.html', [read_run(tmp_path / name) for name in ('video', 'image', 'bare')])
+    sections = (tmp_path / 'report.html').read_text().split('<section id="')
+    legends = {
+        section.partition('"')[0]: re.findall(r'</svg> (\w+)</li>', section)
+        for section in sections
+        if '</svg>' in section
+    }
+    logged = ['video', 'image']
+    assert legends['offsets'] == ['video']
+    assert legends['cost'] == ['video', 'image', 'bare']
+    assert legends['training'] == 2 * logged
+    assert legends['gradients'] == logged
