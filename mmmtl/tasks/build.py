@@ -49,6 +49,11 @@ def build_tasks(tasks: Mapping[str, Any] | None, what: str) -> dict[str, Task]:
         raise ValueError(UNRESOLVED.format(what=what))
     if not isinstance(tasks, Mapping):
         raise ValueError(f'the tasks of {what} must be a dict {{name: config}}, not {tasks!r}')
+    for name, cfg in tasks.items():
+        if isinstance(cfg, Mapping) and 'type' not in cfg:
+            typed = [other for other, its in tasks.items() if isinstance(its, Task) or 'type' in its]
+            hint = f'; {did_you_mean(name, typed)}' if typed else ''
+            raise ValueError(f'tasks.{name} has no `type`, which says what kind of task it is: {to_plain(cfg)}{hint}')
     built = {name: cfg if isinstance(cfg, Task) else _build_task(name, cfg) for name, cfg in tasks.items()}
     if not main_tasks(built):
         raise ValueError(

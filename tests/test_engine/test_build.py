@@ -154,6 +154,7 @@ def test_a_type_that_names_no_component_is_let_pass(make_config: MakeConfig) -> 
     ('options', 'error', 'words'),
     [
         ({'tasks.depth.type': 'DepthEstimaton'}, ValueError, "tasks.depth.*did you mean.*'DepthEstimation'"),
+        ({'tasks.dept.max_depth': 3}, ValueError, "tasks.dept has no `type`.*did you mean 'depth'"),
         ({'tasks.depth.max_dept': 3}, ValueError, 'tasks.depth.*max_dept'),
         ({'tasks': None}, ValueError, 'declares no tasks'),
         ({'use_tasks': ['dept']}, ValueError, r"'dept'.*semseg.*depth.*normals"),
