@@ -253,6 +253,14 @@ SUPPOSITIONS = {
             (('MILA, 60 % key frames', 'MILA'), ('MILA, 60 % key frames', 'slow only')),
         ),
         Supposition(
+            'Attention that has learnt little averages over its window, which costs more than small motion does',
+            (('ILA without alignment, 1x1', 'ILA without alignment'), ('ILA without alignment, 1x1', 'MultiNet++')),
+        ),
+        Supposition(
+            'SE blocks, which MultiNet++ lacks, cost accuracy',
+            (('ILA without alignment or SE', 'ILA without alignment'),),
+        ),
+        Supposition(
             'A fast network of 2 base channels is too small for MILA; of 16 it is not',
             (
                 ('MILA, wider fast network', 'MILA'),

@@ -104,6 +104,8 @@ def video_trials(mila: Row, fast: Row) -> tuple[Row, ...]:
     wide_alone = {f'model.backbone.backbone.{part}': 16 for part in ('stem_channels', 'base_channels')}
     return (
         mila.changed('MILA, 60 % key frames', {'train_dataloader.dataset.clip.key_frames': 0.6}),
+        mila.changed('ILA without alignment, 1x1', {**PLAIN, **NO_ALIGNMENT, 'model.neck.window': 1}),
+        mila.changed('ILA without alignment or SE', {**PLAIN, **NO_ALIGNMENT, 'model.neck.reduction': None}),
         mila.changed('MILA, wider fast network', wide),
         mila.changed('MILA w/o MF&TS, wider fast network', {**PLAIN, **wide}),
         mila.changed('ILA without alignment, wider fast network', {**PLAIN, **NO_ALIGNMENT, **wide}),
