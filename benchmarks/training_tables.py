@@ -101,11 +101,14 @@ def video_rows(mila: Row, slow: Row, fast: Row, deeper: Options | None = None) -
 def video_trials(mila: Row, fast: Row) -> tuple[Row, ...]:
     """Return rows that no table of the paper has, for suppositions about why an order does not show."""
     wide = {f'model.fast_backbone.backbone.{part}': 16 for part in ('stem_channels', 'base_channels')}
+    fast_motion = {f'{loader}.dataset.frame_step': 5 for loader in ('train_dataloader', 'val_dataloader')}
     wide_alone = {f'model.backbone.backbone.{part}': 16 for part in ('stem_channels', 'base_channels')}
     return (
         mila.changed('MILA, 60 % key frames', {'train_dataloader.dataset.clip.key_frames': 0.6}),
         mila.changed('ILA without alignment, 1x1', {**PLAIN, **NO_ALIGNMENT, 'model.neck.window': 1}),
         mila.changed('ILA without alignment or SE', {**PLAIN, **NO_ALIGNMENT, 'model.neck.reduction': None}),
+        mila.changed('ILA without alignment, motion x5', {**PLAIN, **NO_ALIGNMENT, **fast_motion}),
+        mila.changed('MultiNet++, motion x5', {**CONCAT, **NO_ALIGNMENT, **fast_motion}),
         mila.changed('MILA, wider fast network', wide),
         mila.changed('MILA w/o MF&TS, wider fast network', {**PLAIN, **wide}),
         mila.changed('ILA without alignment, wider fast network', {**PLAIN, **NO_ALIGNMENT, **wide}),

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from mmmtl.datasets import Draw, SyntheticVideo
-from mmmtl.datasets.synthetic import make_scene, render, scene
+from mmmtl.datasets.synthetic import make_scene, render, scene, scene_flow
 from mmmtl.datasets.synthetic import video as synthetic_video
+from mmmtl.datasets.synthetic.video import FrameReference
 from mmmtl.tasks.classes import CLASSES
 
 TASKS = dict(
@@ -84,6 +85,20 @@ def test_frames_are_kept_up_to_so_much_memory(monkeypatch: pytest.MonkeyPatch, k
     again = [data[i]['imgs'][0] for i in range(3)]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert len(data._rendered) == max(kept, 1) and rendered == expected
+
+
+def test_frame_step_takes_every_nth_frame() -> None:
+    data, faster = build(split='val', length=7), build(split='val', length=3, frame_step=3)
+    for time in range(3):
+        assert np.array_equal(faster[time]['imgs'][0], data[3 * time]['imgs'][0])
+        depth = [d.read_map('depth', FrameReference('val_0001', t)) for d, t in ((faster, time), (data, 3 * time))]
+        assert np.array_equal(*depth)
+    flow, valid = faster.read_flow('val_0000', 1)
+    scene = make_scene(1_000_000)
+    expected = scene_flow(scene, render(scene, 3, 24, 40), 3, 3)
+    assert np.array_equal(flow, expected[0]) and np.array_equal(valid, expected[1])
+    with pytest.raises(ValueError, match='frame_step.*not 0'):
+        build(frame_step=0)
 
 
 def test_a_pixel_of_a_frame_has_so_many_bytes() -> None:

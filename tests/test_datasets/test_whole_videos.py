@@ -191,4 +191,7 @@ def test_a_moving_solid_takes_its_pixels_along() -> None:
     assert valid.all() and on_box.any() and (frame.depth[on_box] == pytest.approx(4.5, abs=1e-4))
     assert np.abs(flow[~on_box]).max() < 1e-6
     # The focal length is 48 pixels, the face is 4.5 m away and moves by sin(0.1) m.
-    assert flow[on_box] == pytest.approx(np.broadcast_to([48 * np.sin(0.1) / 4.5, 0], (on_box.sum(), 2)), abs=1e-4)
+    for step in (1, 3):
+        flow, _ = scene_flow(scene, frame, 0, step)
+        expected = [48 * np.sin(0.1 * step) / 4.5, 0]
+        assert flow[on_box] == pytest.approx(np.broadcast_to(expected, (on_box.sum(), 2)), abs=1e-4)

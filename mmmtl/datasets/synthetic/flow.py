@@ -1,4 +1,4 @@
-"""The exact motion of a scene's surfaces from one frame to the next."""
+"""The exact motion of a scene's surfaces from one frame to another."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from .render import RenderedFrame, camera_rays
 from .scene import Scene
 
 
-def scene_flow(scene: Scene, frame: RenderedFrame, t: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the motion of each pixel of a frame, rendered at `t`, to the next frame.
+def scene_flow(
+    scene: Scene, frame: RenderedFrame, t: int, step: int = 1
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the motion of each pixel of a frame, rendered at `t`, to the one `step` later.
 
     Returns:
         The motion, (H, W, 2) float32 pixels, x to the right and y down, also to places that are hidden; the sky only
@@ -27,11 +29,11 @@ def scene_flow(scene: Scene, frame: RenderedFrame, t: int) -> tuple[NDArray[np.f
     points[:, ~sky] += frame.pose[:3, 3:]
     owner = frame.owner.ravel()
     for index in np.unique(owner[frame.moving.ravel()]):
-        now, then = (PosedSolid(scene.solids[index], time, np.zeros(3)) for time in (t, t + 1))
+        now, then = (PosedSolid(scene.solids[index], time, np.zeros(3)) for time in (t, t + step))
         seen = owner == index
         local = now.to_local(*(points[:, seen] - now.centre[:, None]))
         points[:, seen] = np.stack(then.to_world(*local)) + then.centre[:, None]
-    pose = scene.camera.pose(t + 1)
+    pose = scene.camera.pose(t + step)
     points[:, ~sky] -= pose[:3, 3:]
     x, y, z = pose[:3, :3].T @ points
     valid = z > NEAR

@@ -46,18 +46,22 @@ class SyntheticVideo(MultiTaskDataset):
         split: 'train', 'val' or 'test': different scenes.
         length: frames of each video.
         size: (height, width).
+        frame_step: 1 for 30 Hz or so; with n, every n-th frame of that is taken, and all moves n times as fast.
     """
 
     split: str
     num_videos: int
     length: int
     size: tuple[int, int]
+    frame_step: int = 1
     _scenes: dict[str, Scene] = field(init=False, default_factory=dict)
     _rendered: dict[FrameReference, RenderedFrame] = field(init=False, default_factory=dict)
 
     def load_frames(self) -> Iterator[Frame]:
         if self.split not in SEEDS:
             raise ValueError(f'split must be one of {sorted(SEEDS)}, not {self.split!r}')
+        if self.frame_step < 1:
+            raise ValueError(f'frame_step must be at least 1, not {self.frame_step}')
         for number in range(self.num_videos):
             video = f'{self.split}_{number:04d}'
             self._scenes[video] = make_scene(SEEDS[self.split] + number)
@@ -73,12 +77,13 @@ class SyntheticVideo(MultiTaskDataset):
         return kept.copy()
 
     def read_flow(self, video: str, time: int) -> tuple[Array, Array]:
-        return scene_flow(self._scenes[video], self._render(FrameReference(video, time)), time)
+        frame, step = self._render(FrameReference(video, time)), self.frame_step
+        return scene_flow(self._scenes[video], frame, time * step, step)
 
     def _render(self, reference: FrameReference) -> RenderedFrame:
         if reference in self._rendered:
             return self._rendered[reference]
-        frame = render(self._scenes[reference.video], reference.time, *self.size)
+        frame = render(self._scenes[reference.video], reference.time * self.frame_step, *self.size)
         if self._rendered and len(self._rendered) * frame.semseg.size * BYTES_PER_PIXEL >= KEPT_BYTES:
             self._rendered.popitem()  # make room for this one, whose image and maps are read one by one
         self._rendered[reference] = frame
