@@ -257,10 +257,6 @@ SUPPOSITIONS = {
             (('ILA without alignment, 1x1', 'ILA without alignment'), ('ILA without alignment, 1x1', 'MultiNet++')),
         ),
         Supposition(
-            'ILA needs more motion than a fifth of a position over four frames, the median here',
-            (('ILA without alignment, motion x5', 'MultiNet++, motion x5'),),
-        ),
-        Supposition(
             'SE blocks, which MultiNet++ lacks, cost accuracy',
             (('ILA without alignment or SE', 'ILA without alignment'),),
         ),
