@@ -244,22 +244,21 @@ class Supposition:
     orders: tuple[tuple[str, str], ...]
 
 
-SUPPOSITIONS = {
-    'MILA': (
-        Supposition('Propagation adds to the fast network', (('MILA', 'fast only'),)),
-        Supposition('Several frames help without several tasks', (('MILA', 'MILA w/o MF'),)),
-        Supposition(
-            'MILA lacks training on key frames, which a fifth of its clips have',
-            (('MILA, 60 % key frames', 'MILA'), ('MILA, 60 % key frames', 'slow only')),
-        ),
-        Supposition(
-            'Attention that has learnt little averages over its window, which costs more than small motion does',
-            (('ILA without alignment, 1x1', 'ILA without alignment'), ('ILA without alignment, 1x1', 'MultiNet++')),
-        ),
-        Supposition(
-            'SE blocks, which MultiNet++ lacks, cost accuracy',
-            (('ILA without alignment or SE', 'ILA without alignment'),),
-        ),
+KEY_FRAMES = Supposition(
+    'MILA lacks training on key frames, which a fifth of its clips have',
+    (('MILA, 60 % key frames', 'MILA'), ('MILA, 60 % key frames', 'slow only')),
+)
+PROPAGATION = (
+    Supposition('Propagation adds to the fast network', (('MILA', 'fast only'),)),
+    Supposition('Several frames help without several tasks', (('MILA', 'MILA w/o MF'),)),
+)
+SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
+    'video': PROPAGATION,
+    'video-camvid': PROPAGATION,
+    'video-tiny': (
+        *PROPAGATION,
+        KEY_FRAMES,
+        Supposition('Motion needs attention over a window', (('ILA without alignment', 'ILA without alignment, 1x1'),)),
         Supposition(
             'A fast network of 2 base channels is too small for MILA; of 16 it is not',
             (
@@ -270,9 +269,20 @@ SUPPOSITIONS = {
             ),
         ),
     ),
-    'SCA-MTL': (),
+    'video-tiny-still': (
+        *PROPAGATION,
+        KEY_FRAMES,
+        Supposition(
+            'Where hardly anything moves, attention only averages over its window, and copying is better',
+            (('ILA without alignment, 1x1', 'ILA without alignment'), ('MultiNet++', 'ILA without alignment')),
+        ),
+        Supposition(
+            'SE blocks, which MultiNet++ lacks, cost accuracy',
+            (('ILA without alignment or SE', 'ILA without alignment'),),
+        ),
+    ),
 }
-"""Of each paper's methods, those that runs at laptop scale can decide."""
+"""Of the runs of each table."""
 
 
 def stands_for(table: Table, row: str) -> str:
@@ -285,7 +295,7 @@ def stands_for(table: Table, row: str) -> str:
     ]
     found += [
         f'supposition: {supposition.text}'
-        for supposition in SUPPOSITIONS[table.paper]
+        for supposition in SUPPOSITIONS.get(table.name, ())
         if not found and any(row in order for order in supposition.orders)
     ]
     return '; '.join(found)

@@ -17,8 +17,8 @@ from mmmtl.io import write_text
 from mmmtl.visualization.curves import Curve, draw_panels
 
 DOCS = ROOT / 'docs'
-ALWAYS = ('video-tiny', 'image-tiny')
-"""Tables that the report has even without a score; others appear with their first."""
+WHOLE = ('video-tiny', 'image-tiny')
+"""Tables that the report has as a whole even without a score; of others only rows and orders that have one."""
 
 VERDICTS: tuple[Verdict, ...] = ('held', 'not held', 'undecided')
 
@@ -46,10 +46,12 @@ def report(tables: Sequence[Table] = ALL_TABLES) -> str:
     summary = ['| table | orders | held | not held | undecided |', '| --- | --- | --- | --- | --- |']
     for table in tables:
         scores = Scores(Settings(table, table.iterations), read_records(results_file(table)))
-        if not scores.found and table.name not in ALWAYS:
+        if not scores.found and table.name not in WHOLE:
             continue
         lines = [f'## {table.paper} on `{table.name}`', '', *heading(scores)]
         for paper in PAPERS[table.paper]:
+            if table.name not in WHOLE and sum(bool(scores.seeds(paper, row)) for row in paper.values) < 2:
+                continue
             text, verdicts = paper_section(paper, scores)
             lines += ['', *text]
             counts = [str(verdicts[verdict]) for verdict in VERDICTS]
@@ -97,6 +99,8 @@ def paper_section(paper: PaperTable, scores: Scores) -> tuple[list[str], Counter
             cells += ['' if value is None else f'{value:g}', measured(list(ours.values()))]
         gmac, parameters = scores.cost(paper, name)
         seeds = len(scores.seeds(paper, name))
+        if not seeds and scores.settings.table.name not in WHOLE:
+            continue
         lines.append(row_of(name, *cells, gmac, parameters, str(seeds or '')))
     lines += ['', row_of('order in the paper', 'metric', 'gap there', 'here, at 2/3', 'at the end', 'verdict')]
     lines.append(row_of(*['---'] * 6))
@@ -111,6 +115,8 @@ def paper_section(paper: PaperTable, scores: Scores) -> tuple[list[str], Counter
                 paired_difference(scores.values(paper, better, column, at), scores.values(paper, worse, column, at))
                 for at in (two_thirds, end)
             ]
+            if gaps[-1] is None and scores.settings.table.name not in WHOLE:
+                continue
             verdict = judge(gaps, positive=higher(column))
             verdicts[verdict] += 1
             cells = [f'{gap:+.3g}', *map(interval, gaps), remark(verdict, gaps[-1])]
@@ -121,7 +127,7 @@ def paper_section(paper: PaperTable, scores: Scores) -> tuple[list[str], Counter
 def suppositions_section(scores: Scores) -> list[str]:
     """Return the orders that our suppositions predict, judged like a paper's; nothing before the first run of one."""
     lines = []
-    for supposition in SUPPOSITIONS[scores.settings.table.paper]:
+    for supposition in SUPPOSITIONS.get(scores.settings.table.name, ()):
         for better, worse in supposition.orders:
             for metric in (*PRIMARY, 'offset_0/semseg/mIoU'):
                 gaps = [

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -302,15 +303,27 @@ def test_an_image_model_has_one_score_for_all_offsets(training: Any) -> None:
 
 
 def test_suppositions_name_rows_that_exist(training: Any) -> None:
-    names = {row.name for row in training.tables.TABLES['video-tiny'].rows}
-    assert {row for s in training.papers.SUPPOSITIONS['MILA'] for order in s.orders for row in order} <= names
+    for name, suppositions in training.papers.SUPPOSITIONS.items():
+        names = {row.name for row in training.tables.TABLES[name].rows}
+        assert {row for s in suppositions for order in s.orders for row in order} <= names
+
+
+def test_a_partial_table_has_only_rows_and_orders_with_scores(training: Any) -> None:
+    scores = records(training, {'MILA': [1.0], 'MILA w/o TS': [0.0]})
+    whole, _ = training.report.paper_section(training.papers.MILA_TABLES[0], scores)
+    table = replace(scores.settings.table, name='part')
+    part = training.scores.Scores(training.runs.Settings(table, table.iterations), sum(scores.found.values(), []))
+    lines, verdicts = training.report.paper_section(training.papers.MILA_TABLES[0], part)
+    assert verdicts == {'undecided': 3}
+    assert [line for line in lines if line in whole] == lines
+    assert not any('MTAN' in line for line in lines) and any('MTAN' in line for line in whole)
 
 
 def test_runs_of_other_settings_are_counted_and_left_out(training: Any) -> None:
     scores = records(training, {'MILA': [0.0]})
     assert (list(scores.found), scores.others) == (['MILA'], 1)
     heading = '\n'.join(training.report.heading(scores))
-    assert 'Finished: 1 run, of 1 of 37 rows, seed 0, on a CPU.' in heading
+    assert 'Finished: 1 run, of 1 of 34 rows, seed 0, on a CPU.' in heading
     assert 'has 1 more' in heading
 
 
