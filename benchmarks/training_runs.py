@@ -194,9 +194,10 @@ def find_record(records: list[Record], identity: Record) -> Record | None:
 
 
 def add_record(path: Path, record: Record) -> None:
-    """Add a result to a file, which is written as a whole; one of the same run is replaced."""
+    """Add a result to a file, which is written as a whole, a line for each; one of the same run is replaced."""
     keys = ('row', 'seed', 'iterations', 'config')
     same = {key: record[key] for key in keys}
     records = [other for other in read_records(path) if not same.items() <= other.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps([*records, record], indent=1, allow_nan=False) + '\n')
+    lines = ',\n'.join(json.dumps(one, allow_nan=False) for one in [*records, record])
+    write_text(path, f'[\n{lines}\n]\n')

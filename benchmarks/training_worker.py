@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from training_papers import PRIMARY
 from training_runs import Record, Run, Settings
 from training_tables import TABLES
 
@@ -106,11 +107,20 @@ def train(run: Run) -> Record:
 
 
 def read_scores(folder: Path) -> dict[str, dict[str, float]]:
-    """Return {iteration: metrics} of all validations in a folder."""
+    """Return {iteration: metrics} of all validations in a folder, without those that would swell the file of results.
+
+    Left out are `pooled/` metrics, and those of single offsets but for the primary ones.
+    """
     found: dict[str, dict[str, float]] = {}
     for path in sorted(folder.glob('scores_*.json'), key=lambda path: int(path.stem.partition('_')[2])):
         content: dict[str, Any] = json.loads(path.read_text())
-        kept = {key: value for key, value in content.items() if '/' in key and not key.startswith('pooled/')}
+        kept = {
+            key: value
+            for key, value in content.items()
+            if '/' in key
+            and not key.startswith('pooled/')
+            and (not key.startswith('offset_') or key.partition('/')[2] in PRIMARY)
+        }
         found[path.stem.partition('_')[2]] = {key: value and float(f'{value:.6g}') for key, value in kept.items()}
     return found
 

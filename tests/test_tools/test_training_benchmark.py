@@ -243,10 +243,11 @@ def test_progress_counts_what_an_earlier_call_has_done(training: Any, tmp_path: 
 
 def test_scores_are_read_in_the_order_of_training(training: Any, tmp_path: Path) -> None:
     for iteration in (200, 1000):
-        content = {'depth/rmse': 1 / 3, 'offset_0/depth/rmse': None, 'pooled/depth/rmse': 1.0, 'meta': {}}
+        content = {'depth/rmse': 1 / 3, 'offset_0/depth/abs_err': None, 'meta': {}}
+        content |= {'offset_0/depth/rmse': 1.0, 'pooled/depth/rmse': 1.0}  # left out
         (tmp_path / f'scores_{iteration}.json').write_text(json.dumps(content))
     assert training.worker.read_scores(tmp_path) == {
-        str(iteration): {'depth/rmse': 0.333333, 'offset_0/depth/rmse': None} for iteration in (200, 1000)
+        str(iteration): {'depth/rmse': 0.333333, 'offset_0/depth/abs_err': None} for iteration in (200, 1000)
     }
 
 
