@@ -49,12 +49,7 @@ def build_tasks(tasks: Mapping[str, Any] | None, what: str) -> dict[str, Task]:
         raise ValueError(UNRESOLVED.format(what=what))
     if not isinstance(tasks, Mapping):
         raise ValueError(f'the tasks of {what} must be a dict {{name: config}}, not {tasks!r}')
-    for name, cfg in tasks.items():
-        if isinstance(cfg, Mapping) and 'type' not in cfg:
-            typed = [other for other, its in tasks.items() if isinstance(its, Task) or 'type' in its]
-            hint = f'; {did_you_mean(name, typed)}' if typed else ''
-            raise ValueError(f'tasks.{name} has no `type`, which says what kind of task it is: {to_plain(cfg)}{hint}')
-    built = {name: cfg if isinstance(cfg, Task) else _build_task(name, cfg) for name, cfg in tasks.items()}
+    built = {name: cfg if isinstance(cfg, Task) else _build_task(name, cfg, tasks) for name, cfg in tasks.items()}
     if not main_tasks(built):
         raise ValueError(
             f'{what}: the tasks {list(built)} are all auxiliary, so nothing would be predicted; set one to '
@@ -68,7 +63,7 @@ def main_tasks(tasks: Mapping[str, Task]) -> dict[str, Task]:
     return {name: task for name, task in tasks.items() if not task.auxiliary}
 
 
-def _build_task(name: str, cfg: Mapping[str, Any]) -> Task:
+def _build_task(name: str, cfg: Mapping[str, Any], tasks: Mapping[str, Any]) -> Task:
     if not isinstance(name, str) or not name.isidentifier() or name.startswith('_') or keyword.iskeyword(name):
         raise ValueError(f'{name!r} cannot name a task: it must be an identifier that begins with a letter')
     # A task's maps are an attribute of a PixelData and its modules an entry of a ModuleDict.
@@ -77,6 +72,10 @@ def _build_task(name: str, cfg: Mapping[str, Any]) -> Task:
             f"{name!r} cannot name a task: it is an attribute of mmengine's PixelData or torch's ModuleDict, or has a "
             f'meaning in the keys of losses and metrics; choose another name and set source={name!r}'
         )
+    if isinstance(cfg, Mapping) and 'type' not in cfg:
+        others = set(tasks) - {name}
+        hint = f'; {did_you_mean(name, others)}' if others else ''
+        raise ValueError(f'tasks.{name} has no `type`, which says what kind of task it is: {to_plain(cfg)}{hint}')
     if not isinstance(cfg, Mapping) or not isinstance(cfg.get('type'), (str, type)):
         raise ValueError(f'tasks.{name} must be a dict with the `type` of the task, not {cfg!r}')
     arguments = to_plain(cfg)

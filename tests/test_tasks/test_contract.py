@@ -298,3 +298,8 @@ def test_pictures(task: Task) -> None:
         assert panel.shape == (6, 7, 3)
         assert panel.dtype == np.uint8
     np.testing.assert_array_equal(image, untouched)
+
+
+def test_a_task_without_a_type_is_named_whatever_the_others_are() -> None:
+    with pytest.raises(ValueError, match=r"^tasks\.dept has no `type`.*did you mean 'depth'\?$"):
+        build_tasks({'dept': {}, 'depth': 3}, 'the test')
