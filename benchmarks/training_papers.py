@@ -282,7 +282,7 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
         ),
     ),
 }
-"""Of the runs of each table."""
+"""By the name of the table whose runs are to decide them."""
 
 
 def stands_for(table: Table, row: str) -> str:
@@ -293,9 +293,9 @@ def stands_for(table: Table, row: str) -> str:
         for name, runs in paper.runs.items()
         if row in runs
     ]
-    found += [
+    suppositions = [
         f'supposition: {supposition.text}'
         for supposition in SUPPOSITIONS.get(table.name, ())
-        if not found and any(row in order for order in supposition.orders)
+        if any(row in order for order in supposition.orders)
     ]
-    return '; '.join(found)
+    return '; '.join(found or suppositions)

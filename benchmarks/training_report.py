@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from training_papers import PAPERS, PRIMARY, SUPPOSITIONS, PaperTable
 from training_runs import ROOT, Settings, read_records, results_file
-from training_scores import Scores, end, two_thirds
+from training_scores import At, Scores, end, two_thirds
 from training_tables import ALL_TABLES, TABLES, Table
 
 from mmmtl.evaluation.metric_files import arrow
@@ -19,6 +21,9 @@ from mmmtl.visualization.curves import Curve, draw_panels
 DOCS = ROOT / 'docs'
 WHOLE = ('video-tiny', 'image-tiny')
 """Tables that the report has as a whole even without a score; of others only rows and orders that have one."""
+
+Values = Callable[[At], dict[int, float]]
+"""Of a row, by seed, at one of the validations."""
 
 VERDICTS: tuple[Verdict, ...] = ('held', 'not held', 'undecided')
 
@@ -46,11 +51,12 @@ def report(tables: Sequence[Table] = ALL_TABLES) -> str:
     summary = ['| table | orders | held | not held | undecided |', '| --- | --- | --- | --- | --- |']
     for table in tables:
         scores = Scores(Settings(table, table.iterations), read_records(results_file(table)))
-        if not scores.found and table.name not in WHOLE:
+        whole = table.name in WHOLE
+        if not scores.found and not whole:
             continue
         lines = [f'## {table.paper} on `{table.name}`', '', *heading(scores)]
         for paper in PAPERS[table.paper]:
-            if table.name not in WHOLE and sum(bool(scores.seeds(paper, row)) for row in paper.values) < 2:
+            if not whole and sum(bool(scores.seeds(paper, row)) for row in paper.values) < 2:
                 continue
             text, verdicts = paper_section(paper, scores)
             lines += ['', *text]
@@ -85,6 +91,7 @@ def heading(scores: Scores) -> Iterator[str]:
 
 def paper_section(paper: PaperTable, scores: Scores) -> tuple[list[str], Counter[Verdict]]:
     """Return a paper's table with our scores beside it, its orders, and how many have each verdict."""
+    whole = scores.settings.table.name in WHOLE
     lines = [f'### Table {paper.number}: {paper.title}', '']
     if paper.note:
         lines += [paper.note, '']
@@ -99,7 +106,7 @@ def paper_section(paper: PaperTable, scores: Scores) -> tuple[list[str], Counter
             cells += ['' if value is None else f'{value:g}', measured(list(ours.values()))]
         gmac, parameters = scores.cost(paper, name)
         seeds = len(scores.seeds(paper, name))
-        if not seeds and scores.settings.table.name not in WHOLE:
+        if not seeds and not whole:
             continue
         lines.append(row_of(name, *cells, gmac, parameters, str(seeds or '')))
     lines += ['', row_of('order in the paper', 'metric', 'gap there', 'here, at 2/3', 'at the end', 'verdict')]
@@ -111,16 +118,11 @@ def paper_section(paper: PaperTable, scores: Scores) -> tuple[list[str], Counter
                 continue
             better, worse = (first, second) if (a > b) == higher(column) else (second, first)
             gap = abs(a - b) if higher(column) else -abs(a - b)
-            gaps = [
-                paired_difference(scores.values(paper, better, column, at), scores.values(paper, worse, column, at))
-                for at in (two_thirds, end)
-            ]
-            if gaps[-1] is None and scores.settings.table.name not in WHOLE:
+            found = decide(column, *(partial(scores.values, paper, row, column) for row in (better, worse)))
+            if not found.pairs and not whole:
                 continue
-            verdict = judge(gaps, positive=higher(column))
-            verdicts[verdict] += 1
-            cells = [f'{gap:+.3g}', *map(interval, gaps), remark(verdict, gaps[-1])]
-            lines.append(row_of(f'{better} before {worse}', title(column), *cells))
+            verdicts[found.verdict] += 1
+            lines.append(row_of(f'{better} before {worse}', title(column), f'{gap:+.3g}', *found.cells))
     return lines, verdicts
 
 
@@ -130,20 +132,30 @@ def suppositions_section(scores: Scores) -> list[str]:
     for supposition in SUPPOSITIONS.get(scores.settings.table.name, ()):
         for better, worse in supposition.orders:
             for metric in (*PRIMARY, 'offset_0/semseg/mIoU'):
-                gaps = [
-                    paired_difference(scores.of_row(better, metric, at), scores.of_row(worse, metric, at))
-                    for at in (two_thirds, end)
-                ]
-                if gaps[-1] is None:
-                    continue
-                verdict = judge(gaps, positive=higher(metric))
-                cells = [*map(interval, gaps), remark(verdict, gaps[-1])]
-                lines.append(row_of(supposition.text, f'{better} before {worse}', title(metric), *cells))
+                found = decide(metric, *(partial(scores.of_row, row, metric) for row in (better, worse)))
+                if found.pairs:
+                    lines.append(row_of(supposition.text, f'{better} before {worse}', title(metric), *found.cells))
     if not lines:
         return []
     head = row_of('supposition', 'order that it predicts', 'metric', 'at 2/3', 'at the end', 'verdict')
     text = 'What may explain the orders above, as predictions of our own. `offset_0/` is on key frames alone.'
     return ['### Suppositions', '', text, '', head, row_of(*['---'] * 6), *lines]
+
+
+class Decision(NamedTuple):
+    """Whether an order holds, the cells of a table that say so, and the number of pairs of runs behind it."""
+
+    verdict: Verdict
+    cells: list[str]
+    pairs: int
+
+
+def decide(metric: str, better: Values, worse: Values) -> Decision:
+    """Judge whether the first of two rows is better, after two thirds of the training and at its end."""
+    gaps = [paired_difference(better(at), worse(at)) for at in (two_thirds, end)]
+    verdict = judge(gaps, positive=higher(metric))
+    last = gaps[-1]
+    return Decision(verdict, [*map(interval, gaps), remark(verdict, last)], 0 if last is None else last.pairs)
 
 
 def higher(column: str) -> bool:

@@ -66,6 +66,7 @@ class Table:
 
 PLAIN: Options = {'model.neck.multi_frame': False, 'model.neck.task_specific': False}
 NO_ALIGNMENT: Options = {'model.align_loss': None}
+UNALIGNED: Options = {**PLAIN, **NO_ALIGNMENT}
 L1_ONLY: Options = {'model.align_loss.beta': 0}
 CONCAT: Options = {'model.neck': dict(type='ConcatNeck')}
 FLOW: Options = {'model.neck': dict(type='FlowWarpNeck', flow=dict(type='DISFlow'))}
@@ -78,7 +79,7 @@ def video_rows(mila: Row, slow: Row, fast: Row, deeper: Options | None = None) -
         mila.changed('MILA w/o MF', {'model.neck.multi_frame': False}),
         mila.changed('MILA w/o TS', {'model.neck.task_specific': False}),
         mila.changed('MILA w/o MF&TS', PLAIN),
-        mila.changed('ILA without alignment', {**PLAIN, **NO_ALIGNMENT}),
+        mila.changed('ILA without alignment', UNALIGNED),
         mila.changed('ILA, L1 only', {**PLAIN, **L1_ONLY}),
         slow,
         fast,
@@ -98,17 +99,19 @@ def video_rows(mila: Row, slow: Row, fast: Row, deeper: Options | None = None) -
     return tuple(rows)
 
 
+def width(network: str, channels: int) -> Options:
+    """Return options that give a ResNet of a model so many channels in its stem and in its first stage."""
+    return {f'model.{network}.backbone.{part}': channels for part in ('stem_channels', 'base_channels')}
+
+
 def wider_rows(mila: Row, fast: Row) -> tuple[Row, ...]:
     """Return rows with a fast network of 16 base channels."""
-    wide, wide_alone = (
-        {f'model.{network}.backbone.{part}': 16 for part in ('stem_channels', 'base_channels')}
-        for network in ('fast_backbone', 'backbone')
-    )
+    wide = width('fast_backbone', 16)
     return (
         mila.changed('MILA, wider fast network', wide),
         mila.changed('MILA w/o MF&TS, wider fast network', {**PLAIN, **wide}),
-        mila.changed('ILA without alignment, wider fast network', {**PLAIN, **NO_ALIGNMENT, **wide}),
-        fast.changed('fast only, wider', wide_alone),
+        mila.changed('ILA without alignment, wider fast network', {**UNALIGNED, **wide}),
+        fast.changed('fast only, wider', width('backbone', 16)),
     )
 
 
@@ -172,7 +175,6 @@ TINY_FAST = Row(
     'configs/baselines/multi-task_tiny-fast_1xb8-demo_synthetic-64x128.py',
     shares={'backbone': 'fast_backbone'},
 )
-WIDE = {'model.backbone.backbone.stem_channels': 32, 'model.backbone.backbone.base_channels': 32}
 
 HALF_SIZE: Options = {
     f'{loader}.dataset.pipeline.2.size': (144, 192)
@@ -203,39 +205,45 @@ def backbones_on(data: str, slow_tasks: str = 'multi-task') -> tuple[Row, Row, R
 
 TINY_ROWS = video_rows(
     TINY_MILA,
-    replace(TINY_FAST.changed('slow only', WIDE), shares={}),
+    replace(TINY_FAST.changed('slow only', width('backbone', 32)), shares={}),
     TINY_FAST,
     deeper={'model.fast_backbone.backbone.depth': 34},
 )
 MORE_KEY_FRAMES = TINY_MILA.changed('MILA, 60 % key frames', {'train_dataloader.dataset.clip.key_frames': 0.6})
-SMALLEST_WINDOW = TINY_MILA.changed('ILA without alignment, 1x1', {**PLAIN, **NO_ALIGNMENT, 'model.neck.window': 1})
+SMALLEST_WINDOW = TINY_MILA.changed('ILA without alignment, 1x1', {**UNALIGNED, 'model.neck.window': 1})
+ABOUT = (
+    'SyntheticVideo at 64x128, {motion} (200 training videos, 64 for validation), three tasks; two ResNet-18 with 32 '
+    'and 2 base channels at output stride 8'
+)
+NEARLY_STILL: Options = {
+    'train_dataloader.dataset.num_videos': 200,
+    'val_dataloader.dataset.num_videos': 64,
+    **AVERAGED,
+}
 TINY_VIDEO = Table(
     'video-tiny',
     'MILA',
-    'SyntheticVideo at 64x128, motion x5 (200 training videos, 64 for validation), three tasks; two ResNet-18 with 32 '
-    'and 2 base channels at output stride 8',
+    ABOUT.format(motion='motion x5'),
     (*TINY_ROWS, MORE_KEY_FRAMES, SMALLEST_WINDOW, *wider_rows(TINY_MILA, TINY_FAST)),
     reference='MILA',
     iterations=3000,
     recipe={
-        'train_dataloader.dataset.num_videos': 200,
-        'val_dataloader.dataset.num_videos': 64,
+        **NEARLY_STILL,
         **{f'{loader}.dataset.frame_step': 5 for loader in ('train_dataloader', 'val_dataloader')},
-        **AVERAGED,
     },
 )
 STILL = replace(
     TINY_VIDEO,
     name='video-tiny-still',
-    about=TINY_VIDEO.about.replace('motion x5', 'motion of half a pixel from frame to frame'),
+    about=ABOUT.format(motion='motion of half a pixel from frame to frame'),
     rows=(
         *TINY_ROWS[:9],
         MORE_KEY_FRAMES,
         SMALLEST_WINDOW,
-        TINY_MILA.changed('ILA without alignment or SE', {**PLAIN, **NO_ALIGNMENT, 'model.neck.reduction': None}),
+        TINY_MILA.changed('ILA without alignment or SE', {**UNALIGNED, 'model.neck.reduction': None}),
     ),
     iterations=1500,
-    recipe={key: value for key, value in TINY_VIDEO.recipe.items() if not key.endswith('frame_step')},
+    recipe=NEARLY_STILL,
 )
 
 ALL_TABLES = (
