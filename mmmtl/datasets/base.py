@@ -23,7 +23,7 @@ from mmmtl.tasks import Task, build_tasks
 from mmmtl.tasks.stored import Unit
 
 from .clip import Clip
-from .frames import Frame, FrameIndex
+from .frames import Frame, FrameIndex, check_step
 from .items import choose_items
 from .samplers import Draw
 
@@ -82,8 +82,7 @@ class MultiTaskDataset(BaseDataset):
         # mmengine writes the metainfo into checkpoints, and the safe loader refuses a ConfigDict.
         self.metainfo = metainfo = ConfigDict(self.metainfo or {}).to_dict()
         self.tasks: dict[str, Task] = build_tasks(metainfo.get('tasks'), f'data set {type(self).__name__}')
-        if self.step < 1:
-            raise ValueError(f'step must be at least 1, not {self.step}')
+        check_step('step', self.step)
         clip = None if self.clip is None else Clip(**self.clip)
         self.items = choose_items(clip, whole_videos=self.whole_videos)
         self.skip_missing = clip is not None and clip.missing == 'skip'

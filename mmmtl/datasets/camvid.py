@@ -14,7 +14,7 @@ from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
 
 from .base import MultiTaskDataset
-from .frames import Frame, FrameKey
+from .frames import Frame, FrameKey, check_step
 from .readers import list_files, read_stored
 
 VOID = 11
@@ -41,6 +41,7 @@ class CamVid(MultiTaskDataset):
     frame_step: int = 2
 
     def load_frames(self) -> Iterator[Frame]:
+        check_step('frame_step', self.frame_step)
         fix = 'set frame_step to the difference of consecutive frame numbers, or remove one of the files'
         for (video, time), path in list_files(self.root / self.split, self._key, fix=fix).items():
             label = self.root / f'{self.split}annot' / f'{path.stem}.png'

@@ -16,7 +16,7 @@ from mmmtl.tasks.base import IGNORE
 
 from .base import MultiTaskDataset
 from .cityscapes import frame_key
-from .frames import Frame, FrameKey, join_files
+from .frames import Frame, FrameKey, check_step, join_files
 from .readers import as_map, list_files, read_stored
 
 VOID = 32
@@ -93,8 +93,7 @@ class CityscapesDVPS(DVPS):
     frame_step: int = 1
 
     def load_frames(self) -> list[Frame]:
-        if self.frame_step < 1:
-            raise ValueError(f'frame_step must be at least 1, not {self.frame_step}')
+        check_step('frame_step', self.frame_step)
         return super().load_frames()
 
     def frames_between(self, maps: Mapping[str, Mapping[FrameKey, Path]]) -> dict[FrameKey, Path]:

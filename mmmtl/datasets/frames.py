@@ -28,6 +28,12 @@ class Frame:
     maps: Mapping[str, Any] = field(default_factory=dict)
 
 
+def check_step(name: str, step: int) -> None:
+    """Refuse a step below 1; `name` is that of the argument."""
+    if step < 1:
+        raise ValueError(f'{name} must be at least 1, not {step}')
+
+
 def join_files(images: Mapping[FrameKey, Path], maps: Mapping[str, Mapping[FrameKey, Path]]) -> list[Frame]:
     """Return a frame for each (video, time) that has an image or a map, sorted."""
     keys = sorted(set(images).union(*maps.values()))

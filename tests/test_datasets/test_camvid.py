@@ -50,6 +50,8 @@ def test_frames_of_a_full_rate_extraction(camvid: Path) -> None:
     for path in sorted((camvid / 'valannot').iterdir()):
         path.rename(path.with_stem(f'0016E5_{(int(path.stem[-5:]) - 7959) // 2 + 1:05d}'))
     assert [item['data_samples'].time for item in build(camvid, 'val', frame_step=1)] == [*range(1, 8)]
+    with pytest.raises(ValueError, match='frame_step must be at least 1, not -1'):
+        build(camvid, 'val', frame_step=-1)
 
 
 def test_train_stills_become_clips(camvid: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import NamedTuple
 
 from mmmtl.datasets.base import MultiTaskDataset
-from mmmtl.datasets.frames import Frame
+from mmmtl.datasets.frames import Frame, check_step
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
 
@@ -60,8 +60,7 @@ class SyntheticVideo(MultiTaskDataset):
     def load_frames(self) -> Iterator[Frame]:
         if self.split not in SEEDS:
             raise ValueError(f'split must be one of {sorted(SEEDS)}, not {self.split!r}')
-        if self.frame_step < 1:
-            raise ValueError(f'frame_step must be at least 1, not {self.frame_step}')
+        check_step('frame_step', self.frame_step)
         for number in range(self.num_videos):
             video = f'{self.split}_{number:04d}'
             self._scenes[video] = make_scene(SEEDS[self.split] + number)
