@@ -29,18 +29,21 @@ VERDICTS: tuple[Verdict, ...] = ('held', 'not held', 'undecided')
 
 HEAD = """# Results
 
-Which orders of the papers' tables hold at laptop scale. This page is written by `python benchmarks/training.py report`
+Which orders of the papers' tables hold at laptop scale. An order is two rows and a metric: "MILA before MTAN" says that the
+paper's MILA has the better score. This page is written by `python benchmarks/training.py report`
 from the files in `benchmarks/results/`; [benchmarks/README.md](../benchmarks/README.md) says how to add runs.
 
 - Networks and images are tiny here, so compare orders, not values.
-- All runs of a table have one recipe. Those with one seed start with the same weights, wherever rows share parts, and
-  see the same data in the same order. An average of the weights over some 300 iterations is scored.
+- All runs of one name, such as `video-tiny`, have the same recipe. Runs with the same seed see the same data in the same
+  order, and start with the same weights in all parts that they share. What is scored is a running average of the weights
+  over some 300 iterations.
 - Scores are means over the seeds, with the standard deviation between them. Scores of clips are means over all offsets
   from the key frame.
-- A difference is the mean over pairs of runs with one seed, with its 95 % interval by Student's t.
+- A difference is the mean over pairs of runs that share a seed, with its 95 % interval by Student's t.
 - **Held**: the interval lies on the paper's side of zero after two thirds of the training and at its end. **Not held**:
-  it lies on the other side both times. **Undecided**: anything else; one seed decides nothing.
-- There are many orders: of those without any true difference, up to one in forty would seem to hold by chance.
+  it lies on the other side both times. **Undecided**: anything else. A single seed is always undecided.
+- If two rows do not truly differ, their order seems to hold by chance in up to one case in forty, and there are many
+  orders here.
 - GMAC are our own counts of a frame, for video the average over the key-frame interval.
 """
 

@@ -56,8 +56,8 @@ class Export(NamedTuple):
     def table(self) -> str:
         """Return errors and times as a table.
 
-        The error is the largest of all logits. Behind it stands the primary metric of the task, with the maps of
-        PyTorch in float32 as labels.
+        The error is the largest difference of a task's logits from PyTorch's in float32, divided by the largest of
+        these. Behind it stands the primary metric of the task, with PyTorch's float32 maps as labels.
         """
         tasks, kinds = self.metrics, self.description['kinds']
         columns = [text for task, metric in tasks.items() for text in (f'{task}: error', metric)]

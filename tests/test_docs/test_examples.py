@@ -62,7 +62,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
     (tmp_path / 'photos').mkdir()
     for path in ('room.jpg', 'photos/a.jpg'):
         cv2.imwrite(str(tmp_path / path), frames[0].image)
-    with VideoWriter(tmp_path / 'drive.mp4', 10) as writer:
+    with VideoWriter(tmp_path / 'room.mp4', 10) as writer:
         for frame in frames:
             writer.write(frame.image)
     drive = tmp_path / 'data/drives/first'
