@@ -153,7 +153,8 @@ MILA_TABLES = (
             for network in ('', ', D101-34')
             for interval in (5, 10)
         ),
-        'The flow here is DIS, not FlowNet-S. K = 10 is scored on the frames that have ten before them.',
+        'The flow here is DIS, not FlowNet-S. ILA also reads the last non-key frame, as in MILA, and the flow does '
+        "not; both are trained with MILA's alignment. K = 10 is scored on the frames that have ten before them.",
     ),
     PaperTable(
         'MILA',
@@ -226,6 +227,8 @@ SCA_TABLES = (
             '+ CSAM': ('SCA, 2 tasks',),
         },
         '+ CSAM',
+        'The last row is the whole SCA-MTL: besides CSAM, its FPMA starts from the output of the coarser scale, and '
+        'its heads have no hidden layer.',
     ),
 )
 PAPERS = {'MILA': MILA_TABLES, 'SCA-MTL': SCA_TABLES}
@@ -258,6 +261,7 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
     'video-tiny': (
         *PROPAGATION,
         KEY_FRAMES,
+        Supposition('A beta of 0.1 is too small', (('MILA w/o MF&TS, beta 1', 'MILA w/o MF&TS'),)),
         Supposition('Motion needs attention over a window', (('ILA without alignment', 'ILA without alignment, 1x1'),)),
         Supposition(
             'A fast network of 2 base channels is too small for MILA; of 16 it is not',

@@ -56,13 +56,13 @@ class Job:
 
 
 def needed(runs: Iterable[Run], records: Sequence[Record]) -> list[Run]:
-    """Return the runs that have not finished, in order, each after the run of its teacher."""
+    """Return the runs that have not finished, in order, each after the run of its teacher if its model is not there."""
     found: list[Run] = []
     for run in runs:
         if find_record(records, run.identity):
             continue
         teacher = run.teacher
-        if teacher is not None and teacher not in found and not find_record(records, teacher.identity):
+        if teacher is not None and teacher not in found and not teacher.checkpoint.exists():
             found.append(teacher)
         if run not in found:
             found.append(run)

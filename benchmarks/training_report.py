@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from training_papers import PAPERS, PRIMARY, SUPPOSITIONS, PaperTable
 from training_runs import ROOT, Settings, read_records, results_file
-from training_scores import At, Scores, end, two_thirds
+from training_scores import At, Scores, end, number_of_seeds, two_thirds
 from training_tables import ALL_TABLES, TABLES, Table
 
 from mmmtl.evaluation.metric_files import arrow
@@ -29,21 +29,24 @@ VERDICTS: tuple[Verdict, ...] = ('held', 'not held', 'undecided')
 
 HEAD = """# Results
 
-Which orders of the papers' tables hold at laptop scale. An order is two rows and a metric: "MILA before MTAN" says that the
-paper's MILA has the better score. This page is written by `python benchmarks/training.py report`
-from the files in `benchmarks/results/`; [benchmarks/README.md](../benchmarks/README.md) says how to add runs.
+Which orders of the papers' tables hold at laptop scale. An order is two rows and a metric: "MILA before MTAN" says that
+the paper's MILA has the better score. This page is written by `python benchmarks/training.py report` from the files in
+`benchmarks/results/`; [benchmarks/README.md](../benchmarks/README.md) says how to add runs.
 
 - Networks and images are tiny here, so compare orders, not values.
-- All runs of one name, such as `video-tiny`, have the same recipe. Runs with the same seed see the same data in the same
-  order, and start with the same weights in all parts that they share. What is scored is a running average of the weights
-  over some 300 iterations.
+- All runs of one name, such as `video-tiny`, have the same recipe. Runs with the same seed see the same frames in the
+  same order, and start with the same weights wherever parts have the same name and shape; flips, and the earlier
+  frames of a clip, may differ between rows. What is scored is a running average of the weights over some 300
+  iterations.
 - Scores are means over the seeds, with the standard deviation between them. Scores of clips are means over all offsets
   from the key frame.
-- A difference is the mean over pairs of runs that share a seed, with its 95 % interval by Student's t.
+- A difference is the mean over pairs of runs that share a seed, with its 95 % interval by Student's t. All
+  seeds have the same training and validation data: an interval says what other seeds would give, not other data.
 - **Held**: the interval lies on the paper's side of zero after two thirds of the training and at its end. **Not held**:
   it lies on the other side both times. **Undecided**: anything else. A single seed is always undecided.
 - If two rows do not truly differ, their order seems to hold by chance in up to one case in forty, and there are many
-  orders here.
+  orders here. The page is written anew after every run, so verdicts on fewer seeds than planned (five for video,
+  three for images) are provisional.
 - GMAC are our own counts of a frame, for video the average over the key-frame interval.
 """
 
@@ -196,7 +199,7 @@ def remark(verdict: Verdict, gap: Difference | None) -> str:
     if gap is None:
         return 'undecided: no runs yet'
     text = verdict if verdict == 'undecided' else f'**{verdict}**'
-    return f'{text}, {gap.pairs} seed{"s" if gap.pairs > 1 else ""}'
+    return f'{text}, {number_of_seeds(gap.pairs)}'
 
 
 class Figure:

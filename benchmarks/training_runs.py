@@ -32,6 +32,9 @@ PARTS = (
 WITHOUT_EFFECT = ('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory')
 """Keys below them that do not."""
 
+OF_THE_RUN = ('load_from', 'resume', 'randomness', 'work_dir', 'test_cfg', 'test_dataloader', 'test_evaluator')
+"""Keys that each run sets itself."""
+
 CHECKPOINT_INTERVAL = 100
 """Iterations between two checkpoints, at most."""
 
@@ -44,6 +47,9 @@ class Settings:
         table: of rows.
         iterations: of each run.
         options: changes of the config of every row, by dotted key.
+
+    Raises:
+        ValueError: an option is one of those `OF_THE_RUN`.
     """
 
     table: Table
@@ -51,6 +57,10 @@ class Settings:
     options: Options = field(default_factory=dict)
     _configs: dict[str, Config] = field(default_factory=dict, init=False, repr=False, compare=False)
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if taken := [key for key in self.options if key.partition('.')[0] in OF_THE_RUN]:
+            raise ValueError(f'{taken}: each run sets this itself; leave it out')
 
     def config(self, row: Row) -> Config:
         """Return the resolved config of a row, validated after each third of the training.

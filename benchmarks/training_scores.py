@@ -100,9 +100,9 @@ class Scores:
                 offsets = sorted({int(key.partition('/')[0][7:]) for key in keys})
                 if offsets:
                     y = [self._mean(name, f'offset_{offset}/{metric}') for offset in offsets]
-                    curves.append(Curve(name, offsets, y))
+                    curves.append(Curve(self._label(name), offsets, y))
                 elif name in ('slow only', 'fast only') and metric in end(self.found[name][0]):
-                    curves.append(Curve(name, range(5), [self._mean(name, metric)] * 5))
+                    curves.append(Curve(self._label(name), range(5), [self._mean(name, metric)] * 5))
             if curves:
                 panels[metric + arrow(metric)] = curves
         return panels
@@ -115,7 +115,7 @@ class Scores:
             names = [name for name in self._of_all_tasks() if metric in end(self.found[name][0])]
             if names:
                 panels[metric + arrow(metric)] = [
-                    Curve(name, [gmac(self.found[name][0])], [self._mean(name, metric)]) for name in names
+                    Curve(self._label(name), [gmac(self.found[name][0])], [self._mean(name, metric)]) for name in names
                 ]
         return panels
 
@@ -126,8 +126,16 @@ class Scores:
     def _tasks(self, name: str) -> Sequence[str]:
         return self.settings.table.row(name).tasks or ('semseg', 'depth', 'normals')
 
+    def _label(self, name: str) -> str:
+        return f'{name}, {number_of_seeds(len(self.found[name]))}'
+
     def _mean(self, name: str, metric: str) -> float:
         return statistics.fmean(end(record)[metric] for record in self.found[name])
+
+
+def number_of_seeds(number: int) -> str:
+    """Return '1 seed', '2 seeds', and so on."""
+    return f'{number} seed{"s" if number > 1 else ""}'
 
 
 def gmac(record: Record) -> float:
