@@ -56,16 +56,19 @@ class Job:
 
 
 def needed(runs: Iterable[Run], records: Sequence[Record]) -> list[Run]:
-    """Return the runs that have not finished, in order, each after the run of its teacher if its model is not there."""
+    """Return the runs that have not finished, in order, each after those whose checkpoints it needs and lacks."""
     found: list[Run] = []
-    for run in runs:
-        if find_record(records, run.identity):
-            continue
-        teacher = run.teacher
-        if teacher is not None and teacher not in found and not teacher.checkpoint.exists():
-            found.append(teacher)
+
+    def add(run: Run) -> None:
+        for other in run.requires:
+            if not other.checkpoint.exists():
+                add(other)
         if run not in found:
             found.append(run)
+
+    for run in runs:
+        if not find_record(records, run.identity):
+            add(run)
     return found
 
 
@@ -125,9 +128,9 @@ def train_all(
                         progress.print(log_of(job.run).read_text()[-1500:], markup=False, highlight=False)
                 while len(running) < jobs and (ready := next_ready(waiting, running)):
                     waiting.remove(ready)
-                    if ready.teacher is not None and not ready.teacher.checkpoint.exists():
+                    if missing := [other.checkpoint for other in ready.requires if not other.checkpoint.exists()]:
                         failed.append(ready)
-                        progress.print(f'{ready.name}: the model of its teacher is missing: {ready.teacher.checkpoint}')
+                        progress.print(f'{ready.name}: lacks {", ".join(map(str, missing))}')
                         continue
                     running.append(start(ready, threads))
                     started.append(running[-1])
@@ -146,9 +149,9 @@ def train_all(
 
 
 def next_ready(waiting: Sequence[Run], running: Sequence[Job]) -> Run | None:
-    """Return the first run whose teacher is not still to be trained."""
+    """Return the first run that needs no checkpoint of one still to be trained."""
     busy = {job.run.folder for job in running} | {run.folder for run in waiting}
-    return next((run for run in waiting if run.teacher is None or run.teacher.folder not in busy), None)
+    return next((run for run in waiting if not busy & {other.folder for other in run.requires}), None)
 
 
 def log_of(run: Run) -> Path:

@@ -27,6 +27,9 @@ Values = Callable[[At], dict[int, float]]
 
 VERDICTS: tuple[Verdict, ...] = ('held', 'not held', 'undecided')
 
+LEAST_SEEDS = 3
+"""Seeds below which nothing is decided."""
+
 HEAD = """# Results
 
 Which orders of the papers' tables hold at laptop scale. An order is two rows and a metric: "MILA before MTAN" says that
@@ -40,10 +43,11 @@ the paper's MILA has the better score. This page is written by `python benchmark
   iterations.
 - Scores are means over the seeds, with the standard deviation between them. Scores of clips are means over all offsets
   from the key frame.
-- A difference is the mean over pairs of runs that share a seed, with its 95 % interval by Student's t. All
-  seeds have the same training and validation data: an interval says what other seeds would give, not other data.
+- A difference is the mean over pairs of runs that share a seed, with its 95 % interval by Student's t. All seeds have
+  the same training and validation data: an interval says what other seeds would give, not other data.
 - **Held**: the interval lies on the paper's side of zero after two thirds of the training and at its end. **Not held**:
-  it lies on the other side both times. **Undecided**: anything else. A single seed is always undecided.
+  it lies on the other side both times. **Undecided**: anything else, and every order with fewer than
+  three seeds.
 - If two rows do not truly differ, their order seems to hold by chance in up to one case in forty, and there are many
   orders here. The page is written anew after every run, so verdicts on fewer seeds than planned (five for video,
   three for images) are provisional.
@@ -89,7 +93,7 @@ def heading(scores: Scores) -> Iterator[str]:
     else:
         devices = sorted({record['device'] for records in scores.found.values() for record in records})
         listed = f'seed {seeds[0]}' if len(seeds) == 1 else f'seeds {", ".join(map(str, seeds))}'
-        rows = f'{len(scores.found)} of {len(table.rows)} rows'
+        rows = f'{len(scores.found)} of {len(table.rows) + len(table.pretraining)} rows'
         yield f'Finished: {count} run{"s" if count > 1 else ""}, of {rows}, {listed}, on {", ".join(devices)}.'
     if scores.others:
         yield f'The file has {scores.others} more of other settings, which are left out.'
@@ -159,8 +163,9 @@ class Decision(NamedTuple):
 def decide(metric: str, better: Values, worse: Values) -> Decision:
     """Judge whether the first of two rows is better, after two thirds of the training and at its end."""
     gaps = [paired_difference(better(at), worse(at)) for at in (two_thirds, end)]
-    verdict = judge(gaps, positive=higher(metric))
     last = gaps[-1]
+    enough = last is not None and last.pairs >= LEAST_SEEDS
+    verdict = judge(gaps, positive=higher(metric)) if enough else 'undecided'
     return Decision(verdict, [*map(interval, gaps), remark(verdict, last)], 0 if last is None else last.pairs)
 
 

@@ -65,7 +65,7 @@ class Settings:
     def config(self, row: Row) -> Config:
         """Return the resolved config of a row, validated after each third of the training.
 
-        The path of a teacher's checkpoint is left empty.
+        The paths of checkpoints of other runs are left empty.
         """
         if row.name not in self._configs:
             self._configs[row.name] = self._resolve(row)
@@ -78,6 +78,9 @@ class Settings:
             cfg.model.teacher = dict(model=teacher, checkpoint='')
         for options in (self.table.recipe, row.options, self.options):
             change(cfg, options)
+        for part in row.start:
+            network = cfg.model[part].backbone
+            network.init_cfg = dict(type='Pretrained', checkpoint='', prefix='backbone.backbone.')
         cfg = change_length(cfg, iterations=self.iterations)
         third = -(-self.iterations // 3)
         cfg.train_cfg.val_interval = third
@@ -92,6 +95,8 @@ class Settings:
             cfg = self.config(row).to_dict()
             reference = self.config(self.table.row(self.table.reference)).model.to_dict()
             content = {part: cfg.get(part) for part in PARTS} | {'reference': reference, 'shares': dict(row.shares)}
+            if row.start:
+                content['start'] = {part: self.digest(self.table.row(other)) for part, other in row.start.items()}
             text = json.dumps(effective(content), sort_keys=True, default=lambda value: value.__qualname__)
             self._digests[row.name] = hashlib.sha256(text.encode()).hexdigest()[:12]
         return self._digests[row.name]
@@ -138,11 +143,25 @@ class Run:
         return self.folder / f'iter_{self.settings.iterations}.pth'
 
     @property
-    def teacher(self) -> Run | None:
-        """The run whose model it imitates."""
-        if self.row.teacher is None:
-            return None
-        return Run(self.settings, self.settings.table.row(self.row.teacher), self.seed, self.work_dir)
+    def requires(self) -> tuple[Run, ...]:
+        """The runs whose checkpoints it needs, for itself or for the reference's initial weights."""
+        table = self.settings.table
+        rows = [self.row] if self.row in table.pretraining else [self.row, table.row(table.reference)]
+        names = [*filter(None, [self.row.teacher]), *(other for row in rows for other in row.start.values())]
+        return tuple(self.beside(name) for name in dict.fromkeys(names))
+
+    def beside(self, row: str) -> Run:
+        """Return the run of another row with the same seed."""
+        return Run(self.settings, self.settings.table.row(row), self.seed, self.work_dir)
+
+    def config(self) -> Config:
+        """Return its resolved config, with the paths of the checkpoints that it needs."""
+        cfg = self.settings.config(self.row)
+        if self.row.teacher is not None:
+            cfg.model.teacher.checkpoint = str(self.beside(self.row.teacher).checkpoint)
+        for part, other in self.row.start.items():
+            cfg.model[part].backbone.init_cfg.checkpoint = str(self.beside(other).checkpoint)
+        return cfg
 
 
 def change(cfg: Config, options: Options) -> None:

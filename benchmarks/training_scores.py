@@ -44,7 +44,7 @@ class Scores:
     def __init__(self, settings: Settings, records: Sequence[Record]) -> None:
         self.settings = settings
         self.found: dict[str, list[Record]] = {}
-        for row in settings.table.rows:
+        for row in (*settings.table.rows, *settings.table.pretraining):
             named = [r for r in records if r['row'] == row.name and r['iterations'] == settings.iterations]
             if same := [r for r in named if r['config'] == settings.digest(row)]:
                 self.found[row.name] = sorted(same, key=lambda record: record['seed'])
@@ -121,7 +121,8 @@ class Scores:
 
     def _of_all_tasks(self) -> Iterable[str]:
         most = max((len(self._tasks(name)) for name in self.found), default=0)
-        return [name for name in self.found if len(self._tasks(name)) == most]
+        names = [row.name for row in self.settings.table.rows if row.name in self.found]
+        return [name for name in names if len(self._tasks(name)) == most]
 
     def _tasks(self, name: str) -> Sequence[str]:
         return self.settings.table.row(name).tasks or ('semseg', 'depth', 'normals')

@@ -23,6 +23,7 @@ class Row:
         tasks: what it predicts; None for all tasks of the config.
         teacher: the row whose trained model it imitates.
         shares: {part of the model: part of the table's reference that it is}, for parts with another name there.
+        start: {backbone of the model: the row whose trained backbone it starts from}, as others start from ImageNet.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Row:
     tasks: tuple[str, ...] | None = None
     teacher: str | None = None
     shares: Mapping[str, str] = field(default_factory=dict)
+    start: Mapping[str, str] = field(default_factory=dict)
 
     def changed(self, name: str, options: Options | None = None, tasks: tuple[str, ...] | None = None) -> Row:
         """Return a row that differs from this one in some options, or in its tasks."""
@@ -49,6 +51,7 @@ class Table:
         reference: the row whose initial weights all others take over, where name and shape agree.
         iterations: of a run, by default.
         recipe: changes of the config of every row, by dotted key.
+        pretraining: rows whose trained backbones others start from.
     """
 
     name: str
@@ -58,10 +61,11 @@ class Table:
     reference: str
     iterations: int
     recipe: Options = field(default_factory=dict)
+    pretraining: tuple[Row, ...] = ()
 
     def row(self, name: str) -> Row:
         """Return the row of a name."""
-        return next(row for row in self.rows if row.name == name)
+        return next(row for row in (*self.rows, *self.pretraining) if row.name == name)
 
 
 PLAIN: Options = {'model.neck.multi_frame': False, 'model.neck.task_specific': False}
@@ -73,8 +77,8 @@ FLOW: Options = {'model.neck': dict(type='FlowWarpNeck', flow=dict(type='DISFlow
 MTAN: Options = dict(type='MTANBackbone', reduction=4, refine='bottleneck')
 
 
-def video_rows(mila: Row, slow: Row, fast: Row, deeper: Options | None = None) -> tuple[Row, ...]:
-    """Return the rows of MILA's tables 1, 3, 4, 5 and 6; `deeper` makes the fast network that of its D101-34."""
+def video_rows(mila: Row, slow: Row, fast: Row, deeper: Row | None = None) -> tuple[Row, ...]:
+    """Return the rows of MILA's tables 1, 3, 4, 5 and 6; `deeper` is MILA with the fast network of its D101-34."""
     rows = [
         mila,
         mila.changed('MILA w/o MF', {'model.neck.multi_frame': False}),
@@ -92,11 +96,11 @@ def video_rows(mila: Row, slow: Row, fast: Row, deeper: Options | None = None) -
         slow.changed('cross-stitch', {'model.task_backbone': dict(type='CrossStitchBackbone'), 'model.neck': None}),
         *(slow.changed(f'slow only, {task}', tasks=(task,)) for task in ('semseg', 'depth', 'normals')),
     ]
-    for network, options in (('', {}), (', deeper fast network', deeper)):
-        for interval in (5, 10) if options is not None else ():
+    for network, row in (('', mila), (', deeper fast network', deeper)):
+        for interval in (5, 10) if row is not None else ():
             for kind, neck in (('ILA', {}), ('flow', FLOW)):
-                changes = {**(options or {}), **neck, 'key_frame_interval': interval}
-                rows.append(mila.changed(f'{kind}, semseg, K = {interval}{network}', changes, ('semseg',)))
+                changes = {**neck, 'key_frame_interval': interval}
+                rows.append(row.changed(f'{kind}, semseg, K = {interval}{network}', changes, ('semseg',)))
     return tuple(rows)
 
 
@@ -204,52 +208,94 @@ def backbones_on(data: str, slow_tasks: str = 'multi-task') -> tuple[Row, Row, R
     )
 
 
-TINY_ROWS = video_rows(
-    TINY_MILA,
-    replace(TINY_FAST.changed('slow only', width('backbone', 32)), shares={}),
-    TINY_FAST,
-    deeper={'model.fast_backbone.backbone.depth': 34},
+TINY_SLOW = replace(TINY_FAST.changed('slow only', width('backbone', 32)), shares={})
+TINY_ROWS = video_rows(TINY_MILA, TINY_SLOW, TINY_FAST)[:9]
+MORE_KEY_FRAMES: Options = {'train_dataloader.dataset.clip.key_frames': 0.6}
+SMALLEST_WINDOW: Options = {**UNALIGNED, 'model.neck.window': 1}
+
+SLOW, FAST, DEEP = (f'pre-training, {network} network' for network in ('slow', 'fast', 'deeper fast'))
+OTHER_VIDEOS: Options = {'train_dataloader.dataset.split': 'test'}
+WIDE = TINY_FAST.changed('fast only', width('backbone', 16))
+DEEPER: Options = {'model.backbone.backbone.depth': 34}
+PRETRAINED_MILA = replace(
+    TINY_MILA.changed('MILA', width('fast_backbone', 16)), start={'backbone': SLOW, 'fast_backbone': FAST}
 )
-MORE_KEY_FRAMES = TINY_MILA.changed('MILA, 60 % key frames', {'train_dataloader.dataset.clip.key_frames': 0.6})
-STRONG_DISCRIMINATOR = TINY_MILA.changed('MILA w/o MF&TS, beta 1', {**PLAIN, 'model.align_loss.beta': 1})
-SMALLEST_WINDOW = TINY_MILA.changed('ILA without alignment, 1x1', {**UNALIGNED, 'model.neck.window': 1})
-ABOUT = (
-    'SyntheticVideo at 64x128, {motion} (200 training videos, 64 for validation), three tasks; two ResNet-18 with 32 '
-    'and 2 base channels at output stride 8, with random initial weights; depth weighs 0.3, beta is 0.1 (the paper: 1)'
+PRETRAINED_ROWS = video_rows(
+    PRETRAINED_MILA,
+    replace(TINY_SLOW, start={'backbone': SLOW}),
+    replace(WIDE, start={'backbone': FAST}),
+    deeper=replace(
+        PRETRAINED_MILA.changed('MILA, deeper fast network', {'model.fast_backbone.backbone.depth': 34}),
+        start={'backbone': SLOW, 'fast_backbone': DEEP},
+    ),
 )
+
 NEARLY_STILL: Options = {
     'train_dataloader.dataset.num_videos': 200,
     'val_dataloader.dataset.num_videos': 64,
     **AVERAGED,
 }
+MOVING: Options = {
+    **NEARLY_STILL,
+    **{f'{loader}.dataset.frame_step': 5 for loader in ('train_dataloader', 'val_dataloader')},
+}
+ABOUT = (
+    'SyntheticVideo at 64x128, motion {motion} (200 training videos, 64 for validation), three tasks; two ResNet-18 '
+    'with 32 and {channels} base channels at output stride 8, {start}; depth weighs 0.3, beta is 0.1 (the paper: 1)'
+)
 TINY_VIDEO = Table(
     'video-tiny',
     'MILA',
-    ABOUT.format(motion='motion x5'),
-    (*TINY_ROWS, MORE_KEY_FRAMES, SMALLEST_WINDOW, STRONG_DISCRIMINATOR, *wider_rows(TINY_MILA, TINY_FAST)),
+    ABOUT.format(motion='x5', channels=16, start='pre-trained alone on 200 other videos'),
+    (
+        *PRETRAINED_ROWS,
+        PRETRAINED_MILA.changed('MILA, 60 % key frames', MORE_KEY_FRAMES),
+        PRETRAINED_MILA.changed('ILA without alignment, 1x1', SMALLEST_WINDOW),
+        PRETRAINED_MILA.changed('MILA w/o MF&TS, beta 1', {**PLAIN, 'model.align_loss.beta': 1}),
+    ),
+    reference='MILA',
+    iterations=2000,
+    recipe=MOVING,
+    pretraining=(
+        TINY_SLOW.changed(SLOW, OTHER_VIDEOS),
+        WIDE.changed(FAST, OTHER_VIDEOS),
+        WIDE.changed(DEEP, {**OTHER_VIDEOS, **DEEPER}),
+    ),
+)
+FROM_SCRATCH = Table(
+    'video-tiny-scratch',
+    'MILA',
+    ABOUT.format(motion='x5', channels=2, start='from random weights'),
+    (
+        *TINY_ROWS,
+        replace(
+            TINY_MILA.changed('ILA without alignment, slow network pre-trained', UNALIGNED),
+            start={'backbone': 'slow only'},
+        ),
+        *wider_rows(TINY_MILA, TINY_FAST),
+    ),
     reference='MILA',
     iterations=3000,
-    recipe={
-        **NEARLY_STILL,
-        **{f'{loader}.dataset.frame_step': 5 for loader in ('train_dataloader', 'val_dataloader')},
-    },
+    recipe=MOVING,
 )
-STILL = replace(
-    TINY_VIDEO,
-    name='video-tiny-still',
-    about=ABOUT.format(motion='motion of half a pixel from frame to frame'),
-    rows=(
-        *TINY_ROWS[:9],
-        MORE_KEY_FRAMES,
-        SMALLEST_WINDOW,
+STILL = Table(
+    'video-tiny-still',
+    'MILA',
+    ABOUT.format(motion='of half a pixel from frame to frame', channels=2, start='from random weights'),
+    (
+        *TINY_ROWS,
+        TINY_MILA.changed('MILA, 60 % key frames', MORE_KEY_FRAMES),
+        TINY_MILA.changed('ILA without alignment, 1x1', SMALLEST_WINDOW),
         TINY_MILA.changed('ILA without alignment or SE', {**UNALIGNED, 'model.neck.reduction': None}),
     ),
+    reference='MILA',
     iterations=1500,
     recipe=NEARLY_STILL,
 )
 
 ALL_TABLES = (
     TINY_VIDEO,
+    FROM_SCRATCH,
     STILL,
     Table(
         'image-tiny',

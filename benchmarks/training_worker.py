@@ -46,11 +46,11 @@ class PairedWeights(Hook):
         self.run = run
 
     def before_train(self, runner: Runner) -> None:
-        """Take the weights over, unless training goes on from a checkpoint."""
-        if runner.iter:
+        """Take the weights over, unless training goes on from a checkpoint or makes what the reference starts from."""
+        table = self.run.settings.table
+        if runner.iter or self.run.row in table.pretraining:
             return
-        settings = self.run.settings
-        cfg = settings.config(settings.table.row(settings.table.reference))
+        cfg = self.run.beside(table.reference).config()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.run.seed)
             reference = MODELS.build(cfg.model)
@@ -58,14 +58,14 @@ class PairedWeights(Hook):
         theirs = reference.state_dict()
         taken = 0
         with torch.no_grad():
-            for name, value in runner.model.state_dict().items():
-                part, _, rest = name.partition('.')
+            for key, value in runner.model.state_dict().items():
+                part, _, rest = key.partition('.')
                 other = theirs.get(f'{self.run.row.shares.get(part, part)}.{rest}')
                 if other is not None and other.shape == value.shape:
                     value.copy_(other)
                     taken += value.numel()
         total = sum(value.numel() for value in runner.model.state_dict().values())
-        runner.logger.info(f'{taken} of {total} initial weights are those of {settings.table.reference}')
+        runner.logger.info(f'{taken} of {total} initial weights are those of {table.reference}')
 
 
 class KeepScores(Hook):
@@ -81,13 +81,11 @@ class KeepScores(Hook):
 
 def train(run: Run) -> Record:
     """Train a run, or the rest of it, and return its result."""
-    cfg = run.settings.config(run.row)
+    cfg = run.config()
     cfg.work_dir = str(run.folder)
     cfg.randomness = dict(seed=run.seed)
     cfg.resume = True
     cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None
-    if (teacher := run.teacher) is not None:
-        cfg.model.teacher.checkpoint = str(teacher.checkpoint)
     runner = build_runner(cfg)
     runner.register_hook(PairedWeights(run))
     runner.register_hook(KeepScores())

@@ -14,10 +14,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from mmmtl.config import input_size
 from mmmtl.evaluation import statistics
 from mmmtl.profiling import build_on_meta, count_cost
+from mmmtl.registry import MODELS
 
 BENCHMARKS = Path(__file__).parents[2] / 'benchmarks'
 
@@ -126,6 +128,7 @@ def test_every_row_stands_for_something(training: Any) -> None:
         for row in table.rows:
             assert training.papers.stands_for(table, row.name)
             assert row.teacher is None or row.teacher in names
+            assert {*row.start.values()} <= {*names, *(other.name for other in table.pretraining)}
             checked += 1
     assert checked > 90
 
@@ -238,7 +241,7 @@ def test_a_student_waits_for_its_teacher(training: Any, tmp_path: Path) -> None:
     student, other = (
         training.runs.Run(settings, table.row(name), 0, tmp_path) for name in ('SCA student', 'single-task, depth')
     )
-    teacher = student.teacher
+    (teacher,) = student.requires
     assert teacher.row.name == 'SCA, 2 tasks'
     queue = training.queue.needed([student, other], [])
     assert [run.row.name for run in queue] == ['SCA, 2 tasks', 'SCA student', 'single-task, depth']
@@ -250,6 +253,38 @@ def test_a_student_waits_for_its_teacher(training: Any, tmp_path: Path) -> None:
     busy = [SimpleNamespace(run=teacher)]
     assert training.queue.next_ready([student, other], busy) == other
     assert training.queue.next_ready([student, other], []) == student
+
+
+def test_networks_start_from_the_pretraining_of_their_seed(training: Any, tmp_path: Path) -> None:
+    table = training.tables.TABLES['video-tiny']
+    settings = training.runs.Settings(table, 3)
+    mila, stitched = (training.runs.Run(settings, table.row(name), 1, tmp_path) for name in ('MILA', 'cross-stitch'))
+    slow, fast = mila.requires
+    assert stitched.requires == (slow, fast)  # the fast one for the reference
+    assert (slow.requires, slow.seed, slow.config().train_dataloader.dataset.split) == ((), 1, 'test')
+    assert training.queue.needed([stitched, mila], []) == [slow, fast, stitched, mila]
+    for run in (slow, fast):
+        model = MODELS.build(run.config().model)
+        run.checkpoint.parent.mkdir(parents=True)
+        torch.save({'state_dict': model.state_dict()}, run.checkpoint)
+    assert training.queue.needed([mila], []) == [mila]
+
+    trained, name = torch.load(slow.checkpoint, weights_only=True)['state_dict'], 'layer4.1.conv2.weight'
+    for run, prefixes in ((mila, ['']), (stitched, [f'networks.{task}.' for task in ('semseg', 'depth', 'normals')])):
+        model = MODELS.build(run.config().model)
+        model.init_weights()
+        for prefix in prefixes:
+            assert torch.equal(
+                model.state_dict()[f'backbone.{prefix}backbone.{name}'], trained[f'backbone.backbone.{name}']
+            )
+
+
+def test_a_run_is_known_by_the_pretraining_of_its_networks(training: Any) -> None:
+    table = training.tables.TABLES['video-tiny']
+    slow, *others = table.pretraining
+    other = replace(table, pretraining=(slow.changed(slow.name, {'model.neck.reduction': None}), *others))
+    digests = [training.runs.Settings(one, 30).digest(one.row('slow only')) for one in (table, other)]
+    assert digests[0] != digests[1]
 
 
 def test_progress_counts_what_an_earlier_call_has_done(training: Any, tmp_path: Path) -> None:
@@ -307,6 +342,13 @@ def test_orders_with_their_verdicts(training: Any) -> None:
     assert '| MILA | 38.1 | 52.1 ± 1.1 |' in text
 
 
+def test_two_seeds_decide_nothing(training: Any) -> None:
+    scores = records(training, {'MILA': [1.0, 2.1], 'MILA w/o TS': [0.0, 1.0]})
+    lines, verdicts = training.report.paper_section(training.papers.MILA_TABLES[0], scores)
+    assert verdicts == {'undecided': 24}
+    assert sum('undecided, 2 seeds' in line for line in lines) == 3
+
+
 def test_suppositions_are_judged_like_orders(training: Any) -> None:
     assert not training.report.suppositions_section(records(training, {'MILA': [1.0]}))
     gains = {'MILA': [1.0, 2.1, 3.2], 'fast only': [0.0, 1.0, 2.0], 'MILA, 60 % key frames': [9.0, 1.1, 3.0]}
@@ -348,7 +390,7 @@ def test_runs_of_other_settings_are_counted_and_left_out(training: Any) -> None:
     scores = records(training, {'MILA': [0.0]})
     assert (list(scores.found), scores.others) == (['MILA'], 1)
     heading = '\n'.join(training.report.heading(scores))
-    assert 'Finished: 1 run, of 1 of 35 rows, seed 0, on a CPU.' in heading
+    assert 'Finished: 1 run, of 1 of 34 rows, seed 0, on a CPU.' in heading
     assert 'has 1 more' in heading
 
 
