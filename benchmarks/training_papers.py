@@ -247,7 +247,7 @@ class Supposition:
     orders: tuple[tuple[str, str], ...]
 
 
-MORE_KEY_FRAMES = (('MILA, 60 % key frames', 'MILA'), ('MILA, 60 % key frames', 'slow only'))
+KEY_FRAME_ORDERS = (('MILA, 60 % key frames', 'MILA'), ('MILA, 60 % key frames', 'slow only'))
 PROPAGATION = (
     Supposition('Propagation adds to the fast network', (('MILA', 'fast only'),)),
     Supposition('Several frames help without several tasks', (('MILA', 'MILA w/o MF'),)),
@@ -257,7 +257,7 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
     'video-camvid': PROPAGATION,
     'video-tiny': (
         *PROPAGATION,
-        Supposition('More training on key frames brings MILA to its slow network', MORE_KEY_FRAMES),
+        Supposition('More training on key frames brings MILA to its slow network', KEY_FRAME_ORDERS),
         Supposition('A beta of 0.1 is too small', (('MILA w/o MF&TS, beta 1', 'MILA w/o MF&TS'),)),
         Supposition('Motion needs attention over a window', (('ILA without alignment', 'ILA without alignment, 1x1'),)),
     ),
@@ -282,7 +282,7 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
     ),
     'video-tiny-still': (
         *PROPAGATION,
-        Supposition('MILA lacks training on key frames, which a fifth of its clips have', MORE_KEY_FRAMES),
+        Supposition('MILA lacks training on key frames, which a fifth of its clips have', KEY_FRAME_ORDERS),
         Supposition(
             'Where hardly anything moves, attention only averages over its window, and copying is better',
             (('ILA without alignment, 1x1', 'ILA without alignment'), ('MultiNet++', 'ILA without alignment')),

@@ -93,8 +93,9 @@ def train_all(
     lock = FolderLock(runs[0].work_dir / table.name)
     console = Console()
     for run in runs:
-        if run.result.exists() and not find_record(read_records(path), run.identity):
-            add_record(path, json.loads(run.result.read_text()))  # finished while nobody looked
+        for one in (*run.requires, run):
+            if one.result.exists() and not find_record(read_records(path), one.identity):
+                add_record(path, json.loads(one.result.read_text()))  # finished while nobody looked
     waiting = needed(runs, read_records(path))
     finished = sum(find_record(read_records(path), run.identity) is not None for run in runs)
     console.print(f'{table.name}: {len(runs)} runs, {finished} finished already; folder {lock.folder}')
@@ -162,6 +163,7 @@ def log_of(run: Run) -> Path:
 def start(run: Run, threads: int) -> Job:
     """Start the worker of a run; it ends when its standard input closes, so with this process in any case."""
     run.folder.mkdir(parents=True, exist_ok=True)
+    run.result.unlink(missing_ok=True)  # of a training whose checkpoint is gone
     settings = run.settings
     arguments = [settings.table.name, run.row.name, str(run.seed), str(settings.iterations), str(run.work_dir)]
     worker = ROOT / 'benchmarks/training_worker.py'

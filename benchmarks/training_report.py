@@ -47,7 +47,7 @@ the paper's MILA has the better score. This page is written by `python benchmark
   the same training and validation data: an interval says what other seeds would give, not other data.
 - **Held**: the interval lies on the paper's side of zero after two thirds of the training and at its end. **Not held**:
   it lies on the other side both times. **Undecided**: anything else, and every order with fewer than
-  three seeds.
+  {least} seeds.
 - If two rows do not truly differ, their order seems to hold by chance in up to one case in forty, and there are many
   orders here. The page is written anew after every run, so verdicts on fewer seeds than planned (five for video,
   three for images) are provisional.
@@ -78,7 +78,8 @@ def report(tables: Sequence[Table] = ALL_TABLES) -> str:
             lines += ['', *table_of_ours]
         lines += [line for figure in figures(scores) for line in figure.lines]
         sections.append('\n'.join(lines))
-    return '\n\n'.join(['\n'.join([HEAD, *summary]), *sections]) + '\n'
+    head = HEAD.format(least=LEAST_SEEDS)
+    return '\n\n'.join(['\n'.join([head, *summary]), *sections]) + '\n'
 
 
 def heading(scores: Scores) -> Iterator[str]:

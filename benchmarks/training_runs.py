@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from training_tables import Options, Row, Table
+from training_rows import Options, Row
+from training_tables import Table
 
 from mmmtl.config import resolve
 from mmmtl.engine import change_length
@@ -32,8 +33,11 @@ PARTS = (
 WITHOUT_EFFECT = ('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory')
 """Keys below them that do not."""
 
-OF_THE_RUN = ('load_from', 'resume', 'randomness', 'work_dir', 'test_cfg', 'test_dataloader', 'test_evaluator')
-"""Keys that each run sets itself."""
+DECIDED_HERE = (
+    *('load_from', 'resume', 'randomness', 'work_dir', 'test_cfg', 'test_dataloader', 'test_evaluator'),
+    *('checkpoint_interval', 'train_cfg.val_interval', 'train_cfg.max_iters', 'use_tasks'),
+)
+"""Keys that options of all rows may not change."""
 
 CHECKPOINT_INTERVAL = 100
 """Iterations between two checkpoints, at most."""
@@ -49,7 +53,7 @@ class Settings:
         options: changes of the config of every row, by dotted key.
 
     Raises:
-        ValueError: an option is one of those `OF_THE_RUN`.
+        ValueError: an option is one of those `DECIDED_HERE`.
     """
 
     table: Table
@@ -59,8 +63,8 @@ class Settings:
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if taken := [key for key in self.options if key.partition('.')[0] in OF_THE_RUN]:
-            raise ValueError(f'{taken}: each run sets this itself; leave it out')
+        if taken := [key for key in self.options if f'{key}.'.startswith(tuple(f'{one}.' for one in DECIDED_HERE))]:
+            raise ValueError(f'{taken}: decided by row, seed and iterations of a run; leave it out')
 
     def config(self, row: Row) -> Config:
         """Return the resolved config of a row, validated after each third of the training.
@@ -90,7 +94,7 @@ class Settings:
         return resolve(cfg)
 
     def digest(self, row: Row) -> str:
-        """Return a hash of everything in a config that its scores depend on, but the seed."""
+        """Return a hash of everything that the scores of a row depend on but the seed, in its config and its start."""
         if row.name not in self._digests:
             cfg = self.config(row).to_dict()
             reference = self.config(self.table.row(self.table.reference)).model.to_dict()

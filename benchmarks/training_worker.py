@@ -37,6 +37,8 @@ from mmmtl.registry import MODELS
 class PairedWeights(Hook):
     """A hook that starts a run with the reference's initial weights of its seed, where name and shape agree.
 
+    Networks that start from the checkpoint of another row keep its weights.
+
     So rows differ less by luck: with one seed they share all weights but those of the parts that they change.
     """
 
@@ -60,6 +62,8 @@ class PairedWeights(Hook):
         with torch.no_grad():
             for key, value in runner.model.state_dict().items():
                 part, _, rest = key.partition('.')
+                if part in self.run.row.start and rest.startswith('backbone.'):
+                    continue
                 other = theirs.get(f'{self.run.row.shares.get(part, part)}.{rest}')
                 if other is not None and other.shape == value.shape:
                     value.copy_(other)

@@ -107,7 +107,7 @@ def parameters(training: Any, table: Any, row: Any) -> int:
 @pytest.mark.slow
 def test_every_row_predicts(training: Any) -> None:
     for table in training.tables.ALL_TABLES:
-        for row in table.rows:
+        for row in (*table.rows, *table.pretraining):
             assert parameters(training, table, row) > 100_000, row.name
 
 
@@ -122,13 +122,14 @@ def test_rows_with_a_network_for_every_task_predict(training: Any) -> None:
 def test_every_row_stands_for_something(training: Any) -> None:
     checked = 0
     for table in training.tables.ALL_TABLES:
+        trained = [row.name for row in (*table.rows, *table.pretraining)]
         names = [row.name for row in table.rows]
-        assert len(set(names)) == len(names)
+        assert len(set(trained)) == len(trained)
         assert table.reference in names
         for row in table.rows:
             assert training.papers.stands_for(table, row.name)
             assert row.teacher is None or row.teacher in names
-            assert {*row.start.values()} <= {*names, *(other.name for other in table.pretraining)}
+            assert {*row.start.values()} <= {*trained}
             checked += 1
     assert checked > 90
 
@@ -190,9 +191,9 @@ def test_a_third_of_the_training_lies_between_two_validations(training: Any) -> 
         assert cfg.checkpoint_interval <= min(100, cfg.train_cfg.val_interval)
 
 
-@pytest.mark.parametrize('option', ['load_from', 'randomness.seed'])
-def test_an_option_that_each_run_sets_itself_is_refused(training: Any, option: str) -> None:
-    with pytest.raises(ValueError, match=rf"\['{option}'\]: each run sets this itself"):
+@pytest.mark.parametrize('option', ['load_from', 'randomness.seed', 'train_cfg.max_iters', 'checkpoint_interval'])
+def test_an_option_of_what_a_run_decides_is_refused(training: Any, option: str) -> None:
+    with pytest.raises(ValueError, match=rf"\['{option}'\]: decided by row, seed and iterations"):
         training.runs.Settings(training.tables.TABLES['video-tiny'], 30, {option: 1})
 
 
@@ -269,14 +270,41 @@ def test_networks_start_from_the_pretraining_of_their_seed(training: Any, tmp_pa
         torch.save({'state_dict': model.state_dict()}, run.checkpoint)
     assert training.queue.needed([mila], []) == [mila]
 
-    trained, name = torch.load(slow.checkpoint, weights_only=True)['state_dict'], 'layer4.1.conv2.weight'
+    name = 'layer4.1.conv2.weight'
+    trained = torch.load(slow.checkpoint, weights_only=True)['state_dict'][f'backbone.backbone.{name}']
     for run, prefixes in ((mila, ['']), (stitched, [f'networks.{task}.' for task in ('semseg', 'depth', 'normals')])):
-        model = MODELS.build(run.config().model)
-        model.init_weights()
-        for prefix in prefixes:
-            assert torch.equal(
-                model.state_dict()[f'backbone.{prefix}backbone.{name}'], trained[f'backbone.backbone.{name}']
-            )
+        weights = first_weights(training, run)
+        assert all(torch.equal(weights[f'backbone.{prefix}backbone.{name}'], trained) for prefix in prefixes)
+
+
+def first_weights(training: Any, run: Any) -> dict[str, torch.Tensor]:
+    """Return the weights with which the training of a run begins."""
+    torch.manual_seed(0)
+    model = MODELS.build(run.config().model)
+    model.init_weights()
+    hook = training.worker.PairedWeights(run)
+    hook.before_train(SimpleNamespace(iter=0, model=model, logger=SimpleNamespace(info=print)))
+    weights: dict[str, torch.Tensor] = model.state_dict()
+    return weights
+
+
+def test_all_weights_but_those_of_a_start_are_the_references(training: Any, tmp_path: Path) -> None:
+    table = training.tables.TABLES['video-tiny-scratch']
+    settings = training.runs.Settings(table, 3)
+    mila, slow, started = (
+        training.runs.Run(settings, table.row(name), 1, tmp_path)
+        for name in ('MILA', 'slow only', 'ILA without alignment, slow network pre-trained')
+    )
+    trained = MODELS.build(slow.config().model).state_dict()
+    slow.checkpoint.parent.mkdir(parents=True)
+    torch.save({'state_dict': trained}, slow.checkpoint)
+    reference, weights = first_weights(training, mila), first_weights(training, started)
+    for name, value in weights.items():
+        start = name.startswith('backbone.backbone.')
+        if not name.startswith(('neck.', 'decode_head.')):  # of other shapes than MILA's
+            assert torch.equal(value, (trained if start else reference)[name]), name
+    name = 'backbone.backbone.layer1.0.conv1.weight'
+    assert not torch.equal(trained[name], reference[name])
 
 
 def test_a_run_is_known_by_the_pretraining_of_its_networks(training: Any) -> None:
