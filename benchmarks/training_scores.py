@@ -108,12 +108,12 @@ class Scores:
         return panels
 
     def cost_panels(self) -> dict[str, list[Curve]]:
-        """Return a point for each row with all tasks: its metric over its cost."""
+        """Return a point for each row with all tasks, if there are several: its metric over its cost."""
         panels = {}
         metrics = dict.fromkeys(column for paper in PAPERS[self.settings.table.paper] for column in paper.columns)
         for metric in metrics:
             names = [name for name in self._of_all_tasks() if metric in end(self.found[name][0])]
-            if names:
+            if len(names) > 1:
                 panels[metric + arrow(metric)] = [
                     Curve(self._label(name), [gmac(self.found[name][0])], [self._mean(name, metric)]) for name in names
                 ]

@@ -445,8 +445,11 @@ def test_curves_over_offset_and_cost(training: Any) -> None:
     scores = records(training, {'MILA': [0.0, 1.0], 'slow only, semseg': [2.0]})
     (curve,) = scores.offset_panels()['semseg/mIoU ↑']
     assert (curve.label, list(curve.x), list(curve.y)) == ('MILA, 2 seeds', [0, 1], [50.5, 50.5])
-    (point,) = scores.cost_panels()['semseg/mIoU ↑']
+    assert not scores.cost_panels()  # one point compares nothing
+    scores = records(training, {'MILA': [0.0, 1.0], 'slow only': [2.0]})
+    point, other = scores.cost_panels()['semseg/mIoU ↑']
     assert (point.label, list(point.x), list(point.y)) == ('MILA, 2 seeds', [3.0], [50.5])
+    assert (other.label, list(other.y)) == ('slow only, 1 seed', [52.0])
 
 
 def test_docs_results_is_up_to_date(training: Any) -> None:
