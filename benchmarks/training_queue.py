@@ -92,12 +92,14 @@ def train_all(
     table = runs[0].settings.table
     lock = FolderLock(runs[0].work_dir / table.name)
     console = Console()
+    records = read_records(path)
     for run in runs:
         for one in (*run.requires, run):
-            if one.result.exists() and not find_record(read_records(path), one.identity):
+            if one.result.exists() and not find_record(records, one.identity):
                 add_record(path, json.loads(one.result.read_text()))  # finished while nobody looked
-    waiting = needed(runs, read_records(path))
-    finished = sum(find_record(read_records(path), run.identity) is not None for run in runs)
+    records = read_records(path)
+    waiting = needed(runs, records)
+    finished = sum(find_record(records, run.identity) is not None for run in runs)
     console.print(f'{table.name}: {len(runs)} runs, {finished} finished already; folder {lock.folder}')
     running: list[Job] = []
     started: list[Job] = []

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from training_papers import PAPERS, PRIMARY, SUPPOSITIONS, PaperTable
 from training_runs import ROOT, Settings, read_records, results_file
-from training_scores import At, Scores, end, number_of_seeds, two_thirds
+from training_scores import At, Scores, end, two_thirds
 from training_tables import ALL_TABLES, TABLES, Table
 
+from mmmtl._output import counted
 from mmmtl.evaluation.metric_files import arrow
 from mmmtl.evaluation.statistics import Difference, Verdict, judge, paired_difference, spread
 from mmmtl.io import write_text
@@ -23,7 +24,7 @@ WHOLE = ('video-tiny', 'image-tiny')
 """Tables that the report has as a whole even without a score; of others only rows and orders that have one."""
 
 Values = Callable[[At], dict[int, float]]
-"""Of a row, by seed, at one of the validations."""
+"""The values of a row by seed, at a chosen validation."""
 
 VERDICTS: tuple[Verdict, ...] = ('held', 'not held', 'undecided')
 
@@ -46,8 +47,8 @@ the paper's MILA has the better score. This page is written by `python benchmark
 - A difference is the mean over pairs of runs that share a seed, with its 95 % interval by Student's t. All seeds have
   the same training and validation data: an interval says what other seeds would give, not other data.
 - **Held**: the interval lies on the paper's side of zero after two thirds of the training and at its end. **Not held**:
-  it lies on the other side both times. **Undecided**: anything else, and every order with fewer than
-  {least} seeds.
+  it lies on the other side both times. **Undecided**: anything else, and every order with fewer than {least}
+  seeds.
 - If two rows do not truly differ, their order seems to hold by chance in up to one case in forty, and there are many
   orders here. The page is written anew after every run, so verdicts on fewer seeds than planned (five for video,
   three for images) are provisional.
@@ -95,7 +96,7 @@ def heading(scores: Scores) -> Iterator[str]:
         devices = sorted({record['device'] for records in scores.found.values() for record in records})
         listed = f'seed {seeds[0]}' if len(seeds) == 1 else f'seeds {", ".join(map(str, seeds))}'
         rows = f'{len(scores.found)} of {len(table.rows) + len(table.pretraining)} rows'
-        yield f'Finished: {count} run{"s" if count > 1 else ""}, of {rows}, {listed}, on {", ".join(devices)}.'
+        yield f'Finished: {counted(count, "run")}, of {rows}, {listed}, on {", ".join(devices)}.'
     if scores.others:
         yield f'The file has {scores.others} more of other settings, which are left out.'
 
@@ -205,7 +206,7 @@ def remark(verdict: Verdict, gap: Difference | None) -> str:
     if gap is None:
         return 'undecided: no runs yet'
     text = verdict if verdict == 'undecided' else f'**{verdict}**'
-    return f'{text}, {number_of_seeds(gap.pairs)}'
+    return f'{text}, {counted(gap.pairs, "seed")}'
 
 
 class Figure:

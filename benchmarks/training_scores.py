@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from training_papers import PAPERS, PRIMARY, PaperTable
 from training_runs import Record, Settings
 
+from mmmtl._output import counted
 from mmmtl.evaluation import delta_m
 from mmmtl.evaluation.metric_files import arrow
 from mmmtl.tasks import build_tasks
@@ -128,15 +129,10 @@ class Scores:
         return self.settings.table.row(name).tasks or ('semseg', 'depth', 'normals')
 
     def _label(self, name: str) -> str:
-        return f'{name}, {number_of_seeds(len(self.found[name]))}'
+        return f'{name}, {counted(len(self.found[name]), "seed")}'
 
     def _mean(self, name: str, metric: str) -> float:
         return statistics.fmean(end(record)[metric] for record in self.found[name])
-
-
-def number_of_seeds(number: int) -> str:
-    """Return '1 seed', '2 seeds', and so on."""
-    return f'{number} seed{"s" if number > 1 else ""}'
 
 
 def gmac(record: Record) -> float:

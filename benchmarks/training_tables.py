@@ -96,12 +96,18 @@ def backbones_on(data: str, slow_tasks: str = 'multi-task') -> tuple[Row, Row, R
     )
 
 
+def supposed_rows(mila: Row) -> tuple[Row, ...]:
+    """Return MILA with more training on key frames, and ILA that copies the key frame's features."""
+    return (
+        mila.changed('MILA, 60 % key frames', {'train_dataloader.dataset.clip.key_frames': 0.6}),
+        mila.changed('ILA without alignment, 1x1', {**UNALIGNED, 'model.neck.window': 1}),
+    )
+
+
 TINY_SLOW = Row('slow only', TINY_FAST.config, width('backbone', 32))
 TINY_ROWS = main_rows(TINY_MILA, TINY_SLOW, TINY_FAST)
 WIDE: Options = width('fast_backbone', 16)
 WIDE_FAST = TINY_FAST.changed('fast only', width('backbone', 16))
-MORE_KEY_FRAMES: Options = {'train_dataloader.dataset.clip.key_frames': 0.6}
-SMALLEST_WINDOW: Options = {**UNALIGNED, 'model.neck.window': 1}
 
 SLOW, FAST, DEEP = (f'pre-training, {network} network' for network in ('slow', 'fast', 'deeper fast'))
 OTHER_VIDEOS: Options = {'train_dataloader.dataset.split': 'test'}
@@ -135,8 +141,7 @@ TINY_VIDEO = Table(
     ABOUT.format(motion='x5', channels=16, start='pre-trained alone on 200 other videos'),
     (
         *PRETRAINED_ROWS,
-        PRETRAINED_MILA.changed('MILA, 60 % key frames', MORE_KEY_FRAMES),
-        PRETRAINED_MILA.changed('ILA without alignment, 1x1', SMALLEST_WINDOW),
+        *supposed_rows(PRETRAINED_MILA),
         PRETRAINED_MILA.changed('MILA w/o MF&TS, beta 1', {**PLAIN, 'model.align_loss.beta': 1}),
     ),
     reference='MILA',
@@ -173,8 +178,7 @@ STILL = Table(
     ABOUT.format(motion='of half a pixel from frame to frame', channels=2, start='from random weights'),
     (
         *TINY_ROWS,
-        TINY_MILA.changed('MILA, 60 % key frames', MORE_KEY_FRAMES),
-        TINY_MILA.changed('ILA without alignment, 1x1', SMALLEST_WINDOW),
+        *supposed_rows(TINY_MILA),
         TINY_MILA.changed('ILA without alignment or SE', {**UNALIGNED, 'model.neck.reduction': None}),
     ),
     reference='MILA',

@@ -6,6 +6,7 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
+from mmmtl._output import counted
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
 from mmmtl.apis.streaming import VideoSink, speed_report
 from mmmtl.cli import (
@@ -56,7 +57,7 @@ def main() -> None:
         (record,) = runner.run(*sinks, check=False).values()
     if record.frames:
         print(speed_report(record.model))
-        print(f'video: {args.out}; predicted {record.frames} frames; read {record.summary}')
+        print(f'video: {args.out}; predicted {counted(record.frames, "frame")}; read {record.summary}')
     if record.frames and not record.whole:
         print(f'warning: {source_name(args.video)} is damaged or incomplete')
     if record.dropped:

@@ -1,4 +1,4 @@
-"""Output of programs: warnings without their place in the code, and a quiet end when nobody reads on."""
+"""Output of programs: numbers of things, warnings without their place in the code, a quiet end when nobody reads on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from typing import Any
 __all__: list[str] = []
 
 PACKAGE = Path(__file__).parent
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things, whose name is given for one."""
+    return f'{number} {what}' if number == 1 else f'{number} {what}s'
 
 
 @contextmanager

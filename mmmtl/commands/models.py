@@ -15,6 +15,7 @@ from pathlib import Path
 
 from prettytable import PrettyTable
 
+from mmmtl._output import counted
 from mmmtl.zoo import WEIGHTS, Model, Weights, home, models
 
 SHORTEST = 20
@@ -64,8 +65,7 @@ def table(found: Sequence[Model], width: int | None = None) -> str:
         # Names alone are long.
         shown.max_width['name'] = max(SHORTEST, max(len(one.name) for one in found) - excess)
     with_weights = sum(one.weights is not None for one in found)
-    number = f'{len(found)} model' + ('s' if len(found) > 1 else '')
-    last = f'{number}, {with_weights} with weights; configs: {home() / "configs"}'
+    last = f'{counted(len(found), "model")}, {with_weights} with weights; configs: {home() / "configs"}'
     return '\n'.join([str(shown), *filter(None, map(details, found)), last])
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rich.progress import track
 
+from mmmtl._output import counted
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
 from mmmtl.apis.streaming import StreamRecord, speed_report
 from mmmtl.apis.streaming.signals import stopped_by_signals
@@ -226,11 +227,6 @@ def losses(video: Input, record: StreamRecord, resume: Path | None) -> list[str]
     if record.dropped:
         lost.append(f'{record.dropped} frames of {video} (newer ones had come)')
     return lost
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number of things, whose name is given for one."""
-    return f'{number} {what}' if number == 1 else f'{number} {what}s'
 
 
 def summary(frames: int, seconds: float, out: Path, skipped: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Mapping
 
+from mmmtl._output import counted
 from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, KIND_NAMES, NON_KEY
 
 SHOWN = 120
@@ -74,7 +75,7 @@ class TimeLine:
         for kind, count in sorted(self._count.items()):
             square = f'<span style="color:{COLOURS[kind]}">&#9632;</span>'
             time = f', {1000 * self._seconds[kind] / (count - 1):.0f} ms each' if count > 1 else ''
-            found.append(f'{square} {count} {KIND_NAMES[kind]}{"" if count == 1 else "s"}{time}')
+            found.append(f'{square} {counted(count, KIND_NAMES[kind])}{time}')
         return found
 
     def _cost(self) -> list[str]:
