@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmmtl._output import counted
 from mmmtl.apis import MultiTaskInferencer, read_frames, zoo_weights
 from mmmtl.cli import add_config_arguments, add_shape_argument, choices, config_of, positive, readable_errors
 from mmmtl.datasets.synthetic import make_scene, render
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         tolerance=args.tolerance,
     )
     print(done.table())
-    print(f'{done.frames} frames compared; written: {done.folder}')
+    print(f'{counted(done.frames, "frame")} compared; written: {done.folder}')
 
 
 def synthetic_video(count: int, size: tuple[int, int] | None) -> list[Array]:

@@ -333,6 +333,11 @@ def test_the_images_of_a_folder(tmp_path: Path) -> None:
     assert 'frame_11.png' in reader.summary()
 
 
+def test_one_frame_is_not_called_frames() -> None:
+    reader, _ = read([np.zeros((HEIGHT, WIDTH, 3), np.uint8)])
+    assert reader.summary().startswith('1 frame,')
+
+
 @pytest.mark.parametrize(
     ('stamps', 'expected'),
     [

@@ -12,6 +12,7 @@ from types import TracebackType
 
 import numpy as np
 
+from mmmtl._output import counted
 from mmmtl.io.headers import MAX_PIXELS
 from mmmtl.io.outputs import FileKey, file_key
 from mmmtl.io.source_names import NUMBERED, is_pipeline, source_name
@@ -137,7 +138,7 @@ class VideoReader:
             '52 frames, 1.7 s' and '52 of 60 declared frames, 1.7 s; damaged spots left out: 3'
         """
         few = self.lost
-        count = f'{self.delivered} of {self.declared} declared frames' if few else f'{self.delivered} frames'
+        count = f'{self.delivered} of {self.declared} declared frames' if few else counted(self.delivered, 'frame')
         parts = [f'{count}, {self.seconds:.1f} s' + (f' of {self._short:.1f} s' if self._short else '')]
         parts += self._spots()
         if self.flawed:
