@@ -23,8 +23,8 @@ DOCS = ROOT / 'docs'
 WHOLE = ('video-tiny', 'image-tiny')
 """Tables that the report has as a whole even without a score; of others only rows and orders that have one."""
 
-Values = Callable[[At], dict[int, float]]
-"""The values of a row by seed, at a chosen validation."""
+Values = Callable[[str, At], dict[int, float]]
+"""The values of a metric of a row by seed, at a chosen validation."""
 
 VERDICTS: tuple[Verdict, ...] = ('held', 'not held', 'undecided')
 
@@ -59,28 +59,37 @@ the paper's MILA has the better score. This page is written by `python benchmark
 def report(tables: Sequence[Table] = ALL_TABLES) -> str:
     """Return the text of docs/results.md."""
     sections = []
-    summary = ['| table | orders | held | not held | undecided |', '| --- | --- | --- | --- | --- |']
+    counts = ['| table | orders | held | not held | undecided |', '| --- | --- | --- | --- | --- |']
+    decided = ['| table | order | metric | at the end | verdict |', '| --- | --- | --- | --- | --- |']
     for table in tables:
         scores = Scores(Settings(table, table.iterations), read_records(results_file(table)))
         whole = table.name in WHOLE
         if not scores.found and not whole:
             continue
         lines = [f'## {table.paper} on `{table.name}`', '', *heading(scores)]
-        for paper in PAPERS[table.paper]:
-            if not whole and sum(bool(scores.seeds(paper, row)) for row in paper.values) < 2:
-                continue
-            text, verdicts = paper_section(paper, scores)
-            lines += ['', *text]
-            counts = [str(verdicts[verdict]) for verdict in VERDICTS]
-            if verdicts:
-                name = f'{paper.paper} {paper.number}, `{table.name}`'
-                summary.append(f'| {name} | {verdicts.total()} | {" | ".join(counts)} |')
-        if table_of_ours := suppositions_section(scores):
-            lines += ['', *table_of_ours]
+        parts = {
+            f'{paper.paper} {paper.number}': paper_section(paper, scores)
+            for paper in PAPERS[table.paper]
+            if whole or sum(bool(scores.seeds(paper, row)) for row in paper.values) > 1
+        }
+        parts['suppositions'] = suppositions_section(scores)
+        for part, (text, orders) in parts.items():
+            lines += ['', *text] if text else []
+            name = f'{part}, `{table.name}`'
+            if orders:
+                verdicts = Counter(order.verdict for order in orders)
+                counts.append(row_of(name, str(len(orders)), *(str(verdicts[verdict]) for verdict in VERDICTS)))
+            decided += [
+                row_of(name, order.name, title(order.metric), *order.cells[1:])
+                for order in orders
+                if order.verdict != 'undecided'
+            ]
         lines += [line for figure in figures(scores) for line in figure.lines]
         sections.append('\n'.join(lines))
-    head = HEAD.format(least=LEAST_SEEDS)
-    return '\n\n'.join(['\n'.join([head, *summary]), *sections]) + '\n'
+    head = [HEAD.format(least=LEAST_SEEDS), *counts]
+    if len(decided) > 2:
+        head += ['', 'All that is decided, with the difference at the end of the training:', '', *decided]
+    return '\n\n'.join(['\n'.join(head), *sections]) + '\n'
 
 
 def heading(scores: Scores) -> Iterator[str]:
@@ -101,14 +110,14 @@ def heading(scores: Scores) -> Iterator[str]:
         yield f'The file has {scores.others} more of other settings, which are left out.'
 
 
-def paper_section(paper: PaperTable, scores: Scores) -> tuple[list[str], Counter[Verdict]]:
-    """Return a paper's table with our scores beside it, its orders, and how many have each verdict."""
+def paper_section(paper: PaperTable, scores: Scores) -> tuple[list[str], list[Order]]:
+    """Return a paper's table with our scores beside it and the verdicts on its orders, and these orders."""
     whole = scores.settings.table.name in WHOLE
     lines = [f'### Table {paper.number}: {paper.title}', '']
     if paper.note:
         lines += [paper.note, '']
     if not paper.columns:
-        return lines[:-1], Counter()
+        return lines[:-1], []
     head = [cell for column in paper.columns for cell in (f'{title(column)}, paper', 'here')]
     lines += [row_of('', *head, 'GMAC', 'parameters (M)', 'seeds'), row_of(*['---'] * (len(head) + 4))]
     for name, printed in paper.values.items():
@@ -123,52 +132,65 @@ def paper_section(paper: PaperTable, scores: Scores) -> tuple[list[str], Counter
         lines.append(row_of(name, *cells, gmac, parameters, str(seeds or '')))
     lines += ['', row_of('order in the paper', 'metric', 'gap there', 'here, at 2/3', 'at the end', 'verdict')]
     lines.append(row_of(*['---'] * 6))
-    verdicts: Counter[Verdict] = Counter()
+    orders = []
     for first, second in paper.orders:
         for column, a, b in zip(paper.columns, paper.values[first], paper.values[second], strict=True):
             if a is None or b is None or a == b:
                 continue
             better, worse = (first, second) if (a > b) == higher(column) else (second, first)
             gap = abs(a - b) if higher(column) else -abs(a - b)
-            found = decide(column, *(partial(scores.values, paper, row, column) for row in (better, worse)))
-            if not found.pairs and not whole:
+            order = decide((better, worse), column, *(partial(scores.values, paper, row) for row in (better, worse)))
+            if not order.pairs and not whole:
                 continue
-            verdicts[found.verdict] += 1
-            lines.append(row_of(f'{better} before {worse}', title(column), f'{gap:+.3g}', *found.cells))
-    return lines, verdicts
+            orders.append(order)
+            lines.append(row_of(order.name, title(column), f'{gap:+.3g}', *order.cells))
+    return lines, orders
 
 
-def suppositions_section(scores: Scores) -> list[str]:
+def suppositions_section(scores: Scores) -> tuple[list[str], list[Order]]:
     """Return the orders that our suppositions predict, judged like a paper's; nothing before the first run of one."""
+    orders = []
     lines = []
     for supposition in SUPPOSITIONS.get(scores.settings.table.name, ()):
-        for better, worse in supposition.orders:
+        for pair in supposition.orders:
             for metric in (*PRIMARY, 'offset_0/semseg/mIoU'):
-                found = decide(metric, *(partial(scores.of_row, row, metric) for row in (better, worse)))
-                if found.pairs:
-                    lines.append(row_of(supposition.text, f'{better} before {worse}', title(metric), *found.cells))
+                order = decide(pair, metric, *(partial(scores.of_row, row) for row in pair))
+                if order.pairs:
+                    orders.append(order)
+                    lines.append(row_of(supposition.text, order.name, title(metric), *order.cells))
     if not lines:
-        return []
+        return [], []
     head = row_of('supposition', 'order that it predicts', 'metric', 'at 2/3', 'at the end', 'verdict')
     text = 'What may explain the orders above, as predictions of our own. `offset_0/` is on key frames alone.'
-    return ['### Suppositions', '', text, '', head, row_of(*['---'] * 6), *lines]
+    return ['### Suppositions', '', text, '', head, row_of(*['---'] * 6), *lines], orders
 
 
-class Decision(NamedTuple):
-    """Whether an order holds, the cells of a table that say so, and the number of pairs of runs behind it."""
+class Order(NamedTuple):
+    """An order of two rows that is judged.
 
+    Args:
+        name: of the order, such as 'MILA before MTAN'.
+        metric: `<task>/<metric>` or `delta_m`.
+        verdict: whether it holds.
+        cells: of a table: the difference after two thirds of the training and at its end, and the verdict.
+        pairs: number of pairs of runs behind it.
+    """
+
+    name: str
+    metric: str
     verdict: Verdict
     cells: list[str]
     pairs: int
 
 
-def decide(metric: str, better: Values, worse: Values) -> Decision:
+def decide(rows: tuple[str, str], metric: str, better: Values, worse: Values) -> Order:
     """Judge whether the first of two rows is better, after two thirds of the training and at its end."""
-    gaps = [paired_difference(better(at), worse(at)) for at in (two_thirds, end)]
+    gaps = [paired_difference(better(metric, at), worse(metric, at)) for at in (two_thirds, end)]
     last = gaps[-1]
     enough = last is not None and last.pairs >= LEAST_SEEDS
     verdict = judge(gaps, positive=higher(metric)) if enough else 'undecided'
-    return Decision(verdict, [*map(interval, gaps), remark(verdict, last)], 0 if last is None else last.pairs)
+    cells = [*map(interval, gaps), remark(verdict, last)]
+    return Order(' before '.join(rows), metric, verdict, cells, 0 if last is None else last.pairs)
 
 
 def higher(column: str) -> bool:

@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -359,8 +360,8 @@ def records(training: Any, gains: dict[str, list[float]]) -> Any:
 
 def test_orders_with_their_verdicts(training: Any) -> None:
     scores = records(training, {'MILA': [1.0, 2.1, 3.2], 'MILA w/o TS': [0.0, 1.0, 2.0], 'slow only': [9.0]})
-    lines, verdicts = training.report.paper_section(training.papers.MILA_TABLES[0], scores)
-    assert verdicts == {'held': 3, 'undecided': 21}
+    lines, orders = training.report.paper_section(training.papers.MILA_TABLES[0], scores)
+    assert Counter(order.verdict for order in orders) == {'held': 3, 'undecided': 21}
     text = '\n'.join(lines)
     assert '| MILA before MILA w/o TS | semseg/mIoU ↑ | +1.1 | +1.1 [+0.852, +1.35] |' in text
     assert '| MILA before MILA w/o TS | depth/abs_err ↓ | -0.3 | -1.1 [-1.35, -0.852] |' in text
@@ -372,15 +373,16 @@ def test_orders_with_their_verdicts(training: Any) -> None:
 
 def test_two_seeds_decide_nothing(training: Any) -> None:
     scores = records(training, {'MILA': [1.0, 2.1], 'MILA w/o TS': [0.0, 1.0]})
-    lines, verdicts = training.report.paper_section(training.papers.MILA_TABLES[0], scores)
-    assert verdicts == {'undecided': 24}
+    lines, orders = training.report.paper_section(training.papers.MILA_TABLES[0], scores)
+    assert [order.verdict for order in orders] == ['undecided'] * 24
     assert sum('undecided, 2 seeds' in line for line in lines) == 3
 
 
 def test_suppositions_are_judged_like_orders(training: Any) -> None:
-    assert not training.report.suppositions_section(records(training, {'MILA': [1.0]}))
+    assert training.report.suppositions_section(records(training, {'MILA': [1.0]})) == ([], [])
     gains = {'MILA': [1.0, 2.1, 3.2], 'fast only': [0.0, 1.0, 2.0], 'MILA, 60 % key frames': [9.0, 1.1, 3.0]}
-    lines = training.report.suppositions_section(records(training, gains))
+    lines, orders = training.report.suppositions_section(records(training, gains))
+    assert Counter(order.verdict for order in orders) == {'held': 4, 'undecided': 4}
     found = [[cell.strip() for cell in line.split('|')[2:-1]] for line in lines if ' before ' in line]
     assert len(found) == 8
     assert ['MILA before fast only', 'semseg/mIoU ↑', *['+1.1 [+0.852, +1.35]'] * 2, '**held**, 3 seeds'] in found
@@ -408,8 +410,8 @@ def test_a_partial_table_has_only_rows_and_orders_with_scores(training: Any) -> 
     whole, _ = training.report.paper_section(training.papers.MILA_TABLES[0], scores)
     table = replace(scores.settings.table, name='part')
     part = training.scores.Scores(training.runs.Settings(table, table.iterations), sum(scores.found.values(), []))
-    lines, verdicts = training.report.paper_section(training.papers.MILA_TABLES[0], part)
-    assert verdicts == {'undecided': 3}
+    lines, orders = training.report.paper_section(training.papers.MILA_TABLES[0], part)
+    assert [order.name for order in orders] == ['MILA before MILA w/o TS'] * 3
     assert [line for line in lines if line in whole] == lines
     assert not any('MTAN' in line for line in lines) and any('MTAN' in line for line in whole)
 
@@ -455,6 +457,9 @@ def test_curves_over_offset_and_cost(training: Any) -> None:
 def test_docs_results_is_up_to_date(training: Any) -> None:
     text = (BENCHMARKS.parent / 'docs/results.md').read_text()
     assert text == training.report.report(), 'run `python benchmarks/training.py report`'
+    head, *sections = text.split('\n## ')
+    for verdict in ('**held**', '**not held**'):  # the page begins with all that is decided
+        assert head.count(verdict) == '\n'.join(sections).count(verdict)
     pictures = re.findall(r'\]\((results/\S+)\)', text)
     assert all((BENCHMARKS.parent / 'docs' / picture).is_file() for picture in pictures)
 
