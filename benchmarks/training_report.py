@@ -11,7 +11,7 @@ from typing import NamedTuple
 from training_papers import PAPERS, PRIMARY, SUPPOSITIONS, PaperTable
 from training_runs import ROOT, Settings, read_records, results_file
 from training_scores import At, Scores, end, two_thirds
-from training_tables import ALL_TABLES, TABLES, Table
+from training_tables import ALL_TABLES
 
 from mmmtl._output import counted
 from mmmtl.evaluation.metric_files import arrow
@@ -23,8 +23,8 @@ DOCS = ROOT / 'docs'
 WHOLE = ('video-tiny', 'image-tiny')
 """Tables that the report has as a whole even without a score; of others only rows and orders that have one."""
 
-Values = Callable[[str, At], dict[int, float]]
-"""The values of a metric of a row by seed, at a chosen validation."""
+Values = Callable[[str, str, At], dict[int, float]]
+"""Returns {seed: value} of a row and a metric, at a chosen validation."""
 
 VERDICTS: tuple[Verdict, ...] = ('held', 'not held', 'undecided')
 
@@ -57,13 +57,18 @@ page is written by `python benchmarks/training.py report` from the files in `ben
 """
 
 
-def report(tables: Sequence[Table] = ALL_TABLES) -> str:
+def read_scores() -> list[Scores]:
+    """Return the scores of all tables with their own settings."""
+    return [Scores(Settings(table, table.iterations), read_records(results_file(table))) for table in ALL_TABLES]
+
+
+def report(found: Sequence[Scores]) -> str:
     """Return the text of docs/results.md."""
     sections = []
-    counts = ['| table | orders | held | not held | undecided |', '| --- | --- | --- | --- | --- |']
-    decided = ['| table | order | metric | at the end | verdict |', '| --- | --- | --- | --- | --- |']
-    for table in tables:
-        scores = Scores(Settings(table, table.iterations), read_records(results_file(table)))
+    counts = head_of('table', 'orders', *VERDICTS)
+    decided = []
+    for scores in found:
+        table = scores.settings.table
         whole = table.name in WHOLE
         if not scores.found and not whole:
             continue
@@ -88,8 +93,9 @@ def report(tables: Sequence[Table] = ALL_TABLES) -> str:
         lines += [line for figure in figures(scores) for line in figure.lines]
         sections.append('\n'.join(lines))
     head = [HEAD.format(least=LEAST_SEEDS), *counts]
-    if len(decided) > 2:
-        head += ['', 'All that is decided, with the difference at the end of the training:', '', *decided]
+    if decided:
+        head += ['', 'All that is decided, with the difference at the end of the training:', '']
+        head += [*head_of('table', 'order', 'metric', 'at the end', 'verdict'), *decided]
     return '\n\n'.join(['\n'.join(head), *sections]) + '\n'
 
 
@@ -119,8 +125,8 @@ def paper_section(paper: PaperTable, scores: Scores) -> tuple[list[str], list[Or
         lines += [paper.note, '']
     if not paper.columns:
         return lines[:-1], []
-    head = [cell for column in paper.columns for cell in (f'{title(column)}, paper', 'here')]
-    lines += [row_of('', *head, 'GMAC', 'parameters (M)', 'seeds'), row_of(*['---'] * (len(head) + 4))]
+    metrics = [cell for column in paper.columns for cell in (f'{title(column)}, paper', 'here')]
+    lines += head_of('', *metrics, 'GMAC', 'parameters (M)', 'seeds')
     for name, printed in paper.values.items():
         cells = []
         for column, value in zip(paper.columns, printed, strict=True):
@@ -131,8 +137,7 @@ def paper_section(paper: PaperTable, scores: Scores) -> tuple[list[str], list[Or
         if not seeds and not whole:
             continue
         lines.append(row_of(name, *cells, gmac, parameters, str(seeds or '')))
-    lines += ['', row_of('order in the paper', 'metric', 'gap there', 'here, at 2/3', 'at the end', 'verdict')]
-    lines.append(row_of(*['---'] * 6))
+    lines += ['', *head_of('order in the paper', 'metric', 'gap there', 'here, at 2/3', 'at the end', 'verdict')]
     orders = []
     for first, second in paper.orders:
         for column, a, b in zip(paper.columns, paper.values[first], paper.values[second], strict=True):
@@ -140,7 +145,7 @@ def paper_section(paper: PaperTable, scores: Scores) -> tuple[list[str], list[Or
                 continue
             better, worse = (first, second) if (a > b) == higher(column) else (second, first)
             gap = abs(a - b) if higher(column) else -abs(a - b)
-            order = decide((better, worse), column, *(partial(scores.values, paper, row) for row in (better, worse)))
+            order = decide((better, worse), column, partial(scores.values, paper))
             if not order.pairs and not whole:
                 continue
             orders.append(order)
@@ -155,15 +160,15 @@ def suppositions_section(scores: Scores) -> tuple[list[str], list[Order]]:
     for supposition in SUPPOSITIONS.get(scores.settings.table.name, ()):
         for pair in supposition.orders:
             for metric in (*PRIMARY, 'offset_0/semseg/mIoU'):
-                order = decide(pair, metric, *(partial(scores.of_row, row) for row in pair))
+                order = decide(pair, metric, scores.of_row)
                 if order.pairs:
                     orders.append(order)
                     lines.append(row_of(supposition.text, order.name, title(metric), *order.cells))
     if not lines:
         return [], []
-    head = row_of('supposition', 'order that it predicts', 'metric', 'at 2/3', 'at the end', 'verdict')
+    head = head_of('supposition', 'order that it predicts', 'metric', 'at 2/3', 'at the end', 'verdict')
     text = 'What may explain the orders above, as predictions of our own. `offset_0/` is on key frames alone.'
-    return ['### Suppositions', '', text, '', head, row_of(*['---'] * 6), *lines], orders
+    return ['### Suppositions', '', text, '', *head, *lines], orders
 
 
 class Order(NamedTuple):
@@ -184,14 +189,15 @@ class Order(NamedTuple):
     pairs: int
 
 
-def decide(rows: tuple[str, str], metric: str, better: Values, worse: Values) -> Order:
+def decide(rows: tuple[str, str], metric: str, values: Values) -> Order:
     """Judge whether the first of two rows is better, after two thirds of the training and at its end."""
-    gaps = [paired_difference(better(metric, at), worse(metric, at)) for at in (two_thirds, end)]
+    better, worse = rows
+    gaps = [paired_difference(values(better, metric, at), values(worse, metric, at)) for at in (two_thirds, end)]
     last = gaps[-1]
     enough = last is not None and last.pairs >= LEAST_SEEDS
     verdict = judge(gaps, positive=higher(metric)) if enough else 'undecided'
     cells = [*map(interval, gaps), remark(verdict, last)]
-    return Order(' before '.join(rows), metric, verdict, cells, 0 if last is None else last.pairs)
+    return Order(f'{better} before {worse}', metric, verdict, cells, 0 if last is None else last.pairs)
 
 
 def higher(column: str) -> bool:
@@ -207,6 +213,11 @@ def title(column: str) -> str:
 def row_of(*cells: str) -> str:
     """Return a row of a Markdown table."""
     return f'| {" | ".join(cells)} |'
+
+
+def head_of(*titles: str) -> list[str]:
+    """Return the lines that begin a Markdown table with the titles of its columns."""
+    return [row_of(*titles), row_of(*['---'] * len(titles))]
 
 
 def measured(values: Sequence[float]) -> str:
@@ -253,8 +264,7 @@ def figures(scores: Scores) -> Iterator[Figure]:
         figure = Figure(folder / f'{name}_offsets.png', 'Over the offset', 'frames since the key frame', panels, True)
         for metric, curves in panels.items():
             width = max(len(curve.y) for curve in curves)
-            figure.lines += ['', row_of(metric, *(f'offset {offset}' for offset in range(width)))]
-            figure.lines.append(row_of(*['---'] * (width + 1)))
+            figure.lines += ['', *head_of(metric, *(f'offset {offset}' for offset in range(width)))]
             figure.lines += [row_of(curve.label, *(f'{value:.4g}' for value in curve.y)) for curve in curves]
         yield figure
     if panels := scores.cost_panels():
@@ -264,8 +274,9 @@ def figures(scores: Scores) -> Iterator[Figure]:
 def write_report() -> Path:
     """Write docs/results.md and its pictures."""
     path = DOCS / 'results.md'
-    for table in TABLES.values():
-        for figure in figures(Scores(Settings(table, table.iterations), read_records(results_file(table)))):
+    found = read_scores()
+    for scores in found:
+        for figure in figures(scores):
             figure.draw()
-    write_text(path, report())
+    write_text(path, report(found))
     return path
