@@ -93,10 +93,9 @@ def train_all(
     lock = FolderLock(runs[0].work_dir / table.name)
     console = Console()
     records = read_records(path)
-    for run in runs:
-        for one in (*run.requires, run):
-            if one.result.exists() and not find_record(records, one.identity):
-                add_record(path, json.loads(one.result.read_text()))  # finished while nobody looked
+    for one in {each.folder: each for run in runs for each in (*run.requires, run)}.values():
+        if one.result.exists() and not find_record(records, one.identity):
+            add_record(path, json.loads(one.result.read_text()))  # finished while nobody looked
     records = read_records(path)
     waiting = needed(runs, records)
     finished = sum(find_record(records, run.identity) is not None for run in runs)
