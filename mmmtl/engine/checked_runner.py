@@ -75,10 +75,13 @@ def is_for_screen(record: logging.LogRecord) -> bool:
 def _checked(loop: BaseLoop, key: str) -> BaseLoop:
     loader = loop.dataloader
     # The batches of an endless sampler go beyond the end of the data.
-    if isinstance(loader, DataLoader) and not isinstance(loader.sampler, InfiniteSampler) and not len(loader):
-        samples, size = len(loader.sampler), loader.batch_size  # type: ignore[arg-type]
+    if not isinstance(loader, DataLoader) or isinstance(loader.sampler, InfiniteSampler) or len(loader):
+        return loop
+    samples, size = len(loader.sampler), loader.batch_size  # type: ignore[arg-type]
+    if samples:
         why = f'{samples} samples (of this process) give no batch of {size}'
-        raise ValueError(
-            f'{key}: {why}; lower batch_size, or set drop_last=False' if samples else f'{key}: there are no samples'
-        )
+        raise ValueError(f'{key}: {why}; lower batch_size, or set drop_last=False')
+    # A process may have no share of a few images or videos to score, but trains in step with the others.
+    if key == 'train_dataloader' or not len(loader.dataset):  # type: ignore[arg-type]
+        raise ValueError(f'{key}: there are no samples')
     return loop

@@ -18,11 +18,16 @@ from .launch import VARIABLES
 NAME = '.lock'
 
 
+_held: dict[Path, list[FolderLock]] = {}
+"""The locks of this process by resolved folder, which share a file: closing one of several would end them all."""
+
+
 class FolderLock:
     """A lock on a folder, held by this process until `release` or its end, also by `kill -9`.
 
     It is a POSIX record lock on the file `.lock`. Workers of a data loader would inherit one of `flock`; this one ends
-    with the process itself. The file stays; it says who had the lock last.
+    with the process itself. A process may take it several times, and has it until it has released all. The file stays;
+    it says who had the lock last.
 
     Raises:
         ValueError: another process has the lock.
@@ -31,7 +36,13 @@ class FolderLock:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._file: IO[str] | None = (self.folder / NAME).open('a+')
+        self._holders = _held.setdefault(self.folder.resolve(), [])
+        self._file: IO[str] | None
+        if self._holders:
+            self._file = self._holders[0]._file
+            self._holders.append(self)
+            return
+        self._file = (self.folder / NAME).open('a+')
         try:
             import fcntl
 
@@ -56,6 +67,7 @@ class FolderLock:
         self._file.truncate(0)
         self._file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
         self._file.flush()
+        self._holders.append(self)
 
     @property
     def held(self) -> bool:
@@ -64,10 +76,14 @@ class FolderLock:
 
     def release(self) -> None:
         """Let other runs use the folder."""
-        if self._file is not None:
+        if self._file is None:
+            return
+        if self in self._holders:
+            self._holders.remove(self)
+        if not self._holders:
             with suppress(OSError):
                 self._file.close()
-            self._file = None
+        self._file = None
 
 
 @contextmanager

@@ -80,7 +80,7 @@ def describe_processes(environment: MutableMapping[str, str], launcher: str) -> 
     names = VARIABLES[launcher]
     if missing := [name for name in names if name not in environment]:
         raise ValueError(
-            f'--launcher {launcher}: {", ".join(missing)} is not set, so it did not start this process; use '
+            f'--launcher {launcher}: {", ".join(missing)} is not set, so that launcher did not start this process; use '
             'tools/dist_train.sh or tools/slurm_train.sh, or leave out --launcher'
         )
     for ours, theirs in zip(VARIABLES['pytorch'], names, strict=True):

@@ -73,7 +73,11 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[dict
                 'weights with load_from (--cfg-options load_from=...)'
             )
     follows = [key for key in differing if key.startswith(('param_scheduler', 'train_cfg.max_', 'auto_scale_lr'))]
-    follows += [key for key in differing if key.startswith('optim_wrapper') and '.optimizer.' in f'.{key}']
+    follows += [
+        key
+        for key in differing
+        if key.startswith('optim_wrapper') and {'optimizer', 'paramwise_cfg'} & {*key.split('.')}
+    ]
     if (now.get('auto_scale_lr.enable') or before.get('auto_scale_lr.enable')) and differing.keys() & {
         'train_dataloader.batch_size',
         'number of processes',

@@ -16,7 +16,7 @@ WITHOUT_EFFECT = (
     *('val_begin', 'val_interval', 'dynamic_intervals'),
     *('init_cfg', 'metainfo'),
 )
-"""Keys below these that change nothing: loading of data, times of validation, and initial weights."""
+"""Keys below `PARTS` that change nothing: loading of data, times of validation, and initial weights."""
 
 
 def training_record(runner: Runner) -> dict[str, Any]:

@@ -42,7 +42,8 @@ class CheckedPretrainedInit(PretrainedInit):
         weights = part_of(checkpoint, module, f'{self.prefix.removesuffix(".")}.' if self.prefix else '')
         unfit, count = unfit_weights(module, weights), len(wanted_weights(module))
         other = [key for key in unfit if key in weights]
-        surplus = [key for key in weights if key not in module.state_dict()]
+        own = module.state_dict().keys()
+        surplus = [key for key in weights if key not in own]
         if unfit:
             missing = [key for key in unfit if key not in weights]
             parts = (('missing', missing), ('of another shape', other), ('surplus in the file', surplus))

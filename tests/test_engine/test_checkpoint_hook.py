@@ -179,9 +179,8 @@ def test_other_folders_are_left_alone(tmp_path: Path) -> None:
     assert names(second) == ['best_score_iter_3.pth', 'iter_1.pth', 'iter_2.pth', 'iter_3.pth', 'last_checkpoint']
 
 
-@pytest.mark.parametrize('scope', ['mmmtl'])
-def test_the_name_in_configs_means_this_hook(scope: str) -> None:
-    with DefaultScope.overwrite_default_scope(scope):
+def test_the_name_in_configs_means_this_hook() -> None:
+    with DefaultScope.overwrite_default_scope('mmmtl'):
         hook = HOOKS.build(dict(type='CheckpointHook', interval=3))
     assert type(hook) is CheckpointHook
 

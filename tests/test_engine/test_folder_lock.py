@@ -6,6 +6,7 @@ import fcntl
 import os
 import runpy
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -33,6 +34,12 @@ def hold(folder: Path) -> tuple[int, int]:
     return process, int.from_bytes(os.read(reader, 4), 'big')
 
 
+def others_get(folder: Path) -> bool:
+    """Return whether another process gets the lock."""
+    code = f'import fcntl; fcntl.lockf(open({str(folder / ".lock")!r}, "a"), fcntl.LOCK_EX | fcntl.LOCK_NB)'
+    return subprocess.run([sys.executable, '-c', code], stderr=subprocess.DEVNULL).returncode == 0
+
+
 def test_another_process_is_named_and_its_end_frees_the_folder(tmp_path: Path) -> None:
     process, worker = hold(tmp_path)
     with pytest.raises(ValueError, match=rf'{tmp_path}: another run writes to this folder \(process {process} on'):
@@ -49,6 +56,15 @@ def test_a_lock_can_be_released_and_taken_again(tmp_path: Path) -> None:
     first.release()
     assert not first.held
     assert FolderLock(tmp_path / 'new').held
+
+
+def test_a_process_has_the_lock_until_it_has_released_all(tmp_path: Path) -> None:
+    outer, inner = FolderLock(tmp_path), FolderLock(tmp_path / '.')
+    inner.release()
+    assert (inner.held, outer.held) == (False, True)
+    assert not others_get(tmp_path)
+    outer.release()
+    assert others_get(tmp_path)
 
 
 def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

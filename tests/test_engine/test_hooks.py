@@ -19,6 +19,7 @@ from torch import Tensor
 
 import mmmtl.engine.hooks.iteration_seed_hook as seed_hook
 import mmmtl.engine.hooks.multi_task_visualization_hook as visualization_hook
+from mmmtl.datasets.samplers import VideoSampler
 from mmmtl.engine import IterationSeedHook, MultiTaskVisualizationHook, build_runner, find_checkpoint
 from mmmtl.engine.build import HOOKS_OF_EVERY_RUN
 from mmmtl.registry import TASKS
@@ -254,6 +255,19 @@ def test_processes_draw_different_samples(monkeypatch: pytest.MonkeyPatch) -> No
     hook.after_test_iter(runner, 0, *batch(*[image] * 5))  # samples 1, 3, 5, 7, 9
 
     assert [name for name, _ in runner.visualizer.added] == ['test_000003', 'test_000009']
+
+
+def test_a_process_with_videos_of_its_own_counts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visualization_hook, 'get_dist_info', lambda: (1, 2))
+    hook = MultiTaskVisualizationHook(draw=True, interval=2)
+    sampler = VideoSampler.__new__(VideoSampler)
+    runner = SimpleNamespace(visualizer=FakeVisualizer(), iter=0, test_dataloader=SimpleNamespace(sampler=sampler))
+    image = torch.zeros(3, 4, 6, dtype=torch.uint8)
+
+    hook.before_test_epoch(runner)
+    hook.after_test_iter(runner, 0, *batch(*[image] * 4))
+
+    assert [name for name, _ in runner.visualizer.added] == ['test_000000', 'test_000002']
 
 
 def test_nothing_is_drawn_unless_asked() -> None:

@@ -18,7 +18,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
-from mmmtl.engine import build_runner, find_checkpoint
+from mmmtl.engine import AccumulationHook, AmpOptimWrapper, build_runner, find_checkpoint
 from mmmtl.engine.checkpoint_files import make_plain
 from mmmtl.engine.hooks.checkpoint_guard_hook import without_functions
 from mmmtl.engine.resumed_schedule import differences, replay
@@ -99,6 +99,32 @@ def test_a_validation_killed_between_two_updates_changes_nothing(make_config: Ma
         values = [hub['log_scalars']['val/depth/abs_err'][0] for hub in hubs]
         assert values[0] == values[1] and len(values[0]) >= 1
         assert hubs[0]['runtime_info']['best_score'] == hubs[1]['runtime_info']['best_score']
+
+
+def fake_run(wrapper: AmpOptimWrapper, layer: torch.nn.Module) -> SimpleNamespace:
+    return SimpleNamespace(
+        optim_wrapper=wrapper, model=layer, _resume=True, build_optim_wrapper=lambda wrapper: wrapper
+    )
+
+
+def test_an_overflow_of_scaled_gradients_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scaler leaves out the update that it would spoil; without one, such gradients are an error."""
+    layer = torch.nn.Linear(2, 2)
+    wrapper = AmpOptimWrapper(optimizer=torch.optim.SGD(layer.parameters(), lr=0.1), accumulative_counts=2)
+    wrapper._inner_count, wrapper._max_counts = 1, 10
+    layer.weight.grad = torch.full((2, 2), torch.inf)
+    hook, checkpoint = AccumulationHook(), {'optimizer': {}}
+    run = fake_run(wrapper, layer)
+    with pytest.raises(FloatingPointError, match='1 accumulated gradients'):
+        hook.before_save_checkpoint(run, checkpoint)
+
+    monkeypatch.setattr(wrapper, 'loss_scaler', torch.amp.GradScaler('cpu'))
+    hook.before_save_checkpoint(run, checkpoint)
+    assert checkpoint['accumulated']['gradients']['weight'].isinf().all()
+    hook.after_load_checkpoint(run, checkpoint)
+    monkeypatch.setattr(wrapper, 'loss_scaler', None)
+    with pytest.raises(ValueError, match='another precision'):
+        hook.after_load_checkpoint(run, checkpoint)
 
 
 ALTERNATING = {
@@ -227,6 +253,7 @@ def test_what_cannot_be_gone_on_with_is_refused(before: dict, now: dict, words: 
         ('train_cfg.max_epochs', True),
         ('optim_wrapper.optimizer.weight_decay', True),
         ('optim_wrapper.model.optimizer.lr', True),
+        ('optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult', True),
         ('optim_wrapper.clip_grad.max_norm', False),
         ('train_dataloader.batch_size', False),
     ],

@@ -158,6 +158,30 @@ def test_a_checkpoint_is_what_every_process_has_and_validates(
 
 
 @cpu_only
+def test_a_process_may_have_no_video(
+    make_config: Callable[..., Config], in_processes: Callable[..., list[Any]]
+) -> None:
+    options = {
+        'test_cfg': dict(type='StreamTestLoop'),
+        'test_evaluator': [dict(type='MultiTaskMetric'), dict(type='TemporalConsistency')],
+        'test_dataloader.dataset.num_videos': 1,
+    }
+
+    def score(rank: int) -> dict[str, float]:
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2')
+        torch.set_num_threads(1)
+        cfg = make_config('tiny_video', launcher='pytorch', **options)
+        set_launcher(cfg, 'pytorch')
+        runner = build_runner(cfg)
+        assert bool(len(runner.test_dataloader)) == (rank == 0)
+        return runner.test()
+
+    both = in_processes(score)
+    alone = build_runner(make_config('tiny_video', 'alone', **options)).test()
+    assert both == [alone, alone]
+
+
+@cpu_only
 @pytest.mark.slow
 @pytest.mark.parametrize('averaged', [False, True], ids=['plain', 'EMA'])
 def test_an_interrupted_run_of_two_processes_ends_with_the_same_weights(

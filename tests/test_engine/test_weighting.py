@@ -97,3 +97,15 @@ def test_the_scale_of_float16_alone() -> None:
     for wrong in (True, '512', None):
         with pytest.raises(ValueError, match='loss_scale'):
             AmpOptimWrapper(optimizer=optimizer, loss_scale=wrong)
+
+
+@no_gpu
+def test_float16_goes_on_with_a_run_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
+    state = AmpOptimWrapper(optimizer=optimizer).state_dict()
+    assert state['loss_scaler'] == {}
+    wrapper = AmpOptimWrapper(optimizer=optimizer)
+    monkeypatch.setattr(wrapper, 'loss_scaler', torch.amp.GradScaler('cpu', init_scale=8.0))
+    state['param_groups'][0]['lr'] = 0.5
+    wrapper.load_state_dict(state)
+    assert (wrapper.loss_scaler.get_scale(), optimizer.param_groups[0]['lr']) == (8.0, 0.5)

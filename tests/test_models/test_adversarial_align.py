@@ -268,7 +268,7 @@ def test_a_step_with_two_optimisers(tiny):
         torch.testing.assert_close(before[name] - parameter, expected[name], rtol=1e-4, atol=1e-5, msg=name)
         assert expected[name].any(), name
     torch.testing.assert_close(log['loss'], others)
-    torch.testing.assert_close(log['align.discriminator'], own)
+    torch.testing.assert_close(log['align.loss_discriminator'], own)
     assert 'align.loss_adversarial' in log
 
 
@@ -288,7 +288,7 @@ def test_a_batch_of_key_frames_leaves_the_discriminator_alone(tiny):
     before = copy.deepcopy(model.align_loss.state_dict())
     data = dict(inputs=training_data(tiny)['inputs'], data_samples=tiny.clip_samples([0] * 4))
     log = model.train_step(data, optimisers(model))
-    assert float(log['align.discriminator']) == 0
+    assert float(log['align.loss_discriminator']) == 0
     tiny.assert_same(model.align_loss.state_dict(), before, rtol=0, atol=0)
 
 

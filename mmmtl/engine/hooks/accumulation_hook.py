@@ -42,11 +42,16 @@ class AccumulationHook(Hook):
             all_reduce_params([pending[name].grad for name in names], op='mean')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Store the gradients that no update has used; raise FloatingPointError if they are not finite."""
+        """Store the gradients that no update has used.
+
+        Raises:
+            FloatingPointError: they are not finite, and the loss is not scaled; a scaler skips such an update.
+        """
         if 'optimizer' not in checkpoint or not (pending := _pending(runner)):
             return
         gradients = {name: weight.grad.cpu() for name, weight in pending.items() if weight.grad is not None}
-        if bad := [name for name, gradient in gradients.items() if not gradient.isfinite().all()]:
+        bad = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
+        if bad and not any(_scales_losses(runner).values()):
             raise FloatingPointError(
                 f'{len(bad)} accumulated gradients are not finite ({some_names(bad)}), so no checkpoint was written; '
                 'the last good one is untouched. Lower the learning rate, or resume from it with gradient clipping '
@@ -56,13 +61,15 @@ class AccumulationHook(Hook):
             'gradients': gradients,
             'counts': {name: wrapper.inner_count for name, wrapper in _wrappers(runner).items()},
             'accumulative_counts': _accumulative_counts(runner),
+            'scaled': _scales_losses(runner),
         }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Keep the gradients for the start of training.
 
         Raises:
-            ValueError: they were accumulated with other `accumulative_counts`, or fit another model.
+            ValueError: they were accumulated with other `accumulative_counts` or in another precision, or fit another
+                model.
         """
         self._stored = checkpoint.get('accumulated') if runner._resume else None
         if self._stored is None:
@@ -83,6 +90,11 @@ class AccumulationHook(Hook):
             raise ValueError(
                 f'the checkpoint was written between two updates with accumulative_counts={stored}, not {wanted}; '
                 'resume with the same, or from a checkpoint at an update'
+            )
+        if self._stored.get('scaled', scaled := _scales_losses(runner)) != scaled:
+            raise ValueError(
+                'the checkpoint was written between two updates, with gradients of another precision; resume with the '
+                'same optim_wrapper.dtype, or from a checkpoint at an update'
             )
 
     def before_train(self, runner: Runner) -> None:
@@ -105,6 +117,12 @@ def _wrappers(runner: Runner) -> dict[str, OptimWrapper]:
 
 def _accumulative_counts(runner: Runner) -> dict[str, int]:
     return {name: wrapper._accumulative_counts for name, wrapper in _wrappers(runner).items()}
+
+
+def _scales_losses(runner: Runner) -> dict[str, bool]:
+    """Return which wrappers scale the loss, as those for float16 do."""
+    scalers = {name: getattr(wrapper, 'loss_scaler', None) for name, wrapper in _wrappers(runner).items()}
+    return {name: scaler is not None and scaler.is_enabled() for name, scaler in scalers.items()}
 
 
 def _pending(runner: Runner) -> dict[str, nn.Parameter]:

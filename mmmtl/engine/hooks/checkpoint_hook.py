@@ -121,8 +121,6 @@ class CheckpointHook(MMEngineCheckpointHook):
         step = runner.epoch if self.by_epoch else runner.iter
         # The validation of this step is part of what is saved now.
         meta = dict(epoch=runner.epoch, iter=runner.iter, validated=True)
-        if 'auto' in self.key_indicators:
-            self._init_rule(self.rules, [next(iter(metrics))])
         improved = False
         for key, rule in zip(self.key_indicators, self.rules, strict=True):
             score, score_key = metrics[key], self._info_key('score', key)

@@ -12,6 +12,7 @@ from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmmtl.datasets.samplers import VideoSampler
 from mmmtl.io import write_png
 from mmmtl.registry import HOOKS
 from mmmtl.structures import MultiTaskDataSample
@@ -27,7 +28,8 @@ class MultiTaskVisualizationHook(Hook):
 
     Args:
         draw: whether to draw at all; `tools/test.py --show-dir` sets it.
-        interval: samples from one panel to the next; those of clips are counted separately for each offset.
+        interval: samples from one panel to the next; clips are counted separately for each offset, and whole videos
+            for each process.
         out_dir: folder for PNG files, named after video, frame and offset; None sends panels to the visualiser's
             backends (work_dir/.../vis_data).
     """
@@ -41,12 +43,15 @@ class MultiTaskVisualizationHook(Hook):
         self.interval = interval
         self.out_dir = out_dir
         self._seen: Counter[int | None] = Counter()
+        self._whole_videos = False
 
     def before_val_epoch(self, runner: Runner) -> None:
         self._seen.clear()
+        self._whole_videos = False
 
     def before_test_epoch(self, runner: Runner) -> None:
         self._seen.clear()
+        self._whole_videos = isinstance(runner.test_dataloader.sampler, VideoSampler)
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Outputs = None) -> None:
         self._draw(runner, data_batch, outputs or [], 'val')
@@ -57,10 +62,10 @@ class MultiTaskVisualizationHook(Hook):
     def _draw(self, runner: Runner, data_batch: Any, outputs: Sequence[MultiTaskDataSample], stage: str) -> None:
         if not self.draw:
             return
-        rank, world_size = get_dist_info()
+        # Samples are dealt out to the processes in turn, unless each has videos of its own.
+        rank, world_size = (0, 1) if self._whole_videos else get_dist_info()
         for images, sample in zip(data_batch['inputs'], outputs, strict=True):
             offset = sample.get('offset')
-            # The samplers deal samples out to the processes in turn.
             number = self._seen[offset] * world_size + rank
             self._seen[offset] += 1
             if number % self.interval:

@@ -92,7 +92,18 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
         self.set_teacher(teacher)
 
     def set_teacher(self, teacher: MultiTaskSegmentor) -> None:
-        """Take a teacher that has its weights, freeze it, and move it to where this model is."""
+        """Take a teacher that has its weights, freeze it, and move it to where this model is.
+
+        Raises:
+            ValueError: it was trained with images normalised otherwise than those of this model, which it will see.
+        """
+        for name in ('mean', 'std'):
+            ours, theirs = (getattr(model.data_preprocessor, name).flatten().tolist() for model in (self, teacher))
+            if ours != theirs:
+                raise ValueError(
+                    f'the data_preprocessor of the student has {name}={ours}, that of its teacher {theirs}; the '
+                    'teacher sees the images of the student, so give the student that of the teacher'
+                )
         self._teacher = (teacher.requires_grad_(False).eval().to(next(self.parameters())),)
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:

@@ -58,7 +58,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
     """MILA: `backbone` is the slow network, `fast_backbone` runs on non-key frames, and `neck` propagates.
 
     Training and testing use clips (N, 3, 3, H, W) of the last key frame, the last non-key frame and the current frame.
-    In the metainfo, `offset` 0 says that the current frame is the key frame, which reads no earlier one. On a video,
+    In the metainfo, `offset` 0 says that the current frame is itself the key frame. On a video,
     `step` gives the same predictions frame by frame, from a state that the caller keeps. Until a video has had a
     non-key frame, the current frame stands for it, in clips too.
 
@@ -125,7 +125,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         total, log_vars = self.parse_losses(losses | aligned._replace(discriminator=None).named('align.'))
         optim_wrapper['model'].update_params(total)
         optim_wrapper['discriminator'].update_params(aligned.discriminator)
-        return {**log_vars, 'align.discriminator': aligned.discriminator.detach()}
+        return {**log_vars, 'align.loss_discriminator': aligned.discriminator.detach()}
 
     def step(self, frames: Tensor, state: StreamState | None = None) -> FrameResult:
         """Predict one frame of each stream; the state holds its last key and last non-key frame."""

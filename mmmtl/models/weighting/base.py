@@ -55,12 +55,12 @@ class Weighting(nn.Module, TrainingObserver, ABC):
     these other losses, so the weighting sees only the others.
 
     A subclass is a `LossWeighting` or a `GradientWeighting`. Learnt values and counts belong in parameters and
-    buffers, so that checkpoints hold it. Draws are made inside `numbered_draws`.
+    buffers, so that checkpoints hold them. Draws are made inside `numbered_draws`.
 
     Args:
         tasks: names of the tasks, given by the model, sorted.
-        log_interval: every how many iterations `objective/<task>`, `weight/<task>`, `grad_norm/<task>` and
-            `grad_cosine/<task>-<task>` are logged. Gradients are those of the shared parameters. 0 logs nothing.
+        log_interval: iterations from one log of `objective/<task>`, `weight/<task>`, `grad_norm/<task>` and
+            `grad_cosine/<task>-<task>` to the next; 0 logs nothing. Gradients are those of the shared parameters.
     """
 
     def __init__(self, *, tasks: Sequence[str], log_interval: int = 50) -> None:

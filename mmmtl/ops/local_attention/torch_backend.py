@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..precision import at_least_float32
 from .contract import empty_gradients, empty_outputs
 
 # A band is read once per tap. On a CPU it should stay in the cache (measured with 1 MB of L2 per core). Elsewhere
@@ -93,7 +94,7 @@ def traceable(query: Tensor, key: Tensor, value: Tensor, *, window: int, scale: 
     maps and the L * L logits of each pixel.
     """
     height, width = query.shape[-2:]
-    dtype = torch.float64 if torch.float64 in (query.dtype, key.dtype, value.dtype) else torch.float32
+    dtype = at_least_float32(query, key, value)
     margin = (window // 2,) * 4
 
     def rows(tensor: Tensor) -> Iterator[Tensor]:
