@@ -9,6 +9,7 @@ from pathlib import Path
 from mmmtl.cli import readable_errors
 from mmmtl.evaluation import load_baseline
 from mmmtl.io import check_outputs
+from mmmtl.io.files import named_path
 from mmmtl.reporting import read_run, write_report
 
 
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     parser.add_argument('--title', default='mmmtl report', help='of the page')
     parser.add_argument('--out', type=Path, metavar='FILE.html', help='(default: report.html in the first work folder)')
     args = parser.parse_args(arguments)
-    names, folders = zip(*(split(run) for run in args.runs), strict=True)
+    named = [named_path(run) for run in args.runs]
+    folders = [Path(path) for _, path in named]
     out = args.out or folders[0] / 'report.html'
     if out.suffix != '.html':
         raise SystemExit(f'{out}: a report must end in .html')
@@ -38,12 +40,6 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         inputs = [path for folder in folders for path in (folder, folder / 'metrics.json')]
         check_outputs([out], [*inputs, *(args.baseline or [])])
         baseline = load_baseline(args.baseline) if args.baseline else None
-        runs = [read_run(folder, name) for name, folder in zip(names, folders, strict=True)]
+        runs = [read_run(folder, name or None) for (name, _), folder in zip(named, folders, strict=True)]
         write_report(out, runs, title=args.title, baseline=baseline)
     print(f'written: {out}')
-
-
-def split(argument: str) -> tuple[str | None, Path]:
-    """Return name and folder of `[NAME=]RUN`; a folder whose name has a '=' is taken as it is."""
-    name, equals, folder = argument.partition('=')
-    return (name, Path(folder)) if equals and not Path(argument).exists() else (None, Path(argument))

@@ -44,7 +44,7 @@ class MultiTaskDataset(BaseDataset):
         data_root: folder of the data set.
         step: use every `step`-th labelled frame of each video.
         clip: arguments of `Clip`; None for single images.
-        whole_videos: make an item of every frame of each video that has a label, in order; of `clip` only
+        whole_videos: make an item of every frame, in order, of each video with a labelled frame. Of `clip` only
             `missing='skip'` applies. `StreamTestLoop` sets it.
         exact_flow: add the motion from the frame before to each item, where the data set knows it (`read_flow`).
         orientation: what to do with an image that its EXIF orientation turns: 'refuse' it, because its labels may fit

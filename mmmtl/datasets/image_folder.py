@@ -87,12 +87,19 @@ class ImageFolder(FolderDataset):
 
 
 def list_tree(root: Path, suffixes: Container[str]) -> dict[str, Path]:
-    """Return {path below `root` without suffix: file} of a folder and those inside; `list_stems` has the errors."""
-    folders = [root, *sorted(path for path in root.glob('**/') if path != root)]
-    inside = {folder: folder.relative_to(root) for folder in folders}
+    """Return {path below `root` without suffix: file} of a folder and those inside; raise what `list_stems` raises."""
     return {
-        (path / stem).as_posix(): file
-        for folder, path in inside.items()
-        if not any(is_foreign(Path(part)) for part in path.parts)
+        (folder.relative_to(root) / stem).as_posix(): file
+        for folder in folders_below(root)
         for stem, file in list_stems(folder, suffixes).items()
     }
+
+
+def folders_below(root: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Yield a folder and those inside, links included, unless one leads back to a folder `above` it."""
+    if (place := root.resolve()) in above:
+        return
+    yield root
+    for path in sorted(root.iterdir()) if root.is_dir() else ():
+        if path.is_dir() and not is_foreign(path):
+            yield from folders_below(path, above | {place})

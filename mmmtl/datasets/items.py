@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from .clip import Clip
@@ -76,7 +77,11 @@ class WholeVideos(Items):
     """All frames of each labelled video, in order, each alone with the labels that it has."""
 
     def make(self, labelled: Sequence[Frame], index: FrameIndex) -> list[Item]:
-        """Return each video from the first labelled frame to the last, extended both ways until a frame is missing."""
+        """Return each video from the first labelled frame to the last, extended both ways until a frame is missing.
+
+        Raises:
+            ValueError: no video has two frames.
+        """
         videos: dict[str, dict[int, Frame]] = {}
         for frame in labelled:
             videos.setdefault(frame.video, {})[frame.time] = frame
@@ -89,6 +94,8 @@ class WholeVideos(Items):
                 last += 1
             frames = (known.get(time) or Frame(video, time, index.find(video, time)) for time in range(first, last + 1))
             items += [single_item(frame) for frame in frames if frame.image is not None]
+        if all(a['video'] != b['video'] for a, b in pairwise(items)):
+            raise ValueError(f'{index.name}: single frames, so there are no whole videos to test on (--stream)')
         return items
 
 

@@ -81,4 +81,5 @@ class NYUD(MultiTaskDataset):
         if folder == 'segmentation':
             labels = to_labels(array, reference, lowest=0, highest=40)
             return classes_13(labels) if source == 'semseg13' else labels
-        return array.astype(np.float32) / (255 if folder == 'edge' and suffix in IMAGES else 1)
+        grey = folder == 'edge' and suffix in IMAGES and array.max(initial=0) > 1
+        return array.astype(np.float32) / (255 if grey else 1)

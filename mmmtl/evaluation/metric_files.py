@@ -10,6 +10,7 @@ from typing import Any
 
 from mmmtl._suggestions import did_you_mean
 from mmmtl.io import read_json, write_text
+from mmmtl.io.files import named_path
 from mmmtl.registry import TASKS
 
 from .published import PUBLISHED
@@ -62,7 +63,7 @@ def read_named(arguments: Sequence[str]) -> list[tuple[str, dict[str, float]]]:
     """Read (name, metrics) of command-line arguments `[NAME=]metrics.json`; the default name is the path."""
     found = []
     for argument in arguments:
-        name, _, path = argument.rpartition('=')
+        name, path = named_path(argument)
         if not Path(path).is_file():
             raise ValueError(f'{path}: no such file; give metrics.json files that tools/test.py --out wrote')
         found.append((name or path, read_metrics(path)))
@@ -71,7 +72,7 @@ def read_named(arguments: Sequence[str]) -> list[tuple[str, dict[str, float]]]:
 
 def metric_paths(arguments: Sequence[str]) -> list[str]:
     """Return the paths in command-line arguments `[NAME=]metrics.json`."""
-    return [argument.rpartition('=')[2] for argument in arguments]
+    return [named_path(argument)[1] for argument in arguments]
 
 
 def choose_metrics(wanted: Sequence[str] | None, found: Iterable[str]) -> list[str]:

@@ -44,8 +44,8 @@ class TemporalConsistency(AdditiveMetric):
     comes from the data set if it has one, and is estimated otherwise (`mmmtl.evaluation.motion`).
 
     - `warp_err`: the mean difference, for depth in metres, for normals in degrees; `warp_rel_err` of depth.
-    - `TC` of classes: the mIoU of the two, from one confusion matrix of all pairs (or one of each pair if the task
-      aggregates by image), as in ETC, which averages over clips.
+    - `TC` of classes: the mIoU of the two, as in ETC, but from one confusion matrix of all pairs instead of the mean
+      over clips.
     - `VC<n>` of classes: among the pixels whose label stays the same in a window of n frames, the share whose
       prediction stays the same, right or wrong; the mean over all windows. It needs labels in every frame and leaves
       out ignored pixels. VSPW defines VC8 and VC16 like this, but its released code skips the last window of a video

@@ -21,6 +21,17 @@ def is_foreign(path: Path) -> bool:
     return path.name.startswith('.') or path.name.lower() in SYSTEM_FILES
 
 
+def named_path(argument: str) -> tuple[str, str]:
+    """Return name and path of a command-line argument `[NAME=]PATH`; a path that exists is taken as it is.
+
+    Examples:
+        >>> named_path('mila=runs/lr=0.1'), named_path('runs/mila')
+        (('mila', 'runs/lr=0.1'), ('', 'runs/mila'))
+    """
+    name, equals, path = argument.partition('=')
+    return (name, path) if equals and not Path(argument).exists() else ('', argument)
+
+
 def read_bytes(path: str | Path, *, max_bytes: int, missing: str = 'no such file') -> bytes:
     """Return the contents of a regular file.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from mmmtl.structures import Array
 
@@ -17,6 +17,8 @@ from .images import NO_IMAGE, decode
 EXACT = ('BMP', 'PNG', 'PPM', 'TIFF')
 """The formats, as Pillow calls them, that keep every number: JPEG and WebP change them, GIF renumbers palettes."""
 LOSSY_TIFF = ('jpeg', 'tiff_jpeg', 'webp', 'jpeg2000')
+SIGNED = 2
+"""The sample format of signed integers in TIFF files."""
 LABELS = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I', 'I;16', 'I;16B', 'F')
 """Modes, as Pillow calls them, whose numbers can be read exactly."""
 
@@ -54,7 +56,7 @@ def read_raw(path: str | Path, *, lossy: bool = False, max_pixels: int = MAX_PIX
         _check_palette(image, array, path)
     elif bits in (2, 4):
         array = array // (255 // (2**bits - 1))  # Pillow stretches them to 0..255
-    if array.dtype.kind in 'bi' and bits <= 16:
+    if array.dtype.kind in 'bi' and bits <= 16 and array.min(initial=0) >= 0:  # a TIFF file may have signs
         array = array.astype(np.uint8 if bits <= 8 else np.uint16)
     return np.ascontiguousarray(array.astype(array.dtype.newbyteorder('='), copy=False))
 
@@ -72,6 +74,8 @@ def _check_format(image: Image.Image, bits: int, data: bytes, path: str | Path, 
             raise ValueError(f'{path}: {image.info["compression"]} compression, which changes numbers; {fix}')
         if bits in (2, 4):
             raise ValueError(f'{path}: a TIFF file of fewer than 8 bits; {fix}')
+        if bits == 8 and SIGNED in image.tag_v2.get(TiffImagePlugin.SAMPLEFORMAT, ()):
+            raise ValueError(f'{path}: a TIFF file of 8 bits with signs, which are read without; {fix}')
     if (turn := orientation_of(image, data)) != 1:
         raise ValueError(f'{path}: a label with EXIF orientation {turn}; write the pixels upright and remove the tag')
 
@@ -84,7 +88,7 @@ def _without_alpha(array: Array, path: str | Path) -> Array:
 
 
 def _check_palette(image: Image.Image, indices: Array, path: str | Path) -> None:
-    """Refuse a palette of greys that are not their indices: either may be the label.
+    """Refuse a palette of greys alone if those in use are not their indices: either may be the label.
 
     Programs that shrink PNG files make such palettes of grey levels. Black and white may stand for 0 and 1.
     """
@@ -92,10 +96,9 @@ def _check_palette(image: Image.Image, indices: Array, path: str | Path) -> None
     used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
     if used[-1] >= len(palette):
         raise ValueError(f'{path}: index {used[-1]} of a palette with {len(palette)} colours; save the label again')
-    colours = palette[used]
-    greys = colours[:, 0]
+    greys = palette[used, 0]
     black_and_white = used[-1] <= 1 and (greys == 255 * used.astype(int)).all()
-    if (colours != colours[:, :1]).any() or (greys == used).all() or black_and_white:
+    if (palette != palette[:, :1]).any() or (greys == used).all() or black_and_white:
         return
     wrong = int(np.flatnonzero(greys != used)[0])
     raise ValueError(

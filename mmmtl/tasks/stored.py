@@ -29,7 +29,8 @@ def scale(array: Array, unit: Unit, steps: dict[str, float]) -> Array:
         unit: a key of `steps`, or the value of one step.
         steps: {unit: stored steps in one unit of the map}.
     """
-    scaled: Array = array.astype(np.float32) / steps[unit] if isinstance(unit, str) else array * unit
+    numbers = array.astype(np.float32)
+    scaled: Array = numbers / steps[unit] if isinstance(unit, str) else numbers * unit
     return scaled.astype(np.float32)
 
 

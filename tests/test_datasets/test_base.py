@@ -100,7 +100,7 @@ def test_a_still_has_one_image_and_the_slots_of_its_offset() -> None:
     ]
 
 
-def test_step_takes_every_so_manieth_labelled_frame_of_each_video() -> None:
+def test_step_takes_every_nth_labelled_frame_of_each_video() -> None:
     data = Numbers({'a': range(5), 'b': range(3, 7)}, step=3)
     assert [(item['video'], item['time']) for item in data] == [('a', 0), ('a', 3), ('b', 3), ('b', 6)]
 

@@ -121,6 +121,15 @@ def test_labels_belong_to_images(folder: Path, write_image) -> None:
         build(folder, ending=dict(depth='_z'))
 
 
+def test_links_to_folders_are_followed(folder: Path, tmp_path: Path) -> None:
+    before = sorted(names(build(folder)))
+    inside = folder / 'images' / 'paris'
+    inside.rename(tmp_path / 'elsewhere')
+    inside.symlink_to(tmp_path / 'elsewhere')
+    (tmp_path / 'elsewhere' / 'back').symlink_to(folder / 'images')
+    assert sorted(names(build(folder))) == before
+
+
 def test_two_images_of_one_name(folder: Path, write_image) -> None:
     write_image(folder / 'images/a.png', grey(0))
     with pytest.raises(ValueError, match=r'images/a\.png: .* a\.jpg'):

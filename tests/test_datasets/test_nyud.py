@@ -126,6 +126,13 @@ def test_files_of_several_origins(tmp_path: Path) -> None:
     assert second['gt_maps'].keys() == TASKS.keys() - {'normals'}
 
 
+def test_edges_of_0_and_1(tmp_path: Path) -> None:
+    root = write(tmp_path, 'NYUDv2')
+    edge = truth('0001')[3]
+    assert cv2.imwrite(str(root / 'edge/0001.png'), edge)
+    assert edge.any() and np.array_equal(stored_maps(build(root), 0)['edge'], edge)
+
+
 def test_a_palette_is_no_obstacle(tmp_path: Path) -> None:
     from PIL import Image
 

@@ -58,6 +58,7 @@ def full(value: float, kind: type) -> np.ndarray:
         ('depth', full(5 * 256, np.uint16), 'm/256', 5.0),
         ('depth', full(25000, np.uint16), 'm/5000', 5.0),
         ('depth', full(5, np.uint16), 'm', 5.0),
+        ('depth', full(200, np.uint8), 2, 400.0),
         ('depth', full(20, np.uint8), 0.25, 5.0),
         ('depth', full(5, np.float32), None, 5.0),
         ('depth', full(5, np.float64), 'm', 5.0),

@@ -68,6 +68,18 @@ def test_a_clip_counts_for_nothing(folder: Path) -> None:
         whole(folder, clip=dict(still=True))
 
 
+def test_single_frames_are_no_videos(folder: Path) -> None:
+    (folder / 'videos.json').write_text('{"a": {}}')
+    for time in (2, 3, 5, 6, 7, 10):
+        (folder / 'frames' / 'a' / f'{time:06d}.png').unlink()
+    (folder / 'semseg' / 'a' / '000006.png').unlink()
+    assert [whole(folder).get_data_info(i)['time'] for i in range(2)] == [4, 9]
+    (folder / 'frames' / 'a' / '000009.png').unlink()
+    (folder / 'semseg' / 'a' / '000009.png').unlink()
+    with pytest.raises(ValueError, match='single frames'):
+        len(whole(folder))
+
+
 def test_step_takes_labels_away_and_no_frames(folder: Path) -> None:
     data = whole(folder, step=2)
     assert len(data) == 11

@@ -16,6 +16,7 @@ from mmmtl._suggestions import did_you_mean
 from mmmtl.cli import readable_errors
 from mmmtl.evaluation.metric_files import arrow, direction
 from mmmtl.io import check_outputs
+from mmmtl.io.files import named_path
 from mmmtl.reporting.logs import LOGS, Series, is_loss, is_metric, read_logs
 from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels
 
@@ -53,7 +54,7 @@ def read_runs(arguments: Sequence[str]) -> dict[str, Series]:
     """Return {name: log} of the command line."""
     runs: dict[str, Series] = {}
     for argument in arguments:
-        name, _, folder = argument.rpartition('=')
+        name, folder = named_path(argument)
         series = read_logs(Path(folder))
         if not series:
             raise ValueError(f'{folder}: no {LOGS}; give the work folder of tools/train.py')

@@ -19,6 +19,7 @@ from mmmtl.config import resolve
 from mmmtl.evaluation import PUBLISHED, Baseline, compare, comparison_table, delta_m_meta, load_baseline, read_metrics
 from mmmtl.evaluation.metric_files import metric_paths
 from mmmtl.io import write_text
+from mmmtl.io.files import named_path
 from mmmtl.tasks import build_tasks
 
 
@@ -70,7 +71,7 @@ def read_methods(arguments: Sequence[str], baseline: Baseline) -> dict[str, dict
     """Return {method: metrics} of the command line; a published table gives all rows except the baseline."""
     methods: dict[str, dict[str, float]] = {}
     for argument in arguments:
-        name, _, path = argument.rpartition('=')
+        name, path = named_path(argument)
         if table := PUBLISHED.get(argument):
             found = {f'{argument}: {method}': table.metrics(method) for method in table.rows}
             found = {method: metrics for method, metrics in found.items() if metrics != baseline.metrics}

@@ -14,7 +14,7 @@ from mmmtl.cli import readable_errors
 from mmmtl.datasets import MTANCityscapes, MTANNYUv2
 from mmmtl.datasets.conversion.archives import checked_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
-from mmmtl.datasets.conversion.normal_signs import find_normal_signs, report_signs
+from mmmtl.datasets.conversion.normal_signs import find_normal_signs, report_signs, sample_labels
 from mmmtl.datasets.readers import list_stems
 
 SPLITS = dict(nyuv2=dict(train=795, val=654), cityscapes=dict(train=2975, val=500))
@@ -49,7 +49,8 @@ def main() -> None:
             check_counts(counts, expected, where=args.source)
         if args.dataset == 'nyuv2':
             tasks = dict(depth=dict(type='DepthEstimation', max_depth=10.0), normals=dict(type='SurfaceNormals'))
-            print(report_signs(find_normal_signs(MTANNYUv2(root, split='train', metainfo=dict(tasks=tasks)))))
+            labels = sample_labels(MTANNYUv2(root, split='train', metainfo=dict(tasks=tasks)))
+            print(report_signs(find_normal_signs(labels)))
         write_manifest(root, dataset=f'mtan_{args.dataset}', counts=counts, sources=[args.source])
     print(f'{args.out or args.source}: complete, see manifest.json')
 

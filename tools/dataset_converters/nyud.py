@@ -20,7 +20,7 @@ from mmmtl.cli import readable_errors
 from mmmtl.datasets import NYUD
 from mmmtl.datasets.conversion.archives import checked_folder, whole_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
-from mmmtl.datasets.conversion.normal_signs import find_normal_signs, report_signs
+from mmmtl.datasets.conversion.normal_signs import find_normal_signs, report_signs, sample_labels
 from mmmtl.datasets.conversion.nyu_labeled import SPLITS, LabeledFile, read_class_mapping, read_splits
 from mmmtl.datasets.nyud import READABLE
 from mmmtl.datasets.readers import list_stems, read_names
@@ -77,7 +77,8 @@ def finish(root: Path, args: argparse.Namespace, sources: list[Path]) -> None:
         check_counts(counts, expected, where=args.source)
     if (root / 'normals').is_dir() and (root / 'depth').is_dir():
         tasks = dict(depth=dict(type='DepthEstimation', max_depth=10.0), normals=dict(type='SurfaceNormals'))
-        print(report_signs(find_normal_signs(NYUD(root, split='train', metainfo=dict(tasks=tasks)))))
+        labels = sample_labels(NYUD(root, split='train', metainfo=dict(tasks=tasks)))
+        print(report_signs(find_normal_signs(labels)))
     write_manifest(root, dataset='nyud', counts=counts, sources=sources)
 
 

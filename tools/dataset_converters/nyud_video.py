@@ -14,7 +14,7 @@ import argparse
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -23,10 +23,10 @@ import numpy as np
 from rich.progress import track
 
 from mmmtl.cli import positive, readable_errors
-from mmmtl.datasets import Clip, VideoFolder
+from mmmtl.datasets import Clip
 from mmmtl.datasets.conversion.archives import whole_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
-from mmmtl.datasets.conversion.normal_signs import DOUBTFUL, find_normal_signs, report_signs
+from mmmtl.datasets.conversion.normal_signs import DOUBTFUL, find_normal_signs, report_signs, spread
 from mmmtl.datasets.conversion.nyu_labeled import SPLITS, LabeledFile, read_class_mapping, read_splits
 from mmmtl.datasets.nyuv2 import classes_13
 from mmmtl.datasets.readers import check_signs, list_stems, unit_normals
@@ -35,7 +35,7 @@ from mmmtl.io.files import read_text
 from mmmtl.io.images import read_image, write_png
 from mmmtl.io.labels import read_raw
 from mmmtl.tasks.base import IGNORE
-from mmmtl.tasks.stored import decode_normals
+from mmmtl.tasks.stored import decode_normals, encode_normals
 
 NAME = re.compile(r'r-(\d+\.\d+)-(\d+)\.ppm')
 PART = re.compile(r'(.+_\d{4})[a-z]')
@@ -45,6 +45,8 @@ DISTORTION = np.array(
     [0.20796615318809061, -0.58613825163911781, 7.2231363135888329e-4, 1.0479627195765181e-3, 0.49856986684705107]
 )
 INSIDE = (slice(45, 471), slice(41, 601))
+SAMPLES = 20
+"""Normals that are compared with the depth before anything is written."""
 
 
 class RawFrame(NamedTuple):
@@ -153,12 +155,12 @@ def rectify(image: np.ndarray) -> np.ndarray:
 
 
 def read_normals(path: Path, signs: tuple[int, ...], size: tuple[int, ...]) -> np.ndarray:
-    """Return the normals of a file as RGB, v = round((n + 1) / 2 * 255), (0, 0, 0) = none."""
+    """Return the normals (H, W, 3) of a file, with the signs of the camera frame."""
     normals = unit_normals(read_npy(path)) if path.suffix == '.npy' else decode_normals(read_raw(path, lossy=True))
     if normals.shape != (*size, 3):
         raise ValueError(f'{path}: normals of shape {normals.shape}, not {(*size, 3)}; resize them first')
-    rgb = ((normals * np.array(signs) + 1) / 2 * 255).round().astype(np.uint8)
-    return np.where(normals.any(axis=-1, keepdims=True), rgb, 0).astype(np.uint8)
+    turned: np.ndarray = normals * np.array(signs, dtype=np.float32)
+    return turned
 
 
 def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
@@ -174,6 +176,7 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
     differences = []
     with LabeledFile(args.source) as file:
         depths = 'rawDepths' if args.raw_depth else 'depths'
+        check_normals(file, normals, signs)
         names = [PurePosixPath(name) for name in file.strings('rawRgbFilenames')]
         splits = read_splits(args.splits, file.count(depths))
         numbers = {number: 'test' if split == 'val' else split for split, found in splits.items() for number in found}
@@ -201,7 +204,7 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
                 (file.read(depths, index) * 1000).round().clip(0, 65535).astype(np.uint16),
             )
             if video in normals:
-                rgb = read_normals(normals[video], signs, labelled.shape[:2])
+                rgb = encode_normals(read_normals(normals[video], signs, labelled.shape[:2]))
                 write_png(root / 'normals' / video / label, rgb[..., ::-1])
             videos[video] = dict(split=split, length=before + 1, raw=str(names[index]))
             counts[split] += 1
@@ -219,17 +222,18 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
     return counts
 
 
-class Unsigned(VideoFolder):
-    """The new data set, with normals that may still point away from the camera."""
+def check_normals(file: LabeledFile, normals: dict[str, Path], signs: tuple[int, ...]) -> None:
+    """Refuse normals whose axes, by the depth of some images, are not the package's."""
+    videos = sorted(normals)
 
-    def read_map(self, source: str, reference: Path) -> np.ndarray:
-        return decode_normals(read_raw(reference)) if source == 'normals' else super().read_map(source, reference)
+    def labels() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for place in spread(len(videos), SAMPLES):
+            depth = file.read('depths', int(videos[place]) - 1)
+            yield read_normals(normals[videos[place]], signs, depth.shape), depth
 
-
-def check_normals(root: Path) -> None:
-    """Refuse normals whose axes, by the depth, are not the package's."""
-    tasks = dict(depth=dict(type='DepthEstimation', max_depth=10.0), normals=dict(type='SurfaceNormals'))
-    found = find_normal_signs(Unsigned(str(root), metainfo=dict(tasks=tasks)))
+    if not normals:
+        return
+    found = find_normal_signs(labels())
     if found is not None and found.signs != (1, 1, 1) and found.angle <= DOUBTFUL:
         raise ValueError(
             f'normals: fit the depth with other signs: add --normal-signs {" ".join(map(str, found.signs))}'
@@ -245,8 +249,6 @@ def main() -> None:
         counts = convert(args, root)
         if not args.allow_partial:
             check_counts(counts, dict(train=SPLITS['train'], test=SPLITS['val']), where=args.source)
-        if args.normals is not None:
-            check_normals(root)
         sources = [args.source, args.raw, args.splits, args.classes, *([] if args.normals is None else [args.normals])]
         write_manifest(root, dataset='nyuv2_video', counts=counts, sources=sources)
     for split in ('train', 'test'):

@@ -24,6 +24,7 @@ from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer, VideoReader
 from mmmtl.cli import add_config_arguments, add_shape_argument, config_of, device, positive, readable_errors
+from mmmtl.datasets.transforms.geometric import resize_map
 from mmmtl.io import MapWriter, check_new_folder, check_outputs, distinct_names, resize_image
 from mmmtl.tasks import Task, build_tasks, main_tasks
 
@@ -147,9 +148,7 @@ def to_map(array: Any, task: Task, size: tuple[int, int], output: str, *, decode
             f'(1, {channels}, h, w); check --outputs and the classes of the config'
         )
     if whole:
-        rows, columns = ((np.arange(n) * m // n) for n, m in zip(size, planes.shape[2:], strict=True))
-        labels: np.ndarray = planes[0][:, rows[:, None], columns].astype(np.int64)
-        return labels
+        return np.stack([resize_map(plane, size) for plane in planes[0]]).astype(np.int64)
     tensor = F.interpolate(torch.from_numpy(planes).float(), size, mode='bilinear', align_corners=False)
     result: np.ndarray = (tensor if decoded else task.decode(tensor))[0].numpy()
     return result

@@ -1,4 +1,4 @@
-# Two MobileNets at output stride 16, with 64 channels: for laptops. The README of the repository lists their ImageNet
+# Two MobileNets at output stride 16, with 64 channels: for laptops. docs/datasets.md lists their ImageNet
 # weights.
 model = dict(
     type='VideoMultiTaskSegmentor',

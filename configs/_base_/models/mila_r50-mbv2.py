@@ -1,4 +1,4 @@
-# Output stride 16; ImageNet weights, which the README of the repository lists.
+# Output stride 16; ImageNet weights, which docs/datasets.md lists.
 model = dict(
     type='VideoMultiTaskSegmentor',
     backbone=dict(

@@ -1,4 +1,4 @@
-# Maps at strides 4 to 32; ImageNet weights, which the README of the repository lists.
+# Maps at strides 4 to 32; ImageNet weights, which docs/datasets.md lists.
 model = dict(
     type='MultiTaskSegmentor',
     backbone=dict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import cv2
@@ -22,22 +23,32 @@ class NormalSigns(NamedTuple):
     angle: float
 
 
-def find_normal_signs(dataset: MultiTaskDataset, *, samples: int = 20) -> NormalSigns | None:
-    """Return the signs that fit the depth of some images best; None if no image has both depth and normals.
+def sample_labels(dataset: MultiTaskDataset, *, samples: int = 20) -> Iterator[tuple[Array, Array]]:
+    """Yield normals, as stored, and depth in metres of some images that have both.
 
     Args:
-        dataset: with the sources `depth` (metres) and `normals` (as stored) of NYU Depth v2.
-        samples: number of images, evenly spread.
+        dataset: with the sources `depth` and `normals` of NYU Depth v2.
+        samples: number of images to look at, evenly spread.
     """
-    stored, derived = [], []
-    for index in np.unique(np.linspace(0, len(dataset) - 1, samples).astype(int)):
-        maps = dataset.get_data_info(int(index))['maps']
+    for index in spread(len(dataset), samples):
+        maps = dataset.get_data_info(index)['maps']
         if {'depth', 'normals'} <= set(maps):
-            normals = dataset.read_map('normals', maps['normals'])
-            truth = normals_of_depth(dataset.read_map('depth', maps['depth']))
-            both = normals.any(axis=-1) & truth.any(axis=-1)
-            stored.append(normals[both])
-            derived.append(truth[both])
+            yield dataset.read_map('normals', maps['normals']), dataset.read_map('depth', maps['depth'])
+
+
+def spread(count: int, samples: int) -> list[int]:
+    """Return at most `samples` of the numbers below `count`, evenly spread."""
+    return sorted({*np.linspace(0, count - 1, samples).astype(int).tolist()}) if count else []
+
+
+def find_normal_signs(labels: Iterable[tuple[Array, Array]]) -> NormalSigns | None:
+    """Return the signs of normals (H, W, 3) that fit depths (H, W) in metres best; None without both in a pixel."""
+    stored, derived = [], []
+    for normals, depth in labels:
+        truth = normals_of_depth(depth)
+        both = normals.any(axis=-1) & truth.any(axis=-1)
+        stored.append(normals[both])
+        derived.append(truth[both])
     if not sum(map(len, stored)):
         return None
     ours, truth = np.concatenate(stored), np.concatenate(derived)

@@ -57,6 +57,8 @@ class LoadMaps(BaseTransform):
 
 def check_kind(array: Array, task: Task, where: str) -> None:
     """Refuse a map whose channels or number type cannot be the task's; name the file and the fix."""
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[0] == task.map_channels != array.shape[2]):
+        raise ValueError(f'{where}: an array of shape {array.shape}, but a map is (H, W) or (H, W, channels)')
     channels = 1 if array.ndim == 2 else array.shape[2]
     if channels != task.map_channels:
         raise ValueError(

@@ -27,6 +27,11 @@ class ColorJitter(BaseTransform):
         self, *, brightness: float = 0.3, contrast: float = 0.3, saturation: float = 0.3, hue: float = 10.0
     ) -> None:
         self.limits = np.array([brightness, contrast, saturation])
+        if not (self.limits >= 0).all() or not (self.limits <= 1).all() or not hue >= 0:
+            raise ValueError(
+                f'brightness={brightness}, contrast={contrast} and saturation={saturation} must lie in 0 to 1, and '
+                f'hue={hue} must be at least 0'
+            )
         self.hue = hue
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from mmmtl.datasets import SyntheticVideo
-from mmmtl.datasets.conversion.normal_signs import find_normal_signs, normals_of_depth, report_facing, report_signs
+from mmmtl.datasets.conversion.normal_signs import (
+    find_normal_signs,
+    normals_of_depth,
+    report_facing,
+    report_signs,
+    sample_labels,
+)
 
 TASKS = dict(depth=dict(type='DepthEstimation', max_depth=20.0), normals=dict(type='SurfaceNormals'))
 
@@ -43,7 +49,7 @@ class Stored(SyntheticVideo):
 def test_every_combination_is_found(signs: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Stored, 'signs', signs)
     data = Stored(split='train', num_videos=4, length=1, size=(64, 128), metainfo=dict(tasks=TASKS))
-    found = find_normal_signs(data, samples=4)
+    found = find_normal_signs(sample_labels(data, samples=4))
     assert found is not None and found.signs == signs and found.angle < 15
     report = report_signs(found)
     assert 'fit the depth' in report and (str(signs) in report) == (signs != (1, 1, 1))
@@ -54,7 +60,7 @@ def test_normals_that_fit_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         Stored, 'read_map', lambda self, source, ref: np.roll(SyntheticVideo.read_map(self, source, ref), 1, -1)
     )
-    found = find_normal_signs(data)
+    found = find_normal_signs(sample_labels(data))
     assert found is not None and 'no signs' in report_signs(found)
     assert 'not checked' in report_signs(None)
 

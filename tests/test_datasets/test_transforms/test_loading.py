@@ -20,6 +20,8 @@ MAPS = {
     'metres': np.full((4, 6), 2.5, np.float32),
     'vectors': np.zeros((4, 6, 3), np.float32),
     'small': np.ones((2, 3), np.uint8),
+    'flat': np.ones(24, np.uint8),
+    'first': np.ones((1, 4, 6), np.uint8),
 }
 
 
@@ -82,6 +84,8 @@ def test_source_and_conversion(item) -> None:
         (dict(semseg='small'), r"small: the map of task 'semseg' has \(2, 3\) pixels, its image f0 has \(4, 6\)"),
         (dict(semseg='vectors'), r"vectors: 3 channels, but a map of task 'semseg' \(SemanticSegmentation\) has 1"),
         (dict(normals='metres'), r"metres: 1 channels, but a map of task 'normals' \(SurfaceNormals\) has 3"),
+        (dict(semseg='flat'), r'flat: an array of shape \(24,\), but a map is \(H, W\)'),
+        (dict(semseg='first'), r'first: an array of shape \(1, 4, 6\), but a map is \(H, W\)'),
         (dict(semseg='metres'), r"metres: float32 values, but a map of task 'semseg'.*integers; write labels as uint8"),
     ],
 )

@@ -69,3 +69,10 @@ def test_factors_stay_in_their_limits(make_results) -> None:
         for i in range(200)
     ]
     assert 80 <= min(values) < 84 and 116 < max(values) <= 120
+
+
+@pytest.mark.parametrize('limits', [dict(brightness=3.0), dict(contrast=-0.1), dict(saturation=1.5), dict(hue=-10.0)])
+def test_limits_beyond_reason_are_refused(limits: dict[str, float]) -> None:
+    (name,) = limits
+    with pytest.raises(ValueError, match=f'{name}={limits[name]}'):
+        ColorJitter(**limits)

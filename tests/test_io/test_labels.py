@@ -1,0 +1,41 @@
+"""Label files whose numbers are easily misread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmmtl.io.labels import read_raw
+
+VOC = [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0, 0, 0, 128, 128, 0, 128, 0, 128, 128, 128, 128, 128]
+"""The colours of PASCAL VOC's first eight classes; that of class 7 is grey."""
+
+
+@pytest.mark.parametrize('classes', [(0, 7), (7, 7), (0, 1)])
+def test_a_coloured_palette_of_which_greys_are_used(tmp_path: Path, classes: tuple[int, int]) -> None:
+    labels = np.array([classes, classes], dtype=np.uint8)
+    image = Image.fromarray(labels, mode='P')
+    image.putpalette(VOC)
+    image.save(tmp_path / 'car.png')
+    assert np.array_equal(read_raw(tmp_path / 'car.png'), labels)
+
+
+def test_a_palette_of_other_greys_is_refused(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 1, 2]], dtype=np.uint8), mode='P')
+    image.putpalette([0, 0, 0, 80, 80, 80, 255, 255, 255])
+    image.save(tmp_path / 'small.png')
+    with pytest.raises(ValueError, match='index 1 of its palette is grey level 80'):
+        read_raw(tmp_path / 'small.png')
+
+
+def test_numbers_with_signs(tmp_path: Path) -> None:
+    for numbers in ([[-1, 0], [1500, -9999]], [[7, 0], [1500, 2]]):
+        cv2.imwrite(str(tmp_path / 'depth.tif'), np.array(numbers, dtype=np.int16))
+        assert read_raw(tmp_path / 'depth.tif').tolist() == numbers
+    cv2.imwrite(str(tmp_path / 'labels.tif'), np.array([[-1, 3]], dtype=np.int8))
+    with pytest.raises(ValueError, match='8 bits with signs'):
+        read_raw(tmp_path / 'labels.tif')
