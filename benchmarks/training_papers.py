@@ -241,15 +241,18 @@ class Supposition:
     Args:
         text: what is supposed.
         orders: pairs of our rows, of which it makes the first better.
+        metrics: that decide it.
     """
 
     text: str
     orders: tuple[tuple[str, str], ...]
+    metrics: tuple[str, ...] = (*PRIMARY, 'offset_0/semseg/mIoU')
 
 
 KEY_FRAME_ORDERS = (('MILA, 60 % key frames', 'MILA'), ('MILA, 60 % key frames', 'slow only'))
+BETWEEN = tuple(f'non_key/{metric}' for metric in PRIMARY)
 PROPAGATION = (
-    Supposition('Propagation adds to the fast network', (('MILA', 'fast only'),)),
+    Supposition('Between key frames, MILA is better than its fast network alone', (('MILA', 'fast only'),), BETWEEN),
     Supposition('Several frames help without several tasks', (('MILA', 'MILA w/o MF'),)),
 )
 SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
@@ -258,13 +261,22 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
     'video-tiny': (
         *PROPAGATION,
         Supposition('More training on key frames brings MILA to its slow network', KEY_FRAME_ORDERS),
+        Supposition(
+            'What helps between key frames is propagation, not the training beside a slow network',
+            (('MILA', 'MILA w/o propagation'),),
+            BETWEEN,
+        ),
+        Supposition(
+            'MILA is better than an image network of its cost', (('MILA', 'image network at the cost of MILA'),)
+        ),
         Supposition('A beta of 0.1 is too small', (('MILA w/o MF&TS, beta 1', 'MILA w/o MF&TS'),)),
         Supposition('Motion needs attention over a window', (('ILA without alignment', 'ILA without alignment, 1x1'),)),
     ),
     'video-tiny-scratch': (
         *PROPAGATION,
         Supposition(
-            'From random weights, clips train the slow network too little: it must start pre-trained, as in the paper',
+            'From random weights, the slow network learns too little from clips, of which a fifth end in one of its '
+            'frames: it must start trained',
             (
                 ('ILA without alignment, slow network pre-trained', 'ILA without alignment'),
                 ('ILA without alignment, slow network pre-trained', 'slow only'),
@@ -282,9 +294,9 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
     ),
     'video-tiny-still': (
         *PROPAGATION,
-        Supposition('MILA lacks training on key frames, which a fifth of its clips have', KEY_FRAME_ORDERS),
+        Supposition('MILA lacks training on key frames, in which a fifth of its clips end', KEY_FRAME_ORDERS),
         Supposition(
-            'Where hardly anything moves, attention only averages over its window, and copying is better',
+            'Where hardly anything moves, training through a window of attention harms both networks',
             (('ILA without alignment, 1x1', 'ILA without alignment'), ('MultiNet++', 'ILA without alignment')),
         ),
         Supposition(

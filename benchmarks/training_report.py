@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from training_papers import PAPERS, PRIMARY, SUPPOSITIONS, PaperTable
+from training_papers import PAPERS, SUPPOSITIONS, PaperTable
 from training_runs import ROOT, Settings, read_records, results_file
 from training_scores import At, Scores, end, two_thirds
 from training_tables import ALL_TABLES
@@ -159,7 +159,7 @@ def suppositions_section(scores: Scores) -> tuple[list[str], list[Order]]:
     lines = []
     for supposition in SUPPOSITIONS.get(scores.settings.table.name, ()):
         for pair in supposition.orders:
-            for metric in (*PRIMARY, 'offset_0/semseg/mIoU'):
+            for metric in supposition.metrics:
                 order = decide(pair, metric, scores.of_row)
                 if order.pairs:
                     orders.append(order)
@@ -167,7 +167,10 @@ def suppositions_section(scores: Scores) -> tuple[list[str], list[Order]]:
     if not lines:
         return [], []
     head = head_of('supposition', 'order that it predicts', 'metric', 'at 2/3', 'at the end', 'verdict')
-    text = 'What may explain the orders above, as predictions of our own. `offset_0/` is on key frames alone.'
+    text = (
+        'What may explain the orders above, as predictions of our own. `offset_0/` is on key frames alone, `non_key/` '
+        'the mean over all other offsets.'
+    )
     return ['### Suppositions', '', text, '', *head, *lines], orders
 
 
@@ -238,7 +241,7 @@ def interval(gap: Difference | None) -> str:
 def remark(verdict: Verdict, gap: Difference | None) -> str:
     """Return a verdict with the number of pairs that it rests on."""
     if gap is None:
-        return 'undecided: no runs yet'
+        return 'undecided: no pair of runs yet'
     text = verdict if verdict == 'undecided' else f'**{verdict}**'
     return f'{text}, {counted(gap.pairs, "seed")}'
 

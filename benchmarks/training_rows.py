@@ -36,6 +36,7 @@ class Row:
         return replace(self, name=name, options={**self.options, **(options or {})}, tasks=tasks or self.tasks)
 
 
+TASKS = ('semseg', 'depth', 'normals')
 PLAIN: Options = {'model.neck.multi_frame': False, 'model.neck.task_specific': False}
 NO_ALIGNMENT: Options = {'model.align_loss': None}
 UNALIGNED: Options = {**PLAIN, **NO_ALIGNMENT}
@@ -60,8 +61,16 @@ def main_rows(mila: Row, slow: Row, fast: Row) -> tuple[Row, ...]:
     )
 
 
-def video_rows(mila: Row, slow: Row, fast: Row, deeper: Row | None = None) -> tuple[Row, ...]:
-    """Return the rows of MILA's tables 1, 3, 4, 5 and 6; `deeper` is MILA with the fast network of its D101-34."""
+def video_rows(
+    mila: Row, slow: Row, fast: Row, deeper: Row | None = None, alone: Mapping[str, str] | None = None
+) -> tuple[Row, ...]:
+    """Return the rows of MILA's tables 1, 3, 4, 5 and 6.
+
+    Args:
+        mila, slow, fast: MILA and its networks alone.
+        deeper: MILA with the fast network of its D101-34.
+        alone: {task: row from which the slow network for this task alone starts}; by default it starts as for all.
+    """
     rows = [
         *main_rows(mila, slow, fast),
         mila.changed('concatenation, L1 only', {**CONCAT, **L1_ONLY}),
@@ -69,7 +78,10 @@ def video_rows(mila: Row, slow: Row, fast: Row, deeper: Row | None = None) -> tu
         *(mila.changed(f'window {size}', {'model.neck.window': size}) for size in ('global', 3, 7, 15)),
         slow.changed('MTAN', {'model.task_backbone': MTAN, 'model.neck': None}),
         slow.changed('cross-stitch', {'model.task_backbone': dict(type='CrossStitchBackbone'), 'model.neck': None}),
-        *(slow.changed(f'slow only, {task}', tasks=(task,)) for task in ('semseg', 'depth', 'normals')),
+        *(
+            replace(slow.changed(f'slow only, {task}', tasks=(task,)), start={'backbone': alone[task]} if alone else {})
+            for task in TASKS
+        ),
     ]
     for network, row in (('', mila), (', deeper fast network', deeper)):
         for interval in (5, 10) if row is not None else ():
@@ -115,10 +127,10 @@ def image_rows(size: str, narrow: Options, pad_net: Options, atrc: Options) -> t
     alone += [row('MTI-Net + attention, FPMA', 'mti_net', 'mti-net', fpma)]
     alone += [row('MTI-Net + attention, FPMA, CTAM', 'mti_net', 'mti-net', ctam)]
     alone += [replace(row('SCA student', 'sca', 'sca', student), teacher='SCA, 2 tasks')]
-    two, three = ('semseg', 'depth'), ('semseg', 'depth', 'normals')
+    two = ('semseg', 'depth')
     return (
         *(one.changed(f'{one.name}, 2 tasks', tasks=two) for one in both),
-        *(single.changed(f'single-task, {task}', tasks=(task,)) for task in three),
+        *(single.changed(f'single-task, {task}', tasks=(task,)) for task in TASKS),
         *(one.changed(one.name, tasks=two) for one in alone),
-        *(one.changed(f'{one.name}, 3 tasks', tasks=three) for one in both),
+        *(one.changed(f'{one.name}, 3 tasks', tasks=TASKS) for one in both),
     )

@@ -77,10 +77,23 @@ class Scores:
         return {seed: delta_m(metrics, base[seed], tasks) for seed, metrics in found.items() if seed in base}
 
     def of_row(self, row: str, metric: str, at: At) -> dict[int, float]:
-        """Return {seed: metric} of a row of ours, without unknown ones; images have the same at every offset."""
-        of_images = metric.partition('/')[2] if metric.startswith('offset_') else metric
-        values = {r['seed']: at(r).get(metric, at(r).get(of_images)) for r in self.found.get(row, ())}
-        return {seed: value for seed, value in values.items() if value is not None}
+        """Return {seed: metric} of a row of ours, without unknown ones; images have the same at every offset.
+
+        `offset_0/` before a metric means on key frames alone, `non_key/` the mean over all other offsets.
+        """
+        name = metric.removeprefix('offset_0/').removeprefix('non_key/')
+        found = {}
+        for record in self.found.get(row, ()):
+            metrics = at(record)
+            chosen = [name]
+            if metric != name:
+                offsets = [key for key in metrics if key.startswith('offset_') and key.partition('/')[2] == name]
+                on_key_frames = metric.startswith('offset_0/')
+                chosen = [key for key in offsets if key.startswith('offset_0/') == on_key_frames] or chosen
+            values = [metrics[key] for key in chosen if metrics.get(key) is not None]
+            if len(values) == len(chosen):
+                found[record['seed']] = statistics.fmean(values)
+        return found
 
     def cost(self, paper: PaperTable, row: str) -> tuple[str, str]:
         """Return GMAC and parameters, in millions, of a row of a paper; nothing without a run."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from training_rows import (
     PLAIN,
+    TASKS,
     UNALIGNED,
     Options,
     Row,
@@ -109,7 +110,7 @@ TINY_ROWS = main_rows(TINY_MILA, TINY_SLOW, TINY_FAST)
 WIDE: Options = width('fast_backbone', 16)
 WIDE_FAST = TINY_FAST.changed('fast only', width('backbone', 16))
 
-SLOW, FAST, DEEP = (f'pre-training, {network} network' for network in ('slow', 'fast', 'deeper fast'))
+SLOW, FAST, DEEP, MIDDLE = (f'pre-training, {network} network' for network in ('slow', 'fast', 'deeper fast', 'middle'))
 OTHER_VIDEOS: Options = {'train_dataloader.dataset.split': 'test'}
 PRETRAINED_MILA = replace(TINY_MILA.changed('MILA', WIDE), start={'backbone': SLOW, 'fast_backbone': FAST})
 PRETRAINED_ROWS = video_rows(
@@ -120,7 +121,9 @@ PRETRAINED_ROWS = video_rows(
         PRETRAINED_MILA.changed('MILA, deeper fast network', {'model.fast_backbone.backbone.depth': 34}),
         start={'backbone': SLOW, 'fast_backbone': DEEP},
     ),
+    alone={task: f'{SLOW}, {task}' for task in TASKS},
 )
+MIDDLE_ROW = TINY_SLOW.changed('image network at the cost of MILA', width('backbone', 22))
 
 NEARLY_STILL: Options = {
     'train_dataloader.dataset.num_videos': 200,
@@ -138,10 +141,12 @@ ABOUT = (
 TINY_VIDEO = Table(
     'video-tiny',
     'MILA',
-    ABOUT.format(motion='x5', channels=16, start='pre-trained alone on 200 other videos'),
+    ABOUT.format(motion='x5', channels=16, start='each pre-trained alone, on the same tasks of 200 other videos'),
     (
         *PRETRAINED_ROWS,
         *supposed_rows(PRETRAINED_MILA),
+        PRETRAINED_MILA.changed('MILA w/o propagation', {'model.neck': dict(type='NoPropagationNeck')}),
+        replace(MIDDLE_ROW, start={'backbone': MIDDLE}),
         PRETRAINED_MILA.changed('MILA w/o MF&TS, beta 1', {**PLAIN, 'model.align_loss.beta': 1}),
     ),
     reference='MILA',
@@ -151,6 +156,8 @@ TINY_VIDEO = Table(
         TINY_SLOW.changed(SLOW, OTHER_VIDEOS),
         WIDE_FAST.changed(FAST, OTHER_VIDEOS),
         WIDE_FAST.changed(DEEP, {**OTHER_VIDEOS, 'model.backbone.backbone.depth': 34}),
+        MIDDLE_ROW.changed(MIDDLE, OTHER_VIDEOS),
+        *(TINY_SLOW.changed(f'{SLOW}, {task}', OTHER_VIDEOS, (task,)) for task in TASKS),
     ),
 )
 FROM_SCRATCH = Table(

@@ -39,7 +39,10 @@ SHORT = dict(
     default_hooks=dict(checkpoint=dict(interval=2)),
     train_cfg=dict(max_iters=2, val_interval=2),
     val_dataloader=dict(dataset=dict(length=9)),
-    param_scheduler=[],
+    param_scheduler=[
+        dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=1),
+        dict(type='PolyLR', power=0.9, eta_min=1e-5, by_epoch=False, begin=1, end=2),
+    ],
 )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import itertools
 import json
 import os
+import pydoc
 import re
 import shutil
 import subprocess
@@ -101,6 +103,16 @@ def test_named_components_exist() -> None:
 
     assert len(named) > 15
     assert not [name for name in sorted(named) if not any(registry.get(name) for registry in registries)]
+
+
+def test_the_names_to_upgrade_to_exist() -> None:
+    rows = re.findall(r'^\| .* \| (.*) \|$', (ROOT / 'UPGRADING.md').read_text(encoding='utf-8'), re.MULTILINE)
+    names = {name for row in rows for name in re.findall(r'`(mmmtl(?:\.(?:\w+|\{[\w,]+\}))+)', row)}
+    assert len(names) > 30
+    for name in names:
+        parts = [part.strip('{}').split(',') for part in re.findall(r'\w+|\{[\w,]+\}', name)]
+        for path in map('.'.join, itertools.product(*parts)):
+            assert pydoc.locate(path) is not None, path
 
 
 def test_every_page_is_in_the_menu() -> None:
