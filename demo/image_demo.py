@@ -14,6 +14,7 @@ from mmmtl.cli import (
     add_fit_argument,
     add_inferencer_arguments,
     add_shown_range_argument,
+    chosen_size,
     config_of,
     inferencer_options,
     readable_errors,
@@ -48,7 +49,7 @@ def main() -> None:
     # Other images in the folder of an input are safe too.
     check_outputs([folder], {Path(path).parent for path in files})
     check_outputs(outputs, [*files, args.config, args.checkpoint])
-    inferencer = MultiTaskInferencer(config_of(args), size=args.size or args.fit, **inferencer_options(args))
+    inferencer = MultiTaskInferencer(config_of(args), size=chosen_size(args), **inferencer_options(args))
     failed = []
     predictions = inferencer.predict_each(sources)
     for path, result in zip(outputs, track(predictions, 'images', total=len(sources)), strict=True):

@@ -14,6 +14,7 @@ from mmmtl.cli import (
     add_fit_argument,
     add_inferencer_arguments,
     add_shown_range_argument,
+    chosen_size,
     config_of,
     inferencer_options,
     positive_number,
@@ -48,7 +49,7 @@ def main() -> None:
     film = VideoSink(args.out, fps=args.fps)
     options = inferencer_options(args)
     check_resume(args, options['weights'])
-    inferencer = MultiTaskInferencer(config_of(args), size=args.size or args.fit, **options)
+    inferencer = MultiTaskInferencer(config_of(args), size=chosen_size(args), **options)
     runner = StreamRunner(inferencer, {Path(args.out).stem: args.video}, **stream_options(args))
     sinks = [film, *page_of(args), ProgressSink(args.max_frames)]
     with ExitStack() as stack:

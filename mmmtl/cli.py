@@ -103,10 +103,17 @@ def add_fit_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--fit',
         choices=('input', 'letterbox', 'model'),
-        default='input',
-        help="how images come to the model's size: scaled, with maps at the image's size (input); the same with bars "
-        "(letterbox); or stretched, with maps at the model's size (model; --size does the same for another size)",
+        help="how images come to the model's size: scaled, with maps at the image's size (input: the default); the "
+        "same with bars (letterbox); or stretched, with maps at the model's size (model; --size does the same for "
+        'another size)',
     )
+
+
+def chosen_size(args: argparse.Namespace) -> Any:
+    """Return the `size` of a `MultiTaskInferencer`; raise ValueError for both --size and --fit."""
+    if args.size and args.fit:
+        raise ValueError(f'--size and --fit {args.fit}: images are stretched to --size; give one of them')
+    return args.size or args.fit or 'input'
 
 
 class _ShownRange(argparse.Action):

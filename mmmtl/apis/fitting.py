@@ -45,7 +45,7 @@ def check_fit(size: FitSize, model_size: Size | None) -> None:
 
 def fit_image(image: Array, size: FitSize, model_size: Size | None) -> Fitted:
     """Bring an image (H, W, 3) to what `MultiTaskInferencer(size=...)` asks for."""
-    # Who gave it may write the next frame into its memory before the model sees this one.
+    # The caller may reuse its memory for the next frame before the model sees this one.
     image = image.copy()
     if size in ('input', 'letterbox') and model_size is not None:
         inside = fit_inside((image.shape[0], image.shape[1]), model_size)

@@ -139,7 +139,7 @@ class MultiTaskInferencer:
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: an unreadable image, an array of another shape or type, or no good image among several.
+            ValueError: an unreadable image, an array of another shape or type, or several images, all of them bad.
         """
         if is_one_image(images):
             return self._predict([self.fit(images)], None).maps[0]  # type: ignore[arg-type]
@@ -154,7 +154,7 @@ class MultiTaskInferencer:
     def predict_each(self, images: ImageSource | Iterable[ImageSource]) -> Iterator[ImagePrediction]:
         """Yield what became of each image of a folder, a pattern or an iterable, as soon as it is predicted.
 
-        A bad image has an `error` and no maps. Raises a ValueError if there is no image at all.
+        A bad image has an `error` and no maps. Raises a ValueError if a folder or a pattern has no image.
         """
         for number, source in enumerate(list_images(images)):
             name = name_image(source, number)

@@ -30,6 +30,7 @@ PACKAGES = {
     'jinja2': 'jinja2>=3.1.4',
     'matplotlib': 'matplotlib>=3.9',
     'numpy': 'numpy>=2.1,<3',
+    'packaging': 'packaging>=24.0',
     'cv2': 'opencv-python>=4.14',
     'PIL': 'pillow>=11.0',
     'prettytable': 'prettytable>=3.12',
@@ -115,6 +116,8 @@ def check_owners() -> Iterator[Finding]:
         yield Finding(GOOD, 'OpenMMLab', ', '.join(f'{name} {version(name)}' for name in names))
     except ImportError as error:
         yield _refusal('OpenMMLab', error)
+    for requirement in REQUIRED.values():
+        yield from check_version(requirement)
     owners = [name for name in OPENCV if version(name)]
     if len(owners) > 1:
         repair = f'pip uninstall -y {" ".join(owners)}\npip install --force-reinstall --no-deps "{PACKAGES["cv2"]}"'
@@ -125,11 +128,32 @@ def check_packages() -> Iterator[Finding]:
     """Find the other packages that mmmtl needs."""
     for module, requirement in PACKAGES.items():
         if module != 'torch':  # it has a check of its own
+            yield from check_version(requirement, OPENCV if module == 'cv2' else ())
             try:
                 import_module(module)
             except Exception as error:
                 name = re.split('[<>]', requirement)[0]
                 yield Finding(BROKEN, name, str(error), f'pip install --force-reinstall "{requirement}"')
+
+
+def check_version(requirement: str, names: Sequence[str] = ()) -> Iterator[Finding]:
+    """Find whether an installed distribution is of a version that mmmtl runs with.
+
+    Args:
+        requirement: a line of the requirements.
+        names: other distributions that may stand for it.
+    """
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:  # which another check finds
+        return
+    wanted = Requirement(requirement)
+    for name in names or (wanted.name,):
+        found = version(name)
+        if found is not None and not wanted.specifier.contains(found, prereleases=True):
+            text = f'{found} is installed; mmmtl needs {wanted.specifier}'
+            repair = f'pip install "{name}{wanted.specifier}"'
+            yield Finding(BROKEN, name, text, repair)
 
 
 def check_torch() -> Iterator[Finding]:
@@ -141,6 +165,7 @@ def check_torch() -> Iterator[Finding]:
         yield Finding(BROKEN, 'torch', str(error), f'pip install --force-reinstall "{PACKAGES["torch"]}"{index}')
         return
     built = f'built for CUDA {torch.version.cuda}' if torch.version.cuda else 'built for the CPU alone'
+    yield from check_version(PACKAGES['torch'])
     yield Finding(GOOD, 'torch', f'{torch.__version__}, {built}, {torch.get_num_threads()} threads')
     if torch.cuda.is_available():
         names = ', '.join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))

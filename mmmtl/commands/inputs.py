@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,3 +69,8 @@ def is_video(given: str, *, folders_are_videos: bool) -> bool:
     if os.path.isdir(given):
         return folders_are_videos
     return is_one_image(given) and not is_image_name(given)
+
+
+def is_video_name(path: Path) -> bool:
+    """Return whether a file is a video by the ending of its name."""
+    return (mimetypes.guess_type(path.name)[0] or '').startswith('video/')

@@ -18,7 +18,7 @@ from rich.progress import track
 
 from mmmtl._output import counted
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
-from mmmtl.apis.streaming import StreamRecord, speed_report
+from mmmtl.apis.streaming import StreamRecord, StreamSink, speed_report
 from mmmtl.apis.streaming.signals import stopped_by_signals
 from mmmtl.cli import (
     add_config_arguments,
@@ -26,6 +26,7 @@ from mmmtl.cli import (
     add_inferencer_arguments,
     add_shown_range_argument,
     choices,
+    chosen_size,
     config_of,
     inferencer_options,
     positive,
@@ -35,7 +36,7 @@ from mmmtl.cli import (
 from mmmtl.io import MapWriter, check_outputs
 from mmmtl.io.image_sources import is_url
 
-from .inputs import Input, find_inputs
+from .inputs import Input, find_inputs, is_video_name
 from .progress import ProgressSink
 from .results import RECORDING, SAVES, Outputs, map_folders, outputs_of, video_sinks, write_panel
 from .streams import add_stream_arguments, check_resume, page_of, stream_options
@@ -88,20 +89,22 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     check(args, inputs, cfg.filename)
     options = inferencer_options(args)
     check_resume(args, options['weights'])
-    inferencer = MultiTaskInferencer(cfg, size=args.size or args.fit, **options)
-    skipped = [f'{path} (no image by its name)' for path in others]
+    inferencer = MultiTaskInferencer(cfg, size=chosen_size(args), **options)
+    skipped = [f'{path} ({"a video; give it itself" if is_video_name(path) else "not an image"})' for path in others]
     start = time.perf_counter()
     # A stopped run that goes on has done its images.
     going_on = goes_on(args)
     images = [] if going_on else [one for one in inputs if not one.is_video]
     videos = [one for one in inputs if one.is_video]
     stop = threading.Event()
+    # What cannot be run is refused before images are written.
+    runner, sinks = video_runner(videos, inferencer, args) if videos else (None, [])
     with stopped_by_signals(stop.set):
         frames = predict_images(images, inferencer, args, skipped, stop) if images else 0
     if stop.is_set():
         skipped += [f'{video} (stopped)' for video in videos]
         videos = []
-    records = predict_videos(videos, inferencer, args) if videos else {}
+    records = predict_videos(videos, runner, sinks) if videos and runner is not None else {}
     frames += sum(record.frames for record in records.values())
     skipped += [line for video in videos for line in losses(video, records[video.name], args.resume)]
     failed = stop.is_set() or any(record.error or record.stopped for record in records.values())
@@ -188,20 +191,26 @@ def predict_images(
     return done
 
 
-def predict_videos(
+def video_runner(
     videos: Sequence[Input], inferencer: MultiTaskInferencer, args: argparse.Namespace
-) -> dict[str, StreamRecord]:
-    """Predict videos, print what came of each and how fast the model was, and return the records."""
+) -> tuple[StreamRunner, list[StreamSink]]:
+    """Return the run of videos, and the sinks of what is wanted of them, which write nothing yet."""
     runner = StreamRunner(
         inferencer, {one.name: one.source for one in videos}, at_once=args.at_once, **stream_options(args)
     )
     args.out.mkdir(parents=True, exist_ok=True)
     sinks = video_sinks(args.out, inferencer, args.save or ('video',), fps=args.fps, append=goes_on(args))
-    sinks += page_of(args)
+    return runner, [*sinks, *page_of(args), ProgressSink(args.max_frames)]
+
+
+def predict_videos(
+    videos: Sequence[Input], runner: StreamRunner, sinks: Sequence[StreamSink]
+) -> dict[str, StreamRecord]:
+    """Predict videos, print what came of each and how fast the model was, and return the records."""
     with ExitStack() as stack:
-        for sink in (*sinks, progress := ProgressSink(args.max_frames)):
+        for sink in sinks:
             stack.enter_context(sink)
-        records = runner.run(*sinks, progress, check=False)
+        records = runner.run(*sinks, check=False)
     for one in videos:
         if (record := records[one.name]).frames or is_flawed(record):
             # The source is read ahead, and from its beginning where a run goes on.

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from mmmtl.io.files import is_foreign, read_text
-from mmmtl.io.images import IMAGE_SUFFIXES
+from mmmtl.io.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from mmmtl.io.labels import read_raw
 from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
@@ -23,7 +23,7 @@ from .frames import FrameKey
 Key = TypeVar('Key', bound=Hashable)
 
 MAP_SUFFIXES = (*IMAGE_SUFFIXES, '.npy')
-UNREADABLE = ('.avif', '.dng', '.exr', '.hdr', '.heic', '.heif', '.jp2', '.jxl', '.mat', '.npz', '.pfm', '.pt', '.svg')
+UNREADABLE = (*UNREAD_SUFFIXES, '.dng', '.exr', '.hdr', '.mat', '.npz', '.pfm', '.pt', '.svg')
 """Files that hold images or maps, but have no reader here."""
 
 

@@ -29,11 +29,11 @@ def describe(
     """
     decodings = {task: one.decoding() for task, one in model.main_tasks.items()}
     if unknown := [task for task, decoding in decodings.items() if decoding is None]:
-        raise ValueError(f'{name}: the tasks {unknown} say in no `decoding` how programs without mmmtl get their maps')
+        raise ValueError(f'{name}: the tasks {unknown} have no `decoding`, so others could not get their maps')
     policy = model.key_frame_policy.rule() if model.has_key_frames else None
     if model.has_key_frames and policy is None:
         raise ValueError(
-            f'{name}: {type(model.key_frame_policy).__name__} says in no `rule` how others choose key frames'
+            f'{name}: {type(model.key_frame_policy).__name__} has no `rule`, so others could not choose key frames'
         )
     preprocessor = model.data_preprocessor
     kinds = [graph.kind for graph in graphs]

@@ -13,7 +13,7 @@ MAX_IMAGE_BYTES = 1 << 30
 MAX_HEADER = 1 << 16
 """The limit of the header of a PGM or PPM file with its comments, in bytes."""
 MAX_PIXELS = 1 << 26
-"""The default limit of images, 67 million pixels: decoding takes up to 1.3 GB, of 16 bits a channel."""
+"""The default limit of images, 67 million pixels: decoding takes up to 1.2 GB, of 16 bits a channel."""
 
 FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
 """The formats that are tried, as Pillow calls them."""

@@ -17,6 +17,8 @@ from .headers import MAX_IMAGE_BYTES, MAX_PIXELS, bits_of, open_image, orientati
 from .outputs import whole_file
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.gif')
+UNREAD_SUFFIXES = ('.avif', '.heic', '.heif', '.jp2', '.jxl')
+"""Suffixes of images that have no reader here."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601)."""
 
@@ -142,6 +144,9 @@ def write_jpeg(path: Path, array: Array) -> None:
 
 
 def _write(path: Path, array: Array, options: Sequence[int]) -> None:
+    # OpenCV's own writer says nothing of a full disk.
+    encoded, data = cv2.imencode(path.suffix, np.ascontiguousarray(array), options)
+    if not encoded:
+        raise ValueError(f'{path}: OpenCV cannot make such a file of {array.dtype} {array.shape}')
     with whole_file(path) as partial:
-        if not cv2.imwrite(str(partial), np.ascontiguousarray(array), options):
-            raise OSError(f'{path}: could not be written; check the free space and the permissions of the folder')
+        partial.write_bytes(data.tobytes())

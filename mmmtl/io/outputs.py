@@ -18,6 +18,8 @@ from .source_names import source_name
 AnyPath = str | Path
 FileKey = tuple[int, int] | Path
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a full disk, and of files that may not grow."""
 PARTIAL = re.compile(r'\.[0-9a-f]{12}\.partial(\..+)?')
 """Names of files that are not in place yet."""
 
@@ -94,6 +96,7 @@ def distinct_names(sources: Sequence[AnyPath]) -> list[str]:
     paths = [PurePath(source_name(one)) for one in sources]
     paths = [PurePath(os.path.abspath(path)) if path.name in ('', '..') else path for path in paths]
     choices = [[path.stem, path.name, '_'.join(filter(None, [path.parent.name, path.name]))] for path in paths]
+    choices = [[name.replace('\\', '_') for name in level] for level in choices]
     counts = [Counter(map(_folded, level)) for level in zip(*choices, strict=True)]
     taken: set[str] = set()
     names: list[str] = []
@@ -137,6 +140,10 @@ def whole_file(path: AnyPath, *, flush: bool = False) -> Iterator[Path]:
         os.replace(partial, target)
         if flush and os.name == 'posix':
             _flush(target.parent, os.O_RDONLY)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise OSError(error.errno, f'{os.strerror(error.errno)}; free some space', str(path)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

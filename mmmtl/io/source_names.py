@@ -57,7 +57,8 @@ def source_name(source: str | Path | int) -> str:
     """
     text = str(source)
     if os.path.exists(text):
-        return text
+        # Bytes that are not UTF-8 could not be printed.
+        return os.fsencode(text).decode(errors='replace')
     text = without_user(text)
     if is_pipeline(text) and '=' in text:
         parts = LINK.split(QUOTED.sub('', text))

@@ -121,7 +121,7 @@ def _round_numbers(low: float, high: float) -> list[float]:
 
 def _draw_scale(image: Image.Image, canvas: ImageDraw.ImageDraw, scale: Scale, top: int, size: int) -> None:
     margin = size // 3
-    width = image.width - 2 * margin
+    width = max(1, image.width - 2 * margin)
     bar = line_height(size) - size // 3
     columns = np.linspace(0, len(scale.colours) - 1, width).round().astype(np.intp)
     image.paste(Image.fromarray(np.repeat(scale.colours[columns][None], bar, axis=0)), (margin, top))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
+from bisect import bisect_right
+from functools import cache, lru_cache
 from pathlib import Path
 
 import matplotlib as mpl
@@ -30,7 +31,7 @@ def load_font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(mpl.get_data_path()) / 'fonts' / 'ttf' / 'DejaVuSans.ttf'), size)
 
 
-@cache
+@lru_cache(4096)
 def text_width(text: str, size: int) -> int:
     """Return the width of a line of text, in pixels."""
     return -int(-load_font(size).getlength(text) // 1)
@@ -45,9 +46,8 @@ def fit_text(text: str, width: int, size: int) -> str:
     """
     if text_width(text, size) <= width:
         return text
-    while text and text_width(text + '…', size) > width:
-        text = text[:-1]
-    return text.rstrip() + '…' if text else ''
+    kept = bisect_right(range(len(text)), width, key=lambda length: text_width(text[:length] + '…', size)) - 1
+    return text[:kept].rstrip() + '…' if kept > 0 else ''
 
 
 def write(

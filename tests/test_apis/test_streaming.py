@@ -507,7 +507,30 @@ def test_an_error_of_a_sink_ends_the_run(inferencer: MultiTaskInferencer, tmp_pa
     runner = StreamRunner(inferencer, map(coded, range(10_000)), resume=resume)
     with pytest.raises(OSError, match='disk full'), VideoSink(tmp_path / 'out.mp4') as video:
         runner.run(full, video)
-    assert not list(tmp_path.iterdir()), 'no half of a video, and no states past frames that were not written'
+    assert [path.name for path in tmp_path.iterdir()] == ['out.mp4'], 'no states past frames that were not written'
+    assert sum(1 for _ in VideoReader(tmp_path / 'out.mp4')) >= 3
+
+
+def test_a_video_that_cannot_be_written_does_not_take_others_along(
+    inferencer: MultiTaskInferencer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = VideoWriter.write
+
+    def full(self: VideoWriter, *frame: Any) -> None:
+        if self.path.stem == 'b' and (tmp_path / 'enough').exists():
+            raise OSError('disk full')
+        write(self, *frame)
+
+    def note(frame: StreamFrame) -> None:
+        if frame.stream.name == 'a' and frame.number == 5:
+            (tmp_path / 'enough').touch()
+
+    monkeypatch.setattr(VideoWriter, 'write', full)
+    runner = StreamRunner(inferencer, {name: map(coded, range(10_000)) for name in 'ab'})
+    with pytest.raises(OSError, match='disk full'), VideoSink(tmp_path / 'out') as videos:
+        runner.run(videos, note)
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['a.mp4']
+    assert sum(1 for _ in VideoReader(tmp_path / 'out' / 'a.mp4')) >= 5
 
 
 @pytest.mark.parametrize(

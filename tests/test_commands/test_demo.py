@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
 
 import cv2
 import numpy as np
@@ -127,6 +130,18 @@ def test_what_the_command_needs(
     with pytest.raises(SystemExit):
         commands.main(['demo', '--model', CONFIG])
     assert '--weights' in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmmtl.commands.browser import page
+
+    def launch(**_: Any) -> None:
+        raise OSError('Cannot find empty port in range: 7860-7860')
+
+    monkeypatch.setattr(page, 'gr', MagicMock())
+    monkeypatch.setattr(page, 'build_page', lambda models: SimpleNamespace(launch=launch))
+    with pytest.raises(ValueError, match=r'127\.0\.0\.1:7860: .*--port'):
+        page.serve(SimpleNamespace(), host='127.0.0.1', port=7860)
 
 
 @pytest.mark.slow

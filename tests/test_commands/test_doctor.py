@@ -105,6 +105,17 @@ def test_it_knows_the_runtime_requirements() -> None:
     assert sorted(doctor.PACKAGES.values()) == sorted(line for line in lines if line and not line.startswith('#'))
 
 
+def test_an_old_version_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, 'version', {'numpy': '1.26.4', 'opencv-python-headless': '4.10.0.84'}.get)
+    (numpy,) = doctor.check_version('numpy>=2.1,<3')
+    assert (numpy.mark, numpy.name) == (doctor.BROKEN, 'numpy') and '1.26.4' in numpy.text
+    (opencv,) = doctor.check_version('opencv-python>=4.14', doctor.OPENCV)
+    assert opencv.repair == 'pip install "opencv-python-headless>=4.14"'
+    assert not [*doctor.check_version('scipy>=1.13')], 'is not installed, which another check finds'
+    monkeypatch.setattr(doctor, 'version', {'torch': '2.11.0+cu130'}.get)
+    assert not [*doctor.check_version('torch>=2.8')]
+
+
 @pytest.mark.parametrize('build', ['', '+cpu', '+cu126'])
 def test_a_broken_torch_is_installed_from_its_index(monkeypatch: pytest.MonkeyPatch, build: str) -> None:
     monkeypatch.setitem(sys.modules, 'torch', None)

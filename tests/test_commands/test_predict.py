@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +71,7 @@ def test_a_folder_and_a_video(predict: Callable[..., str], photos: Path, video: 
     out = tmp_path / 'out'
     last = predict(photos, video, '--out', out).splitlines()[-1]
     assert re.match(rf'10 frames in \d+\.\d s: {out}; left out 2: ', last)
-    assert re.search(r'notes\.txt \(no image', last) and re.search(r'broken\.jpg \(.*cut|broken\.jpg \(', last)
+    assert re.search(r'notes\.txt \(not an image', last) and re.search(r'broken\.jpg \(.*cut|broken\.jpg \(', last)
     assert names(out) == ['a.png', 'b.png', 'c.png', 'film.mp4']
     with VideoReader(out / 'film.mp4') as reader:
         assert [round(frame.time, 3) for frame in reader] == [round(0.1 * number, 3) for number in range(7)]
@@ -255,6 +257,7 @@ def test_what_is_refused(predict: Callable[..., str], photos: Path, video: Path,
         ([photos, '--out', tmp_path / 'out', '--at-once', 2], '--at-once is for videos'),
         ([photos, '--out', video], r'film\.mp4: is a file'),
         ([tmp_path / 'n*.png', '--out', tmp_path / 'out'], 'no image'),
+        ([photos, '--out', tmp_path / 'out', '--fit', 'letterbox', '--size', 32, 64], '--size and --fit letterbox'),
         ([video, 'none.mp4', 'none.jpg', '--out', tmp_path / 'out'], r'^none\.mp4, none\.jpg: no such file'),
     ):
         with pytest.raises(SystemExit, match=message):
@@ -264,6 +267,31 @@ def test_what_is_refused(predict: Callable[..., str], photos: Path, video: Path,
         with pytest.raises(SystemExit) as exit_:
             predict(video, '--out', tmp_path / 'out', *wrong)
         assert exit_.value.code == 2
+
+
+def test_what_cannot_be_run_is_refused_before_anything_is_written(
+    predict: Callable[..., str], photos: Path, video: Path, tmp_path: Path
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        with pytest.raises(SystemExit, match='no page can be there'):
+            predict(photos / 'a.png', video, '--out', tmp_path / 'out', '--serve', taken.getsockname()[1])
+    assert not [*(tmp_path / 'out').rglob('*')]
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='other systems refuse such names')
+def test_names_that_are_not_utf8(predict: Callable[..., str], video: Path, tmp_path: Path) -> None:
+    film = Path(os.fsdecode(os.fsencode(tmp_path) + b'/caf\xe9.mp4'))
+    shutil.copy(video, film)
+    assert 'caf\ufffd.mp4: predicted' in predict(film, '--out', tmp_path / 'out')
+    assert names(tmp_path / 'out') == ['caf\ufffd.mp4']
+
+
+def test_a_narrow_image_is_drawn(predict: Callable[..., str], tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / 'narrow.png'), np.zeros((600, 10, 3), np.uint8))
+    predict(tmp_path / 'narrow.png', '--out', tmp_path / 'out')
+    assert names(tmp_path / 'out') == ['narrow.png']
 
 
 def test_untrained_models_keep_no_states(video: Path, tmp_path: Path) -> None:

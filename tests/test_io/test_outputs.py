@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +115,7 @@ def test_devices_are_no_inputs() -> None:
         (['a.jpg', 'A.png', 'b.png'], ['a.jpg', 'A.png', 'b']),
         (['a.jpg', 'a.png', 'a.jpg.png'], ['a.jpg', 'a.png', 'a.jpg.png']),
         (['p/x/a.jpg', 'q/x/a.jpg', 'q/x/a.jpg'], ['x_a.jpg_1', 'x_a.jpg_2', 'x_a.jpg_3']),
+        (['a\\b.jpg', 'c.jpg'], ['a_b', 'c']),
         (['\u00e9.jpg', 'e\u0301.jpg'], ['\u00e9.jpg_1', 'e\u0301.jpg_2']),
     ],
 )
@@ -142,6 +146,22 @@ def test_after_an_error_the_old_file_stands(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert target.read_text() == 'old'
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    """The limit of a file's size stands for the disk: a part of the file is written, and then no more."""
+    code = (
+        'import resource, signal, sys, numpy as np\n'
+        'from pathlib import Path\n'
+        'from mmmtl.io import write_png\n'
+        'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n'
+        'resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n'
+        'array = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)\n'
+        'write_png(Path(sys.argv[1]), array)\n'
+    )
+    found = subprocess.run([sys.executable, '-c', code, tmp_path / 'a.png'], capture_output=True, text=True)
+    assert re.search(r"OSError: .*free some space: '.*a\.png'", found.stderr)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:

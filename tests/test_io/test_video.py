@@ -311,6 +311,38 @@ def test_the_images_of_a_folder_are_limited(tmp_path: Path) -> None:
         next(reader)
 
 
+@pytest.mark.parametrize(
+    ('name', 'content'),
+    [
+        ('list.m3u8', '#EXTM3U\n#EXTINF:1,\n{video}\n#EXT-X-ENDLIST\n'),
+        ('list.mp4', '#EXTM3U\n#EXTINF:1,\n{video}\n#EXT-X-ENDLIST\n'),
+        ('list.mpd', ' \n<MPD type="static"><BaseURL>{video}</BaseURL></MPD>'),
+        ('list.mp4', 'ffconcat version 1.0\nfile {video}\n'),
+        ('list.mp4', ' ' * 9000 + '<MPD/>'),
+    ],
+)
+def test_a_list_of_other_files_is_refused(
+    name: str, content: str, backend: str, make_video: MakeVideo, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content.format(video=make_video('h264.mp4')))
+    with pytest.raises(ValueError, match=f'{name}: a list of other files'):
+        read(tmp_path / name)
+
+
+def test_a_photo_without_a_reader_is_no_video(tmp_path: Path) -> None:
+    (tmp_path / 'IMG_1.HEIC').write_bytes(b'\0\0\0\x18ftypheic')
+    with pytest.raises(ValueError, match=r'IMG_1\.HEIC: an image .* convert it'):
+        read(tmp_path / 'IMG_1.HEIC')
+
+
+def test_a_video_that_opencv_did_not_complete_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('mmmtl.io.video.encoders.find_pyav', lambda: None)
+    with pytest.raises(OSError, match='free space'), VideoWriter(tmp_path / 'a.mp4', 10.0) as writer:
+        writer.write(np.zeros((16, 16, 3), np.uint8))
+        writer._encoder._path = tmp_path / 'cut.mp4'
+    assert not [*tmp_path.iterdir()]
+
+
 def test_opencv_does_not_fill_hours(tmp_path: Path) -> None:
     frame = np.zeros((16, 16, 3), np.uint8)
     encoder = OpenCVEncoder(tmp_path / 'a.mp4', 30.0, (16, 16))
@@ -318,6 +350,14 @@ def test_opencv_does_not_fill_hours(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r'3600\.00 s'):
         encoder.write(frame, 3600.0)
     encoder.close()
+
+
+@pytest.mark.parametrize(('backend', 'far'), [('pyav', True), ('opencv', False)], indirect=['backend'])
+def test_what_a_writer_reaches(backend: str, far: bool, tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / 'a.mp4', 10.0) as writer:
+        assert writer.reaches(1000.0)
+        writer.write(np.zeros((16, 16, 3), np.uint8), 0.0)
+        assert writer.reaches(59.0) and writer.reaches(61.0) == far
 
 
 def test_the_images_of_a_folder(tmp_path: Path) -> None:

@@ -210,6 +210,14 @@ def test_text_is_shortened_to_its_room() -> None:
         assert text_width(fit_text('a rather long name of a class', width, 13), 13) <= width
 
 
+def test_measured_texts_are_not_kept_for_ever() -> None:
+    """Every frame of a video has a title of its own."""
+    text_width.cache_clear()
+    for number in range(6000):
+        fit_text(f'frame {number}', 200, 13)
+    assert text_width.cache_info().currsize < 6000
+
+
 def test_named_colours_flow_and_what_does_not_fit_is_counted() -> None:
     names = [f'class {i}' for i in range(30)]
     shown, places = choose_swatches(names, 240, 3, 13)

@@ -94,7 +94,7 @@ class _Shown:
 class MjpegPage(StreamSink):
     """A page with the drawings of all streams while they run.
 
-    Who looks on sees the newest frames, of all streams together up to 40 a second. `{url}{name}.mjpeg` is one
+    Viewers see the newest frames, at most 40 a second over all streams. `{url}{name}.mjpeg` is one
     stream as Motion JPEG, for players. A slow viewer misses frames and holds up nobody, and a stream without
     viewers is not drawn for the page.
 
@@ -116,18 +116,20 @@ class MjpegPage(StreamSink):
     """
 
     def __init__(self, port: int = 0, *, host: str = '127.0.0.1', quality: int = 85) -> None:
-        self._address, self._quality = (host, port), quality
+        self._quality = quality
         self._name = f'[{host}]' if ':' in host else host
         self._streams: dict[str, _Shown] = {}
         self._viewers = threading.BoundedSemaphore(VIEWERS)
         self._closed = threading.Event()
 
-    def open(self) -> None:
         try:
-            self._server = _Server(self._address, self)
+            self._server = _Server((host, port), self)
         except (OSError, OverflowError) as error:
-            place = f'{self._name}:{self._address[1]}'
-            raise ValueError(f'{place}: no page can be there ({error}); choose another port or host') from None
+            raise ValueError(
+                f'{self._name}:{port}: no page can be there ({error}); choose another port or host'
+            ) from None
+
+    def open(self) -> None:
         self.url = f'http://{self._name}:{self._server.server_address[1]}/'
         print_log(f'the streams are shown at {self.url}', logger='current')
         threading.Thread(target=self._server.serve_forever, name='page', daemon=True).start()

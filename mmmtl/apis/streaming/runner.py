@@ -37,8 +37,8 @@ class StreamRunner:
 
     A thread of each source reads ahead, the thread that calls `run` predicts, and a thread of each stream draws and
     writes. Queues between them are short, so memory stays the same however long a stream is. Frames of several streams
-    that wait at the same time go through the model as one batch, with a state of each stream. Who is slow or stalls
-    holds up nobody else.
+    that wait at the same time go through the model as one batch, with a state of each stream. A slow or stalled
+    stream holds up no other.
 
     Args:
         inferencer: the model.

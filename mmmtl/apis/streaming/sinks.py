@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -81,8 +82,9 @@ class _Film(NamedTuple):
 class VideoSink(StreamSink):
     """Videos of the drawings (see `VideoWriter`), one of each stream, with the times of its frames.
 
-    Where a stopped run goes on, or frames change their size, another file begins, which has the number of its first
-    frame in its name: drive-000120.mp4.
+    Another file begins where a stopped run goes on, where frames change their size, and after a pause too long for
+    OpenCV's encoder; it has the number of its first frame in its name: drive-000120.mp4. After an error elsewhere,
+    videos hold the frames so far.
 
     Args:
         path: a file for a single stream, or a folder (a path without a suffix, or one that exists), in which files are
@@ -105,21 +107,34 @@ class VideoSink(StreamSink):
 
     def write(self, frame: StreamFrame) -> None:
         film = self._films.get(frame.stream.name)
-        if film is None or film.shape != frame.panel.shape:
+        if film is None or not self._goes_on(film, frame):
             self.end(frame.stream)
             writer = VideoWriter(self._path(frame), self._fps or frame.stream.fps or DEFAULT_FPS)
             film = _Film(writer.__enter__(), frame.panel.shape, frame.time)
             self._films[frame.stream.name] = film
-        film.writer.write(frame.panel, None if self._fps else frame.time - film.began)
+        try:
+            film.writer.write(frame.panel, None if self._fps else frame.time - film.began)
+        except Exception as error:
+            del self._films[frame.stream.name]
+            film.writer.__exit__(type(error), error, None)
+            raise
 
     def end(self, stream: StreamInfo) -> None:
         if (film := self._films.pop(stream.name, None)) is not None:
             film.writer.__exit__(None, None, None)
 
     def close(self, error: BaseException | None) -> None:
-        while self._films:
-            _, film = self._films.popitem()
-            film.writer.__exit__(None if error is None else type(error), error, None)
+        """Complete all videos, also after an error of something else; leave them out if ctrl-C ends the program."""
+        ended = (None, None) if isinstance(error, Exception) else (error and type(error), error)
+        with ExitStack() as films:
+            while self._films:
+                _, film = self._films.popitem()
+                films.callback(film.writer.__exit__, *ended, None)
+
+    def _goes_on(self, film: _Film, frame: StreamFrame) -> bool:
+        """Return whether a video can take a frame."""
+        in_reach = self._fps is not None or film.writer.reaches(frame.time - film.began)
+        return film.shape == frame.panel.shape and in_reach
 
     def _path(self, frame: StreamFrame) -> Path:
         name = frame.stream.name

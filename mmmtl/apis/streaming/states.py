@@ -60,7 +60,7 @@ def describe_source(video: Video) -> str:
     # `Path.is_file` raises an error for a pipeline that is longer than a name may be.
     if os.path.isfile(text):
         return f'{name}, {os.path.getsize(text)} bytes'
-    if (whole := without_user(text)) == name:
+    if os.path.exists(text) or (whole := without_user(text)) == name:
         return name
     return f'{name}, {hashlib.pbkdf2_hmac("sha256", whole.encode(), name.encode(), ROUNDS).hex()[:16]}'
 

@@ -32,22 +32,26 @@ def serve(models: Models, *, host: str, port: int | None, open_browser: bool = F
     """Serve the page until ctrl-C; a port of None is the first free one from 7860 on.
 
     Raises:
-        ValueError: gradio is missing.
+        ValueError: gradio is missing, or the port is taken.
     """
     if gr is None:
         raise ValueError('the page needs gradio: pip install "mmmtl[browser]"')
     page = build_page(models)
-    _, address, _ = page.launch(
-        server_name=host,
-        server_port=port,
-        inbrowser=open_browser,
-        share=False,
-        max_file_size=MAX_UPLOAD,
-        theme=gr.themes.Default(font=FONTS, font_mono=['monospace']),
-        footer_links=[],
-        quiet=True,
-        prevent_thread_lock=True,
-    )
+    try:
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            inbrowser=open_browser,
+            share=False,
+            max_file_size=MAX_UPLOAD,
+            theme=gr.themes.Default(font=FONTS, font_mono=['monospace']),
+            footer_links=[],
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+    except OSError as error:
+        place = host if port is None else f'{host}:{port}'
+        raise ValueError(f'{place}: no page can be there; choose another --port or --host') from error
     print(f'open {address} in a browser; ctrl-C ends')
     page.block_thread()
 

@@ -15,7 +15,7 @@ def watch(runner: StreamRunner, sink: StreamSink, count: Callable[[StreamFrame],
 
     Args:
         runner: has not run yet. It is stopped if the caller closes the iterator.
-        sink: gets every frame, and is complete before the last frame is yielded.
+        sink: gets every frame, and is complete when the iterator ends.
         count: gets every frame, too.
 
     Raises:

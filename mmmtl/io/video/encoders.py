@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from fractions import Fraction
 from pathlib import Path
@@ -26,7 +27,13 @@ OPTIONS = {'crf': '32', 'b': '0', 'deadline': 'realtime', 'cpu-used': '6', 'row-
 
 
 class Encoder(ABC):
-    """A file of frames (H, W, 3) uint8 RGB of one even size."""
+    """A file of frames (H, W, 3) uint8 RGB of one even size.
+
+    Attributes:
+        max_gap: the most seconds from one frame to the next.
+    """
+
+    max_gap = math.inf
 
     @abstractmethod
     def write(self, frame: Array, time: float) -> None:
@@ -72,10 +79,13 @@ class OpenCVEncoder(Encoder):
 
     Raises:
         ValueError: the next frame is more than `MAX_GAP` seconds later.
+        OSError: the file cannot be written, or is not a video when it is complete, as on a full disk.
     """
 
+    max_gap = MAX_GAP
+
     def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
-        self._fps = fps
+        self._path, self._fps = path, fps
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'vp09'), fps, size[::-1])
         if not self._writer.isOpened():
             raise OSError('OpenCV cannot write a VP9 video there; check path and codec')
@@ -95,6 +105,9 @@ class OpenCVEncoder(Encoder):
 
     def close(self) -> None:
         self._writer.release()
+        # OpenCV says nothing of errors.
+        if not cv2.VideoCapture(str(self._path)).isOpened():
+            raise OSError('OpenCV could not complete the video; check the free space')
 
     def _append(self, frame: Array) -> None:
         self._writer.write(frame)

@@ -14,6 +14,7 @@ import numpy as np
 
 from mmmtl._output import counted
 from mmmtl.io.headers import MAX_PIXELS
+from mmmtl.io.images import UNREAD_SUFFIXES
 from mmmtl.io.outputs import FileKey, file_key
 from mmmtl.io.source_names import NUMBERED, is_pipeline, source_name
 from mmmtl.structures import Array
@@ -28,6 +29,15 @@ Video = str | Path | int | Iterable[Array]
 
 TEXT_ART = ('.adf', '.ans', '.art', '.asc', '.bin', '.diz', '.ice', '.idf', '.nfo', '.txt', '.vt', '.xb')
 """Suffixes of files whose letters FFmpeg would draw."""
+
+PLAYLISTS = (b'#EXTM3U', b'<', b'ffconcat')
+"""Beginnings of files that name others: HLS, XML such as DASH, and FFmpeg's own lists."""
+
+BLANKS = b'\xef\xbb\xbf \t\r\n'
+"""What may stand before them."""
+
+MAX_HEAD = 4096
+"""Bytes in which a video has begun."""
 
 _open_files: Counter[FileKey] = Counter()
 """Keys of the files that are being read, which no `VideoWriter` may replace."""
@@ -229,8 +239,23 @@ def _open(video: Video, max_pixels: int) -> Decoder:
         # FFmpeg reads numbered images such as frame_%04d.png.
         if '://' not in name and not NUMBERED.search(path.name):
             raise FileNotFoundError(f'{shown}: no such video')
-    if path.suffix.lower() in TEXT_ART:
-        raise ValueError(f'{shown}: a file of text, not a video; give a video file')
+    _check_file(path, shown)
     if find_pyav() is not None:
         return PyAVDecoder(name, max_pixels=max_pixels)
     return OpenCVDecoder(name, live=False, max_pixels=max_pixels)
+
+
+def _check_file(path: Path, shown: str) -> None:
+    """Refuse files that FFmpeg would take for a video, and would misread."""
+    suffix = path.suffix.lower()
+    if suffix in TEXT_ART:
+        raise ValueError(f'{shown}: a file of text, not a video; give a video file')
+    if suffix in UNREAD_SUFFIXES:
+        raise ValueError(f'{shown}: an image of a kind that has no reader; convert it to JPEG or PNG')
+    if path.is_file():
+        with path.open('rb') as file:
+            head = file.read(MAX_HEAD)
+        text = head.lstrip(BLANKS)
+        if text.startswith(PLAYLISTS) or (head and not text):
+            # It may name any other file of this machine.
+            raise ValueError(f'{shown}: a list of other files, not a video; give the video itself')

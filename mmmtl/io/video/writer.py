@@ -74,6 +74,10 @@ class VideoWriter:
         self._encoder.write(frame[:height, :width], time)
         self._last = time
 
+    def reaches(self, time: float) -> bool:
+        """Return whether a frame at `time` can follow the last one: OpenCV cannot write long pauses."""
+        return self._encoder is None or time - self._last <= self._encoder.max_gap
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
