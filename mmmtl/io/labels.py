@@ -74,7 +74,7 @@ def _check_format(image: Image.Image, bits: int, data: bytes, path: str | Path, 
             raise ValueError(f'{path}: {image.info["compression"]} compression, which changes numbers; {fix}')
         if bits in (2, 4):
             raise ValueError(f'{path}: a TIFF file of fewer than 8 bits; {fix}')
-        if bits == 8 and SIGNED in np.atleast_1d(image.getexif().get(TiffImagePlugin.SAMPLEFORMAT)):
+        if bits == 8 and SIGNED in np.atleast_1d(image.getexif().get(TiffImagePlugin.SAMPLEFORMAT, 0)):
             raise ValueError(f'{path}: a TIFF file of 8 bits with signs, which are read without; {fix}')
     if (turn := orientation_of(image, data)) != 1:
         raise ValueError(f'{path}: a label with EXIF orientation {turn}; write the pixels upright and remove the tag')

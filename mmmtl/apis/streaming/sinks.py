@@ -125,11 +125,12 @@ class VideoSink(StreamSink):
 
     def close(self, error: BaseException | None) -> None:
         """Complete all videos, also after an error of something else; leave them out if ctrl-C ends the program."""
-        ended = (None, None) if isinstance(error, Exception) else (error and type(error), error)
+        given_up = None if error is None or isinstance(error, Exception) else error
+        kind = None if given_up is None else type(given_up)
         with ExitStack() as films:
             while self._films:
                 _, film = self._films.popitem()
-                films.callback(film.writer.__exit__, *ended, None)
+                films.callback(film.writer.__exit__, kind, given_up, None)
 
     def _goes_on(self, film: _Film, frame: StreamFrame) -> bool:
         """Return whether a video can take a frame."""
