@@ -267,7 +267,9 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
             BETWEEN,
         ),
         Supposition(
-            'MILA is better than an image network of its cost', (('MILA', 'image network at the cost of MILA'),)
+            'MILA is better than an image network of its cost',
+            (('MILA', 'image network at the cost of MILA'),),
+            PRIMARY,
         ),
         Supposition('A beta of 0.1 is too small', (('MILA w/o MF&TS, beta 1', 'MILA w/o MF&TS'),)),
         Supposition('Motion needs attention over a window', (('ILA without alignment', 'ILA without alignment, 1x1'),)),
@@ -275,8 +277,8 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
     'video-tiny-scratch': (
         *PROPAGATION,
         Supposition(
-            'From random weights, the slow network learns too little from clips, of which a fifth end in one of its '
-            'frames: it must start trained',
+            'Clips train a slow network from random weights too little, as only a fifth end in one of its frames: it '
+            'must start trained',
             (
                 ('ILA without alignment, slow network pre-trained', 'ILA without alignment'),
                 ('ILA without alignment, slow network pre-trained', 'slow only'),

@@ -79,8 +79,8 @@ def video_rows(
         slow.changed('MTAN', {'model.task_backbone': MTAN, 'model.neck': None}),
         slow.changed('cross-stitch', {'model.task_backbone': dict(type='CrossStitchBackbone'), 'model.neck': None}),
         *(
-            replace(slow.changed(f'slow only, {task}', tasks=(task,)), start={'backbone': alone[task]} if alone else {})
-            for task in TASKS
+            replace(one, start={'backbone': alone[one.tasks[0]]}) if alone and one.tasks else one
+            for one in (slow.changed(f'slow only, {task}', tasks=(task,)) for task in TASKS)
         ),
     ]
     for network, row in (('', mila), (', deeper fast network', deeper)):

@@ -141,7 +141,11 @@ ABOUT = (
 TINY_VIDEO = Table(
     'video-tiny',
     'MILA',
-    ABOUT.format(motion='x5', channels=16, start='each pre-trained alone, on the same tasks of 200 other videos'),
+    ABOUT.format(
+        motion='x5',
+        channels=16,
+        start='pre-trained on 200 other videos, alone and for all three tasks',
+    ),
     (
         *PRETRAINED_ROWS,
         *supposed_rows(PRETRAINED_MILA),

@@ -152,7 +152,7 @@ def check_version(requirement: str, names: Sequence[str] = ()) -> Iterator[Findi
         found = version(name)
         if found is not None and not wanted.specifier.contains(found, prereleases=True):
             text = f'{found} is installed; mmmtl needs {wanted.specifier}'
-            repair = f'pip install "{name}{wanted.specifier}"'
+            repair = f'pip install "{name}{wanted.specifier}"' + (wheel_index(found) if name == 'torch' else '')
             yield Finding(BROKEN, name, text, repair)
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from mmmtl.io import distinct_names, source_name
 from mmmtl.io.image_sources import find_images, is_image_name, is_one_image
+from mmmtl.io.images import UNREAD_SUFFIXES
 from mmmtl.io.source_names import NUMBERED, is_address, is_pipeline
 
 
@@ -71,6 +72,10 @@ def is_video(given: str, *, folders_are_videos: bool) -> bool:
     return is_one_image(given) and not is_image_name(given)
 
 
-def is_video_name(path: Path) -> bool:
-    """Return whether a file is a video by the ending of its name."""
-    return (mimetypes.guess_type(path.name)[0] or '').startswith('video/')
+def why_left_out(path: Path) -> str:
+    """Return why a file of a folder of images is none of them, by the ending of its name."""
+    if path.suffix.lower() in UNREAD_SUFFIXES:
+        return 'has no reader; convert it to JPEG or PNG'
+    if (mimetypes.guess_type(path.name)[0] or '').startswith('video/'):
+        return 'a video; name it as an input of its own'
+    return 'not an image'

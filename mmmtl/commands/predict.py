@@ -33,10 +33,10 @@ from mmmtl.cli import (
     positive_number,
     readable_errors,
 )
-from mmmtl.io import MapWriter, check_outputs
+from mmmtl.io import MapWriter, check_outputs, source_name
 from mmmtl.io.image_sources import is_url
 
-from .inputs import Input, find_inputs, is_video_name
+from .inputs import Input, find_inputs, why_left_out
 from .progress import ProgressSink
 from .results import RECORDING, SAVES, Outputs, map_folders, outputs_of, video_sinks, write_panel
 from .streams import add_stream_arguments, check_resume, page_of, stream_options
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     options = inferencer_options(args)
     check_resume(args, options['weights'])
     inferencer = MultiTaskInferencer(cfg, size=chosen_size(args), **options)
-    skipped = [f'{path} ({"a video; give it itself" if is_video_name(path) else "not an image"})' for path in others]
+    skipped = [f'{source_name(path)} ({why_left_out(path)})' for path in others]
     start = time.perf_counter()
     # A stopped run that goes on has done its images.
     going_on = goes_on(args)

@@ -95,11 +95,13 @@ def list_tree(root: Path, suffixes: Container[str]) -> dict[str, Path]:
     }
 
 
-def folders_below(root: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """Yield a folder and those inside, links included, unless one leads back to a folder `above` it."""
-    if (place := root.resolve()) in above:
-        return
+def folders_below(root: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield a folder and those inside, links to others included; `above` are the real folders on the way to it."""
+    here = (*above, root.resolve())
     yield root
     for path in sorted(root.iterdir()) if root.is_dir() else ():
-        if path.is_dir() and not is_foreign(path):
-            yield from folders_below(path, above | {place})
+        place = path.resolve()
+        # What lies in the first folder has a name of its own there, and a link back would never end.
+        known = path.is_symlink() and (place.is_relative_to(here[0]) or place in here)
+        if path.is_dir() and not is_foreign(path) and not known:
+            yield from folders_below(path, here)

@@ -18,8 +18,8 @@ from .launch import VARIABLES
 NAME = '.lock'
 
 
-_held: dict[Path, list[FolderLock]] = {}
-"""The locks of this process by resolved folder, which share a file: closing one of several would end them all."""
+_held: dict[tuple[int, Path], list[FolderLock]] = {}
+"""The locks by process and resolved folder, which share a file: closing one of several would end them all."""
 
 
 class FolderLock:
@@ -36,7 +36,7 @@ class FolderLock:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._holders = _held.setdefault(self.folder.resolve(), [])
+        self._holders = _held.setdefault((os.getpid(), self.folder.resolve()), [])
         self._file: IO[str] | None
         if self._holders:
             self._file = self._holders[0]._file

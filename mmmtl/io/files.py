@@ -22,14 +22,16 @@ def is_foreign(path: Path) -> bool:
 
 
 def named_path(argument: str) -> tuple[str, str]:
-    """Return name and path of a command-line argument `[NAME=]PATH`; a path that exists is taken as it is.
+    """Return name and path of a command-line argument `[NAME=]PATH`: the longest path that exists.
 
     Examples:
-        >>> named_path('mila=runs/lr=0.1'), named_path('runs/mila')
-        (('mila', 'runs/lr=0.1'), ('', 'runs/mila'))
+        >>> named_path('mila=runs/1'), named_path('runs/mila')
+        (('mila', 'runs/1'), ('', 'runs/mila'))
     """
-    name, equals, path = argument.partition('=')
-    return (name, path) if equals and not Path(argument).exists() else ('', argument)
+    parts = argument.split('=')
+    choices = [('='.join(parts[:number]), '='.join(parts[number:])) for number in range(len(parts))]
+    there = (choice for choice in choices if Path(choice[1]).exists())
+    return next(there, choices[min(1, len(parts) - 1)])
 
 
 def read_bytes(path: str | Path, *, max_bytes: int, missing: str = 'no such file') -> bytes:

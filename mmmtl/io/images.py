@@ -135,18 +135,21 @@ def resize_image(image: Array, size: tuple[int, int]) -> Array:
 
 def write_png(path: Path, array: Array) -> None:
     """Write one or three (BGR) channels of uint8 or uint16: an image, labels or depth. Create the folder."""
-    _write(path, array, ())
+    _write(path, array, '.png')
 
 
 def write_jpeg(path: Path, array: Array) -> None:
     """Write (H, W, 3) uint8 BGR with a quality of 95, at which hardly anything is lost. Create the folder."""
-    _write(path, array, (cv2.IMWRITE_JPEG_QUALITY, 95))
+    _write(path, array, '.jpg', (cv2.IMWRITE_JPEG_QUALITY, 95))
 
 
-def _write(path: Path, array: Array, options: Sequence[int]) -> None:
+def _write(path: Path, array: Array, kind: str, options: Sequence[int] = ()) -> None:
     # OpenCV's own writer says nothing of a full disk.
-    encoded, data = cv2.imencode(path.suffix, np.ascontiguousarray(array), options)
+    encoded, data = cv2.imencode(kind, np.ascontiguousarray(array), options)
     if not encoded:
         raise ValueError(f'{path}: OpenCV cannot make such a file of {array.dtype} {array.shape}')
     with whole_file(path) as partial:
-        partial.write_bytes(data.tobytes())
+        try:
+            partial.write_bytes(data.tobytes())
+        except OSError as error:
+            raise OSError(error.errno, f'{error.strerror}; check the free space and the folder', str(path)) from error

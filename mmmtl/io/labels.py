@@ -75,7 +75,7 @@ def _check_format(image: Image.Image, bits: int, data: bytes, path: str | Path, 
         if bits in (2, 4):
             raise ValueError(f'{path}: a TIFF file of fewer than 8 bits; {fix}')
         if bits == 8 and SIGNED in np.atleast_1d(image.getexif().get(TiffImagePlugin.SAMPLEFORMAT, 0)):
-            raise ValueError(f'{path}: a TIFF file of 8 bits with signs, which are read without; {fix}')
+            raise ValueError(f'{path}: a TIFF file of signed numbers of 8 bits, whose signs would be lost; {fix}')
     if (turn := orientation_of(image, data)) != 1:
         raise ValueError(f'{path}: a label with EXIF orientation {turn}; write the pixels upright and remove the tag')
 
@@ -88,17 +88,21 @@ def _without_alpha(array: Array, path: str | Path) -> Array:
 
 
 def _check_palette(image: Image.Image, indices: Array, path: str | Path) -> None:
-    """Refuse a palette of greys alone if those in use are not their indices: either may be the label.
+    """Refuse greys that are not their indices, if the palette has no colours or they are black and white.
 
-    Programs that shrink PNG files make such palettes of grey levels. Black and white may stand for 0 and 1.
+    Either may be the label: programs that shrink PNG files make such palettes of grey levels. Black and white may stand
+    for 0 and 1.
     """
     palette = np.array(image.getpalette('RGB') or [], dtype=np.uint8).reshape(-1, 3)
     used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
     if used[-1] >= len(palette):
         raise ValueError(f'{path}: index {used[-1]} of a palette with {len(palette)} colours; save the label again')
-    greys = palette[used, 0]
+    colours = palette[used]
+    greys = colours[:, 0]
+    in_colour = (colours != colours[:, :1]).any()
+    among_colours = (palette != palette[:, :1]).any() and not np.isin(greys, (0, 255)).all()
     black_and_white = used[-1] <= 1 and (greys == 255 * used.astype(int)).all()
-    if (palette != palette[:, :1]).any() or (greys == used).all() or black_and_white:
+    if in_colour or among_colours or (greys == used).all() or black_and_white:
         return
     wrong = int(np.flatnonzero(greys != used)[0])
     raise ValueError(

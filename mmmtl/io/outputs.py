@@ -18,8 +18,6 @@ from .source_names import source_name
 AnyPath = str | Path
 FileKey = tuple[int, int] | Path
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of a full disk, and of files that may not grow."""
 PARTIAL = re.compile(r'\.[0-9a-f]{12}\.partial(\..+)?')
 """Names of files that are not in place yet."""
 
@@ -140,10 +138,6 @@ def whole_file(path: AnyPath, *, flush: bool = False) -> Iterator[Path]:
         os.replace(partial, target)
         if flush and os.name == 'posix':
             _flush(target.parent, os.O_RDONLY)
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            raise OSError(error.errno, f'{os.strerror(error.errno)}; free some space', str(path)) from error
-        raise
     finally:
         partial.unlink(missing_ok=True)
 

@@ -127,6 +127,8 @@ def test_links_to_folders_are_followed(folder: Path, tmp_path: Path) -> None:
     inside.rename(tmp_path / 'elsewhere')
     inside.symlink_to(tmp_path / 'elsewhere')
     (tmp_path / 'elsewhere' / 'back').symlink_to(folder / 'images')
+    (tmp_path / 'elsewhere' / 'round').symlink_to(tmp_path / 'elsewhere')
+    (folder / 'images' / 'latest').symlink_to(folder / 'images' / 'straße')
     assert sorted(names(build(folder))) == before
 
 

@@ -206,7 +206,8 @@ def test_an_interrupted_run_of_two_processes_ends_with_the_same_weights(
     in_processes(run('again', stop=3))
     weights, validated = in_processes(run('again', resume=True))[0]
     assert_equal(weights, whole[0], 'weights')
-    assert_equal(validated, whole[1][1:], 'what is validated')
+    # The checkpoint does not know that the validation after it was completed.
+    assert_equal(validated, whole[1], 'what is validated')
     root = Path(make_config('tiny_video', 'whole').work_dir).parent
     first, second = (torch.load(root / name / 'iter_4.pth', weights_only=True) for name in ('whole', 'again'))
     for part in (*STATE, *(['ema_state_dict'] if averaged else [])):

@@ -32,10 +32,19 @@ def test_a_palette_of_other_greys_is_refused(tmp_path: Path) -> None:
         read_raw(tmp_path / 'small.png')
 
 
+def test_black_and_white_among_colours_are_refused(tmp_path: Path) -> None:
+    """Pillow makes such a file of a mask that is stored in colour."""
+    mask = np.zeros((4, 6, 3), np.uint8)
+    mask[:2] = 255
+    Image.fromarray(mask).convert('P').save(tmp_path / 'mask.png')
+    with pytest.raises(ValueError, match='is grey level 255'):
+        read_raw(tmp_path / 'mask.png')
+
+
 def test_numbers_with_signs(tmp_path: Path) -> None:
     for numbers in ([[-1, 0], [1500, -9999]], [[7, 0], [1500, 2]]):
         cv2.imwrite(str(tmp_path / 'depth.tif'), np.array(numbers, dtype=np.int16))
         assert read_raw(tmp_path / 'depth.tif').tolist() == numbers
     cv2.imwrite(str(tmp_path / 'labels.tif'), np.array([[-1, 3]], dtype=np.int8))
-    with pytest.raises(ValueError, match='8 bits with signs'):
+    with pytest.raises(ValueError, match='signed numbers of 8 bits'):
         read_raw(tmp_path / 'labels.tif')

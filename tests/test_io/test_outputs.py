@@ -160,7 +160,7 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
         'write_png(Path(sys.argv[1]), array)\n'
     )
     found = subprocess.run([sys.executable, '-c', code, tmp_path / 'a.png'], capture_output=True, text=True)
-    assert re.search(r"OSError: .*free some space: '.*a\.png'", found.stderr)
+    assert re.search(r"OSError: .*check the free space and the folder: '.*a\.png'", found.stderr)
     assert not [*tmp_path.iterdir()]
 
 

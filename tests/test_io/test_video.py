@@ -329,18 +329,38 @@ def test_a_list_of_other_files_is_refused(
         read(tmp_path / name)
 
 
+def test_a_clip_of_a_camcorder_may_begin_as_xml_does(tmp_path: Path) -> None:
+    (tmp_path / '00001.MTS').write_bytes(b'<\0\1\2' + bytes(200))
+    with pytest.raises(ValueError, match=r'00001\.MTS: (?!a list)'):
+        read(tmp_path / '00001.MTS')
+
+
+def test_a_long_address_is_not_printed_whole() -> None:
+    with pytest.raises(ValueError, match=r'^127\.0\.0\.1|^http://127') as error:
+        read('http://u:secret@127.0.0.1:9/a.mp4?token=' + 's' * 5000)
+    assert 'secret' not in str(error.value) and 'sss' not in str(error.value)
+
+
 def test_a_photo_without_a_reader_is_no_video(tmp_path: Path) -> None:
     (tmp_path / 'IMG_1.HEIC').write_bytes(b'\0\0\0\x18ftypheic')
     with pytest.raises(ValueError, match=r'IMG_1\.HEIC: an image .* convert it'):
         read(tmp_path / 'IMG_1.HEIC')
 
 
-def test_a_video_that_opencv_did_not_complete_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize('suffix', ['.mp4', '.webm', '.mkv'])
+def test_a_video_that_opencv_did_not_complete_is_left_out(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr('mmmtl.io.video.encoders.find_pyav', lambda: None)
-    with pytest.raises(OSError, match='free space'), VideoWriter(tmp_path / 'a.mp4', 10.0) as writer:
-        writer.write(np.zeros((16, 16, 3), np.uint8))
-        writer._encoder._path = tmp_path / 'cut.mp4'
-    assert not [*tmp_path.iterdir()]
+    with VideoWriter(cut := tmp_path / f'cut{suffix}', 10.0) as writer:
+        for grey in range(40):
+            writer.write(np.full((16, 16, 3), grey, np.uint8))
+    cut.write_bytes(cut.read_bytes()[:-200])
+    with pytest.raises(OSError, match='free space'), VideoWriter(tmp_path / f'a{suffix}', 10.0) as writer:
+        for grey in range(40):
+            writer.write(np.full((16, 16, 3), grey, np.uint8))
+        writer._encoder._path = cut
+    assert [*tmp_path.iterdir()] == [cut]
 
 
 def test_opencv_does_not_fill_hours(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
     differences = []
     with LabeledFile(args.source) as file:
         depths = 'rawDepths' if args.raw_depth else 'depths'
-        check_normals(file, normals, signs)
+        check_normals(file, {name: path for name, path in normals.items() if name.isdecimal()}, signs)
         names = [PurePosixPath(name) for name in file.strings('rawRgbFilenames')]
         splits = read_splits(args.splits, file.count(depths))
         numbers = {number: 'test' if split == 'val' else split for split, found in splits.items() for number in found}

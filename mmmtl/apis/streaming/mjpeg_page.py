@@ -122,14 +122,12 @@ class MjpegPage(StreamSink):
         self._viewers = threading.BoundedSemaphore(VIEWERS)
         self._closed = threading.Event()
 
-        try:
-            self._server = _Server((host, port), self)
-        except (OSError, OverflowError) as error:
-            raise ValueError(
-                f'{self._name}:{port}: no page can be there ({error}); choose another port or host'
-            ) from None
+        self._address = (host, port)
+        self._server: _Server | None = self._listen()
 
     def open(self) -> None:
+        self._server = self._server or self._listen()
+        self._closed.clear()
         self.url = f'http://{self._name}:{self._server.server_address[1]}/'
         print_log(f'the streams are shown at {self.url}', logger='current')
         threading.Thread(target=self._server.serve_forever, name='page', daemon=True).start()
@@ -152,9 +150,19 @@ class MjpegPage(StreamSink):
                 shown.changed.notify_all()
 
     def close(self, error: BaseException | None) -> None:
+        assert self._server is not None
         self._closed.set()
         self._server.shutdown()
         self._server.server_close()
+        self._server = None
+
+    def _listen(self) -> _Server:
+        """Return a server that has taken its port."""
+        try:
+            return _Server(self._address, self)
+        except (OSError, OverflowError) as error:
+            place = f'{self._name}:{self._address[1]}'
+            raise ValueError(f'{place}: no page can be there ({error}); choose another port or host') from None
 
 
 class _Server(ThreadingHTTPServer):

@@ -106,8 +106,13 @@ class OpenCVEncoder(Encoder):
     def close(self) -> None:
         self._writer.release()
         # OpenCV says nothing of errors.
-        if not cv2.VideoCapture(str(self._path)).isOpened():
+        if self._path.is_file() and self._count() < self._written:
             raise OSError('OpenCV could not complete the video; check the free space')
+
+    def _count(self) -> int:
+        """Return how many frames the file has, without decoding them."""
+        video = cv2.VideoCapture(str(self._path))
+        return sum(1 for _ in iter(video.grab, False))
 
     def _append(self, frame: Array) -> None:
         self._writer.write(frame)

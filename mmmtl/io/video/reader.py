@@ -37,7 +37,7 @@ BLANKS = b'\xef\xbb\xbf \t\r\n'
 """What may stand before them."""
 
 MAX_HEAD = 4096
-"""Bytes in which a video has begun."""
+"""Bytes that are read to tell a video, which has a zero among them, from a list."""
 
 _open_files: Counter[FileKey] = Counter()
 """Keys of the files that are being read, which no `VideoWriter` may replace."""
@@ -250,12 +250,12 @@ def _check_file(path: Path, shown: str) -> None:
     suffix = path.suffix.lower()
     if suffix in TEXT_ART:
         raise ValueError(f'{shown}: a file of text, not a video; give a video file')
-    if suffix in UNREAD_SUFFIXES:
+    if suffix in UNREAD_SUFFIXES and not NUMBERED.search(path.name):
         raise ValueError(f'{shown}: an image of a kind that has no reader; convert it to JPEG or PNG')
-    if path.is_file():
+    if os.path.isfile(path):  # an address may be longer than a path
         with path.open('rb') as file:
             head = file.read(MAX_HEAD)
         text = head.lstrip(BLANKS)
-        if text.startswith(PLAYLISTS) or (head and not text):
+        if b'\0' not in head and (text.startswith(PLAYLISTS) or (head and not text)):
             # It may name any other file of this machine.
             raise ValueError(f'{shown}: a list of other files, not a video; give the video itself')

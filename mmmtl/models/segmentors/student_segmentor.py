@@ -102,7 +102,7 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
             if ours != theirs:
                 raise ValueError(
                     f'the data_preprocessor of the student has {name}={ours}, that of its teacher {theirs}; the '
-                    'teacher sees the images of the student, so give the student that of the teacher'
+                    'teacher sees the images of the student, so give it the data_preprocessor of the teacher'
                 )
         self._teacher = (teacher.requires_grad_(False).eval().to(next(self.parameters())),)
 
