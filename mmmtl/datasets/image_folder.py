@@ -100,8 +100,9 @@ def folders_below(root: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
     here = (*above, root.resolve())
     yield root
     for path in sorted(root.iterdir()) if root.is_dir() else ():
+        if not path.is_dir() or is_foreign(path):
+            continue
         place = path.resolve()
-        # What lies in the first folder has a name of its own there, and a link back would never end.
-        known = path.is_symlink() and (place.is_relative_to(here[0]) or place in here)
-        if path.is_dir() and not is_foreign(path) and not known:
+        # What lies in the first folder has a name of its own there, and a way back would never end.
+        if place not in here and not (path.is_symlink() and place.is_relative_to(here[0])):
             yield from folders_below(path, here)

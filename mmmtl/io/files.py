@@ -22,7 +22,7 @@ def is_foreign(path: Path) -> bool:
 
 
 def named_path(argument: str) -> tuple[str, str]:
-    """Return name and path of a command-line argument `[NAME=]PATH`: the longest path that exists.
+    """Return name and path of `[NAME=]PATH`: the longest path that exists, else all after the first '='.
 
     Examples:
         >>> named_path('mila=runs/1'), named_path('runs/mila')
@@ -30,7 +30,7 @@ def named_path(argument: str) -> tuple[str, str]:
     """
     parts = argument.split('=')
     choices = [('='.join(parts[:number]), '='.join(parts[number:])) for number in range(len(parts))]
-    there = (choice for choice in choices if Path(choice[1]).exists())
+    there = (choice for choice in choices if choice[1] and Path(choice[1]).exists())
     return next(there, choices[min(1, len(parts) - 1)])
 
 

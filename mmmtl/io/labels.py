@@ -88,7 +88,7 @@ def _without_alpha(array: Array, path: str | Path) -> Array:
 
 
 def _check_palette(image: Image.Image, indices: Array, path: str | Path) -> None:
-    """Refuse greys that are not their indices, if the palette has no colours or they are black and white.
+    """Refuse greys that are not their indices, if the palette has no colours or only black and white are used.
 
     Either may be the label: programs that shrink PNG files make such palettes of grey levels. Black and white may stand
     for 0 and 1.

@@ -128,6 +128,7 @@ def test_links_to_folders_are_followed(folder: Path, tmp_path: Path) -> None:
     inside.symlink_to(tmp_path / 'elsewhere')
     (tmp_path / 'elsewhere' / 'back').symlink_to(folder / 'images')
     (tmp_path / 'elsewhere' / 'round').symlink_to(tmp_path / 'elsewhere')
+    (folder / 'images' / 'loop').symlink_to(folder / 'images' / 'loop')
     (folder / 'images' / 'latest').symlink_to(folder / 'images' / 'straße')
     assert sorted(names(build(folder))) == before
 

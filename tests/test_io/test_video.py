@@ -324,9 +324,11 @@ def test_the_images_of_a_folder_are_limited(tmp_path: Path) -> None:
 def test_a_list_of_other_files_is_refused(
     name: str, content: str, backend: str, make_video: MakeVideo, tmp_path: Path
 ) -> None:
-    (tmp_path / name).write_text(content.format(video=make_video('h264.mp4')))
-    with pytest.raises(ValueError, match=f'{name}: a list of other files'):
-        read(tmp_path / name)
+    text = content.format(video=make_video('h264.mp4'))
+    for end in ('', '#\0\n'):
+        (tmp_path / name).write_text(text + end)
+        with pytest.raises(ValueError, match=f'{name}: a list of other files'):
+            read(tmp_path / name)
 
 
 def test_a_clip_of_a_camcorder_may_begin_as_xml_does(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ class OpenCVEncoder(Encoder):
 
     def _count(self) -> int:
         """Return how many frames the file has, without decoding them."""
-        video = cv2.VideoCapture(str(self._path))
+        video = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
         return sum(1 for _ in iter(video.grab, False))
 
     def _append(self, frame: Array) -> None:

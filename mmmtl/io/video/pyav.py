@@ -79,8 +79,8 @@ class PyAVDecoder(Decoder):
     def _describe(self) -> None:
         """Read what the container says about its length."""
         stream, container = self._stream, self._container
-        # A server tells the size of a file; of HLS it is that of the list.
-        has_size = container.size > 0 and container.format.name != 'hls'
+        # A server tells the size of a file; of HLS and DASH it is that of the list.
+        has_size = container.size > 0 and container.format.name not in ('hls', 'dash')
         self.live = '://' in self._source and not container.duration and not has_size
         rates = (rate for rate in (stream.average_rate, stream.guessed_rate) if rate and rate.denominator)
         self.fps = next((fps for rate in rates if 0 < (fps := rate.numerator / rate.denominator) < MAX_FPS), None)

@@ -37,7 +37,7 @@ BLANKS = b'\xef\xbb\xbf \t\r\n'
 """What may stand before them."""
 
 MAX_HEAD = 4096
-"""Bytes that are read to tell a video, which has a zero among them, from a list."""
+"""Bytes that are read to tell a list from a video."""
 
 _open_files: Counter[FileKey] = Counter()
 """Keys of the files that are being read, which no `VideoWriter` may replace."""
@@ -255,7 +255,11 @@ def _check_file(path: Path, shown: str) -> None:
     if os.path.isfile(path):  # an address may be longer than a path
         with path.open('rb') as file:
             head = file.read(MAX_HEAD)
-        text = head.lstrip(BLANKS)
-        if b'\0' not in head and (text.startswith(PLAYLISTS) or (head and not text)):
+        begun, zero, _ = head.partition(b'\0')
+        text = begun.lstrip(BLANKS)
+        is_list = text.startswith(PLAYLISTS)
+        if zero and text.startswith(b'<'):  # as a clip of a camcorder may; FFmpeg finds XML before the zero
+            is_list = b'<mpd' in text.lower() or b'<compositionplaylist' in text.lower()
+        if is_list or (head and not zero and not text):
             # It may name any other file of this machine.
             raise ValueError(f'{shown}: a list of other files, not a video; give the video itself')
