@@ -39,6 +39,7 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
     ) -> None:
         super().__init__()
         self.tasks = tasks
+        self.normalisation = tuple(mean), tuple(std)
         self.size_divisor = size_divisor
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)

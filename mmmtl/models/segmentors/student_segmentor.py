@@ -97,13 +97,12 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
         Raises:
             ValueError: it was trained with images normalised otherwise than those of this model, which it will see.
         """
-        for name in ('mean', 'std'):
-            ours, theirs = (getattr(model.data_preprocessor, name).flatten().tolist() for model in (self, teacher))
-            if ours != theirs:
-                raise ValueError(
-                    f'the data_preprocessor of the student has {name}={ours}, that of its teacher {theirs}; the '
-                    'teacher sees the images of the student, so give it the data_preprocessor of the teacher'
-                )
+        ours, theirs = (model.data_preprocessor.normalisation for model in (self, teacher))
+        if ours != theirs:
+            raise ValueError(
+                f'the data_preprocessor of the student has (mean, std)={ours}, that of its teacher {theirs}; the '
+                "teacher sees the student's images, so give the student the data_preprocessor of the teacher"
+            )
         self._teacher = (teacher.requires_grad_(False).eval().to(next(self.parameters())),)
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Tensor]:
