@@ -62,14 +62,14 @@ def main_rows(mila: Row, slow: Row, fast: Row) -> tuple[Row, ...]:
 
 
 def video_rows(
-    mila: Row, slow: Row, fast: Row, deeper: Row | None = None, alone: Mapping[str, str] | None = None
+    mila: Row, slow: Row, fast: Row, deeper: Row | None = None, alone: Mapping[str, Mapping[str, str]] | None = None
 ) -> tuple[Row, ...]:
     """Return the rows of MILA's tables 1, 3, 4, 5 and 6.
 
     Args:
         mila, slow, fast: MILA and its networks alone.
         deeper: MILA with the fast network of its D101-34.
-        alone: {task: row from which the slow network for this task alone starts}; by default it starts as for all.
+        alone: {task: `start` of the slow network for this task alone}; by default it starts as for all.
     """
     rows = [
         *main_rows(mila, slow, fast),
@@ -79,8 +79,8 @@ def video_rows(
         slow.changed('MTAN', {'model.task_backbone': MTAN, 'model.neck': None}),
         slow.changed('cross-stitch', {'model.task_backbone': dict(type='CrossStitchBackbone'), 'model.neck': None}),
         *(
-            replace(one, start={'backbone': alone[one.tasks[0]]}) if alone and one.tasks else one
-            for one in (slow.changed(f'slow only, {task}', tasks=(task,)) for task in TASKS)
+            replace(slow.changed(f'slow only, {task}', tasks=(task,)), start=(alone or {}).get(task, slow.start))
+            for task in TASKS
         ),
     ]
     for network, row in (('', mila), (', deeper fast network', deeper)):

@@ -121,7 +121,7 @@ PRETRAINED_ROWS = video_rows(
         PRETRAINED_MILA.changed('MILA, deeper fast network', {'model.fast_backbone.backbone.depth': 34}),
         start={'backbone': SLOW, 'fast_backbone': DEEP},
     ),
-    alone={task: f'{SLOW}, {task}' for task in TASKS},
+    alone={task: {'backbone': f'{SLOW}, {task}'} for task in TASKS},
 )
 MIDDLE_ROW = TINY_SLOW.changed('image network at the cost of MILA', width('backbone', 22))
 

@@ -98,13 +98,13 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     videos = [one for one in inputs if one.is_video]
     stop = threading.Event()
     # What cannot be run is refused before images are written.
-    runner, sinks = video_runner(videos, inferencer, args) if videos else (None, [])
+    run = video_runner(videos, inferencer, args) if videos else None
     with stopped_by_signals(stop.set):
         frames = predict_images(images, inferencer, args, skipped, stop) if images else 0
     if stop.is_set():
         skipped += [f'{video} (stopped)' for video in videos]
         videos = []
-    records = predict_videos(videos, runner, sinks) if videos and runner is not None else {}
+    records = predict_videos(videos, *run) if videos and run else {}
     frames += sum(record.frames for record in records.values())
     skipped += [line for video in videos for line in losses(video, records[video.name], args.resume)]
     failed = stop.is_set() or any(record.error or record.stopped for record in records.values())

@@ -95,7 +95,7 @@ class WholeVideos(Items):
             frames = (known.get(time) or Frame(video, time, index.find(video, time)) for time in range(first, last + 1))
             items += [single_item(frame) for frame in frames if frame.image is not None]
         if all(a['video'] != b['video'] for a, b in pairwise(items)):
-            raise ValueError(f'{index.name}: single frames, so there are no whole videos to test on (--stream)')
+            raise ValueError(f'{index.name}: all videos are single frames, so there is nothing to stream (--stream)')
         return items
 
 

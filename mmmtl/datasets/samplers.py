@@ -1,4 +1,4 @@
-"""Samplers: two for training, which number their draws, and one for whole videos."""
+"""Samplers: two for training, which number their draws, and one for whole videos. Also evenly spread samples."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from mmengine.dataset import BaseDataset, DefaultSampler, InfiniteSampler
 from mmengine.dist import get_dist_info
 from torch.utils.data import Sampler
@@ -98,6 +99,17 @@ class VideoSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return sum(map(len, self.videos))
+
+
+def evenly_spread(count: int, samples: int) -> list[int]:
+    """Return at most `samples` of the indices below `count`, evenly spread.
+
+    Examples:
+        >>> evenly_spread(7, 3), evenly_spread(2, 3)
+        ([0, 3, 6], [0, 1])
+    """
+    spread: list[int] = np.linspace(0, count - 1, min(samples, count)).round().astype(int).tolist()
+    return spread
 
 
 def video_ranges(dataset: BaseDataset) -> list[range]:

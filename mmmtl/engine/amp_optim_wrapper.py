@@ -55,7 +55,7 @@ class AmpOptimWrapper(CudaAmpOptimWrapper):
         self.loss_scaler = torch.amp.GradScaler('cuda' if gpu else 'cpu', **{**scaling, 'enabled': enabled})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state; after training in bfloat16 there is no scale in it, and float16 begins with its own."""
+        """Load a state. One saved in bfloat16 has no scale of the loss; float16 then starts with its initial scale."""
         if not state_dict.get('loss_scaler'):
             state_dict = {key: value for key, value in state_dict.items() if key != 'loss_scaler'}
         super().load_state_dict(state_dict)

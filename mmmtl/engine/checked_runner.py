@@ -83,5 +83,5 @@ def _checked(loop: BaseLoop, key: str) -> BaseLoop:
         raise ValueError(f'{key}: {why}; lower batch_size, or set drop_last=False')
     # A process may have no share of a few images or videos to score, but trains in step with the others.
     if key == 'train_dataloader' or not len(loader.dataset):  # type: ignore[arg-type]
-        raise ValueError(f'{key}: there are no samples')
+        raise ValueError(f'{key}: its data set has no samples')
     return loop

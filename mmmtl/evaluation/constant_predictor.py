@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
 from rich.progress import track
 from torch import Tensor
 
+from mmmtl.datasets.samplers import evenly_spread
 from mmmtl.tasks import Task, build_tasks, main_tasks
 
 from .multi_task_metric import MultiTaskMetric
@@ -24,9 +24,9 @@ def constant_predictor(train: BaseDataset, test: BaseDataset, *, max_samples: in
         max_samples: number of evenly spaced samples of `train` to use.
     """
     tasks = main_tasks(build_tasks(train.metainfo.get('tasks'), 'the trivial predictor'))
-    picked = np.unique(np.linspace(0, len(train) - 1, min(max_samples, len(train))).round().astype(int))
+    picked = evenly_spread(len(train), max_samples)
     constants = fit_constants(
-        tasks, [dict(train[int(i)]['data_samples'].gt.items()) for i in track(picked.tolist(), 'fitting constants')]
+        tasks, [dict(train[i]['data_samples'].gt.items()) for i in track(picked, 'fitting constants')]
     )
     metric = MultiTaskMetric()
     metric.dataset_meta = test.metainfo

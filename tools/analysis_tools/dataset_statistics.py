@@ -21,6 +21,7 @@ from rich.progress import track
 
 from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, positive, readable_errors
 from mmmtl.config import dataset_configs, resolve
+from mmmtl.datasets.samplers import evenly_spread
 from mmmtl.io import write_text
 from mmmtl.registry import DATASETS
 from mmmtl.structures import Array
@@ -120,10 +121,8 @@ def main() -> None:
 
 def label_maps(dataset: Any, samples: int | None) -> Iterator[dict[str, Array]]:
     """Yield {task: map} of all samples, or of so many of them."""
-    chosen = range(len(dataset))
-    if samples is not None and samples < len(dataset):
-        chosen = [round(i) for i in np.linspace(0, len(dataset) - 1, samples)]
-    for i in track(chosen, 'reading labels', transient=True):
+    count = len(dataset)
+    for i in track(evenly_spread(count, count if samples is None else samples), 'reading labels', transient=True):
         yield dataset[i]['gt_maps']
 
 

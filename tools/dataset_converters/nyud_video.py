@@ -26,10 +26,11 @@ from mmmtl.cli import positive, readable_errors
 from mmmtl.datasets import Clip
 from mmmtl.datasets.conversion.archives import whole_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
-from mmmtl.datasets.conversion.normal_signs import DOUBTFUL, find_normal_signs, report_signs, spread
+from mmmtl.datasets.conversion.normal_signs import DOUBTFUL, find_normal_signs, report_signs
 from mmmtl.datasets.conversion.nyu_labeled import SPLITS, LabeledFile, read_class_mapping, read_splits
 from mmmtl.datasets.nyuv2 import classes_13
 from mmmtl.datasets.readers import check_signs, list_stems, unit_normals
+from mmmtl.datasets.samplers import evenly_spread
 from mmmtl.io.arrays import read_npy
 from mmmtl.io.files import read_text
 from mmmtl.io.images import read_image, write_png
@@ -176,7 +177,8 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
     differences = []
     with LabeledFile(args.source) as file:
         depths = 'rawDepths' if args.raw_depth else 'depths'
-        check_normals(file, {name: path for name, path in normals.items() if name.isdecimal()}, signs)
+        if args.normals is not None:
+            check_normals(file, {name: path for name, path in normals.items() if name.isdecimal()}, signs)
         names = [PurePosixPath(name) for name in file.strings('rawRgbFilenames')]
         splits = read_splits(args.splits, file.count(depths))
         numbers = {number: 'test' if split == 'val' else split for split, found in splits.items() for number in found}
@@ -227,12 +229,10 @@ def check_normals(file: LabeledFile, normals: dict[str, Path], signs: tuple[int,
     videos = sorted(normals)
 
     def labels() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for place in spread(len(videos), SAMPLES):
+        for place in evenly_spread(len(videos), SAMPLES):
             depth = file.read('depths', int(videos[place]) - 1)
             yield read_normals(normals[videos[place]], signs, depth.shape), depth
 
-    if not normals:
-        return
     found = find_normal_signs(labels())
     if found is not None and found.signs != (1, 1, 1) and found.angle <= DOUBTFUL:
         raise ValueError(

@@ -94,9 +94,9 @@ class _Shown:
 class MjpegPage(StreamSink):
     """A page with the drawings of all streams while they run.
 
-    Viewers see the newest frames, at most 40 a second over all streams. `{url}{name}.mjpeg` is one
-    stream as Motion JPEG, for players. A slow viewer misses frames and holds up nobody, and a stream without
-    viewers is not drawn for the page.
+    Viewers see the newest frames, at most 40 a second over all streams. `{url}{name}.mjpeg` is one stream as Motion
+    JPEG, for players. A slow viewer misses frames and holds up nobody, and a stream without viewers is not drawn for
+    the page.
 
     Args:
         port: 0 takes a free one.
@@ -116,13 +116,12 @@ class MjpegPage(StreamSink):
     """
 
     def __init__(self, port: int = 0, *, host: str = '127.0.0.1', quality: int = 85) -> None:
-        self._quality = quality
+        self._address, self._quality = (host, port), quality
         self._name = f'[{host}]' if ':' in host else host
         self._streams: dict[str, _Shown] = {}
         self._viewers = threading.BoundedSemaphore(VIEWERS)
         self._closed = threading.Event()
-
-        self._address = (host, port)
+        # A port that is taken is refused before anything runs.
         self._server: _Server | None = self._listen()
 
     def open(self) -> None:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from mmmtl.datasets import MultiTaskDataset
+from mmmtl.datasets.samplers import evenly_spread
 from mmmtl.structures import Array
 
 FX_PER_WIDTH = 519 / 640
@@ -30,15 +31,10 @@ def sample_labels(dataset: MultiTaskDataset, *, samples: int = 20) -> Iterator[t
         dataset: with the sources `depth` and `normals` of NYU Depth v2.
         samples: number of images to look at, evenly spread.
     """
-    for index in spread(len(dataset), samples):
+    for index in evenly_spread(len(dataset), samples):
         maps = dataset.get_data_info(index)['maps']
         if {'depth', 'normals'} <= set(maps):
             yield dataset.read_map('normals', maps['normals']), dataset.read_map('depth', maps['depth'])
-
-
-def spread(count: int, samples: int) -> list[int]:
-    """Return at most `samples` of the numbers below `count`, evenly spread."""
-    return sorted({*np.linspace(0, count - 1, samples).astype(int).tolist()}) if count else []
 
 
 def find_normal_signs(labels: Iterable[tuple[Array, Array]]) -> NormalSigns | None:

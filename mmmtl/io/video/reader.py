@@ -34,7 +34,7 @@ PLAYLISTS = (b'#EXTM3U', b'<', b'ffconcat')
 """Beginnings of files that name others: HLS, XML such as DASH, and FFmpeg's own lists."""
 
 BLANKS = b'\xef\xbb\xbf \t\r\n'
-"""What may stand before them."""
+"""Bytes that may precede them: a byte order mark and white space."""
 
 MAX_HEAD = 4096
 """Bytes that are read to tell a list from a video."""
@@ -255,11 +255,15 @@ def _check_file(path: Path, shown: str) -> None:
     if os.path.isfile(path):  # an address may be longer than a path
         with path.open('rb') as file:
             head = file.read(MAX_HEAD)
-        begun, zero, _ = head.partition(b'\0')
-        text = begun.lstrip(BLANKS)
-        is_list = text.startswith(PLAYLISTS)
-        if zero and text.startswith(b'<'):  # as a clip of a camcorder may; FFmpeg finds XML before the zero
-            is_list = b'<mpd' in text.lower() or b'<compositionplaylist' in text.lower()
-        if is_list or (head and not zero and not text):
+        if _names_others(head):
             # It may name any other file of this machine.
             raise ValueError(f'{shown}: a list of other files, not a video; give the video itself')
+
+
+def _names_others(head: bytes) -> bool:
+    """Return whether a file that begins so is a list of other files to FFmpeg."""
+    begun, zero, _ = head.partition(b'\0')
+    text = begun.lstrip(BLANKS)
+    if zero and text.startswith(b'<'):  # as a clip of a camcorder may begin; FFmpeg finds XML before the zero
+        return b'<mpd' in text.lower() or b'<compositionplaylist' in text.lower()
+    return text.startswith(PLAYLISTS) or (head != b'' and not zero and not text)
