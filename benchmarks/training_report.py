@@ -33,9 +33,10 @@ LEAST_SEEDS = 3
 
 HEAD = """# Results
 
-Which orders of the papers' tables hold at laptop scale. An order is two rows and a metric: "MILA before MTAN" says that
-the paper's MILA has the better score. A supposition is an order of our own, which may explain those of the papers. This
-page is written by `python benchmarks/training.py report` from the files in `benchmarks/results/`;
+This page shows which orders of methods in the papers' tables hold at laptop scale. An order compares two rows by one
+metric: "MILA before MTAN" says that MILA has the better score in the paper. A supposition is an order that we predict
+ourselves, and that may explain those of the papers. This page is written by `python benchmarks/training.py report` from
+the files in `benchmarks/results/`;
 [benchmarks/README.md](../benchmarks/README.md) says how to add runs.
 
 - Networks and images are tiny here, so compare orders, not values.

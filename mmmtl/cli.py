@@ -103,9 +103,9 @@ def add_fit_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--fit',
         choices=('input', 'letterbox', 'model'),
-        help="how images come to the model's size: scaled, with maps at the image's size (input: the default); the "
-        "same with bars (letterbox); or stretched, with maps at the model's size (model; --size does the same for "
-        'another size)',
+        help="how images are fitted to the model's size. input (default): scale them, and return maps at the image's "
+        "size; letterbox: the same, but pad with bars; model: stretch them, and return maps at the model's size "
+        '(--size does the same for another size)',
     )
 
 

@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
         help='continue from a checkpoint, by default the newest one in the work directory',
     )
     length = parser.add_mutually_exclusive_group()
-    scaled = 'train so long; the schedule, and the intervals of validation and checkpoints, are scaled with it'
+    scaled = 'length of the training; the schedule, and the intervals of validation and checkpoints, scale with it'
     length.add_argument('--iterations', type=positive, metavar='N', help=scaled)
     length.add_argument('--epochs', type=positive, metavar='N', help='the same for configs that train by epochs')
     parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on a GPU, else bfloat16')

@@ -1,7 +1,7 @@
-"""Check the environment of mmmtl, and print the command that mends what is missing or broken.
+"""Check the environment of mmmtl, and print the commands that repair what is missing or broken.
 
-The exit status is 1 if mmmtl cannot run. Nothing is changed, but local attention on the CPU may be compiled into its
-cache, as on its first use.
+The exit status is 1 if mmmtl cannot run. The check changes nothing, except that it may compile local attention for the
+CPU into its cache, as the first use would.
 """
 
 from __future__ import annotations

@@ -63,10 +63,10 @@ def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Na
         '--save',
         type=choices(*SAVES),
         metavar='LIST',
-        help=f'what to write, of {",".join(SAVES)} (default: a video of a video, panels of images); raw and npy are '
-        'the maps as PNG files and .npy files, in DIR/raw/videos (a VideoFolder), DIR/raw/images (an ImageFolder) and '
-        'so in DIR/npy; with video, the images of a folder are the frames of one video; rerun is a recording of all '
-        'videos, DIR/videos.rrd',
+        help=f'what to write: one or more of {",".join(SAVES)} (default: video for a video, panels for images). '
+        'raw writes the maps as PNG files to DIR/raw/videos (a VideoFolder) and DIR/raw/images (an ImageFolder); npy '
+        'writes .npy files to DIR/npy in the same way. With video, the images of a folder become the frames of one '
+        'video. rerun records all videos in DIR/videos.rrd',
     )
     parser.add_argument(
         '--fps', type=positive_number, help="frames per second of videos (default: the video's own times)"
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 def check(args: argparse.Namespace, inputs: Sequence[Input], config: str) -> None:
     """Refuse outputs that are inputs or results of another run, and settings of videos where all are images."""
     if args.save == ['video'] and (images := [one for one in inputs if not one.is_video]):
-        raise ValueError(f'{images[0]}: an image, of which --save video makes nothing; give --save panels')
+        raise ValueError(f'{images[0]}: --save video writes nothing for an image; use --save panels')
     if args.of_videos and not any(one.is_video for one in inputs):
         option = f'--{args.of_videos[0].replace("_", "-")}'
         raise ValueError(

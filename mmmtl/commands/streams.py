@@ -16,16 +16,22 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of a `StreamRunner`."""
     parser.add_argument('--max-frames', type=positive, metavar='N', help='stop after N frames of each video')
     parser.add_argument(
-        '--every-frame', action='store_true', help='drop no frame of a camera or live stream that comes too fast'
+        '--every-frame',
+        action='store_true',
+        help='keep every frame of a camera or live stream, even if the model falls behind',
     )
     parser.add_argument(
-        '--reconnect', type=not_negative, default=5, metavar='N', help='tries to open a broken live stream (default: 5)'
+        '--reconnect',
+        type=not_negative,
+        default=5,
+        metavar='N',
+        help='try at most N times in a row to reopen a live stream that is lost (default: 5)',
     )
     parser.add_argument(
         '--on-resize',
         choices=('error', 'new_state'),
         default='error',
-        help='what a frame of another size is: the end of its video, or the beginning of a new state (default: error)',
+        help='if the frame size changes: end the video with an error, or begin a new state (default: error)',
     )
     parser.add_argument(
         '--serve', type=not_negative, metavar='PORT', help='show the drawings in the browser while they are made'
@@ -39,7 +45,7 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         '--resume',
         type=Path,
         metavar='FILE.safetensors',
-        help='keep the states there when ctrl-C or SIGTERM stops the run; the same command then goes on',
+        help='save the states to FILE when ctrl-C or SIGTERM stops the run; repeat the command to continue the run',
     )
 
 
@@ -47,8 +53,8 @@ def check_resume(args: argparse.Namespace, weights: str | Path | None) -> None:
     """Refuse states of a model without trained weights: each run draws its own, and refuses those of another model."""
     if args.resume is not None and weights is None:
         raise ValueError(
-            f'--resume {args.resume}: the model has no trained weights, and each run draws others, so that no run can '
-            'go on; give the file of its weights, or leave --resume out'
+            f'--resume {args.resume}: the model has no trained weights, and each run draws new random ones, so a '
+            'stopped run cannot be continued; give a weights file, or leave out --resume'
         )
 
 

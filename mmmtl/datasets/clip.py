@@ -42,7 +42,7 @@ class Clip:
         if not 0 <= self.no_history < 1:
             raise ValueError(f'clip.no_history is a probability below 1, not {self.no_history}')
         if self.key_frames is not None and not (self.offsets == 'random' and self.interval > 1):
-            raise ValueError("clip.key_frames needs offsets that are drawn: clip.offsets 'random', and K above 1")
+            raise ValueError("clip.key_frames needs clip.offsets='random' and a key_frame_interval above 1")
         if self.key_frames is not None and not 0 <= self.key_frames <= 1:
             raise ValueError(f'clip.key_frames is a probability, not {self.key_frames}')
         offsets = self.possible_offsets

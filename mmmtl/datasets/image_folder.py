@@ -82,7 +82,9 @@ class ImageFolder(FolderDataset):
             round(len(names) * sum(shares[name] for name in some)) for some in (before, [*before, self.split])
         )
         if first == last:
-            raise ValueError(f'{self.root}: {shares[self.split]} of {len(names)} images is none; raise `ratio`')
+            raise ValueError(
+                f'{self.root}: a share of {shares[self.split]} selects none of the {len(names)} images; raise `ratio`'
+            )
         return {name: images[name] for name in sorted(names[first:last])}
 
 

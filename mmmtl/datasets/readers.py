@@ -106,8 +106,8 @@ def _numbers_of_names(files: Mapping[str, Path]) -> dict[str, int]:
     changing = [column for column in columns if len({int(split[column]) for split in parts.values()}) > 1]
     if len(changing) > 1 or (len(columns) > 1 and not changing):
         raise ValueError(
-            f'{files[stem]}: {len(columns)} numbers in the name, and it is not certain which one counts frames; rename '
-            'the files of this folder so that only this one differs'
+            f'{files[stem]}: {len(columns)} numbers in the name, and it is unclear which one is the frame number; '
+            'rename the files in this folder so that only the frame number differs'
         )
     column = changing[0] if changing else columns[0]
     return {stem: int(split[column]) for stem, split in parts.items()}

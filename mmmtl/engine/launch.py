@@ -69,9 +69,9 @@ def name_lost_processes(cfg: Config) -> Iterator[None]:
         if not isinstance(error, torch.distributed.DistError) and 'gloo' not in str(error):
             raise
         raise ConnectionError(
-            f'process {os.environ.get("RANK")} of {os.environ.get("WORLD_SIZE")} waited in vain for another one, which '
-            f'has stopped or ended, or took longer than {cfg.env_cfg.dist_cfg.timeout} s (env_cfg.dist_cfg.timeout); '
-            'read its log. The checkpoints are whole: --resume continues from the last one.'
+            f'process {os.environ.get("RANK")} of {os.environ.get("WORLD_SIZE")} lost another process, which stopped, '
+            f'ended, or took longer than {cfg.env_cfg.dist_cfg.timeout} s (env_cfg.dist_cfg.timeout); read the log of '
+            'that process. The checkpoints are whole: --resume continues from the last one.'
         ) from error
 
 

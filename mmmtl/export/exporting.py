@@ -128,8 +128,8 @@ def export_model(
         inputs, shown = [one for one, _ in prepared], prepared[0][1]
         if not dynamic_size and shown != tuple(size):
             warnings.warn(
-                f'{name}: scaled to {tuple(size)}, the frames leave bars, which change the maps; export at {shown} '
-                f'(--size {shown[0]} {shown[1]})',
+                f'{name}: frames that are scaled to {tuple(size)} get bars, which change the maps; to avoid them, '
+                f'export at {shown} (--size {shown[0]} {shown[1]})',
                 stacklevel=2,
             )
         found = compare(model, streams, inputs)

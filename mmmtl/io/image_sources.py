@@ -199,7 +199,7 @@ def _download(url: str) -> Array:
     """Return the image behind a URL."""
     name = source_name(url)
     if without_user(url) != url:
-        raise ValueError(f'{name}: an image with a user and a password; download it and give the file')
+        raise ValueError(f'{name}: the URL contains a user name or password; download the image and give the file')
     try:
         # In a thread: a server can send every part of its answer, the headers too, byte by byte.
         with ThreadPool(1) as pool:

@@ -124,9 +124,9 @@ class DepthEstimation(Task):
         depth = single_plane(stored)
         if depth.ndim == 2 and depth.dtype.itemsize == 1 and not isinstance(unit, (int, float)):
             raise ValueError(
-                f'{where}: depth of task {self.name!r} with 8 bits, which may be relative, inverse or class numbers; '
-                'depth is stored as uint16 millimetres (0 = none) or float metres, or `unit` of the data set says how '
-                'many metres a step of the grey levels has'
+                f'{where}: 8-bit depth of task {self.name!r}, which may be relative, inverse or class numbers; store '
+                'depth as uint16 millimetres (0 = none) or float metres, or set `unit` of the data set to the metres '
+                'of one grey level'
             )
         return scale(depth, unit or ('m' if depth.dtype.kind == 'f' else 'mm'), STEPS)
 

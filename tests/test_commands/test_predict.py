@@ -275,7 +275,7 @@ def test_what_cannot_be_run_is_refused_before_anything_is_written(
     with socket.socket() as taken:
         taken.bind(('127.0.0.1', 0))
         taken.listen()
-        with pytest.raises(SystemExit, match='no page can be there'):
+        with pytest.raises(SystemExit, match='cannot serve a page there'):
             predict(photos / 'a.png', video, '--out', tmp_path / 'out', '--serve', taken.getsockname()[1])
     assert not [*(tmp_path / 'out').rglob('*')]
 

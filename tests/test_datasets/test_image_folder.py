@@ -98,7 +98,7 @@ def test_ratios_share_out_all_images(folder: Path) -> None:
     [
         (dict(split='dev', ratio=dict(train=0.5, val=0.5)), "one to 'dev'"),
         (dict(split='val', ratio=dict(train=0.8, val=0.1)), 'add up to 1'),
-        (dict(split='val', ratio=dict(train=0.99, val=0.01)), '0.01 of 6 images is none'),
+        (dict(split='val', ratio=dict(train=0.99, val=0.01)), '0.01 selects none of the 6 images'),
     ],
 )
 def test_ratios_that_are_refused(folder: Path, arguments: dict[str, Any], message: str) -> None:

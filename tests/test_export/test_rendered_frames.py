@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.data,
-    pytest.mark.filterwarnings('ignore:mila-indoor. the frames leave bars'),
+    pytest.mark.filterwarnings('ignore:mila-indoor. scaled to'),
 ]
 
 

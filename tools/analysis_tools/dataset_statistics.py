@@ -82,7 +82,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_arguments(parser)
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='train', help='default: train')
-    parser.add_argument('--samples', type=positive, help='so many samples, evenly over the data set (default: all)')
+    parser.add_argument('--samples', type=positive, help='number of samples to read, evenly spread (default: all)')
     parser.add_argument('--out', metavar='FILE', help='write the numbers there, as .json')
     return parser.parse_args()
 

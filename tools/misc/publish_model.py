@@ -36,10 +36,10 @@ TO_SAY = 'Say what the model is for, and where it fails.'
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('checkpoint', type=Path, help='as training wrote it')
-    parser.add_argument('--name', required=True, help='of the model; the start of the names of the files')
-    parser.add_argument('--out-dir', required=True, type=Path, help='folder of the files')
-    parser.add_argument('--licence', required=True, help='under which the weights may be used')
+    parser.add_argument('checkpoint', type=Path, help='checkpoint that a training wrote')
+    parser.add_argument('--name', required=True, help='name of the model, with which the file names begin')
+    parser.add_argument('--out-dir', required=True, type=Path, help='folder to write the files to')
+    parser.add_argument('--licence', required=True, help='licence of the weights')
     parser.add_argument('--data', required=True, help='what the model was trained on')
     parser.add_argument('--config', help='of the model, for the card')
     parser.add_argument('--metrics', type=Path, metavar='FILE', help='metrics.json of the test, for the card')

@@ -161,7 +161,7 @@ class MjpegPage(StreamSink):
             return _Server(self._address, self)
         except (OSError, OverflowError) as error:
             place = f'{self._name}:{self._address[1]}'
-            raise ValueError(f'{place}: no page can be there ({error}); choose another port or host') from None
+            raise ValueError(f'{place}: cannot serve a page there ({error}); choose another port or host') from None
 
 
 class _Server(ThreadingHTTPServer):

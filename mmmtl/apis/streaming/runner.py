@@ -50,10 +50,10 @@ class StreamRunner:
             compile anew for every size of a batch.
         buffer: number of frames of a stream that may wait before the model, and after it.
         latest: drop the frame that waits when a newer one comes, and count it; None does so for live sources.
-        on_resize: what a frame of another size than the one before is, also where a stopped run goes on: an 'error'
-            that ends its stream, or the beginning of a 'new_state'.
-        reconnect: number of times to try again, one after the other, when a live source breaks off. The new connection
-            begins a new state.
+        on_resize: what to do if the frame size changes, also when a stopped run is continued: 'error' ends the stream
+            with an error, 'new_state' begins a new state.
+        reconnect: number of times in a row to reopen a live source that breaks off. The new connection begins a new
+            state.
         max_frames: the most frames of each stream; None sets no limit.
         resume: a .safetensors file of states. It is written when `stop`, ctrl-C or SIGTERM ends the run, read if it
             exists at the beginning, and deleted when all streams have ended. Live sources go on with their state;

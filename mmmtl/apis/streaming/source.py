@@ -253,7 +253,7 @@ def name_sources(sources: Video | Sequence[str | Path | int] | Mapping[str, Vide
     for name in sources:
         if name in ('', '.', '..') or set(name) & set('/\\\0'):
             raise ValueError(
-                f'{name!r}: not a name of a stream, after which files are called; take one without a slash'
+                f'{name!r} cannot name a stream, because files are named after it; use a name without a slash'
             )
     return dict(sources)
 

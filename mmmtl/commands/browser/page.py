@@ -51,7 +51,7 @@ def serve(models: Models, *, host: str, port: int | None, open_browser: bool = F
         )
     except OSError as error:
         place = host if port is None else f'{host}:{port}'
-        raise ValueError(f'{place}: no page can be there; choose another --port or --host') from error
+        raise ValueError(f'{place}: cannot serve a page there; choose another --port or --host') from error
     print(f'open {address} in a browser; ctrl-C ends')
     page.block_thread()
 

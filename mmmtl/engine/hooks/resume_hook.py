@@ -49,8 +49,8 @@ class ResumeHook(Hook):
         unit, done, last = _progress(runner, epoch, iteration)
         if done > last:
             raise ValueError(
-                f'the checkpoint is after {done} {unit}, training ends at {last} (train_cfg.max_{unit}); raise it, or '
-                'test the checkpoint'
+                f'the checkpoint was written after {done} {unit}, but training ends at {last} (train_cfg.max_{unit}); '
+                'raise this limit, or test the checkpoint'
             )
         self._validates = not meta.get('validated') and not meta.get('batches_of_epoch', [0])[0]
         optimizers_of(runner, checkpoint)
