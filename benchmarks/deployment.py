@@ -62,14 +62,14 @@ def main() -> None:
     args = parse_args()
     cfg = config_of(args)
     inferencer = MultiTaskInferencer(cfg, args.checkpoint or zoo_weights(args.config), device='cpu')
-    model = inferencer.model
+    model, size = inferencer.model, inferencer.model_size
     samples = list(itertools.islice(labelled(cfg), args.labelled)) if args.labelled else []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / 'exported'
-        export_model(inferencer, folder, frames_of(args.frames, CHECKED), name=Path(args.config).stem)
+        export_model(inferencer, folder, frames_of(args.frames, CHECKED, size), name=Path(args.config).stem)
         stretched = OnnxStream(folder, stretch=True)
         frames, calibration = (
-            [stretched.prepare(frame[..., ::-1])[0] for frame in frames_of(video, args.max_frames)]
+            [stretched.prepare(frame[..., ::-1])[0] for frame in frames_of(video, args.max_frames, size)]
             for video in (args.frames, args.calibration or args.frames)
         )
         if 'onnx int8' in args.only:
@@ -97,9 +97,9 @@ def main() -> None:
     write_results(args, settings=settings, rows=rows, accuracy=scores)
 
 
-def frames_of(video: str | None, count: int) -> Iterable[np.ndarray]:
+def frames_of(video: str | None, count: int, size: tuple[int, int] | None) -> Iterable[np.ndarray]:
     """Return frames (H, W, 3) uint8 BGR."""
-    return synthetic_video(count) if video is None else itertools.islice(read_frames(video), count)
+    return synthetic_video(count, size) if video is None else itertools.islice(read_frames(video), count)
 
 
 def make_streams(model: MultiTaskSegmentor, folder: Path, names: Iterable[str], threads: int) -> dict[str, Stream]:

@@ -65,7 +65,7 @@ def main() -> None:
     steps, costs, interval = {}, {}, 0
     for name, config in CONTENDERS.items():
         plain = MultiTaskInferencer(CONFIGS / config, device='cpu')
-        size = args.shape or plain.size
+        size = args.shape or plain.model_size
         if size is None:
             raise SystemExit(f'{config}: its test pipeline has no Resize that sets the size')
         cost = count_cost(plain.model.to('meta'), size)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from mmcv.cnn import fuse_conv_bn
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map_only
 
 from mmmtl.models import MultiTaskSegmentor
@@ -65,6 +66,10 @@ def fold_norms(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, DecodeHead):
             module.fold_norm()
+        if isinstance(module, _BatchNorm) and not module.affine:
+            # mmcv multiplies by the weight, and these have none.
+            module.weight = nn.Parameter(torch.ones_like(module.running_var))
+            module.bias = nn.Parameter(torch.zeros_like(module.running_mean))
     fuse_conv_bn(model)
 
 

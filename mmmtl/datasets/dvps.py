@@ -112,6 +112,7 @@ class CityscapesDVPS(DVPS):
         return found
 
     def decode_labels(self, raw: Array) -> Array:
+        raw = raw.astype(np.int32)  # a file without instances may have 8 bits
         labels = np.where(raw >= 1000, raw // 1000, raw)
         return np.where(labels == VOID, IGNORE, labels)
 

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -74,6 +74,11 @@ def is_for_screen(record: logging.LogRecord) -> bool:
 
 def _checked(loop: BaseLoop, key: str) -> BaseLoop:
     loader = loop.dataloader
+    if isinstance(loop, EpochBasedTrainLoop) and isinstance(getattr(loader, 'sampler', None), InfiniteSampler):
+        raise ValueError(
+            f'{key}: the first epoch of its {type(loader.sampler).__name__} would never end; use EpochDrawSampler, or '
+            'train by iterations (train_cfg.max_iters)'
+        )
     # The batches of an endless sampler go beyond the end of the data.
     if not isinstance(loader, DataLoader) or isinstance(loader.sampler, InfiniteSampler) or len(loader):
         return loop

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -45,14 +46,14 @@ def change_length(cfg: Config, *, iterations: int | None = None, epochs: int | N
         raise ValueError(f'train_cfg.{unit} must be a whole number of at least 1 to be changed, not {length!r}')
     share = number / length
     cfg.train_cfg[unit] = number
+    schedulers = list(_schedulers(cfg.get('param_scheduler')))
+    before = [_span(scheduler) for scheduler in schedulers]
     for place, key in _times(cfg):
         if key == 'end' and place[key] > length and place.get('by_epoch', True) == (unit == 'max_epochs'):
             place[key] += number - length
         else:
             place[key] = (_scaled_periods if key == 'periods' else _scaled)(place[key], share)
-    for scheduler in _schedulers(cfg.get('param_scheduler')):
-        if 'end' in scheduler:
-            scheduler['end'] = max(scheduler['end'], scheduler.get('begin', 0) + 1)
+    _keep_two_steps(schedulers, before, {unit == 'max_epochs': number})
     if unit == 'max_iters':
         for place, key in ((cfg, 'log_interval'), ((cfg.get('default_hooks') or {}).get('logger') or {}, 'interval')):
             if key in place:
@@ -83,6 +84,35 @@ def _schedulers(value: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _schedulers(item)
+
+
+def _span(scheduler: Mapping[str, Any]) -> tuple[bool, int, float]:
+    """Return whether a scheduler counts epochs, and where it begins and ends."""
+    end = scheduler.get('end')
+    return scheduler.get('by_epoch', True), scheduler.get('begin', 0), math.inf if end is None else end
+
+
+def _keep_two_steps(
+    schedulers: Sequence[dict[str, Any]], before: Sequence[tuple[bool, int, float]], last: Mapping[bool, int]
+) -> None:
+    """Let a scheduler that had two steps keep them if the training has them; the next one still begins at its end.
+
+    With a single step a warm-up would stay at its first rate, and the next scheduler would go on from there.
+
+    Args:
+        schedulers: scaled already, and changed here.
+        before: the `_span` of each before that.
+        last: {whether it counts epochs: length of the training}.
+    """
+    ends: dict[tuple[bool, float], int] = {}
+    for scheduler, (by_epoch, begin, end) in sorted(zip(schedulers, before, strict=True), key=lambda pair: pair[1][1]):
+        if (by_epoch, begin) in ends:
+            scheduler['begin'] = ends[by_epoch, begin]
+        if end < math.inf:
+            start = scheduler.get('begin', 0)
+            two = min(start + min(2, int(end) - begin), last.get(by_epoch, start + 2))
+            scheduler['end'] = max(scheduler['end'], start + 1, two)
+            ends[by_epoch, end] = max(scheduler['end'], ends.get((by_epoch, end), 0))
 
 
 def _scaled(time: Any, share: float) -> Any:

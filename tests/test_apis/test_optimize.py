@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from mmmtl.apis import MultiTaskInferencer, optimize_for_inference, warm_up
 from mmmtl.apis import optimize as optimize_module
+from mmmtl.config import resolve
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.segmentors.frame_kinds import FrameOutput
+from mmmtl.registry import MODELS
 from mmmtl.structures import MultiTaskDataSample, StreamState
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,6 +74,16 @@ def test_a_fused_image_model_gives_the_same() -> None:
     assert not [m for m in fused.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     next(m for m in plain.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)).running_mean += 1
     assert relative(plain.logits(frames), expected) > 1e-4
+
+
+def test_norms_without_weights_are_folded_too() -> None:
+    search = dict(type='ATRCSearchHead', channels=8, context_channels=4)
+    cfg = Config.fromfile(ROOT / 'tests/configs/tiny_image.py')
+    cfg.model.decode_head = search
+    plain, fused = (MODELS.build(resolve(cfg).model).eval() for _ in range(2))
+    fused.load_state_dict(plain.state_dict())
+    optimize_for_inference(fused)
+    assert relative(fused.logits(images(2)), plain.logits(images(2))) < 1e-4
 
 
 def test_a_fused_stream_gives_the_same() -> None:

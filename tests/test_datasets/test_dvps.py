@@ -56,6 +56,12 @@ def test_ids_and_depth(cityscapes_dvps: Path) -> None:
     assert maps['depth'].dtype == np.float32 and maps['depth'][0].tolist() == [0, 1, 1.5]
 
 
+def test_labels_of_8_bits_are_classes_without_instances(cityscapes_dvps: Path, write_image) -> None:
+    (file,) = cityscapes_dvps.rglob('*_000004_gtFine_instanceTrainIds.png')
+    write_image(file, np.array([[0, 10, 18], [1, 2, 3], [255, 255, 255]], np.uint8))
+    assert build(cityscapes_dvps)[0]['gt_maps']['semseg'].tolist() == [[0, 10, 18], [1, 2, 3], [255, 255, 255]]
+
+
 def test_clips_with_the_frames_between(cityscapes_dvps: Path) -> None:
     data = build(cityscapes_dvps, clip=dict(interval=5, offsets=[4], missing='error'))
     assert [[int(image[0, 0, 0]) for image in item['imgs']] for item in data] == [

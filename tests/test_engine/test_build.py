@@ -213,6 +213,12 @@ def test_a_sampler_that_does_not_number_its_draws_is_refused(make_config: MakeCo
         build_runner(make_config(**{'train_dataloader.sampler.type': name}))
 
 
+def test_an_epoch_without_an_end_is_refused(make_config: MakeConfig) -> None:
+    runner = build_runner(make_config('tiny_video_epochs', **{'train_dataloader.sampler.type': 'InfiniteDrawSampler'}))
+    with pytest.raises(ValueError, match='train_dataloader: the first epoch of its InfiniteDrawSampler.*EpochDrawSamp'):
+        runner.train()
+
+
 @pytest.mark.parametrize('loader', ['val_dataloader', 'test_dataloader'])
 def test_an_evaluation_that_would_depend_on_the_batch_or_the_processes_is_refused(
     make_config: MakeConfig, loader: str

@@ -185,6 +185,24 @@ def test_weights_that_are_not_finite_stop_training(
     check_last(runner.work_dir, saved)
 
 
+def test_weights_behind_an_average_must_be_finite_too(make_config: MakeConfig) -> None:
+    """The average still is, until its next update; what would be resumed is not."""
+
+    class Break(Hook):
+        def after_train_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
+            if runner.iter == 3:
+                next(runner.model.parameters()).data.fill_(float('nan'))
+
+    options = {'default_hooks.checkpoint.interval': 2}
+    runner = build_runner(make_config(custom_hooks=[dict(type='EMAHook', update_buffers=True, interval=10)], **options))
+    runner.register_hook(Break(), priority='VERY_HIGH')
+
+    with pytest.raises(FloatingPointError, match='weights are not finite'):
+        runner.train()
+
+    check_last(runner.work_dir, 2)
+
+
 # Panels
 
 

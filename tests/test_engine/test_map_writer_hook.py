@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from mmengine.structures import PixelData
+from PIL import Image
 
+from mmmtl.datasets import ImageFolder
 from mmmtl.engine import MapWriterHook, build_runner
 from mmmtl.io import read_image
 
@@ -44,3 +48,28 @@ def test_the_predictions_of_a_test(tmp_path: Path, make_config: Callable[..., An
         assert video in json.loads((folder / 'videos.json').read_text())
     with pytest.raises(ValueError, match='out'):
         MapWriterHook(out_dir=str(tmp_path / 'out'))
+
+
+@pytest.mark.parametrize('orientation', ['apply', 'ignore'])
+def test_the_image_lies_as_the_model_saw_it(tmp_path: Path, orientation: Any) -> None:
+    """A photo with one white corner, which its EXIF data turn by 180 degrees."""
+    photo = np.zeros((64, 64, 3), np.uint8)
+    photo[:32, :32] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for folder in ('images', 'semseg'):
+        (tmp_path / folder).mkdir()
+    Image.fromarray(photo).save(tmp_path / 'images/a.jpg', exif=exif)
+    Image.fromarray(photo[..., 0] // 255).save(tmp_path / 'semseg/a.png')
+    tasks = dict(semseg=dict(type='SemanticSegmentation', classes=['a', 'b']))
+    pipeline = [dict(type=f'mmmtl.{name}') for name in ('LoadFrames', 'LoadMaps', 'PackMultiTaskInputs')]
+    data = ImageFolder(tmp_path, pipeline=pipeline, metainfo=dict(tasks=tasks), orientation=orientation)
+    item = data[0]
+    item['data_samples'].pred = PixelData(semseg=item['data_samples'].gt.semseg)
+    runner: Any = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=data))
+    hook = MapWriterHook(out_dir=str(tmp_path / 'out'))
+    hook.after_test_iter(runner, 0, {'inputs': [item['inputs']]}, [item['data_samples']])
+
+    written = read_image(tmp_path / 'out/images/a.png')
+    np.testing.assert_allclose(written, item['inputs'].permute(1, 2, 0).numpy(), atol=8)
+    assert (written[0, 0] > 128).all() == (orientation == 'ignore')

@@ -46,6 +46,26 @@ def test_every_schedule_of_ours_runs_to_its_new_end(path: Path, number: int) -> 
         assert first.end <= second.begin or number == 1, 'they follow one another as before'
 
 
+@pytest.mark.parametrize('number', [3, 7, 30, 100, 149, 150])
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_a_short_training_reaches_the_rate_of_the_whole(path: Path, number: int) -> None:
+    """A warm-up of a single step would never end, and leave all others at its rate."""
+    cfg = Config.fromfile(path)
+    unit, _ = lengths(cfg)
+    changed = change_length(cfg, **{'iterations' if unit == 'max_iters' else 'epochs': number})
+    wrapper = OptimWrapper(optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0))
+    schedulers = [
+        PARAM_SCHEDULERS.build(dict(one), default_args={'optimizer': wrapper}) for one in changed.param_scheduler
+    ]
+    rates = []
+    for _ in range(number):
+        rates.append(wrapper.get_lr()['lr'][0])
+        wrapper.optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    assert max(rates) == pytest.approx(1.0)
+
+
 def test_a_warm_up_by_iterations_in_a_training_by_epochs() -> None:
     warm_up = dict(type='LinearLR', by_epoch=False, begin=0, end=500)
     cfg = Config(dict(train_cfg=dict(max_epochs=100), param_scheduler=[warm_up, dict(type='PolyLR', end=101)]))
@@ -90,7 +110,7 @@ def test_a_training_of_thirty_iterations() -> None:
         (dict(type='CosineAnnealingLR', T_max=1000), dict(T_max=10)),
         (dict(type='OneCycleLR', total_steps=1000, eta_max=1.0), dict(total_steps=10)),
         (dict(type='StepLR', step_size=1), dict(step_size=1)),
-        (dict(type='LinearLR', begin=10, end=20), dict(begin=1, end=2)),
+        (dict(type='LinearLR', begin=10, end=20), dict(begin=1, end=3)),
     ],
 )
 @pytest.mark.parametrize('several', [False, True])

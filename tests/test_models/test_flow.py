@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from torch import Tensor, nn
 
+from mmmtl.config import resolve
 from mmmtl.models.data_preprocessor import MultiTaskDataPreprocessor
 from mmmtl.models.flow import DISFlow, FlowNetS
 from mmmtl.profiling import count_macs
+from mmmtl.registry import MODELS
 
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d)
 
@@ -151,3 +157,17 @@ def test_narrow_pictures_are_refused(preset: str, side: int) -> None:
     for size in ((side, side), (side, 100), (100, side), (side, 800)):
         image = torch.randint(0, 256, (1, 1, *size), dtype=torch.uint8)
         assert dis(image, image).abs().max() < 0.1
+
+
+@pytest.mark.parametrize('flow', [dict(type='DISFlow'), dict(type='FlowNetS', base_channels=2)])
+def test_the_flow_undoes_the_normalisation_of_its_model(flow: dict[str, Any]) -> None:
+    image = scene(0)
+    prepared = []
+    for normalisation in (dict(), dict(mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))):
+        cfg = resolve(Config.fromfile(Path(__file__).parents[1] / 'configs' / 'tiny_video.py'))
+        cfg.model.neck = dict(type='FlowWarpNeck', flow=flow)
+        cfg.model.data_preprocessor = normalisation
+        model = MODELS.build(cfg.model)
+        inputs = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        prepared.append(model.neck.flow.prepare(model.data_preprocessor(dict(inputs=[inputs]))['inputs']).float())
+    torch.testing.assert_close(*prepared, rtol=0, atol=1.0 if flow['type'] == 'DISFlow' else 1e-5)

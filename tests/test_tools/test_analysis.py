@@ -100,7 +100,9 @@ def test_labels_are_described(run_tool: Run, tiny: tuple[str, list[str]], tmp_pa
 def test_a_published_model_holds_weights_alone(run_tool: Run, tmp_path: Path, suffix: str) -> None:
     tasks = {'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}
     weights = {'backbone.weight': torch.rand(2, 3), 'weighting.count': torch.ones(1)}
-    checkpoint = {'state_dict': weights, 'meta': {'dataset_meta': {'tasks': tasks}, 'seed': 1}, 'optimizer': {'a': 1}}
+    dilations = {'backbone.conv': [1, 1, 2, 2]}
+    meta = {'dataset_meta': {'tasks': tasks}, 'seed': 1, 'convolutions': dilations}
+    checkpoint = {'state_dict': weights, 'meta': meta, 'optimizer': {'a': 1}}
     source, metrics, out = tmp_path / 'iter_1.pth', tmp_path / 'metrics.json', tmp_path / 'out'
     torch.save(checkpoint, source)
     metrics.write_text('{"depth/abs_err": 0.5, "offset_0/depth/abs_err": 0.4}')
@@ -111,6 +113,7 @@ def test_a_published_model_holds_weights_alone(run_tool: Run, tmp_path: Path, su
     assert file.name == f'm-{digest[:8]}.{suffix}' and file.stat().st_mode & 0o044 == 0o044
     found = load_from_local(file)
     assert found.keys() == {'state_dict', 'meta'} and found['meta']['dataset_meta'] == {'tasks': tasks}
+    assert found['meta']['convolutions'] == dilations, 'without them, other dilations would not be noticed'
     assert found['state_dict'].keys() == {'backbone.weight'}
     assert torch.equal(found['state_dict']['backbone.weight'], weights['backbone.weight'])
     card = file.with_suffix('.md').read_text()

@@ -20,6 +20,7 @@ import torch
 from mmmtl import __version__
 from mmmtl.checkpoint import WEIGHTING, trained_order, trained_tasks, weights_of
 from mmmtl.cli import DTYPES, readable_errors
+from mmmtl.convolutions import KEY as CONVOLUTIONS
 from mmmtl.evaluation import read_metrics
 from mmmtl.evaluation.metric_files import arrow
 from mmmtl.io import check_outputs, write_text
@@ -57,6 +58,8 @@ def main() -> None:
     weights = {name: value for name, value in weights_of(checkpoint).items() if not name.startswith(WEIGHTING)}
     tasks = trained_tasks(checkpoint)
     meta = dict(dataset_meta=dict(tasks=tasks), task_order=trained_order(checkpoint), mmmtl=__version__)
+    if (convolutions := (checkpoint.get('meta') or {}).get(CONVOLUTIONS)) is not None:
+        meta[CONVOLUTIONS] = convolutions
     metrics = read_metrics(args.metrics) if args.metrics else {}
     dtype = getattr(torch, args.dtype) if args.dtype else None
     args.out_dir.mkdir(parents=True, exist_ok=True)

@@ -43,8 +43,10 @@ class PlainCheckpointHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Make everything plain; raise FloatingPointError if some weights are not finite."""
-        tensors = {name: value for name, value in checkpoint['state_dict'].items() if isinstance(value, Tensor)}
-        if bad := [name for name, value in tensors.items() if not value.isfinite().all()]:
+        # With EMA, `state_dict` is the average, and the other one has the weights that are trained.
+        states = (checkpoint['state_dict'], checkpoint.get('ema_state_dict') or {})
+        tensors = [(name, value) for state in states for name, value in state.items() if isinstance(value, Tensor)]
+        if bad := [name for name, value in tensors if not value.isfinite().all()]:
             raise FloatingPointError(
                 f'{len(bad)} weights are not finite ({some_names(bad)}), so no checkpoint was written; the last good '
                 'one is untouched. Lower the learning rate, or resume from it with gradient clipping '

@@ -56,7 +56,7 @@ class MapWriterHook(Hook):
         for images, sample in zip(data_batch['inputs'], outputs or [], strict=True):
             maps = {name: tensor.cpu().numpy() for name, tensor in sample.pred.items()}
             size = next(iter(maps.values())).shape[1:]
-            image = resize_image(_image_of(images, sample), (size[0], size[1]))
+            image = resize_image(_image_of(runner, images, sample), (size[0], size[1]))
             offset = sample.get('offset')
             self._writer(runner, offset).write(sample.video, sample.time, image, maps)
             self._lengths[offset, sample.video] += 1
@@ -80,11 +80,12 @@ class MapWriterHook(Hook):
         return self._writers[offset]
 
 
-def _image_of(inputs: Tensor, sample: MultiTaskDataSample) -> Array:
+def _image_of(runner: Runner, inputs: Tensor, sample: MultiTaskDataSample) -> Array:
     """Return the image of a sample (H, W, 3) uint8 BGR: its file if there is one, else what the model saw."""
     path = Path(sample.img_path)
     if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-        image = read_image(path)
+        # As the model saw it: a data set may ignore an orientation, or allow larger files.
+        image: Array = getattr(runner.test_dataloader.dataset, 'read_image', read_image)(path)
         if image.shape[:2] == tuple(sample.ori_shape):
             return image
     return current_image(inputs)

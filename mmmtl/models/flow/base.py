@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmmtl.models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
+
 
 class FlowEstimator(BaseModule):
-    """Optical flow from the current frame to a remembered one, which is warped to the current frame."""
+    """Optical flow from the current frame to a remembered one, which is warped to the current frame.
+
+    It gets images that the data preprocessor has normalised. The segmentor sets `normalisation` to the preprocessor's
+    mean and standard deviation (RGB), from which `prepare` computes the pixels.
+    """
+
+    normalisation: tuple[Sequence[float], Sequence[float]] = (IMAGENET_MEAN, IMAGENET_STD)
 
     @abstractmethod
     def prepare(self, images: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from mmmtl.io.images import LUMA
-from mmmtl.models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
 from mmmtl.registry import MODELS
 
 from .base import FlowEstimator
@@ -43,8 +42,8 @@ class DISFlow(FlowEstimator):
 
     def prepare(self, images: Tensor) -> Tensor:
         """Return the images without normalisation, grey: (N, 1, H, W) uint8."""
-        colours = images.float() * images.new_tensor(IMAGENET_STD, dtype=torch.float32).view(3, 1, 1)
-        colours = colours + images.new_tensor(IMAGENET_MEAN, dtype=torch.float32).view(3, 1, 1)
+        mean, std = (images.new_tensor(values, dtype=torch.float32).view(3, 1, 1) for values in self.normalisation)
+        colours = images.float() * std + mean
         grey = (colours * images.new_tensor(LUMA, dtype=torch.float32).view(3, 1, 1)).sum(dim=1, keepdim=True)
         return grey.round().clamp(0, 255).to(torch.uint8)
 

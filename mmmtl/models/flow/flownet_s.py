@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmtl.models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
 from mmmtl.registry import MODELS
 
 from .base import FlowEstimator
@@ -31,7 +30,7 @@ class FlowNetS(FlowEstimator):
 
     No batch norm, LeakyReLU with slope 0.1. Flows start close to zero; the papers start from weights trained on Flying
     Chairs (`init_cfg`, with the names of this module). These expect x / 255 - `mean` for RGB pixels x, so the module
-    undoes the normalisation of the data preprocessor, which makes images 4 times larger.
+    undoes the normalisation of the data preprocessor; that of ImageNet makes images 4 times larger.
 
     Args:
         base_channels: of the first convolution.
@@ -77,8 +76,9 @@ class FlowNetS(FlowEstimator):
 
     def prepare(self, images: Tensor) -> Tensor:
         """Return x / 255 - mean of the pixels x, at half resolution, rounded up."""
-        scale = [std / 255 for std in IMAGENET_STD]
-        shift = [whole / 255 - own for whole, own in zip(IMAGENET_MEAN, self.mean, strict=True)]
+        means, deviations = self.normalisation
+        scale = [deviation / 255 for deviation in deviations]
+        shift = [mean / 255 - own for mean, own in zip(means, self.mean, strict=True)]
         halved = F.avg_pool2d(images, 2, ceil_mode=True)
         return halved * halved.new_tensor(scale).view(3, 1, 1) + halved.new_tensor(shift).view(3, 1, 1)
 

@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from mmmtl.models.backbones import as_maps
 from mmmtl.models.decode_heads import HeadOutput
+from mmmtl.models.flow import FlowEstimator
 from mmmtl.models.losses import AlignLosses
 from mmmtl.models.necks import PropagatingNeck
 from mmmtl.registry import MODELS
@@ -99,6 +100,9 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         )
         if not isinstance(self.neck, PropagatingNeck):
             raise ValueError(f'model.neck of a video model must propagate, as ILANeck does; {neck["type"]} does not')
+        for module in self.neck.modules():
+            if isinstance(module, FlowEstimator):
+                module.normalisation = self.data_preprocessor.normalisation
         self.fast_backbone = build_fast_backbone(fast_backbone, self.backbone)
         self.align_loss = None if align_loss is None else build_reader(align_loss, self.backbone)
         self.key_frame_policy: KeyFramePolicy = MODELS.build(key_frame_policy)
