@@ -66,10 +66,10 @@ def fold_norms(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, DecodeHead):
             module.fold_norm()
-        if isinstance(module, _BatchNorm) and not module.affine:
+        if isinstance(module, _BatchNorm) and not module.affine and module.running_var is not None:
             # mmcv multiplies by the weight, and these have none.
             module.weight = nn.Parameter(torch.ones_like(module.running_var))
-            module.bias = nn.Parameter(torch.zeros_like(module.running_mean))
+            module.bias = nn.Parameter(torch.zeros_like(module.running_var))
     fuse_conv_bn(model)
 
 

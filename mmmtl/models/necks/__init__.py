@@ -7,7 +7,6 @@ from .propagating_neck import PropagatingNeck
 from .self_attention import SelfAttentionNeck
 from .squeeze_excitation import TaskSqueezeExcitation
 from .svc import SVCNeck
-from .task_memory_neck import TaskMemoryNeck
 
 __all__ = [
     'ConcatNeck',
@@ -17,6 +16,5 @@ __all__ = [
     'PropagatingNeck',
     'SVCNeck',
     'SelfAttentionNeck',
-    'TaskMemoryNeck',
     'TaskSqueezeExcitation',
 ]

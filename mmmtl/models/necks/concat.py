@@ -11,11 +11,11 @@ from mmmtl.registry import MODELS
 from mmmtl.structures import Memory
 from mmmtl.tasks import Task
 
-from .task_memory_neck import TaskMemoryNeck
+from .propagating_neck import PropagatingNeck
 
 
 @MODELS.register_module()
-class ConcatNeck(TaskMemoryNeck):
+class ConcatNeck(PropagatingNeck):
     """A neck that puts the features of two frames side by side, without motion; the decoder concatenates them.
 
     This is MultiNet++ in MILA's tables: features of the last key frame beside those of a non-key frame. MultiNet++ has
@@ -30,7 +30,7 @@ class ConcatNeck(TaskMemoryNeck):
 
 
 @MODELS.register_module()
-class NoPropagationNeck(TaskMemoryNeck):
+class NoPropagationNeck(PropagatingNeck):
     """A neck that takes nothing from other frames: each network uses only its own frames."""
 
     def __init__(

@@ -14,13 +14,13 @@ from mmmtl.registry import MODELS
 from mmmtl.structures import Memory
 from mmmtl.tasks import Task
 
-from .task_memory_neck import TaskMemoryNeck
+from .propagating_neck import PropagatingNeck
 
 IMAGE = 'image'
 
 
 @MODELS.register_module()
-class FlowWarpNeck(TaskMemoryNeck):
+class FlowWarpNeck(PropagatingNeck):
     """A neck that warps the last key frame's features to the current frame.
 
     The flow goes from the current frame to the remembered one. It is estimated from their images, once for all tasks,

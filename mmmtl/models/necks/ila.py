@@ -12,11 +12,11 @@ from mmmtl.registry import MODELS
 from mmmtl.structures import Memory
 from mmmtl.tasks import Task
 
-from .task_memory_neck import TaskMemoryNeck
+from .propagating_neck import PropagatingNeck
 
 
 @MODELS.register_module()
-class ILANeck(TaskMemoryNeck):
+class ILANeck(PropagatingNeck):
     """A neck that propagates features of each task from earlier frames by local attention.
 
     For each task: f = SE(shared features), h(f) by one 3x3 convolution for both query and key, and for each earlier

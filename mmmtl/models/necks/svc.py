@@ -14,11 +14,11 @@ from mmmtl.registry import MODELS
 from mmmtl.structures import Memory
 from mmmtl.tasks import Task
 
-from .task_memory_neck import TaskMemoryNeck
+from .propagating_neck import PropagatingNeck
 
 
 @MODELS.register_module()
-class SVCNeck(TaskMemoryNeck):
+class SVCNeck(PropagatingNeck):
     """A neck that brings features from the last key frame by spatially variant convolution.
 
     Three convolutions predict the kernels: 3x3 to `hidden_channels` for each frame alone, with a remembered result; 3x3
