@@ -23,6 +23,7 @@ from mmmtl.config.options import parse_value
 from mmmtl.config.variables import read_config_file
 from mmmtl.engine.launch import LAUNCHERS
 from mmmtl.io import check_outputs
+from mmmtl.zoo import home
 
 OF_A_WORKER = re.compile(r'Caught (\w+) in DataLoader worker process \d+\.\nOriginal Traceback')
 DTYPES = ('float32', 'bfloat16', 'float16')
@@ -226,8 +227,9 @@ def _refusal(error: BaseException | None) -> str | None:
 
 
 def _is_own(file: str) -> bool:
-    """Return whether a source file is of mmmtl or the program itself."""
-    return Path(file).is_relative_to(PACKAGE) or file == getattr(sys.modules['__main__'], '__file__', None)
+    """Return whether a source file is of mmmtl, one of its tools, or the program itself."""
+    own = any(Path(file).is_relative_to(folder) for folder in (PACKAGE, home() / 'tools'))
+    return own or file == getattr(sys.modules['__main__'], '__file__', None)
 
 
 def positive(text: str) -> int:

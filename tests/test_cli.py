@@ -46,6 +46,16 @@ def test_what_a_program_refuses(tmp_path: Path, kind: type[Exception]) -> None:
         runpy.run_path(str(tmp_path / 'program.py'), run_name='__main__')
 
 
+def test_what_a_tool_refuses_as_a_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`mmmtl NAME` runs a script below `tools/`, which is not the program then."""
+    (tmp_path / 'tools').mkdir()
+    (tmp_path / 'tools/tool.py').write_text('def main():\n    raise ValueError("choose another one")\n')
+    monkeypatch.setattr('mmmtl.cli.home', lambda: tmp_path)
+    main = runpy.run_path(str(tmp_path / 'tools/tool.py'))['main']
+    with pytest.raises(SystemExit, match='^choose another one$'), readable_errors():
+        main()
+
+
 def test_errors_of_files(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=rf'^{tmp_path}: Is a directory$'), readable_errors():
         tmp_path.read_text()

@@ -40,14 +40,11 @@ def main() -> None:
     args = parse_args()
     if args.out and Path(args.out).suffix not in ('.md', '.json'):
         raise SystemExit(f'--out must end in .md or .json, not {args.out!r}')
-    try:
-        check_outputs([args.out], metric_paths(args.files))
-        methods = read_methods(args.files)
-        if args.baseline is not None and args.baseline not in methods:
-            raise ValueError(f'--baseline {args.baseline}: not among the methods {list(methods)}')
-        chosen = choose_metrics(args.metrics, (metric for seeds in methods.values() for metric in seeds))
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
+    check_outputs([args.out], metric_paths(args.files))
+    methods = read_methods(args.files)
+    if args.baseline is not None and args.baseline not in methods:
+        raise ValueError(f'--baseline {args.baseline}: not among the methods {list(methods)}')
+    chosen = choose_metrics(args.metrics, (metric for seeds in methods.values() for metric in seeds))
     rows = [row for metric in chosen for row in rows_of(metric, methods, args.baseline)]
     print(table(rows, args.baseline))
     if args.out:

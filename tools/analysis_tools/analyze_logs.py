@@ -31,14 +31,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
-        if args.out:
-            check_figure_path(args.out)
-            check_outputs([args.out])
-        runs = read_runs(args.runs)
-        keys = choose_keys(args.keys, (key for series in runs.values() for key in series))
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
+    if args.out:
+        check_figure_path(args.out)
+        check_outputs([args.out])
+    runs = read_runs(args.runs)
+    keys = choose_keys(args.keys, (key for series in runs.values() for key in series))
     print(table(runs, keys))
     for name, series in runs.items():
         if times := [*series.get('time', {}).values()]:

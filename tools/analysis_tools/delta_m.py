@@ -50,11 +50,8 @@ def main() -> None:
     cfg = config_of(args)
     check_cli_outputs(cfg, [args.out], inputs=[*args.baseline, *metric_paths(args.methods)])
     tasks = build_tasks(resolve(cfg).tasks, 'the config')
-    try:
-        baseline = load_baseline(args.baseline)
-        rows = compare(read_methods(args.methods, baseline), baseline, tasks)
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
+    baseline = load_baseline(args.baseline)
+    rows = compare(read_methods(args.methods, baseline), baseline, tasks)
     print(comparison_table(rows, tasks))
     if not args.out:
         return
