@@ -14,7 +14,7 @@ from torch import Tensor
 from mmmtl.structures import Array, CameraChange
 
 from .arguments import check_choice, check_number
-from .key import Key, Span
+from .legend import Legend, Span
 from .reduction import divide_sums
 from .stored import Unit, single_plane
 
@@ -248,9 +248,9 @@ class Task(ABC):
             span: ends of the scale; None is the map's own.
         """
 
-    def key(self, array: Array, span: Span | None = None) -> Key:
+    def legend(self, array: Array, span: Span | None = None) -> Legend:
         """Return what explains the picture of a map; the arguments are those of `draw`."""
-        return Key()
+        return Legend()
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(name={self.name!r})'

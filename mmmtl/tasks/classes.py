@@ -8,7 +8,7 @@ from typing import Any
 from mmmtl._suggestions import did_you_mean
 
 from .colour import distinct_colours
-from .key import Colour
+from .legend import Colour
 
 
 def _voc(index: int) -> Colour:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmmtl.structures import Array
 
-from .key import Colour, Key, Scale, Span
+from .legend import Colour, Legend, Scale, Span
 
 NO_LABEL = 'no label'
 NONE = 'no measurement'
@@ -75,11 +75,11 @@ def draw_numbers(values: Array, scale: Scale, none: Array, outside: Array) -> Ar
     return drawing
 
 
-def key_of_numbers(scale: Scale, none: Array, outside: Array) -> Key:
-    """Return the key of what `draw_numbers` draws."""
+def legend_of_numbers(scale: Scale, none: Array, outside: Array) -> Legend:
+    """Return the legend of what `draw_numbers` draws."""
     special = {NONE: (none, NONE_COLOUR), OUTSIDE: (outside, OUTSIDE_COLOUR)}
     swatches = {name: colour for name, (mask, colour) in special.items() if mask.any()}
-    return Key(swatches, possible=tuple(special), scale=scale)
+    return Legend(swatches, possible=tuple(special), scale=scale)
 
 
 def probability_scale(colours: Array) -> Scale:
@@ -87,9 +87,9 @@ def probability_scale(colours: Array) -> Scale:
     return Scale((0.0, 1.0), '', colours, lambda values: values)
 
 
-def key_of_probabilities(colours: Array, unlabelled: Array) -> Key:
-    """Return the key of probabilities, hatched where there is no label."""
-    return Key(dict.fromkeys([NO_LABEL] if unlabelled.any() else []), (NO_LABEL,), probability_scale(colours))
+def legend_of_probabilities(colours: Array, unlabelled: Array) -> Legend:
+    """Return the legend of probabilities, hatched where there is no label."""
+    return Legend(dict.fromkeys([NO_LABEL] if unlabelled.any() else []), (NO_LABEL,), probability_scale(colours))
 
 
 def over_grey(labels: Array, colours: Array, grey: Array) -> Array:

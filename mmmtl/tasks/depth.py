@@ -14,9 +14,9 @@ from mmmtl.structures import Array, CameraChange
 
 from .arguments import check_number, check_span
 from .base import IGNORE, Task, mean_map
-from .colour import draw_numbers, key_of_numbers, magma_scale, span_of
-from .key import Key, Scale, Span
+from .colour import draw_numbers, legend_of_numbers, magma_scale, span_of
 from .label_space import log_bins
+from .legend import Legend, Scale, Span
 from .reduction import masked_mean
 from .stored import LAST, Unit, scale, single_plane, to_uint16
 
@@ -219,8 +219,8 @@ class DepthEstimation(Task):
         """Draw near depths bright and far ones dark, none in grey, and those outside of range or scale in blue."""
         return draw_numbers(array[0], *self._picture(array, span))
 
-    def key(self, array: Array, span: Span | None = None) -> Key:
-        return key_of_numbers(*self._picture(array, span))
+    def legend(self, array: Array, span: Span | None = None) -> Legend:
+        return legend_of_numbers(*self._picture(array, span))
 
     def _picture(self, array: Array, span: Span | None) -> tuple[Scale, Array, Array]:
         """Return the scale, where nothing was measured, and what is out of range."""

@@ -18,9 +18,9 @@ from mmmtl.structures import Array
 from .arguments import check_number
 from .balanced_bce import balanced_bce
 from .base import IGNORE, Task, mean_map
-from .colour import colourize, hatch_where, key_of_probabilities, probability_scale
+from .colour import colourize, hatch_where, legend_of_probabilities, probability_scale
 from .imitation import imitate_binary
-from .key import Key, Span
+from .legend import Legend, Span
 from .stored import Unit, binary_map, single_plane
 
 WHITE_TO_BLACK: Array = np.repeat(np.arange(255, -1, -1, dtype=np.uint8)[:, None], 3, axis=1)
@@ -150,8 +150,8 @@ class EdgeDetection(Task):
         """Draw dark edges on white; ignored pixels show the image, hatched."""
         return hatch_where(colourize(array[0], probability_scale(WHITE_TO_BLACK)), image, array[0] == IGNORE)
 
-    def key(self, array: Array, span: Span | None = None) -> Key:
-        return key_of_probabilities(WHITE_TO_BLACK, array == IGNORE)
+    def legend(self, array: Array, span: Span | None = None) -> Legend:
+        return legend_of_probabilities(WHITE_TO_BLACK, array == IGNORE)
 
 
 def f_measure(pairs: Array, predicted: Array, labels: float) -> Array:

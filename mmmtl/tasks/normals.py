@@ -15,15 +15,15 @@ from mmmtl.structures import Array, CameraChange
 
 from .base import IGNORE, Task, nothing_labelled
 from .colour import NO_LABEL, hatch_where
-from .key import Key, Span
 from .label_space import half_sphere
+from .legend import Legend, Span
 from .reduction import masked_mean
 from .stored import Unit, check_normal_colours, decode_normals, encode_normals
 
 BINS_PER_DEGREE = 100
 THRESHOLDS = (11.25, 22.5, 30.0)
 BALL = 128
-"""Side of the ball in the key of a picture, in pixels."""
+"""Side of the ball in the legend of a picture, in pixels."""
 
 
 @TASKS.register_module()
@@ -144,14 +144,14 @@ class SurfaceNormals(Task):
             raise nothing_labelled(self)
         return (total / length).astype(np.float32).reshape(3, 1, 1)
 
-    def key(self, array: Array, span: Span | None = None) -> Key:
+    def legend(self, array: Array, span: Span | None = None) -> Legend:
         """Return a ball as the camera sees it, in the colours of its normals."""
         x, y = np.meshgrid(*2 * [np.linspace(-1, 1, BALL)])
         inside = x**2 + y**2 <= 1
         normals = np.where(inside, np.stack([x, y, -np.sqrt(np.maximum(1 - x**2 - y**2, 0))]), 0)
         ball = np.where(inside[..., None], _colours(normals), 255).astype(np.uint8)
         swatches = dict.fromkeys([] if _labelled(array).all() else [NO_LABEL])
-        return Key(swatches, (NO_LABEL,), ball=ball, notes=('as on a ball:', 'x right, y down,', 'z forward'))
+        return Legend(swatches, (NO_LABEL,), ball=ball, notes=('as on a ball:', 'x right, y down,', 'z forward'))
 
     def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
         """Draw (n + 1) / 2 as RGB, rounded to 8 bits; unlabelled pixels show the image, hatched."""

@@ -14,9 +14,9 @@ from mmmtl.structures import Array
 
 from .balanced_bce import balanced_bce
 from .base import IGNORE, Task, nothing_labelled
-from .colour import MAGMA, colourize, hatch_where, key_of_probabilities, probability_scale
+from .colour import MAGMA, colourize, hatch_where, legend_of_probabilities, probability_scale
 from .imitation import imitate_binary
-from .key import Key, Span
+from .legend import Legend, Span
 from .stored import Unit, binary_map, single_plane
 
 THRESHOLDS = tuple(i / 20 for i in range(1, 20))
@@ -112,8 +112,8 @@ class SaliencyDetection(Task):
         """Draw salient pixels bright; ignored ones show the image, hatched."""
         return hatch_where(colourize(array[0], probability_scale(MAGMA)), image, array[0] == IGNORE)
 
-    def key(self, array: Array, span: Span | None = None) -> Key:
-        return key_of_probabilities(MAGMA, array == IGNORE)
+    def legend(self, array: Array, span: Span | None = None) -> Legend:
+        return legend_of_probabilities(MAGMA, array == IGNORE)
 
 
 def _at_least(reached: Tensor, count: int) -> Tensor:

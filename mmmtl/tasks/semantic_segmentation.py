@@ -19,7 +19,7 @@ from .base import IGNORE, Task, nothing_labelled
 from .classes import class_list
 from .colour import NO_LABEL, hatch_where, over_grey
 from .imitation import imitate_classes
-from .key import Colour, Key, Span
+from .legend import Colour, Legend, Span
 from .reduction import divide_sums
 from .stored import Unit, single_plane
 
@@ -213,7 +213,7 @@ class SemanticSegmentation(Task):
         colours[: self.out_channels] = self.palette
         return hatch_where(over_grey(array[0], colours, grey), image, array[0] == IGNORE)
 
-    def key(self, array: Array, span: Span | None = None) -> Key:
+    def legend(self, array: Array, span: Span | None = None) -> Legend:
         """Return the classes that occur, in their colours over a middle grey."""
         counts = np.bincount(array.ravel(), minlength=IGNORE + 1)
         numbers = np.arange(self.out_channels)
@@ -223,7 +223,7 @@ class SemanticSegmentation(Task):
         }
         names = dict(enumerate(self.classes)) | {IGNORE: NO_LABEL}
         found = [names[label] for label in np.argsort(-counts, kind='stable').tolist() if counts[label]]
-        return Key({name: colours.get(name) for name in found}, tuple(names.values()))
+        return Legend({name: colours.get(name) for name in found}, tuple(names.values()))
 
     def _iou(self, totals: Tensor) -> Tensor:
         """Return the IoU of each class, (C,) in 0..1; NaN for classes that are not scored, or do not appear at all."""

@@ -1,4 +1,4 @@
-"""The drawing of the maps of all tasks, with keys that fit pictures that belong together."""
+"""The drawing of the maps of all tasks, with legends that fit pictures that belong together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmmtl.io import resize_image
 from mmmtl.structures import Array
 from mmmtl.tasks import Task
 from mmmtl.tasks.colour import NO_LABEL, hatch
-from mmmtl.tasks.key import Colour, Key, Span
+from mmmtl.tasks.legend import Colour, Legend, Span
 
 from .panels import Tile, grid
 
@@ -18,14 +18,14 @@ Maps = Mapping[str, Array]
 
 
 class Painter:
-    """A painter of panels: an image beside the map of each task, every one with its key.
+    """A painter of panels: an image beside the map of each task, every one with its legend.
 
     Labels and predictions of a panel share their scales.
 
     Args:
         tasks: by name.
         video: the panels are the frames of a video. A scale grows to the range of the video so far, a class keeps its
-            place in the key from the frame in which it first occurs, and all panels have one size.
+            place in the legend from the frame in which it first occurs, and all panels have one size.
     """
 
     def __init__(self, tasks: Mapping[str, Task], *, video: bool = False) -> None:
@@ -78,15 +78,15 @@ class Painter:
     def _tile(self, image: Array, name: str, what: str, array: Array | None) -> Tile:
         task, caption = self.tasks[name], f'{name} {what}'.strip()
         if array is None:
-            return Tile(caption, hatch(image), Key({NO_LABEL: None}), self.video)
+            return Tile(caption, hatch(image), Legend({NO_LABEL: None}), self.video)
         span = self._spans.get(name)
         drawing = task.draw(resize_image(image, (array.shape[1], array.shape[2])), array, span)
-        key = task.key(array, span)
-        if key.scale is not None and key.scale.unit:
-            caption += f' [{key.scale.unit}]'
+        legend = task.legend(array, span)
+        if legend.scale is not None and legend.scale.unit:
+            caption += f' [{legend.scale.unit}]'
         seen = self._seen.setdefault((name, what), {})
-        seen |= {name: colour for name, colour in key.swatches.items() if name not in seen}
-        return Tile(caption, drawing, replace(key, swatches=dict(seen)), self.video)
+        seen |= {name: colour for name, colour in legend.swatches.items() if name not in seen}
+        return Tile(caption, drawing, replace(legend, swatches=dict(seen)), self.video)
 
 
 def frame_title(name: str, number: int | None, *, is_key: bool | None = None, since_key: int | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Panels: tiles with captions and keys, in rows."""
+"""Panels: tiles with captions and legends, in rows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw
 
 from mmmtl.io import resize_image
 from mmmtl.structures import Array
-from mmmtl.tasks.key import Key
+from mmmtl.tasks.legend import Legend
 
-from .keys import draw_key, key_height, line_height
+from .legends import draw_legend, legend_height, line_height
 from .text import BLUE, INK, PALE, PAPER, RED, fit_text, font_size, write
 
 NARROWEST = 240
@@ -30,18 +30,18 @@ GAP = 2
 
 
 class Tile(NamedTuple):
-    """A picture with its caption and key.
+    """A picture with its caption and legend.
 
     Args:
         caption: one line.
         drawing: (H, W, 3) uint8 RGB.
-        key: what explains the colours.
-        steady: keep room for every name that the key may have, as the frames of a video need it.
+        legend: what explains the colours.
+        steady: keep room for every name that the legend may have, as the frames of a video need it.
     """
 
     caption: str
     drawing: Array
-    key: Key = Key()
+    legend: Legend = Legend()
     steady: bool = False
 
 
@@ -58,7 +58,7 @@ def grid(
     All pictures get the height `tile_height` and keep their aspect. By default it is the height of the first,
     multiplied by an integer if captions need more width, or reduced to keep the panel within `WIDEST`. Wide rows wrap;
     the parts of rows that belong together, such as labels and predictions, stay below each other. The size depends on
-    the sizes of the tiles and on what their keys need, but not on captions and title.
+    the sizes of the tiles and on what their legends need, but not on captions and title.
 
     Args:
         rows: of tiles.
@@ -93,17 +93,17 @@ class _Sized:
         self.width = max(1, round(tile.drawing.shape[1] * height / tile.drawing.shape[0]))
         self.text = text
         most = max(height // 2, 6 * line_height(self.text))
-        self.key = key_height(tile.key, self.width, self.text, most=most, steady=tile.steady)
+        self.legend_height = legend_height(tile.legend, self.width, self.text, most=most, steady=tile.steady)
 
-    def draw(self, key: int) -> Array:
-        """Draw caption, picture and key; the key gets a height."""
+    def draw(self, below: int) -> Array:
+        """Draw caption, picture and, in a height `below` it, the legend."""
         head = _bar(self.tile.caption, self.width, self.text, PAPER, INK)
         drawing, size = self.tile.drawing, (self.height, self.width)
         if self.height < drawing.shape[0]:
             drawing = resize_image(drawing, size)
         elif size != drawing.shape[:2]:
             drawing = cv2.resize(drawing, size[::-1], interpolation=cv2.INTER_NEAREST)
-        return np.concatenate([head, drawing, draw_key(self.tile.key, self.width, key, self.text)])
+        return np.concatenate([head, drawing, draw_legend(self.tile.legend, self.width, below, self.text)])
 
 
 Line = Sequence[_Sized]
@@ -119,15 +119,17 @@ def _wrap(rows: Sequence[Line]) -> list[Line]:
 
     def distance(lines: Sequence[Line]) -> float:
         width = max(sum(tile.width for tile in line) for line in lines)
-        height = sum(line[0].height + line_height(line[0].text) + max(tile.key for tile in line) for line in lines)
+        height = sum(
+            line[0].height + line_height(line[0].text) + max(tile.legend_height for tile in line) for line in lines
+        )
         return abs(math.log(width / height / ASPECT))
 
     return min((split(-(-longest // parts)) for parts in range(1, longest + 1)), key=distance)
 
 
 def _strip(line: Line) -> Array:
-    key = max(tile.key for tile in line)
-    drawn = [tile.draw(key) for tile in line]
+    below = max(tile.legend_height for tile in line)
+    drawn = [tile.draw(below) for tile in line]
     gap = np.full((len(drawn[0]), GAP, 3), PAPER, np.uint8)
     return np.concatenate([part for tile in drawn for part in (tile, gap)][:-1], axis=1)
 

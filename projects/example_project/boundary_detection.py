@@ -12,7 +12,7 @@ from torch import Tensor
 from mmmtl.registry import TASKS
 from mmmtl.tasks import Task, masked_mean
 from mmmtl.tasks.base import IGNORE
-from mmmtl.tasks.key import Span
+from mmmtl.tasks.legend import Span
 
 NONE = -1.0
 

@@ -10,7 +10,7 @@ from mmseg.datasets import CityscapesDataset
 
 from mmmtl.tasks.classes import CLASSES, class_list
 from mmmtl.tasks.colour import VISIONS, _lab, distinct_colours
-from mmmtl.tasks.key import Colour
+from mmmtl.tasks.legend import Colour
 
 
 def test_every_list_is_sound() -> None:

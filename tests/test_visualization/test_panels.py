@@ -1,4 +1,4 @@
-"""Panels, pixel by pixel: tiles, captions, keys, and how rows wrap."""
+"""Panels, pixel by pixel: tiles, captions, legends, and how rows wrap."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pytest
 
 from mmmtl.tasks import build_tasks
 from mmmtl.tasks.colour import MAGMA, NONE_COLOUR, OUTSIDE_COLOUR, hatch
-from mmmtl.tasks.key import Key
+from mmmtl.tasks.legend import Legend
 from mmmtl.visualization import Painter, Tile, grid
-from mmmtl.visualization.keys import choose_swatches, draw_key, key_height, ticks_of
+from mmmtl.visualization.legends import choose_swatches, draw_legend, legend_height, ticks_of
 from mmmtl.visualization.panels import GAP, WIDEST
 from mmmtl.visualization.text import BLUE, RED, fit_text, text_width
 
@@ -44,8 +44,8 @@ def test_each_task_draws_its_map() -> None:
     assert classes.drawing.tolist() == [[[170, 30, 30], [30, 100, 30], hatch(image)[0, 2].tolist()]]
     assert normals.drawing.tolist() == [[[128, 0, 128], [255, 128, 128], hatch(image)[0, 2].tolist()]]
     # Swatches lie over a middle grey.
-    assert classes.key.swatches == {'a': (178, 38, 38), 'b': (38, 108, 38), 'no label': None}
-    assert normals.key.swatches == {'no label': None}
+    assert classes.legend.swatches == {'a': (178, 38, 38), 'b': (38, 108, 38), 'no label': None}
+    assert normals.legend.swatches == {'no label': None}
 
 
 @pytest.mark.parametrize('grey', [0, 90, 255])
@@ -64,7 +64,7 @@ def test_a_task_without_a_map_is_hatched() -> None:
     ((_, normals),) = Painter(TASKS).tiles(image, {'': {'semseg': np.zeros((1, 2, 3), dtype=int)}})
 
     assert (normals.drawing == hatch(image)).all()
-    assert normals.key.swatches == {'no label': None}
+    assert normals.legend.swatches == {'no label': None}
 
 
 def test_the_picture_is_fitted_to_a_map_of_another_size() -> None:
@@ -86,15 +86,15 @@ def test_depth_tells_apart_what_has_no_number() -> None:
         list(NONE_COLOUR),
         list(OUTSIDE_COLOUR),
     ]
-    assert tile.key.swatches == {'no measurement': NONE_COLOUR, 'out of range': OUTSIDE_COLOUR}
-    assert tile.key.scale is not None and tile.key.scale.span == (1.0, 9.0)
+    assert tile.legend.swatches == {'no measurement': NONE_COLOUR, 'out of range': OUTSIDE_COLOUR}
+    assert tile.legend.scale is not None and tile.legend.scale.span == (1.0, 9.0)
     assert not (MAGMA == NONE_COLOUR).all(axis=1).any() and not (MAGMA == OUTSIDE_COLOUR).all(axis=1).any()
 
 
 def test_labels_and_predictions_share_a_scale_and_a_video_extends_it() -> None:
     def spans(painter: Painter, *rows: float) -> list[tuple[float, float]]:
         maps = {str(i): {'depth': np.full((1, 1, 1), metres, np.float32)} for i, metres in enumerate(rows)}
-        return [tile.key.scale.span for (tile,) in painter.tiles(plain(1, 1, 0, 0, 0), maps) if tile.key.scale]
+        return [tile.legend.scale.span for (tile,) in painter.tiles(plain(1, 1, 0, 0, 0), maps) if tile.legend.scale]
 
     still, video = Painter(DEPTH), Painter(DEPTH, video=True)
     assert spans(still, 2.0, 5.0) == [(2.0, 5.0)] * 2
@@ -116,7 +116,7 @@ def test_a_fixed_range() -> None:
             build_tasks({'depth': dict(type='DepthEstimation', max_depth=10.0, shown_range=wrong)}, 'the test')
 
 
-def test_keys_of_a_video_keep_their_place_and_size() -> None:
+def test_legends_of_a_video_keep_their_place_and_size() -> None:
     tasks = build_tasks({'semseg': dict(type='SemanticSegmentation', classes=[f'class {i}' for i in range(9)])}, 'x')
     painter = Painter(tasks, video=True)
     image = plain(64, 240, 90, 90, 90)
@@ -124,12 +124,12 @@ def test_keys_of_a_video_keep_their_place_and_size() -> None:
     panels = [painter.panel(image, {'': {'semseg': labels}}, title='f') for labels in frames]
 
     assert len({panel.shape for panel in panels}) == 1
-    keys = [panel[-(panel.shape[0] - 2 * LINE - 64) :, 240 + GAP :] for panel in panels]
+    legends = [panel[-(panel.shape[0] - 2 * LINE - 64) :, 240 + GAP :] for panel in panels]
     entry = 13 // 3 + 13 + 13 // 3 + text_width('class 4', 13)
-    for key in keys:
-        assert (key[:LINE, :entry] == keys[0][:LINE, :entry]).all(), 'the first class stays where it was'
-    assert not (keys[1] == keys[0]).all(), 'the second one came'
-    assert (keys[2] == keys[1]).all()
+    for legend in legends:
+        assert (legend[:LINE, :entry] == legends[0][:LINE, :entry]).all(), 'the first class stays where it was'
+    assert not (legends[1] == legends[0]).all(), 'the second one came'
+    assert (legends[2] == legends[1]).all()
 
 
 def test_rows_stand_below_each_other_with_captions() -> None:
@@ -232,9 +232,9 @@ def test_named_colours_flow_and_what_does_not_fit_is_counted() -> None:
 @pytest.mark.parametrize('width', [120, 240, 640, 1920])
 @pytest.mark.parametrize('span', [(0.02, 0.97), (1.0, 1.01), (0.5, 9.5), (3.2, 212.0)])
 def test_ticks_do_not_touch(span: tuple[float, float], width: int) -> None:
-    key = DEPTH['depth'].key(np.full((1, 1, 1), span[0]), span)
-    assert key.scale is not None
-    ticks = ticks_of(key.scale, width, 13)
+    legend = DEPTH['depth'].legend(np.full((1, 1, 1), span[0]), span)
+    assert legend.scale is not None
+    ticks = ticks_of(legend.scale, width, 13)
     ends = [0.0]
     for position, text in ticks:
         needed = text_width(text, 13)
@@ -243,24 +243,24 @@ def test_ticks_do_not_touch(span: tuple[float, float], width: int) -> None:
         ends.append(left + needed + 6)
     assert (ticks[0][0], ticks[-1][0]) == (0.0, 1.0) and ticks[-1][1].endswith(' m')
     for position, text in ticks[1:-1]:
-        assert float(key.scale.position(np.array(float(text)))) == pytest.approx(position)
+        assert float(legend.scale.position(np.array(float(text)))) == pytest.approx(position)
 
 
 def test_a_colour_bar_has_the_colours_of_the_picture_where_the_ticks_are() -> None:
-    key = DEPTH['depth'].key(np.full((1, 1, 1), 1.0), (1.0, 9.0))
+    legend = DEPTH['depth'].legend(np.full((1, 1, 1), 1.0), (1.0, 9.0))
     width = 608
-    drawn = draw_key(key, width, key_height(key, width, 13, most=100), 13)
+    drawn = draw_legend(legend, width, legend_height(legend, width, 13, most=100), 13)
     margin = 13 // 3
     bar = drawn[10, margin : width - margin].astype(int)
-    assert key.scale is not None
+    assert legend.scale is not None
     for metres in (1.0, 2.0, 4.0, 9.0):
-        place = round(float(key.scale.position(np.array(metres))) * (len(bar) - 1))
+        place = round(float(legend.scale.position(np.array(metres))) * (len(bar) - 1))
         colour = DEPTH['depth'].draw(plain(1, 1, 0, 0, 0), np.full((1, 1, 1), metres), (1.0, 9.0))[0, 0].astype(int)
         assert np.abs(bar[place] - colour).max() <= 4
 
 
 def test_the_ball_of_normals_has_the_colours_of_its_normals() -> None:
-    ball = TASKS['normals'].key(np.zeros((3, 1, 1))).ball
+    ball = TASKS['normals'].legend(np.zeros((3, 1, 1))).ball
     assert ball is not None
     middle = len(ball) // 2
     for (x, y), row, column in (((0, 0), middle, middle), ((0.8, 0), middle, 0.9), ((0, -0.8), 0.1, middle)):
@@ -272,4 +272,4 @@ def test_the_ball_of_normals_has_the_colours_of_its_normals() -> None:
 
 
 def test_an_empty_key_takes_no_room() -> None:
-    assert key_height(Key(), 240, 13, most=100) == 0
+    assert legend_height(Legend(), 240, 13, most=100) == 0

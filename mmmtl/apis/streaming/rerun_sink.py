@@ -79,7 +79,7 @@ class RerunSink(StreamSink):
                 context = [
                     (number, label, colour)
                     for number in range(task.out_channels)
-                    for label, colour in task.key(np.full((1, 1, 1), number)).swatches.items()
+                    for label, colour in task.legend(np.full((1, 1, 1), number)).swatches.items()
                 ]
                 self._recording.log([stream, name], self._rerun.AnnotationContext(context), static=True)
 

@@ -1,4 +1,4 @@
-"""The key of a picture: named colours, a scale, a ball of normals."""
+"""The legend of a picture: named colours, a scale, a ball of normals."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Key:
-    """The key of a picture.
+class Legend:
+    """The legend of a picture.
 
     Args:
         swatches: {name: RGB colour} of what occurs, the largest area first; None is hatched, as pixels without a label.

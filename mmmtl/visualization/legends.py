@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mmmtl.structures import Array
-from mmmtl.tasks.key import Colour, Key, Scale
+from mmmtl.tasks.legend import Colour, Legend, Scale
 
 from .text import INK, PAPER, fit_text, text_width, write
 
@@ -23,44 +23,44 @@ def line_height(size: int) -> int:
     return round(1.4 * size)
 
 
-def key_height(key: Key, width: int, size: int, *, most: int, steady: bool = False) -> int:
-    """Return the height that a key needs below a picture, in pixels.
+def legend_height(legend: Legend, width: int, size: int, *, most: int, steady: bool = False) -> int:
+    """Return the height that a legend needs below a picture, in pixels.
 
     Args:
-        key: may be empty.
+        legend: may be empty.
         width: of the picture.
         size: of the text.
         most: the named colours get no more than this; what does not fit is counted.
         steady: keep room for every name that may occur.
     """
-    names = list(dict.fromkeys([*key.swatches, *key.possible])) if steady else list(key.swatches)
+    names = list(dict.fromkeys([*legend.swatches, *legend.possible])) if steady else list(legend.swatches)
     lines = 1 + max((line for _, line in place_swatches(names, width, size)), default=-1)
     height = min(lines, max(1, most // line_height(size))) * line_height(size)
-    height += 2 * line_height(size) if key.scale else 0
-    height += 3 * line_height(size) if key.ball is not None else 0
+    height += 2 * line_height(size) if legend.scale else 0
+    height += 3 * line_height(size) if legend.ball is not None else 0
     return height + size // 2 if height else 0
 
 
-def draw_key(key: Key, width: int, height: int, size: int) -> Array:
-    """Draw a key in (height, width, 3) uint8 RGB."""
+def draw_legend(legend: Legend, width: int, height: int, size: int) -> Array:
+    """Draw a legend in (height, width, 3) uint8 RGB."""
     image = Image.new('RGB', (width, height), PAPER)
     canvas = ImageDraw.Draw(image)
     top = size // 4
-    if key.scale is not None:
-        _draw_scale(image, canvas, key.scale, top, size)
+    if legend.scale is not None:
+        _draw_scale(image, canvas, legend.scale, top, size)
         top += 2 * line_height(size)
-    if key.ball is not None:
+    if legend.ball is not None:
         side = 3 * line_height(size) - size // 2
-        ball = cv2.resize(key.ball, (side, side), interpolation=cv2.INTER_AREA)
+        ball = cv2.resize(legend.ball, (side, side), interpolation=cv2.INTER_AREA)
         image.paste(Image.fromarray(ball), (size // 3, top))
-        for line, note in enumerate(key.notes):
-            middle = top + side * (2 * line + 1) // (2 * len(key.notes))
+        for line, note in enumerate(legend.notes):
+            middle = top + side * (2 * line + 1) // (2 * len(legend.notes))
             left = size + side
             write(canvas, (left, middle), fit_text(note, width - left, size), size)
         top += 3 * line_height(size)
     lines = (height - top) // line_height(size)
-    if key.swatches and lines > 0:
-        _draw_swatches(canvas, key, (top, lines), width, size)
+    if legend.swatches and lines > 0:
+        _draw_swatches(canvas, legend, (top, lines), width, size)
     return np.asarray(image)
 
 
@@ -134,14 +134,14 @@ def _draw_scale(image: Image.Image, canvas: ImageDraw.ImageDraw, scale: Scale, t
         write(canvas, (left, middle), text, size)
 
 
-def _draw_swatches(canvas: ImageDraw.ImageDraw, key: Key, room: tuple[int, int], width: int, size: int) -> None:
+def _draw_swatches(canvas: ImageDraw.ImageDraw, legend: Legend, room: tuple[int, int], width: int, size: int) -> None:
     """Draw named colours; `room` is the upper edge and the number of lines."""
     top, lines = room
-    for name, (left, line) in zip(*choose_swatches(list(key.swatches), width, lines, size), strict=True):
+    for name, (left, line) in zip(*choose_swatches(list(legend.swatches), width, lines, size), strict=True):
         middle = top + line * line_height(size) + line_height(size) // 2
         left += size // 3
-        if name in key.swatches:
-            _draw_box(canvas, (left, middle - size // 2), key.swatches[name], size)
+        if name in legend.swatches:
+            _draw_box(canvas, (left, middle - size // 2), legend.swatches[name], size)
             left += size + size // 3
         write(canvas, (left, middle), fit_text(name, width - left, size), size)
 
