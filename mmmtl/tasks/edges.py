@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,17 +16,14 @@ from mmmtl.structures import Array
 
 from .arguments import check_number
 from .balanced_bce import balanced_bce
-from .base import IGNORE, Task, mean_map
-from .colour import colourize, hatch_where, legend_of_probabilities, probability_scale
-from .imitation import imitate_binary
-from .legend import Legend, Span
-from .stored import Unit, binary_map, single_plane
+from .base import IGNORE, mean_map
+from .probability import ProbabilityTask
 
 WHITE_TO_BLACK: Array = np.repeat(np.arange(255, -1, -1, dtype=np.uint8)[:, None], 3, axis=1)
 
 
 @TASKS.register_module()
-class EdgeDetection(Task):
+class EdgeDetection(ProbabilityTask):
     """Edges of objects and surfaces. Map: (H, W) float32, 1 = edge, 0 = no edge, soft in between, 255 = ignore.
 
     Loss `loss_bce`: cross-entropy with weight `pos_weight` for edges and 1 - `pos_weight` for the rest, averaged over
@@ -51,10 +47,7 @@ class EdgeDetection(Task):
     PAMI 38(7), 2016 (SEISM). docs/edge_metric.md lists the steps and every deviation.
     """
 
-    out_channels = 1
-    units = ('grey', 'label')
-    stored_unit = 'grey'
-    fill = IGNORE
+    colours = WHITE_TO_BLACK
     higher_is_better = {'odsF': True, 'oisF': True}
     primary_metric = 'odsF'
 
@@ -81,33 +74,8 @@ class EdgeDetection(Task):
         self.thresholds = np.arange(1, thresholds + 1) / (thresholds + 1)
         self.nms = nms
 
-    def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
-        return binary_map(single_plane(stored), where, unit)
-
-    def encode(self, array: Array) -> Array:
-        """Return grey levels, v = round(255 p)."""
-        return (255 * array).round().astype(np.uint8)
-
-    def check(self, array: Array, where: str) -> None:
-        """Refuse maps that are not (H, W) or have values other than 0 to 1 and 255."""
-        if array.ndim != 2 or not (((array >= 0) & (array <= 1)) | (array == IGNORE)).all():
-            raise ValueError(
-                f'{where}: a map of task {self.name!r} must be (H, W) with values 0 to 1, or 255 = ignore, not '
-                f'{array.shape} with {array.min()} to {array.max()}'
-            )
-
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         return {'loss_bce': balanced_bce(logits, target, target != IGNORE, self.pos_weight)}
-
-    def imitate(self, student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
-        return imitate_binary(student, teacher, temperature)
-
-    def decode(self, logits: Tensor) -> Tensor:
-        """Return the probability of an edge, (N, 1, H, W)."""
-        return logits.sigmoid()
-
-    def decoding(self) -> dict[str, Any]:
-        return {'kind': 'probabilities'}
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return 1 and the counts of labels, of pairs and predictions at the best threshold, and at each threshold."""
@@ -145,13 +113,6 @@ class EdgeDetection(Task):
     def constant(self, maps: Iterable[Array]) -> Array:
         """Return the share of edge pixels."""
         return mean_map(self, (edge[edge != IGNORE] for edge in maps))
-
-    def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
-        """Draw dark edges on white; ignored pixels show the image, hatched."""
-        return hatch_where(colourize(array[0], probability_scale(WHITE_TO_BLACK)), image, array[0] == IGNORE)
-
-    def legend(self, array: Array, span: Span | None = None) -> Legend:
-        return legend_of_probabilities(WHITE_TO_BLACK, array == IGNORE)
 
 
 def f_measure(pairs: Array, predicted: Array, labels: float) -> Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +12,9 @@ from mmmtl.registry import TASKS
 from mmmtl.structures import Array
 
 from .balanced_bce import balanced_bce
-from .base import IGNORE, Task, nothing_labelled
-from .colour import MAGMA, colourize, hatch_where, legend_of_probabilities, probability_scale
-from .imitation import imitate_binary
-from .legend import Legend, Span
-from .stored import Unit, binary_map, single_plane
+from .base import IGNORE, nothing_labelled
+from .colour import MAGMA
+from .probability import ProbabilityTask
 
 THRESHOLDS = tuple(i / 20 for i in range(1, 20))
 IOU_THRESHOLDS = slice(THRESHOLDS.index(0.2), THRESHOLDS.index(0.9) + 1)
@@ -25,7 +22,7 @@ BETA_SQUARED = 0.3
 
 
 @TASKS.register_module()
-class SaliencyDetection(Task):
+class SaliencyDetection(ProbabilityTask):
     """Salient regions. Map: (H, W) float32, 1 = salient, 0 = not, 255 = ignore.
 
     Loss `loss_bce`: class-balanced binary cross-entropy, averaged over the labelled pixels. Positives are weighted by
@@ -42,41 +39,12 @@ class SaliencyDetection(Task):
       the maximum over t = 0.05, 0.1, ..., 0.95. ATRC, InvPT and most later papers report it, about 84.
     """
 
-    fill = IGNORE
+    colours = MAGMA
     higher_is_better = {'max_mIoU': True, 'maxF': True}
     primary_metric = 'maxF'
-    out_channels = 1
-    units = ('grey', 'label')
-    stored_unit = 'grey'
-
-    def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
-        return binary_map(single_plane(stored), where, unit)
-
-    def encode(self, array: Array) -> Array:
-        """Return grey levels, v = round(255 p)."""
-        return (255 * array).round().astype(np.uint8)
-
-    def check(self, array: Array, where: str) -> None:
-        """Refuse values other than 0 to 1 and 255."""
-        wrong = array[~((array >= 0) & (array <= 1)) & (array != IGNORE)]
-        if len(wrong):
-            raise ValueError(
-                f'{where}: values {np.unique(wrong)[:8].tolist()} of task {self.name!r} are neither in 0..1 nor 255 '
-                '(ignore); divide grey levels by 255'
-            )
 
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         return {'loss_bce': balanced_bce(logits, target, target != IGNORE)}
-
-    def imitate(self, student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
-        return imitate_binary(student, teacher, temperature)
-
-    def decode(self, logits: Tensor) -> Tensor:
-        """Return the probability of being salient, (N, 1, H, W)."""
-        return logits.sigmoid()
-
-    def decoding(self) -> dict[str, Any]:
-        return {'kind': 'probabilities'}
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return 1, the count of salient pixels, and at each threshold the predicted ones, the hits and the IoU."""
@@ -107,13 +75,6 @@ class SaliencyDetection(Task):
         if not any((array != IGNORE).any() for array in maps):
             raise nothing_labelled(self)
         return np.ones((1, 1, 1), dtype=np.float32)
-
-    def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
-        """Draw salient pixels bright; ignored ones show the image, hatched."""
-        return hatch_where(colourize(array[0], probability_scale(MAGMA)), image, array[0] == IGNORE)
-
-    def legend(self, array: Array, span: Span | None = None) -> Legend:
-        return legend_of_probabilities(MAGMA, array == IGNORE)
 
 
 def _at_least(reached: Tensor, count: int) -> Tensor:

@@ -1,0 +1,63 @@
+"""The base of tasks that predict a probability for each pixel."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from mmmtl.structures import Array
+
+from .base import IGNORE, Task
+from .colour import colourize, hatch_where, legend_of_probabilities, probability_scale
+from .imitation import imitate_binary
+from .legend import Legend, Span
+from .stored import Unit, binary_map, single_plane
+
+
+class ProbabilityTask(Task):
+    """A task with one logit a pixel. Map: (H, W) float32, 0 to 1, 255 = ignore.
+
+    A subclass adds loss and metrics, and says in `colours` how 0 to 1 are drawn: (256, 3) uint8 RGB.
+    """
+
+    fill = IGNORE
+    out_channels = 1
+    units = ('grey', 'label')
+    stored_unit = 'grey'
+    colours: ClassVar[Array]
+
+    def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
+        return binary_map(single_plane(stored), where, unit)
+
+    def encode(self, array: Array) -> Array:
+        """Return grey levels, v = round(255 p)."""
+        return (255 * array).round().astype(np.uint8)
+
+    def check(self, array: Array, where: str) -> None:
+        """Refuse maps that are not (H, W) or have values other than 0 to 1 and 255."""
+        wrong = array[~((array >= 0) & (array <= 1)) & (array != IGNORE)]
+        if array.ndim != 2 or wrong.size:
+            values = f' with the values {np.unique(wrong)[:8].tolist()}' if wrong.size else ''
+            raise ValueError(
+                f'{where}: shape {array.shape}{values}; a map of task {self.name!r} is (H, W) with values in 0..1, or 255 = '
+                'ignore; divide grey levels by 255'
+            )
+
+    def imitate(self, student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
+        return imitate_binary(student, teacher, temperature)
+
+    def decode(self, logits: Tensor) -> Tensor:
+        """Return the probability, (N, 1, H, W)."""
+        return logits.sigmoid()
+
+    def decoding(self) -> dict[str, Any]:
+        return {'kind': 'probabilities'}
+
+    def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
+        """Draw probabilities in `colours`; ignored pixels show the image, hatched."""
+        return hatch_where(colourize(array[0], probability_scale(self.colours)), image, array[0] == IGNORE)
+
+    def legend(self, array: Array, span: Span | None = None) -> Legend:
+        return legend_of_probabilities(self.colours, array == IGNORE)
