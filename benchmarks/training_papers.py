@@ -262,6 +262,14 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
         *PROPAGATION,
         Supposition('More training on key frames brings MILA to its slow network', KEY_FRAME_ORDERS),
         Supposition(
+            'MILA trains its slow network too little; it comes closer if this was trained alone before',
+            (
+                ('MILA, slow network trained first', 'MILA'),
+                ('MILA, slow network trained first', 'slow only'),
+                ('MILA, slow network trained first', 'slow only, trained twice'),
+            ),
+        ),
+        Supposition(
             'What helps between key frames is propagation, not the training beside a slow network',
             (('MILA', 'MILA w/o propagation'),),
             BETWEEN,

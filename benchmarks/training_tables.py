@@ -113,9 +113,10 @@ WIDE_FAST = TINY_FAST.changed('fast only', width('backbone', 16))
 SLOW, FAST, DEEP, MIDDLE = (f'pre-training, {network} network' for network in ('slow', 'fast', 'deeper fast', 'middle'))
 OTHER_VIDEOS: Options = {'train_dataloader.dataset.split': 'test'}
 PRETRAINED_MILA = replace(TINY_MILA.changed('MILA', WIDE), start={'backbone': SLOW, 'fast_backbone': FAST})
+PRETRAINED_SLOW = replace(TINY_SLOW, start={'backbone': SLOW})
 PRETRAINED_ROWS = video_rows(
     PRETRAINED_MILA,
-    replace(TINY_SLOW, start={'backbone': SLOW}),
+    PRETRAINED_SLOW,
     replace(WIDE_FAST, start={'backbone': FAST}),
     deeper=replace(
         PRETRAINED_MILA.changed('MILA, deeper fast network', {'model.fast_backbone.backbone.depth': 34}),
@@ -149,7 +150,15 @@ TINY_VIDEO = Table(
     (
         *PRETRAINED_ROWS,
         *supposed_rows(PRETRAINED_MILA),
-        PRETRAINED_MILA.changed('MILA w/o propagation', {'model.neck': dict(type='NoPropagationNeck')}),
+        replace(
+            PRETRAINED_MILA.changed('MILA, slow network trained first'),
+            start={'backbone': 'slow only', 'fast_backbone': FAST},
+        ),
+        replace(PRETRAINED_SLOW.changed('slow only, trained twice'), start={'backbone': 'slow only'}),
+        PRETRAINED_MILA.changed(
+            'MILA w/o propagation',
+            {'model.neck': dict(type='NoPropagationNeck', task_specific=True, reduction=16)},
+        ),
         replace(MIDDLE_ROW, start={'backbone': MIDDLE}),
         PRETRAINED_MILA.changed('MILA w/o MF&TS, beta 1', {**PLAIN, 'model.align_loss.beta': 1}),
     ),

@@ -41,8 +41,8 @@ class ProbabilityTask(Task):
         if array.ndim != 2 or wrong.size:
             values = f' with the values {np.unique(wrong)[:8].tolist()}' if wrong.size else ''
             raise ValueError(
-                f'{where}: shape {array.shape}{values}; a map of task {self.name!r} is (H, W) with values in 0..1, or 255 = '
-                'ignore; divide grey levels by 255'
+                f'{where}: shape {array.shape}{values}; a map of task {self.name!r} is (H, W) with values in 0..1, or '
+                '255 = ignore; divide grey levels by 255'
             )
 
     def imitate(self, student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
