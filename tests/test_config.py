@@ -419,6 +419,18 @@ def test_tasks_are_built_in_any_default_scope(scope: str) -> None:
     assert tasks['depth'].max_depth == 10.0
 
 
+def test_an_error_in_an_imported_module_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / 'own_components.py').write_text('import numpyy\n')
+    config = tmp_path / 'config.py'
+    config.write_text("custom_imports = dict(imports=['own_components'])\n")
+    with pytest.raises(ValueError, match=r"own_components\.py:1: ModuleNotFoundError: No module named 'numpyy'"):
+        load_config(config)
+    config.write_text("custom_imports = dict(imports=['absent_components'])\n")
+    with pytest.raises(ValueError, match=r"config\.py: .*No module named 'absent_components'; .*on PYTHONPATH"):
+        load_config(config)
+
+
 def test_a_config_of_another_format_is_named(tmp_path: Path) -> None:
     (tmp_path / 'weights.pth').touch()
 

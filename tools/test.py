@@ -18,6 +18,7 @@ from mmmtl.engine.launch import name_lost_processes, set_launcher
 from mmmtl.evaluation import MultiTaskMetric, class_table, delta_m_meta, metrics_table, write_metrics
 from mmmtl.evaluation.delta_m import primary_metrics
 from mmmtl.io.outputs import file_key
+from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.segmentors.frame_kinds import IMAGE
 from mmmtl.profiling import average_macs, build_on_meta, count_cost
 from mmmtl.profiling.average import AVERAGE
@@ -103,6 +104,10 @@ def main() -> None:
     set_launcher(cfg, args.launcher, args.local_rank)
     with name_lost_processes(cfg):
         runner = build_runner(cfg)
+        # Before the test, so that a model whose cost cannot be counted costs no finished test.
+        streams = isinstance(runner.test_loop, StreamTestLoop)
+        on_meta = build_on_meta(cfg)
+        cost = cost_of(on_meta, cfg, runner.test_dataloader.dataset) if args.report else {}
         metrics = runner.test()
     if not is_main_process():
         return
@@ -121,15 +126,14 @@ def main() -> None:
     print(metrics_table(metrics, tasks, others))
     for name, scores in class_scores.items():
         print(class_table(scores, f'{name}: IoU in percent'))
-    if isinstance(runner.test_loop, StreamTestLoop):
-        metrics['stream/GMAC'] = average_macs(build_on_meta(cfg), runner.test_loop.frames) / 1e9
+    if streams:
+        metrics['stream/GMAC'] = average_macs(on_meta, runner.test_loop.frames) / 1e9
         ratio = metrics.get('stream/key_frame_ratio')
         kinds = '' if ratio is None else f', {100 * ratio:.1f} % of them key frames'
         print(f'{metrics["stream/frames"]} frames{kinds}; {metrics["stream/GMAC"]:.4g} GMAC per frame')
     if args.out_dir:
         print(f'predictions: {args.out_dir}')
-    if args.report:
-        meta |= cost_of(cfg, runner.test_dataloader.dataset)
+    meta |= cost
     for path in metric_files:
         write_metrics(path, metrics, meta, class_scores, confusion)
         print(f'metrics: {path}')
@@ -138,13 +142,13 @@ def main() -> None:
         print(f'report: {work_dir / "report.html"}')
 
 
-def cost_of(cfg: Config, dataset: Dataset) -> dict[str, float]:
+def cost_of(model: MultiTaskSegmentor, cfg: Config, dataset: Dataset) -> dict[str, float]:
     """Return the GMAC of a model, and its parameters in millions, at the size of its test pipeline.
 
     If the pipeline sets none, it is the size of the first image.
     """
     shape = input_size(cfg) or dataset[0]['inputs'].shape[-2:]
-    cost = count_cost(build_on_meta(cfg), shape).to_dict()
+    cost = count_cost(model, shape).to_dict()
     macs = cost['macs'].get(AVERAGE) or cost['macs'].get(IMAGE)
     return {'parameters in millions': cost['params'] / 1e6, **({'GMAC': macs / 1e9} if macs else {})}
 

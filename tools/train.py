@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from mmmtl.apis import zoo_weights
 from mmmtl.cli import add_common_arguments, config_of, positive, readable_errors
 from mmmtl.engine import build_runner, change_length
 from mmmtl.engine.folder_lock import own_work_dir
 from mmmtl.engine.launch import name_lost_processes, set_launcher
+from mmmtl.zoo import is_name
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,6 +41,8 @@ def main() -> None:
             cfg = change_length(cfg, iterations=args.iterations, epochs=args.epochs)
         except ValueError as error:
             raise SystemExit(f'{args.config}: {error}') from None
+    if is_name(cfg.get('load_from')) and not Path(cfg.load_from).exists():
+        cfg.load_from = str(zoo_weights(cfg.load_from) or cfg.load_from)
     if args.resume == 'auto':
         cfg.resume = 'auto'
     elif args.resume is not None:

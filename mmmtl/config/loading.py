@@ -40,7 +40,8 @@ def load_config(
         read_config_file(path)  # finds errors of syntax; mmengine would name a copy of the file
         cfg = Config.fromfile(path)
     except Exception as error:  # a config is code, and may raise anything
-        raise ValueError(f'{_place(path, error)}: {type(error).__name__}: {_reason(error)}') from error
+        cause = _cause(error)
+        raise ValueError(f'{_place(path, cause)}: {type(cause).__name__}: {_reason(cause)}') from error
     if options is not None:
         merge_options(cfg, options)
     if tasks is not None:
@@ -48,7 +49,13 @@ def load_config(
     return cfg
 
 
-def _place(path: Path, error: Exception) -> str:
+def _cause(error: BaseException) -> BaseException:
+    """Return the error in an imported module, of which mmengine only says that the import failed."""
+    inner = error.__cause__ or error.__context__
+    return _cause(inner) if isinstance(error, ImportError) and inner is not None else error
+
+
+def _place(path: Path, error: BaseException) -> str:
     """Return the file and the line of an error in a config or in one of its base files."""
     if isinstance(error, SyntaxError):
         return f'{error.filename}:{error.lineno}'
@@ -57,7 +64,9 @@ def _place(path: Path, error: Exception) -> str:
     return f'{own[-1].filename}:{own[-1].lineno}' if own else str(path)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Return what an error says, on one line."""
     text = error.msg if isinstance(error, SyntaxError) else str(error)
+    if isinstance(error, ModuleNotFoundError):
+        text += '; install it, or put the folder that holds it on PYTHONPATH'
     return ' '.join(text.split())[:400]

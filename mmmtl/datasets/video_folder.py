@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import PurePosixPath, PureWindowsPath
+from itertools import pairwise
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from mmmtl.io.files import read_json
 from mmmtl.registry import DATASETS
@@ -43,8 +44,19 @@ class VideoFolder(FolderDataset):
                     f'{self.root / self.images / video}: no frames (000000.jpg, ...), but videos.json lists the '
                     'video; add them or remove it from videos.json'
                 )
+            self._check_numbers(sorted(time for _, time in images), self.root / self.images / video)
             folders = {source: self.root / source / video for source in sorted(self.sources)}
             yield from join_files(images, {source: list_video(path, video, images) for source, path in folders.items()})
+
+    def _check_numbers(self, numbers: list[int], folder: Path) -> None:
+        """Refuse clips and whole videos of frames of which no two are neighbours: they would be copies of one frame."""
+        reads_others = self.whole_videos or (self.clip is not None and not self.clip.get('still'))
+        if reads_others and len(numbers) > 1 and all(after - before > 1 for before, after in pairwise(numbers)):
+            raise ValueError(
+                f'{folder}: the numbers of the frames ({", ".join(map(str, numbers[:3]))}, ...) differ by more than '
+                'one, so no frame has a neighbour; number them 0, 1, 2, ..., or, if they are no video, set '
+                'clip=dict(still=True) and add StillToClip'
+            )
 
     def _videos(self) -> list[str]:
         path = self.root / 'videos.json'

@@ -25,7 +25,7 @@ class CheckedRunner(Runner):
     """A runner with checks that mmengine's lacks.
 
     It writes config and environment to the log file alone, refuses loaders without a batch and folders in which another
-    run trains, and knows when it resumes.
+    run trains, and knows when it resumes. A test leaves the config of a training in the same folder alone.
     """
 
     def train(self) -> nn.Module:
@@ -34,11 +34,18 @@ class CheckedRunner(Runner):
         try:
             if lock is not None and lock.held:
                 remove_partial_files(Path(self.work_dir))
+            super().dump_config()
             model: nn.Module = super().train()
             return model
         finally:
             if lock is not None:
                 lock.release()
+
+    def dump_config(self) -> None:
+        """Write the config into the work folder if there is none; training writes it anyway."""
+        name = self.cfg.filename
+        if name is None or not (Path(self.work_dir) / Path(name).name).exists():
+            super().dump_config()
 
     def resume(self, filename: str, *arguments: Any, **keywords: Any) -> None:
         """Resume from a checkpoint, also if a script asks for it instead of the config; hooks read the two names."""

@@ -86,12 +86,19 @@ class ModelCost:
 
 
 def build_on_meta(cfg: Config) -> MultiTaskSegmentor:
-    """Build a config's model on the meta device: tensors have shapes but take no memory. No file is read."""
+    """Return a config's model on the meta device: tensors have shapes but take no memory. No file is read.
+
+    It is built there, or first on the CPU if that fails: mmseg's transformers compute with values when they are built.
+    """
     cfg = resolve(cfg)
     init_default_scope(cfg.get('default_scope', 'mmmtl'))
     check_components(Config(dict(model=cfg.model)))
-    with torch.device('meta'):  # where kernels cannot run
-        model: MultiTaskSegmentor = MODELS.build(_without(cfg.model.to_dict(), ('init_cfg', 'backend')))
+    without = _without(cfg.model.to_dict(), ('init_cfg', 'backend'))  # kernels cannot run on meta tensors
+    try:
+        with torch.device('meta'):
+            model: MultiTaskSegmentor = MODELS.build(without)
+    except (RuntimeError, NotImplementedError):
+        model = MODELS.build(without).to('meta')
     return model
 
 

@@ -74,6 +74,11 @@ class SemanticSegmentation(Task):
         except ValueError as error:
             raise ValueError(f'task {name!r}: {error}') from None
         self.out_channels = self.label_space_size = len(self.classes)
+        if self.out_channels < 2:
+            raise ValueError(
+                f'task {name!r}: one class alone, {self.classes[0]!r}, leaves nothing to learn; name the rest, too: '
+                f"classes=['background', {self.classes[0]!r}], with 0 and 1 in the masks"
+            )
         if self.out_channels > IGNORE:
             raise ValueError(f'task {name!r}: {self.out_channels} classes are too many, label {IGNORE} means ignore')
         if class_weights is not None:
@@ -118,7 +123,7 @@ class SemanticSegmentation(Task):
             found |= set(np.unique(array).tolist())
             if found - {0, IGNORE}:
                 return None
-        if found == {0, IGNORE} and self.out_channels > 1:
+        if found == {0, IGNORE}:
             return (
                 f'they hold class 0 and {IGNORE} (ignore) alone: a mask 0 / 255, whose 255 would be ignored; write '
                 'class numbers 0 and 1'

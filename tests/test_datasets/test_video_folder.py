@@ -56,6 +56,17 @@ def test_the_folder_of_the_frames_may_have_another_name(build, video_folder: Pat
         build(root)
 
 
+def test_frames_without_neighbours_are_no_video(build, video_folder: Path) -> None:
+    for folder in ('frames/one', 'semseg/one', 'depth/one', 'normals/one'):
+        for path in sorted((video_folder / folder).iterdir(), reverse=True):
+            path.rename(path.with_stem(f'{10 * int(path.stem):06d}'))
+    for needs in (dict(clip=dict(interval=2, missing='repeat')), dict(whole_videos=True)):
+        with pytest.raises(ValueError, match=r'frames/one: the numbers of the frames \(0, 10, 20, ...\).*still=True'):
+            build(**needs)
+    assert len(build()) == 11
+    assert len(build(clip=dict(interval=2, still=True), pipeline=[])) > 0
+
+
 def test_what_a_sample_holds(build, video_folder: Path) -> None:
     item = build(split='val', pipeline=PACK, clip=dict(interval=3, offsets=[2]))[0]
     assert item['inputs'].shape == (3, 3, 6, 8)

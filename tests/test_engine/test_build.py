@@ -270,3 +270,14 @@ def test_mmengines_own_checkpoint_hook_is_refused(make_config: MakeConfig) -> No
 
 def is_saver(hook: object) -> bool:
     return isinstance(hook, mmengine.hooks.CheckpointHook)
+
+
+def test_a_test_leaves_the_config_of_the_training_alone(make_config: MakeConfig) -> None:
+    cfg = make_config(**{'train_cfg.max_iters': 1})
+    build_runner(cfg).train()
+    written = Path(cfg.work_dir) / Path(cfg.filename).name
+    trained = written.read_text()
+    build_runner(make_config(load_from='other.pth'))
+    assert written.read_text() == trained
+    build_runner(make_config(**{'train_cfg.max_iters': 2})).train()
+    assert written.read_text() != trained, 'what trains is written'

@@ -164,7 +164,7 @@ def test_inputs_are_safe(tmp_path: Path) -> None:
 
 
 def test_tasks_of_one_source_get_folders_of_their_own(tmp_path: Path) -> None:
-    tasks = {name: dict(type='SemanticSegmentation', classes=['a'], source='labels') for name in ('one', 'two')}
+    tasks = {name: dict(type='SemanticSegmentation', classes=['a', 'b'], source='labels') for name in ('one', 'two')}
     with MapWriter(tmp_path, build_tasks(tasks, 'x')) as writer:
         writer.write('v', 0, photo(0), {name: np.zeros((1, *SIZE), int) for name in tasks})
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {'frames', 'one', 'two'}

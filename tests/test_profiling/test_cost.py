@@ -175,6 +175,15 @@ def test_meta_counts_what_real_numbers_count(config: Config) -> None:
     assert getattr(real, 'key_frame_policy', None) is policy
 
 
+def test_a_backbone_that_computes_when_it_is_built() -> None:
+    config = image_config()
+    config.model.backbone = dict(type='mmseg.MixVisionTransformer', embed_dims=8, num_layers=[1] * 4, out_indices=(3,))
+    config.model.decode_head.in_channels = None
+    model = build_on_meta(config)
+    assert all(tensor.is_meta for tensor in model.parameters())
+    assert count_cost(model, (64, 64)).total('backbone').macs['image'] > 0
+
+
 @pytest.mark.parametrize('config', [image_config(), video_config()], ids=['image', 'video'])
 def test_parts_sum_to_the_whole(config: Config) -> None:
     model = build_on_meta(config)

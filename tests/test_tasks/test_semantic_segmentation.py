@@ -269,6 +269,7 @@ def test_draw_blends_and_leaves_ignored_pixels() -> None:
         (dict(class_weights=[1.0]), r"task 'semseg': 1\D+class_weights\D+4\D"),
         (dict(class_weights=[1.0, -1.0, 1.0, 1.0]), r'class_weights.*-1\.0'),
         (dict(class_weights=[1.0, float('nan'), 1.0, 1.0]), 'class_weights.*nan'),
+        (dict(classes=['leaf']), r"task 'semseg': one class.*\['background', 'leaf'\]"),
         (dict(unscored=['sky']), r"unscored.*\['sky'\]"),
         (dict(unscored=CLASSES), "task 'semseg': .*unscored"),
         (dict(classes=[f'c{i}' for i in range(256)]), '256.*255'),

@@ -121,6 +121,14 @@ def test_a_length_scales_the_schedule(configured: Callable[..., Config]) -> None
     assert configured(CONFIGS / 'tiny_video_epochs.py', '--epochs', '6').train_cfg.max_epochs == 6
 
 
+def test_a_training_may_start_from_weights_by_their_name(configured: Callable[..., Config], tmp_path: Path) -> None:
+    given = (CONFIGS / 'tiny_video.py', '--work-dir', tmp_path, '--cfg-options')
+    started = Path(configured(*given, 'load_from=mila-indoor').load_from)
+    assert started.name == 'mila-indoor.safetensors' and started.is_file()
+    with pytest.raises(SystemExit, match='mila-indor.*mila-indoor'):
+        configured(*given, 'load_from=mila-indor')
+
+
 def test_no_validate_needs_no_validation_data(train: Callable[..., Any]) -> None:
     every_iteration = {'train_cfg.val_interval': 1}
     validated = train(**every_iteration)

@@ -52,7 +52,9 @@ def test_each_task_draws_its_map() -> None:
 def test_overlays_keep_the_hue(grey: int) -> None:
     """A class has one hue over every image, also over a coloured one."""
     colour = np.array([200, 40, 90])
-    task = build_tasks({'s': dict(type='SemanticSegmentation', classes=['a'], palette=[colour.tolist()])}, 'x')['s']
+    task = build_tasks(
+        {'s': dict(type='SemanticSegmentation', classes=['a', 'b'], palette=[colour.tolist(), [0, 0, 0]])}, 'x'
+    )['s']
     for image in (plain(1, 1, grey, grey, grey), plain(1, 1, 0, grey, 0)):
         red, green, blue = task.draw(image, np.zeros((1, 1, 1), int))[0, 0].astype(int)
         # The order and the proportion of the differences make the hue.

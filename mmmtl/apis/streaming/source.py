@@ -220,7 +220,7 @@ class Source:
         if resized and self._settings.on_resize == 'error':
             raise OtherSize(
                 f'{self.info.name}: the frame at {frame.time:.2f} s has the size {size}, those before {self._size} '
-                "(height, width); take on_resize='new_state'"
+                "(height, width); on_resize='new_state' (--on-resize new_state) begins a new state there"
             )
         fitted, fresh = self._fit(frame.image), new_connection or resized
         self._size, self._last_time = size, offset + frame.time
