@@ -105,7 +105,8 @@ MILA_TABLES = (
             *against('L1, adversarial, ILA', ('L1, ILA', 'ILA', 'nothing')),
             *(('L1, ILA', 'ILA'), ('ILA', 'nothing'), ('L1', 'nothing')),
         ),
-        'The paper prints 100 times the error in disparity. Its last row is MILA w/o MF&TS of table 2.',
+        'The paper prints 100 times the error in disparity. Its last row is MILA w/o MF&TS of table 2. Here the rows '
+        'without ILA concatenate features, and have no SE block either.',
     ),
     PaperTable(
         'MILA',

@@ -36,8 +36,7 @@ HEAD = """# Results
 This page shows which orders of methods in the papers' tables hold at laptop scale. An order compares two rows by one
 metric: "MILA before MTAN" says that MILA has the better score in the paper. A supposition is an order that we predict
 ourselves, and that may explain those of the papers. This page is written by `python benchmarks/training.py report` from
-the files in `benchmarks/results/`;
-[benchmarks/README.md](../benchmarks/README.md) says how to add runs.
+the files in `benchmarks/results/`; [benchmarks/README.md](../benchmarks/README.md) says how to add runs.
 
 - Networks and images are tiny here, so compare orders, not values.
 - All runs of one name, such as `video-tiny`, have the same recipe. Runs with the same seed see the same frames in the
@@ -50,10 +49,11 @@ the files in `benchmarks/results/`;
   the same training and validation data: an interval says what other seeds would give, not other data.
 - **Held**: the interval lies on the paper's side of zero after two thirds of the training and at its end. **Not held**:
   it lies on the other side both times. **Undecided**: anything else, and every order with fewer than {least}
-  seeds.
-- If two rows do not truly differ, their order seems to hold by chance in up to one case in forty, and there are many
-  orders here. The page is written anew after every run, so verdicts on fewer seeds than planned (five for video,
-  three for images) are provisional.
+  seeds. This is strict: after two thirds the learning rate is still high, and some orders show only at the end.
+- If two rows do not truly differ, their order is decided by chance in up to one case in twenty, half of them in the
+  paper's favour, and there are many orders here. The page is written anew after every run, so verdicts on fewer seeds
+  than planned (five for video, three for images) are provisional. So are the recipes: they were chosen after runs with
+  earlier ones, which are not shown.
 - GMAC are our own counts of a frame, for video the average over the key-frame interval.
 """
 

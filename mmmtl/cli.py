@@ -23,7 +23,6 @@ from mmmtl.config.options import parse_value
 from mmmtl.config.variables import read_config_file
 from mmmtl.engine.launch import LAUNCHERS
 from mmmtl.io import check_outputs
-from mmmtl.zoo import home
 
 OF_A_WORKER = re.compile(r'Caught (\w+) in DataLoader worker process \d+\.\nOriginal Traceback')
 DTYPES = ('float32', 'bfloat16', 'float16')
@@ -228,7 +227,7 @@ def _refusal(error: BaseException | None) -> str | None:
 
 def _is_own(file: str) -> bool:
     """Return whether a source file is of mmmtl, one of its tools, or the program itself."""
-    own = any(Path(file).is_relative_to(folder) for folder in (PACKAGE, home() / 'tools'))
+    own = any(Path(file).is_relative_to(folder) for folder in (PACKAGE, PACKAGE.parent / 'tools'))
     return own or file == getattr(sys.modules['__main__'], '__file__', None)
 
 

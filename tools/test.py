@@ -106,8 +106,8 @@ def main() -> None:
         runner = build_runner(cfg)
         # Before the test, so that a model whose cost cannot be counted costs no finished test.
         streams = isinstance(runner.test_loop, StreamTestLoop)
-        on_meta = build_on_meta(cfg)
-        cost = cost_of(on_meta, cfg, runner.test_dataloader.dataset) if args.report else {}
+        on_meta = build_on_meta(cfg) if streams or args.report else None
+        cost = cost_of(on_meta, cfg, runner.test_dataloader.dataset) if on_meta is not None else {}
         metrics = runner.test()
     if not is_main_process():
         return
@@ -133,7 +133,8 @@ def main() -> None:
         print(f'{metrics["stream/frames"]} frames{kinds}; {metrics["stream/GMAC"]:.4g} GMAC per frame')
     if args.out_dir:
         print(f'predictions: {args.out_dir}')
-    meta |= cost
+    if args.report:
+        meta |= cost
     for path in metric_files:
         write_metrics(path, metrics, meta, class_scores, confusion)
         print(f'metrics: {path}')

@@ -41,7 +41,7 @@ def main() -> None:
             cfg = change_length(cfg, iterations=args.iterations, epochs=args.epochs)
         except ValueError as error:
             raise SystemExit(f'{args.config}: {error}') from None
-    if is_name(cfg.get('load_from')) and not Path(cfg.load_from).exists():
+    if is_name(cfg.get('load_from')) and not Path(cfg.load_from).is_file():
         cfg.load_from = str(zoo_weights(cfg.load_from) or cfg.load_from)
     if args.resume == 'auto':
         cfg.resume = 'auto'

@@ -51,8 +51,10 @@ def load_config(
 
 def _cause(error: BaseException) -> BaseException:
     """Return the error in an imported module, of which mmengine only says that the import failed."""
+    frames = traceback.extract_tb(error.__traceback__)
     inner = error.__cause__ or error.__context__
-    return _cause(inner) if isinstance(error, ImportError) and inner is not None else error
+    theirs = bool(frames) and 'mmengine' in Path(frames[-1].filename).parts
+    return _cause(inner) if isinstance(error, ImportError) and inner is not None and theirs else error
 
 
 def _place(path: Path, error: BaseException) -> str:

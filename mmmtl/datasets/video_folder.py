@@ -25,7 +25,8 @@ class VideoFolder(FolderDataset):
     {source}/{video}/{t:06d}.png    one folder per task (its `source`, by default its name)
     ```
 
-    A label without a frame counts as a missing frame. Hidden files and images without a number are ignored.
+    Neighbouring frames have neighbouring numbers. A label without a frame counts as a missing frame. Hidden files and
+    images without a number are ignored.
 
     Args:
         data_root: the folder.
@@ -49,9 +50,11 @@ class VideoFolder(FolderDataset):
             yield from join_files(images, {source: list_video(path, video, images) for source, path in folders.items()})
 
     def _check_numbers(self, numbers: list[int], folder: Path) -> None:
-        """Refuse clips and whole videos of frames of which no two are neighbours: they would be copies of one frame."""
-        reads_others = self.whole_videos or (self.clip is not None and not self.clip.get('still'))
-        if reads_others and len(numbers) > 1 and all(after - before > 1 for before, after in pairwise(numbers)):
+        """Refuse clips and whole videos of frames without neighbours: clips would be copies of one frame."""
+        clip = {} if self.clip is None else self.clip
+        reads_others = clip.get('interval', 1) > 1 and not clip.get('still') and not clip.get('single')
+        apart = len(numbers) > 2 and all(after - before > 1 for before, after in pairwise(numbers))
+        if apart and (reads_others or self.whole_videos):
             raise ValueError(
                 f'{folder}: the numbers of the frames ({", ".join(map(str, numbers[:3]))}, ...) differ by more than '
                 'one, so no frame has a neighbour; number them 0, 1, 2, ..., or, if they are no video, set '

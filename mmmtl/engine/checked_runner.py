@@ -25,7 +25,7 @@ class CheckedRunner(Runner):
     """A runner with checks that mmengine's lacks.
 
     It writes config and environment to the log file alone, refuses loaders without a batch and folders in which another
-    run trains, and knows when it resumes. A test leaves the config of a training in the same folder alone.
+    run trains, and knows when it resumes. A test leaves the config of an earlier run in the same folder alone.
     """
 
     def train(self) -> nn.Module:

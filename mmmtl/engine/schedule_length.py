@@ -86,32 +86,38 @@ def _schedulers(value: Any) -> Iterator[dict[str, Any]]:
             yield from _schedulers(item)
 
 
-def _span(scheduler: Mapping[str, Any]) -> tuple[bool, int, float]:
-    """Return whether a scheduler counts epochs, and where it begins and ends."""
-    end = scheduler.get('end')
-    return scheduler.get('by_epoch', True), scheduler.get('begin', 0), math.inf if end is None else end
+Span = tuple[bool, int, float, bool]
+"""Whether a scheduler counts epochs, where it begins and ends, and whether its `T_max` is the time between."""
 
 
-def _keep_two_steps(
-    schedulers: Sequence[dict[str, Any]], before: Sequence[tuple[bool, int, float]], last: Mapping[bool, int]
-) -> None:
+def _span(scheduler: Mapping[str, Any]) -> Span:
+    begin, end = scheduler.get('begin', 0), scheduler.get('end')
+    whole_period = end is not None and scheduler.get('T_max') == end - begin
+    return scheduler.get('by_epoch', True), begin, math.inf if end is None else end, whole_period
+
+
+def _keep_two_steps(schedulers: Sequence[dict[str, Any]], before: Sequence[Span], last: Mapping[bool, int]) -> None:
     """Let a scheduler that had two steps keep them if the training has them; the next one still begins at its end.
 
     With a single step a warm-up would stay at its first rate, and the next scheduler would go on from there.
 
     Args:
         schedulers: scaled already, and changed here.
-        before: the `_span` of each before that.
+        before: the span of each before that.
         last: {whether it counts epochs: length of the training}.
     """
     ends: dict[tuple[bool, float], int] = {}
-    for scheduler, (by_epoch, begin, end) in sorted(zip(schedulers, before, strict=True), key=lambda pair: pair[1][1]):
+    in_order = sorted(zip(schedulers, before, strict=True), key=lambda pair: pair[1][1])
+    for scheduler, (by_epoch, begin, end, whole_period) in in_order:
         if (by_epoch, begin) in ends:
             scheduler['begin'] = ends[by_epoch, begin]
         if end < math.inf:
             start = scheduler.get('begin', 0)
-            two = min(start + min(2, int(end) - begin), last.get(by_epoch, start + 2))
-            scheduler['end'] = max(scheduler['end'], start + 1, two)
+            # An epoch has steps of its own where a scheduler counts iterations in the end.
+            least = 1 if scheduler.get('convert_to_iter_based') else min(2, int(end) - begin)
+            scheduler['end'] = max(scheduler['end'], start + 1, min(start + least, last.get(by_epoch, start + least)))
+            if whole_period:
+                scheduler['T_max'] = scheduler['end'] - start
             ends[by_epoch, end] = max(scheduler['end'], ends.get((by_epoch, end), 0))
 
 

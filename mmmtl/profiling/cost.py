@@ -97,7 +97,7 @@ def build_on_meta(cfg: Config) -> MultiTaskSegmentor:
     try:
         with torch.device('meta'):
             model: MultiTaskSegmentor = MODELS.build(without)
-    except (RuntimeError, NotImplementedError):
+    except (RuntimeError, TypeError):
         model = MODELS.build(without).to('meta')
     return model
 

@@ -78,6 +78,7 @@ LOUD = {
     ('models/pretrained.py', '_get_init_info'),
     ('models/weighting/gradients.py', '_foreach_norm'),
     ('ops/local_attention/mmcv_backend.py', '_ext'),
+    ('apis/optimize.py', '_BatchNorm'),
     ('apis/optimize.py', '_pytree'),
     ('apis/optimize.py', '_inductor'),
     ('io/checkpoint_archive.py', '_C'),

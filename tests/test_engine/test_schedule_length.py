@@ -134,3 +134,23 @@ def test_every_kind_of_time_is_scaled(scheduler: dict[str, Any], expected: dict[
 def test_the_other_unit_is_refused(train: dict[str, int] | None, argument: dict[str, int], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         change_length(Config(dict(train_cfg=train)), **argument)
+
+
+def test_a_warm_up_by_epochs_that_counts_iterations_needs_no_second_epoch() -> None:
+    by_epoch = dict(by_epoch=True, convert_to_iter_based=True)
+    schedule = [
+        dict(type='LinearLR', begin=0, end=5, **by_epoch),
+        dict(type='CosineAnnealingLR', begin=5, end=100, T_max=95, **by_epoch),
+    ]
+    found = change_length(Config(dict(train_cfg=dict(max_epochs=100), param_scheduler=schedule)), epochs=10)
+    assert [(one.begin, one.end) for one in found.param_scheduler] == [(0, 1), (1, 10)]
+
+
+def test_a_cosine_behind_a_longer_warm_up_still_ends_with_the_training() -> None:
+    schedule = [
+        dict(type='LinearLR', by_epoch=False, begin=0, end=50),
+        dict(type='CosineAnnealingLR', by_epoch=False, begin=50, end=1000, T_max=950),
+    ]
+    changed = change_length(Config(dict(train_cfg=dict(max_iters=1000), param_scheduler=schedule)), iterations=10)
+    cosine = changed.param_scheduler[1]
+    assert (cosine.begin, cosine.end, cosine.begin + cosine.T_max) == (2, 10, 10)

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.data,
-    pytest.mark.filterwarnings('ignore:mila-indoor. scaled to'),
+    pytest.mark.filterwarnings('ignore:mila-indoor. frames that are scaled'),
 ]
 
 

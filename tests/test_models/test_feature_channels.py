@@ -10,7 +10,7 @@ from torch import nn
 
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.backbones import feature_channels
-from mmmtl.models.segmentors.build import build_reader
+from mmmtl.models.segmentors.build import build_neck
 from mmmtl.registry import MODELS
 
 WIDTHS = (2, 3, 4, 5)
@@ -117,5 +117,5 @@ def test_the_fast_network_is_as_wide_as_the_slow_one(tiny) -> None:
 
 def test_a_neck_of_mmseg_needs_no_tasks(tiny) -> None:
     neck = dict(type='mmseg.FPN', in_channels=[4, 8, 16, 32], out_channels=6, num_outs=4)
-    maps = build_reader(neck, MODELS.build(RESNET), tasks=tiny.tasks)(MODELS.build(RESNET)(torch.rand(1, 3, 32, 64)))
+    maps = build_neck(neck, MODELS.build(RESNET), tiny.tasks)(MODELS.build(RESNET)(torch.rand(1, 3, 32, 64)))
     assert [map_.shape[1] for map_ in maps] == [6] * 4

@@ -390,7 +390,7 @@ def test_what_is_no_batch_of_clips_is_refused(tiny):
 
 
 def test_a_neck_that_cannot_propagate_is_refused(tiny):
-    with pytest.raises(ValueError, match='must propagate, as ILANeck does; TaskSqueezeExcitation does not'):
+    with pytest.raises(ValueError, match='must be a PropagatingNeck, such as ILANeck, not TaskSqueezeExcitation'):
         tiny.video_model(neck=dict(type='TaskSqueezeExcitation', in_channels=(tiny.CHANNELS,)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,15 @@ def _image_of(runner: Runner, inputs: Tensor, sample: MultiTaskDataSample) -> Ar
     path = Path(sample.img_path)
     if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
         # As the model saw it: a data set may ignore an orientation, or allow larger files.
-        image: Array = getattr(runner.test_dataloader.dataset, 'read_image', read_image)(path)
+        image: Array = _reader_of(runner.test_dataloader.dataset, path)(path)
         if image.shape[:2] == tuple(sample.ori_shape):
             return image
     return current_image(inputs)
+
+
+def _reader_of(dataset: Any, path: Path) -> Callable[[Path], Array]:
+    """Return the function with which the data set of an image, perhaps inside a wrapper, reads images."""
+    for inner in getattr(dataset, 'datasets', [getattr(dataset, 'dataset', None)]):
+        if inner is not None and path.is_relative_to(getattr(inner, 'root', path)):
+            return _reader_of(inner, path)
+    return getattr(dataset, 'read_image', read_image)

@@ -47,7 +47,7 @@ def build_reader(cfg: dict[str, Any], source: nn.Module, **given: Any) -> Any:
     """Build a neck, a head or a feature loss, which reads the maps of `source`, a backbone or neck.
 
     Where the component takes `in_channels` and the config has none, they are those of the source. `given` overrides the
-    config, and is left out where a component does not take it, as mmseg's necks take no `tasks`.
+    config.
     """
     if takes_argument(cfg, 'in_channels') and cfg.get('in_channels') is None:
         cfg = {**cfg, 'in_channels': feature_channels(source)}
@@ -56,7 +56,14 @@ def build_reader(cfg: dict[str, Any], source: nn.Module, **given: Any) -> Any:
             f'{cfg["type"]}: in_channels={number} must be a sequence with the channels of each map, such as '
             f'({number},); leave it out to take those of the part before'
         )
-    return MODELS.build({**cfg, **{name: value for name, value in given.items() if takes_argument(cfg, name)}})
+    return MODELS.build({**cfg, **given})
+
+
+def build_neck(cfg: dict[str, Any], source: nn.Module, tasks: Mapping[str, Task]) -> Any:
+    """Build a neck; those of mmseg, whose maps all tasks share, take no `tasks`."""
+    component = model_component(cfg)
+    shared = component is not None and component.__module__.partition('.')[0] == 'mmseg'
+    return build_reader(cfg, source, **({} if shared else {'tasks': tasks}))
 
 
 def check_auxiliary(head: DecodeHead, tasks: Mapping[str, Task]) -> None:

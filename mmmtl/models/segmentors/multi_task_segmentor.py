@@ -24,7 +24,7 @@ from mmmtl.structures import FrameResult, Logits, Memory, MultiTaskDataSample, S
 from mmmtl.tasks import Task, build_tasks, main_tasks
 from mmmtl.tasks.order import in_order
 
-from .build import build_reader, check_auxiliary
+from .build import build_neck, build_reader, check_auxiliary
 from .finite import check_finite
 from .frame_kinds import IMAGE, Core, FrameOutput, ReadMemories
 
@@ -71,7 +71,7 @@ class MultiTaskSegmentor(BaseModel):
         if task_backbone is not None:
             backbone = {**task_backbone, 'backbone': backbone, 'tasks': ordered}
         self.backbone = MODELS.build(backbone)
-        self.neck = None if neck is None else build_reader(neck, self.backbone, tasks=ordered)
+        self.neck = None if neck is None else build_neck(neck, self.backbone, ordered)
         slots = {'num_slots': self.neck.num_slots} if isinstance(self.neck, PropagatingNeck) else {}
         source = self.backbone if self.neck is None else self.neck
         self.decode_head: DecodeHead = build_reader(decode_head, source, **slots, tasks=ordered)

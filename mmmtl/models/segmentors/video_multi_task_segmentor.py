@@ -99,7 +99,9 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
             init_cfg=init_cfg,
         )
         if not isinstance(self.neck, PropagatingNeck):
-            raise ValueError(f'model.neck of a video model must propagate, as ILANeck does; {neck["type"]} does not')
+            raise ValueError(
+                f'model.neck of a video model must be a PropagatingNeck, such as ILANeck, not {neck["type"]}'
+            )
         for module in self.neck.modules():
             if isinstance(module, FlowEstimator):
                 module.normalisation = self.data_preprocessor.normalisation
