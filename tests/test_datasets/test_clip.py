@@ -49,7 +49,7 @@ def test_offsets() -> None:
         (dict(key_frames=1.5), r'clip\.key_frames.*probability, not 1\.5'),
         (dict(key_frames=-0.1), r'clip\.key_frames.*not -0\.1'),
         (dict(key_frames=0.5, offsets='all'), r"clip\.key_frames.*'random'"),
-        (dict(key_frames=0.5, interval=1), r'clip\.key_frames.*K above 1'),
+        (dict(key_frames=0.5, interval=1), r'clip\.key_frames.*key_frame_interval above 1'),
         (dict(no_history=-0.1), r'clip\.no_history.*not -0\.1'),
     ],
 )

@@ -106,8 +106,8 @@ def mixed(*values: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ('source', 'stored', 'unit', 'message'),
     [
-        ('depth', full(8, np.uint8), None, '8 bits.*uint16 millimetres'),
-        ('depth', full(8, np.uint8), 'mm', '8 bits.*uint16 millimetres'),
+        ('depth', full(8, np.uint8), None, '8-bit depth.*uint16 millimetres'),
+        ('depth', full(8, np.uint8), 'mm', '8-bit depth.*uint16 millimetres'),
         ('depth', np.zeros((*SIZE, 3), np.uint8), None, '3 channels.*depth'),
         ('disparity', full(8, np.uint16), None, "'px/256'.*'cityscapes'"),
         ('saliency', mixed(0, 1, 255), None, "'label' or 'grey'"),

@@ -83,7 +83,7 @@ def test_nothing_is_left_of_a_model_that_differs(
     pytest.importorskip('onnxscript')
     wide = moving(2, (20, 48))
     with (
-        pytest.warns(UserWarning, match=r'tiny: .* \(32, 48\), .* \(20, 48\) \(--size 20 48\)'),
+        pytest.warns(UserWarning, match=r'tiny: .* \(32, 48\) get bars, .* \(20, 48\) \(--size 20 48\)'),
         pytest.raises(ValueError, match='tiny as torch: the largest error of task .* 1e-12'),
     ):
         export_model(make(IMAGE), tmp_path / 'out', wide, name='tiny', tolerance=1e-12, formats=['torch'])
