@@ -104,9 +104,9 @@ def main() -> None:
     set_launcher(cfg, args.launcher, args.local_rank)
     with name_lost_processes(cfg):
         runner = build_runner(cfg)
-        # Before the test, so that a model whose cost cannot be counted costs no finished test.
         streams = isinstance(runner.test_loop, StreamTestLoop)
-        on_meta = build_on_meta(cfg) if streams or args.report else None
+        # Counted before the test, which would be lost if this failed.
+        on_meta = build_on_meta(cfg) if is_main_process() and (streams or args.report) else None
         cost = cost_of(on_meta, cfg, runner.test_dataloader.dataset) if on_meta is not None else {}
         metrics = runner.test()
     if not is_main_process():

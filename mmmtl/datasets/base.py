@@ -172,7 +172,7 @@ class MultiTaskDataset(BaseDataset):
         if not items:
             raise ValueError(
                 f"{self.data_root}: every clip lacks a frame, and clip.missing is 'skip'; set it to 'repeat', or lower "
-                'key_frame_interval; for images that are no video, set clip=dict(still=True) and add StillToClip'
+                'key_frame_interval; for images that do not form a video, set clip=dict(still=True) and add StillToClip'
             )
         return items
 

@@ -20,6 +20,9 @@ class Items(ABC):
     `maps` ({source: reference}).
     """
 
+    reads_neighbours = False
+    """Whether an item, or a stream of items, has frames before its last."""
+
     @abstractmethod
     def make(self, labelled: Sequence[Frame], index: FrameIndex) -> list[Item]:
         """Return the items of labelled frames, all of which have an image."""
@@ -51,6 +54,7 @@ class Clips(Items):
 
     def __init__(self, clip: Clip) -> None:
         self.clip = clip
+        self.reads_neighbours = clip.interval > 1 and not clip.still
 
     def make(self, labelled: Sequence[Frame], index: FrameIndex) -> list[Item]:
         """Return an item for each labelled frame and offset; where offsets are drawn, one for each frame."""
@@ -75,6 +79,8 @@ class Clips(Items):
 
 class WholeVideos(Items):
     """All frames of each labelled video, in order, each alone with the labels that it has."""
+
+    reads_neighbours = True
 
     def make(self, labelled: Sequence[Frame], index: FrameIndex) -> list[Item]:
         """Return each video from the first labelled frame to the last, extended both ways until a frame is missing.

@@ -51,13 +51,11 @@ class VideoFolder(FolderDataset):
 
     def _check_numbers(self, numbers: list[int], folder: Path) -> None:
         """Refuse clips and whole videos of frames without neighbours: clips would be copies of one frame."""
-        clip = {} if self.clip is None else self.clip
-        reads_others = clip.get('interval', 1) > 1 and not clip.get('still') and not clip.get('single')
         apart = len(numbers) > 2 and all(after - before > 1 for before, after in pairwise(numbers))
-        if apart and (reads_others or self.whole_videos):
+        if apart and self.items.reads_neighbours:
             raise ValueError(
                 f'{folder}: the numbers of the frames ({", ".join(map(str, numbers[:3]))}, ...) differ by more than '
-                'one, so no frame has a neighbour; number them 0, 1, 2, ..., or, if they are no video, set '
+                'one, so no frame has a neighbour; number them 0, 1, 2, ..., or, if they do not form a video, set '
                 'clip=dict(still=True) and add StillToClip'
             )
 

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
@@ -86,17 +86,29 @@ def _schedulers(value: Any) -> Iterator[dict[str, Any]]:
             yield from _schedulers(item)
 
 
-Span = tuple[bool, int, float, bool]
-"""Whether a scheduler counts epochs, where it begins and ends, and whether its `T_max` is the time between."""
+class _Span(NamedTuple):
+    """When a scheduler acts.
+
+    Args:
+        by_epoch: it counts epochs, not iterations.
+        begin: its first step.
+        end: the step after its last; may be infinite.
+        whole_period: its `T_max` is the time between.
+    """
+
+    by_epoch: bool
+    begin: int
+    end: float
+    whole_period: bool
 
 
-def _span(scheduler: Mapping[str, Any]) -> Span:
+def _span(scheduler: Mapping[str, Any]) -> _Span:
     begin, end = scheduler.get('begin', 0), scheduler.get('end')
     whole_period = end is not None and scheduler.get('T_max') == end - begin
-    return scheduler.get('by_epoch', True), begin, math.inf if end is None else end, whole_period
+    return _Span(scheduler.get('by_epoch', True), begin, math.inf if end is None else end, whole_period)
 
 
-def _keep_two_steps(schedulers: Sequence[dict[str, Any]], before: Sequence[Span], last: Mapping[bool, int]) -> None:
+def _keep_two_steps(schedulers: Sequence[dict[str, Any]], before: Sequence[_Span], last: Mapping[bool, int]) -> None:
     """Let a scheduler that had two steps keep them if the training has them; the next one still begins at its end.
 
     With a single step a warm-up would stay at its first rate, and the next scheduler would go on from there.
@@ -107,18 +119,18 @@ def _keep_two_steps(schedulers: Sequence[dict[str, Any]], before: Sequence[Span]
         last: {whether it counts epochs: length of the training}.
     """
     ends: dict[tuple[bool, float], int] = {}
-    in_order = sorted(zip(schedulers, before, strict=True), key=lambda pair: pair[1][1])
-    for scheduler, (by_epoch, begin, end, whole_period) in in_order:
-        if (by_epoch, begin) in ends:
-            scheduler['begin'] = ends[by_epoch, begin]
-        if end < math.inf:
-            start = scheduler.get('begin', 0)
-            # An epoch has steps of its own where a scheduler counts iterations in the end.
-            least = 1 if scheduler.get('convert_to_iter_based') else min(2, int(end) - begin)
-            scheduler['end'] = max(scheduler['end'], start + 1, min(start + least, last.get(by_epoch, start + least)))
-            if whole_period:
-                scheduler['T_max'] = scheduler['end'] - start
-            ends[by_epoch, end] = max(scheduler['end'], ends.get((by_epoch, end), 0))
+    for scheduler, was in sorted(zip(schedulers, before, strict=True), key=lambda pair: pair[1].begin):
+        start = scheduler.get('begin', 0)
+        if (was.by_epoch, was.begin) in ends:
+            start = scheduler['begin'] = ends[was.by_epoch, was.begin]
+        if was.end == math.inf:
+            continue
+        # An epoch has steps of its own where a scheduler counts iterations in the end.
+        steps = 1 if scheduler.get('convert_to_iter_based') else min(2, int(was.end) - was.begin)
+        scheduler['end'] = max(scheduler['end'], start + 1, min(start + steps, last.get(was.by_epoch, start + steps)))
+        if was.whole_period:
+            scheduler['T_max'] = scheduler['end'] - start
+        ends[was.by_epoch, was.end] = max(scheduler['end'], ends.get((was.by_epoch, was.end), 0))
 
 
 def _scaled(time: Any, share: float) -> Any:

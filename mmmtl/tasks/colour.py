@@ -82,16 +82,6 @@ def legend_of_numbers(scale: Scale, none: Array, outside: Array) -> Legend:
     return Legend(swatches, possible=tuple(special), scale=scale)
 
 
-def probability_scale(colours: Array) -> Scale:
-    """Return the scale of probabilities."""
-    return Scale((0.0, 1.0), '', colours, lambda values: values)
-
-
-def legend_of_probabilities(colours: Array, unlabelled: Array) -> Legend:
-    """Return the legend of probabilities, hatched where there is no label."""
-    return Legend(dict.fromkeys([NO_LABEL] if unlabelled.any() else []), (NO_LABEL,), probability_scale(colours))
-
-
 def over_grey(labels: Array, colours: Array, grey: Array) -> Array:
     """Lay the colours (N, 3) of labels (H, W) over levels of grey (H, W): the hue is that of the colour.
 

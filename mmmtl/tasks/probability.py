@@ -10,9 +10,9 @@ from torch import Tensor
 from mmmtl.structures import Array
 
 from .base import IGNORE, Task
-from .colour import colourize, hatch_where, legend_of_probabilities, probability_scale
+from .colour import NO_LABEL, colourize, hatch_where
 from .imitation import imitate_binary
-from .legend import Legend, Span
+from .legend import Legend, Scale, Span
 from .stored import Unit, binary_map, single_plane
 
 
@@ -57,7 +57,12 @@ class ProbabilityTask(Task):
 
     def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
         """Draw probabilities in `colours`; ignored pixels show the image, hatched."""
-        return hatch_where(colourize(array[0], probability_scale(self.colours)), image, array[0] == IGNORE)
+        return hatch_where(colourize(array[0], self._scale), image, array[0] == IGNORE)
 
     def legend(self, array: Array, span: Span | None = None) -> Legend:
-        return legend_of_probabilities(self.colours, array == IGNORE)
+        hatched = [NO_LABEL] if (array == IGNORE).any() else []
+        return Legend(dict.fromkeys(hatched), (NO_LABEL,), self._scale)
+
+    @property
+    def _scale(self) -> Scale:
+        return Scale((0.0, 1.0), '', self.colours, lambda values: values)

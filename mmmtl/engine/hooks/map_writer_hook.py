@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmmtl.datasets.label_check import multi_task_datasets
 from mmmtl.evaluation import merge_totals
 from mmmtl.io import IMAGE_SUFFIXES, MapWriter, check_new_folder, read_image, resize_image
 from mmmtl.registry import HOOKS
@@ -85,15 +86,9 @@ def _image_of(runner: Runner, inputs: Tensor, sample: MultiTaskDataSample) -> Ar
     path = Path(sample.img_path)
     if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
         # As the model saw it: a data set may ignore an orientation, or allow larger files.
-        image: Array = _reader_of(runner.test_dataloader.dataset, path)(path)
+        parts = list(multi_task_datasets(runner.test_dataloader.dataset))
+        readers = [part.read_image for part in parts if len(parts) == 1 or path.is_relative_to(part.root)]
+        image = readers[0](path) if readers else read_image(path)
         if image.shape[:2] == tuple(sample.ori_shape):
             return image
     return current_image(inputs)
-
-
-def _reader_of(dataset: Any, path: Path) -> Callable[[Path], Array]:
-    """Return the function with which the data set of an image, perhaps inside a wrapper, reads images."""
-    for inner in getattr(dataset, 'datasets', [getattr(dataset, 'dataset', None)]):
-        if inner is not None and path.is_relative_to(getattr(inner, 'root', path)):
-            return _reader_of(inner, path)
-    return getattr(dataset, 'read_image', read_image)

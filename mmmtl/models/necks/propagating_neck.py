@@ -22,8 +22,8 @@ class PropagatingNeck(BaseModule):
     The memory of a frame depends on that frame alone. Nothing recurs, so a stream equals its clips. The slots of a task
     are (itself, from the last key frame, from the last non-key frame); without `multi_frame` the third is missing.
 
-    A subclass computes features that come from a frame in `propagate`, and adds what this needs in
-    `remember`. A branch is a set of parameters and features: one for each task, or one that all tasks share.
+    A subclass computes features that come from a frame in `propagate`, and adds what this needs in `remember`. A branch
+    is a set of parameters and features: one for each task, or one that all tasks share.
 
     Args:
         in_channels: (C,) of the shared features; by default those of the backbone.
