@@ -50,7 +50,7 @@ def test_what_a_tool_refuses_as_a_command(monkeypatch: pytest.MonkeyPatch, tmp_p
     """`mmmtl NAME` runs a script below `tools/`, which is not the program then."""
     (tmp_path / 'tools').mkdir()
     (tmp_path / 'tools/tool.py').write_text('def main():\n    raise ValueError("choose another one")\n')
-    monkeypatch.setattr('mmmtl.cli.PACKAGE', tmp_path / 'mmmtl')
+    monkeypatch.setattr('mmmtl.cli.errors.PACKAGE', tmp_path / 'mmmtl')
     main = runpy.run_path(str(tmp_path / 'tools/tool.py'))['main']
     with pytest.raises(SystemExit, match='^choose another one$'), readable_errors():
         main()

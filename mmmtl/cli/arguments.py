@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import math
-import re
-import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 
-from mmmtl._output import PACKAGE, allow_closed_output, plain_warnings
 from mmmtl.apis import zoo_weights
 from mmmtl.config import LOADERS, dataset_configs, load_config
 from mmmtl.config.options import parse_value
@@ -24,7 +18,8 @@ from mmmtl.config.variables import read_config_file
 from mmmtl.engine.launch import LAUNCHERS
 from mmmtl.io import check_outputs
 
-OF_A_WORKER = re.compile(r'Caught (\w+) in DataLoader worker process \d+\.\nOriginal Traceback')
+from .values import device, positive
+
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
@@ -185,102 +180,6 @@ def start_clock(args: argparse.Namespace) -> Callable[[], float]:
     if kind != 'cpu' or torch.get_num_threads() != 1:
         raise SystemExit('--clock cpu needs --device cpu --threads 1')
     return time.process_time
-
-
-@contextmanager
-def readable_errors() -> Iterator[None]:
-    """Exit with the message alone if the program or mmmtl refuses something inside the block, or a file has an error.
-
-    Other errors keep their traceback. Nothing is said if nobody reads the output any more, as after `| head`. Warnings
-    of mmmtl are shown without their place in the code.
-    """
-    try:
-        with plain_warnings(), allow_closed_output():
-            yield
-    except (ValueError, OSError, FloatingPointError, ImportError) as error:
-        if (message := _refusal(error)) is None:
-            raise
-        raise SystemExit(message) from None
-
-
-def _refusal(error: BaseException | None) -> str | None:
-    """Return what mmmtl or the program says in an error, or the system of a file; None for any other error.
-
-    mmengine raises the errors of components a second time; torch raises those of workers again, as a text.
-    """
-    message = str(error)
-    if isinstance(error, ImportError) and error.name is not None:
-        return None  # Python's, not one that names what to install
-    if isinstance(error, BrokenPipeError):
-        return None  # of another pipe than the output
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f'{error.filename}: {error.strerror}'
-    if (found := OF_A_WORKER.match(message)) and _is_own(re.findall(r'File "(.+?)", line', message)[-1]):
-        return message.rpartition(f'\n{found[1]}: ')[2].strip()
-    while error is not None:
-        frames = traceback.extract_tb(error.__traceback__)
-        if frames and _is_own(frames[-1].filename):
-            return message
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def _is_own(file: str) -> bool:
-    """Return whether a source file is of mmmtl, one of its tools, or the program itself."""
-    own = any(Path(file).is_relative_to(folder) for folder in (PACKAGE, PACKAGE.parent / 'tools'))
-    return own or file == getattr(sys.modules['__main__'], '__file__', None)
-
-
-def positive(text: str) -> int:
-    """Parse a whole number of 1 or more."""
-    return _whole(text, 1)
-
-
-def not_negative(text: str) -> int:
-    """Parse a whole number of 0 or more."""
-    return _whole(text, 0)
-
-
-def positive_number(text: str) -> float:
-    """Parse a finite number above 0."""
-    try:
-        if 0 < (number := float(text)) < math.inf:
-            return number
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f'must be a number above 0, not {text!r}')
-
-
-def _whole(text: str, least: int) -> int:
-    try:
-        if (number := int(text)) >= least:
-            return number
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f'must be a whole number of {least} or more, not {text!r}')
-
-
-def choices(*known: str) -> Callable[[str], list[str]]:
-    """Return a parser of one or more of some words, with commas between them."""
-
-    def parse(text: str) -> list[str]:
-        words = text.split(',')
-        if not set(words) <= set(known):
-            raise argparse.ArgumentTypeError(f'must be of {", ".join(known)}, with commas between them, not {text!r}')
-        return words
-
-    return parse
-
-
-def device(text: str) -> str:
-    """Parse the name of a PyTorch device; refuse a GPU that does not exist."""
-    try:
-        kind = torch.device(text).type
-    except RuntimeError:
-        raise argparse.ArgumentTypeError(f"must be 'cpu', 'cuda' or another device of PyTorch, not {text!r}") from None
-    if kind == 'cuda' and not torch.cuda.is_available():
-        raise argparse.ArgumentTypeError(f'{text}: no CUDA device is available')
-    return text
 
 
 def check_cli_outputs(

@@ -1,0 +1,58 @@
+"""Errors that programs show as one line."""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmmtl._output import PACKAGE, allow_closed_output, plain_warnings
+
+OF_A_WORKER = re.compile(r'Caught (\w+) in DataLoader worker process \d+\.\nOriginal Traceback')
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Exit with the message alone if the program or mmmtl refuses something inside the block, or a file has an error.
+
+    Other errors keep their traceback. Nothing is said if nobody reads the output any more, as after `| head`. Warnings
+    of mmmtl are shown without their place in the code.
+    """
+    try:
+        with plain_warnings(), allow_closed_output():
+            yield
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
+        if (message := _refusal(error)) is None:
+            raise
+        raise SystemExit(message) from None
+
+
+def _refusal(error: BaseException | None) -> str | None:
+    """Return what mmmtl or the program says in an error, or the system of a file; None for any other error.
+
+    mmengine raises the errors of components a second time; torch raises those of workers again, as a text.
+    """
+    message = str(error)
+    if isinstance(error, ImportError) and error.name is not None:
+        return None  # Python's, not one that names what to install
+    if isinstance(error, BrokenPipeError):
+        return None  # of another pipe than the output
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f'{error.filename}: {error.strerror}'
+    if (found := OF_A_WORKER.match(message)) and _is_own(re.findall(r'File "(.+?)", line', message)[-1]):
+        return message.rpartition(f'\n{found[1]}: ')[2].strip()
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        if frames and _is_own(frames[-1].filename):
+            return message
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _is_own(file: str) -> bool:
+    """Return whether a source file is of mmmtl, one of its tools, or the program itself."""
+    own = any(Path(file).is_relative_to(folder) for folder in (PACKAGE, PACKAGE.parent / 'tools'))
+    return own or file == getattr(sys.modules['__main__'], '__file__', None)

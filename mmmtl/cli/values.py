@@ -1,0 +1,61 @@
+"""Parsers of the values of options: numbers, lists of words, devices."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+
+import torch
+
+
+def positive(text: str) -> int:
+    """Parse a whole number of 1 or more."""
+    return _whole(text, 1)
+
+
+def not_negative(text: str) -> int:
+    """Parse a whole number of 0 or more."""
+    return _whole(text, 0)
+
+
+def positive_number(text: str) -> float:
+    """Parse a finite number above 0."""
+    try:
+        if 0 < (number := float(text)) < math.inf:
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f'must be a number above 0, not {text!r}')
+
+
+def _whole(text: str, least: int) -> int:
+    try:
+        if (number := int(text)) >= least:
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f'must be a whole number of {least} or more, not {text!r}')
+
+
+def choices(*known: str) -> Callable[[str], list[str]]:
+    """Return a parser of one or more of some words, with commas between them."""
+
+    def parse(text: str) -> list[str]:
+        words = text.split(',')
+        if not set(words) <= set(known):
+            raise argparse.ArgumentTypeError(f'must be of {", ".join(known)}, with commas between them, not {text!r}')
+        return words
+
+    return parse
+
+
+def device(text: str) -> str:
+    """Parse the name of a PyTorch device; refuse a GPU that does not exist."""
+    try:
+        kind = torch.device(text).type
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"must be 'cpu', 'cuda' or another device of PyTorch, not {text!r}") from None
+    if kind == 'cuda' and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError(f'{text}: no CUDA device is available')
+    return text
