@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,6 +21,9 @@ Rule = tuple[str, str]
 TASK_ORDER = ('semseg', 'parts', 'saliency', 'normals', 'edge', 'depth')
 """The order in which Multi-Task-Learning-PyTorch and SCA-MTL concatenate the features of tasks, under our names."""
 
+EPSILON = 1e-5
+"""The epsilon of batch norm in PyTorch, and in our models."""
+
 
 @dataclass(frozen=True)
 class PublicCode:
@@ -31,12 +34,16 @@ class PublicCode:
         unused: pattern of public weights that take no part in predictions.
         zeros: pattern of our weights that are zero because the public model does not have them.
         reversed_order: pattern of our modules that concatenate the tasks in the reverse of `TASK_ORDER`.
+        epsilon: of its batch norms; the scales make up for the difference to ours, `EPSILON`.
+        settings: what its checkpoints say of the model, if they say it.
     """
 
     rules: tuple[Rule, ...]
     unused: str = r'(?!)'
     zeros: str = r'(?!)'
     reversed_order: str = r'(?!)'
+    epsilon: float = EPSILON
+    settings: Mapping[str, float] = field(default_factory=dict)
 
 
 # Tasks of PASCAL-Context that have another name in the configs here.
@@ -131,9 +138,70 @@ FLOWNET_S = PublicCode(
         *((rf'^predict_flow{6 - step}\.', f'predict.{step}.') for step in range(5)),
     ),
     zeros=r'^predict\.\d\.bias$',
+    settings={'div_flow': 20},
+)
+V2_BLOCKS = (1, 2, 3, 4, 3, 3, 1)
+"""Blocks in the layers of MobileNetV2."""
+MOBILENET_V2 = PublicCode(
+    rules=(
+        (r'^features\.0\.0\.', 'conv1.conv.'),
+        (r'^features\.0\.1\.', 'conv1.bn.'),
+        *(
+            (rf'^features\.{1 + sum(V2_BLOCKS[:layer]) + block}\.', f'layer{layer + 1}.{block}.')
+            for layer, blocks in enumerate(V2_BLOCKS)
+            for block in range(blocks)
+        ),
+        (r'^(layer\d\.\d\.conv\.\d)\.0\.', r'\1.conv.'),
+        (r'^(layer\d\.\d\.conv\.\d)\.1\.', r'\1.bn.'),
+        # The last convolution of a block and its batch norm, which have a number each.
+        (r'^(layer1\.0\.conv)\.1\.weight$', r'\1.1.conv.weight'),
+        (r'^(layer1\.0\.conv)\.2\.', r'\1.1.bn.'),
+        (r'^(layer[2-7]\.\d\.conv)\.2\.weight$', r'\1.2.conv.weight'),
+        (r'^(layer[2-7]\.\d\.conv)\.3\.', r'\1.2.bn.'),
+    ),
+    unused=r'^(features\.18|classifier)\.',
+)
+V3_SMALL_PARTS = {
+    '1': ('depthwise_conv', 'se', 'linear_conv'),
+    '[23]': ('expand_conv', 'depthwise_conv', 'linear_conv'),
+    '(?:[4-9]|1[01])': ('expand_conv', 'depthwise_conv', 'se', 'linear_conv'),
+}
+"""The parts of a layer of MobileNetV3-small, by a pattern of its number."""
+MOBILENET_V3_SMALL = PublicCode(
+    rules=(
+        (r'^features\.(0|12)\.0\.', r'layer\1.conv.'),
+        (r'^features\.(0|12)\.1\.', r'layer\1.bn.'),
+        (r'^features\.(\d+)\.block\.', r'layer\1.'),
+        *(
+            (rf'^(layer{layer})\.{number}\.', rf'\1.{part}.')
+            for layer, parts in V3_SMALL_PARTS.items()
+            for number, part in enumerate(parts)
+        ),
+        (r'\.se\.fc([12])\.', r'.se.conv\1.conv.'),
+        (r'_conv\.0\.', '_conv.conv.'),
+        (r'_conv\.1\.', '_conv.bn.'),
+    ),
+    unused=r'^classifier\.',
+    epsilon=1e-3,
 )
 IMAGE_MODELS = {'SCAHead': SCA_MTL, 'MTINetHead': MTI_NET, 'PADNetHead': PAD_NET}
 """The public code of the models with one of these decode heads."""
+NETWORKS = {'FlowNetS': FLOWNET_S, 'MobileNetV2': MOBILENET_V2, 'MobileNetV3Small': MOBILENET_V3_SMALL}
+"""The public code of parts of models."""
+
+
+def convert_checkpoint(checkpoint: Mapping[str, Any], model: nn.Module, code: PublicCode) -> OrderedDict[str, Tensor]:
+    """Return all weights of a model, from a public checkpoint (`public_weights`, `convert`).
+
+    Raises:
+        ValueError: as those do, or the checkpoint says of its model what ours is not.
+    """
+    for name, value in code.settings.items():
+        if (found := checkpoint.get(name, value)) != value:
+            raise ValueError(
+                f'its model has {name}={found!r}; only weights of one with {name}={value} can be converted'
+            )
+    return convert(public_weights(checkpoint), model, code)
 
 
 def public_weights(checkpoint: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
@@ -186,15 +254,23 @@ def convert(weights: Mapping[str, Tensor], model: nn.Module, code: PublicCode) -
     for name in wanted:
         if re.search(code.zeros, name) and name not in converted:
             converted[name] = torch.zeros(wanted[name].shape)
+    if code.epsilon != EPSILON:
+        _change_epsilon(converted, code.epsilon)
     missing = [name for name in wanted if name not in converted]
     problems = {'unknown': unknown, 'missing': missing, 'misshapen': misshapen}
     if any(problems.values()):
         parts = (f'{len(names)} {kind} ({some_names(names, most=20)})' for kind, names in problems.items() if names)
         found = '; '.join(parts)
-        raise ValueError(
-            f'the weights do not fit the model: {found}; use the config of their method, tasks and backbone'
-        )
+        raise ValueError(f'the weights do not fit: {found}')
     return OrderedDict((name, converted[name]) for name in wanted)
+
+
+def _change_epsilon(weights: dict[str, Tensor], epsilon: float) -> None:
+    """Scale the weights of batch norms that had another epsilon, so that they compute the same with ours."""
+    for name, variance in weights.items():
+        norm, _, kind = name.rpartition('.')
+        if kind == 'running_var' and (scale := f'{norm}.weight') in weights:
+            weights[scale] = weights[scale] * ((variance + EPSILON) / (variance + epsilon)).sqrt()
 
 
 def _positions(order: TaskOrder, *, backwards: bool) -> Tensor:

@@ -19,9 +19,10 @@ from mmmtl.checkpoint import load_weights
 from mmmtl.config import load_config, resolve
 from mmmtl.io.checkpoints import load_from_local
 from mmmtl.models import MultiTaskSegmentor
+from mmmtl.models.backbones import MobileNetV2, MobileNetV3Small
 from mmmtl.models.flow import FlowNetS
 from mmmtl.profiling import build_on_meta
-from mmmtl.public_weights import FLOWNET_S, MTI_NET, PAD_NET, SCA_MTL, PublicCode, convert, public_weights
+from mmmtl.public_weights import FLOWNET_S, MTI_NET, NETWORKS, PAD_NET, SCA_MTL, PublicCode, convert, public_weights
 from mmmtl.registry import MODELS
 from mmmtl.tasks.order import TaskOrder
 
@@ -29,7 +30,7 @@ from .conftest import ROOT
 
 RunTool = Callable[..., str]
 TOOL = 'tools/model_converters/image_model.py'
-FLOW_TOOL = 'tools/model_converters/flownet_s.py'
+NETWORK_TOOL = 'tools/model_converters/network.py'
 KEYS = Path(__file__).parent / 'checkpoint_keys'
 CONFIGS = {
     'sca_released': ROOT / 'configs' / 'sca' / 'sca-released_hrnet18_1xb10-100e_nyuv2-480x640.py',
@@ -167,7 +168,7 @@ def test_inputs_are_safe(run_tool: RunTool, tmp_path: Path) -> None:
 
     source = tmp_path / 'a.pth'
     source.write_bytes(pickle.dumps({'state_dict': Evil()}))
-    for arguments in ((TOOL, CONFIGS['mti_net']), (FLOW_TOOL,)):
+    for arguments in ((TOOL, CONFIGS['mti_net']), (NETWORK_TOOL, 'FlowNetS')):
         with pytest.raises(SystemExit, match=r'a\.pth'):
             run_tool(*arguments, source, tmp_path / 'b.pth')
         with pytest.raises(SystemExit, match=r'a\.pth: an output that is the input'):
@@ -243,14 +244,144 @@ def test_flownet_s_is_converted(run_tool: RunTool, tmp_path: Path) -> None:
     weights = {name: torch.zeros(1).expand(shape) for name, shape in flownet_shapes(64).items()}
     source, out = tmp_path / 'flownets.pth.tar', tmp_path / 'ours.pth'
     torch.save({'arch': 'flownets', 'state_dict': weights, 'div_flow': 20, 'epoch': 3}, source)
-    assert '38 weights' in run_tool(FLOW_TOOL, source, out)
+    assert '38 weights' in run_tool(NETWORK_TOOL, 'FlowNetS', source, out)
     with torch.device('meta'):
         net: nn.Module = FlowNetS()
     net.load_state_dict(load_from_local(out)['state_dict'], strict=True, assign=True)
     assert sum(value.numel() for value in net.parameters()) == pytest.approx(38.7e6, abs=0.05e6)
     torch.save({'state_dict': weights, 'div_flow': 1}, source)
     with pytest.raises(SystemExit, match='div_flow'):
-        run_tool(FLOW_TOOL, source, tmp_path / 'other.pth')
+        run_tool(NETWORK_TOOL, 'FlowNetS', source, tmp_path / 'other.pth')
     torch.save({**weights, 'conv1.1.running_mean': torch.zeros(64)}, source)
     with pytest.raises(SystemExit, match=r'unknown \(conv1\.1\.running_mean\)'):
-        run_tool(FLOW_TOOL, source, tmp_path / 'other.pth')
+        run_tool(NETWORK_TOOL, 'FlowNetS', source, tmp_path / 'other.pth')
+
+
+# --- MobileNets --------------------------------------------------------------------------------------------------
+
+
+class Features(nn.Module):
+    """torchvision's MobileNets under their true names, without the classifier's output."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(2, 2)
+
+
+class Block(nn.Module):
+    """Layers below one name, with a shortcut where shapes allow."""
+
+    def __init__(self, name: str, *layers: nn.Module) -> None:
+        super().__init__()
+        self.add_module(name, nn.Sequential(*layers))
+
+    def forward(self, features: Tensor) -> Tensor:
+        (layers,) = self.children()
+        out: Tensor = layers(features)
+        return features + out if out.shape == features.shape else out
+
+
+class Gate(nn.Module):
+    """Squeeze-and-excitation."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(channels, hidden, 1)
+        self.fc2 = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        mean = F.adaptive_avg_pool2d(features, 1)
+        return features * F.hardsigmoid(self.fc2(F.relu(self.fc1(mean))))
+
+
+def layer(
+    before: int, after: int, kernel: int = 1, stride: int = 1, *, groups: int = 1, act: Any = None, eps: float = 1e-5
+) -> nn.Sequential:
+    conv = nn.Conv2d(before, after, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(after, eps=eps), *([] if act is None else [act()]))
+
+
+def torchvision_v2() -> Features:
+    """`torchvision.models.mobilenet_v2`: expansion, channels, blocks and stride as in the paper's table 2."""
+    act, width = nn.ReLU6, 32
+    layers: list[nn.Module] = [layer(3, 32, 3, 2, act=act)]
+    table = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    for expansion, channels, blocks, first in table:
+        for stride in (first, *[1] * (blocks - 1)):
+            hidden = width * expansion
+            widen = [layer(width, hidden, act=act)] if expansion > 1 else []
+            depthwise = layer(hidden, hidden, 3, stride, groups=hidden, act=act)
+            layers.append(Block('conv', *widen, depthwise, *layer(hidden, channels)))
+            width = channels
+    return Features(*layers, layer(width, 1280, act=act))
+
+
+def torchvision_v3_small() -> Features:
+    """`torchvision.models.mobilenet_v3_small`, whose batch norms have an epsilon of 1e-3."""
+
+    def conv(*args: int, **kwargs: Any) -> nn.Sequential:
+        return layer(*args, **kwargs, eps=1e-3)
+
+    width = 16
+    layers: list[nn.Module] = [conv(3, 16, 3, 2, act=nn.Hardswish)]
+    for kernel, hidden, channels, gate, act, stride in (
+        (3, 16, 16, 8, nn.ReLU, 2),
+        (3, 72, 24, 0, nn.ReLU, 2),
+        (3, 88, 24, 0, nn.ReLU, 1),
+        (5, 96, 40, 24, nn.Hardswish, 2),
+        (5, 240, 40, 64, nn.Hardswish, 1),
+        (5, 240, 40, 64, nn.Hardswish, 1),
+        (5, 120, 48, 32, nn.Hardswish, 1),
+        (5, 144, 48, 40, nn.Hardswish, 1),
+        (5, 288, 96, 72, nn.Hardswish, 2),
+        (5, 576, 96, 144, nn.Hardswish, 1),
+        (5, 576, 96, 144, nn.Hardswish, 1),
+    ):
+        widen = [conv(width, hidden, act=act)] if hidden != width else []
+        depthwise = conv(hidden, hidden, kernel, stride, groups=hidden, act=act)
+        layers.append(
+            Block('block', *widen, depthwise, *([Gate(hidden, gate)] if gate else []), conv(hidden, channels))
+        )
+        width = channels
+    return Features(*layers, conv(width, 576, act=nn.Hardswish))
+
+
+@pytest.mark.parametrize(
+    ('make', 'ours', 'last'),
+    [(torchvision_v2, MobileNetV2, -2), (torchvision_v3_small, MobileNetV3Small, -1)],
+    ids=['MobileNetV2', 'MobileNetV3Small'],
+)
+def test_weights_of_torchvision_give_its_features(
+    run_tool: RunTool, tmp_path: Path, make: Callable[[], Features], ours: type[nn.Module], last: int
+) -> None:
+    torch.manual_seed(0)
+    public = make().double()
+    images = torch.randn(2, 3, 64, 96, dtype=torch.float64)
+    with torch.no_grad():
+        for module in public.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.mul_(0.5)  # variances of some 0.1, where an epsilon of 1e-3 counts
+            elif isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0
+        public.features(images)
+        public.eval()
+    source, out = tmp_path / 'public.pth', tmp_path / 'ours.pth'
+    torch.save(public.state_dict(), source)
+    run_tool(NETWORK_TOOL, ours.__name__, source, out)
+
+    network = ours().double()
+    network.load_state_dict(load_from_local(out)['state_dict'], strict=True)
+    with torch.no_grad():
+        expected, found = images, network.eval()(images)[-1]
+        for part in [*public.features][: last + 1 or None]:
+            expected = part(expected)
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_weights_of_another_network_are_refused(run_tool: RunTool, tmp_path: Path) -> None:
+    torch.save(torchvision_v2().state_dict(), tmp_path / 'v2.pth')
+    with pytest.raises(SystemExit, match=r'v2\.pth, for MobileNetV3Small: the weights do not fit: .* unknown'):
+        run_tool(NETWORK_TOOL, 'MobileNetV3Small', tmp_path / 'v2.pth', tmp_path / 'out.pth')
+    assert sorted(NETWORKS) == ['FlowNetS', 'MobileNetV2', 'MobileNetV3Small']

@@ -11,11 +11,12 @@ import argparse
 import torch
 from mmengine.runner import CheckpointLoader
 
-from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, readable_errors
+from mmmtl.cli.arguments import add_config_arguments, check_cli_outputs, config_of
+from mmmtl.cli.errors import readable_errors
 from mmmtl.config import resolve
 from mmmtl.io import whole_file
 from mmmtl.profiling import build_on_meta
-from mmmtl.public_weights import IMAGE_MODELS, convert, public_weights
+from mmmtl.public_weights import IMAGE_MODELS, convert_checkpoint
 from mmmtl.tasks.build import to_plain
 
 
@@ -32,9 +33,9 @@ def main() -> None:
         raise SystemExit(f'{args.config}: has a {head}; public checkpoints are known for {", ".join(IMAGE_MODELS)}')
     checkpoint = CheckpointLoader.load_checkpoint(args.source, map_location='cpu', logger='silent')
     try:
-        weights = convert(public_weights(checkpoint), build_on_meta(cfg), IMAGE_MODELS[head])
+        weights = convert_checkpoint(checkpoint, build_on_meta(cfg), IMAGE_MODELS[head])
     except ValueError as error:
-        raise SystemExit(f'{args.source}: {error}') from None
+        raise SystemExit(f'{args.source}: {error}; use the config of its method, tasks and backbone') from None
     tasks = to_plain(cfg.model.tasks)
     with whole_file(args.out) as partial:
         torch.save(
