@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from mmmtl.cli import add_timing_arguments
+from mmmtl.cli.arguments import add_timing_arguments
 from mmmtl.io import write_text
 from mmmtl.profiling.measure import Step, describe_machine
 

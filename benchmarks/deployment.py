@@ -25,7 +25,9 @@ from prettytable import PrettyTable
 from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer, optimize_for_inference, read_frames, zoo_weights
-from mmmtl.cli import add_config_arguments, config_of, positive, readable_errors
+from mmmtl.cli.arguments import add_config_arguments, config_of
+from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import positive
 from mmmtl.commands.export import synthetic_video
 from mmmtl.config import resolve
 from mmmtl.export import OnnxStream, export_model

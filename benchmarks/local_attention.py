@@ -21,7 +21,7 @@ from common import Machine, add_run_arguments, write_results
 from local_attention_rivals import Attention, Contender, Unavailable, contenders
 from torch import Tensor
 
-from mmmtl.cli import start_clock
+from mmmtl.cli.arguments import start_clock
 from mmmtl.profiling.measure import Step, peak_memory
 
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 6e-2}

@@ -27,7 +27,7 @@ from mmengine.structures import PixelData
 from sca_plain import PlainSCA
 from torch import Tensor, nn
 
-from mmmtl.cli import start_clock
+from mmmtl.cli.arguments import start_clock
 from mmmtl.config import resolve
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.decode_heads import HeadOutput

@@ -32,7 +32,9 @@ from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer, StreamRunner, zoo_weights
 from mmmtl.apis.streaming import StreamFrame, VideoSink
-from mmmtl.cli import add_config_arguments, config_of, positive, readable_errors
+from mmmtl.cli.arguments import add_config_arguments, config_of
+from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import positive
 from mmmtl.datasets.synthetic import make_scene, render
 from mmmtl.io import VideoReader, VideoWriter, source_name
 from mmmtl.visualization.curves import Curve, draw_panels

@@ -22,7 +22,7 @@ from prettytable import PrettyTable
 from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.cli import add_shape_argument, start_clock
+from mmmtl.cli.arguments import add_shape_argument, start_clock
 from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, NON_KEY
 from mmmtl.profiling import count_cost
 from mmmtl.profiling.average import average_frame

@@ -27,7 +27,8 @@ from training_report import write_report
 from training_runs import RESULTS, ROOT, Run, Settings, find_record, read_records, results_file
 from training_tables import TABLES
 
-from mmmtl.cli import positive, readable_errors
+from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import positive
 
 
 def parse_args() -> argparse.Namespace:

@@ -24,7 +24,7 @@ from training_runs import Record, Run, Settings
 from training_tables import TABLES
 
 from mmmtl import __version__
-from mmmtl.cli import readable_errors
+from mmmtl.cli.errors import readable_errors
 from mmmtl.config import input_size
 from mmmtl.engine import build_runner
 from mmmtl.evaluation import write_metrics

@@ -21,7 +21,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from sca import Case, labels
 
-from mmmtl.cli import start_clock
+from mmmtl.cli.arguments import start_clock
 from mmmtl.config import resolve
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.registry import MODELS

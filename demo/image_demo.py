@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.cli import (
+from mmmtl.cli.arguments import (
     add_config_arguments,
     add_fit_argument,
     add_inferencer_arguments,
@@ -17,8 +17,8 @@ from mmmtl.cli import (
     chosen_size,
     config_of,
     inferencer_options,
-    readable_errors,
 )
+from mmmtl.cli.errors import readable_errors
 from mmmtl.commands.results import write_panel
 from mmmtl.io import check_outputs, distinct_names
 from mmmtl.io.image_sources import find_images, is_one_image, is_url

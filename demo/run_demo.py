@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.progress import Progress, track
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.cli import readable_errors
+from mmmtl.cli.errors import readable_errors
 from mmmtl.datasets.synthetic import make_scene, render
 from mmmtl.datasets.synthetic.video import SEEDS
 from mmmtl.evaluation import Baseline, metrics_table

@@ -9,7 +9,7 @@ from pathlib import Path
 from mmmtl._output import counted
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
 from mmmtl.apis.streaming import VideoSink, speed_report
-from mmmtl.cli import (
+from mmmtl.cli.arguments import (
     add_config_arguments,
     add_fit_argument,
     add_inferencer_arguments,
@@ -17,9 +17,9 @@ from mmmtl.cli import (
     chosen_size,
     config_of,
     inferencer_options,
-    positive_number,
-    readable_errors,
 )
+from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import positive_number
 from mmmtl.commands.progress import ProgressSink
 from mmmtl.commands.streams import add_stream_arguments, check_resume, page_of, stream_options
 from mmmtl.io import check_outputs, source_name

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mmmtl.cli import add_config_arguments, add_shown_range_argument, config_of, readable_errors
+from mmmtl.cli.arguments import add_config_arguments, add_shown_range_argument, config_of
+from mmmtl.cli.errors import readable_errors
 from mmmtl.config import resolve
 from mmmtl.io import read_image
 
@@ -39,7 +40,7 @@ def test_the_sweep_finds_the_programs() -> None:
 @pytest.mark.parametrize('kind', [ValueError, OSError, FloatingPointError, ImportError])
 def test_what_a_program_refuses(tmp_path: Path, kind: type[Exception]) -> None:
     (tmp_path / 'program.py').write_text(
-        'from mmmtl.cli import readable_errors\n'
+        'from mmmtl.cli.errors import readable_errors\n'
         f'with readable_errors():\n    raise {kind.__name__}("a.png: too small; choose a larger one")\n'
     )
     with pytest.raises(SystemExit, match=r'^a\.png: too small; choose a larger one$'):
@@ -89,7 +90,7 @@ def test_only_the_warnings_of_mmmtl_are_plain(tmp_path: Path, capfd: pytest.Capt
     for path in (tmp_path / 'a' / 'x.png', tmp_path / 'y.png'):
         path.touch()
     program = (
-        'import warnings; from mmmtl.cli import readable_errors\n'
+        'import warnings; from mmmtl.cli.errors import readable_errors\n'
         'from mmmtl.commands.inputs import find_inputs\n'
         'with readable_errors():\n'
         f'    find_inputs([{str(tmp_path)!r}], folders_are_videos=False)\n'
@@ -118,7 +119,7 @@ def test_the_scale_of_drawings_can_be_fixed(capsys: pytest.CaptureFixture[str]) 
 def test_a_broken_import_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules['__main__'], '__file__', __file__, raising=False)
     with pytest.raises(ImportError, match='absent'), readable_errors():
-        from mmmtl.cli import absent  # noqa: F401
+        from mmmtl.cli.arguments import absent  # noqa: F401
 
 
 class Images(Dataset):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from mmmtl.cli import add_config_arguments, config_of
+from mmmtl.cli.arguments import add_config_arguments, config_of
 from mmmtl.config import load_config, resolve
 from mmmtl.config.options import parse_value
 

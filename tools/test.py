@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 
 from mmmtl import __version__
 from mmmtl.apis import zoo_weights
-from mmmtl.cli import add_common_arguments, check_cli_outputs, config_of, readable_errors
+from mmmtl.cli.arguments import add_common_arguments, check_cli_outputs, config_of
+from mmmtl.cli.errors import readable_errors
 from mmmtl.config import dataset_configs, input_size
 from mmmtl.engine import StreamTestLoop, build_runner
 from mmmtl.engine.launch import name_lost_processes, set_launcher

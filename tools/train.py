@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 
 from mmmtl.apis import zoo_weights
-from mmmtl.cli import add_common_arguments, config_of, positive, readable_errors
+from mmmtl.cli.arguments import add_common_arguments, config_of
+from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import positive
 from mmmtl.engine import build_runner, change_length
 from mmmtl.engine.folder_lock import own_work_dir
 from mmmtl.engine.launch import name_lost_processes, set_launcher

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run_tool(name: str, arguments: Sequence[str]) -> None:
     """Run the `main` of a script below `tools/` under the name `mmmtl NAME`."""
-    from mmmtl.cli import readable_errors
+    from mmmtl.cli.errors import readable_errors
     from mmmtl.zoo import home
 
     script = home() / 'tools' / TOOLS[name][0]

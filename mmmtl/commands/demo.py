@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmmtl.apis import list_models
-from mmmtl.cli import DTYPES, device, positive, readable_errors
+from mmmtl.cli.arguments import DTYPES
+from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import device, positive
 
 from .browser.models import Models
 from .browser.page import serve

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from mmmtl._output import counted
 from mmmtl.apis import MultiTaskInferencer, read_frames, zoo_weights
-from mmmtl.cli import add_config_arguments, add_shape_argument, choices, config_of, positive, readable_errors
+from mmmtl.cli.arguments import add_config_arguments, add_shape_argument, config_of
+from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import choices, positive
 from mmmtl.datasets.synthetic import make_scene, render
 from mmmtl.export import export_model
 from mmmtl.export.exporting import FORMATS, TOLERANCE, check_packages

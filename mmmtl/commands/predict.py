@@ -20,19 +20,17 @@ from mmmtl._output import counted
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
 from mmmtl.apis.streaming import StreamRecord, StreamSink, speed_report
 from mmmtl.apis.streaming.signals import stopped_by_signals
-from mmmtl.cli import (
+from mmmtl.cli.arguments import (
     add_config_arguments,
     add_fit_argument,
     add_inferencer_arguments,
     add_shown_range_argument,
-    choices,
     chosen_size,
     config_of,
     inferencer_options,
-    positive,
-    positive_number,
-    readable_errors,
 )
+from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import choices, positive, positive_number
 from mmmtl.io import MapWriter, check_outputs, source_name
 from mmmtl.io.image_sources import is_url
 

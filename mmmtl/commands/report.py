@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmmtl.cli import readable_errors
+from mmmtl.cli.errors import readable_errors
 from mmmtl.evaluation import load_baseline
 from mmmtl.io import check_outputs
 from mmmtl.io.files import named_path

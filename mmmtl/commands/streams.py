@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmmtl.apis.streaming import MjpegPage, StreamSink
-from mmmtl.cli import not_negative, positive
+from mmmtl.cli.values import not_negative, positive
 
 LOCALHOST = '127.0.0.1'
 

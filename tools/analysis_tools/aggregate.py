@@ -18,7 +18,7 @@ from typing import Any
 
 from prettytable import PrettyTable, TableStyle
 
-from mmmtl.cli import readable_errors
+from mmmtl.cli.errors import readable_errors
 from mmmtl.evaluation.metric_files import arrow, choose_metrics, metric_paths, read_named
 from mmmtl.evaluation.statistics import Difference, paired_difference, spread
 from mmmtl.io import check_outputs, write_text

@@ -13,7 +13,7 @@ from pathlib import Path
 from prettytable import PrettyTable
 
 from mmmtl._suggestions import did_you_mean
-from mmmtl.cli import readable_errors
+from mmmtl.cli.errors import readable_errors
 from mmmtl.evaluation.metric_files import arrow, direction
 from mmmtl.io import check_outputs
 from mmmtl.io.files import named_path

@@ -21,7 +21,9 @@ from mmengine.registry import init_default_scope
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.apis.fitting import fit_image
-from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, device, not_negative, readable_errors
+from mmmtl.cli.arguments import add_config_arguments, check_cli_outputs, config_of
+from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import device, not_negative
 from mmmtl.config import resolve
 from mmmtl.io import VideoReader
 from mmmtl.io.image_sources import load_image

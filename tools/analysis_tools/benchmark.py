@@ -16,17 +16,17 @@ import torch
 from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.cli import (
+from mmmtl.cli.arguments import (
     add_config_arguments,
     add_inferencer_arguments,
     add_timing_arguments,
     check_cli_outputs,
     config_of,
     inferencer_options,
-    positive,
-    readable_errors,
     start_clock,
 )
+from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import positive
 from mmmtl.config import input_size
 from mmmtl.io import write_text
 from mmmtl.profiling.latency import default_mode, latency_table, measure_latency, prediction_steps, report

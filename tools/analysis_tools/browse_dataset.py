@@ -19,7 +19,8 @@ from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 from rich.progress import track
 
-from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, readable_errors
+from mmmtl.cli.arguments import add_config_arguments, check_cli_outputs, config_of
+from mmmtl.cli.errors import readable_errors
 from mmmtl.config import resolve
 from mmmtl.engine import check_components
 from mmmtl.io import write_png

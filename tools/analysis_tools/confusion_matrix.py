@@ -14,7 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from prettytable import PrettyTable
 
-from mmmtl.cli import positive, readable_errors
+from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import positive
 from mmmtl.io import check_outputs, read_json, whole_file
 from mmmtl.reporting.run import Matrix, read_confusion
 from mmmtl.visualization.confusion import draw_confusion, shares

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from prettytable import PrettyTable
 
-from mmmtl.cli import parse_curve_arguments, readable_errors
+from mmmtl.cli.arguments import parse_curve_arguments
+from mmmtl.cli.errors import readable_errors
 from mmmtl.evaluation.metric_files import arrow, choose_metrics, metric_paths, read_named
 from mmmtl.io import check_outputs
 from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels

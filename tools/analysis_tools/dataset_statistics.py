@@ -19,7 +19,9 @@ from mmengine.registry import init_default_scope
 from prettytable import PrettyTable
 from rich.progress import track
 
-from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, positive, readable_errors
+from mmmtl.cli.arguments import add_config_arguments, check_cli_outputs, config_of
+from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import positive
 from mmmtl.config import dataset_configs, resolve
 from mmmtl.datasets.samplers import evenly_spread
 from mmmtl.io import write_text

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmmtl import __version__
-from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, readable_errors
+from mmmtl.cli.arguments import add_config_arguments, check_cli_outputs, config_of
+from mmmtl.cli.errors import readable_errors
 from mmmtl.config import resolve
 from mmmtl.evaluation import PUBLISHED, Baseline, compare, comparison_table, delta_m_meta, load_baseline, read_metrics
 from mmmtl.evaluation.metric_files import metric_paths

@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from mmmtl.cli import add_config_arguments, add_shape_argument, check_cli_outputs, config_of, readable_errors
+from mmmtl.cli.arguments import add_config_arguments, add_shape_argument, check_cli_outputs, config_of
+from mmmtl.cli.errors import readable_errors
 from mmmtl.config import input_size
 from mmmtl.io import write_text
 from mmmtl.profiling import build_on_meta, cost_table, count_cost

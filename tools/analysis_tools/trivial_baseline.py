@@ -7,7 +7,8 @@ import argparse
 from mmengine.registry import init_default_scope
 
 from mmmtl import __version__
-from mmmtl.cli import add_config_arguments, check_cli_outputs, config_of, readable_errors
+from mmmtl.cli.arguments import add_config_arguments, check_cli_outputs, config_of
+from mmmtl.cli.errors import readable_errors
 from mmmtl.config import dataset_configs, resolve
 from mmmtl.evaluation import constant_predictor, metrics_table, write_metrics
 from mmmtl.registry import DATASETS

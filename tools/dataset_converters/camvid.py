@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from mmmtl.cli import positive, readable_errors
+from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import positive
 from mmmtl.datasets import Clip
 from mmmtl.datasets.camvid import VOID
 from mmmtl.datasets.conversion.archives import extract, whole_folder

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmmtl.cli import readable_errors
+from mmmtl.cli.errors import readable_errors
 from mmmtl.datasets.conversion.command import convert
 
 SPLITS = dict(train=2975, val=500, test=1525)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from mmmtl.cli import readable_errors
+from mmmtl.cli.errors import readable_errors
 from mmmtl.datasets.conversion.archives import checked_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
 

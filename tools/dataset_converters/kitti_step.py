@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmmtl.cli import readable_errors
+from mmmtl.cli.errors import readable_errors
 from mmmtl.datasets.conversion.command import convert
 from mmmtl.datasets.kitti_step import VAL_SEQUENCES
 

@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from mmmtl.cli import positive, readable_errors
+from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import positive
 from mmmtl.datasets import Clip
 from mmmtl.datasets.conversion.archives import whole_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest

@@ -23,7 +23,9 @@ import torch.nn.functional as F
 from rich.progress import track
 
 from mmmtl.apis import MultiTaskInferencer, VideoReader
-from mmmtl.cli import add_config_arguments, add_shape_argument, config_of, device, positive, readable_errors
+from mmmtl.cli.arguments import add_config_arguments, add_shape_argument, config_of
+from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import device, positive
 from mmmtl.datasets.transforms.geometric import resize_map
 from mmmtl.io import MapWriter, check_new_folder, check_outputs, distinct_names, resize_image
 from mmmtl.tasks import Task, build_tasks, main_tasks

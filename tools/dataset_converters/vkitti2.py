@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from mmmtl.cli import readable_errors
+from mmmtl.cli.errors import readable_errors
 from mmmtl.datasets.conversion.command import convert
 from mmmtl.datasets.virtual_kitti2 import SCENES, VARIANTS
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmmtl.cli import readable_errors
+from mmmtl.cli.errors import readable_errors
 from mmmtl.commands.export import main
 
 if __name__ == '__main__':

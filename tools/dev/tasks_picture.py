@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.cli import readable_errors
+from mmmtl.cli.errors import readable_errors
 from mmmtl.io import write_jpeg
 
 VIDEO, FRAME = 'val_01_kitchen', 7

@@ -19,7 +19,8 @@ import torch
 
 from mmmtl import __version__
 from mmmtl.checkpoint import WEIGHTING, trained_order, trained_tasks, weights_of
-from mmmtl.cli import DTYPES, readable_errors
+from mmmtl.cli.arguments import DTYPES
+from mmmtl.cli.errors import readable_errors
 from mmmtl.convolutions import KEY as CONVOLUTIONS
 from mmmtl.evaluation import read_metrics
 from mmmtl.evaluation.metric_files import arrow
