@@ -280,6 +280,12 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
             (('MILA', 'image network at the cost of MILA'),),
             PRIMARY,
         ),
+        Supposition(
+            'MILA is behind its slow network between key frames because its fast network is small; one of the same '
+            'size closes the gap',
+            (('MILA, large fast network', 'MILA'), ('MILA, large fast network', 'slow only')),
+            BETWEEN,
+        ),
         Supposition('A beta of 0.1 is too small', (('MILA w/o MF&TS, beta 1', 'MILA w/o MF&TS'),)),
         Supposition('Motion needs attention over a window', (('ILA without alignment', 'ILA without alignment, 1x1'),)),
     ),

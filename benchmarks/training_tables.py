@@ -162,6 +162,10 @@ TINY_VIDEO = Table(
             {'model.neck': dict(type='NoPropagationNeck', task_specific=True, reduction=16)},
         ),
         replace(MIDDLE_ROW, start={'backbone': MIDDLE}),
+        replace(
+            PRETRAINED_MILA.changed('MILA, large fast network', width('fast_backbone', 32)),
+            start={'backbone': SLOW, 'fast_backbone': SLOW},
+        ),
         PRETRAINED_MILA.changed('MILA w/o MF&TS, beta 1', {**PLAIN, 'model.align_loss.beta': 1}),
     ),
     reference='MILA',

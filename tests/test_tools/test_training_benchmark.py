@@ -435,7 +435,7 @@ def test_runs_of_other_settings_are_counted_and_left_out(training: Any) -> None:
     scores = records(training, {'MILA': [0.0]})
     assert (list(scores.found), scores.others) == (['MILA'], 1)
     heading = '\n'.join(training.report.heading(scores))
-    assert 'Finished: 1 run, of 1 of 42 rows, seed 0, on a CPU.' in heading
+    assert 'Finished: 1 run, of 1 of 43 rows, seed 0, on a CPU.' in heading
     assert 'has 1 more' in heading
 
 
