@@ -17,6 +17,7 @@ from rich.progress import Progress, track
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import positive
 from mmmtl.datasets.synthetic import make_scene, render
 from mmmtl.datasets.synthetic.video import SEEDS
 from mmmtl.evaluation import Baseline, metrics_table
@@ -37,7 +38,7 @@ Metrics = dict[str, float]
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs/demo', help='output folder')
-    parser.add_argument('--frames', type=int, default=80, help='length of the video')
+    parser.add_argument('--frames', type=positive, default=40, help='frames of each half of the video')
     return parser.parse_args()
 
 
@@ -135,7 +136,7 @@ def verdict(scores: dict[str, Metrics], tasks: dict[str, Task]) -> list[str]:
 
 
 def write_video(path: Path, inferencer: MultiTaskInferencer, length: int) -> float:
-    """Stream the model over two held-out videos, a room and a street; return its frames per second."""
+    """Stream the model over two held-out videos of a length, a room and a street; return its frames per second."""
     busy = 0.0
     with VideoWriter(path, fps=12) as writer:
         # One painter for both videos: the panels of a file have one size.
@@ -143,7 +144,7 @@ def write_video(path: Path, inferencer: MultiTaskInferencer, length: int) -> flo
         for name, seed in (('room', SEEDS['test']), ('street', SEEDS['test'] + 1)):
             scene = make_scene(seed)
             state, since_key = None, 0
-            for t in track(range(length // 2), 'streaming'):
+            for t in track(range(length), 'streaming'):
                 frame = render(scene, t, 256, 512).image
                 start = time.perf_counter()
                 seen, maps, is_key, state = inferencer.step(frame, state)
@@ -151,7 +152,7 @@ def write_video(path: Path, inferencer: MultiTaskInferencer, length: int) -> flo
                 since_key = 0 if is_key else since_key + 1
                 title = frame_title(name, t, since_key=since_key)
                 writer.write(inferencer.panel(seen, maps, title=title, mark=is_key, painter=painter))
-    return 2 * (length // 2) / busy
+    return 2 * length / busy
 
 
 def write_page(out: Path, scores: dict[str, Metrics], lines: list[str]) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -149,3 +150,10 @@ def test_the_program_is_the_one_that_runs(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sys.modules['__main__'], '__file__', 'other.py', raising=False)
     with pytest.raises(ValueError, match='mine'), readable_errors():
         raise ValueError('mine')
+
+
+def test_errors_of_c_code_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves no frame, so the last one is that of the program, which did not refuse anything."""
+    monkeypatch.setattr(sys.modules['__main__'], '__file__', __file__, raising=False)
+    with pytest.raises(ValueError, match='could not broadcast'), readable_errors():
+        np.zeros(2)[:] = np.zeros(3)

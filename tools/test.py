@@ -85,7 +85,9 @@ def main() -> None:
     check_cli_outputs(cfg, [*metric_files, args.out_dir, args.show_dir, *report_files], inputs=[checkpoint])
     cfg.load_from = str(checkpoint)
     if args.show_dir:
-        cfg.default_hooks.visualization.update(draw=True, out_dir=args.show_dir, interval=args.show_interval)
+        hook = cfg.default_hooks.get('visualization') or dict(type='MultiTaskVisualizationHook')
+        panels = dict(draw=True, out_dir=args.show_dir, interval=args.show_interval)
+        cfg.default_hooks.visualization = {**hook, **panels}
     if args.out_dir:
         hook = dict(type='MapWriterHook', out_dir=args.out_dir, npy=args.npy)
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]

@@ -46,7 +46,8 @@ def _refusal(error: BaseException | None) -> str | None:
         return message.rpartition(f'\n{found[1]}: ')[2].strip()
     while error is not None:
         frames = traceback.extract_tb(error.__traceback__)
-        if frames and _is_own(frames[-1].filename):
+        # C code leaves no frame: NumPy's errors seem to come from the line of ours that calls it.
+        if frames and _is_own(frames[-1].filename) and (frames[-1].line or 'raise').startswith('raise'):
             return message
         error = error.__cause__ or error.__context__
     return None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
 
 from mmmtl.zoo import find_model, is_name, models
 
@@ -44,9 +45,20 @@ def load_config(
         raise ValueError(f'{_place(path, cause)}: {type(cause).__name__}: {_reason(cause)}') from error
     if options is not None:
         merge_options(cfg, options)
+        if any(key.partition('.')[0] == 'custom_imports' for key in options):
+            _import_custom(cfg)
     if tasks is not None:
         cfg.use_tasks = list(tasks)
     return cfg
+
+
+def _import_custom(cfg: Config) -> None:
+    """Import what `custom_imports` names after it was overridden; mmengine has imported what the file names."""
+    try:
+        import_modules_from_strings(**cfg.custom_imports)
+    except Exception as error:  # a module may raise anything
+        cause = _cause(error)
+        raise ValueError(f'--cfg-options custom_imports: {type(cause).__name__}: {_reason(cause)}') from error
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -114,7 +114,8 @@ class MultiTaskDataset(BaseDataset):
         if len({type(task).interpret for task in tasks}) > 1:
             raise ValueError(
                 f'{reference}: read by tasks of different kinds, {[task.name for task in tasks]}; give each its own '
-                'folder of labels and `source`'
+                'folder of labels and `source`, or, if one derives its labels from those of the other, the same '
+                '`interpret`, as in `interpret = DepthEstimation.interpret`'
             )
         npy = Path(reference).suffix.lower() == '.npy'
         stored = read_npy(reference) if npy else read_raw(reference, max_pixels=self.max_pixels)

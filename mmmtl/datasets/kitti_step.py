@@ -42,5 +42,7 @@ class KITTISTEP(MultiTaskDataset):
 
     def _list(self, folder: str) -> dict[FrameKey, Path]:
         return list_files(
-            self.root / folder / self.split, lambda path: (path.parent.name, int(path.stem)), '[0-9]*/[0-9]*.png'
+            self.root / folder / self.split,
+            lambda path: (path.parent.name, int(path.stem)) if path.stem.isdecimal() else None,
+            '[0-9]*/[0-9]*.png',
         )

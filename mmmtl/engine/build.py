@@ -111,7 +111,8 @@ def check_components(cfg: Config) -> None:
             hint = f'did you mean {near}?' if near else 'no registered name is similar.'
             raise ValueError(
                 f'{key}={name!r} is not a registered component; {hint} Import your own components through '
-                "`custom_imports` in the config; name those of other packages with their scope, as in 'mmseg.ResNet'."
+                '`custom_imports` in the config (its list replaces that of a `_base_`); name those of other packages '
+                "with their scope, as in 'mmseg.ResNet'."
             )
 
 

@@ -134,10 +134,10 @@ def _keep_two_steps(schedulers: Sequence[dict[str, Any]], before: Sequence[_Span
 
 
 def _scaled(time: Any, share: float) -> Any:
-    """Return a time, or a list of them, at the same share of another training; 0 stays 0, others are at least 1."""
+    """Return a time, or a list of them, at the same share of another training, at least 1; 0 and infinity stay."""
     if isinstance(time, (list, tuple)):
         return type(time)(_scaled(item, share) for item in time)
-    return max(1, round(time * share)) if time > 0 else time
+    return max(1, round(time * share)) if 0 < time < math.inf else time
 
 
 def _scaled_periods(periods: Sequence[int], share: float) -> list[int]:

@@ -93,7 +93,7 @@ class MultiTaskMetric(AdditiveMetric):
             details = {f'pooled/{key}': value for key, value in metrics.items()}
             details |= {f'offset_{o}/{key}': value for o, scores in each.items() for key, value in scores.items()}
             found = {key: [scores[key] for scores in each.values() if key in scores] for key in metrics}
-            metrics = {key: sum(values) / len(values) for key, values in found.items()}
+            metrics = {key: nanmean(values) for key, values in found.items()}
             metrics |= details if self.details else {}
         metrics |= self._average_images(images)
         if self.baseline is not None:
@@ -115,13 +115,19 @@ class MultiTaskMetric(AdditiveMetric):
         for name, task in self.tasks.items():
             means = [sums / counts for (_, of), (sums, counts) in images.items() if of == name]
             if means:
-                values = torch.stack(means).mean(dim=0).tolist()
+                values = torch.stack(means).nanmean(dim=0).tolist()
                 metrics |= {f'per_image/{name}/{m}': v for m, v in zip(task.higher_is_better, values, strict=True)}
         return metrics
 
     def _summarize(self, totals: dict[str, Tensor]) -> dict[str, float]:
         """Compute {`<task>/<metric>`: value} from the sums of each task, in the order of the tasks."""
         scores = {name: task.summarize(totals[name]) for name, task in self.tasks.items() if name in totals}
+        for name, score in scores.items():
+            if score.keys() != (declared := self.tasks[name].higher_is_better).keys():
+                raise ValueError(
+                    f'{type(self.tasks[name]).__name__}.summarize returned the metrics {sorted(score)}; '
+                    f'`higher_is_better` declares {sorted(declared)}'
+                )
         return {f'{name}/{metric}': value for name, score in scores.items() for metric, value in score.items()}
 
 

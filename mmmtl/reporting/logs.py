@@ -43,8 +43,10 @@ def read_log(path: Path) -> Series:
         step = record.get('step')
         if not isinstance(step, int):
             continue
+        # Those of a validation also have times, which are none of the training.
+        ignored = {'step', 'iter', 'epoch', *(() if 'iter' in record else ('time', 'data_time'))}
         for key, value in record.items():
-            if key not in ('step', 'iter', 'epoch') and _is_number(value) and math.isfinite(value):
+            if key not in ignored and _is_number(value) and math.isfinite(value):
                 series.setdefault(key, {})[step] = float(value)
     return series
 

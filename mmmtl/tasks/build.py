@@ -89,7 +89,8 @@ def _build_task(name: str, cfg: Mapping[str, Any], tasks: Mapping[str, Any]) -> 
     if not (inspect.isclass(build) and issubclass(build, Task)):
         hint = did_you_mean(kind, TASKS.module_dict)
         raise ValueError(
-            f'tasks.{name}.type: unknown type {kind!r}, which no `custom_imports` of the config registers; {hint}'
+            f'tasks.{name}.type: unknown type {kind!r}, which no `custom_imports` of the config registers (its list '
+            f'replaces that of a `_base_`); {hint}'
         )
     known = inspect.signature(build).parameters
     if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in known.values()):

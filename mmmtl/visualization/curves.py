@@ -43,7 +43,13 @@ def check_figure_path(path: str) -> None:
 
 
 def draw_panels(panels: Mapping[str, Sequence[Curve]], x_label: str, path: str, *, whole_numbers: bool = False) -> None:
-    """Write a figure with panels {title: curves} side by side; `whole_numbers` places ticks at integers only."""
+    """Write a figure with panels {title: curves} side by side; `whole_numbers` places ticks at integers only.
+
+    Raises:
+        ValueError: there are no panels.
+    """
+    if not panels:
+        raise ValueError(f'{path}: there is nothing to draw')
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout='constrained')

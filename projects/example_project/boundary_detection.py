@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmmtl.registry import TASKS
-from mmmtl.tasks import Task, masked_mean
+from mmmtl.tasks import SemanticSegmentation, Task, masked_mean
 from mmmtl.tasks.base import IGNORE
 from mmmtl.tasks.legend import Span
 
@@ -38,6 +38,7 @@ class BoundaryDetection(Task):
 
     out_channels = 1
     fill = NONE
+    interpret = SemanticSegmentation.interpret  # files hold classes
     higher_is_better = {'f1': True, 'precision': True, 'recall': True}
     primary_metric = 'f1'
 

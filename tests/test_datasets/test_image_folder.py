@@ -14,6 +14,8 @@ from mmmtl.config import load_config, resolve
 from mmmtl.datasets import ImageFolder
 from mmmtl.datasets.label_check import check_labels
 from mmmtl.registry import DATASETS
+from mmmtl.registry import TASKS as TASKS_REGISTRY
+from mmmtl.tasks import DepthEstimation, SaliencyDetection
 
 TASKS = dict(
     semseg=dict(type='SemanticSegmentation', classes=['a', 'b', 'c']),
@@ -177,3 +179,24 @@ def test_the_example_of_the_documentation_reads_a_folder(
         assert check_labels(data, 'loader') == [] or len(data) == 1
         sizes.append(len(data))
     assert sizes == [5, 1]
+
+
+def test_labels_that_are_derived_from_those_of_another_task(folder: Path) -> None:
+    @TASKS_REGISTRY.register_module(name='Near')
+    class Near(SaliencyDetection):
+        interpret = DepthEstimation.interpret
+
+        def convert(self, array: np.ndarray) -> np.ndarray:
+            return (array < 2.5).astype(np.float32)
+
+    tasks = {**TASKS, 'near': dict(type='Near', source='depth')}
+    try:
+        data = ImageFolder(folder, pipeline=PIPELINE, metainfo=dict(tasks=tasks))
+        found = {item['data_samples'].video: item['data_samples'].gt for item in data}
+        near = [float(found[name].near.mean()) for name in NAMES[:4]]
+        assert near == [1, 1, 0, 0] and float(found[NAMES[3]].depth.mean()) == 4
+        del Near.interpret
+        with pytest.raises(ValueError, match=r'interpret = DepthEstimation\.interpret'):
+            list(ImageFolder(folder, pipeline=PIPELINE, metainfo=dict(tasks=tasks)))
+    finally:
+        TASKS_REGISTRY.module_dict.pop('Near')

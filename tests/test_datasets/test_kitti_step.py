@@ -31,6 +31,7 @@ def build(root: Path, **kwargs: Any) -> KITTISTEP:
 
 
 def test_labels_are_the_red_channel(step: Path) -> None:
+    (step / 'images/train/0000/000001_copy.png').write_bytes((step / 'images/train/0000/000001.png').read_bytes())
     data = build(step)
     assert len(data) == 9 and len(set(VAL_SEQUENCES)) == 9
     assert data[0]['gt_maps']['semseg'].tolist() == [[0, 18], [255, 13]]

@@ -189,3 +189,15 @@ def test_the_name_in_configs_means_this_hook() -> None:
 def test_what_it_does_not_take_is_refused(tmp_path: Path, argument: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(argument))):
         CheckpointHook(**argument).before_train(FakeRunner(tmp_path))
+
+
+def test_the_best_of_another_metric_is_none_of_this_one(tmp_path: Path) -> None:
+    run(tmp_path, keep=-1)
+    before = names(tmp_path)
+    for metric, score in (('other', 0.1), ('score', 0.2)):
+        hook = Hook(interval=1, by_epoch=False, save_best=metric, rule='greater')
+        runner = FakeRunner(tmp_path, tmp_path / 'iter_3.pth')
+        hook.before_train(runner)
+        hook.after_val_epoch(runner, {metric: score})
+    assert sorted({*names(tmp_path)} - {*before}) == ['best_other_iter_3.pth', 'best_score_iter_3.pth']
+    assert {*before} <= {*names(tmp_path)}

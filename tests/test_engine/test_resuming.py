@@ -384,3 +384,9 @@ def test_a_seed_that_was_drawn_is_kept(trained: Runner, make_config: MakeConfig)
     runner = build_runner(resume(make_config, trained, randomness=dict(_delete_=True, deterministic=False)))
 
     assert runner.seed == trained.seed == runner.train_dataloader.sampler.seed
+
+
+def test_other_tasks_are_refused(trained: Runner, make_config: MakeConfig) -> None:
+    cfg = resume(make_config, trained, use_tasks=['depth'])
+    with pytest.raises(ValueError, match=r"trained for the tasks \[.*\], not for \['depth'\]; resume with the same"):
+        build_runner(cfg).train()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,11 @@ def test_every_kind_of_time_is_scaled(scheduler: dict[str, Any], expected: dict[
 
     found = [changed.model[0], changed.other] if several else changed
     assert all({**scheduler, **expected} == dict(one) for one in found)
+
+
+def test_what_never_comes_still_never_comes() -> None:
+    cfg = Config(dict(train_cfg=dict(max_iters=1000, val_interval=math.inf), param_scheduler=[]))
+    assert change_length(cfg, iterations=10).train_cfg == dict(max_iters=10, val_interval=math.inf)
 
 
 @pytest.mark.parametrize(

@@ -321,3 +321,19 @@ def test_the_mean_of_the_classes_is_the_metric() -> None:
     assert list(scores) == ['wall', 'floor', 'sky', 'never']
     assert math.isnan(scores.pop('never'))
     assert sum(scores.values()) / 3 == pytest.approx(miou)
+
+
+def test_metrics_that_a_task_does_not_declare(monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = make_metric()
+    metric.process(None, [sample({'depth': depths(2.0)}, {'depth': depths(3.0)})])
+    monkeypatch.setattr(type(metric.tasks['depth']), 'summarize', lambda self, totals: {'error': 1.0})
+    with pytest.raises(ValueError, match=r"DepthEstimation\.summarize returned .*'error'.*higher_is_better"):
+        metric.evaluate(1)
+
+
+def test_an_offset_without_a_valid_pixel_does_not_count() -> None:
+    metric = make_metric()
+    for offset, label in ((0, 2.0), (1, 0.0)):
+        metric.process(None, [sample({'depth': depths(label)}, {'depth': depths(3.0)}, offset)])
+    metrics = metric.evaluate(2)
+    assert metrics['depth/abs_err'] == 1.0 and math.isnan(metrics['offset_1/depth/abs_err'])

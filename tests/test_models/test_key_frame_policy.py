@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -310,3 +311,32 @@ def test_what_a_policy_remembers_stays_on_the_cpu(tiny, policy: dict) -> None:
         assert {tensor.device.type for tensor in state.policy.values()} == {'cpu'}
         chosen.append(state.key_frames.tolist())
     assert chosen[0] == chosen[1]
+
+
+class Answers(KeyFramePolicy):
+    """What it is told to answer."""
+
+    answer: Any = None
+
+    def is_key_frame(self, state: StreamState, frames: torch.Tensor) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ('answer', 'found'),
+    [
+        (True, 'True'),
+        (torch.ones(2), r'torch\.float32 \(2,\)'),
+        (torch.ones(1, dtype=torch.bool), r'torch\.bool \(1,\)'),
+    ],
+)
+def test_the_answer_of_a_policy_is_checked(tiny, answer: Any, found: str) -> None:
+    model = tiny.video_model(key_frame_policy=dict(type=Answers))
+    model.key_frame_policy.answer = answer
+    with pytest.raises(ValueError, match=rf'Answers\.is_key_frame returned {found}; it must return bool \(2,\)'):
+        model.step(tiny.pixels(2, 3, *tiny.SIZE))
+
+
+def test_a_policy_of_another_kind_is_refused(tiny) -> None:
+    with pytest.raises(ValueError, match='key_frame_policy: Linear is not a KeyFramePolicy'):
+        tiny.video_model(key_frame_policy=dict(type=torch.nn.Linear, in_features=1, out_features=1))

@@ -419,3 +419,35 @@ def test_it_needs_no_default_scope(tiny, monkeypatch):
     assert type(model.data_preprocessor).__name__ == 'MultiTaskDataPreprocessor'
     assert model.data_preprocessor.tasks is model.tasks
     assert isinstance(MODELS.build(dict(type='mmmtl.TaskConvHead', tasks=model.tasks, in_channels=(4,))), TaskConvHead)
+
+
+def test_a_head_is_held_to_its_contract(tiny):
+    model = fixed(tiny, {})
+    images, samples = tiny.pixels(1, 3, *tiny.SIZE).float(), [tiny.sample()]
+    right = {name: torch.zeros(1, task.out_channels, 4, 4) for name, task in model.tasks.items()}
+    model.decode_head.logits = right
+    assert list(model.loss(images, samples)) == LOSSES
+    model.decode_head.logits = {**right, 'depth': torch.zeros(1, 2, 4, 4)}
+    with pytest.raises(ValueError, match=r"FixedHead\.forward returned 2 channels for 'depth'; DepthEstimation has 1"):
+        model.loss(images, samples)
+    model.decode_head.logits = {name: right[name] for name in ('semseg', 'normals')}
+    with pytest.raises(ValueError, match=r'FixedHead\.forward returned no logits of depth'):
+        model.loss(images, samples)
+    with pytest.raises(ValueError, match='must return a HeadOutput, not dict'):
+        model.head_losses(right, samples)
+
+
+@pytest.mark.parametrize(
+    ('losses', 'message'),
+    [
+        (lambda logits: {'l1': logits.mean()}, "returned 'l1'; the name must begin"),
+        (lambda logits: {'loss_l1': logits[:, 0]}, r"returned a tensor \(1, 24, 32\) as 'loss_l1'"),
+        (lambda logits: {'loss_l1': 1.0}, "returned float as 'loss_l1'"),
+        (lambda logits: logits.mean(), 'must return {name: loss}, not Tensor'),
+    ],
+)
+def test_a_loss_is_held_to_its_contract(tiny, monkeypatch, losses, message):
+    model = tiny.image_model()
+    monkeypatch.setattr(model.tasks['depth'], 'loss', lambda logits, target: losses(logits))
+    with pytest.raises(ValueError, match=rf'DepthEstimation\.loss {message}'):
+        model.loss(tiny.pixels(1, 3, *tiny.SIZE), [tiny.sample()])

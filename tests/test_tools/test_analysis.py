@@ -53,8 +53,12 @@ def test_seeds_are_aggregated(run_tool: Run, tmp_path: Path) -> None:
 
 def test_logs_are_analysed(run_tool: Run, tmp_path: Path) -> None:
     for start, records in {
-        '1': [{'loss': 3.0, 'time': 1.0, 'data_time': 0.5, 'step': 10}, {'loss': 9.0, 'step': 20}],
-        '2': [{'loss': 1.0, 'step': 20}, {'loss': 2.0, 'step': 30}, {'semseg/mIoU': 50.0, 'step': 30}],
+        '1': [{'loss': 3.0, 'time': 1.0, 'data_time': 0.5, 'iter': 10, 'step': 10}, {'loss': 9.0, 'step': 20}],
+        '2': [
+            {'loss': 1.0, 'step': 20},
+            {'loss': 2.0, 'time': 1.0, 'data_time': 0.1, 'iter': 30, 'step': 30},
+            {'semseg/mIoU': 50.0, 'time': 7.0, 'data_time': 7.0, 'step': 30},
+        ],
     }.items():
         path = tmp_path / start / 'vis_data' / 'scalars.json'
         path.parent.mkdir(parents=True)
@@ -63,11 +67,15 @@ def test_logs_are_analysed(run_tool: Run, tmp_path: Path) -> None:
     printed = run_tool(LOGS, f'run={tmp_path}', '--out', out)
     # A resumed run repeats iteration 20.
     assert rows(printed)[1:] == [['loss', 'run', '2', '1', '20', '3'], ['semseg/mIoU ↑', 'run', '50', '50', '30', '1']]
-    assert 'run: 1 s an iteration' in printed and out.read_text().startswith('<?xml')
+    assert 'run: 1 s an iteration (median), 0.3 s' in printed and out.read_text().startswith('<?xml')
     with pytest.raises(SystemExit, match="'los'.*'loss'"):
         run_tool(LOGS, tmp_path, '--keys', 'los')
     with pytest.raises(SystemExit, match=r'2: no .*scalars\.json'):
         run_tool(LOGS, tmp_path / '2')
+    (path.parent / 'scalars.json').write_text('{"lr": 0.1, "iter": 1, "step": 1}')
+    (tmp_path / '1' / 'vis_data' / 'scalars.json').unlink()
+    with pytest.raises(SystemExit, match='nothing to draw'):
+        run_tool(LOGS, tmp_path, '--out', out)
 
 
 def test_confusions_are_listed(run_tool: Run, tmp_path: Path) -> None:
@@ -124,3 +132,16 @@ def test_a_published_model_holds_weights_alone(run_tool: Run, tmp_path: Path, su
         with pytest.raises(SystemExit, match=file.name):
             run_tool(*command)
         assert file.with_suffix('.md').read_text() == card
+
+
+def test_unscored_classes_are_labelled_pixels(run_tool: Run, tiny: tuple[str, list[str]], tmp_path: Path) -> None:
+    found = []
+    for unscored in ((), ('tasks.semseg.unscored=ground,',)):
+        out = tmp_path / f'{len(unscored)}.json'
+        run_tool(
+            STATISTICS, tiny[0], '--split', 'val', '--samples', 2, '--out', out, '--cfg-options', *tiny[1], *unscored
+        )
+        found.append(json.loads(out.read_text())['tasks']['semseg']['classes'])
+    left = {name: share['pixels'] for name, share in found[1].items() if name in found[0] and name != 'ground'}
+    assert found[0]['ground']['pixels'] > 5
+    assert left == {name: pytest.approx(found[0][name]['pixels']) for name in left}

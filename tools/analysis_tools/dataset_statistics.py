@@ -69,9 +69,8 @@ class Statistics:
         """Return plain values for JSON: shares in percent, and classes or ranges of values."""
         found: dict[str, Any] = dict(maps=self.maps, labelled=100 * self.labelled / max(1, self.pixels))
         if self.classes:
-            total = max(1, self.classes.total())
             found['classes'] = {
-                name: dict(pixels=100 * count / total, images=100 * self.images[name] / self.maps)
+                name: dict(pixels=100 * count / self.labelled, images=100 * self.images[name] / self.maps)
                 for name, count in self.classes.items()
             }
         elif self.labelled:

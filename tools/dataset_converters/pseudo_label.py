@@ -149,10 +149,11 @@ def to_map(array: Any, task: Task, size: tuple[int, int], output: str, *, decode
             f'{"a map" if decoded or whole else "the logits"} of task {task.name!r} {"is" if decoded else "are"} '
             f'(1, {channels}, h, w); check --outputs and the classes of the config'
         )
-    if whole:
-        return np.stack([resize_map(plane, size) for plane in planes[0]]).astype(np.int64)
+    if whole or decoded:  # values between those of a map, such as a mean of two normals, may be no values of it
+        resized = np.stack([resize_map(plane, size) for plane in planes[0]])
+        return resized.astype(np.int64 if whole else np.float32)
     tensor = F.interpolate(torch.from_numpy(planes).float(), size, mode='bilinear', align_corners=False)
-    result: np.ndarray = (tensor if decoded else task.decode(tensor))[0].numpy()
+    result: np.ndarray = task.decode(tensor)[0].numpy()
     return result
 
 

@@ -168,6 +168,9 @@ class StreamRunner:
                 for stream in [one for one in self._running if one.source.done and one.source.first() is None]:
                     stream.done = True
                     stream.end()
+                    if stream.record.failure is None:
+                        self._separate()
+                        stream.state = None  # nobody needs it, and there may be many streams
                     self._running.remove(stream)
                 while waiting and len(self._running) < self._at_once:
                     self._running.append(waiting.popleft())

@@ -83,8 +83,8 @@ class VideoSink(StreamSink):
     """Videos of the drawings (see `VideoWriter`), one of each stream, with the times of its frames.
 
     Another file begins where a stopped run goes on, where frames change their size, and after a pause too long for
-    OpenCV's encoder; it has the number of its first frame in its name: drive-000120.mp4. After an error elsewhere,
-    videos hold the frames so far.
+    OpenCV's encoder; it has the number of its first frame in its name: drive-000120.mp4, or drive-000120-2.mp4 if there
+    is a file of this name. After an error elsewhere, videos hold the frames so far.
 
     Args:
         path: a file for a single stream, or a folder (a path without a suffix, or one that exists), in which files are
@@ -104,6 +104,7 @@ class VideoSink(StreamSink):
             VideoWriter(self._one, fps or DEFAULT_FPS)
         self._owner: str | None = None
         self._films: dict[str, _Film] = {}
+        self._written: set[Path] = set()
 
     def write(self, frame: StreamFrame) -> None:
         film = self._films.get(frame.stream.name)
@@ -142,8 +143,16 @@ class VideoSink(StreamSink):
         self._owner = self._owner or name
         if self._one is not None and self._owner != name:
             raise ValueError(f'{self._one}: one file for the streams {self._owner!r} and {name!r}; give a folder')
-        path = self._one or self._folder / f'{name}.mp4'
-        return path.with_stem(f'{path.stem}-{frame.number:06d}') if frame.number else path
+        path = first = self._one or self._folder / f'{name}.mp4'
+        if frame.number:
+            path = first = path.with_stem(f'{path.stem}-{frame.number:06d}')
+        count = 1
+        # Callers have seen to the first name of a stream, but not to this one.
+        while path in self._written or (frame.number and path.exists()):
+            count += 1
+            path = first.with_stem(f'{first.stem}-{count}')
+        self._written.add(path)
+        return path
 
 
 class PanelSink(StreamSink):

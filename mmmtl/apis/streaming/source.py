@@ -203,8 +203,7 @@ class Source:
                         f'{skip}; give the same source, from its beginning, or delete the file of states'
                     )
             finally:
-                self._record.summary, self._record.missing = reader.summary(), reader.missing()
-                self._record.whole = reader.is_whole
+                self._record.add(reader.summary(), reader.missing(), whole=reader.is_whole)
 
     def _offset(self, first: bool) -> float:
         """Return the time of the stream at which a live source begins to count."""

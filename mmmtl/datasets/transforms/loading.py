@@ -19,6 +19,12 @@ class LoadFrames(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         # Empty slots of a clip repeat the current frame; read it once.
         images = {ref: results['read_image'](ref) for ref in dict.fromkeys(results['frames'])}
+        for ref, image in images.items():
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                raise ValueError(
+                    f'{ref}: `read_image` returned {image.dtype} of shape {image.shape}; images are uint8 (H, W, 3), '
+                    'blue first'
+                )
         results['imgs'] = [images[ref] for ref in results['frames']]
         results['img_path'] = str(results['frames'][-1])
         results['ori_shape'] = results['img_shape'] = results['imgs'][-1].shape[:2]

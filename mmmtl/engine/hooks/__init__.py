@@ -3,6 +3,7 @@
 from .accumulation_hook import AccumulationHook
 from .checkpoint_guard_hook import CheckpointGuardHook, PlainCheckpointHook
 from .checkpoint_hook import CheckpointHook
+from .early_stopping_hook import EarlyStoppingHook
 from .epoch_position_hook import EpochPositionHook
 from .extreme_samples_hook import ExtremeSamplesHook
 from .iteration_seed_hook import IterationSeedHook
@@ -18,6 +19,7 @@ __all__ = [
     'AccumulationHook',
     'CheckpointGuardHook',
     'CheckpointHook',
+    'EarlyStoppingHook',
     'EpochPositionHook',
     'ExtremeSamplesHook',
     'IterationSeedHook',

@@ -69,8 +69,12 @@ class CheckpointHook(MMEngineCheckpointHook):
             self.keep_ckpt_ids = list(info.get('keep_ckpt_ids', []))
             self._replaced = list(info.get('replaced_ckpts', []))
             for key in self.key_indicators if self.save_best else []:
-                if path := info.get(self._info_key('ckpt', key)):
-                    self._best[key] = Path(path).name
+                name = Path(info.get(self._info_key('ckpt', key), '')).name
+                if name.startswith(self._best_prefix(key)):
+                    self._best[key] = name
+                else:  # of another metric, under the name that mmengine has for a single one
+                    info.pop(self._info_key('ckpt', key), None)
+                    info.pop(self._info_key('score', key), None)
         self._remove_replaced(runner)
 
     def after_train(self, runner: Runner) -> None:
@@ -85,6 +89,11 @@ class CheckpointHook(MMEngineCheckpointHook):
     def _path(self, name: str) -> str:
         path: str = self.file_backend.join_path(self.out_dir, name)
         return path
+
+    @staticmethod
+    def _best_prefix(key: str) -> str:
+        """Return what the names of the best checkpoints of a metric begin with."""
+        return f'best_{key}_'.replace('/', '_')
 
     def _info_key(self, what: str, key: str) -> str:
         """Return mmengine's name of the best checkpoint ('ckpt') or score ('score') of a metric."""
@@ -128,7 +137,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             if score is None or not self.is_better_than[key](score, best):
                 continue
             improved = True
-            name = f'best_{key}_{self.filename_tmpl.format(step)}'.replace('/', '_')
+            name = f'{self._best_prefix(key)}{self.filename_tmpl.format(step)}'
             previous = self._best.get(key)
             runner.message_hub.update_info(score_key, score)
             runner.message_hub.update_info(self._info_key('ckpt', key), self._path(name))

@@ -42,10 +42,12 @@ class MapWriterHook(Hook):
         self.npy = npy
         self._writers: dict[int | None, MapWriter] = {}
         self._lengths: Counter[tuple[int | None, str]] = Counter()
+        self._written: set[tuple[int | None, str, int]] = set()
 
     def before_test_epoch(self, runner: Runner) -> None:
         self._writers.clear()
         self._lengths.clear()
+        self._written.clear()
 
     def after_test_iter(
         self,
@@ -59,6 +61,12 @@ class MapWriterHook(Hook):
             size = next(iter(maps.values())).shape[1:]
             image = resize_image(_image_of(runner, images, sample), (size[0], size[1]))
             offset = sample.get('offset')
+            if (key := (offset, sample.video, sample.time)) in self._written:
+                raise ValueError(
+                    f'{sample.video}, frame {sample.time}: two samples of the test data have this name; test data sets '
+                    'whose names are the same one by one'
+                )
+            self._written.add(key)
             self._writer(runner, offset).write(sample.video, sample.time, image, maps)
             self._lengths[offset, sample.video] += 1
 

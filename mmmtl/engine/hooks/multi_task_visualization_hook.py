@@ -43,14 +43,17 @@ class MultiTaskVisualizationHook(Hook):
         self.interval = interval
         self.out_dir = out_dir
         self._seen: Counter[int | None] = Counter()
+        self._names: set[str] = set()
         self._whole_videos = False
 
     def before_val_epoch(self, runner: Runner) -> None:
         self._seen.clear()
+        self._names.clear()
         self._whole_videos = False
 
     def before_test_epoch(self, runner: Runner) -> None:
         self._seen.clear()
+        self._names.clear()
         self._whole_videos = isinstance(runner.test_dataloader.sampler, VideoSampler)
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Outputs = None) -> None:
@@ -73,6 +76,9 @@ class MultiTaskVisualizationHook(Hook):
             image = np.ascontiguousarray(current_image(images)[..., ::-1])
             panel = runner.visualizer.draw_sample(image, sample)
             name = sample_name(sample, number)
+            if name in self._names:  # of another data set
+                name = f'{name}_{number:06d}'
+            self._names.add(name)
             if self.out_dir is None:
                 # mmengine's local backend silently writes nothing if a name contains a folder.
                 runner.visualizer.add_image(f'{stage}_{name}', panel, step=runner.iter)

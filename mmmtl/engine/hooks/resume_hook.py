@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
+from mmmtl.checkpoint import trained_tasks
 from mmmtl.engine.resumed_schedule import differences, follow_config, optimizers_of, schedulers_of
 from mmmtl.engine.training_record import training_record
 from mmmtl.registry import HOOKS
@@ -51,6 +52,12 @@ class ResumeHook(Hook):
             raise ValueError(
                 f'the checkpoint was written after {done} {unit}, but training ends at {last} (train_cfg.max_{unit}); '
                 'raise this limit, or test the checkpoint'
+            )
+        trained = sorted(trained_tasks(checkpoint))
+        if trained and (own := sorted(runner.cfg.model.get('tasks') or trained)) != trained:
+            raise ValueError(
+                f'the checkpoint was trained for the tasks {trained}, not for {own}; resume with the same (--tasks), '
+                'or start from its weights with load_from'
             )
         self._validates = not meta.get('validated') and not meta.get('batches_of_epoch', [0])[0]
         optimizers_of(runner, checkpoint)

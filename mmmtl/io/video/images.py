@@ -32,7 +32,7 @@ class FolderDecoder(Decoder):
         for number, path in enumerate(self._paths):
             try:
                 image = read_image(path, max_pixels=self._max_pixels)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 self.skip(str(error))
                 continue
             yield VideoFrame(image, number / DEFAULT_FPS)

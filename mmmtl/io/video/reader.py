@@ -240,6 +240,8 @@ def _open(video: Video, max_pixels: int) -> Decoder:
         if '://' not in name and not NUMBERED.search(path.name):
             raise FileNotFoundError(f'{shown}: no such video')
     _check_file(path, shown)
+    if exists:
+        name = os.path.abspath(path)  # FFmpeg takes what stands before a colon for a protocol: 12:30.mp4
     if find_pyav() is not None:
         return PyAVDecoder(name, max_pixels=max_pixels)
     return OpenCVDecoder(name, live=False, max_pixels=max_pixels)

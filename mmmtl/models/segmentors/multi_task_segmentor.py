@@ -230,12 +230,22 @@ class MultiTaskSegmentor(BaseModel):
 
         They are `<task>.loss_<name>`, `preliminary.<i>.<task>.loss_<name>` and `label_space.<task>.loss_ce`, the last
         with weight 1. A task that no sample labels contributes zeros that stay connected to the graph.
+
+        Raises:
+            ValueError: the head lacks a task or has other channels for it, or a loss is not one number.
         """
+        head = type(self.decode_head).__name__
+        if not isinstance(output, HeadOutput):
+            raise ValueError(f'{head}.forward must return a HeadOutput, not {type(output).__name__}')
+        if missing := [name for name in self.main_tasks if name not in output.logits]:
+            raise ValueError(f'{head}.forward returned no logits of {", ".join(missing)}')
         losses: dict[str, Tensor] = {}
         for prefix, predictions in output.predictions().items():
             for task, logits, target in self._supervised(predictions, data_samples):
+                check_channels(head, task, logits, task.out_channels)
                 losses |= weigh(prefix, task, task.loss(logits, target))
         for task, logits, target in self._supervised(output.label_space, data_samples):
+            check_channels(head, task, logits, task.label_space_size)
             found = task.label_space_loss(logits, target)
             losses |= {f'label_space.{task.name}.{kind}': value for kind, value in found.items()}
         return losses | output.losses
@@ -249,8 +259,30 @@ class MultiTaskSegmentor(BaseModel):
                 yield task, F.interpolate(logits, target.shape[-2:], mode='bilinear'), target
 
 
+def check_channels(head: str, task: Task, logits: Tensor, expected: int) -> None:
+    """Refuse logits (N, C, h, w) with other channels than a task has: losses may broadcast them, or leave some out."""
+    if logits.shape[1] != expected:
+        raise ValueError(
+            f'{head}.forward returned {logits.shape[1]} channels for {task.name!r}; '
+            f'{type(task).__name__} has {expected}'
+        )
+
+
 def weigh(prefix: str, task: Task, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the losses of a task by their full names, times its `loss_weight`."""
+    """Return the losses of a task by their full names, times its `loss_weight`.
+
+    Raises:
+        ValueError: a name does not begin with 'loss_', so that mmengine would not add the loss, or a loss is a map.
+    """
+    method = f'{type(task).__name__}.loss'
+    if not isinstance(losses, Mapping):
+        raise ValueError(f'{method} must return {{name: loss}}, not {type(losses).__name__}')
+    for kind, value in losses.items():
+        if not kind.startswith('loss_'):
+            raise ValueError(f'{method} returned {kind!r}; the name must begin with "loss_", or nothing trains on it')
+        if not isinstance(value, Tensor) or value.ndim:
+            found = f'a tensor {tuple(value.shape)}' if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f'{method} returned {found} as {kind!r}; it must be the mean, a tensor without dimensions')
     return {f'{prefix}{task.name}.{kind}': task.loss_weight * value for kind, value in losses.items()}
 
 

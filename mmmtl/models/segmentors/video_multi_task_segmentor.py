@@ -108,6 +108,8 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         self.fast_backbone = build_fast_backbone(fast_backbone, self.backbone)
         self.align_loss = None if align_loss is None else build_reader(align_loss, self.backbone)
         self.key_frame_policy: KeyFramePolicy = MODELS.build(key_frame_policy)
+        if not isinstance(self.key_frame_policy, KeyFramePolicy):
+            raise ValueError(f'key_frame_policy: {type(self.key_frame_policy).__name__} is not a KeyFramePolicy')
 
     def logits(self, inputs: Tensor, data_samples: Samples | None = None) -> Logits:
         """Return {task: logits of the current frames} of clips (N, 3, 3, H, W)."""
@@ -138,7 +140,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         state = StreamState.before(frames, state)
         if state.unchecked:
             state = state.check(self._memory_like(frames), self._policy_memory_like(frames))
-        is_key = self.key_frame_policy.is_key_frame(state, frames) | ~state.has_key
+        is_key = self._choose(state, frames) | ~state.has_key
         # Before the networks launch: a policy that reads pixels would otherwise wait for them.
         policy = self.key_frame_policy.remember(state, frames, is_key)
         plans = plan_rows(self.neck, is_key.tolist(), state.has_non_key.tolist())
@@ -231,6 +233,15 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         dtype = next(self.backbone.parameters()).dtype
         memory: Memory = functional_call(remember, on_meta, (frames.to('meta', dtype),))
         return memory
+
+    def _choose(self, state: StreamState, frames: Tensor) -> Tensor:
+        """Return whether the policy wants a key frame, (N,) bool; refuse another answer, which would be broadcast."""
+        wanted = self.key_frame_policy.is_key_frame(state, frames)
+        if not isinstance(wanted, Tensor) or wanted.dtype != torch.bool or wanted.shape != (len(frames),):
+            found = f'{wanted.dtype} {tuple(wanted.shape)}' if isinstance(wanted, Tensor) else repr(wanted)
+            name = type(self.key_frame_policy).__name__
+            raise ValueError(f'{name}.is_key_frame returned {found}; it must return bool ({len(frames)},)')
+        return wanted
 
     def _policy_memory_like(self, frames: Tensor) -> Memory:
         first = torch.ones(len(frames), dtype=torch.bool)

@@ -92,3 +92,11 @@ def test_source_and_conversion(item) -> None:
 def test_wrong_maps_are_named(item, maps: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LoadMaps()(LoadFrames()(item(['f0'], maps)[0]))
+
+
+@pytest.mark.parametrize('image', [np.zeros((4, 6, 3), np.float32), np.zeros((4, 6), np.uint8)], ids=['float', 'grey'])
+def test_what_read_image_returns_is_checked(item, monkeypatch: pytest.MonkeyPatch, image: np.ndarray) -> None:
+    monkeypatch.setitem(IMAGES, 'f0', image)
+    results, _ = item(['f0'], {})
+    with pytest.raises(ValueError, match=rf'f0: `read_image` returned {image.dtype} of shape .* uint8 \(H, W, 3\)'):
+        LoadFrames()(results)

@@ -1,0 +1,47 @@
+"""Early stopping of a run that was killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.hooks import Hook
+
+from mmmtl.engine import build_runner
+
+
+class Scores(Hook):
+    """A hook that gives each validation its score and notes at which iterations there was one."""
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, scores: dict[int, float]) -> None:
+        self.scores = scores
+        self.seen: list[int] = []
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        assert metrics is not None
+        self.seen.append(runner.iter)
+        metrics['depth/abs_err'] = self.scores[runner.iter]
+
+
+@pytest.mark.parametrize('killed', [1, 2, 3])
+def test_a_resumed_run_stops_where_the_whole_one_does(tmp_path: Path, make_config: Any, killed: int) -> None:
+    def train(folder: str, **options: Any) -> tuple[Any, list[int]]:
+        cfg = make_config('tiny_image', **options)
+        cfg.work_dir = str(tmp_path / folder)
+        cfg.train_cfg.update(max_iters=6, val_interval=1)
+        cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=-1, save_best='depth/abs_err')
+        hook = dict(type='EarlyStoppingHook', monitor='depth/abs_err', patience=2, min_delta=0)
+        cfg.custom_hooks = [hook]
+        runner, scores = build_runner(cfg), Scores({1: 3.0, 2: 2.0, 3: 2.5, 4: 2.5, 5: 1.0, 6: 1.0})
+        runner.register_hook(scores)
+        runner.train()
+        return runner, scores.seen
+
+    runner, seen = train('whole')
+    assert runner.iter == 4 and seen == [1, 2, 3, 4]
+    runner, seen = train('resumed', resume=True, load_from=str(tmp_path / 'whole' / f'iter_{killed}.pth'))
+    # The validation of a checkpoint that was not the best is repeated.
+    assert runner.iter == 4 and seen == [at for at in (1, 2, 3, 4) if at > killed or (at, killed) == (3, 3)]
