@@ -77,6 +77,8 @@ def _colours(image: Image.Image, data: bytes, path: str | Path) -> Array:
             f'{path}: {bits} bits of mode {image.mode} are neither colours nor grey levels; save the image with 8 bits '
             'a channel'
         )
+    if bits == 16 and image.mode.startswith('I') and 'transparency' in image.info:
+        raise ValueError(f'{path}: 16 bits of grey with a transparent level; save the image with 8 bits a channel')
     if image.mode.endswith('A') or 'transparency' in image.info:
         try:
             rgba = np.asarray(image.convert('RGBA'))

@@ -317,3 +317,18 @@ def test_a_recording_needs_rerun(
         RerunSink(tmp_path / 'maps.rrd', inferencer.tasks)
     with pytest.raises(ValueError, match=r'maps\.mp4.*\.rrd'):
         RerunSink(tmp_path / 'maps.mp4', inferencer.tasks)
+
+
+def test_a_viewer_of_a_stalled_stream_gives_its_place_back(inferencer: MultiTaskInferencer) -> None:
+    with MjpegPage() as page:
+        panels: list[StreamFrame] = []
+        StreamRunner(inferencer, {'a': [grey(0)]}).run(panels.append)
+        page.write(panels[0])
+        for _ in range(16):
+            answer = ask(page, '/a.mjpeg')
+            assert read_picture(answer) is not None
+            answer.close()
+        end = time.monotonic() + 20
+        while (status := ask(page, '/a.jpg').status) != 200 and time.monotonic() < end:
+            time.sleep(0.2)
+        assert status == 200

@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
-from mmmtl.apis.streaming import MjpegPage, PanelSink, RawSink, StreamFrame, StreamSink, VideoSink
+from mmmtl.apis.streaming import MjpegPage, PanelSink, RawSink, StreamFrame, StreamInfo, StreamSink, VideoSink
+from mmmtl.apis.streaming.records import StreamRecord
 from mmmtl.apis.streaming.source import name_sources
 from mmmtl.io import VideoReader, VideoWriter, write_png
 from mmmtl.io.safetensors import read_safetensors, write_safetensors
@@ -899,3 +900,21 @@ def test_memory_does_not_grow(inferencer: MultiTaskInferencer) -> None:
     StreamRunner(inferencer, frames(), buffer=2).run(slow)
     # Read, two that wait, in the model, two that wait, in the sink.
     assert not alive and most <= 8
+
+
+def test_videos_of_two_streams_have_files_of_their_own(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    """The second stream has the name under which the first one goes on where its frames change their size."""
+    wide = [np.zeros((32, 96, 3), np.uint8)] * 2
+    with VideoSink(tmp_path / 'films') as films:
+        for name, frames in (('a', [*[np.zeros((32, 64, 3), np.uint8)] * 2, *wide]), ('a-000002', wide)):
+            StreamRunner(inferencer, {name: frames}, on_resize='new_state').run(films.write)
+            films.end(StreamInfo(name, 25.0, None, live=False, start=0))
+    assert sorted(path.name for path in (tmp_path / 'films').iterdir()) == ['a-000002-2.mp4', 'a-000002.mp4', 'a.mp4']
+
+
+def test_an_earlier_connection_that_lost_frames_counts() -> None:
+    record = StreamRecord()
+    record.add('10 frames', '', whole=True)
+    record.add('9 frames, 3 damaged', 'some', whole=False)
+    record.add('5 frames', '', whole=True)
+    assert (record.summary, record.missing, record.whole) == ('9 frames, 3 damaged; 5 frames', 'some', False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import cv2
@@ -105,3 +106,17 @@ def test_a_flipped_bit_of_a_label_is_found(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r'a\.png: not a readable image'):
         read_raw(path)
+
+
+def test_a_transparent_level_of_16_bits_is_refused(tmp_path: Path) -> None:
+    grey = Image.fromarray(np.full((4, 6), 30_000, np.uint16))
+    grey.save(tmp_path / 'a.png')
+    assert (read_image(tmp_path / 'a.png') == 30_000 >> 8).all()
+    data = (tmp_path / 'a.png').read_bytes()
+    chunk = b'tRNS' + (1).to_bytes(2, 'big')
+    place = data.index(b'IDAT') - 4
+    (tmp_path / 'a.png').write_bytes(
+        data[:place] + (2).to_bytes(4, 'big') + chunk + zlib.crc32(chunk).to_bytes(4, 'big') + data[place:]
+    )
+    with pytest.raises(ValueError, match=r'a\.png: 16 bits of grey with a transparent level'):
+        read_image(tmp_path / 'a.png')

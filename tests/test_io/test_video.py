@@ -498,3 +498,19 @@ def test_other_suffixes_are_refused(tmp_path: Path) -> None:
     for name in ('video', 'video.avi', 'video.png'):
         with pytest.raises(ValueError, match=r'must end in one of \.mp4'):
             VideoWriter(tmp_path / name, 5)
+
+
+def test_a_link_to_nothing_is_left_out(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / 'f1.png'), np.full((HEIGHT, WIDTH, 3), 1, np.uint8))
+    (tmp_path / 'f2.png').symlink_to('nowhere.png')
+    reader, frames = read(tmp_path)
+    assert greys(frames) == [1] and reader.damaged == 1
+
+
+def test_a_file_named_after_a_time(
+    backend: str, make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FFmpeg would look for a protocol called 12."""
+    monkeypatch.chdir(tmp_path)
+    make_video('a.mp4').rename('12:30.mp4')
+    assert read('12:30.mp4')[1]

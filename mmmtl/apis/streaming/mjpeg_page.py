@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import select
 import socket
 import sys
 import threading
@@ -237,6 +238,13 @@ class _Handler(BaseHTTPRequestHandler):
                 seen = number
                 head = f'--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n'
                 self.wfile.write(head.encode() + jpeg + b'\r\n')
+            elif self._has_left():
+                return
+
+    def _has_left(self) -> bool:
+        """Return whether the viewer has closed the connection, which nothing but a write would tell otherwise."""
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
 
     def _send_head(self, status: HTTPStatus, headers: dict[str, str]) -> None:
         self.send_response(status)

@@ -57,8 +57,8 @@ class StreamRecord:
         restarts: how often a new state began after the first, because of a new connection or another size.
         stopped: whether the run was stopped before the stream ended; a live source has no end.
         whole: whether the source delivered all that it declared, without damage, up to there.
-        summary: what the source delivered, as `VideoReader.summary` says it, of each connection.
-        missing: what it did not deliver, and why, as `VideoReader.missing` says it, of each connection.
+        summary: what the source delivered, as `VideoReader.summary` says it.
+        missing: what it did not deliver, and why, as `VideoReader.missing` says it.
         failure: what ended the stream too early; None if nothing did.
         stages: times of 'decode', 'wait', 'infer', 'write' (all sinks) and 'latency' (from the decoded frame to the end
             of the last sink).
@@ -78,9 +78,10 @@ class StreamRecord:
     model: dict[str, StageTimes] = field(default_factory=lambda: defaultdict(StageTimes))
 
     def add(self, summary: str, missing: str, *, whole: bool) -> None:
-        """Add what one connection to the source delivered."""
+        """Add what a connection to the source delivered; earlier ones still count if they lost frames."""
+        before = ('', '') if self.whole else (self.summary, self.missing)
         self.summary, self.missing = (
-            '; '.join(filter(None, parts)) for parts in ((self.summary, summary), (self.missing, missing))
+            '; '.join(filter(None, texts)) for texts in zip(before, (summary, missing), strict=True)
         )
         self.whole = self.whole and whole
 
