@@ -1,1 +1,1 @@
-"""What the command lines share: arguments, parsers of values, errors in one line."""
+"""Arguments, parsers of values and one-line errors that the command lines share."""

@@ -46,7 +46,7 @@ def draw_panels(panels: Mapping[str, Sequence[Curve]], x_label: str, path: str, 
     """Write a figure with panels {title: curves} side by side; `whole_numbers` places ticks at integers only.
 
     Raises:
-        ValueError: there are no panels.
+        ValueError: `panels` is empty.
     """
     if not panels:
         raise ValueError(f'{path}: there is nothing to draw')

@@ -314,7 +314,7 @@ def test_what_a_policy_remembers_stays_on_the_cpu(tiny, policy: dict) -> None:
 
 
 class Answers(KeyFramePolicy):
-    """What it is told to answer."""
+    """A policy whose answer a test sets."""
 
     answer: Any = None
 

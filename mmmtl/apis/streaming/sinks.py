@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from itertools import chain, count
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -143,15 +144,16 @@ class VideoSink(StreamSink):
         self._owner = self._owner or name
         if self._one is not None and self._owner != name:
             raise ValueError(f'{self._one}: one file for the streams {self._owner!r} and {name!r}; give a folder')
-        path = first = self._one or self._folder / f'{name}.mp4'
+        first = self._one or self._folder / f'{name}.mp4'
         if frame.number:
-            path = first = path.with_stem(f'{path.stem}-{frame.number:06d}')
-        count = 1
-        # Callers have seen to the first name of a stream, but not to this one.
-        while path in self._written or (frame.number and path.exists()):
-            count += 1
-            path = first.with_stem(f'{first.stem}-{count}')
-        self._written.add(path)
+            first = first.with_stem(f'{first.stem}-{frame.number:06d}')
+        # Callers make sure that a stream's first name is free, but do not know those of later files.
+        free = (
+            path
+            for path in chain([first], (first.with_stem(f'{first.stem}-{n}') for n in count(2)))
+            if path not in self._written and not (frame.number and path.exists())
+        )
+        self._written.add(path := next(free))
         return path
 
 

@@ -41,12 +41,10 @@ class MapWriterHook(Hook):
         self.out_dir = out_dir
         self.npy = npy
         self._writers: dict[int | None, MapWriter] = {}
-        self._lengths: Counter[tuple[int | None, str]] = Counter()
         self._written: set[tuple[int | None, str, int]] = set()
 
     def before_test_epoch(self, runner: Runner) -> None:
         self._writers.clear()
-        self._lengths.clear()
         self._written.clear()
 
     def after_test_iter(
@@ -68,10 +66,9 @@ class MapWriterHook(Hook):
                 )
             self._written.add(key)
             self._writer(runner, offset).write(sample.video, sample.time, image, maps)
-            self._lengths[offset, sample.video] += 1
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        lengths = merge_totals(self._lengths)
+        lengths = merge_totals(Counter((offset, video) for offset, video, _ in self._written))
         if is_main_process():
             for offset in dict.fromkeys(offset for offset, _ in lengths):
                 found = {video: length for (of, video), length in lengths.items() if of == offset}

@@ -1,0 +1,65 @@
+"""The labels of a batch, and the checks of what a head and the tasks' losses return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from mmmtl.models.data_preprocessor import pad
+from mmmtl.models.decode_heads import HeadOutput
+from mmmtl.structures import MultiTaskDataSample
+from mmmtl.tasks import Task
+
+
+def check_output(head: str, output: object, tasks: Iterable[str]) -> None:
+    """Refuse what is no `HeadOutput`, or has no logits of some tasks."""
+    if not isinstance(output, HeadOutput):
+        raise ValueError(f'{head}.forward must return a HeadOutput, not {type(output).__name__}')
+    if missing := [name for name in tasks if name not in output.logits]:
+        raise ValueError(f'{head}.forward returned no logits of {", ".join(missing)}')
+
+
+def check_channels(head: str, task: Task, logits: Tensor, expected: int) -> None:
+    """Refuse logits (N, C, h, w) with other channels than a task has: losses may broadcast them, or leave some out."""
+    if logits.shape[1] != expected:
+        raise ValueError(
+            f'{head}.forward returned {logits.shape[1]} channels for {task.name!r}; '
+            f'{type(task).__name__} has {expected}'
+        )
+
+
+def weigh(prefix: str, task: Task, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the losses of a task by their full names, times its `loss_weight`.
+
+    Raises:
+        ValueError: a name does not begin with 'loss_', so that mmengine would not add the loss, or a loss is a map.
+    """
+    method = f'{type(task).__name__}.loss'
+    if not isinstance(losses, Mapping):
+        raise ValueError(f'{method} must return {{name: loss}}, not {type(losses).__name__}')
+    for kind, value in losses.items():
+        if not kind.startswith('loss_'):
+            raise ValueError(f'{method} returned {kind!r}; the name must begin with "loss_", or nothing trains on it')
+        if not isinstance(value, Tensor) or value.ndim:
+            found = f'a tensor {tuple(value.shape)}' if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f'{method} returned {found} as {kind!r}; it must be the mean, a tensor without dimensions')
+    return {f'{prefix}{task.name}.{kind}': task.loss_weight * value for kind, value in losses.items()}
+
+
+def stack_targets(task: Task, samples: Sequence[MultiTaskDataSample], device: torch.device) -> Tensor:
+    """Return a task's labels (N, M, H, W) of a batch, padded; samples without a label are all `fill`."""
+    size = samples[0].get('padded_shape', samples[0].img_shape)
+    blank = torch.full((task.map_channels, *size), task.fill, dtype=task.dtype, device=device)
+    targets = []
+    for sample in samples:
+        label = sample.gt.get(task.name)
+        if label is not None and tuple(label.shape[-2:]) != tuple(sample.img_shape):
+            raise ValueError(
+                f'{sample.get("img_path", "?")}: the label of task {task.name!r} has {tuple(label.shape[-2:])} pixels, '
+                f'its image {tuple(sample.img_shape)} (height, width); if only the image was resized, remove '
+                'Resize(maps=False) from the training pipeline'
+            )
+        targets.append(blank if label is None else pad(label, size, task.fill))
+    return torch.stack(targets)
