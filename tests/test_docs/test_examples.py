@@ -6,7 +6,7 @@
 - Other Python runs, in one namespace for each page.
 - Commands run line by line.
 
-CONFIG stands for a config and CHECKPOINT for its weights.
+CONFIG stands for a config and CHECKPOINT for its weights; VIDEO is a config of a video model.
 """
 
 from __future__ import annotations
@@ -58,8 +58,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Path]:
     """What a reader has: CONFIG.py, its weights, images, a video, and a data set; what a page registers goes again."""
-    base = ROOT / f'tests/configs/{MODELS.get(request.node.callspec.params["page"], "tiny_video")}.py'
-    (tmp_path / 'CONFIG.py').write_text(f'_base_ = {str(base)!r}\n' + settings())
+    page = request.node.callspec.params['page']
+    for name, model in (('CONFIG', MODELS.get(page, 'tiny_video')), ('VIDEO', 'tiny_video')):
+        base = ROOT / f'tests/configs/{model}.py'
+        (tmp_path / f'{name}.py').write_text(f'_base_ = {str(base)!r}\n' + settings())
     scene = make_scene(seed=3)
     frames = [render(scene, t, 32, 64) for t in range(6)]
     (tmp_path / 'photos').mkdir()
