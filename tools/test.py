@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -117,7 +119,9 @@ def main() -> None:
     tasks = build_tasks(runner.cfg.tasks, 'the config')
     meta = dict(config=args.config, checkpoint=str(checkpoint), mmmtl=__version__)
     meta['primary'] = {key: 'higher' if up else 'lower' for key, up in primary_metrics(tasks).items() if key in metrics}
-    others, class_scores, confusion = {}, {}, {}
+    others: dict[str, Mapping[str, float]] = {}
+    class_scores: dict[str, dict[str, float]] = {}
+    confusion: dict[str, dict[str, dict[str, int]]] = {}
     for metric in runner.test_loop.evaluator.metrics:
         if isinstance(metric, MultiTaskMetric):
             class_scores |= metric.class_scores
@@ -129,7 +133,7 @@ def main() -> None:
     print(metrics_table(metrics, tasks, others))
     for name, scores in class_scores.items():
         print(class_table(scores, f'{name}: IoU in percent'))
-    if streams:
+    if on_meta is not None and streams:
         metrics['stream/GMAC'] = average_macs(on_meta, runner.test_loop.frames) / 1e9
         ratio = metrics.get('stream/key_frame_ratio')
         kinds = '' if ratio is None else f', {100 * ratio:.1f} % of them key frames'
@@ -146,7 +150,7 @@ def main() -> None:
         print(f'report: {work_dir / "report.html"}')
 
 
-def cost_of(model: MultiTaskSegmentor, cfg: Config, dataset: Dataset) -> dict[str, float]:
+def cost_of(model: MultiTaskSegmentor, cfg: Config, dataset: Dataset[Any]) -> dict[str, float]:
     """Return the GMAC of a model, and its parameters in millions, at the size of its test pipeline.
 
     If the pipeline sets none, it is the size of the first image.

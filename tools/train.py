@@ -54,7 +54,7 @@ def main() -> None:
         named = 'constructor' in cfg.optim_wrapper and 'optimizer' not in cfg.optim_wrapper
         wrappers = [v for v in cfg.optim_wrapper.values() if isinstance(v, dict)] if named else [cfg.optim_wrapper]
         for wrapper in wrappers:
-            wrapper.type = 'AmpOptimWrapper'
+            wrapper['type'] = 'AmpOptimWrapper'
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise SystemExit(

@@ -54,7 +54,7 @@ def main() -> None:
         print(f'written: {args.out}')
 
 
-def read_methods(arguments: Sequence[str]) -> dict[str, Seeds]:
+def read_methods(arguments: Sequence[str]) -> Mapping[str, Seeds]:
     """Return {method: its seeds} of the command line."""
     if bare := [argument for argument in arguments if '=' not in argument]:
         raise ValueError(f'{bare[0]}: say which method it is a seed of, as NAME={bare[0]}')

@@ -25,7 +25,7 @@ from mmmtl.config import resolve
 from mmmtl.engine import check_components
 from mmmtl.io import write_png
 from mmmtl.registry import DATA_SAMPLERS, DATASETS
-from mmmtl.structures import MultiTaskDataSample
+from mmmtl.structures import Array, MultiTaskDataSample
 from mmmtl.tasks import Task, build_tasks
 from mmmtl.visualization import Painter, Tile, frame_title, grid
 
@@ -86,7 +86,7 @@ def draw_samples(loader: Mapping[str, Any], seed: int) -> tuple[Any, Iterator[in
     return dataset, iter(sampler)
 
 
-def sample_panel(inputs: np.ndarray, sample: MultiTaskDataSample, tasks: Mapping[str, Task]) -> np.ndarray:
+def sample_panel(inputs: Array, sample: MultiTaskDataSample, tasks: Mapping[str, Task]) -> Array:
     """Draw the labels of every task beside the image, or below the frames of the clip: (H, W, 3) uint8 RGB.
 
     Args:

@@ -29,6 +29,7 @@ from mmmtl.datasets.readers import labels_of_colours
 from mmmtl.io.images import read_image, resize_image, write_png
 from mmmtl.io.labels import read_raw
 from mmmtl.io.video import read_frames
+from mmmtl.structures import Array
 
 SPLITS = dict(train=367, val=101, test=233)
 # SegNet's eleven classes of the official 32.
@@ -132,7 +133,7 @@ def find_shift(path: Path, film: Film, labelled: dict[int, Path]) -> int:
     return min(errors, key=lambda shift: (np.mean(errors[shift]), abs(shift)))
 
 
-def thumbnail(image: np.ndarray) -> np.ndarray:
+def thumbnail(image: Array) -> Array:
     """Return an image at 96x72, to compare films and stills."""
     return cv2.resize(image, (96, 72), interpolation=cv2.INTER_AREA).astype(np.float32)
 
@@ -173,17 +174,20 @@ def count(root: Path, before: int) -> Counter[str]:
     return counts
 
 
+def unpacked(source: Path, root: Path) -> Path:
+    """Return a folder as it is, or the one beside `root` that an archive is unpacked to."""
+    if source.is_dir():
+        return source
+    folder = root.with_name(f'unpacked-{source.name}')
+    extract(source, folder)
+    return folder
+
+
 def main() -> None:
     args = parse_args()
     before = Clip(interval=args.key_frame_interval).length - 1
     with whole_folder(args.out) as root:
-        folders = []
-        for source in (args.stills, args.labels):
-            folder = source if source.is_dir() else root.with_name(f'unpacked-{source.name}')
-            if folder != source:
-                extract(source, folder)
-            folders.append(folder)
-        stills = convert_labels(*folders, root)
+        stills = convert_labels(unpacked(args.stills, root), unpacked(args.labels, root), root)
         for film in args.films:
             write_film_frames(film, stills, before=before)
         counts = count(root, before)

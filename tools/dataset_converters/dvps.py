@@ -73,7 +73,8 @@ def find_image(args: argparse.Namespace, stem: str) -> Path:
         _, _, city, sequence, number = stem.split('_')
         name = f'{city}_{sequence}_{number}_leftImg8bit.png'
         candidates = [args.images / split / city / name for split in ('val', 'train', 'test')]
-    if (found := next((path for path in candidates if path.exists()), None)) is None:
+    found: Path | None = next((path for path in candidates if path.exists()), None)
+    if found is None:
         raise FileNotFoundError(f'{candidates[0]}: no such image of {stem}; check --images and that it is complete')
     return found
 

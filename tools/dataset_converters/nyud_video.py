@@ -36,6 +36,7 @@ from mmmtl.io.arrays import read_npy
 from mmmtl.io.files import read_text
 from mmmtl.io.images import read_image, write_png
 from mmmtl.io.labels import read_raw
+from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
 from mmmtl.tasks.stored import decode_normals, encode_normals
 
@@ -148,7 +149,7 @@ def frames_before(
     return clip
 
 
-def rectify(image: np.ndarray) -> np.ndarray:
+def rectify(image: Array) -> Array:
     """Remove the distortion of the lens from a raw 640x480 frame; the outside is white, as in the labelled images."""
     if image.shape[:2] != (480, 640):
         raise ValueError(f'a raw frame has (width, height) {image.shape[1::-1]}, not (640, 480); give --no-rectify')
@@ -156,12 +157,12 @@ def rectify(image: np.ndarray) -> np.ndarray:
     return cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderValue=(255, 255, 255))
 
 
-def read_normals(path: Path, signs: tuple[int, ...], size: tuple[int, ...]) -> np.ndarray:
+def read_normals(path: Path, signs: tuple[int, ...], size: tuple[int, ...]) -> Array:
     """Return the normals (H, W, 3) of a file, with the signs of the camera frame."""
     normals = unit_normals(read_npy(path)) if path.suffix == '.npy' else decode_normals(read_raw(path, lossy=True))
     if normals.shape != (*size, 3):
         raise ValueError(f'{path}: normals of shape {normals.shape}, not {(*size, 3)}; resize them first')
-    turned: np.ndarray = normals * np.array(signs, dtype=np.float32)
+    turned: Array = normals * np.array(signs, dtype=np.float32)
     return turned
 
 
@@ -229,7 +230,7 @@ def check_normals(file: LabeledFile, normals: dict[str, Path], signs: tuple[int,
     """Refuse normals whose axes, by the depth of some images, are not the package's."""
     videos = sorted(normals)
 
-    def labels() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def labels() -> Iterator[tuple[Array, Array]]:
         for place in evenly_spread(len(videos), SAMPLES):
             depth = file.read('depths', int(videos[place]) - 1)
             yield read_normals(normals[videos[place]], signs, depth.shape), depth

@@ -31,6 +31,7 @@ from mmmtl.io.child import ChildReader
 from mmmtl.io.images import write_png
 from mmmtl.io.labels import read_raw
 from mmmtl.io.outputs import write_text
+from mmmtl.structures import Array
 from mmmtl.tasks.stored import decode_normals
 
 SPLITS = dict(train=4998, val=5105)
@@ -64,14 +65,14 @@ def convert(args: argparse.Namespace, root: Path, child: ChildReader) -> None:
     voc = next((path.parent for path in unpacked['voc'].rglob('JPEGImages')), None)
     if voc is None:
         raise FileNotFoundError(f'{args.source}: contains no JPEGImages; check that it is the archive of VOC 2010')
-    for folder in (
+    for new in (
         'ImageSets/Context',
         'JPEGImages',
         'semseg/pascal-context',
         'pascal-context/trainval',
         'human_parts',
     ):
-        (root / folder).mkdir(parents=True)
+        (root / new).mkdir(parents=True)
     for split in SPLITS:
         names = [name for name in read_names(voc / f'ImageSets/Main/{split}.txt') if name in found['context']]
         (root / f'ImageSets/Context/{split}.txt').write_text(''.join(f'{name}\n' for name in names))
@@ -84,7 +85,7 @@ def convert(args: argparse.Namespace, root: Path, child: ChildReader) -> None:
             write_png(root / f'semseg/pascal-context/{name}.png', labels)
 
 
-def to_voc(labels: np.ndarray, where: Path) -> np.ndarray:
+def to_voc(labels: Array, where: Path) -> Array:
     """Return classes of `pascal_21`, (H, W) uint8, of the labels of PASCAL-Context; all others become background."""
     if labels.ndim != 2 or labels.dtype.kind not in 'iu' or labels.min() < 0 or labels.max() > 459:
         raise ValueError(
@@ -92,7 +93,8 @@ def to_voc(labels: np.ndarray, where: Path) -> np.ndarray:
         )
     table = np.zeros(max(int(labels.max()), *VOC_OF_CONTEXT) + 1, dtype=np.uint8)
     table[list(VOC_OF_CONTEXT)] = list(VOC_OF_CONTEXT.values())
-    return table[labels]
+    classes: Array = table[labels]
+    return classes
 
 
 def names_of(root: Path, split: str) -> list[str]:

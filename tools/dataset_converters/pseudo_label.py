@@ -28,10 +28,11 @@ from mmmtl.cli.errors import readable_errors
 from mmmtl.cli.values import device, positive
 from mmmtl.datasets.transforms.geometric import resize_map
 from mmmtl.io import MapWriter, check_new_folder, check_outputs, distinct_names, resize_image
+from mmmtl.structures import Array
 from mmmtl.tasks import Task, build_tasks, main_tasks
 
-Maps = dict[str, np.ndarray]
-Predict = Callable[[Iterator[np.ndarray]], Iterator[tuple[np.ndarray, Maps]]]
+Maps = dict[str, Array]
+Predict = Callable[[Iterator[Array]], Iterator[tuple[Array, Maps]]]
 """From frames (H, W, 3) uint8 BGR of a video to each with its maps {task: (M, H, W)}."""
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -101,7 +102,7 @@ def onnx_model(args: argparse.Namespace, tasks: Mapping[str, Task]) -> tuple[dic
     size = args.size or (fixed if len(fixed) == 2 else None)
     mean, std = (np.array(values, dtype=np.float32) for values in (args.mean, args.std))
 
-    def predict(frames: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Maps]]:
+    def predict(frames: Iterator[Array]) -> Iterator[tuple[Array, Maps]]:
         for frame in frames:
             height, width = frame.shape[:2]
             seen = resize_image(frame, (size[0], size[1])) if size else frame
@@ -138,7 +139,7 @@ def parse_outputs(
     return chosen
 
 
-def to_map(array: Any, task: Task, size: tuple[int, int], output: str, *, decoded: bool) -> np.ndarray:
+def to_map(array: Any, task: Task, size: tuple[int, int], output: str, *, decoded: bool) -> Array:
     """Return an output of an ONNX model as a map (M, H, W) of a size; exit if it has another shape."""
     whole = array.dtype.kind in 'iub'
     channels = task.map_channels if decoded or whole else task.out_channels
@@ -153,7 +154,7 @@ def to_map(array: Any, task: Task, size: tuple[int, int], output: str, *, decode
         resized = np.stack([resize_map(plane, size) for plane in planes[0]])
         return resized.astype(np.int64 if whole else np.float32)
     tensor = F.interpolate(torch.from_numpy(planes).float(), size, mode='bilinear', align_corners=False)
-    result: np.ndarray = task.decode(tensor)[0].numpy()
+    result: Array = task.decode(tensor)[0].numpy()
     return result
 
 
