@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from mmmtl.io import resize_image
 from mmmtl.structures import Array
 from mmmtl.tasks import Task
@@ -81,6 +83,11 @@ class Painter:
             return Tile(caption, hatch(image), Legend({NO_LABEL: None}), self.video)
         span = self._spans.get(name)
         drawing = task.draw(resize_image(image, (array.shape[1], array.shape[2])), array, span)
+        if drawing.shape != (*array.shape[1:], 3) or drawing.dtype != np.uint8:
+            raise ValueError(
+                f'{type(task).__name__}.draw returned {drawing.dtype} {drawing.shape} for {name}; '
+                f'it must return uint8 {(*array.shape[1:], 3)}'
+            )
         legend = task.legend(array, span)
         if legend.scale is not None and legend.scale.unit:
             caption += f' [{legend.scale.unit}]'

@@ -317,9 +317,13 @@ class Answers(KeyFramePolicy):
     """A policy whose answer a test sets."""
 
     answer: Any = None
+    memory: Any = None
 
     def is_key_frame(self, state: StreamState, frames: torch.Tensor) -> Any:
-        return self.answer
+        return torch.ones(len(frames), dtype=torch.bool) if self.answer is None else self.answer
+
+    def remember(self, state: StreamState, frames: torch.Tensor, is_key: torch.Tensor) -> Any:
+        return {} if self.memory is None else {'seen': self.memory}
 
 
 @pytest.mark.parametrize(
@@ -334,6 +338,23 @@ def test_the_answer_of_a_policy_is_checked(tiny, answer: Any, found: str) -> Non
     model = tiny.video_model(key_frame_policy=dict(type=Answers))
     model.key_frame_policy.answer = answer
     with pytest.raises(ValueError, match=rf'Answers\.is_key_frame returned {found}; it must return bool \(2,\)'):
+        model.step(tiny.pixels(2, 3, *tiny.SIZE))
+
+
+@pytest.mark.parametrize(
+    ('memory', 'found'),
+    [
+        (torch.zeros(3, 2), r'\(3, 2\) on cpu'),
+        (torch.tensor(0.0), r'\(\) on cpu'),
+        (torch.zeros(2, device='meta'), r'\(2,\) on meta'),
+        ([0, 0], r'\[0, 0\]'),
+    ],
+)
+def test_the_memory_of_a_policy_is_checked(tiny, memory: Any, found: str) -> None:
+    model = tiny.video_model(key_frame_policy=dict(type=Answers))
+    model.key_frame_policy.memory = memory
+    expected = rf'Answers\.remember returned seen={found}; it must return tensors \(2, \.\.\.\) on the CPU'
+    with pytest.raises(ValueError, match=expected):
         model.step(tiny.pixels(2, 3, *tiny.SIZE))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmmtl.tasks import build_tasks
+from mmmtl.structures import Array
+from mmmtl.tasks import SemanticSegmentation, build_tasks
 from mmmtl.tasks.colour import MAGMA, NONE_COLOUR, OUTSIDE_COLOUR, hatch
 from mmmtl.tasks.legend import Legend
 from mmmtl.visualization import Painter, Tile, grid
@@ -67,6 +68,15 @@ def test_a_task_without_a_map_is_hatched() -> None:
 
     assert (normals.drawing == hatch(image)).all()
     assert normals.legend.swatches == {'no label': None}
+
+
+@pytest.mark.parametrize('drawing', [np.zeros((3, 2, 3), np.uint8), np.zeros((2, 3, 3)), np.zeros((2, 3), np.uint8)])
+def test_a_drawing_of_another_shape_or_type_is_refused(drawing: Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SemanticSegmentation, 'draw', lambda *_: drawing)
+    with pytest.raises(
+        ValueError, match=r'SemanticSegmentation\.draw returned .* for semseg; it must return uint8 \(2,'
+    ):
+        Painter(TASKS).tiles(plain(2, 3, 0, 0, 0), {'': {'semseg': np.zeros((1, 2, 3), dtype=int)}})
 
 
 def test_the_picture_is_fitted_to_a_map_of_another_size() -> None:

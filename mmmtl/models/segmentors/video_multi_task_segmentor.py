@@ -142,7 +142,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
             state = state.check(self._memory_like(frames), self._policy_memory_like(frames))
         is_key = self._choose(state, frames) | ~state.has_key
         # Before the networks launch: a policy that reads pixels would otherwise wait for them.
-        policy = self.key_frame_policy.remember(state, frames, is_key)
+        policy = self._remember(state, frames, is_key)
         plans = plan_rows(self.neck, is_key.tolist(), state.has_non_key.tolist())
         memories, groups = Memories(state.key, state.non_key), group_rows(plans)
         parts = [
@@ -242,6 +242,18 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
             name = type(self.key_frame_policy).__name__
             raise ValueError(f'{name}.is_key_frame returned {found}; it must return bool ({len(frames)},)')
         return wanted
+
+    def _remember(self, state: StreamState, frames: Tensor, is_key: Tensor) -> Memory:
+        """Return what the policy remembers; refuse what has no row for each stream, which would mix them up."""
+        memory = self.key_frame_policy.remember(state, frames, is_key)
+        for key, kept in memory.items():
+            if not isinstance(kept, Tensor) or kept.device.type != 'cpu' or kept.shape[:1] != (len(frames),):
+                found = f'{tuple(kept.shape)} on {kept.device}' if isinstance(kept, Tensor) else repr(kept)
+                name = type(self.key_frame_policy).__name__
+                raise ValueError(
+                    f'{name}.remember returned {key}={found}; it must return tensors ({len(frames)}, ...) on the CPU'
+                )
+        return memory
 
     def _policy_memory_like(self, frames: Tensor) -> Memory:
         first = torch.ones(len(frames), dtype=torch.bool)
