@@ -250,6 +250,7 @@ class Supposition:
     metrics: tuple[str, ...] = (*PRIMARY, 'offset_0/semseg/mIoU')
 
 
+IMAGE_PRIMARY = ('semseg/mIoU', 'depth/rmse')
 KEY_FRAME_ORDERS = (('MILA, 60 % key frames', 'MILA'), ('MILA, 60 % key frames', 'slow only'))
 BETWEEN = tuple(f'non_key/{metric}' for metric in PRIMARY)
 PROPAGATION = (
@@ -288,6 +289,22 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
         ),
         Supposition('A beta of 0.1 is too small', (('MILA w/o MF&TS, beta 1', 'MILA w/o MF&TS'),)),
         Supposition('Motion needs attention over a window', (('ILA without alignment', 'ILA without alignment, 1x1'),)),
+    ),
+    'image-tiny': (
+        Supposition(
+            'MTI-Net is behind the multi-task baseline because its decoder is narrow; as wide as that of SCA-MTL, '
+            'whose self-attention doubles the channels, it is not',
+            (
+                ('MTI-Net, twice as wide, 2 tasks', 'MTI-Net, 2 tasks'),
+                ('MTI-Net, twice as wide, 2 tasks', 'multi-task, twice as wide, 2 tasks'),
+            ),
+            IMAGE_PRIMARY,
+        ),
+        Supposition(
+            'SCA-MTL is better than MTI-Net with a decoder of its width',
+            (('SCA, 2 tasks', 'MTI-Net, twice as wide, 2 tasks'),),
+            IMAGE_PRIMARY,
+        ),
     ),
     'video-tiny-scratch': (
         *PROPAGATION,
