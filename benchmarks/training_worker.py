@@ -32,6 +32,7 @@ from mmmtl.io import write_text
 from mmmtl.profiling import build_on_meta, count_cost
 from mmmtl.profiling.measure import describe_machine
 from mmmtl.registry import MODELS
+from mmmtl.reporting.logs import read_logs
 
 
 class PairedWeights(Hook):
@@ -129,8 +130,7 @@ def read_scores(folder: Path) -> dict[str, dict[str, float]]:
 
 def iteration_time(folder: Path) -> float:
     """Return the median seconds of an iteration, loading included, of all sessions of a run."""
-    lines = [line for path in folder.glob('*/vis_data/scalars.json') for line in path.read_text().splitlines()]
-    return statistics.median(entry['time'] for entry in map(json.loads, lines) if 'time' in entry)
+    return statistics.median(read_logs(folder)['time'].values())
 
 
 def end_with_parent() -> None:

@@ -69,7 +69,7 @@ def train_and_test(out: Path, name: str, config: str) -> Metrics:
     """Run the commands that a user would type; MILA's results go to the top of the output folder."""
     work_dir = out / name.replace(' ', '-')
     top = out if name == 'MILA' else work_dir
-    run(out, 'tools/train.py', config, '--work-dir', str(work_dir), '--no-validate')
+    run(out, 'tools/train.py', config, '--work-dir', str(work_dir), '--no-validate', '--overwrite')
     newest = Path((work_dir / 'last_checkpoint').read_text())
     checkpoint = top / 'checkpoint.pth'
     with whole_file(checkpoint) as partial:

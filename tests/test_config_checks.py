@@ -319,6 +319,20 @@ def test_early_stopping_goes_the_way_of_its_metric() -> None:
     assert [hook.rule for hook in found] == ['less', 'greater']
 
 
+def test_a_lower_rate_follows_a_validation() -> None:
+    plateau = dict(type='ReduceOnPlateauLR', monitor='semseg/mIoU')
+    for scheduler in (plateau, dict(type='ReduceOnPlateauLR')):
+        (found,) = resolve(load_config(VIDEO, options={'param_scheduler': [scheduler]})).param_scheduler
+        assert (found.monitor, found.rule) == ('semseg/mIoU', 'greater')
+    for options, words in (
+        ({'param_scheduler': [{**plateau, 'monitor': 'loss'}]}, r'\(ReduceOnPlateauLR\)\.monitor: .*loss'),
+        ({'param_scheduler': [{**plateau, 'by_epoch': False}]}, 'never with by_epoch=False'),
+        ({'param_scheduler': [plateau], 'val_dataloader': None}, 'follows a validation, and there is none'),
+    ):
+        with pytest.raises(ValueError, match=words):
+            resolve(load_config(VIDEO, options=options))
+
+
 @pytest.mark.parametrize('value', [-1, -3, 2.5, True, '7', [1]])
 @pytest.mark.parametrize('key', ['train_cfg.max_iters', 'train_cfg.val_interval', 'key_frame_interval'])
 def test_lengths_and_intervals_are_whole_numbers(key: str, value: Any) -> None:

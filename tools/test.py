@@ -15,12 +15,13 @@ from mmmtl import __version__
 from mmmtl.apis import zoo_weights
 from mmmtl.cli.arguments import add_common_arguments, check_cli_outputs, config_of
 from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import positive
 from mmmtl.config import dataset_configs, input_size
 from mmmtl.engine import StreamTestLoop, build_runner
 from mmmtl.engine.launch import name_lost_processes, set_launcher
 from mmmtl.evaluation import MultiTaskMetric, class_table, delta_m_meta, metrics_table, write_metrics
 from mmmtl.evaluation.delta_m import primary_metrics
-from mmmtl.io.outputs import file_key
+from mmmtl.io.outputs import check_new_folder, file_key
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.segmentors.frame_kinds import IMAGE
 from mmmtl.profiling import average_macs, build_on_meta, count_cost
@@ -37,9 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out-dir', help='write the predictions there, in files that VideoFolder and ImageFolder read')
     parser.add_argument('--npy', action='store_true', help='write them as .npy files, which hold every number')
     parser.add_argument('--show-dir', help='write panels of labels and predictions there')
-    parser.add_argument(
-        '--show-interval', type=int, default=10, help='draw every N-th sample (default: 10)', metavar='N'
-    )
+    parser.add_argument('--show-interval', type=positive, help='draw every N-th sample (default: 10)', metavar='N')
     parser.add_argument(
         '--report', action='store_true', help='write metrics.json, samples/ and report.html to the work folder'
     )
@@ -87,9 +86,12 @@ def main() -> None:
     check_cli_outputs(cfg, [*metric_files, args.out_dir, args.show_dir, *report_files], inputs=[checkpoint])
     cfg.load_from = str(checkpoint)
     if args.show_dir:
+        check_new_folder(args.show_dir)  # panels of several tests could not be told apart
         hook = cfg.default_hooks.get('visualization') or dict(type='MultiTaskVisualizationHook')
-        panels = dict(draw=True, out_dir=args.show_dir, interval=args.show_interval)
+        panels = dict(draw=True, out_dir=args.show_dir, interval=args.show_interval or 10)
         cfg.default_hooks.visualization = {**hook, **panels}
+    elif args.show_interval:
+        raise SystemExit('--show-interval: nothing to draw; add --show-dir DIR')
     if args.out_dir:
         hook = dict(type='MapWriterHook', out_dir=args.out_dir, npy=args.npy)
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
@@ -100,8 +102,8 @@ def main() -> None:
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
     if args.offsets:
         clips = [dataset.get('clip') for dataset in dataset_configs(cfg.test_dataloader.dataset)]
-        if not all(clip and not clip.get('single') for clip in clips):
-            raise SystemExit(f'{args.config}: --offsets needs data sets of clips (test_dataloader.dataset.clip)')
+        if not cfg.model.get('key_frame_policy') or not all(clip and not clip.get('single') for clip in clips):
+            raise SystemExit(f'{args.config}: --offsets needs a video model and clips (test_dataloader.dataset.clip)')
         for clip in clips:
             clip.offsets = args.offsets
     if args.stream:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mmengine.dist import is_main_process
+
 from mmmtl.apis import zoo_weights
 from mmmtl.cli.arguments import add_common_arguments, config_of
 from mmmtl.cli.errors import readable_errors
 from mmmtl.cli.values import positive
+from mmmtl.config.options import merge_options
 from mmmtl.engine import build_runner, change_length
+from mmmtl.engine.checkpoint_files import check_no_checkpoint, remove_checkpoints
 from mmmtl.engine.folder_lock import own_work_dir
 from mmmtl.engine.launch import name_lost_processes, set_launcher
 from mmmtl.zoo import is_name
@@ -25,6 +29,9 @@ def parse_args() -> argparse.Namespace:
         metavar='CKPT',
         help='continue from a checkpoint, by default the newest one in the work directory',
     )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='remove the checkpoints of an earlier training in the work directory'
+    )
     length = parser.add_mutually_exclusive_group()
     scaled = 'length of the training; the schedule, and the intervals of validation and checkpoints, scale with it'
     length.add_argument('--iterations', type=positive, metavar='N', help=scaled)
@@ -37,12 +44,19 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    if args.overwrite and args.resume is not None:
+        raise SystemExit('--overwrite removes what --resume continues; give one of them')
     cfg = config_of(args)
     if args.iterations or args.epochs:
         try:
             cfg = change_length(cfg, iterations=args.iterations, epochs=args.epochs)
         except ValueError as error:
             raise SystemExit(f'{args.config}: {error}') from None
+        length = cfg.train_cfg.copy()
+        merge_options(cfg, args.cfg_options or {})  # what the command line gives is not scaled
+        for key in ('max_iters', 'max_epochs'):
+            if cfg.train_cfg.get(key) != length.get(key):
+                raise SystemExit(f'--cfg-options train_cfg.{key}: --iterations or --epochs sets the length; give one')
     if is_name(cfg.get('load_from')) and not Path(cfg.load_from).is_file():
         cfg.load_from = str(zoo_weights(cfg.load_from) or cfg.load_from)
     if args.resume == 'auto':
@@ -64,9 +78,17 @@ def main() -> None:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.train_cfg.pop('val_interval', None)
+        checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+        if checkpoint.pop('save_best', None) is not None:
+            print('--no-validate: no best checkpoint is kept (default_hooks.checkpoint.save_best)')
     set_launcher(cfg, args.launcher, args.local_rank)
     with name_lost_processes(cfg), own_work_dir(cfg):
-        build_runner(cfg).train()
+        if not args.overwrite and not cfg.get('resume'):
+            check_no_checkpoint(cfg.work_dir)
+        runner = build_runner(cfg)
+        if args.overwrite and is_main_process():
+            remove_checkpoints(runner.work_dir)
+        runner.train()
 
 
 if __name__ == '__main__':

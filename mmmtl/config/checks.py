@@ -82,7 +82,7 @@ def check_clips(dataset: Mapping[str, Any], key: str, *, video: bool) -> None:
 
 
 def follow_metrics(cfg: Config, tasks: Mapping[str, Task], clips: list[Mapping[str, Any]], where: str) -> None:
-    """Set the direction of the metrics that choose the best checkpoint or stop training; refuse unknown ones.
+    """Set the direction of metrics that choose the best checkpoint, stop training or lower rates; refuse unknown ones.
 
     Args:
         cfg: is changed.
@@ -94,6 +94,13 @@ def follow_metrics(cfg: Config, tasks: Mapping[str, Task], clips: list[Mapping[s
         if part[option] == 'auto':
             first = next(iter(main_tasks(tasks).values()))
             part[option] = f'{first.name}/{first.primary_metric}'
+        if key.startswith('param_scheduler') and part.get('by_epoch') is False:
+            raise ValueError(f'{where}: {key} acts after a validation, but never with by_epoch=False; remove that')
+        if cfg.get('train_cfg') and not cfg.get('val_dataloader'):
+            raise ValueError(
+                f'{where}: {key}.{option}={part[option]!r} follows a validation, and there is none; remove it, or '
+                'validate (val_dataloader; no --no-validate)'
+            )
         wanted = part[option]
         metrics = wanted if isinstance(wanted, (list, tuple)) else [wanted]
         try:
@@ -106,7 +113,7 @@ def follow_metrics(cfg: Config, tasks: Mapping[str, Task], clips: list[Mapping[s
 
 
 def _monitors(cfg: Config) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield (key, config, option) of the hooks that follow metrics."""
+    """Yield (key, config, option) of the hooks and schedulers that follow metrics."""
     hooks = [(f'default_hooks.{name}', hook) for name, hook in (cfg.get('default_hooks') or {}).items()]
     hooks += [(f'custom_hooks[{number}]', hook) for number, hook in enumerate(cfg.get('custom_hooks') or [])]
     for key, hook in hooks:
@@ -114,6 +121,26 @@ def _monitors(cfg: Config) -> Iterator[tuple[str, dict[str, Any], str]]:
             option = 'monitor' if str(hook.get('type')).endswith('EarlyStoppingHook') else 'save_best'
             if hook.get(option) is not None:
                 yield key, hook, option  # type: ignore[misc]
+    for scheduler in scheduler_configs(cfg):
+        if 'ReduceOnPlateau' in str(scheduler.get('type')):
+            scheduler.setdefault('monitor', 'auto')
+            yield f'param_scheduler ({scheduler["type"]})', scheduler, 'monitor'
+
+
+def scheduler_configs(cfg: Config) -> Iterator[dict[str, Any]]:
+    """Yield the configs of the schedulers, which are in a list, or in a dict of lists for several optimisers."""
+
+    def find_all(value: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(value, dict) and 'type' in value:
+            yield value
+        elif isinstance(value, dict):
+            for item in value.values():
+                yield from find_all(item)
+        elif isinstance(value, (list, tuple)):
+            for item in value:
+                yield from find_all(item)
+
+    return find_all(cfg.get('param_scheduler'))
 
 
 def _check_metric(cfg: Config, key: Any, tasks: Mapping[str, Task], clips: list[Mapping[str, Any]]) -> None:

@@ -76,7 +76,8 @@ def build_runner(cfg: Config) -> Runner:
         if newest := find_checkpoint(cfg.work_dir):
             cfg.load_from = str(newest)
         else:
-            print(f'{cfg.work_dir}: no checkpoint to resume from; starting from scratch')
+            start = f'the weights in {cfg.load_from}' if cfg.get('load_from') else 'scratch'
+            print(f'{cfg.work_dir}: no checkpoint to resume from; starting from {start}')
         cfg.resume = newest is not None
     if cfg.get('resume') and (cfg.get('randomness') or {}).get('seed') is None:
         # A seed that was drawn is only in the checkpoint; the samplers are built before mmengine reads it.

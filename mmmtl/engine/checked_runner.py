@@ -50,6 +50,9 @@ class CheckedRunner(Runner):
     def resume(self, filename: str, *arguments: Any, **keywords: Any) -> None:
         """Resume from a checkpoint, also if a script asks for it instead of the config; hooks read the two names."""
         self._resume, self._load_from = True, filename
+        if not self.cfg.get('resume'):
+            self.cfg.resume, self.cfg.load_from = True, str(filename)
+            self.visualizer.add_config(self.cfg)  # a report joins the logs of resumed runs
         super().resume(filename, *arguments, **keywords)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:

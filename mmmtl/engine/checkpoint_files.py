@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,12 @@ from torch import Tensor
 
 from mmmtl.io.checkpoints import SAVED
 from mmmtl.io.outputs import whole_file
+
+RECORD = 'last_checkpoint'
+"""The file in a work directory that names the newest checkpoint."""
+
+BEST = re.compile(r'best_.+_(?:iter|epoch)_\d+\.pth')
+"""Names of the best checkpoints that a run writes."""
 
 PLAIN = (str, bytes, bool, int, float, complex, torch.dtype, type(None))
 """Types that `weights_only=True` loads besides tensors, dicts, lists and tuples; it does not load subclasses."""
@@ -44,16 +51,39 @@ class AtomicLocalBackend(LocalBackend):
 def find_checkpoint(work_dir: str | Path) -> Path | None:
     """Return the checkpoint that `last_checkpoint` in a work directory names, else the most advanced one, or None."""
     work_dir = Path(work_dir)
-    record = work_dir / 'last_checkpoint'
+    record = work_dir / RECORD
     named = record.read_text().strip() if record.is_file() else ''
     if named:
-        # The work directory may have been moved.
-        for path in (work_dir / Path(named).name, Path(named)):
+        # The work directory may have been moved, or copied: then the file beside another record belongs to that one.
+        here, there = work_dir / Path(named).name, Path(named)
+        for path in (here, there) if (there.parent / RECORD).is_file() else (there, here):
             if path.is_file():
                 return path
     # `last_checkpoint` is empty if the run was killed while writing it. Copying loses file times, so compare numbers.
     numbers = {path: int(match[1]) for path in work_dir.glob('*.pth') if (match := SAVED.fullmatch(path.name))}
     return max(numbers, key=lambda path: numbers[path], default=None)
+
+
+def check_no_checkpoint(work_dir: str | Path) -> None:
+    """Refuse a work directory in which another training has left checkpoints, which a new one would replace.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if found := find_checkpoint(work_dir):
+        raise ValueError(
+            f'{work_dir}: holds checkpoints of another training ({found.name}); continue it with --resume, choose '
+            'another folder with --work-dir, or remove its checkpoints with --overwrite'
+        )
+
+
+def remove_checkpoints(work_dir: str | Path) -> None:
+    """Remove the checkpoints of an earlier training from its work directory, the best ones too."""
+    work_dir = Path(work_dir)
+    (work_dir / RECORD).unlink(missing_ok=True)
+    for path in work_dir.glob('*.pth'):
+        if SAVED.fullmatch(path.name) or BEST.fullmatch(path.name):
+            path.unlink()
 
 
 def make_plain(value: Any, name: str) -> Any:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
+from mmmtl.config.checks import scheduler_configs
+
 SCALED = ('begin', 'end', 'T_max', 'step_size', 'milestones', 'periods', 'total_steps')
 """Arguments of schedulers that are times."""
 
@@ -46,7 +48,7 @@ def change_length(cfg: Config, *, iterations: int | None = None, epochs: int | N
         raise ValueError(f'train_cfg.{unit} must be a whole number of at least 1 to be changed, not {length!r}')
     share = number / length
     cfg.train_cfg[unit] = number
-    schedulers = list(_schedulers(cfg.get('param_scheduler')))
+    schedulers = list(scheduler_configs(cfg))
     before = [_span(scheduler) for scheduler in schedulers]
     for place, key in _times(cfg):
         if key == 'end' and place[key] > length and place.get('by_epoch', True) == (unit == 'max_epochs'):
@@ -55,6 +57,9 @@ def change_length(cfg: Config, *, iterations: int | None = None, epochs: int | N
             place[key] = (_scaled_periods if key == 'periods' else _scaled)(place[key], share)
     _keep_two_steps(schedulers, before, {unit == 'max_epochs': number})
     if unit == 'max_iters':
+        weighting = (cfg.get('model') or {}).get('weighting') or {}
+        if weighting.get('interval') is not None:  # the iterations that count as an epoch
+            weighting['interval'] = _scaled(weighting['interval'], share)
         for place, key in ((cfg, 'log_interval'), ((cfg.get('default_hooks') or {}).get('logger') or {}, 'interval')):
             if key in place:
                 place[key] = max(1, min(place[key], number // ENTRIES))
@@ -68,22 +73,10 @@ def _times(cfg: Config) -> Iterator[tuple[Any, str]]:
         (cfg, ('checkpoint_interval',)),
         (cfg.train_cfg, ('val_interval', 'val_begin', 'dynamic_intervals')),
         (checkpoint, ('interval', 'save_begin')),
-        *((scheduler, SCALED) for scheduler in _schedulers(cfg.get('param_scheduler'))),
+        *((scheduler, SCALED) for scheduler in scheduler_configs(cfg)),
     ]
     for place, keys in places:
         yield from ((place, key) for key in keys if place.get(key) is not None)
-
-
-def _schedulers(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield the configs of schedulers in a list, or in a dict of them for several optimisers."""
-    if isinstance(value, dict) and 'type' in value:
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _schedulers(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _schedulers(item)
 
 
 class _Span(NamedTuple):

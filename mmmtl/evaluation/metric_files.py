@@ -81,7 +81,7 @@ def choose_metrics(wanted: Sequence[str] | None, found: Iterable[str]) -> list[s
     for name in wanted or ():
         if name not in known:
             raise ValueError(f'no file has the metric {name!r}; {did_you_mean(name, known)}')
-    return list(wanted or known)
+    return list(dict.fromkeys(wanted or known))
 
 
 def arrow(metric: str) -> str:

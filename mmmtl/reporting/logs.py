@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,23 @@ LOGS = '*/vis_data/scalars.json'
 
 
 def read_logs(folder: Path) -> Series:
-    """Return the series in the logs of a work folder; where a resumed run repeats a step, its value counts.
+    """Return the series in the logs of the last training in a work folder, with all its starts.
+
+    Where a resumed run repeats a step, its value counts.
 
     Raises:
         ValueError: a line of a log is not a JSON object.
     """
-    return join(read_log(path) for path in sorted(folder.glob(LOGS)))
+    starts: list[Path] = []
+    for path in sorted(folder.glob(LOGS)):
+        starts = [*starts, path] if is_resumed(path) else [path]
+    return join(read_log(path) for path in starts)
+
+
+def is_resumed(path: Path) -> bool:
+    """Return whether the run that wrote a log has resumed, by the config beside it; True if there is none."""
+    config = path.with_name('config.py')
+    return not config.is_file() or re.search(r'^resume *= *True$', read_text(config), re.MULTILINE) is not None
 
 
 def read_log(path: Path) -> Series:

@@ -80,6 +80,8 @@ def read_run(folder: str | Path, name: str | None = None) -> Run:
         raise ValueError(f'{folder}: no such folder; give the work folder of a run (tools/train.py --work-dir)')
     run = Run(name or folder.resolve().name)
     _read_test(run, folder)
+    if run.metrics and is_outdated(folder):
+        run.missing['metrics'] = f'those of the last training; these are of an earlier one: {TEST} {folder}'
     run.series = read_logs(folder)
     if not run.series:
         run.missing['training log'] = f'no {folder}/TIME/vis_data/scalars.json; train with --work-dir {folder}'
@@ -87,6 +89,13 @@ def read_run(folder: str | Path, name: str | None = None) -> Run:
     if not (run.metrics or run.series or run.config):
         raise ValueError(f'{folder}: neither metrics.json nor a log; give the work folder of a run')
     return run
+
+
+def is_outdated(folder: Path) -> bool:
+    """Return whether a work folder was trained in after the last test in it; False if it has no test of its own."""
+    starts = sorted(path.parent for path in folder.glob('*/vis_data/config.py'))
+    tested = [start for start in starts if not (start / 'scalars.json').is_file()]
+    return bool(tested) and starts[-1] not in tested
 
 
 def _read_test(run: Run, folder: Path) -> None:

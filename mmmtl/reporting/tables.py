@@ -12,6 +12,11 @@ from mmmtl.evaluation.metric_files import arrow, direction
 
 from .run import Run
 
+NO_BASELINE = (
+    'Δm, which needs something to compare with: a second run with the same tasks, --baseline, or '
+    'test_evaluator.baseline in the config'
+)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -49,25 +54,39 @@ def primary_metrics(runs: Sequence[Run]) -> dict[str, bool]:
     return {key: up for run in runs for key, up in run.primary.items()}
 
 
-def gain_row(runs: Sequence[Run], baseline: Baseline | None) -> tuple[Row, str] | None:
-    """Return the row of delta_m and the name of what it compares with, or None if there is nothing to compare with.
+def gain_row(runs: Sequence[Run], baseline: Baseline | None) -> tuple[Row | None, str]:
+    """Return the row of delta_m and a sentence about it, or None and why there is no row.
 
-    This is the baseline; or that of the tests, if it is the same for all runs; or else the first run.
+    It compares with the baseline; or with that of the tests, if it is the same for all runs; or else with the first
+    run. A run that lacks a primary metric has no delta_m. If the baseline lacks one, or if the runs do not agree on the
+    primary metric of a task, no run has one: the numbers would not mean the same.
     """
-    own = {str(_delta_meta(run).get('baseline')) for run in runs if 'delta_m' in run.metrics}
+    own = {(str(_delta_meta(run).get('baseline')), *_delta_metrics(run)) for run in runs if 'delta_m' in run.metrics}
     if baseline is None and len(own) == 1 and all('delta_m' in run.metrics for run in runs):
-        return row('Δm ↑', [run.metrics['delta_m'] for run in runs], True, sign=True, primary=True), own.pop()
-    least = 1
+        name, *metrics = own.pop()
+        return _gain([run.metrics['delta_m'] for run in runs], name, metrics)
+    primary = primary_metrics(runs)
+    tasks = [key.rpartition('/')[0] for key in primary]
+    if doubled := sorted({task for task in tasks if tasks.count(task) > 1}):
+        return None, f'Δm: the runs do not agree on the primary metric of {", ".join(doubled)}'
+    compared = runs
     if baseline is None:  # the first run has no gain over itself
-        baseline, least = Baseline(runs[0].name, runs[0].metrics), 2
-    primary = {key: up for key, up in primary_metrics(runs).items() if baseline.metrics.get(key)}
+        baseline, compared = Baseline(runs[0].name, runs[0].metrics), runs[1:]
+    if not primary or not any(primary.keys() <= run.metrics.keys() for run in compared):
+        return None, NO_BASELINE
+    if lacking := [key for key in primary if not baseline.metrics.get(key)]:
+        return None, f'Δm: {baseline.name}, with which it would compare, has no {", ".join(lacking)}, or it is 0'
     gains = [
-        mean_gain(run.metrics, baseline.metrics, primary) if primary and primary.keys() <= run.metrics.keys() else None
+        mean_gain(run.metrics, baseline.metrics, primary) if primary.keys() <= run.metrics.keys() else None
         for run in runs
     ]
-    if sum(gain is not None for gain in gains) < least:
-        return None
-    return row('Δm ↑', gains, True, sign=True, primary=True), baseline.name
+    return _gain(gains, baseline.name, list(primary))
+
+
+def _gain(values: Sequence[float | None], baseline: str, metrics: Sequence[str]) -> tuple[Row, str]:
+    over = f'the mean over {", ".join(metrics)}' if metrics else 'the mean over the primary metrics'
+    text = f'Δm: the relative gain over {baseline} in percent, {over}.'
+    return row('Δm ↑', values, True, sign=True, primary=True), text
 
 
 def class_rows(runs: Sequence[Run]) -> dict[str, tuple[list[str], list[Row]]]:
@@ -101,3 +120,8 @@ def offset_rows(run: Run, offsets: Sequence[int], keys: Sequence[str]) -> list[R
 def _delta_meta(run: Run) -> Mapping[str, object]:
     meta = run.meta.get('delta_m')
     return meta if isinstance(meta, dict) else {}
+
+
+def _delta_metrics(run: Run) -> list[str]:
+    metrics = _delta_meta(run).get('metrics')
+    return [str(key) for key in metrics] if isinstance(metrics, dict) else []

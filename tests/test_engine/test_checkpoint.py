@@ -579,6 +579,19 @@ def test_a_checkpoint_outside_the_work_directory_is_found(tmp_path: Path) -> Non
 
     assert find_checkpoint(tmp_path / 'work') == tmp_path / 'out' / 'epoch_3.pth'
 
+    (tmp_path / 'work' / 'epoch_3.pth').touch()  # of an earlier run, which wrote here
+
+    assert find_checkpoint(tmp_path / 'work') == tmp_path / 'out' / 'epoch_3.pth'
+
+
+def test_a_copied_work_directory_has_its_own_checkpoint(tmp_path: Path) -> None:
+    for name in ('work', 'copy'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'epoch_3.pth').touch()
+        (tmp_path / name / 'last_checkpoint').write_text(str(tmp_path / 'work' / 'epoch_3.pth'))
+
+    assert find_checkpoint(tmp_path / 'copy') == tmp_path / 'copy' / 'epoch_3.pth'
+
 
 @pytest.mark.parametrize('name', ['empty', 'absent'])
 def test_there_may_be_no_checkpoint(tmp_path: Path, name: str) -> None:

@@ -191,6 +191,19 @@ def test_what_it_does_not_take_is_refused(tmp_path: Path, argument: dict[str, An
         CheckpointHook(**argument).before_train(FakeRunner(tmp_path))
 
 
+@pytest.mark.parametrize('metric', ['score', 'other'])
+def test_another_folder_has_a_best_checkpoint_of_its_own(tmp_path: Path, metric: str) -> None:
+    first, second = tmp_path / 'first', tmp_path / 'second'
+    for folder in (first, second):
+        folder.mkdir()
+    run(first, keep=-1)
+    hook = Hook(interval=1, by_epoch=False, save_best=metric, rule='greater')
+    runner = FakeRunner(second, first / 'iter_3.pth')
+    hook.before_train(runner)
+    hook.after_val_epoch(runner, {metric: -5.0})  # worse than the best score in the first folder
+    assert names(second) == [f'best_{metric}_iter_3.pth']
+
+
 def test_the_best_of_another_metric_is_none_of_this_one(tmp_path: Path) -> None:
     run(tmp_path, keep=-1)
     before = names(tmp_path)

@@ -304,7 +304,7 @@ def test_a_longer_schedule_counts(make_config: MakeConfig) -> None:
     half = {**schedule(5), 'param_scheduler': schedule(3)['param_scheduler']}
     with pytest.raises(ValueError, match=r'rate is 0.*\[3\].*5'):
         build_runner(make_config('tiny_image', 'half', load_from=path, resume=True, **half)).train()
-    plateau = {**schedule(5), 'param_scheduler': [dict(type='ReduceOnPlateauLR', monitor='loss', by_epoch=True)]}
+    plateau = {**schedule(5), 'param_scheduler': [dict(type='ReduceOnPlateauLR', monitor='semseg/mIoU')]}
     with pytest.raises(ValueError, match='follows metrics'):
         build_runner(make_config('tiny_image', 'plateau', load_from=path, resume=True, **plateau)).train()
 

@@ -74,6 +74,15 @@ def test_a_warm_up_by_iterations_in_a_training_by_epochs() -> None:
     assert [one['end'] for one in change_length(cfg, epochs=10).param_scheduler] == [50, 11]
 
 
+def test_the_epochs_of_a_weighting_keep_their_share_of_the_iterations() -> None:
+    model = dict(weighting=dict(type='DWA', interval=100))
+    by_iterations = Config(dict(train_cfg=dict(max_iters=1000), model=model))
+    by_epochs = Config(dict(train_cfg=dict(max_epochs=10), model=model))
+
+    assert change_length(by_iterations, iterations=50).model.weighting.interval == 5
+    assert change_length(by_epochs, epochs=5).model.weighting.interval == 100
+
+
 @pytest.mark.parametrize('length', [0, float('inf'), '100', True, None])
 def test_a_length_that_is_none_is_refused(length: Any) -> None:
     with pytest.raises(ValueError, match=r'train_cfg\.max_iters'):

@@ -171,6 +171,23 @@ def test_famo_continues_from_its_state() -> None:
     assert not any(parameter.requires_grad for parameter in weighting.parameters())
 
 
+@needs_torchjd
+def test_famo_leaves_out_tasks_without_labels() -> None:
+    toy, weighting = Toy(*CONFLICT), build('FAMO', lr=0.1, weight_decay=0.0)
+    weighting.logits[:] = torch.tensor([0.2, -0.3])
+    only_a = {name: value * ('b.' not in name) for name, value in toy.losses().items()}
+    # Alone, a has all the weight, and what it does says nothing of b.
+    backward(toy, weighting, only_a)
+    assert toy.a.grad.tolist() == pytest.approx([3.0], rel=1e-6) and toy.b.grad.tolist() == [0.0]
+    weighting.after_update(lambda: {name: 0.5 * value for name, value in only_a.items()})
+    assert weighting.logits.tolist() == pytest.approx([0.2, -0.3])
+    backward(toy, weighting, {name: 0 * value for name, value in toy.losses().items()})
+    weighting.after_update(lambda: pytest.fail('nothing had labels'))
+    backward(toy, weighting, toy.losses())
+    weighting.after_update(lambda: toy.losses((0.5, 4.0)))
+    assert weighting.logits[0] < 0.2 and weighting.logits[1] > -0.3
+
+
 # ---------------------------------------------------------------- gradients
 
 
@@ -202,16 +219,34 @@ def test_closed_forms_by_hand(name: str) -> None:
     assert shared_gradient(name, first, second) == pytest.approx(expected, rel=1e-12)
 
 
+@needs_torchjd
+@pytest.mark.parametrize('size', [1e-3, 1e-5, 1e-6])
+def test_gradients_of_very_different_length_count(size: float) -> None:
+    # w1 = w2 * size, w1 + w2 = 1: equal projections onto both.
+    assert shared_gradient('IMTLG', (1.0, 0.0), (0.0, size)) == pytest.approx([size / (1 + size)] * 2, rel=1e-6)
+    assert shared_gradient('AlignedMTL', (1.0, 0.0), (0.0, size)) == pytest.approx([size / 2] * 2, rel=1e-6)
+
+
 @pytest.mark.skipif(not find_spec('torchjd') or not find_spec('quadprog'), reason='needs torchjd and quadprog')
 def test_upgrad_by_hand() -> None:
-    # The mean of the projections of PCGrad's case; torchjd adds 1e-4 to the diagonal.
-    assert shared_gradient('UPGrad', (1.0, 0.0), (-1.0, 1.0)) == pytest.approx((0.25, 0.75), abs=1e-3)
+    # The mean of the projections of PCGrad's case.
+    assert shared_gradient('UPGrad', (1.0, 0.0), (-1.0, 1.0)) == pytest.approx((0.25, 0.75), abs=1e-6)
+
+
+@pytest.mark.skipif(not find_spec('torchjd') or not find_spec('quadprog'), reason='needs torchjd and quadprog')
+@pytest.mark.parametrize('size', [1.0, 0.03, 0.01, 0.001])
+def test_upgrad_harms_no_task_however_small_its_gradient(size: float) -> None:
+    found = shared_gradient('UPGrad', (1.0, 0.0), (-0.8 * size, 0.6 * size))
+    # (1, 0) is projected onto the normal plane of the other; (-0.8, 0.6) onto that of (1, 0).
+    assert found == pytest.approx((0.36 / 2, (0.48 + 0.6 * size) / 2), rel=1e-3)
+    assert found[0] * -0.8 + found[1] * 0.6 > 0
 
 
 @pytest.mark.skipif(not find_spec('torchjd') or not find_spec('clarabel'), reason='needs torchjd and cvxpy')
 def test_cagrad_by_hand() -> None:
     # Equal gradients: the mean g0, and c * |g0| in the same direction.
     assert shared_gradient('CAGrad', (1.0, 2.0), (1.0, 2.0), c=0.4) == pytest.approx((1.4, 2.8), rel=1e-4)
+    assert shared_gradient('CAGrad', (1e-4, 2e-4), (1e-4, 2e-4), c=0.4) == pytest.approx((1.4e-4, 2.8e-4), rel=1e-4)
 
 
 @pytest.mark.skipif(not find_spec('torchjd') or not find_spec('ecos'), reason='needs torchjd, cvxpy and ecos')

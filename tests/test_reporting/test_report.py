@@ -17,7 +17,7 @@ from mmmtl.evaluation import Baseline
 from mmmtl.reporting import Run, SampleFolder, read_run, write_report
 from mmmtl.reporting.page import TEMPLATE
 from mmmtl.reporting.samples import Sample
-from mmmtl.reporting.tables import class_rows, gain_row, metric_rows
+from mmmtl.reporting.tables import NO_BASELINE, class_rows, gain_row, metric_rows
 
 VOID = {'meta', 'img', 'rect'}
 SECTIONS = [
@@ -208,17 +208,36 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 def test_delta_m_names_what_it_compares_with() -> None:
     primary = {'primary': {'depth/abs_err': 'lower'}}
     one, two = Run('one', {'depth/abs_err': 0.5}, meta=primary), Run('two', {'depth/abs_err': 0.4})
-    assert gain_row([one], None) is None
-    assert gain_row([one, Run('three')], None) is None
-    row, of = gain_row([one, two, Run('three')], None) or (None, '')
-    assert of == 'one' and row is not None and row.cells == ('+0.00', '+20.00', '–')
-    row, of = gain_row([two, one], Baseline('paper', {'depth/abs_err': 1.0})) or (None, '')
-    assert of == 'paper' and row is not None and row.cells == ('+60.00', '+50.00') and row.best == (True, False)
+    assert gain_row([one], None) == gain_row([one, Run('three')], None) == (None, NO_BASELINE)
+    row, text = gain_row([one, two, Run('three')], None)
+    assert text == 'Δm: the relative gain over one in percent, the mean over depth/abs_err.'
+    assert row is not None and row.cells == ('+0.00', '+20.00', '–')
+    row, text = gain_row([two, one], Baseline('paper', {'depth/abs_err': 1.0}))
+    assert (
+        'over paper in' in text and row is not None and row.cells == ('+60.00', '+50.00') and row.best == (True, False)
+    )
     one.metrics['delta_m'] = 3.0
-    one.meta['delta_m'] = {'baseline': 'single'}
-    row, of = gain_row([one], None) or (None, '')
-    assert of == 'single' and row is not None and row.cells == ('+3.00',)
+    one.meta['delta_m'] = {'baseline': 'single', 'metrics': {'depth/abs_err': 'lower'}}
+    row, text = gain_row([one], None)
+    assert (
+        'over single in percent, the mean over depth/abs_err.' in text and row is not None and row.cells == ('+3.00',)
+    )
     assert [row.name for row in metric_rows([one])] == ['depth/abs_err ↓']
+
+
+def test_delta_m_is_left_out_where_it_would_not_mean_the_same() -> None:
+    metrics = {'semseg/mIoU': 40.0, 'depth/abs_err': 0.5, 'depth/rmse': 1.0}
+    primary = {'semseg/mIoU': 'higher', 'depth/abs_err': 'lower'}
+    full = Run('full', metrics, meta={'primary': primary})
+    part = Run('part', {'semseg/mIoU': 20.0}, meta={'primary': {'semseg/mIoU': 'higher'}})
+    lacking = (None, 'Δm: part, with which it would compare, has no depth/abs_err, or it is 0')
+    assert gain_row([part, full], None) == gain_row([full], Baseline('part', part.metrics)) == lacking
+    other = Run('other', metrics, meta={'primary': {'semseg/mIoU': 'higher', 'depth/rmse': 'lower'}})
+    assert gain_row([full, other], None) == (None, 'Δm: the runs do not agree on the primary metric of depth')
+    row, _ = gain_row([full, part], None)
+    assert row is None
+    row, _ = gain_row([full, full, part], None)
+    assert row is not None and row.cells == ('+0.00', '+0.00', '–')
 
 
 def test_classes_are_compared_of_the_runs_that_have_them(tmp_path: Path) -> None:

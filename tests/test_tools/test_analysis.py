@@ -67,7 +67,7 @@ def test_logs_are_analysed(run_tool: Run, tmp_path: Path) -> None:
     printed = run_tool(LOGS, f'run={tmp_path}', '--out', out)
     # A resumed run repeats iteration 20.
     assert rows(printed)[1:] == [['loss', 'run', '2', '1', '20', '3'], ['semseg/mIoU ↑', 'run', '50', '50', '30', '1']]
-    assert 'run: 1 s an iteration (median), 0.3 s' in printed and out.read_text().startswith('<?xml')
+    assert 'run: 1 s an iteration, 0.3 s for data (medians)' in printed and out.read_text().startswith('<?xml')
     with pytest.raises(SystemExit, match="'los'.*'loss'"):
         run_tool(LOGS, tmp_path, '--keys', 'los')
     with pytest.raises(SystemExit, match=r'2: no .*scalars\.json'):

@@ -17,6 +17,7 @@ import mmmtl.engine
 from mmmtl.engine import build_runner
 from mmmtl.profiling import build_on_meta, count_cost
 from mmmtl.reporting import SampleFolder
+from mmmtl.reporting.logs import read_logs
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 VIDEO, IMAGE = CONFIGS / 'tiny_video.py', CONFIGS / 'tiny_image.py'
@@ -142,14 +143,54 @@ def test_no_validate_needs_no_validation_data(train: Callable[..., Any]) -> None
         train(**lacking)
 
 
-def test_no_validate_with_save_best(train: Callable[..., Any]) -> None:
-    assert len(train('--no-validate', **{'default_hooks.checkpoint.save_best': 'auto'})) == 2
+def test_no_validate_with_save_best(
+    run_tool: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    best = options(**{'default_hooks.checkpoint.save_best': 'auto'})
+    printed = run_tool('tools/train.py', VIDEO, '--work-dir', tmp_path, '--no-validate', '--cfg-options', *best)
+    assert '--no-validate: no best checkpoint is kept' in printed and (tmp_path / 'iter_2.pth').exists()
+
+
+def test_no_validate_with_what_needs_validation(train: Callable[..., Any]) -> None:
+    hook = dict(type='EarlyStoppingHook', monitor='semseg/mIoU', patience=1)
+    with pytest.raises(SystemExit, match=r'custom_hooks\[0\]\.monitor=.*--no-validate'):
+        train('--no-validate', custom_hooks=[hook])
 
 
 @pytest.mark.parametrize('value', [None, '{}', 'None'])
 def test_auto_scale_lr_needs_a_base(train: Callable[..., Any], value: str | None) -> None:
     with pytest.raises(SystemExit, match=r'tiny_video\.py.*--auto-scale-lr.*auto_scale_lr.*base_batch_size'):
         train('--auto-scale-lr', **({} if value is None else {'auto_scale_lr': value}))
+
+
+def test_a_folder_with_checkpoints_is_not_trained_in_again(
+    run_tool: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    run = ('tools/train.py', VIDEO, '--work-dir', tmp_path, '--no-validate')
+    run_tool(*run, '--cfg-options', *options(checkpoint_interval=1))
+    (tmp_path / 'best_semseg_mIoU_iter_1.pth').write_bytes(b'')
+    (tmp_path / 'teacher.pth').write_bytes(b'')
+    with pytest.raises(SystemExit, match=r'holds checkpoints of another training \(iter_2\.pth\).*--overwrite'):
+        run_tool(*run, '--cfg-options', *options())
+    with pytest.raises(SystemExit, match=r'--overwrite removes what --resume continues'):
+        run_tool(*run, '--overwrite', '--resume', '--cfg-options', *options())
+    run_tool(*run, '--overwrite', '--cfg-options', *options(**{'train_cfg.max_iters': 1, 'randomness.seed': 3}))
+    assert {path.name for path in tmp_path.glob('*.pth')} == {'iter_1.pth', 'teacher.pth'}
+    # The log of the second training alone.
+    assert set(read_logs(tmp_path)['loss']) == {1}
+    run_tool(*run, '--resume', '--cfg-options', *options(**{'randomness.seed': 3}))
+    assert set(read_logs(tmp_path)['loss']) == {1, 2}
+
+
+def test_what_the_command_line_gives_is_not_scaled(configured: Callable[..., Config]) -> None:
+    given = ('--cfg-options', 'train_cfg.val_interval=3', 'param_scheduler.0.begin=1')
+    cfg = configured(VIDEO, '--iterations', 6, *given)
+    assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (6, 3)
+    assert (cfg.param_scheduler[0].begin, cfg.param_scheduler[0].end) == (1, 6)
+    with pytest.raises(SystemExit, match=r'train_cfg\.max_iters: --iterations or --epochs sets the length'):
+        configured(VIDEO, '--iterations', 6, '--cfg-options', 'train_cfg.max_iters=7')
 
 
 def test_auto_scale_lr_scales(train: Callable[..., Any]) -> None:
@@ -285,6 +326,12 @@ def test_offsets_beyond_the_interval(test_tool: Callable[..., Any]) -> None:
 def test_offsets_need_clips(test_tool: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r'tiny_image\.py.*--offsets'):
         test_tool('--offsets', '0', config=IMAGE)
+    config = tmp_path / 'clips.py'
+    config.write_text(
+        f"_base_ = {str(IMAGE)!r}\ntest_dataloader = dict(dataset=dict(clip=dict(_delete_=True, offsets='all')))\n"
+    )
+    with pytest.raises(SystemExit, match=r'clips\.py.*--offsets needs a video model'):
+        test_tool('--offsets', '0', config=config)
     config = tmp_path / 'single.py'
     config.write_text(f'_base_ = {str(VIDEO)!r}\ntest_dataloader = dict(dataset=dict(clip=dict(single=True)))\n')
     with pytest.raises(SystemExit, match=r'single\.py.*--offsets'):

@@ -39,8 +39,8 @@ def main() -> None:
     print(table(runs, keys))
     for name, series in runs.items():
         if times := [*series.get('time', {}).values()]:
-            waiting = statistics.fmean(series.get('data_time', {0: 0.0}).values())
-            print(f'{name}: {statistics.median(times):.4g} s an iteration (median), {waiting:.3g} s of them for data')
+            waiting = statistics.median(series.get('data_time', {0: 0.0}).values())
+            print(f'{name}: {statistics.median(times):.4g} s an iteration, {waiting:.3g} s for data (medians)')
     if args.out:
         panels = {key + arrow(key): curves(runs, key) for key in keys}
         draw_panels(panels, 'iterations or epochs', args.out)
@@ -67,7 +67,7 @@ def choose_keys(wanted: Sequence[str] | None, found: Iterable[str]) -> list[str]
     for key in wanted or ():
         if key not in known:
             raise ValueError(f'no log has {key!r}; {did_you_mean(key, known)}')
-    return list(wanted or (key for key in known if is_loss(key) or is_metric(key)))
+    return list(dict.fromkeys(wanted or ()) or (key for key in known if is_loss(key) or is_metric(key)))
 
 
 def table(runs: Mapping[str, Series], keys: Sequence[str]) -> str:

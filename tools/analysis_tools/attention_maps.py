@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     what.add_argument('--image', metavar='FILE', help='draw this image')
     what.add_argument('--video', metavar='FILE', help='draw a frame of this video')
     what.add_argument('--sample', type=not_negative, default=0, help='draw this sample of the test data (default: 0)')
-    parser.add_argument('--frame', type=not_negative, default=1, help='number of the frame, from 0 (default: 1)')
+    parser.add_argument('--frame', type=not_negative, help='number of the frame of a video, from 0 (default: 1)')
     parser.add_argument(
         '--point',
         nargs=2,
@@ -58,12 +58,15 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    if args.frame is not None and not args.video:
+        raise SystemExit('--frame: only a video has frames to choose from; add --video FILE')
     cfg = config_of(args)
     paths = {name: Path(args.out_dir) / f'{name}.png' for name in FIGURES}
     check_cli_outputs(cfg, [args.out_dir, *paths.values()], inputs=[args.checkpoint, args.image, args.video])
     inferencer = MultiTaskInferencer(cfg, args.checkpoint, device=args.device)
     if args.image or args.video:
-        source = [load_image(args.image)] if args.image else read_until(args.video, args.frame)
+        frame = 1 if args.frame is None else args.frame
+        source = [load_image(args.image)] if args.image else read_until(args.video, frame)
         recording, images, titles = watch_frames(inferencer, source)
     else:
         recording, images, titles = watch_sample(inferencer, cfg, args.sample)

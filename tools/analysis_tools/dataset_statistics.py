@@ -93,7 +93,9 @@ def main() -> None:
     cfg = config_of(args)
     check_cli_outputs(cfg, [args.out])
     cfg = resolve(cfg)
-    loader = cfg[f'{args.split}_dataloader']
+    loader = cfg.get(f'{args.split}_dataloader')
+    if loader is None:
+        raise SystemExit(f'{args.config}: no {args.split}_dataloader; choose another --split')
     for dataset in dataset_configs(loader.dataset):
         dataset.pipeline = LABELS
         if dataset.get('clip') is not None:

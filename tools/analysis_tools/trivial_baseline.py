@@ -9,6 +9,7 @@ from mmengine.registry import init_default_scope
 from mmmtl import __version__
 from mmmtl.cli.arguments import add_config_arguments, check_cli_outputs, config_of
 from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import positive
 from mmmtl.config import dataset_configs, resolve
 from mmmtl.evaluation import constant_predictor, metrics_table, write_metrics
 from mmmtl.registry import DATASETS
@@ -18,7 +19,9 @@ from mmmtl.tasks import build_tasks
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_config_arguments(parser)
-    parser.add_argument('--samples', type=int, default=200, help='training samples to fit the constants on')
+    parser.add_argument(
+        '--samples', type=positive, default=200, help='training samples to fit the constants on (default: 200)'
+    )
     parser.add_argument('--out', metavar='metrics.json', help='write the metrics there')
     return parser.parse_args()
 
@@ -28,6 +31,8 @@ def main() -> None:
     cfg = config_of(args)
     check_cli_outputs(cfg, [args.out])
     cfg = resolve(cfg)
+    if missing := [key for key in ('train_dataloader', 'test_dataloader') if cfg.get(key) is None]:
+        raise SystemExit(f'{args.config}: no {" and no ".join(missing)}; the constants need labels to fit and to score')
     for loader in (cfg.train_dataloader, cfg.test_dataloader):
         for dataset in dataset_configs(loader.dataset):
             # A constant ignores earlier frames; every labelled frame is scored once.

@@ -35,6 +35,9 @@ Maps = dict[str, Array]
 Predict = Callable[[Iterator[Array]], Iterator[tuple[Array, Maps]]]
 """From frames (H, W, 3) uint8 BGR of a video to each with its maps {task: (M, H, W)}."""
 
+OF_ONNX = ('outputs', 'size', 'mean', 'std')
+"""Options that describe an ONNX model."""
+
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 """Of ImageNet, RGB."""
 
@@ -54,7 +57,12 @@ def parse_args() -> argparse.Namespace:
     add_shape_argument(parser, '--size', "height and width that the ONNX model sees (default: its own, or the frames')")
     parser.add_argument('--mean', nargs=3, type=float, default=MEAN, help='of the ONNX model, RGB (default: ImageNet)')
     parser.add_argument('--std', nargs=3, type=float, default=STD, help='of the ONNX model, RGB (default: ImageNet)')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not args.onnx:
+        given = [f'--{name}' for name in OF_ONNX if getattr(args, name) != parser.get_default(name)]
+        if given:
+            parser.error(f'{", ".join(given)}: only for --onnx; the config says it of its model')
+    return args
 
 
 def main() -> None:

@@ -68,14 +68,21 @@ class CheckpointHook(MMEngineCheckpointHook):
             info = runner.message_hub.runtime_info
             self.keep_ckpt_ids = list(info.get('keep_ckpt_ids', []))
             self._replaced = list(info.get('replaced_ckpts', []))
-            for key in self.key_indicators if self.save_best else []:
-                name = Path(info.get(self._info_key('ckpt', key), '')).name
-                if name.startswith(self._best_prefix(key)):
-                    self._best[key] = name
-                else:  # of another metric, under the name that mmengine has for a single one
-                    info.pop(self._info_key('ckpt', key), None)
-                    info.pop(self._info_key('score', key), None)
+        if runner._resume and self.save_best:
+            self._find_best(runner)
         self._remove_replaced(runner)
+
+    def _find_best(self, runner: Runner) -> None:
+        """Go on from the best checkpoints in `out_dir`; other metrics, and scores without a file here, do not count."""
+        info = runner.message_hub.runtime_info
+        for key in self.key_indicators:
+            name = Path(info.get(self._info_key('ckpt', key), '')).name
+            # mmengine has the same name for the score of any single metric.
+            if name.startswith(self._best_prefix(key)) and self.file_backend.isfile(self._path(name)):
+                self._best[key] = name
+            else:
+                info.pop(self._info_key('ckpt', key), None)
+                info.pop(self._info_key('score', key), None)
 
     def after_train(self, runner: Runner) -> None:
         """Publish, and let other runs use the folder."""

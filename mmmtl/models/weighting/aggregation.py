@@ -22,7 +22,8 @@ class Aggregation(GradientWeighting):
         self.aggregator = aggregator
 
     def weigh(self, gramian: Tensor, tasks: Tensor) -> Tensor:
-        weights: Tensor = self.aggregator.gramian_weighting(gramian)
+        # No weight depends on the unit of the losses, but torchjd takes gradients below 0.01 for none at all.
+        weights: Tensor = self.aggregator.gramian_weighting(gramian / gramian.trace())
         return weights
 
 
@@ -113,7 +114,9 @@ class UPGrad(Aggregation):
     """
 
     def __init__(self, *, tasks: Sequence[str], log_interval: int = 50) -> None:
-        super().__init__(torchjd('aggregation').UPGrad(), tasks=tasks, log_interval=log_interval)
+        # torchjd's default is for float32, and lets a direction harm a task whose gradient is a thirtieth of another's.
+        projector = torchjd('linalg').QuadprogProjector(norm_eps=0.0, reg_eps=1e-10)
+        super().__init__(torchjd('aggregation').UPGrad(projector=projector), tasks=tasks, log_interval=log_interval)
 
 
 @MODELS.register_module()

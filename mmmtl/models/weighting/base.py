@@ -13,7 +13,6 @@ from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from mmmtl.models.training_observer import TrainingObserver
-from mmmtl.ops.precision import at_least_float32
 
 from .gradients import Gradients, add, gradients_of, parameters_of, task_gradients, with_gradients
 
@@ -191,7 +190,7 @@ class GradientWeighting(Weighting):
         """Return the weights (P,) of at least two objectives.
 
         Args:
-            gramian: inner products (P, P) of the gradients of the shared parameters, at least float32 on the CPU.
+            gramian: inner products (P, P) of the gradients of the shared parameters, float64 on the CPU.
             tasks: positions (P,) of their tasks.
         """
 
@@ -206,7 +205,7 @@ class GradientWeighting(Weighting):
             weights = torch.ones(len(values), dtype=torch.float64)
             # What overflows is left to the GradScaler, or spoils the weights as without a weighting.
             if found.gramian.isfinite().all() and found.gramian.any():
-                weights = self.weigh(found.gramian.to(at_least_float32(*reached)), step.tasks)
+                weights = self.weigh(found.gramian, step.tasks)
             if self.logs_now:
                 self.log('objective', step.tasks, torch.stack(values))
                 self.log('weight', step.tasks, weights)

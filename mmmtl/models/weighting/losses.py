@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -145,8 +146,8 @@ class FAMO(LossWeighting):
     """FAMO: all objectives shall fall by the same factor; their weights follow from the last changes.
 
     After each update, the losses of the batch are computed once more, without gradients. torchjd's Adam moves the
-    logits of the weights; checkpoints hold its state. The losses must be positive; the value of their combination means
-    nothing.
+    logits of the tasks that had labels; checkpoints hold its state. The losses must be positive; the value of their
+    combination means nothing.
 
     Args:
         lr, weight_decay: of the logits.
@@ -154,46 +155,48 @@ class FAMO(LossWeighting):
     Reference: Liu et al., FAMO: Fast Adaptive Multitask Optimization, NeurIPS 2023, algorithm 2.
     """
 
-    ABSENT = 1e30
-    """An objective that takes no part: its logarithm is constant, and its share of the normaliser is zero."""
-
     def __init__(
         self, *, tasks: Sequence[str], lr: float = 0.025, weight_decay: float = 1e-3, log_interval: int = 50
     ) -> None:
         super().__init__(tasks=tasks, log_interval=log_interval)
-        self.famo = torchjd('scalarization').FAMO(len(tasks), lr=lr, weight_decay=weight_decay)
-        # So that neither the optimizer nor DistributedDataParallel takes them as weights of the model.
-        self.logits.requires_grad_(False)
+        self.lr = lr
+        self.weight_decay = weight_decay
+        for name in ('logits', 'exp_avg', 'exp_avg_sq'):
+            self.register_buffer(name, torch.zeros(len(tasks)))
         self.register_buffer('step', torch.tensor(0.0))
-        self.register_buffer('exp_avg', torch.zeros(len(tasks)))
-        self.register_buffer('exp_avg_sq', torch.zeros(len(tasks)))
         self.present = torch.arange(0)
+        self.before = torch.zeros(0)
+        self._famo(self.present)  # tells now what is not installed
 
-    @property
-    def logits(self) -> nn.Parameter:
-        """The logits of the weights."""
-        logits: nn.Parameter = next(self.famo.parameters())
-        return logits
+    def join(self, step: Objectives) -> Tensor:
+        self.present = step.tasks
+        return super().join(step)
 
     def combine(self, values: Tensor, tasks: Tensor) -> Tensor:
-        self.present = tasks
-        total: Tensor = self.famo(self._filled(values))
+        self.before = values.detach()
+        total: Tensor = self._famo(tasks)(values)
         return total
 
     def after_update(self, losses_now: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Move the logits by the changes of the objectives."""
-        if not len(self.present):
+        """Move the logits of the tasks that had labels by the changes of their objectives."""
+        present, self.present = self.present, torch.arange(0)
+        if not len(present):
             return
         step = self.objectives(losses_now())
         now = dict(zip(step.tasks.tolist(), step.values, strict=True))
-        values = torch.stack([now.get(task, torch.zeros_like(step.rest)) for task in self.present.tolist()])
-        self.logits.requires_grad_(True)
-        adam = torch.optim.Adam([self.logits], lr=self.famo.lr, weight_decay=self.famo.weight_decay)
-        adam.state[self.logits] = dict(step=self.step, exp_avg=self.exp_avg, exp_avg_sq=self.exp_avg_sq)
-        self.famo._optimizer = adam
-        self.famo.update(self._filled(values))
-        self.logits.requires_grad_(False)
+        famo = self._famo(present)
+        famo(self.before)
+        (logits,) = famo.parameters()
+        state = dict(step=self.step, exp_avg=self.exp_avg[present], exp_avg_sq=self.exp_avg_sq[present])
+        famo._optimizer = torch.optim.Adam([logits], lr=self.lr, weight_decay=self.weight_decay)
+        famo._optimizer.state[logits] = state
+        famo.update(torch.stack([now.get(task, torch.zeros_like(step.rest)) for task in present.tolist()]))
+        self.logits[present] = logits.detach()
+        self.exp_avg[present], self.exp_avg_sq[present] = state['exp_avg'], state['exp_avg_sq']
 
-    def _filled(self, values: Tensor) -> Tensor:
-        """Return the objectives (P,) of the tasks with labels among those of all tasks."""
-        return values.new_full((len(self.tasks),), self.ABSENT).index_copy(0, self.present.to(values.device), values)
+    def _famo(self, tasks: Tensor) -> Any:
+        """Return torchjd's FAMO of some tasks, with their logits."""
+        famo = torchjd('scalarization').FAMO(len(tasks), lr=self.lr, weight_decay=self.weight_decay)
+        (logits,) = famo.to(self.logits).parameters()
+        logits.data.copy_(self.logits[tasks])
+        return famo
