@@ -45,6 +45,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    if Path(args.out).is_dir() or not Path(args.out).suffix:
+        raise SystemExit(f'--out {args.out}: give a file, such as {Path(args.out) / "maps.mp4"}')
     check_outputs([args.out], [args.video, args.config, args.checkpoint])
     film = VideoSink(args.out, fps=args.fps)
     options = inferencer_options(args)

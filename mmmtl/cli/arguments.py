@@ -199,7 +199,11 @@ def check_cli_outputs(
 def config_of(args: argparse.Namespace) -> Config:
     """Return the config that the arguments name, with overrides, not resolved yet; exit if it cannot be read."""
     try:
-        cfg = load_config(args.config, options=args.cfg_options, tasks=args.tasks.split(',') if args.tasks else None)
+        cfg = load_config(
+            args.config,
+            options=args.cfg_options,
+            tasks=[name.strip() for name in args.tasks.split(',')] if args.tasks else None,
+        )
     except ValueError as error:
         raise SystemExit(str(error)) from None
     if hasattr(args, 'work_dir'):

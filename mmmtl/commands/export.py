@@ -19,7 +19,7 @@ from mmmtl.cli.values import choices, positive
 from mmmtl.datasets.synthetic import make_scene, render
 from mmmtl.export import export_model
 from mmmtl.export.exporting import FORMATS, TOLERANCE, check_packages
-from mmmtl.io import check_outputs
+from mmmtl.io import check_new_folder, check_outputs
 from mmmtl.structures import Array
 
 from .inputs import check_exist
@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     check_outputs([args.out], [cfg.filename, weights, args.frames])
     if args.frames is not None:
         check_exist([args.frames])
+    check_new_folder(args.out)
     check_packages(args.formats)
     inferencer = MultiTaskInferencer(cfg, weights, device='cpu')
     size = tuple(args.size) if args.size else inferencer.model_size

@@ -119,12 +119,13 @@ def export_model(
     with tempfile.TemporaryDirectory(dir=target.parent, prefix='.export.') as temporary:
         place = Path(temporary) / target.name
         place.mkdir()
+        compared = list(frames)
+        if not compared:
+            raise ValueError(f'{name}: no frame to compare the exported model with')
         description = write_graphs(inferencer, place, name, size, dynamic_size=dynamic_size, formats=formats)
         streams: dict[str, OnnxStream] = {form: OPENERS[form](place) for form in formats}
         guide = next(iter(streams.values()))
-        prepared = [guide.prepare(frame[..., ::-1]) for frame in frames]
-        if not prepared:
-            raise ValueError(f'{name}: no frame to compare the exported model with')
+        prepared = [guide.prepare(frame[..., ::-1]) for frame in compared]
         inputs, shown = [one for one, _ in prepared], prepared[0][1]
         if not dynamic_size and shown != tuple(size):
             warnings.warn(

@@ -170,8 +170,10 @@ class OnnxStream:
 
     def open_graph(self, path: Path) -> Graph:
         """Return the graph of a file."""
-        import onnxruntime
-
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ImportError('OnnxStream needs onnxruntime: pip install onnxruntime') from error
         options = onnxruntime.SessionOptions()
         if self.threads is not None:
             options.intra_op_num_threads = self.threads
@@ -191,6 +193,8 @@ class OnnxStream:
         try:
             graph = self.open_graph(path)
             spec = json.loads(graph.description or 'null')
+        except ImportError:
+            raise
         except Exception as error:  # onnxruntime and torch raise many types of errors for damaged files
             reason = ' '.join(str(error).split())
             raise ValueError(f'{path}: not a readable graph ({reason}); export it again') from error

@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from mmmtl.structures import Array
 
 from .files import is_foreign
-from .images import IMAGE_SUFFIXES, NO_IMAGE, decode_image, opaque, read_image
+from .images import IMAGE_SUFFIXES, decode_image, opaque, read_image
 from .source_names import NUMBERED, is_address, source_name, without_user
 
 ImageSource = str | Path | Array | Image.Image
@@ -85,7 +85,7 @@ def find_images(source: str | Path) -> FoundImages:
     below = 0 if _is_pattern(source) else _count_below(source)
     hint = f"images in subfolders: {below}; to read them, give '{glob.escape(str(source))}/**/*'"
     if not found.images:
-        fix = hint if below else f'images are files {", ".join(IMAGE_SUFFIXES)}'
+        fix = hint if below else f'images are files {", ".join(IMAGE_SUFFIXES)}; name videos one by one'
         raise ValueError(f'{source_name(source)}: no image there; {fix}')
     if below:
         warnings.warn(f'{source}: {hint}', stacklevel=2)
@@ -145,7 +145,7 @@ def load_image(source: ImageSource) -> Array:
     try:
         return read_image(source)
     except FileNotFoundError:
-        raise FileNotFoundError(f'{name}: {NO_IMAGE}') from None
+        raise FileNotFoundError(f'{name}: no such image') from None
     except OSError as error:
         raise ValueError(f'{name}: cannot be read ({error.strerror})') from error
 

@@ -28,8 +28,10 @@ Orientation = Literal['apply', 'ignore', 'refuse']
 NO_IMAGE = 'no such image; check data_root and that the data set is complete'
 PICTURES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'RGBX', 'CMYK', 'I;16', 'I;16B', 'I')
 """Modes, as Pillow calls them, of files that hold colours or grey levels."""
-DARKEST = 1 << 12
+DARKEST = 1 << 14
 """A 16-bit image without a level of at least this holds the numbers of a sensor with fewer bits."""
+UNCHECKED = ('JPEG', 'MPO', 'TIFF')
+"""Formats, as Pillow calls them, of which OpenCV takes damaged files for whole."""
 
 
 def read_image(path: str | Path, *, orientation: Orientation = 'apply', max_pixels: int = MAX_PIXELS) -> Array:
@@ -80,22 +82,29 @@ def _colours(image: Image.Image, data: bytes, path: str | Path) -> Array:
     if bits == 16 and image.mode.startswith('I') and 'transparency' in image.info:
         raise ValueError(f'{path}: 16 bits of grey with a transparent level; save the image with 8 bits a channel')
     if image.mode.endswith('A') or 'transparency' in image.info:
-        try:
-            rgba = np.asarray(image.convert('RGBA'))
-        except Exception as error:  # Pillow raises many types of errors for damaged files
-            raise unreadable(path, data) from error
-        return opaque(rgba, path)
+        return opaque(_by_pillow(image, 'RGBA', data, path), path)
+    if image.format in UNCHECKED:
+        stored = _by_pillow(image, image.mode, data, path)
+        if image.format != 'TIFF' and image.mode in ('L', 'RGB'):  # the same numbers as OpenCV's
+            return cv2.cvtColor(stored, cv2.COLOR_GRAY2BGR if image.mode == 'L' else cv2.COLOR_RGB2BGR)
     raw = decode(data, path, cv2.IMREAD_COLOR if bits <= 8 else cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
     if raw.shape[:2] != image.size[::-1] or raw.shape[2:] != (3,):
         raise unreadable(path, data)
     if bits == 16:
         if 0 < raw.max() < DARKEST:
             raise ValueError(
-                f'{path}: 16 bits, but no level above {raw.max()}, so the image would be nearly black; scale it to 8 '
-                'bits'
+                f'{path}: 16 bits, but no level above {raw.max()}, so the image would be dark; scale it to 8 bits'
             )
         raw = (raw >> 8).astype(np.uint8)
     return raw
+
+
+def _by_pillow(image: Image.Image, mode: str, data: bytes, path: str | Path) -> Array:
+    """Decode with Pillow, which refuses most damage."""
+    try:
+        return np.asarray(image.convert(mode))
+    except Exception as error:  # Pillow raises many types of errors for damaged files
+        raise unreadable(path, data) from error
 
 
 def decode(data: bytes, path: str | Path, flags: int) -> Array:
@@ -131,8 +140,11 @@ def resize_image(image: Array, size: tuple[int, int]) -> Array:
     """Resize (H, W, 3) to `size` (height, width): area average if it shrinks, bilinear otherwise."""
     if image.shape[:2] == size:
         return image
-    shrinks = size[0] < image.shape[0] and size[1] < image.shape[1]
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    if size[0] < image.shape[0] and size[1] < image.shape[1]:
+        return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+    # OpenCV's own rounding of bytes makes an enlarged image darker, by an eighth of a level on average.
+    enlarged = cv2.resize(image.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.rint(enlarged).astype(image.dtype)
 
 
 def write_png(path: Path, array: Array) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -17,6 +18,9 @@ from .source_names import source_name
 
 AnyPath = str | Path
 FileKey = tuple[int, int] | Path
+
+LONGEST = 200
+"""Bytes of a name that is made; most file systems take 255."""
 
 PARTIAL = re.compile(r'\.[0-9a-f]{12}\.partial(\..+)?')
 """Names of files that are not in place yet."""
@@ -85,7 +89,7 @@ def distinct_names(sources: Sequence[AnyPath]) -> list[str]:
     """Return a name for the output of each source, all different even where case does not count.
 
     It is the name without suffix if that is enough, else with suffix, else with the folder, else with a number. '.'
-    and '..' have the names of their folders; addresses leave out what `source_name` does.
+    and '..' have the names of their folders; addresses leave out what `source_name` does. Long names are cut.
 
     Examples:
         >>> distinct_names(['a/x.jpg', 'a/y.jpg', 'a/y.png', 'b/z.jpg', 'c/z.jpg'])
@@ -94,7 +98,7 @@ def distinct_names(sources: Sequence[AnyPath]) -> list[str]:
     paths = [PurePath(source_name(one)) for one in sources]
     paths = [PurePath(os.path.abspath(path)) if path.name in ('', '..') else path for path in paths]
     choices = [[path.stem, path.name, '_'.join(filter(None, [path.parent.name, path.name]))] for path in paths]
-    choices = [[name.replace('\\', '_') for name in level] for level in choices]
+    choices = [[_shortened(name.replace('\\', '_')) for name in level] for level in choices]
     counts = [Counter(map(_folded, level)) for level in zip(*choices, strict=True)]
     taken: set[str] = set()
     names: list[str] = []
@@ -176,6 +180,15 @@ def _check_writable(path: Path) -> None:
 
 def _holds_something(path: Path) -> bool:
     return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+def _shortened(name: str) -> str:
+    """Return a name that has room for a suffix and a number; a long one ends in a hash of all of it."""
+    data = os.fsencode(name)
+    if len(data) <= LONGEST:
+        return name
+    digest = hashlib.sha256(data).hexdigest()[:8]
+    return f'{os.fsencode(name)[: LONGEST - 9].decode(errors="ignore")}-{digest}'
 
 
 def _folded(name: str) -> str:

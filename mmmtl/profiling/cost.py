@@ -17,6 +17,7 @@ from mmmtl.config import resolve
 from mmmtl.engine import check_components
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.data_preprocessor import round_up
+from mmmtl.models.eval_mode import eval_mode
 from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, NON_KEY, frame_runs
 from mmmtl.registry import MODELS
 
@@ -112,14 +113,11 @@ def count_cost(model: MultiTaskSegmentor, shape: Sequence[int]) -> ModelCost:
     divisor = model.data_preprocessor.size_divisor
     device = next(model.parameters()).device
     image = torch.empty(1, 3, *(round_up(side, divisor) for side in shape), device=device)
-    training = model.training
-    model.eval()
     own: dict[str, dict[str, int]] = {}
     operators: dict[str, dict[str, int]] = {}
-    with torch.no_grad():
+    with eval_mode(model):
         for kind, run in frame_runs(model, image).items():
             own[kind], operators[kind] = count_macs(model, run)
-    model.train(training)
     return ModelCost((shape[0], shape[1]), model.key_frame_interval, tuple(_parts(model, own)), operators)
 
 

@@ -14,6 +14,7 @@ from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.backbones import as_maps
 from mmmtl.models.data_preprocessor import round_up
 from mmmtl.models.decode_heads import SlotConv
+from mmmtl.models.eval_mode import eval_mode
 from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, ReadMemories
 
 from .average import AVERAGE, average_frame
@@ -41,14 +42,11 @@ def paper_macs(model: MultiTaskSegmentor, shape: Sequence[int]) -> dict[str, flo
     divisor = model.data_preprocessor.size_divisor
     device = next(model.parameters()).device
     images = torch.empty(1, 3, *(round_up(side, divisor) for side in shape), device=device)
-    training = model.training
-    model.eval()
-    with torch.no_grad():
+    with eval_mode(model):
         counts = {
             kind: float(_image_macs(model, images) if kind == IMAGE else _frame_macs(model, images, kind, read))
             for kind, read in model.steady_memories(images).items()
         }
-    model.train(training)
     average = average_frame(counts, model.key_frame_interval)
     return counts if average is None else {**counts, AVERAGE: average}
 

@@ -22,7 +22,7 @@ NARROWEST = 240
 ASPECT = 16 / 9
 """Rows wrap so that the panel comes near to this shape."""
 WIDEST = 3840
-"""Pictures shrink so that no panel becomes wider, in pixels, unless their height is given."""
+"""Pictures shrink so that no panel becomes wider, in pixels, unless their height is given; none grows higher."""
 SHOWN_WIDTH = 150
 """A panel is at most this many times as wide as its text is high, for it may be scaled down to a screen."""
 GAP = 2
@@ -56,9 +56,9 @@ def grid(
     """Join rows of tiles into one panel (H, W, 3) uint8 RGB; shorter rows end in white.
 
     All pictures get the height `tile_height` and keep their aspect. By default it is the height of the first,
-    multiplied by an integer if captions need more width, or reduced to keep the panel within `WIDEST`. Wide rows wrap;
-    the parts of rows that belong together, such as labels and predictions, stay below each other. The size depends on
-    the sizes of the tiles and on what their legends need, but not on captions and title.
+    multiplied by an integer if captions need more width and `WIDEST` allows it, or reduced to keep the panel within it.
+    Wide rows wrap; the parts of rows that belong together, such as labels and predictions, stay below each other. The
+    size depends on the sizes of the tiles and on what their legends need, but not on captions and title.
 
     Args:
         rows: of tiles.
@@ -68,7 +68,8 @@ def grid(
         tile_height: of the pictures.
     """
     first = rows[0][0].drawing
-    height = tile_height or first.shape[0] * -(-NARROWEST // first.shape[1])
+    enlarged = max(1, min(-(-NARROWEST // first.shape[1]), WIDEST // first.shape[0]))
+    height = tile_height or first.shape[0] * enlarged
     size = font_size(height)
     lines = _wrap([[_Sized(tile, height, size) for tile in row] for row in rows])
     widest = max(sum(tile.width for tile in line) for line in lines)

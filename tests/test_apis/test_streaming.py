@@ -881,6 +881,21 @@ def test_sinks_share_one_drawing(
         StreamRunner(inferencer, {'a': [coded(0)], 'b': [coded(0)]}).run(film_)
 
 
+def test_sources_are_not_overwritten(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    video = tmp_path / 'cams' / 'front.mp4'
+    video.parent.mkdir()
+    with VideoWriter(video, 10) as writer:
+        writer.write(np.zeros((32, 64, 3), np.uint8))
+    frames, before = folder(tmp_path / 'cams' / 'rear', range(3)), video.read_bytes()
+    runner = StreamRunner(inferencer, [video, frames])
+    for sink, what in ((VideoSink(video.parent), r'front\.mp4'), (PanelSink(video.parent), 'rear')):
+        with sink, pytest.raises(ValueError, match=rf'{what}: an output that is the input'):
+            runner.run(sink)
+    assert video.read_bytes() == before and len(list(frames.iterdir())) == 3
+    with VideoSink(tmp_path / 'films') as films:  # the runner can still run
+        runner.run(films)
+
+
 def test_memory_does_not_grow(inferencer: MultiTaskInferencer) -> None:
     """However far the sinks are behind, few frames wait."""
     alive: set[int] = set()

@@ -49,6 +49,13 @@ def test_outputs_that_are_inputs_are_refused(tmp_path: Path) -> None:
         commands.main(['export', str(config), '--out', str(config)])
 
 
+def test_a_full_folder_is_refused_before_the_model_is_built(tmp_path: Path) -> None:
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out' / 'mine.txt').touch()
+    with pytest.raises(SystemExit, match=r'out: exists and is not an empty folder'):
+        commands.main(['export', str(write_config(tmp_path / 'tiny.py')), '--out', str(tmp_path / 'out')])
+
+
 def test_it_knows_its_packages() -> None:
     lines = (Path(__file__).parents[2] / 'requirements' / 'export.txt').read_text().splitlines()
     assert [line.partition('>=')[0] for line in lines if not line.startswith('#')] == [*PACKAGES]

@@ -124,6 +124,13 @@ def test_names_are_distinct(sources: list[str], names: list[str]) -> None:
     assert len({name.casefold() for name in names}) == len(names)
 
 
+def test_long_names_are_cut_and_stay_distinct(tmp_path: Path) -> None:
+    names = distinct_names([f'{"ü" * 120}{number}.ts' for number in range(3)])
+    assert len({*names}) == 3 and all(len(name.encode()) <= 200 for name in names)
+    (tmp_path / f'{names[0]}-000120-2.mp4').touch()
+    assert distinct_names(['a' * 200 + '.png']) == ['a' * 200]
+
+
 def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
     target = tmp_path / 'new' / 'a.txt'
     write_text(target, 'old')

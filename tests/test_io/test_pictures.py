@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,12 +38,45 @@ def test_sixteen_bits(tmp_path: Path) -> None:
     deep = np.array([[0, 257, 65535]], np.uint16)
     cv2.imwrite(str(tmp_path / 'deep.png'), deep)
     assert read_image(tmp_path / 'deep.png')[..., 0].tolist() == [[0, 1, 255]]
-    cv2.imwrite(str(tmp_path / 'thermal.png'), np.array([[3000, 4095]], np.uint16))
-    with pytest.raises(ValueError, match=r'thermal\.png: 16 bits, but no level above 4095'):
-        read_image(tmp_path / 'thermal.png')
+    for most in (4095, 16383):  # of 12 and of 14 bits
+        cv2.imwrite(str(tmp_path / 'thermal.png'), np.array([[3000, most]], np.uint16))
+        with pytest.raises(ValueError, match=rf'thermal\.png: 16 bits, but no level above {most}'):
+            read_image(tmp_path / 'thermal.png')
     cv2.imwrite(str(tmp_path / 'float.tif'), np.ones((2, 2), np.float32))
     with pytest.raises(ValueError, match=r'float\.tif: 32 bits of mode F'):
         read_image(tmp_path / 'float.tif')
+
+
+@pytest.mark.parametrize('mode', ['RGB', 'L', 'CMYK'])
+@pytest.mark.parametrize('options', [dict(quality=95, subsampling=0), dict(quality=60, progressive=True)])
+def test_a_jpeg_is_what_opencv_decodes(tmp_path: Path, mode: str, options: dict[str, Any]) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (37, 51, 3), np.uint8)).convert(mode)
+    picture.save(tmp_path / 'a.jpg', **options)
+    assert np.array_equal(read_image(tmp_path / 'a.jpg'), cv2.imread(str(tmp_path / 'a.jpg')))
+
+
+@pytest.mark.parametrize(('name', 'options'), [('a.jpg', {}), ('a.tif', dict(compression='tiff_lzw'))])
+def test_damage_that_opencv_does_not_tell_is_refused(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    path = tmp_path / name
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path, **options)
+    whole = path.read_bytes()
+    read_image(path)
+    refused = silent = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        damaged = bytearray(whole)
+        at = int(rng.integers(len(whole) // 3, len(whole) - 600))
+        damaged[at : at + 64] = rng.bytes(64)
+        path.write_bytes(damaged)
+        try:
+            with Image.open(path) as image:
+                image.load()
+        except Exception:
+            silent += cv2.imread(str(path)) is not None
+            refused += 1
+            with pytest.raises(ValueError, match=name.replace('.', r'\.')):
+                read_image(path)
+    assert refused > 3 and silent, 'the damage tells nothing'
 
 
 @pytest.mark.parametrize('place', ['eXIf', 'XMP', None])

@@ -135,6 +135,10 @@ def test_a_video_keeps_its_times_and_is_not_overwritten(
     for wrong in (source, tmp_path / 'link.mp4'):
         with pytest.raises(SystemExit, match=r'mine\.mp4'):
             run_tool('demo/video_demo.py', source, tiny[0], '--out', wrong)
+    # A folder would get a video with its own name.
+    for wrong in (tmp_path, tmp_path / 'new'):
+        with pytest.raises(SystemExit, match=rf'--out {wrong}: give a file'):
+            run_tool('demo/video_demo.py', source, tiny[0], '--out', wrong)
     run_tool('demo/video_demo.py', source, tiny[0], '--out', out, '--device', 'cpu')
 
     assert source.read_bytes() == before

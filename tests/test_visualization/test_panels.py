@@ -198,6 +198,12 @@ def test_the_height_can_be_chosen(height: int, size: tuple[int, int]) -> None:
     assert grid([[Tile('a', plain(30, 60, 0, 0, 0))]], tile_height=height).shape == (LINE + size[0], size[1], 3)
 
 
+@pytest.mark.parametrize(('height', 'width'), [(3000, 10), (1500, 3), (5000, 3)])
+def test_a_very_narrow_picture_does_not_explode(height: int, width: int) -> None:
+    panel = grid([[Tile('caption', plain(height, width, 0, 0, 0))]], title='title')
+    assert panel.shape[0] < 1.1 * max(height, WIDEST) and panel.shape[1] < 100
+
+
 def test_text_grows_with_the_pictures_and_panels_do_not_grow_beyond_a_limit() -> None:
     assert grid([[Tile('', plain(1080, 1920, 0, 0, 0))]]).shape == (round(1.4 * 32) + 1080, 1920, 3)
     # Text of 16 pixels would be too small where the whole panel is scaled to a screen: 3840 / 150.

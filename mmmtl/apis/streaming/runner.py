@@ -98,6 +98,7 @@ class StreamRunner:
             raise ValueError(f'{resume}: a file of states must end in {SUFFIX}')
         check_outputs([resume])
         videos = name_sources(sources)
+        self._files = [video for video in videos.values() if isinstance(video, (str, Path))]
         settings = Settings(buffer, latest, on_resize, reconnect, max_frames)
         self._inferencer, self._resume = inferencer, None if resume is None else Path(resume)
         self._at_once = at_once or len(videos)
@@ -133,7 +134,8 @@ class StreamRunner:
 
         Raises:
             FileNotFoundError: no such file or device.
-            ValueError: a source that cannot be read, or that changed its size; a sink outside its `with` block.
+            ValueError: a source that cannot be read, or that changed its size; a sink outside its `with` block, or
+                that would overwrite a source.
             Exception: what a sink raises; it ends the run.
         """
         if self._used:
@@ -141,6 +143,8 @@ class StreamRunner:
         taken = [sink if isinstance(sink, StreamSink) else CallbackSink(sink) for sink in sinks]
         for sink in taken:
             sink.check_open()
+            outputs = dict.fromkeys(path for stream in self._streams for path in sink.outputs(stream.name))
+            check_outputs(outputs, self._files)
         self._used = True
         waiting = deque(stream for stream in self._streams if not stream.done)
         complete = False

@@ -29,6 +29,10 @@ class StreamSink(ABC):
 
     _is_open = False
 
+    def outputs(self, stream: str) -> list[Path]:
+        """Return the files and folders that it would overwrite for a stream, which must not be a source of the run."""
+        return []
+
     def open(self) -> None:
         """Prepare what `write` needs, at the beginning of the `with` block."""
 
@@ -107,6 +111,9 @@ class VideoSink(StreamSink):
         self._films: dict[str, _Film] = {}
         self._written: set[Path] = set()
 
+    def outputs(self, stream: str) -> list[Path]:
+        return [self._one or self._folder / f'{stream}.mp4']
+
     def write(self, frame: StreamFrame) -> None:
         film = self._films.get(frame.stream.name)
         if film is None or not self._goes_on(film, frame):
@@ -144,7 +151,7 @@ class VideoSink(StreamSink):
         self._owner = self._owner or name
         if self._one is not None and self._owner != name:
             raise ValueError(f'{self._one}: one file for the streams {self._owner!r} and {name!r}; give a folder')
-        first = self._one or self._folder / f'{name}.mp4'
+        (first,) = self.outputs(name)
         if frame.number:
             first = first.with_stem(f'{first.stem}-{frame.number:06d}')
         # Callers make sure that a stream's first name is free, but do not know those of later files.
@@ -162,6 +169,9 @@ class PanelSink(StreamSink):
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
+
+    def outputs(self, stream: str) -> list[Path]:
+        return [self._folder / stream]
 
     def write(self, frame: StreamFrame) -> None:
         write_png(self._folder / frame.stream.name / f'{frame.number:06d}.png', frame.panel[..., ::-1])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmmtl.io.source_names import source_name
+from mmmtl.io.source_names import NUMBERED, source_name
 from mmmtl.structures import Array
 
 from .backend import MAX_FPS, Clock, Decoder, VideoFrame, find_pyav
@@ -35,7 +35,8 @@ class PyAVDecoder(Decoder):
         try:
             self._container = av.open(source, timeout=TIMEOUT if '://' in source else None, **_options(av))
         except FileNotFoundError:
-            raise FileNotFoundError(f'{self._name}: no such video') from None
+            hint = '; the numbers must begin at 0 to 4, or give the folder' if NUMBERED.search(source) else ''
+            raise FileNotFoundError(f'{self._name}: no such video{hint}') from None
         except av.FFmpegError as error:
             raise ValueError(f'{self._name}: cannot be opened as a video ({_reason(error)}); check the file') from None
         try:

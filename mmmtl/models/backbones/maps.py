@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmmtl.models.eval_mode import eval_mode
+
 SIDE = 32
 """Side of the image on which a backbone runs to find its channels."""
 
@@ -61,11 +63,5 @@ def _run(module: nn.Module, side: int) -> tuple[Tensor, ...]:
     if any(p.is_meta for p in module.parameters()):
         # Python infers the shapes of some operators on the meta device: slower than running on uninitialised memory.
         module = copy.deepcopy(module).to_empty(device='cpu')
-    training = {child: child.training for child in module.modules()}
-    module.eval()  # returns None for mmseg's ResNet
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=()):
-            return as_maps(module(next(module.parameters()).new_zeros(1, 3, side, side)))
-    finally:
-        for child, mode in training.items():
-            child.training = mode
+    with eval_mode(module), torch.random.fork_rng(devices=()):
+        return as_maps(module(next(module.parameters()).new_zeros(1, 3, side, side)))

@@ -155,6 +155,10 @@ class FAMO(LossWeighting):
     Reference: Liu et al., FAMO: Fast Adaptive Multitask Optimization, NeurIPS 2023, algorithm 2.
     """
 
+    logits: Tensor
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+
     def __init__(
         self, *, tasks: Sequence[str], lr: float = 0.025, weight_decay: float = 1e-3, log_interval: int = 50
     ) -> None:
@@ -187,12 +191,12 @@ class FAMO(LossWeighting):
         famo = self._famo(present)
         famo(self.before)
         (logits,) = famo.parameters()
-        state = dict(step=self.step, exp_avg=self.exp_avg[present], exp_avg_sq=self.exp_avg_sq[present])
+        exp_avg, exp_avg_sq = self.exp_avg[present], self.exp_avg_sq[present]
         famo._optimizer = torch.optim.Adam([logits], lr=self.lr, weight_decay=self.weight_decay)
-        famo._optimizer.state[logits] = state
+        famo._optimizer.state[logits] = dict(step=self.step, exp_avg=exp_avg, exp_avg_sq=exp_avg_sq)
         famo.update(torch.stack([now.get(task, torch.zeros_like(step.rest)) for task in present.tolist()]))
         self.logits[present] = logits.detach()
-        self.exp_avg[present], self.exp_avg_sq[present] = state['exp_avg'], state['exp_avg_sq']
+        self.exp_avg[present], self.exp_avg_sq[present] = exp_avg, exp_avg_sq
 
     def _famo(self, tasks: Tensor) -> Any:
         """Return torchjd's FAMO of some tasks, with their logits."""
