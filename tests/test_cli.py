@@ -18,6 +18,8 @@ from mmmtl.cli.arguments import add_config_arguments, add_shown_range_argument, 
 from mmmtl.cli.errors import readable_errors
 from mmmtl.config import resolve
 from mmmtl.io import read_image
+from mmmtl.models.segmentors.key_frame_policy import FrameChange
+from mmmtl.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 # Those in tools/dev run other revisions of the package.
@@ -27,6 +29,13 @@ PROGRAMS = [
     for path in sorted((ROOT / folder).rglob('*.py'))
     if "__name__ == '__main__'" in path.read_text() and path.parent.name != 'dev'
 ]
+
+
+def test_an_argument_that_a_config_lacks_is_named() -> None:
+    with pytest.raises(SystemExit, match=r"^FrameChange: its config lacks 'threshold'$"), readable_errors():
+        MODELS.build(dict(type='FrameChange'))
+    with pytest.raises(TypeError), readable_errors():
+        FrameChange()
 
 
 @pytest.mark.parametrize('path', PROGRAMS, ids=lambda path: path.name)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmmtl._output import PACKAGE, allow_closed_output, plain_warnings
 
+MISSING = re.compile(r'(\w+)\.__init__\(\) missing \d+ required (?:keyword-only |positional )?arguments?: (.+)')
 OF_A_WORKER = re.compile(r'Caught (\w+) in DataLoader worker process \d+\.\nOriginal Traceback')
 
 
@@ -24,7 +25,7 @@ def readable_errors() -> Iterator[None]:
     try:
         with plain_warnings(), allow_closed_output():
             yield
-    except (ValueError, OSError, FloatingPointError, ImportError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError, TypeError) as error:
         if (message := _refusal(error)) is None:
             raise
         raise SystemExit(message) from None
@@ -36,6 +37,8 @@ def _refusal(error: BaseException | None) -> str | None:
     mmengine raises the errors of components a second time; torch raises those of workers again, as a text.
     """
     message = str(error)
+    if isinstance(error, TypeError):
+        return _lacking_argument(error)
     if isinstance(error, ImportError) and error.name is not None:
         return None  # Python's, not one that names what to install
     if isinstance(error, BrokenPipeError):
@@ -51,6 +54,15 @@ def _refusal(error: BaseException | None) -> str | None:
             return message
         error = error.__cause__ or error.__context__
     return None
+
+
+def _lacking_argument(error: TypeError) -> str | None:
+    """Return what a component needs that its config does not give; None for an error of another kind."""
+    frames = traceback.extract_tb(error.__traceback__)
+    found = MISSING.fullmatch(str(error))
+    if found is None or not frames or Path(frames[-1].filename).parts[-2:] != ('registry', 'build_functions.py'):
+        return None
+    return f'{found[1]}: its config lacks {found[2]}'
 
 
 def _is_own(file: str) -> bool:
