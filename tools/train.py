@@ -13,8 +13,9 @@ from mmmtl.cli.errors import readable_errors
 from mmmtl.cli.values import positive
 from mmmtl.config.options import merge_options
 from mmmtl.engine import build_runner, change_length
-from mmmtl.engine.checkpoint_files import check_no_checkpoint, remove_checkpoints
+from mmmtl.engine.checkpoint_files import check_free
 from mmmtl.engine.folder_lock import own_work_dir
+from mmmtl.engine.hooks.overwrite_hook import OverwriteHook
 from mmmtl.engine.launch import name_lost_processes, set_launcher
 from mmmtl.zoo import is_name
 
@@ -44,8 +45,6 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    if args.overwrite and args.resume is not None:
-        raise SystemExit('--overwrite removes what --resume continues; give one of them')
     cfg = config_of(args)
     if args.iterations or args.epochs:
         try:
@@ -63,6 +62,8 @@ def main() -> None:
         cfg.resume = 'auto'
     elif args.resume is not None:
         cfg.resume, cfg.load_from = True, args.resume
+    if args.overwrite and cfg.get('resume'):
+        raise SystemExit('--overwrite removes what --resume continues; give one of them')
     if args.amp:
         # A constructor has several optimisers, by name.
         named = 'constructor' in cfg.optim_wrapper and 'optimizer' not in cfg.optim_wrapper
@@ -79,15 +80,16 @@ def main() -> None:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.train_cfg.pop('val_interval', None)
         checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-        if checkpoint.pop('save_best', None) is not None:
+        if checkpoint.pop('save_best', None) is not None and is_main_process():
             print('--no-validate: no best checkpoint is kept (default_hooks.checkpoint.save_best)')
     set_launcher(cfg, args.launcher, args.local_rank)
     with name_lost_processes(cfg), own_work_dir(cfg):
-        if not args.overwrite and not cfg.get('resume'):
-            check_no_checkpoint(cfg.work_dir)
+        newest = cfg.get('resume') == 'auto' or (cfg.get('resume') and not cfg.get('load_from'))
+        if not args.overwrite and not newest:
+            check_free(cfg.work_dir, cfg.load_from if cfg.get('resume') else None)
         runner = build_runner(cfg)
-        if args.overwrite and is_main_process():
-            remove_checkpoints(runner.work_dir)
+        if args.overwrite:
+            runner.register_hook(OverwriteHook())
         runner.train()
 
 

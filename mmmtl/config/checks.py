@@ -95,11 +95,8 @@ def follow_metrics(cfg: Config, tasks: Mapping[str, Task], clips: list[Mapping[s
             first = next(iter(main_tasks(tasks).values()))
             part[option] = f'{first.name}/{first.primary_metric}'
         if key.startswith('param_scheduler') and part.get('by_epoch') is False:
-            raise ValueError(f'{where}: {key} acts after a validation, but never with by_epoch=False; remove that')
-        if cfg.get('train_cfg') and not cfg.get('val_dataloader'):
             raise ValueError(
-                f'{where}: {key}.{option}={part[option]!r} follows a validation, and there is none; remove it, or '
-                'validate (val_dataloader; no --no-validate)'
+                f'{where}: {key} acts only after a validation, and with by_epoch=False not even then; remove it'
             )
         wanted = part[option]
         metrics = wanted if isinstance(wanted, (list, tuple)) else [wanted]
@@ -110,6 +107,15 @@ def follow_metrics(cfg: Config, tasks: Mapping[str, Task], clips: list[Mapping[s
             raise ValueError(f'{where}: {key}.{option}: {error}') from None
         rules = ['greater' if metric_direction(metric, tasks) else 'less' for metric in metrics]
         part['rule'] = rules if metrics is wanted else rules[0]
+
+
+def check_validation(cfg: Config) -> None:
+    """Refuse a training without validation in which something follows one."""
+    for key, part, option in [] if cfg.get('val_dataloader') else _monitors(cfg):
+        raise ValueError(
+            f'{key}.{option}={part[option]!r} follows a validation, and there is none; remove it, or set '
+            'val_dataloader and leave out --no-validate'
+        )
 
 
 def _monitors(cfg: Config) -> Iterator[tuple[str, dict[str, Any], str]]:

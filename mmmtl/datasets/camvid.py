@@ -14,7 +14,7 @@ from mmmtl.structures import Array
 from mmmtl.tasks.base import IGNORE
 
 from .base import MultiTaskDataset
-from .frames import Frame, FrameKey, check_step
+from .frames import Frame, FrameKey, check_step, join_files
 from .readers import list_files, read_stored
 
 VOID = 11
@@ -43,9 +43,11 @@ class CamVid(MultiTaskDataset):
     def load_frames(self) -> Iterator[Frame]:
         check_step('frame_step', self.frame_step)
         fix = 'set frame_step to the difference of consecutive frame numbers, or remove one of the files'
-        for (video, time), path in list_files(self.root / self.split, self._key, fix=fix).items():
-            label = self.root / f'{self.split}annot' / f'{path.stem}.png'
-            yield Frame(video, time, path, {'semseg': label} if label.exists() else {})
+        images, labels = (
+            list_files(folder, self._key, fix=fix) if folder.is_dir() or folder.name == self.split else {}
+            for folder in (self.root / self.split, self.root / f'{self.split}annot')
+        )
+        yield from join_files(images, {'semseg': labels})
 
     def read_map(self, source: str, reference: Path) -> Array:
         labels = read_stored(reference, np.uint8)

@@ -65,6 +65,12 @@ class FrameIndex:
         """Whether every video is one frame, at time 0."""
         return all(images.keys() <= {0} for images in self._images.values())
 
+    @property
+    def apart(self) -> bool:
+        """Whether videos have more than two frames, but none of them has the one before it."""
+        known = self._images.values()
+        return any(len(images) > 2 for images in known) and not any(t - 1 in images for images in known for t in images)
+
     def describe(self, video: str, time: int) -> str:
         """Return the name of a frame in messages: folder of its images, number and video."""
         known = next(iter(self._images[video].values()), None)

@@ -86,7 +86,7 @@ class WholeVideos(Items):
         """Return each video from the first labelled frame to the last, extended both ways until a frame is missing.
 
         Raises:
-            ValueError: no video has two frames.
+            ValueError: no frame follows another.
         """
         videos: dict[str, dict[int, Frame]] = {}
         for frame in labelled:
@@ -100,7 +100,7 @@ class WholeVideos(Items):
                 last += 1
             frames = (known.get(time) or Frame(video, time, index.find(video, time)) for time in range(first, last + 1))
             items += [single_item(frame) for frame in frames if frame.image is not None]
-        if all(a['video'] != b['video'] for a, b in pairwise(items)):
+        if not any(a['video'] == b['video'] and a['time'] + 1 == b['time'] for a, b in pairwise(items)):
             raise ValueError(f'{index.name}: all videos are single frames, so there is nothing to stream (--stream)')
         return items
 

@@ -56,8 +56,8 @@ class VSPW(MultiTaskDataset):
                 here = {kind: files[key] for kind, files in (('image', images), ('semseg', labels)) if key in files}
                 hollow = [kind for kind, path in here.items() if not path.stat().st_size]
                 empty += [here.pop(kind) for kind in hollow]
-                if 'image' in here:
-                    yield Frame(video, time, here.pop('image'), here)
+                if 'image' not in hollow:
+                    yield Frame(video, time, here.pop('image', None), here)
         if empty:
             print_log(
                 f'{self.root}: {len(empty)} empty files are left out, the first is {empty[0]}; unpack the archive '

@@ -13,6 +13,7 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmmtl.config.checks import check_validation
 from mmmtl.io.outputs import remove_partial_files
 
 from .folder_lock import FolderLock
@@ -29,7 +30,12 @@ class CheckedRunner(Runner):
     """
 
     def train(self) -> nn.Module:
-        """Train with a lock on the work folder; refuse a folder in which another run trains."""
+        """Train with a lock on the work folder.
+
+        Raises:
+            ValueError: another run trains in the folder, or something follows a validation that does not take place.
+        """
+        check_validation(self.cfg)
         lock = FolderLock(self.work_dir) if is_main_process() else None
         try:
             if lock is not None and lock.held:

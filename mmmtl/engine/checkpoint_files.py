@@ -64,26 +64,31 @@ def find_checkpoint(work_dir: str | Path) -> Path | None:
     return max(numbers, key=lambda path: numbers[path], default=None)
 
 
-def check_no_checkpoint(work_dir: str | Path) -> None:
+def check_free(work_dir: str | Path, resumed: str | Path | None = None) -> None:
     """Refuse a work directory in which another training has left checkpoints, which a new one would replace.
 
+    Args:
+        work_dir: of the run.
+        resumed: the checkpoint that it continues from; beside it are its own.
+
     Raises:
-        ValueError: there is one.
+        ValueError: there is one of another training.
     """
-    if found := find_checkpoint(work_dir):
+    newest = find_checkpoint(work_dir)
+    own = {Path(path).resolve() for path in (work_dir, *([] if newest is None else [newest.parent]))}
+    if resumed is not None and Path(resumed).resolve().parent in own:
+        return
+    if found := newest or next(iter(checkpoints_in(work_dir)), None):
         raise ValueError(
-            f'{work_dir}: holds checkpoints of another training ({found.name}); continue it with --resume, choose '
-            'another folder with --work-dir, or remove its checkpoints with --overwrite'
+            f'{work_dir}: another training has left checkpoints ({found}); continue it with --resume, choose another '
+            'folder with --work-dir, or remove them with --overwrite'
         )
 
 
-def remove_checkpoints(work_dir: str | Path) -> None:
-    """Remove the checkpoints of an earlier training from its work directory, the best ones too."""
-    work_dir = Path(work_dir)
-    (work_dir / RECORD).unlink(missing_ok=True)
-    for path in work_dir.glob('*.pth'):
-        if SAVED.fullmatch(path.name) or BEST.fullmatch(path.name):
-            path.unlink()
+def checkpoints_in(folder: str | Path) -> list[Path]:
+    """Return the checkpoints that a training has written to a folder, the best ones included."""
+    names = (SAVED, BEST)
+    return [path for path in sorted(Path(folder).glob('*.pth')) if any(name.fullmatch(path.name) for name in names)]
 
 
 def make_plain(value: Any, name: str) -> Any:

@@ -114,14 +114,14 @@ def export_model(
     check_packages(formats)
     if int8 and 'onnx' not in formats:
         raise ValueError("int8 graphs are made of those of the format 'onnx'; add it to the formats")
+    compared = list(frames)
+    if not compared:
+        raise ValueError(f'{name}: no frame to compare the exported model with')
     model, target = inferencer.model, Path(folder).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix='.export.') as temporary:
         place = Path(temporary) / target.name
         place.mkdir()
-        compared = list(frames)
-        if not compared:
-            raise ValueError(f'{name}: no frame to compare the exported model with')
         description = write_graphs(inferencer, place, name, size, dynamic_size=dynamic_size, formats=formats)
         streams: dict[str, OnnxStream] = {form: OPENERS[form](place) for form in formats}
         guide = next(iter(streams.values()))

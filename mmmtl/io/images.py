@@ -31,7 +31,7 @@ PICTURES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'RGBX', 'CMYK', 'I;16', 'I
 DARKEST = 1 << 14
 """A 16-bit image without a level of at least this holds the numbers of a sensor with fewer bits."""
 UNCHECKED = ('JPEG', 'MPO', 'TIFF')
-"""Formats, as Pillow calls them, of which OpenCV takes damaged files for whole."""
+"""Formats, as Pillow calls them, whose damaged files OpenCV reads without an error."""
 
 
 def read_image(path: str | Path, *, orientation: Orientation = 'apply', max_pixels: int = MAX_PIXELS) -> Array:
@@ -137,14 +137,13 @@ def _turn(array: Array, orientation: int) -> Array:
 
 
 def resize_image(image: Array, size: tuple[int, int]) -> Array:
-    """Resize (H, W, 3) to `size` (height, width): area average if it shrinks, bilinear otherwise."""
+    """Resize (H, W, 3) uint8 to `size` (height, width): area average if it shrinks, bilinear otherwise."""
     if image.shape[:2] == size:
         return image
     if size[0] < image.shape[0] and size[1] < image.shape[1]:
         return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
     # OpenCV's own rounding of bytes makes an enlarged image darker, by an eighth of a level on average.
-    enlarged = cv2.resize(image.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.rint(enlarged).astype(image.dtype)
+    return cv2.convertScaleAbs(cv2.resize(image.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR))
 
 
 def write_png(path: Path, array: Array) -> None:

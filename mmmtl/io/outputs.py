@@ -188,7 +188,7 @@ def _shortened(name: str) -> str:
     if len(data) <= LONGEST:
         return name
     digest = hashlib.sha256(data).hexdigest()[:8]
-    return f'{os.fsencode(name)[: LONGEST - 9].decode(errors="ignore")}-{digest}'
+    return f'{data[: LONGEST - 9].decode(errors="ignore")}-{digest}'
 
 
 def _folded(name: str) -> str:

@@ -81,7 +81,7 @@ def read_run(folder: str | Path, name: str | None = None) -> Run:
     run = Run(name or folder.resolve().name)
     _read_test(run, folder)
     if run.metrics and is_outdated(folder):
-        run.missing['metrics'] = f'those of the last training; these are of an earlier one: {TEST} {folder}'
+        run.missing['metrics'] = f'metrics of the last training; those shown are of an earlier one: {TEST} {folder}'
     run.series = read_logs(folder)
     if not run.series:
         run.missing['training log'] = f'no {folder}/TIME/vis_data/scalars.json; train with --work-dir {folder}'

@@ -75,7 +75,7 @@ def gain_row(runs: Sequence[Run], baseline: Baseline | None) -> tuple[Row | None
     if not primary or not any(primary.keys() <= run.metrics.keys() for run in compared):
         return None, NO_BASELINE
     if lacking := [key for key in primary if not baseline.metrics.get(key)]:
-        return None, f'Δm: {baseline.name}, with which it would compare, has no {", ".join(lacking)}, or it is 0'
+        return None, f'Δm: the baseline, {baseline.name}, lacks {", ".join(lacking)}, or has 0 there'
     gains = [
         mean_gain(run.metrics, baseline.metrics, primary) if primary.keys() <= run.metrics.keys() else None
         for run in runs

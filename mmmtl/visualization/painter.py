@@ -83,11 +83,11 @@ class Painter:
             return Tile(caption, hatch(image), Legend({NO_LABEL: None}), self.video)
         span = self._spans.get(name)
         drawing = task.draw(resize_image(image, (array.shape[1], array.shape[2])), array, span)
-        if drawing.shape != (*array.shape[1:], 3) or drawing.dtype != np.uint8:
-            raise ValueError(
-                f'{type(task).__name__}.draw returned {drawing.dtype} {drawing.shape} for {name}; '
-                f'it must return uint8 {(*array.shape[1:], 3)}'
-            )
+        wanted = (*array.shape[1:], 3)
+        if not isinstance(drawing, np.ndarray) or drawing.shape != wanted or drawing.dtype != np.uint8:
+            known = isinstance(drawing, np.ndarray)
+            found = f'{drawing.dtype} {drawing.shape}' if known else type(drawing).__name__
+            raise ValueError(f'{type(task).__name__}.draw returned {found} for {name}; it must return uint8 {wanted}')
         legend = task.legend(array, span)
         if legend.scale is not None and legend.scale.unit:
             caption += f' [{legend.scale.unit}]'

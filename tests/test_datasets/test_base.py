@@ -313,6 +313,18 @@ def test_a_video_shorter_than_a_clip_is_skipped_or_repeated() -> None:
     assert len(Numbers({'v': range(5)}, clip=dict(interval=5, offsets=[0], missing='skip'))) == 1
 
 
+def test_frames_without_neighbours_make_no_clips() -> None:
+    with pytest.raises(ValueError, match='no frame has the one before it'):
+        Numbers({'v': [0, 10, 20], 'w': [5]}, clip=dict(missing='repeat'))
+    assert len(Numbers({'v': [0, 10, 20], 'w': [5, 6]}, clip=dict(missing='repeat'))) > 0
+    assert len(Numbers({'v': [0, 10, 20]})) == 3
+
+
+def test_step_is_for_videos() -> None:
+    with pytest.raises(ValueError, match='step=2 is for videos'):
+        Numbers({'a': [0], 'b': [0], 'c': [0]}, step=2)
+
+
 def test_nothing_left_is_an_error() -> None:
     with pytest.raises(ValueError, match="clip.*'skip'.*'repeat'"):
         Numbers({'v': [0, 10, 20]}, clip=dict(missing='skip'))

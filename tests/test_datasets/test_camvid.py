@@ -73,6 +73,12 @@ def test_a_frame_without_a_label_is_only_seen(camvid: Path) -> None:
     assert clips[0]['data_samples'].time == 3981  # from 3979 and the unlabelled 3980
 
 
+def test_a_label_without_a_frame_is_refused(camvid: Path) -> None:
+    (camvid / 'val/0016E5_07961.webp').unlink()
+    with pytest.raises(FileNotFoundError, match=r"frame 3980 of video '0016E5' is missing, but there is a label"):
+        build(camvid, 'val')
+
+
 def test_an_absent_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r'CamVid found no frame with a label.*nowhere.*check data_root, split'):
         build(tmp_path / 'nowhere', 'val')

@@ -230,7 +230,7 @@ def test_delta_m_is_left_out_where_it_would_not_mean_the_same() -> None:
     primary = {'semseg/mIoU': 'higher', 'depth/abs_err': 'lower'}
     full = Run('full', metrics, meta={'primary': primary})
     part = Run('part', {'semseg/mIoU': 20.0}, meta={'primary': {'semseg/mIoU': 'higher'}})
-    lacking = (None, 'Δm: part, with which it would compare, has no depth/abs_err, or it is 0')
+    lacking = (None, 'Δm: the baseline, part, lacks depth/abs_err, or has 0 there')
     assert gain_row([part, full], None) == gain_row([full], Baseline('part', part.metrics)) == lacking
     other = Run('other', metrics, meta={'primary': {'semseg/mIoU': 'higher', 'depth/rmse': 'lower'}})
     assert gain_row([full, other], None) == (None, 'Δm: the runs do not agree on the primary metric of depth')

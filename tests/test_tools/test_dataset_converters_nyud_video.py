@@ -149,7 +149,10 @@ def test_normals_with_other_axes(run_tool: Callable[..., str], official: list[An
     folder = tmp_path / 'normals'
     folder.mkdir()
     truth = normals_of_depth(np.load(tmp_path / 'truth.npz')['depths'][0])
-    np.save(folder / '0001.npy', truth * (1, -1, -1))
+    np.save(folder / 'first.npy', truth * (1, -1, -1))
+    with pytest.raises(SystemExit, match='normals: no normals there'):
+        run_tool(TOOL, *official, '--normals', folder)
+    (folder / 'first.npy').rename(folder / '1.npy')  # as well as 0001.npy
     with pytest.raises(SystemExit, match='--normal-signs 1 -1 -1'):
         run_tool(TOOL, *official, '--normals', folder)
     assert not (tmp_path / 'out').exists()

@@ -112,7 +112,8 @@ def read_timeline(folders: Sequence[Path]) -> list[RawFrame]:
             if (match := NAME.fullmatch(name)) is not None:
                 path = folder / name
                 whole = path.is_file() and path.stat().st_size > 0
-                frames[name] = RawFrame(float(match[1]), int(match[2]), name, path if whole else None)
+                if whole or name not in frames:  # another part of the scene may have the file
+                    frames[name] = RawFrame(float(match[1]), int(match[2]), name, path if whole else None)
     return sorted(frames.values(), key=lambda frame: frame[:3])
 
 
@@ -170,7 +171,7 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
     """Write clips and labels of the official file, and return their counts."""
     mapping = read_class_mapping(args.classes)
     signs = check_signs(args.normal_signs)
-    normals = {} if args.normals is None else list_stems(args.normals)
+    normals = {} if args.normals is None else numbered(args.normals)
     scenes = find_scenes(args.raw)
     timelines: dict[str, list[RawFrame]] = {}
     before = Clip(interval=args.key_frame_interval).length - 1
@@ -180,7 +181,7 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
     with LabeledFile(args.source) as file:
         depths = 'rawDepths' if args.raw_depth else 'depths'
         if args.normals is not None:
-            check_normals(file, {name: path for name, path in normals.items() if name.isdecimal()}, signs)
+            check_normals(file, normals, signs)
         names = [PurePosixPath(name) for name in file.strings('rawRgbFilenames')]
         splits = read_splits(args.splits, file.count(depths))
         numbers = {number: 'test' if split == 'val' else split for split, found in splits.items() for number in found}
@@ -208,6 +209,7 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
                 (file.read(depths, index) * 1000).round().clip(0, 65535).astype(np.uint16),
             )
             if video in normals:
+                counts[f'{split}/normals'] += 1
                 rgb = encode_normals(read_normals(normals[video], signs, labelled.shape[:2]))
                 write_png(root / 'normals' / video / label, rgb[..., ::-1])
             videos[video] = dict(split=split, length=before + 1, raw=str(names[index]))
@@ -224,6 +226,14 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
         rectified, plain = np.median(differences, axis=0)
         print(f'raw and labelled images differ by {rectified:.1f} with rectification, by {plain:.1f} without')
     return counts
+
+
+def numbered(folder: Path) -> dict[str, Path]:
+    """Return {number of four digits: file} of normals that are called as the official images: 0001.png or 1.png."""
+    found = {f'{int(stem):04d}': path for stem, path in list_stems(folder).items() if stem.isdecimal()}
+    if not found:
+        raise ValueError(f'{folder}: no normals there; call them as the images are numbered, such as 0001.png')
+    return found
 
 
 def check_normals(file: LabeledFile, normals: dict[str, Path], signs: tuple[int, ...]) -> None:

@@ -61,7 +61,7 @@ def parse_args() -> argparse.Namespace:
     if not args.onnx:
         given = [f'--{name}' for name in OF_ONNX if getattr(args, name) != parser.get_default(name)]
         if given:
-            parser.error(f'{", ".join(given)}: only for --onnx; the config says it of its model')
+            parser.error(f'{", ".join(given)}: only with --onnx; otherwise the config sets this')
     return args
 
 

@@ -12,6 +12,7 @@ from mmmtl.apis.inferencer import MultiTaskInferencer
 from mmmtl.checkpoint import digest_model
 from mmmtl.io import check_outputs
 from mmmtl.io.safetensors import SUFFIX
+from mmmtl.io.source_names import NUMBERED
 from mmmtl.io.video import Video
 from mmmtl.structures import StreamState
 
@@ -98,7 +99,8 @@ class StreamRunner:
             raise ValueError(f'{resume}: a file of states must end in {SUFFIX}')
         check_outputs([resume])
         videos = name_sources(sources)
-        self._files = [video for video in videos.values() if isinstance(video, (str, Path))]
+        files = [Path(video) for video in videos.values() if isinstance(video, (str, Path))]
+        self._files = [path.parent if NUMBERED.search(path.name) else path for path in files]
         settings = Settings(buffer, latest, on_resize, reconnect, max_frames)
         self._inferencer, self._resume = inferencer, None if resume is None else Path(resume)
         self._at_once = at_once or len(videos)

@@ -30,7 +30,7 @@ class StreamSink(ABC):
     _is_open = False
 
     def outputs(self, stream: str) -> list[Path]:
-        """Return the files and folders that it would overwrite for a stream, which must not be a source of the run."""
+        """Return the files and folders that this sink writes for a stream; a run refuses them as sources."""
         return []
 
     def open(self) -> None:

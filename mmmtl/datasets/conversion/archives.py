@@ -17,6 +17,8 @@ from typing import IO, Any
 
 from rich.progress import track
 
+from mmmtl.io.files import SYSTEM_FILES
+
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
 OPENERS: dict[str, Callable[..., Any]] = {
@@ -54,7 +56,7 @@ class Refused(ValueError):
 
 
 def extract(archive: Path, target: Path, *, max_growth: float = MAX_GROWTH) -> None:
-    """Unpack a zip or tar file into a folder.
+    """Unpack a zip or tar file into a folder, without the files of the system that packed it.
 
     Args:
         archive: the file.
@@ -191,7 +193,8 @@ def _extract_zip(archive: Path, target: Path, guard: _Guard) -> None:
             # Unix stores the kind of file in the upper half; other systems leave 0.
             kind = stat.S_IFMT(member.external_attr >> 16)
             guard.check(member.filename, member.file_size, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
-            opened.extract(member, target)
+            if not _is_foreign(member.filename):
+                opened.extract(member, target)
 
 
 def _extract_tar(stream: IO[bytes], target: Path, guard: _Guard) -> None:
@@ -200,7 +203,13 @@ def _extract_tar(stream: IO[bytes], target: Path, guard: _Guard) -> None:
             _members(opened), description=f'Unpacking {guard.archive.name}', total=None, transient=True
         ):
             guard.check(member.name, member.size, plain=member.isreg() or member.isdir())
-            opened.extract(member, target, filter='data')
+            if not _is_foreign(member.name):
+                opened.extract(member, target, filter='data')
+
+
+def _is_foreign(name: str) -> bool:
+    """Return whether a member is of the system that packed the archive, such as those in __MACOSX."""
+    return any(part.startswith('._') or part.lower() in SYSTEM_FILES for part in PurePosixPath(name).parts)
 
 
 def _members(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

@@ -35,7 +35,11 @@ class PyAVDecoder(Decoder):
         try:
             self._container = av.open(source, timeout=TIMEOUT if '://' in source else None, **_options(av))
         except FileNotFoundError:
-            hint = '; the numbers must begin at 0 to 4, or give the folder' if NUMBERED.search(source) else ''
+            hint = (
+                '; the first number must be between 0 and 4; otherwise give the folder'
+                if NUMBERED.search(source)
+                else ''
+            )
             raise FileNotFoundError(f'{self._name}: no such video{hint}') from None
         except av.FFmpegError as error:
             raise ValueError(f'{self._name}: cannot be opened as a video ({_reason(error)}); check the file') from None

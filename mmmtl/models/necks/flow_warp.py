@@ -25,8 +25,8 @@ class FlowWarpNeck(PropagatingNeck):
 
     The flow goes from the current frame to the remembered one. It is estimated from their images, once for all tasks,
     and resized to the features. It is exact where the images are a multiple of the features' stride, as
-    `data_preprocessor.size_divisor` makes them; elsewhere it is too long by the share that the last row or column of
-    the features reaches beyond the image.
+    `data_preprocessor.size_divisor` makes them. Elsewhere the last row or column of features reaches beyond the image,
+    and the flow is too long by that share.
 
     In Accel the reference branch warps from frame to frame, and scores are fused. Here each frame warps features
     straight from the key frame and the decoder fuses them, as with `ILANeck`, so that the two can be compared.

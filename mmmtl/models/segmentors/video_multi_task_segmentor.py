@@ -246,6 +246,9 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
     def _remember(self, state: StreamState, frames: Tensor, is_key: Tensor) -> Memory:
         """Return what the policy remembers; refuse what has no row for each stream, which would mix them up."""
         memory = self.key_frame_policy.remember(state, frames, is_key)
+        if not isinstance(memory, dict):
+            name = type(self.key_frame_policy).__name__
+            raise ValueError(f'{name}.remember returned {type(memory).__name__}; it must return a dict of tensors')
         for key, kept in memory.items():
             if not isinstance(kept, Tensor) or kept.device.type != 'cpu' or kept.shape[:1] != (len(frames),):
                 found = f'{tuple(kept.shape)} on {kept.device}' if isinstance(kept, Tensor) else repr(kept)

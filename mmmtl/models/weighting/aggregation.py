@@ -17,13 +17,17 @@ from .library import torchjd
 class Aggregation(GradientWeighting):
     """An aggregator of torchjd that computes weights from the inner products of the gradients."""
 
+    finds_rank = False
+    """Whether the aggregator finds independent directions: then it gets numbers as exact as the gradients are."""
+
     def __init__(self, aggregator: Any, *, tasks: Sequence[str], log_interval: int) -> None:
         super().__init__(tasks=tasks, log_interval=log_interval)
         self.aggregator = aggregator
 
     def weigh(self, gramian: Tensor, tasks: Tensor) -> Tensor:
         # No weight depends on the unit of the losses, but torchjd takes gradients below 0.01 for none at all.
-        weights: Tensor = self.aggregator.gramian_weighting(gramian / gramian.trace())
+        scaled = (gramian / gramian.trace()).to(self.precision if self.finds_rank else torch.float64)
+        weights: Tensor = self.aggregator.gramian_weighting(scaled)
         return weights
 
 
@@ -53,7 +57,7 @@ class CAGrad(Aggregation):
     """
 
     def __init__(self, *, tasks: Sequence[str], c: float = 0.4, log_interval: int = 50) -> None:
-        super().__init__(torchjd('aggregation').CAGrad(c=c), tasks=tasks, log_interval=log_interval)
+        super().__init__(torchjd('aggregation').CAGrad(c=c, norm_eps=1e-12), tasks=tasks, log_interval=log_interval)
 
 
 @MODELS.register_module()
@@ -81,19 +85,32 @@ class IMTLG(Aggregation):
     Reference: Liu et al., Towards Impartial Multi-task Learning, ICLR 2021, section 3.1.
     """
 
+    finds_rank = True
+
     def __init__(self, *, tasks: Sequence[str], log_interval: int = 50) -> None:
         super().__init__(torchjd('aggregation').IMTLG(), tasks=tasks, log_interval=log_interval)
+
+    def weigh(self, gramian: Tensor, tasks: Tensor) -> Tensor:
+        # Projections onto directions: from their cosines, in which short gradients count as much as long ones.
+        norms = gramian.diag().sqrt()
+        lengths = torch.where(norms > 0, norms, 1.0)
+        weights = super().weigh(gramian / lengths / lengths[:, None], tasks) / lengths
+        return weights / weights.sum()
 
 
 @MODELS.register_module()
 class AlignedMTL(Aggregation):
     """The mean of the gradients after their principal components are made equally long.
 
+    A component of less than about 5e-4 of the length of the longest one counts as none, as float32 cannot tell it.
+
     Args:
         scale_mode: the length: that of the shortest component, the median one, or their root mean square.
 
     Reference: Senushkin et al., Independent Component Alignment for Multi-Task Learning, CVPR 2023, algorithm 1.
     """
+
+    finds_rank = True
 
     def __init__(
         self, *, tasks: Sequence[str], scale_mode: Literal['min', 'median', 'rmse'] = 'min', log_interval: int = 50
@@ -114,7 +131,7 @@ class UPGrad(Aggregation):
     """
 
     def __init__(self, *, tasks: Sequence[str], log_interval: int = 50) -> None:
-        # torchjd's default is for float32, and lets a direction harm a task whose gradient is a thirtieth of another's.
+        # torchjd's default lets a direction harm a task whose gradient is shorter than a thirtieth of another's.
         projector = torchjd('linalg').QuadprogProjector(norm_eps=0.0, reg_eps=1e-10)
         super().__init__(torchjd('aggregation').UPGrad(projector=projector), tasks=tasks, log_interval=log_interval)
 

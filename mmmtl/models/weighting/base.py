@@ -13,6 +13,7 @@ from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from mmmtl.models.training_observer import TrainingObserver
+from mmmtl.ops.precision import at_least_float32
 
 from .gradients import Gradients, add, gradients_of, parameters_of, task_gradients, with_gradients
 
@@ -185,6 +186,9 @@ class GradientWeighting(Weighting):
     one for the losses without a weight. With accumulated gradients, each batch is weighted on its own.
     """
 
+    precision = torch.float32
+    """Of the gradients, at least float32."""
+
     @abstractmethod
     def weigh(self, gramian: Tensor, tasks: Tensor) -> Tensor:
         """Return the weights (P,) of at least two objectives.
@@ -205,6 +209,7 @@ class GradientWeighting(Weighting):
             weights = torch.ones(len(values), dtype=torch.float64)
             # What overflows is left to the GradScaler, or spoils the weights as without a weighting.
             if found.gramian.isfinite().all() and found.gramian.any():
+                self.precision = at_least_float32(*reached)
                 weights = self.weigh(found.gramian, step.tasks)
             if self.logs_now:
                 self.log('objective', step.tasks, torch.stack(values))

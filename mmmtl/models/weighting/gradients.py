@@ -103,8 +103,9 @@ def _gramian(
         parts = [torch.zeros_like(p) if g is None else g for p, g in zip(shared, found, strict=True)]
         torch.cat([part.flatten() for part in parts], out=flat)
         all_reduce(flat, op='mean')
-    # Parts of it are added up in float64.
-    return torch.stack([(part @ part.T).double() for part in torch.split(matrix, 1 << 20, dim=1)]).sum(dim=0)
+    # In float64, as dependent gradients must stay so; by parts, which need less memory.
+    doubled = (part.double() for part in torch.split(matrix, 1 << 20, dim=1))
+    return torch.stack([part @ part.T for part in doubled]).sum(dim=0)
 
 
 class _GivenGradients(torch.autograd.Function):

@@ -170,7 +170,7 @@ class FAMO(LossWeighting):
         self.register_buffer('step', torch.tensor(0.0))
         self.present = torch.arange(0)
         self.before = torch.zeros(0)
-        self._famo(self.present)  # tells now what is not installed
+        self._famo(self.present)  # fails now if torchjd is not installed
 
     def join(self, step: Objectives) -> Tensor:
         self.present = step.tasks
@@ -184,7 +184,7 @@ class FAMO(LossWeighting):
     def after_update(self, losses_now: Callable[[], Mapping[str, Tensor]]) -> None:
         """Move the logits of the tasks that had labels by the changes of their objectives."""
         present, self.present = self.present, torch.arange(0)
-        if not len(present):
+        if len(present) < 2:  # alone, a task has all the weight
             return
         step = self.objectives(losses_now())
         now = dict(zip(step.tasks.tolist(), step.values, strict=True))
