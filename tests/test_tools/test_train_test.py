@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,12 +182,14 @@ def test_a_folder_with_checkpoints_is_not_trained_in_again(
         run_tool(*run, '--resume', other, '--cfg-options', *options())
     with pytest.raises(SystemExit, match=r'--overwrite removes what --resume continues'):
         run_tool(*run, '--overwrite', '--resume', '--cfg-options', *options())
+    time.sleep(1)  # logs have folders that are named by the second
     # Weights may come from what is overwritten.
     again = {'train_cfg.max_iters': 1, 'randomness.seed': 3, 'load_from': tmp_path / 'iter_2.pth'}
     run_tool(*run, '--overwrite', '--cfg-options', *options(**again))
     assert {path.name for path in tmp_path.glob('*.pth')} == {'iter_1.pth', 'teacher.pth'}
     # The log of the second training alone.
     assert set(read_logs(tmp_path)['loss']) == {1}
+    time.sleep(1)
     run_tool(*run, '--resume', '--cfg-options', *options(**{'randomness.seed': 3}))
     assert set(read_logs(tmp_path)['loss']) == {1, 2}
 
