@@ -301,6 +301,14 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
             IMAGE_PRIMARY,
         ),
         Supposition(
+            'MTI-Net is behind because its feature propagation learns slowly; without it, it is ahead',
+            (
+                ('MTI-Net w/o propagation, 2 tasks', 'MTI-Net, 2 tasks'),
+                ('MTI-Net w/o propagation, 2 tasks', 'multi-task, 2 tasks'),
+            ),
+            IMAGE_PRIMARY,
+        ),
+        Supposition(
             'SCA-MTL is better than others with a decoder of its width',
             (
                 ('SCA, 2 tasks', 'multi-task, twice as wide, 2 tasks'),

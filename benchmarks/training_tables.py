@@ -237,6 +237,11 @@ ALL_TABLES = (
                 for row in NARROW_ROWS
                 if row.name in ('MTI-Net, 2 tasks', 'multi-task, 2 tasks')
             ),
+            *(
+                row.changed('MTI-Net w/o propagation, 2 tasks', {'model.decode_head.propagation': None})
+                for row in NARROW_ROWS
+                if row.name == 'MTI-Net, 2 tasks'
+            ),
         ),
         reference='SCA, 3 tasks',
         iterations=2400,
