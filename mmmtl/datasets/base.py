@@ -18,6 +18,7 @@ from mmmtl.io.arrays import read_npy
 from mmmtl.io.headers import MAX_PIXELS
 from mmmtl.io.images import Orientation, read_image
 from mmmtl.io.labels import read_raw
+from mmmtl.registry import TRANSFORMS
 from mmmtl.structures import Array
 from mmmtl.tasks import Task, build_tasks
 from mmmtl.tasks.stored import Unit
@@ -90,7 +91,8 @@ class MultiTaskDataset(BaseDataset):
         super().__init__(
             data_root=str(self.data_root),
             metainfo=metainfo,
-            pipeline=list(self.pipeline),
+            # Ours, also where no runner or tool has set the default scope.
+            pipeline=[TRANSFORMS.build(one) if isinstance(one, Mapping) else one for one in self.pipeline],
             indices=self.indices,
             test_mode=self.test_mode,
             lazy_init=self.lazy_init,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -425,3 +427,15 @@ def test_metainfo_of_a_resolved_config_is_plain() -> None:
     cfg = Config(dict(METAINFO, train_dataloader=dict(dataset=dict(type='Numbers'))))
     metainfo = resolve(cfg).train_dataloader.dataset.metainfo
     assert is_plain(Numbers({'v': [1]}, metainfo=metainfo).metainfo)
+
+
+def test_transforms_are_found_without_a_default_scope() -> None:
+    code = (
+        'from mmmtl.registry import DATASETS\n'
+        "tasks = {'semseg': {'type': 'SemanticSegmentation', 'classes': 'synthetic'}}\n"
+        "pipeline = [{'type': name} for name in ('LoadFrames', 'LoadMaps', 'PackMultiTaskInputs')]\n"
+        "data = dict(type='SyntheticVideo', split='val', num_videos=1, length=2, size=(16, 32), pipeline=pipeline)\n"
+        "print(tuple(DATASETS.build({**data, 'metainfo': {'tasks': tasks}})[0]['inputs'].shape))\n"
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.stdout == '(3, 16, 32)\n', done.stderr
