@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmengine.dist import is_main_process
-
 from mmmtl.apis import zoo_weights
 from mmmtl.cli.arguments import add_common_arguments, config_of
 from mmmtl.cli.errors import readable_errors
 from mmmtl.cli.values import positive
 from mmmtl.config.options import merge_options
 from mmmtl.engine import build_runner, change_length
+from mmmtl.engine.build import resumes_newest
 from mmmtl.engine.checkpoint_files import check_free
 from mmmtl.engine.folder_lock import own_work_dir
 from mmmtl.engine.hooks.overwrite_hook import OverwriteHook
@@ -80,12 +79,11 @@ def main() -> None:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.train_cfg.pop('val_interval', None)
         checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-        if checkpoint.pop('save_best', None) is not None and is_main_process():
+        if checkpoint.pop('save_best', None) is not None:
             print('--no-validate: no best checkpoint is kept (default_hooks.checkpoint.save_best)')
     set_launcher(cfg, args.launcher, args.local_rank)
     with name_lost_processes(cfg), own_work_dir(cfg):
-        newest = cfg.get('resume') == 'auto' or (cfg.get('resume') and not cfg.get('load_from'))
-        if not args.overwrite and not newest:
+        if not args.overwrite and not resumes_newest(cfg):
             check_free(cfg.work_dir, cfg.load_from if cfg.get('resume') else None)
         runner = build_runner(cfg)
         if args.overwrite:

@@ -91,7 +91,7 @@ def follow_metrics(cfg: Config, tasks: Mapping[str, Task], clips: list[Mapping[s
         where: the name of the config file, for error messages.
     """
     for key, part, option in _monitors(cfg):
-        if part[option] == 'auto':
+        if part.setdefault(option, 'auto') == 'auto':
             first = next(iter(main_tasks(tasks).values()))
             part[option] = f'{first.name}/{first.primary_metric}'
         if key.startswith('param_scheduler') and part.get('by_epoch') is False:
@@ -113,7 +113,7 @@ def check_validation(cfg: Config) -> None:
     """Refuse a training without validation in which something follows one."""
     for key, part, option in [] if cfg.get('val_dataloader') else _monitors(cfg):
         raise ValueError(
-            f'{key}.{option}={part[option]!r} follows a validation, and there is none; remove it, or set '
+            f'{key}.{option}={part.get(option)!r} follows a validation, and there is none; remove it, or set '
             'val_dataloader and leave out --no-validate'
         )
 
@@ -129,7 +129,6 @@ def _monitors(cfg: Config) -> Iterator[tuple[str, dict[str, Any], str]]:
                 yield key, hook, option  # type: ignore[misc]
     for scheduler in scheduler_configs(cfg):
         if 'ReduceOnPlateau' in str(scheduler.get('type')):
-            scheduler.setdefault('monitor', 'auto')
             yield f'param_scheduler ({scheduler["type"]})', scheduler, 'monitor'
 
 

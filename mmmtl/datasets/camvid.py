@@ -43,10 +43,7 @@ class CamVid(MultiTaskDataset):
     def load_frames(self) -> Iterator[Frame]:
         check_step('frame_step', self.frame_step)
         fix = 'set frame_step to the difference of consecutive frame numbers, or remove one of the files'
-        images, labels = (
-            list_files(folder, self._key, fix=fix) if folder.is_dir() or folder.name == self.split else {}
-            for folder in (self.root / self.split, self.root / f'{self.split}annot')
-        )
+        images, labels = (list_files(self.root / f'{self.split}{kind}', self._key, fix=fix) for kind in ('', 'annot'))
         yield from join_files(images, {'semseg': labels})
 
     def read_map(self, source: str, reference: Path) -> Array:

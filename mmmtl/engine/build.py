@@ -72,7 +72,7 @@ def build_runner(cfg: Config) -> Runner:
     for loader in LOADERS:
         if cfg.get(loader) and not cfg[loader].get('num_workers'):
             cfg[loader].pop('persistent_workers', None)  # torch refuses it without workers
-    if cfg.get('resume') == 'auto' or (cfg.get('resume') and not cfg.get('load_from')):
+    if resumes_newest(cfg):
         if newest := find_checkpoint(cfg.work_dir):
             cfg.load_from = str(newest)
         else:
@@ -95,6 +95,11 @@ def build_runner(cfg: Config) -> Runner:
                 'mmmtl.engine.CheckpointHook'
             )
     return runner
+
+
+def resumes_newest(cfg: Config) -> bool:
+    """Return whether a run shall go on at the newest checkpoint in its work directory."""
+    return cfg.get('resume') == 'auto' or bool(cfg.get('resume') and not cfg.get('load_from'))
 
 
 def check_components(cfg: Config) -> None:

@@ -75,8 +75,8 @@ def check_free(work_dir: str | Path, resumed: str | Path | None = None) -> None:
         ValueError: there is one of another training.
     """
     newest = find_checkpoint(work_dir)
-    own = {Path(path).resolve() for path in (work_dir, *([] if newest is None else [newest.parent]))}
-    if resumed is not None and Path(resumed).resolve().parent in own:
+    own = [Path(work_dir)] if newest is None else [Path(work_dir), newest.parent]
+    if resumed is not None and any(Path(resumed).resolve().parent == folder.resolve() for folder in own):
         return
     if found := newest or next(iter(checkpoints_in(work_dir)), None):
         raise ValueError(

@@ -55,7 +55,7 @@ def primary_metrics(runs: Sequence[Run]) -> dict[str, bool]:
 
 
 def gain_row(runs: Sequence[Run], baseline: Baseline | None) -> tuple[Row | None, str]:
-    """Return the row of delta_m and a sentence about it, or None and why there is no row.
+    """Return the row of delta_m and a sentence that explains it; without a row, the sentence says why.
 
     It compares with the baseline; or with that of the tests, if it is the same for all runs; or else with the first
     run. A run that lacks a primary metric has no delta_m. If the baseline lacks one, or if the runs do not agree on the

@@ -35,12 +35,8 @@ class PyAVDecoder(Decoder):
         try:
             self._container = av.open(source, timeout=TIMEOUT if '://' in source else None, **_options(av))
         except FileNotFoundError:
-            hint = (
-                '; the first number must be between 0 and 4; otherwise give the folder'
-                if NUMBERED.search(source)
-                else ''
-            )
-            raise FileNotFoundError(f'{self._name}: no such video{hint}') from None
+            fix = '; the first number must be between 0 and 4; otherwise give the folder'
+            raise FileNotFoundError(f'{self._name}: no such video{fix if NUMBERED.search(source) else ""}') from None
         except av.FFmpegError as error:
             raise ValueError(f'{self._name}: cannot be opened as a video ({_reason(error)}); check the file') from None
         try:

@@ -44,6 +44,28 @@ class KeyFramePolicy(ABC):
         return None
 
 
+def checked_choice(policy: KeyFramePolicy, state: StreamState, frames: Tensor) -> Tensor:
+    """Return whether a policy wants a key frame, (N,) bool; refuse another answer, which would be broadcast."""
+    wanted = policy.is_key_frame(state, frames)
+    if not isinstance(wanted, Tensor) or wanted.dtype != torch.bool or wanted.shape != (len(frames),):
+        found = f'{wanted.dtype} {tuple(wanted.shape)}' if isinstance(wanted, Tensor) else repr(wanted)
+        raise ValueError(f'{type(policy).__name__}.is_key_frame returned {found}; it must return bool ({len(frames)},)')
+    return wanted
+
+
+def checked_memory(policy: KeyFramePolicy, state: StreamState, frames: Tensor, is_key: Tensor) -> Memory:
+    """Return what a policy remembers; refuse what has no row for each stream, which would mix them up."""
+    memory = policy.remember(state, frames, is_key)
+    method = f'{type(policy).__name__}.remember'
+    if not isinstance(memory, dict):
+        raise ValueError(f'{method} returned {type(memory).__name__}; it must return a dict of tensors')
+    for key, kept in memory.items():
+        if not isinstance(kept, Tensor) or kept.device.type != 'cpu' or kept.shape[:1] != (len(frames),):
+            found = f'{tuple(kept.shape)} on {kept.device}' if isinstance(kept, Tensor) else repr(kept)
+            raise ValueError(f'{method} returned {key}={found}; it must return tensors ({len(frames)}, ...) on the CPU')
+    return memory
+
+
 @MODELS.register_module()
 class FixedInterval(KeyFramePolicy):
     """Every `interval`-th frame is a key frame, starting with the first (MILA, section 4.1: interval 5).

@@ -34,7 +34,7 @@ from .frame_kinds import (
     group_rows,
     plan_rows,
 )
-from .key_frame_policy import KeyFramePolicy
+from .key_frame_policy import KeyFramePolicy, checked_choice, checked_memory
 from .multi_task_segmentor import MultiTaskSegmentor, Samples
 
 
@@ -140,9 +140,9 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         state = StreamState.before(frames, state)
         if state.unchecked:
             state = state.check(self._memory_like(frames), self._policy_memory_like(frames))
-        is_key = self._choose(state, frames) | ~state.has_key
+        is_key = checked_choice(self.key_frame_policy, state, frames) | ~state.has_key
         # Before the networks launch: a policy that reads pixels would otherwise wait for them.
-        policy = self._remember(state, frames, is_key)
+        policy = checked_memory(self.key_frame_policy, state, frames, is_key)
         plans = plan_rows(self.neck, is_key.tolist(), state.has_non_key.tolist())
         memories, groups = Memories(state.key, state.non_key), group_rows(plans)
         parts = [
@@ -232,30 +232,6 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         on_meta = {name: tensor.to('meta') for name, tensor in _tensors(remember)}
         dtype = next(self.backbone.parameters()).dtype
         memory: Memory = functional_call(remember, on_meta, (frames.to('meta', dtype),))
-        return memory
-
-    def _choose(self, state: StreamState, frames: Tensor) -> Tensor:
-        """Return whether the policy wants a key frame, (N,) bool; refuse another answer, which would be broadcast."""
-        wanted = self.key_frame_policy.is_key_frame(state, frames)
-        if not isinstance(wanted, Tensor) or wanted.dtype != torch.bool or wanted.shape != (len(frames),):
-            found = f'{wanted.dtype} {tuple(wanted.shape)}' if isinstance(wanted, Tensor) else repr(wanted)
-            name = type(self.key_frame_policy).__name__
-            raise ValueError(f'{name}.is_key_frame returned {found}; it must return bool ({len(frames)},)')
-        return wanted
-
-    def _remember(self, state: StreamState, frames: Tensor, is_key: Tensor) -> Memory:
-        """Return what the policy remembers; refuse what has no row for each stream, which would mix them up."""
-        memory = self.key_frame_policy.remember(state, frames, is_key)
-        if not isinstance(memory, dict):
-            name = type(self.key_frame_policy).__name__
-            raise ValueError(f'{name}.remember returned {type(memory).__name__}; it must return a dict of tensors')
-        for key, kept in memory.items():
-            if not isinstance(kept, Tensor) or kept.device.type != 'cpu' or kept.shape[:1] != (len(frames),):
-                found = f'{tuple(kept.shape)} on {kept.device}' if isinstance(kept, Tensor) else repr(kept)
-                name = type(self.key_frame_policy).__name__
-                raise ValueError(
-                    f'{name}.remember returned {key}={found}; it must return tensors ({len(frames)}, ...) on the CPU'
-                )
         return memory
 
     def _policy_memory_like(self, frames: Tensor) -> Memory:

@@ -18,7 +18,7 @@ class Aggregation(GradientWeighting):
     """An aggregator of torchjd that computes weights from the inner products of the gradients."""
 
     finds_rank = False
-    """Whether the aggregator finds independent directions: then it gets numbers as exact as the gradients are."""
+    """Whether the aggregator counts independent directions; then its numbers are as exact as the gradients, no more."""
 
     def __init__(self, aggregator: Any, *, tasks: Sequence[str], log_interval: int) -> None:
         super().__init__(tasks=tasks, log_interval=log_interval)

@@ -187,7 +187,7 @@ class GradientWeighting(Weighting):
     """
 
     precision = torch.float32
-    """Of the gradients, at least float32."""
+    """Type of the gradients whose inner products `weigh` gets, float32 for smaller ones."""
 
     @abstractmethod
     def weigh(self, gramian: Tensor, tasks: Tensor) -> Tensor:
