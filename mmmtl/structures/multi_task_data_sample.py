@@ -14,10 +14,10 @@ class MultiTaskDataSample(BaseDataElement):
     `flow` is the motion from the previous frame to this one, (2, H, W) float32 in pixels (x, y) of the original image,
     at the pixels of the previous frame; NaN where unknown. Only some data sets of whole videos provide it.
 
-    Metainfo: `img_path`, `ori_shape`, `img_shape` (H, W), and `video` and `time` where a data set names them. Clips
-    also have `offset` (frames since the key frame, 0 to K - 1) and `slots` (times of last key frame, last non-key frame
-    and current frame, relative to the current one; None is a frame that is not read). Frames of whole videos have
-    `is_key_frame` after a video model has processed them.
+    Metainfo: `img_path`; `ori_shape` and `img_shape` (H, W); `map_shape` (H, W) where labels are loaded, also if there
+    are none; `video` and `time` where a data set names them. Clips also have `offset` (frames since the key frame, 0 to
+    K - 1) and `slots` (times of last key frame, last non-key frame and current frame, relative to the current one; None
+    is a frame that is not read). Frames of whole videos have `is_key_frame` after a video model has processed them.
 
     Examples:
         >>> import torch

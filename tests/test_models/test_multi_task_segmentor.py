@@ -392,6 +392,15 @@ def test_predictions_without_a_label_for_this_picture(tiny):
     assert predicted.pred.shape == (30, 40)
 
 
+def test_a_frame_without_labels_has_the_size_of_the_labelled_ones(tiny):
+    model = tiny.image_model()
+    labelled, unlabelled = tiny.sample(map_shape=tiny.SIZE), tiny.sample(tasks=[], map_shape=tiny.SIZE)
+    for sample in (labelled, unlabelled):
+        sample.set_metainfo({'ori_shape': (30, 40)})
+    predicted = model(tiny.pixels(2, 3, *tiny.SIZE), [labelled, unlabelled], mode='predict')
+    assert [sample.pred.shape for sample in predicted] == [tiny.SIZE, tiny.SIZE]
+
+
 def test_predictions_are_decoded_logits(tiny):
     model = supervised(tiny).float()
     images, samples = batch(tiny)

@@ -13,7 +13,18 @@ from mmmtl.registry import TRANSFORMS
 from mmmtl.structures import Array, MultiTaskDataSample
 from mmmtl.tasks import Task
 
-META_KEYS = ('img_path', 'ori_shape', 'img_shape', 'video', 'time', 'offset', 'slots', 'map_paths', 'sample_idx')
+META_KEYS = (
+    'img_path',
+    'ori_shape',
+    'img_shape',
+    'map_shape',
+    'map_paths',
+    'video',
+    'time',
+    'offset',
+    'slots',
+    'sample_idx',
+)
 
 
 @TRANSFORMS.register_module()

@@ -50,7 +50,7 @@ class GeometricTransform(BaseTransform):
         self,
         results: dict[str, Any],
         on_image: Callable[[Array], Array],
-        on_map: Callable[[Array, float], Array],
+        on_map: Callable[[Array, float], Array] | None,
         change: CameraChange | None = None,
     ) -> dict[str, Any]:
         """Move the pixels of every frame and map, then let each task adjust its values to `change`.
@@ -58,7 +58,7 @@ class GeometricTransform(BaseTransform):
         Args:
             results: of the pipeline.
             on_image: image -> image.
-            on_map: (map, fill) -> map.
+            on_map: (map, fill) -> map; None leaves the maps alone.
             change: of the camera; None leaves the values alone.
 
         Raises:
@@ -75,11 +75,15 @@ class GeometricTransform(BaseTransform):
                     'Resize(maps=False) must be the last geometric transform'
                 )
         results['imgs'] = [on_image(image) for image in results['imgs']]
+        results['img_shape'] = results['imgs'][0].shape[:2]
+        if on_map is None:
+            return results
+        if 'map_shape' in results:
+            results['map_shape'] = results['img_shape']
         for name, array in results['gt_maps'].items():
             task = results['tasks'][name]
             moved = on_map(array, task.fill)
             results['gt_maps'][name] = moved if change is None else task.adjust(moved, change)
-        results['img_shape'] = results['imgs'][0].shape[:2]
         return results
 
 
@@ -100,7 +104,7 @@ class Resize(GeometricTransform):
         return self.apply(
             results,
             lambda image: resize_image(image, self.size),
-            lambda array, fill: resize_map(array, self.size) if self.maps else array,
+            (lambda array, fill: resize_map(array, self.size)) if self.maps else None,
         )
 
 

@@ -40,10 +40,11 @@ class LoadFrames(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadMaps(BaseTransform):
-    """Loading of label maps: `gt_maps`, one array of the image's size for each labelled task."""
+    """Loading of label maps: `gt_maps`, one array of the image's size, `map_shape`, for each labelled task."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         results['map_paths'] = {}
+        results['map_shape'] = results['ori_shape']
         for name, task in results['tasks'].items():
             if (ref := results['maps'].get(task.source)) is None:
                 continue

@@ -194,10 +194,13 @@ class MultiTaskSegmentor(BaseModel):
     def complete(self, logits: Logits, padded: Size, data_samples: Samples) -> list[MultiTaskDataSample]:
         """Set `pred` of the samples, each map at the size of its label or else of the original image.
 
-        The logits are {task: (N, C, h, w)}; `padded` is the (H, W) that the model saw, padding included.
+        The logits are {task: (N, C, h, w)}; `padded` is the (H, W) that the model saw, padding included. Where labels
+        are loaded, an unlabelled frame has the size of the labelled ones.
         """
         shown = [sample.img_shape for sample in data_samples]
-        wanted = [('gt' in sample and sample.gt.shape) or sample.ori_shape for sample in data_samples]
+        wanted = [
+            ('gt' in sample and sample.gt.shape) or sample.get('map_shape', sample.ori_shape) for sample in data_samples
+        ]
         for sample, maps in zip(data_samples, self.decode(logits, padded, shown, wanted), strict=True):
             sample.pred = maps
         return list(data_samples)

@@ -304,6 +304,12 @@ def test_resize_without_maps(item, scripted) -> None:
         RandomFlip(prob=1.0)(results)
 
 
+@pytest.mark.parametrize(('maps', 'expected'), [(True, (8, 9)), (False, (4, 6))])
+def test_the_size_of_the_maps_is_known_without_any(item, maps: bool, expected: tuple[int, int]) -> None:
+    unlabelled = item(4, 6, None) | dict(gt_maps={}, map_shape=(4, 6))
+    assert Resize(size=(8, 9), maps=maps)(unlabelled)['map_shape'] == expected
+
+
 # All of them
 
 

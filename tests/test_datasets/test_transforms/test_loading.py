@@ -65,6 +65,7 @@ def test_maps_of_the_labelled_tasks(item) -> None:
     results = LoadMaps()(LoadFrames()(results))
     assert sorted(results['gt_maps']) == ['depth', 'semseg']
     assert results['map_paths'] == dict(semseg='labels', depth='metres')
+    assert results['map_shape'] == (4, 6)
     assert read == ['f0', ('semseg', 'labels'), ('depth', 'metres')]
 
 
