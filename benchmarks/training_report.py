@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from scipy.stats import false_discovery_control
 from training_papers import PAPERS, SUPPOSITIONS, PaperTable
 from training_runs import ROOT, Settings, read_records, results_file
 from training_scores import At, Scores, end, two_thirds
@@ -51,9 +52,10 @@ the files in `benchmarks/results/`; [benchmarks/README.md](../benchmarks/README.
   it lies on the other side both times. **Undecided**: anything else, and every order with fewer than {least}
   seeds. This is strict: after two thirds the learning rate is still high, and some orders show only at the end.
 - If two rows do not truly differ, their order is decided by chance in up to one case in twenty, half of them in the
-  paper's favour, and there are many orders here. The page is written anew after every run, so verdicts on fewer seeds
-  than planned (five for video, three for images) are provisional. So are the recipes: they were chosen after runs with
-  earlier ones, which are not shown.
+  paper's favour, and there are many orders here. Therefore what is decided also has its q by Benjamini and Hochberg,
+  among all orders with at least {least} seeds: of the orders with q up to 0.1, about a tenth is expected to be chance.
+- The page is written anew after every run, so verdicts on fewer seeds than planned (five for video, three for images)
+  are provisional. So are the recipes: they were chosen after runs with earlier ones, which are not shown.
 - GMAC are our own counts of a frame, for video the average over the key-frame interval.
 """
 
@@ -67,7 +69,7 @@ def report(found: Sequence[Scores]) -> str:
     """Return the text of docs/results.md."""
     sections = []
     counts = head_of('table', 'orders', *VERDICTS)
-    decided = []
+    judged: list[tuple[str, Order]] = []
     for scores in found:
         table = scores.settings.table
         whole = table.name in WHOLE
@@ -86,18 +88,23 @@ def report(found: Sequence[Scores]) -> str:
             if orders:
                 verdicts = Counter(order.verdict for order in orders)
                 counts.append(row_of(name, str(len(orders)), *(str(verdicts[verdict]) for verdict in VERDICTS)))
-            decided += [
-                row_of(name, order.name, title(order.metric), *order.cells[1:])
-                for order in orders
-                if order.verdict != 'undecided'
-            ]
+            judged += [(name, order) for order in orders if order.pairs >= LEAST_SEEDS]
         lines += [line for figure in figures(scores) for line in figure.lines]
         sections.append('\n'.join(lines))
     head = [HEAD.format(least=LEAST_SEEDS), *counts]
-    if decided:
+    if decided := list(decided_rows(judged)):
         head += ['', 'All that is decided, with the difference at the end of the training:', '']
-        head += [*head_of('table', 'order', 'metric', 'at the end', 'verdict'), *decided]
+        head += [*head_of('table', 'order', 'metric', 'at the end', 'q', 'verdict'), *decided]
     return '\n\n'.join(['\n'.join(head), *sections]) + '\n'
+
+
+def decided_rows(judged: Sequence[tuple[str, Order]]) -> Iterator[str]:
+    """Yield a row for each decided order, of all that were judged with enough seeds: (table, order)."""
+    shares = false_discovery_control([order.p for _, order in judged]) if judged else []
+    for (table, order), share in zip(judged, shares, strict=True):
+        if order.verdict != 'undecided':
+            _, last, verdict = order.cells
+            yield row_of(table, order.name, title(order.metric), last, f'{share:.2g}', verdict)
 
 
 def heading(scores: Scores) -> Iterator[str]:
@@ -129,12 +136,14 @@ def paper_section(paper: PaperTable, scores: Scores) -> tuple[list[str], list[Or
     metrics = [cell for column in paper.columns for cell in (f'{title(column)}, paper', 'here')]
     lines += head_of('', *metrics, 'GMAC', 'parameters (M)', 'seeds')
     for name, printed in paper.values.items():
+        seeds = len(scores.seeds(paper, name))
         cells = []
         for column, value in zip(paper.columns, printed, strict=True):
             ours = scores.values(paper, name, column, end)
-            cells += ['' if value is None else f'{value:g}', measured(list(ours.values()))]
+            text = measured(list(ours.values()))
+            fewer = f' ({counted(len(ours), "seed")})' if 0 < len(ours) < seeds else ''
+            cells += ['' if value is None else f'{value:g}', text + fewer]
         gmac, parameters = scores.cost(paper, name)
-        seeds = len(scores.seeds(paper, name))
         if not seeds and not whole:
             continue
         lines.append(row_of(name, *cells, gmac, parameters, str(seeds or '')))
@@ -184,6 +193,7 @@ class Order(NamedTuple):
         verdict: whether it holds.
         cells: of a table: the difference after two thirds of the training and at its end, and the verdict.
         pairs: number of pairs of runs behind it.
+        p: the larger of the two differences' p, as both must exclude zero.
     """
 
     name: str
@@ -191,6 +201,7 @@ class Order(NamedTuple):
     verdict: Verdict
     cells: list[str]
     pairs: int
+    p: float
 
 
 def decide(rows: tuple[str, str], metric: str, values: Values) -> Order:
@@ -201,7 +212,8 @@ def decide(rows: tuple[str, str], metric: str, values: Values) -> Order:
     enough = last is not None and last.pairs >= LEAST_SEEDS
     verdict = judge(gaps, positive=higher(metric)) if enough else 'undecided'
     cells = [*map(interval, gaps), remark(verdict, last)]
-    return Order(f'{better} before {worse}', metric, verdict, cells, 0 if last is None else last.pairs)
+    p = max((1.0 if gap is None else gap.p) for gap in gaps)
+    return Order(f'{better} before {worse}', metric, verdict, cells, 0 if last is None else last.pairs, p)
 
 
 def higher(column: str) -> bool:

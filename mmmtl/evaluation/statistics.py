@@ -19,12 +19,14 @@ CONFIDENCE = 0.95
 class Difference:
     """The mean difference of pairs, with the interval that contains the true one with 95 % confidence.
 
-    `low` and `high` are infinite for fewer than two pairs.
+    `p` is the probability of a mean at least as far from zero if there is no true difference. For fewer than two pairs,
+    `low` and `high` are infinite and `p` is 1.
     """
 
     mean: float
     low: float
     high: float
+    p: float
     pairs: int
 
 
@@ -44,10 +46,12 @@ def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) ->
     if not gaps:
         return None
     mean, deviation = spread(gaps)
-    half = math.inf
-    if deviation is not None:
-        half = float(student.ppf((1 + CONFIDENCE) / 2, len(gaps) - 1)) * deviation / math.sqrt(len(gaps))
-    return Difference(mean, mean - half, mean + half, len(gaps))
+    if deviation is None:
+        return Difference(mean, -math.inf, math.inf, 1.0, len(gaps))
+    error = deviation / math.sqrt(len(gaps))
+    half = float(student.ppf((1 + CONFIDENCE) / 2, len(gaps) - 1)) * error
+    p = 2 * float(student.sf(abs(mean) / error, len(gaps) - 1)) if error else float(mean == 0)
+    return Difference(mean, mean - half, mean + half, p, len(gaps))
 
 
 def judge(differences: Sequence[Difference | None], *, positive: bool) -> Verdict:

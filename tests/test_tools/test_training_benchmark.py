@@ -63,11 +63,19 @@ def test_the_interval_is_students(training: Any) -> None:
     half = 4.302653 / math.sqrt(3)
     assert (gap.mean, gap.pairs) == (2.0, 3)
     assert (gap.low, gap.high) == pytest.approx((2 - half, 2 + half), rel=1e-6)
+    # With two degrees of freedom, P(|T| > x) = 1 - x / sqrt(2 + x ** 2); here x is 2 sqrt(3).
+    assert gap.p == pytest.approx(1 - math.sqrt(12 / 14))
+
+
+@pytest.mark.parametrize(('shift', 'p'), [(1.0, 0.0), (0.0, 1.0)])
+def test_equal_gaps(training: Any, shift: float, p: float) -> None:
+    gap = training.statistics.paired_difference({0: 1.0 + shift, 1: 2.0 + shift}, {0: 1.0, 1: 2.0})
+    assert (gap.mean, gap.low, gap.high, gap.p) == (shift, shift, shift, p)
 
 
 def test_one_pair_has_no_interval_and_none_no_difference(training: Any) -> None:
     gap = training.statistics.paired_difference({0: 2.0}, {0: 1.0})
-    assert (gap.mean, gap.low, gap.high, gap.pairs) == (1.0, -math.inf, math.inf, 1)
+    assert (gap.mean, gap.low, gap.high, gap.p, gap.pairs) == (1.0, -math.inf, math.inf, 1.0, 1)
     assert training.statistics.paired_difference({0: 2.0}, {1: 1.0}) is None
     assert training.statistics.judge([gap, gap], positive=True) == 'undecided'
 
@@ -87,7 +95,7 @@ def test_one_pair_has_no_interval_and_none_no_difference(training: Any) -> None:
     ],
 )
 def test_a_verdict_needs_both_points(training: Any, before: Any, end: Any, positive: bool, verdict: str) -> None:
-    gaps = [ends and training.statistics.Difference(sum(ends) / 2, *ends, 3) for ends in (before, end)]
+    gaps = [ends and training.statistics.Difference(sum(ends) / 2, *ends, 0.01, 3) for ends in (before, end)]
     assert training.statistics.judge(gaps, positive=positive) == verdict
 
 
@@ -456,6 +464,25 @@ def test_delta_m_is_relative_to_runs_of_the_same_seed(training: Any) -> None:
     paper = training.papers.SCA_TABLES[0]
     assert scores.values(paper, 'SCA-MTL teacher', 'delta_m', training.scores.end) == {0: pytest.approx(20.0)}
     assert scores.seeds(paper, 'single task') == [0]
+    found[-1]['scores']['3']['depth/rmse'] = 0.9
+    for record in found:
+        record |= dict(params=1_000_000, macs={'image': 1e9}, device='a CPU')
+    text, _ = training.report.paper_section(paper, scores)
+    (line,) = [line for line in text if line.startswith('| SCA-MTL teacher | ')]
+    assert '| 0.8 ± 0.14 |' in line and '| 20 (1 seed) |' in line and line.endswith('| 2 |')
+
+
+def test_what_is_decided_has_a_false_discovery_rate(training: Any) -> None:
+    def order(verdict: str, p: float) -> Any:
+        return training.report.Order('A before B', 'semseg/mIoU', verdict, ['+1', '+2', f'**{verdict}**'], 3, p)
+
+    judged = [('one', order('held', 0.01)), ('two', order('undecided', 0.5)), ('two', order('not held', 0.03))]
+    # Sorted, p times 3 over its rank: 0.03, 0.045, 0.5.
+    assert list(training.report.decided_rows(judged)) == [
+        '| one | A before B | semseg/mIoU ↑ | +2 | 0.03 | **held** |',
+        '| two | A before B | semseg/mIoU ↑ | +2 | 0.045 | **not held** |',
+    ]
+    assert list(training.report.decided_rows([])) == []
 
 
 def test_curves_over_offset_and_cost(training: Any) -> None:
