@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import cv2
 import numpy as np
@@ -31,10 +31,12 @@ def legend_height(legend: Legend, width: int, size: int, *, most: int, steady: b
         width: of the picture.
         size: of the text.
         most: the named colours get no more than this; what does not fit is counted.
-        steady: keep room for every name that may occur.
+        steady: keep room for every name that may occur, in any order.
     """
-    names = list(dict.fromkeys([*legend.swatches, *legend.possible])) if steady else list(legend.swatches)
-    lines = 1 + max((line for _, line in place_swatches(names, width, size)), default=-1)
+    if steady:
+        lines = most_lines({*legend.swatches, *legend.possible}, width, size)
+    else:
+        lines = 1 + max((line for _, line in place_swatches(list(legend.swatches), width, size)), default=-1)
     height = min(lines, max(1, most // line_height(size))) * line_height(size)
     height += 2 * line_height(size) if legend.scale else 0
     height += 3 * line_height(size) if legend.ball is not None else 0
@@ -75,6 +77,17 @@ def place_swatches(names: Sequence[str], width: int, size: int) -> list[Place]:
         places.append((left, line))
         left += needed
     return places
+
+
+def most_lines(names: Collection[str], width: int, size: int) -> int:
+    """Return a number of lines that suffices for named colours in any order."""
+    if not names:
+        return 0
+    widths = [min(_swatch_width(name, size), width) for name in names]
+    by_number = -(-len(widths) // (width // max(widths)))
+    # The first name of a line did not fit into the line before, which is therefore filled up to the widest name.
+    by_length = 1 + (sum(widths) - min(widths)) // (width - max(widths) + 1)
+    return min(by_number, by_length)
 
 
 def choose_swatches(names: Sequence[str], width: int, lines: int, size: int) -> tuple[list[str], list[Place]]:

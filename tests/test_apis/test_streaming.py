@@ -606,8 +606,12 @@ def heeded() -> Iterator[None]:
 
 @pytest.mark.usefixtures('heeded')
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-def test_signals_stop_a_run_in_good_order(number: int, inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+def test_signals_stop_a_run_in_good_order(
+    number: int, inferencer: MultiTaskInferencer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, resume, found = folder(tmp_path / 'drive', range(15)), tmp_path / 's.safetensors', Collected()
+    lines: list[str] = []
+    monkeypatch.setattr('mmmtl.apis.streaming.sinks.print_log', lambda line, **_: lines.append(line))
     before = signal.getsignal(number)
 
     def kill(frame: StreamFrame) -> None:
@@ -625,6 +629,7 @@ def test_signals_stop_a_run_in_good_order(number: int, inferencer: MultiTaskInfe
     assert found.shown('drive') == [*range(15)]
     parts = [tmp_path / 'out.mp4', tmp_path / f'out-{record.frames:06d}.mp4']
     assert [len(list(VideoReader(part))) for part in parts] == [record.frames, 15 - record.frames]
+    assert lines == [f"{parts[1]}: the video of 'drive' from frame {record.frames} on"]
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])

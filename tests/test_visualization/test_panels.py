@@ -289,5 +289,20 @@ def test_the_ball_of_normals_has_the_colours_of_its_normals() -> None:
     assert (ball[0, 0] == WHITE).all()
 
 
+@pytest.mark.parametrize('width', [40, 160, 240, 256, 512])
+@pytest.mark.parametrize('classes', ['nyuv2_13', 'nyuv2_40'])
+def test_the_room_of_a_steady_key_suffices_in_any_order(classes: str, width: int) -> None:
+    tasks = build_tasks({'semseg': dict(type='SemanticSegmentation', classes=classes)}, 'the test')
+    task, rng, heights = tasks['semseg'], np.random.default_rng(0), set()
+    names = [*task.legend(np.zeros((1, 1, 1), int)).possible]
+    for number in rng.integers(0, len(names) + 1, 40):
+        seen = {str(name): None for name in rng.permutation(names)[:number]}
+        legend = Legend(seen, possible=names)
+        heights.add(legend_height(legend, width, 13, most=10_000, steady=True))
+        shown, _ = choose_swatches(list(seen), width, max(heights) // LINE, 13)
+        assert shown == list(seen)
+    assert len(heights) == 1
+
+
 def test_an_empty_key_takes_no_room() -> None:
     assert legend_height(Legend(), 240, 13, most=100) == 0

@@ -11,6 +11,8 @@ from threading import Lock
 from types import TracebackType
 from typing import NamedTuple, TypeVar
 
+from mmengine.logging import print_log
+
 from mmmtl.io import MapWriter, VideoWriter, write_png
 from mmmtl.io.video import DEFAULT_FPS
 from mmmtl.tasks import Task
@@ -89,7 +91,7 @@ class VideoSink(StreamSink):
 
     Another file begins where a stopped run goes on, where frames change their size, and after a pause too long for
     OpenCV's encoder; it has the number of its first frame in its name: drive-000120.mp4, or drive-000120-2.mp4 if there
-    is a file of this name. After an error elsewhere, videos hold the frames so far.
+    is a file of this name. The log says so. After an error elsewhere, videos hold the frames so far.
 
     Args:
         path: a file for a single stream, or a folder (a path without a suffix, or one that exists), in which files are
@@ -118,7 +120,10 @@ class VideoSink(StreamSink):
         film = self._films.get(frame.stream.name)
         if film is None or not self._goes_on(film, frame):
             self.end(frame.stream)
-            writer = VideoWriter(self._path(frame), self._fps or frame.stream.fps or DEFAULT_FPS)
+            path = self._path(frame)
+            if frame.number:
+                print_log(f'{path}: the video of {frame.stream.name!r} from frame {frame.number} on', logger='current')
+            writer = VideoWriter(path, self._fps or frame.stream.fps or DEFAULT_FPS)
             film = _Film(writer.__enter__(), frame.panel.shape, frame.time)
             self._films[frame.stream.name] = film
         try:
