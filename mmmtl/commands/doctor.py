@@ -197,19 +197,17 @@ def check_openmmlab() -> Iterator[Finding]:
 
 
 def check_compiler() -> Iterator[Finding]:
-    """Find a C++ compiler and ninja, which local attention on the CPU is compiled with."""
-    wanted = os.environ.get('CXX', 'c++')
-    compiler = shutil.which(wanted) or (None if 'CXX' in os.environ else shutil.which('g++') or shutil.which('clang++'))
-    if compiler is None:
+    """Find the C++ compiler that local attention on the CPU is compiled with."""
+    from mmmtl.ops.local_attention.cpu_backend import find_compiler
+
+    if (compiler := find_compiler()) is None:
+        wanted = os.environ.get('CXX', 'c++')
         text = f'{wanted} is not in PATH: compiled models and local attention are slower; g++ or clang++ will do'
         if (repair := COMPILER_REPAIR.get(platform.system(), '')) == '':
             text += '; mmmtl compiles on Linux, macOS and WSL on Windows alone'
         yield Finding(WORSE, 'compiler', text, repair)
     else:
-        yield Finding(GOOD, 'compiler', compiler)
-    ninja = shutil.which('ninja', path=f'{os.environ.get("PATH", "")}{os.pathsep}{Path(sys.executable).parent}')
-    if ninja is None:
-        yield Finding(WORSE, 'ninja', 'not in PATH: local attention on the CPU cannot be compiled', 'pip install ninja')
+        yield Finding(GOOD, 'compiler', str(shutil.which(compiler[0])))
 
 
 def check_local_attention() -> Iterator[Finding]:

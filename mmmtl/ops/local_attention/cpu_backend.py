@@ -9,12 +9,15 @@ import importlib.util
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from mmengine.logging import print_log
@@ -28,7 +31,7 @@ DISABLE_VARIABLE = 'MMMTL_NO_CPU_EXTENSION'
 _SOURCES = Path(__file__).parent / 'csrc'
 _INTERFACE = 1  # mmmtl_local_attention_interface() in csrc
 # No -ffast-math: masked logits are infinite, and linking with it changes the rounding of the whole process.
-_COMPILER_FLAGS = ['-O3', '-fopenmp', '-ffp-contract=fast', '-Wno-psabi']
+_COMPILER_FLAGS = ['-std=c++20', '-fPIC', '-O3', '-fopenmp', '-ffp-contract=fast', '-Wno-psabi']
 _LINKER_FLAGS = ['-fopenmp', '-Wl,--as-needed']
 _DTYPES = {torch.float64: 0, torch.float32: 1, torch.bfloat16: 2, torch.float16: 3}
 _INSTRUCTION_SETS = {'AVX2': 1, 'AVX512': 2}
@@ -143,34 +146,44 @@ def _from_cache() -> ctypes.CDLL:
     root = os.environ.get('TORCH_EXTENSIONS_DIR') or cpp_extension.get_default_build_root()
     directory = Path(root) / name
     directory.mkdir(parents=True, exist_ok=True)
-    library, finished = directory / f'{name}.so', directory / 'finished'
-    if not finished.exists():
+    library = directory / f'{name}.so'
+    if not library.exists():
         with _locked(directory / 'mmmtl.lock'):
-            if not finished.exists():
-                _compile(name, directory)
-                finished.touch()
+            if not library.exists():
+                _compile(library)
     return ctypes.CDLL(str(library))
 
 
-def _compile(name: str, directory: Path) -> None:
-    from torch.utils import cpp_extension
+def _compile(library: Path) -> None:
+    compiler = find_compiler()
+    if compiler is None:
+        wanted = os.environ.get('CXX', 'a C++ compiler')
+        raise RuntimeError(f'{wanted}, which compiles it, is not installed (install g++ or clang++)')
+    print_log(f'local attention: compiling the CPU backend in {library.parent} (once, about 20 s)', 'current')
+    with TemporaryDirectory(dir=library.parent) as folder, ThreadPoolExecutor() as threads:
+        sources = sorted(_SOURCES.glob('*.cpp'))
+        objects = [f'{folder}/{source.stem}.o' for source in sources]
+        commands = [
+            [*compiler, *_COMPILER_FLAGS, '-c', str(source), '-o', target]
+            for source, target in zip(sources, objects, strict=True)
+        ]
+        list(threads.map(_run_tool, commands))
+        linked = f'{folder}/{library.name}'
+        _run_tool([*compiler, '-shared', *objects, *_LINKER_FLAGS, '-o', linked])
+        os.replace(linked, library)
 
-    compiler = cpp_extension.get_cxx_compiler()  # type: ignore[no-untyped-call]
-    with _tools_of_this_python():
-        for tool, hint in ((compiler, 'install g++ or clang++'), ('ninja', 'pip install ninja')):
-            if shutil.which(tool) is None:
-                raise RuntimeError(f'{tool}, which compiles it, is not installed ({hint})')
-        print_log(f'local attention: compiling the CPU backend in {directory} (once, about 20 s)', 'current')
-        # Our own lock is held here, so a lock file of PyTorch is left from a killed process and would block us.
-        (directory / 'lock').unlink(missing_ok=True)
-        cpp_extension.load(
-            name,
-            [str(path) for path in sorted(_SOURCES.glob('*.cpp'))],
-            extra_cflags=_COMPILER_FLAGS,
-            extra_ldflags=_LINKER_FLAGS,
-            build_directory=str(directory),
-            is_python_module=False,
-        )
+
+def find_compiler() -> list[str] | None:
+    """Return the words of the command in `CXX`, or the C++ compiler in PATH; None if there is none."""
+    commands = [shlex.split(os.environ['CXX'])] if os.environ.get('CXX') else [['c++'], ['g++'], ['clang++']]
+    return next((command for command in commands if command and shutil.which(command[0])), None)
+
+
+def _run_tool(command: Sequence[str]) -> None:
+    """Run a compiler or linker; raise a RuntimeError with what it says if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr or done.stdout or f'{command[0]} failed with {done.returncode}')
 
 
 def _digest() -> str:
@@ -191,19 +204,8 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def _tools_of_this_python() -> Iterator[None]:
-    """Add the interpreter's folder to PATH, to find `ninja` even if the environment is not activated."""
-    before = os.environ.get('PATH', '')
-    os.environ['PATH'] = f'{before}{os.pathsep}{Path(sys.executable).parent}'
-    try:
-        yield
-    finally:
-        os.environ['PATH'] = before
-
-
 def _summary(error: Exception) -> str:
     """Return the most informative line of a compiler's output."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    line = next((line for line in lines[1:] if 'error' in line), lines[0])
+    line = next((line for line in lines if 'error' in line or 'cannot find' in line), lines[0])
     return line if len(line) < 200 else f'{line[:200]} ...'
