@@ -10,6 +10,7 @@ from setuptools import Extension, find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+EXTRAS = ('browser', 'demo', 'export', 'optional', 'rerun')
 MIM_FILES = ('configs', 'demo', 'model-index.yml', 'tools')
 
 
@@ -101,7 +102,8 @@ if __name__ == '__main__':
         long_description_content_type='text/markdown',
         author='mmmtl contributors',
         license='Apache-2.0',
-        license_files=['LICENSE'],
+        # The weights are for research only.
+        license_files=['LICENSE', 'mmmtl/weights/*.LICENSE.txt'],
         keywords='computer vision, multi-task learning, video, semantic segmentation, depth estimation',
         classifiers=[
             'Development Status :: 3 - Alpha',
@@ -123,14 +125,10 @@ if __name__ == '__main__':
         python_requires='>=3.10',
         install_requires=parse_requirements('runtime'),
         extras_require={
-            'all': sum(map(parse_requirements, ('runtime', 'mminstall', 'demo', 'export', 'optional')), []),
-            'browser': parse_requirements('browser'),
-            'demo': parse_requirements('demo'),
-            'export': parse_requirements('export'),
+            'all': sum(map(parse_requirements, ('runtime', 'mminstall', *EXTRAS)), []),
             'mim': parse_requirements('mminstall'),
-            'optional': parse_requirements('optional'),
-            'rerun': parse_requirements('rerun'),
             'tests': parse_requirements('tests'),
+            **{name: parse_requirements(name) for name in EXTRAS},
         },
         ext_modules=list_extensions(),
         cmdclass={'build_py': BuildWithMim},

@@ -284,6 +284,10 @@ def test_package_holds_every_file(tmp_path: Path) -> None:
     assert expected <= built
     assert 'mmmtl/.mim/model-index.yml' in built
 
+    metadata = (tmp_path / 'mmmtl.egg-info' / 'PKG-INFO').read_text(encoding='utf-8')
+    licences = ['LICENSE', 'mmmtl/weights/mila-indoor.LICENSE.txt']
+    assert [line.split(': ')[1] for line in metadata.splitlines() if line.startswith('License-File')] == licences
+
 
 def test_a_torchvision_that_does_not_fit_torch_is_named(tmp_path: Path) -> None:
     """It fails as the operators of another build do; one that is whole is imported as ever."""
