@@ -324,6 +324,15 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
             IMAGE_PRIMARY,
         ),
         Supposition(
+            'MTI-Net is behind because its propagated features enter the task heads at their input, where the first '
+            'block has no identity shortcut',
+            (
+                ('MTI-Net, entry at the output, 2 tasks', 'MTI-Net, 2 tasks'),
+                ('MTI-Net, entry at the output, 2 tasks', 'multi-task, 2 tasks'),
+            ),
+            IMAGE_PRIMARY,
+        ),
+        Supposition(
             'SCA-MTL is better than others with a decoder of its width',
             (
                 ('SCA, 2 tasks', 'multi-task, twice as wide, 2 tasks'),

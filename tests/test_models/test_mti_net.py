@@ -139,3 +139,13 @@ def test_the_whole_model_at_an_odd_size(tiny) -> None:
     with torch.no_grad():
         (predicted,) = model.eval()(torch.randn(1, 3, 61, 83), [sample], mode='predict')
     assert predicted.pred.semseg.shape == predicted.pred.depth.shape == (1, 61, 83)
+
+
+def test_propagated_features_enter_where_they_should(tiny) -> None:
+    """At the input they make the first block wider; at the output they are added, and nothing else changes."""
+    at_input, at_output = (head(tiny, entry=entry) for entry in ('input', 'output'))
+    for scale, width in enumerate(WIDTHS[:-1]):
+        wide, plain = at_input.heads[scale]['depth'], at_output.heads[scale]['depth']
+        assert wide.blocks[0].conv1.conv.in_channels == width + WIDTHS[scale + 1] and wide.merge is None
+        shared, coarse = tiny.pixels(2, width, 6, 8), tiny.pixels(2, WIDTHS[scale + 1], 6, 8, seed=1)
+        torch.testing.assert_close(plain(shared, coarse), plain.blocks(shared) + plain.merge(coarse))

@@ -9,13 +9,15 @@ from mmmtl.registry import MODELS
 from mmmtl.tasks import Task
 
 from ..exchange_head import ExchangeHead, Propagated
+from ..task_head import Entry
 
 
 @MODELS.register_module()
 class MTINetHead(ExchangeHead):
-    """An `ExchangeHead` without `cross_scale`, in which propagated features enter the task heads at their input.
+    """An `ExchangeHead` without `cross_scale`.
 
-    MTI-Net has `FPM` as `propagation` and `SpatialAttention` as `exchange`. `ExchangeHead` explains the arguments.
+    MTI-Net has `FPM` as `propagation` and `SpatialAttention` as `exchange`; propagated features enter the task heads at
+    their input. `ExchangeHead` explains the arguments.
 
     Reference: Vandenhende et al., MTI-Net, ECCV 2020, section 3, and its released code.
     """
@@ -28,6 +30,7 @@ class MTINetHead(ExchangeHead):
         propagation: dict[str, Any] | None,
         exchange: dict[str, Any] | None,
         propagated: Propagated = 'initial',
+        entry: Entry = 'input',
         head_blocks: int = 2,
         hidden_channels: int | Literal['input'] | None = 'input',
         upsample_first: bool = False,
@@ -41,7 +44,7 @@ class MTINetHead(ExchangeHead):
             propagation=propagation,
             cross_scale=None,
             propagated=propagated,
-            entry='input',
+            entry=entry,
             head_blocks=head_blocks,
             hidden_channels=hidden_channels,
             upsample_first=upsample_first,
