@@ -332,6 +332,13 @@ def test_a_lower_rate_follows_a_validation() -> None:
             resolve(load_config(VIDEO, options=options))
 
 
+def test_schedulers_of_each_optimiser() -> None:
+    scheduler = dict(type='PolyLR', by_epoch=False, end=7)
+    warm_up = dict(type='LinearLR', by_epoch=False, end=2)
+    named = dict(model=[warm_up, scheduler], discriminator=scheduler)
+    assert resolve(load_config(VIDEO, options={'param_scheduler': named})).param_scheduler == named
+
+
 @pytest.mark.parametrize('value', [-1, -3, 2.5, True, '7', [1]])
 @pytest.mark.parametrize('key', ['train_cfg.max_iters', 'train_cfg.val_interval', 'key_frame_interval'])
 def test_lengths_and_intervals_are_whole_numbers(key: str, value: Any) -> None:

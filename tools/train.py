@@ -82,8 +82,8 @@ def main() -> None:
         if checkpoint.pop('save_best', None) is not None:
             print('--no-validate: no best checkpoint is kept (default_hooks.checkpoint.save_best)')
     set_launcher(cfg, args.launcher, args.local_rank)
-    with name_lost_processes(cfg), own_work_dir(cfg):
-        if not args.overwrite and not resumes_newest(cfg):
+    with name_lost_processes(cfg), own_work_dir(cfg) as is_first:
+        if is_first and not args.overwrite and not resumes_newest(cfg):
             check_free(cfg.work_dir, cfg.load_from if cfg.get('resume') else None)
         runner = build_runner(cfg)
         if args.overwrite:

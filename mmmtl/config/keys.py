@@ -178,7 +178,11 @@ def _check_kinds(value: Any, path: str, where: str) -> None:
         raise ValueError(f'{where}: {path}.type must be the name of a component, not {value["type"]!r}')
     for key, item in value.items():
         inner = f'{path}.{key}' if path else key
-        kind = 'dict' if path == 'default_hooks' else KINDS.get(key)
+        kind = KINDS.get(key)
+        if path == 'default_hooks':
+            kind = 'dict'
+        elif path == 'param_scheduler':  # the keys are names of optimisers, such as 'model'
+            kind = None
         if item is not None and kind and not isinstance(item, TYPES[kind]):
             raise ValueError(f'{where}: {inner} must be a {kind}, not {item!r}')
         if key not in ('metainfo', 'tasks'):

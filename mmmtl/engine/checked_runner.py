@@ -17,6 +17,7 @@ from mmmtl.config.checks import check_validation
 from mmmtl.io.outputs import remove_partial_files
 
 from .folder_lock import FolderLock
+from .processes import check_same_start, check_synced_norms
 
 FOR_THE_FILE = ('"FileClient" will be', '"HardDiskBackend" is', 'Distributed training is not used')
 """Beginnings of messages of mmengine that tell a user nothing."""
@@ -33,9 +34,11 @@ class CheckedRunner(Runner):
         """Train with a lock on the work folder.
 
         Raises:
-            ValueError: another run trains in the folder, or something follows a validation that does not take place.
+            ValueError: another run trains in the folder, something follows a validation that does not take place, or
+                processes would wait for each other in a batch norm.
         """
         check_validation(self.cfg)
+        check_synced_norms(self.model)
         lock = FolderLock(self.work_dir) if is_main_process() else None
         try:
             if lock is not None and lock.held:
@@ -46,6 +49,11 @@ class CheckedRunner(Runner):
         finally:
             if lock is not None:
                 lock.release()
+
+    def load_or_resume(self) -> None:
+        """Load the weights; raise a ValueError if processes have loaded different ones."""
+        super().load_or_resume()
+        check_same_start(self)
 
     def dump_config(self) -> None:
         """Write the config into the work folder if there is none; training writes it anyway."""

@@ -87,8 +87,8 @@ class FolderLock:
 
 
 @contextmanager
-def own_work_dir(cfg: Config) -> Iterator[None]:
-    """Hold the lock on the work folder of a run inside the block, in the first of its processes.
+def own_work_dir(cfg: Config) -> Iterator[bool]:
+    """Hold the lock on the work folder of a run inside the block, in the first of its processes; yield if this is it.
 
     A runner locks the folder when it trains, but has written its config by then.
 
@@ -98,7 +98,7 @@ def own_work_dir(cfg: Config) -> Iterator[None]:
     rank = os.environ.get(VARIABLES[cfg.launcher][0], '0') if cfg.launcher in VARIABLES else '0'
     lock = FolderLock(cfg.work_dir) if int(rank) == 0 else None
     try:
-        yield
+        yield lock is not None
     finally:
         if lock is not None:
             lock.release()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine.structures import PixelData
 from mmengine.visualization import Visualizer
 
@@ -15,6 +17,15 @@ from .painter import Painter, frame_title
 @VISUALIZERS.register_module()
 class MultiTaskVisualizer(Visualizer):
     """mmengine's Visualizer with a panel of all tasks but auxiliary ones, which come from the data set's metainfo."""
+
+    @property
+    def dataset_meta(self) -> dict[str, Any] | None:
+        """The metainfo of the data set; mmengine's visualiser has it in the first process alone."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict[str, Any]) -> None:
+        self._dataset_meta = dataset_meta
 
     def draw_sample(
         self, image: Array, sample: MultiTaskDataSample, *, draw_gt: bool = True, draw_pred: bool = True

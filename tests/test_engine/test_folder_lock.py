@@ -96,5 +96,5 @@ def test_the_first_process_of_a_run_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str, locks: bool
 ) -> None:
     monkeypatch.setenv('SLURM_PROCID', rank)
-    with own_work_dir(Config(dict(work_dir=str(tmp_path / 'run'), launcher='slurm'))):
-        assert (tmp_path / 'run' / '.lock').exists() == locks
+    with own_work_dir(Config(dict(work_dir=str(tmp_path / 'run'), launcher='slurm'))) as is_first:
+        assert is_first == (tmp_path / 'run' / '.lock').exists() == locks

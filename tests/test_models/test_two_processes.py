@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from mmengine.model import MMDistributedDataParallel
 from torch import Tensor, nn
 
+from mmmtl.engine.processes import check_synced_norms
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.registry import MODELS
 
@@ -106,3 +108,31 @@ def test_every_process_stops_at_a_loss_that_is_not_finite(tiny, in_processes: Ca
     for rank, text in enumerate(in_processes(message)):
         assert text.startswith('semseg.loss_ce, depth.loss_l1, normals.loss_l1 is not finite')
         assert f"['{rank}.png'] on this process" in text
+
+
+SVC = dict(type='SVCNeck', hidden_channels=4)
+
+
+@pytest.mark.parametrize(
+    ('neck', 'synced', 'expected'),
+    [
+        (SVC, 'fast_backbone', r'model\.fast_backbone .* key frames alone .* with SVCNeck'),
+        (SVC, 'backbone', ''),
+        ({**SVC, 'multi_frame': True}, 'fast_backbone', ''),
+        (dict(type='NoPropagationNeck'), 'backbone', r'model\.backbone .* no key frame .* with NoPropagationNeck'),
+    ],
+)
+def test_norms_for_which_processes_would_wait_are_refused(
+    tiny, in_processes: Callable[..., list[Any]], neck: dict[str, Any], synced: str, expected: str
+) -> None:
+    def check(rank: int) -> str:
+        model = tiny.video_model(neck=neck)
+        nn.SyncBatchNorm.convert_sync_batchnorm(getattr(model, synced))
+        try:
+            check_synced_norms(model)
+        except ValueError as error:
+            return str(error)
+        return ''
+
+    for message in in_processes(check):
+        assert re.search(expected, message) if expected else message == ''

@@ -167,7 +167,8 @@ def test_two_processes_share_whole_videos(tiny: tuple[str, list[str]], tmp_path:
             '--out',
             f'{tmp_path}/{number}.json',
         ]
-        command += ['--out-dir', f'{tmp_path}/maps{number}', '--cfg-options', *options]
+        command += ['--out-dir', f'{tmp_path}/maps{number}', '--show-dir', f'{tmp_path}/panels{number}']
+        command += ['--cfg-options', *options]
     for command in (train, one, two):
         done = run(command, 300, **environment)
         assert done.returncode == 0, done.stderr[-3000:]
@@ -179,6 +180,7 @@ def test_two_processes_share_whole_videos(tiny: tuple[str, list[str]], tmp_path:
     for key in ('class_iou', 'confusion'):
         assert alone.pop(key) == shared.pop(key)
     assert shared == pytest.approx(alone, rel=1e-6, abs=1e-6)
+    assert any((tmp_path / 'panels2').iterdir())
     for folder in ('maps{}', 'test{}/samples'):
         first, second = (contents(tmp_path / folder.format(number)) for number in (1, 2))
         assert first

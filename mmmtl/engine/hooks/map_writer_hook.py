@@ -60,15 +60,16 @@ class MapWriterHook(Hook):
             image = resize_image(_image_of(runner, images, sample), (size[0], size[1]))
             offset = sample.get('offset')
             if (key := (offset, sample.video, sample.time)) in self._written:
-                raise ValueError(
-                    f'{sample.video}, frame {sample.time}: two samples of the test data have this name; test data sets '
-                    'whose names are the same one by one'
-                )
+                raise _twice(sample.video, sample.time)
             self._written.add(key)
             self._writer(runner, offset).write(sample.video, sample.time, image, maps)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        lengths = merge_totals(Counter((offset, video) for offset, video, _ in self._written))
+        written = merge_totals(Counter(self._written))
+        for (_, video, time), processes in written.items():
+            if processes > 1:
+                raise _twice(video, time)
+        lengths = Counter((offset, video) for offset, video, _ in written)
         if is_main_process():
             for offset in dict.fromkeys(offset for offset, _ in lengths):
                 found = {video: length for (of, video), length in lengths.items() if of == offset}
@@ -84,6 +85,13 @@ class MapWriterHook(Hook):
                 npy=self.npy,
             )
         return self._writers[offset]
+
+
+def _twice(video: str, time: int) -> ValueError:
+    return ValueError(
+        f'{video}, frame {time}: two samples of the test data have this name; test data sets whose names are the same '
+        'one by one'
+    )
 
 
 def _image_of(runner: Runner, inputs: Tensor, sample: MultiTaskDataSample) -> Array:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dist import get_dist_info
+from mmengine.dist import get_dist_info, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -30,8 +30,8 @@ class MultiTaskVisualizationHook(Hook):
         draw: whether to draw at all; `tools/test.py --show-dir` sets it.
         interval: samples from one panel to the next; clips are counted separately for each offset, and whole videos
             for each process.
-        out_dir: folder for PNG files, named after video, frame and offset; None sends panels to the visualiser's
-            backends (work_dir/.../vis_data).
+        out_dir: folder for PNG files, named after video, frame and offset; None sends those of the first process
+            to the visualiser's backends (work_dir/.../vis_data).
     """
 
     priority = 'NORMAL'
@@ -63,7 +63,7 @@ class MultiTaskVisualizationHook(Hook):
         self._draw(runner, data_batch, outputs or [], 'test')
 
     def _draw(self, runner: Runner, data_batch: Any, outputs: Sequence[MultiTaskDataSample], stage: str) -> None:
-        if not self.draw:
+        if not self.draw or (self.out_dir is None and not is_main_process()):
             return
         # Samples are dealt out to the processes in turn, unless each has videos of its own.
         rank, world_size = (0, 1) if self._whole_videos else get_dist_info()

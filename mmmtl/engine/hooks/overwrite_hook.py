@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -24,6 +24,7 @@ class OverwriteHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Remove the checkpoints in the work folder, and where the run writes its own."""
+        barrier()  # another process may still be reading one of them
         if not is_main_process():
             return
         folders = {Path(runner.work_dir)}

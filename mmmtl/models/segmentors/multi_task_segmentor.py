@@ -149,6 +149,11 @@ class MultiTaskSegmentor(BaseModel):
         """The number of frames from one key frame to the next; None if it is not fixed."""
         return None
 
+    @property
+    def resting_networks(self) -> dict[str, str]:
+        """Return {part of the model: what a batch holds in whose training it does not run}."""
+        return {}
+
     def steady_memories(self, images: Tensor) -> dict[str, ReadMemories]:
         """Return what each kind of frame reads in the steady state, after frames that were all `images`."""
         return {IMAGE: (None, None)}

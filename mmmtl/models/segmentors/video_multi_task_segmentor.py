@@ -214,6 +214,11 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
     def key_frame_interval(self) -> int | None:
         return self.key_frame_policy.interval
 
+    @property
+    def resting_networks(self) -> dict[str, str]:
+        resting = {} if self.neck.reads_key(False) else {'backbone': 'no key frame'}
+        return resting if self.neck.reads_non_key(True) else {**resting, 'fast_backbone': 'key frames alone'}
+
     def steady_memories(self, images: Tensor) -> dict[str, ReadMemories]:
         """Return what each kind of frame reads; runs the frames at the beginning of a stream for it."""
         if NON_KEY not in self.frame_kinds:

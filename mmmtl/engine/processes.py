@@ -1,0 +1,59 @@
+"""Checks that several processes work on one model."""
+
+from __future__ import annotations
+
+import zlib
+
+import torch
+from mmengine.dist import all_gather_object, get_world_size
+from mmengine.runner import Runner
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mmmtl.engine.unwrap import unwrap
+from mmmtl.models import MultiTaskSegmentor
+
+
+def check_same_start(runner: Runner) -> None:
+    """Refuse processes that have loaded different weights, as on machines whose work folders are not one.
+
+    Raises:
+        ValueError: the numbers of epochs and iterations, or the weights, are not those of all other processes.
+    """
+    if get_world_size() == 1:
+        return
+    # Models that are split over the processes differ; those of DistributedDataParallel are equal.
+    weights = fingerprint(runner.model) if isinstance(runner.model, DistributedDataParallel) else 0
+    starts = all_gather_object((runner.epoch, runner.iter, weights))
+    if len(set(starts)) > 1:
+        listed = ', '.join(f'{rank}: {iteration}' for rank, (_, iteration, _) in enumerate(starts))
+        raise ValueError(
+            f'the processes have loaded different checkpoints (process: iterations done; {listed}); the work folder '
+            'and the weights must be on a file system that all machines share, or be copied to each'
+        )
+
+
+def fingerprint(model: nn.Module) -> int:
+    """Return a checksum of all weights and buffers."""
+    found = 0
+    for _, tensor in sorted(model.state_dict().items()):
+        plain = tensor.detach().cpu().contiguous().reshape(-1)
+        found = zlib.crc32(plain.view(torch.uint8).numpy(), found)
+    return found
+
+
+def check_synced_norms(model: nn.Module) -> None:
+    """Refuse batch norm that waits for all processes, in a network of a video model that a process may not run.
+
+    Raises:
+        ValueError: a network has it that only some clips need.
+    """
+    model = unwrap(model)
+    if get_world_size() == 1 or not isinstance(model, MultiTaskSegmentor):
+        return
+    for name, batch in model.resting_networks.items():
+        if any(isinstance(part, nn.SyncBatchNorm) for part in getattr(model, name).modules()):
+            raise ValueError(
+                f'model.{name} has synchronised batch norm, for which all processes wait, but a process with {batch} '
+                f'in its batch does not run it with {type(model.neck).__name__}; use BN or GN there (norm_cfg, sync_bn)'
+            )
