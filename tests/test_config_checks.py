@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -13,6 +14,7 @@ from mmengine.config import Config
 
 from mmmtl.cli.arguments import add_config_arguments, config_of
 from mmmtl.config import load_config, resolve
+from mmmtl.config.checks import check_validation
 from mmmtl.config.options import parse_value
 
 CONFIGS = Path(__file__).parent / 'configs'
@@ -311,6 +313,15 @@ def test_offsets_of_save_best_are_those_of_the_clips() -> None:
     assert (
         resolve(load_config(VIDEO, options={**best, 'key_frame_interval': 8})).default_hooks.checkpoint.rule == 'less'
     )
+
+
+@pytest.mark.parametrize(('begin', 'refused'), [(None, False), (4, False), (5, True)])
+def test_a_validation_that_would_come_too_late(begin: int | None, refused: bool) -> None:
+    options = {'default_hooks.checkpoint.save_best': 'depth/rmse', 'train_cfg.max_iters': 4}
+    options |= {'train_cfg.val_begin': begin} if begin else {}
+    cfg = resolve(load_config(VIDEO, options=options))
+    with pytest.raises(ValueError, match=r'save_best=.*val_begin be at most 4') if refused else nullcontext():
+        check_validation(cfg)
 
 
 def test_early_stopping_goes_the_way_of_its_metric() -> None:

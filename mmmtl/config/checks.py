@@ -111,10 +111,13 @@ def follow_metrics(cfg: Config, tasks: Mapping[str, Task], clips: list[Mapping[s
 
 def check_validation(cfg: Config) -> None:
     """Refuse a training without validation in which something follows one."""
-    for key, part, option in [] if cfg.get('val_dataloader') else _monitors(cfg):
+    loop = cfg.get('train_cfg') or {}
+    last = loop.get('max_iters') or loop.get('max_epochs')
+    validates = cfg.get('val_dataloader') and (last is None or loop.get('val_begin', 1) <= last)
+    for key, part, option in [] if validates else _monitors(cfg):
         raise ValueError(
             f'{key}.{option}={part.get(option)!r} follows a validation, and there is none; remove it, or set '
-            'val_dataloader and leave out --no-validate'
+            f'val_dataloader, leave out --no-validate, and let train_cfg.val_begin be at most {last}'
         )
 
 
