@@ -53,7 +53,8 @@ the files in `benchmarks/results/`; [benchmarks/README.md](../benchmarks/README.
   seeds. This is strict: after two thirds the learning rate is still high, and some orders show only at the end.
 - If two rows do not truly differ, their order is decided by chance in up to one case in twenty, half of them in the
   paper's favour, and there are many orders here. Therefore what is decided also has its q by Benjamini and Hochberg,
-  among all orders with at least {least} seeds: of the orders with q up to 0.1, about a tenth is expected to be chance.
+  among all orders with at least {least} seeds: of the orders with q up to 0.1, at most about a tenth is expected to be
+  chance.
 - The page is written anew after every run, so verdicts on fewer seeds than planned (five for video, three for images)
   are provisional. So are the recipes: they were chosen after runs with earlier ones, which are not shown.
 - GMAC are our own counts of a frame, for video the average over the key-frame interval.

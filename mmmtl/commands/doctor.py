@@ -200,14 +200,19 @@ def check_compiler() -> Iterator[Finding]:
     """Find the C++ compiler that local attention on the CPU is compiled with."""
     from mmmtl.ops.local_attention.cpu_backend import find_compiler
 
-    if (compiler := find_compiler()) is None:
-        wanted = os.environ.get('CXX', 'c++')
+    wanted = os.environ.get('CXX') or 'c++'
+    try:
+        compiler = find_compiler()
+    except ValueError as error:
+        yield Finding(WORSE, 'compiler', f'CXX={wanted}: {error}', 'unset CXX')
+        return
+    if compiler is None:
         text = f'{wanted} is not in PATH: compiled models and local attention are slower; g++ or clang++ will do'
         if (repair := COMPILER_REPAIR.get(platform.system(), '')) == '':
             text += '; mmmtl compiles on Linux, macOS and WSL on Windows alone'
         yield Finding(WORSE, 'compiler', text, repair)
     else:
-        yield Finding(GOOD, 'compiler', str(shutil.which(compiler[0])))
+        yield Finding(GOOD, 'compiler', ' '.join([str(shutil.which(compiler[0])), *compiler[1:]]))
 
 
 def check_local_attention() -> Iterator[Finding]:

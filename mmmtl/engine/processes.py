@@ -26,10 +26,11 @@ def check_same_start(runner: Runner) -> None:
     weights = fingerprint(runner.model) if isinstance(runner.model, DistributedDataParallel) else 0
     starts = all_gather_object((runner.epoch, runner.iter, weights))
     if len(set(starts)) > 1:
-        listed = ', '.join(f'{rank}: {iteration}' for rank, (_, iteration, _) in enumerate(starts))
+        done = [iteration for _, iteration, _ in starts]
+        found = 'other weights' if len(set(done)) == 1 else f'after {", ".join(map(str, done))} iterations'
         raise ValueError(
-            f'the processes have loaded different checkpoints (process: iterations done; {listed}); the work folder '
-            'and the weights must be on a file system that all machines share, or be copied to each'
+            f'the processes have loaded different checkpoints ({found}); the work folder and the weights must be on a '
+            'file system that all machines share, or be copied to each'
         )
 
 
@@ -37,8 +38,9 @@ def fingerprint(model: nn.Module) -> int:
     """Return a checksum of all weights and buffers."""
     found = 0
     for _, tensor in sorted(model.state_dict().items()):
-        plain = tensor.detach().cpu().contiguous().reshape(-1)
-        found = zlib.crc32(plain.view(torch.uint8).numpy(), found)
+        if isinstance(tensor, torch.Tensor):  # a module may add a state of its own
+            plain = tensor.detach().cpu().resolve_conj().contiguous().reshape(-1)
+            found = zlib.crc32(plain.view(torch.uint8).numpy().data, found)
     return found
 
 
@@ -52,8 +54,11 @@ def check_synced_norms(model: nn.Module) -> None:
     if get_world_size() == 1 or not isinstance(model, MultiTaskSegmentor):
         return
     for name, batch in model.resting_networks.items():
-        if any(isinstance(part, nn.SyncBatchNorm) for part in getattr(model, name).modules()):
+        # In training mode, as frozen ones wait for nobody.
+        network = getattr(model, name).train()
+        if any(isinstance(part, nn.SyncBatchNorm) and part.training for part in network.modules()):
             raise ValueError(
-                f'model.{name} has synchronised batch norm, for which all processes wait, but a process with {batch} '
-                f'in its batch does not run it with {type(model.neck).__name__}; use BN or GN there (norm_cfg, sync_bn)'
+                f'model.{name} has synchronised batch norm, for which all processes wait, but with '
+                f'{type(model.neck).__name__} a process whose batch has {batch} does not run it; use BN or GN there '
+                '(norm_cfg, sync_bn)'
             )

@@ -26,8 +26,8 @@ class Painter:
 
     Args:
         tasks: by name.
-        video: the panels are the frames of a video. A scale grows to the range of the video so far, a class keeps its
-            place in the legend from the frame in which it first occurs, and all panels have one size.
+        video: the panels are the frames of a video. A scale grows to the range of the video so far, and a class
+            keeps its place in the legend from the frame where it first occurs. Panels of the same maps have one size.
     """
 
     def __init__(self, tasks: Mapping[str, Task], *, video: bool = False) -> None:

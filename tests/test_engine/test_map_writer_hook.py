@@ -50,6 +50,22 @@ def test_the_predictions_of_a_test(tmp_path: Path, make_config: Callable[..., An
         MapWriterHook(out_dir=str(tmp_path / 'out'))
 
 
+@pytest.mark.parametrize('stream', [False, True])
+def test_two_samples_of_one_name_are_refused_before_the_test(
+    tmp_path: Path, make_config: Callable[..., Any], stream: bool
+) -> None:
+    cfg = make_config()
+    part = cfg.test_dataloader.dataset
+    cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=[part, part])
+    cfg.custom_hooks = [dict(type='MapWriterHook', out_dir=str(tmp_path / 'out'))]
+    if stream:
+        cfg.test_cfg = dict(type='StreamTestLoop')
+    runner = build_runner(cfg)
+    with pytest.raises(ValueError, match=r'val_0000, frame \d+: two samples .* one by one'):
+        runner.test()
+    assert not (tmp_path / 'out').exists()
+
+
 @pytest.mark.parametrize('orientation', ['apply', 'ignore'])
 def test_the_image_lies_as_the_model_saw_it(tmp_path: Path, orientation: Any) -> None:
     """A photo with one white corner, which its EXIF data turn by 180 degrees."""

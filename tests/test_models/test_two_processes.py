@@ -116,10 +116,10 @@ SVC = dict(type='SVCNeck', hidden_channels=4)
 @pytest.mark.parametrize(
     ('neck', 'synced', 'expected'),
     [
-        (SVC, 'fast_backbone', r'model\.fast_backbone .* key frames alone .* with SVCNeck'),
+        (SVC, 'fast_backbone', r'model\.fast_backbone .* SVCNeck .* only key frames '),
         (SVC, 'backbone', ''),
         ({**SVC, 'multi_frame': True}, 'fast_backbone', ''),
-        (dict(type='NoPropagationNeck'), 'backbone', r'model\.backbone .* no key frame .* with NoPropagationNeck'),
+        (dict(type='NoPropagationNeck'), 'backbone', r'model\.backbone .* NoPropagationNeck .* no key frame '),
     ],
 )
 def test_norms_for_which_processes_would_wait_are_refused(
@@ -136,3 +136,16 @@ def test_norms_for_which_processes_would_wait_are_refused(
 
     for message in in_processes(check):
         assert re.search(expected, message) if expected else message == ''
+
+
+def test_frozen_norms_wait_for_nobody(tiny, in_processes: Callable[..., list[Any]]) -> None:
+    class Frozen(nn.Sequential):
+        def train(self, mode: bool = True) -> nn.Sequential:
+            return super().train(False)
+
+    def check(rank: int) -> None:
+        model = tiny.video_model(neck=SVC)
+        model.fast_backbone = Frozen(nn.SyncBatchNorm(3))
+        check_synced_norms(model)
+
+    in_processes(check)

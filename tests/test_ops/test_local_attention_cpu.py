@@ -316,6 +316,19 @@ def test_disabled(monkeypatch, unbuilt):
     assert unbuilt.lines == []
 
 
+def test_a_compiler_that_speaks_latin_1(monkeypatch, unbuilt):
+    compiler = unbuilt.directory / 'c++'
+    compiler.write_text("#!/bin/sh\nprintf 'x.cpp: error: \\351\\n' >&2; exit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv('CXX', str(compiler))
+    expect_torch('x.cpp: error: \N{REPLACEMENT CHARACTER}')
+
+
+def test_a_command_that_cannot_be_read(monkeypatch, unbuilt):
+    monkeypatch.setenv('CXX', '"g++')
+    expect_torch('No closing quotation')
+
+
 def test_a_linker_that_fails(monkeypatch, unbuilt):
     compiler = unbuilt.directory / 'c++'
     compiler.write_text(

@@ -44,8 +44,16 @@ class MapWriterHook(Hook):
         self._written: set[tuple[int | None, str, int]] = set()
 
     def before_test_epoch(self, runner: Runner) -> None:
+        """Refuse data sets whose samples have the same names, as far as they are known before the test."""
         self._writers.clear()
         self._written.clear()
+        known: set[tuple[tuple[int, ...], str, int]] = set()
+        for part in multi_task_datasets(runner.test_dataloader.dataset):
+            infos = (part.get_data_info(number) for number in range(len(part)))
+            names = {(tuple(info.get('offsets', ())), info['video'], info['time']) for info in infos}
+            for _, video, time in names & known:
+                raise _twice(video, time)
+            known |= names
 
     def after_test_iter(
         self,

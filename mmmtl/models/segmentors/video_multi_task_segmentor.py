@@ -217,7 +217,7 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
     @property
     def resting_networks(self) -> dict[str, str]:
         resting = {} if self.neck.reads_key(False) else {'backbone': 'no key frame'}
-        return resting if self.neck.reads_non_key(True) else {**resting, 'fast_backbone': 'key frames alone'}
+        return resting if self.neck.reads_non_key(True) else {**resting, 'fast_backbone': 'only key frames'}
 
     def steady_memories(self, images: Tensor) -> dict[str, ReadMemories]:
         """Return what each kind of frame reads; runs the frames at the beginning of a stream for it."""

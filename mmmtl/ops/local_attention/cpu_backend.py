@@ -118,7 +118,7 @@ def _library_or_reason() -> tuple[ctypes.CDLL | None, str]:
         return None, f'{DISABLE_VARIABLE} is set'
     try:
         return _installed() or _from_cache(), ''
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
         reason = _summary(error)
     print_log(
         f"local attention: backend 'cpu' cannot run: {reason}; 'torch' replaces it, which is slower",
@@ -157,7 +157,7 @@ def _from_cache() -> ctypes.CDLL:
 def _compile(library: Path) -> None:
     compiler = find_compiler()
     if compiler is None:
-        wanted = os.environ.get('CXX', 'a C++ compiler')
+        wanted = os.environ.get('CXX') or 'a C++ compiler'
         raise RuntimeError(f'{wanted}, which compiles it, is not installed (install g++ or clang++)')
     print_log(f'local attention: compiling the CPU backend in {library.parent} (once, about 20 s)', 'current')
     with TemporaryDirectory(dir=library.parent) as folder, ThreadPoolExecutor() as threads:
@@ -174,14 +174,18 @@ def _compile(library: Path) -> None:
 
 
 def find_compiler() -> list[str] | None:
-    """Return the words of the command in `CXX`, or the C++ compiler in PATH; None if there is none."""
+    """Return the words of the command in `CXX`, or the C++ compiler in PATH; None if there is none.
+
+    Raises:
+        ValueError: a quotation in `CXX` does not end.
+    """
     commands = [shlex.split(os.environ['CXX'])] if os.environ.get('CXX') else [['c++'], ['g++'], ['clang++']]
     return next((command for command in commands if command and shutil.which(command[0])), None)
 
 
 def _run_tool(command: Sequence[str]) -> None:
     """Run a compiler or linker; raise a RuntimeError with what it says if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, errors='replace')
     if done.returncode:
         raise RuntimeError(done.stderr or done.stdout or f'{command[0]} failed with {done.returncode}')
 
