@@ -27,7 +27,7 @@ from mmmtl.models.segmentors.frame_kinds import IMAGE
 from mmmtl.profiling import average_macs, build_on_meta, count_cost
 from mmmtl.profiling.average import AVERAGE
 from mmmtl.reporting import read_run, write_report
-from mmmtl.tasks import build_tasks
+from mmmtl.tasks import build_tasks, metric_directions
 
 
 def parse_args() -> argparse.Namespace:
@@ -120,7 +120,8 @@ def main() -> None:
         return
     tasks = build_tasks(runner.cfg.tasks, 'the config')
     meta = dict(config=args.config, checkpoint=str(checkpoint), mmmtl=__version__)
-    meta['primary'] = {key: 'higher' if up else 'lower' for key, up in primary_metrics(tasks).items() if key in metrics}
+    for key, directions in (('primary', primary_metrics(tasks)), ('better', metric_directions(tasks))):
+        meta[key] = {metric: 'higher' if up else 'lower' for metric, up in directions.items() if metric in metrics}
     others: dict[str, Mapping[str, float]] = {}
     class_scores: dict[str, dict[str, float]] = {}
     confusion: dict[str, dict[str, dict[str, int]]] = {}

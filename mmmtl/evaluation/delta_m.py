@@ -17,7 +17,7 @@ def delta_m(metrics: Mapping[str, float], baseline: Mapping[str, float], tasks: 
     papers use the opposite sign (lower is better), or average over every metric of every task.
 
     Raises:
-        ValueError: a primary metric is missing, or is zero in the baseline.
+        ValueError: a primary metric is missing, or is not positive in the baseline.
 
     Reference: Maninis et al., Attentive Single-Tasking of Multiple Tasks, CVPR 2019, section 4; the sign is that of
     Vandenhende et al., MTI-Net, ECCV 2020.
@@ -43,10 +43,15 @@ def mean_gain(metrics: Mapping[str, float], baseline: Mapping[str, float], prima
 
 
 def check_baseline(baseline: Mapping[str, float], tasks: Mapping[str, Task]) -> None:
-    """Refuse a baseline in which the primary metric of a task is missing or zero."""
+    """Refuse a baseline in which the primary metric of a task is missing or not positive."""
     for key in primary_metrics(tasks):
-        if not baseline.get(key):
-            raise _lacks('the baseline has no (or a zero)', key, baseline)
+        if not is_base(baseline.get(key)):
+            raise _lacks('the baseline has no positive', key, baseline)
+
+
+def is_base(value: float | None) -> bool:
+    """Return whether a gain can be relative to a metric: over a negative one, it would have the wrong sign."""
+    return value is not None and value > 0
 
 
 def primary_metrics(tasks: Mapping[str, Task]) -> dict[str, bool]:

@@ -84,14 +84,20 @@ def choose_metrics(wanted: Sequence[str] | None, found: Iterable[str]) -> list[s
     return list(dict.fromkeys(wanted or known))
 
 
-def arrow(metric: str) -> str:
+def arrow(metric: str, known: Mapping[str, bool] | None = None) -> str:
     """Return an arrow up if higher is better, an arrow down if lower is, and '' for an unknown metric."""
-    up = direction(metric)
+    up = direction(metric, known)
     return '' if up is None else ' ↑' if up else ' ↓'
 
 
-def direction(metric: str) -> bool | None:
-    """Return whether higher is better, None for an unknown metric; a prefix, such as the task, does not count."""
-    known = {m: up for kind in TASKS.module_dict.values() for m, up in kind.higher_is_better.items()}
-    known |= {m: up for kind in TASKS.module_dict.values() for m, up in kind.temporal_metrics.items()}
-    return known.get(metric.rpartition('/')[2])
+def direction(metric: str, known: Mapping[str, bool] | None = None) -> bool | None:
+    """Return whether higher is better: as `known` has it, or else as all registered tasks with such a metric say.
+
+    None is an unknown metric, or one on which they do not agree. A prefix, such as the task, does not count for them.
+    """
+    if (up := (known or {}).get(metric.removeprefix('per_image/'))) is not None:
+        return up
+    name = metric.rpartition('/')[2]
+    tables = [table for kind in TASKS.module_dict.values() for table in (kind.higher_is_better, kind.temporal_metrics)]
+    found = {table[name] for table in tables if name in table}
+    return found.pop() if len(found) == 1 else None

@@ -58,10 +58,12 @@ class MultiTaskMetric(AdditiveMetric):
             for name, label in sample['gt'].items():
                 if name not in self.tasks:
                     continue
-                measured = self.tasks[name].measure(sample['pred'][name], label)
+                task = self.tasks[name]
+                measured = task.measure(sample['pred'][name], label)
                 self.add((sample.get('offset'), name), measured)
                 if self.per_image:
-                    scores = torch.tensor([*self.tasks[name].summarize(measured).values()], dtype=torch.float64)
+                    found = task.summarize(measured)
+                    scores = torch.tensor([found[metric] for metric in task.higher_is_better], dtype=torch.float64)
                     known = ~scores.isnan()
                     counted = torch.stack([scores.where(known, torch.zeros_like(scores)), known.double()])
                     add_to(self.image_scores, (sample.get('offset'), name), counted)

@@ -44,7 +44,9 @@ def readable_checkpoint_errors(name: Any) -> Iterator[None]:
             'kind of file, or truncated?'
         ) from None
     except Exception as error:  # torch.load raises nearly anything for other files
-        raise ValueError(f'{name}: not a readable checkpoint ({error}); is it truncated?') from None
+        raise ValueError(
+            f'{name}: not a readable checkpoint ({error}); is it truncated, or not a file of torch.save?'
+        ) from None
 
 
 def check_archive(file: Any, name: str) -> tuple[int, int]:

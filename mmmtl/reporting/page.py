@@ -17,7 +17,7 @@ from mmmtl.io.files import read_bytes, read_text
 from mmmtl.version import __version__
 
 from . import figures, logs, tables
-from .run import Run
+from .run import Run, directions
 
 TEMPLATE = Path(__file__).with_name('page.html.j2')
 
@@ -68,7 +68,7 @@ def _results(runs: Sequence[Run], baseline: Baseline | None) -> dict[str, Any]:
         metrics=tables.metric_rows(runs),
         gain=tables.gain_row(runs, baseline),
         classes=tables.class_rows(runs),
-        offset_head=[key + arrow(key) for key in of_offsets],
+        offset_head=[key + arrow(key, directions(runs)) for key in of_offsets],
         offset_tables=[
             (run.name, tables.offset_rows(run, offsets, of_offsets))
             for run in runs
@@ -87,7 +87,8 @@ def _results(runs: Sequence[Run], baseline: Baseline | None) -> dict[str, Any]:
 
 def _training(runs: Sequence[Run]) -> dict[str, Any]:
     """Return what the sections about the training show."""
-    validation = figures.series_figures(runs, logs.is_metric)
+    known = directions(runs)
+    validation = figures.series_figures(runs, lambda key: key in known or logs.is_metric(key))
     primary = tables.primary_metrics(runs)
     first = {key: figure for key, figure in validation.items() if key in primary} or validation
     return dict(
@@ -128,9 +129,10 @@ def _samples(runs: Sequence[Run]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     for run in runs:
         for sample, data in run.samples:
+            way = arrow(f'{sample.task}/{sample.metric}', run.directions)
             entry = dict(
                 title=sample.title,
-                score=f'{sample.metric}{arrow(sample.metric)} {sample.score:.4g}',
+                score=f'{sample.metric}{way} {sample.score:.4g}',
                 uri=f'data:image/jpeg;base64,{data}',
             )
             groups.setdefault((run.name, sample.task, sample.kind), []).append(entry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,15 +55,28 @@ class Run:
     @property
     def primary(self) -> dict[str, bool]:
         """The primary metric of each task, {`<task>/<metric>`: whether higher is better}."""
-        found = self.meta.get('primary')
+        return self._directions('primary')
+
+    @property
+    def directions(self) -> dict[str, bool]:
+        """Whether higher is better, for each metric that the tasks of the test declare: {name: bool}."""
+        return self.primary | self._directions('better')
+
+    def _directions(self, key: str) -> dict[str, bool]:
+        found = self.meta.get(key)
         entries = found.items() if isinstance(found, dict) else ()
-        return {str(key): value == 'higher' for key, value in entries if value in ('higher', 'lower')}
+        return {str(name): value == 'higher' for name, value in entries if value in ('higher', 'lower')}
 
     @property
     def gmac(self) -> float | None:
         """Billions of multiply-accumulates of an image or an average frame; None if they were not counted."""
         value = self.metrics.get('stream/GMAC', self.meta.get('GMAC'))
         return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def directions(runs: Sequence[Run]) -> dict[str, bool]:
+    """Return {metric: whether higher is better}, as the tasks of the runs declare it."""
+    return {key: up for run in runs for key, up in run.directions.items()}
 
 
 def read_run(folder: str | Path, name: str | None = None) -> Run:

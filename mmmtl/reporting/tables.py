@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mmmtl.evaluation import Baseline
-from mmmtl.evaluation.delta_m import mean_gain
+from mmmtl.evaluation.delta_m import is_base, mean_gain
 from mmmtl.evaluation.metric_files import arrow, direction
 
-from .run import Run
+from .run import Run, directions
 
 NO_BASELINE = (
     'Δm, which needs something to compare with: a second run with the same tasks, --baseline, or '
@@ -42,9 +42,14 @@ def metric_rows(runs: Sequence[Run]) -> list[Row]:
     """Return every metric of a test except those of single offsets, which have a table of their own."""
     hidden = re.compile(r'(offset_\d+|pooled)/|delta_m$')
     keys = dict.fromkeys(key for run in runs for key in run.metrics if not hidden.match(key))
-    primary = primary_metrics(runs)
+    primary, known = primary_metrics(runs), directions(runs)
     return [
-        row(key + arrow(key), [run.metrics.get(key) for run in runs], direction(key), primary=key in primary)
+        row(
+            key + arrow(key, known),
+            [run.metrics.get(key) for run in runs],
+            direction(key, known),
+            primary=key in primary,
+        )
         for key in keys
     ]
 
@@ -74,8 +79,8 @@ def gain_row(runs: Sequence[Run], baseline: Baseline | None) -> tuple[Row | None
         baseline, compared = Baseline(runs[0].name, runs[0].metrics), runs[1:]
     if not primary or not any(primary.keys() <= run.metrics.keys() for run in compared):
         return None, NO_BASELINE
-    if lacking := [key for key in primary if not baseline.metrics.get(key)]:
-        return None, f'Δm: the baseline, {baseline.name}, lacks {", ".join(lacking)}, or has 0 there'
+    if lacking := [key for key in primary if not is_base(baseline.metrics.get(key))]:
+        return None, f'Δm: the baseline, {baseline.name}, has no positive {", ".join(lacking)}'
     gains = [
         mean_gain(run.metrics, baseline.metrics, primary) if primary.keys() <= run.metrics.keys() else None
         for run in runs

@@ -1,7 +1,7 @@
 """Tasks: each kind of dense prediction with its losses, decoding, metrics and drawing."""
 
 from .base import Task
-from .build import build_tasks, main_tasks, metric_direction
+from .build import build_tasks, main_tasks, metric_direction, metric_directions
 from .depth import DepthEstimation
 from .disparity import DisparityEstimation
 from .edges import EdgeDetection
@@ -22,5 +22,6 @@ __all__ = [
     'main_tasks',
     'masked_mean',
     'metric_direction',
+    'metric_directions',
     'sum_over_processes',
 ]

@@ -106,6 +106,15 @@ def _build_task(name: str, cfg: Mapping[str, Any], tasks: Mapping[str, Any]) -> 
     return task
 
 
+def metric_directions(tasks: Mapping[str, Task]) -> dict[str, bool]:
+    """Return {metric: whether higher is better} of all metrics that the tasks declare; auxiliary tasks have none."""
+    scored = main_tasks(tasks)
+    known = {f'{name}/{metric}': up for name, task in scored.items() for metric, up in task.higher_is_better.items()}
+    return known | {
+        f'temporal/{name}/{m}': up for name, task in scored.items() for m, up in task.temporal_metrics.items()
+    }
+
+
 def metric_direction(key: str, tasks: Mapping[str, Task]) -> bool:
     """Return whether higher is better for the key of a metric; auxiliary tasks have none.
 
@@ -114,14 +123,11 @@ def metric_direction(key: str, tasks: Mapping[str, Task]) -> bool:
         >>> metric_direction('depth/delta1', tasks), metric_direction('offset_2/depth/rmse', tasks)
         (True, False)
     """
-    scored = main_tasks(tasks)
-    known = {f'{name}/{metric}': up for name, task in scored.items() for metric, up in task.higher_is_better.items()}
-    known |= {f'temporal/{name}/{m}': up for name, task in scored.items() for m, up in task.temporal_metrics.items()}
-    known['delta_m'] = True
+    known = metric_directions(tasks) | {'delta_m': True}
     name = re.sub(r'^(offset_\d+|pooled|per_image)/', '', key)
     if name not in known:
         owner = name.rpartition('/')[0].removeprefix('temporal/')
-        why = f', and the task {owner!r} is auxiliary' if owner in tasks and owner not in scored else ''
+        why = f', and the task {owner!r} is auxiliary' if owner in tasks and owner not in main_tasks(tasks) else ''
         near = nearest(name, known, cutoff=0.6)
         hint = f'did you mean {near[0]!r}? Known' if near else 'known'
         raise ValueError(f'no task has the metric {key!r}{why}; {hint} metrics are {sorted(known)}')

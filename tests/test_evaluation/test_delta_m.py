@@ -39,7 +39,7 @@ def test_one_task_counts_alone() -> None:
     assert delta_m({'depth/abs_err': 0.25}, BASELINE, {'depth': TASKS['depth']}) == pytest.approx(50)
 
 
-@pytest.mark.parametrize('value', [None, 0.0])
+@pytest.mark.parametrize('value', [None, 0.0, -0.5, float('nan')])
 def test_a_baseline_without_a_metric_is_refused(value: float | None) -> None:
     with pytest.raises(ValueError, match=r"'depth/abs_err'.*\['depth/abs_err', 'depth/delta1'"):
         delta_m(BASELINE, {**BASELINE, 'depth/abs_err': value}, TASKS)  # type: ignore[dict-item]

@@ -125,6 +125,16 @@ def test_every_image_can_be_scored_by_itself() -> None:
     )
 
 
+def test_the_order_in_which_a_task_returns_its_metrics_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = make_metric(per_image=True)
+    task = metric.tasks['depth']
+    summarize = task.summarize
+    monkeypatch.setattr(task, 'summarize', lambda total: dict(reversed(summarize(total).items())))
+    metric.process(None, [sample({'depth': depths(2.0)}, {'depth': depths(3.0)})])
+    metrics = metric.evaluate(1)
+    assert metrics['per_image/depth/abs_err'] == metrics['depth/abs_err'] == 1.0
+
+
 def test_images_are_forgotten_after_an_evaluation() -> None:
     metric = make_metric(per_image=True)
     for error in (1.0, 3.0):

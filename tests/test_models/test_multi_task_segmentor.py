@@ -446,6 +446,37 @@ def test_a_head_is_held_to_its_contract(tiny):
         model.head_losses(right, samples)
 
 
+def test_a_head_returns_as_many_rows_as_images(tiny):
+    model = fixed(tiny, {})
+    images, samples = tiny.pixels(2, 3, *tiny.SIZE).float(), [tiny.sample(), tiny.sample()]
+    right = {name: torch.zeros(2, task.out_channels, 4, 4) for name, task in model.tasks.items()}
+    for wrong in (1, 3):
+        model.decode_head.logits = {**right, 'depth': torch.zeros(wrong, 1, 4, 4)}
+        for run in (model.loss, model.predict):
+            with pytest.raises(
+                ValueError, match=rf"FixedHead\.forward returned \({wrong}, 1, 4, 4\) for 'depth'.* N is 2"
+            ):
+                run(images, samples)
+
+
+def test_a_head_s_own_losses_have_names_of_their_own(tiny):
+    model = fixed(tiny, {})
+    right = {name: torch.zeros(1, task.out_channels, 4, 4) for name, task in model.tasks.items()}
+    output = HeadOutput(right, losses={'depth.loss_l1': torch.zeros(()), 'loss_own': torch.ones(())})
+    with pytest.raises(ValueError, match=r"FixedHead\.forward returned losses \['depth\.loss_l1'\]"):
+        model.head_losses(output, [tiny.sample()])
+    del output.losses['depth.loss_l1']
+    assert list(model.head_losses(output, [tiny.sample()])) == [*LOSSES, 'loss_own']
+
+
+@pytest.mark.parametrize('shape', [(1, 2, 24, 32), (1, 24, 32), (1, 1, 24, 30)])
+def test_a_decoded_map_is_held_to_its_contract(tiny, monkeypatch, shape):
+    model = tiny.image_model()
+    monkeypatch.setattr(model.tasks['depth'], 'decode', lambda logits: torch.ones(shape))
+    with pytest.raises(ValueError, match=r"DepthEstimation\.decode returned \(.*'depth'; .* here \(1, 1, 24, 32\)"):
+        model.predict(tiny.pixels(1, 3, *tiny.SIZE), [tiny.sample()])
+
+
 @pytest.mark.parametrize(
     ('losses', 'message'),
     [

@@ -14,6 +14,8 @@ import pytest
 
 from mmmtl import commands
 from mmmtl.evaluation import Baseline
+from mmmtl.evaluation.metric_files import direction
+from mmmtl.registry import TASKS
 from mmmtl.reporting import Run, SampleFolder, read_run, write_report
 from mmmtl.reporting.page import TEMPLATE
 from mmmtl.reporting.samples import Sample
@@ -225,12 +227,45 @@ def test_delta_m_names_what_it_compares_with() -> None:
     assert [row.name for row in metric_rows([one])] == ['depth/abs_err ↓']
 
 
+def test_a_metric_goes_the_way_that_its_test_says() -> None:
+    """`mean` of normals is better if lower; `f1` is of a task that the reader does not know."""
+    meta = {
+        'primary': {'own/mean': 'higher'},
+        'better': {'own/mean': 'higher', 'own/f1': 'higher', 'normals/mean': 'lower'},
+    }
+    one, two = (
+        Run(
+            name,
+            {'own/mean': value, 'own/f1': 1 - value, 'normals/mean': value, 'per_image/own/f1': value, 'x/y': 1.0},
+            meta=meta,
+        )
+        for name, value in (('one', 0.7), ('two', 0.4))
+    )
+    rows = {row.name: row.best for row in metric_rows([one, two])}
+    first, second = (True, False), (False, True)
+    assert rows == {
+        'own/mean ↑': first,
+        'own/f1 ↑': second,
+        'normals/mean ↓': second,
+        'per_image/own/f1 ↑': first,
+        'x/y': (False, False),
+    }
+
+
+def test_registered_tasks_that_disagree_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert direction('normals/mean') is False
+    other = type('Other', (), {'higher_is_better': {'mean': True}, 'temporal_metrics': {}})
+    monkeypatch.setitem(TASKS.module_dict, 'Other', other)
+    assert direction('normals/mean') is None and direction('normals/mean', {'normals/mean': False}) is False
+    assert direction('depth/rmse') is False
+
+
 def test_delta_m_is_left_out_where_it_would_not_mean_the_same() -> None:
     metrics = {'semseg/mIoU': 40.0, 'depth/abs_err': 0.5, 'depth/rmse': 1.0}
     primary = {'semseg/mIoU': 'higher', 'depth/abs_err': 'lower'}
     full = Run('full', metrics, meta={'primary': primary})
     part = Run('part', {'semseg/mIoU': 20.0}, meta={'primary': {'semseg/mIoU': 'higher'}})
-    lacking = (None, 'Δm: the baseline, part, lacks depth/abs_err, or has 0 there')
+    lacking = (None, 'Δm: the baseline, part, has no positive depth/abs_err')
     assert gain_row([part, full], None) == gain_row([full], Baseline('part', part.metrics)) == lacking
     other = Run('other', metrics, meta={'primary': {'semseg/mIoU': 'higher', 'depth/rmse': 'lower'}})
     assert gain_row([full, other], None) == (None, 'Δm: the runs do not agree on the primary metric of depth')

@@ -401,6 +401,7 @@ def test_a_report_of_a_test(test_tool: Callable[..., dict[str, float]], tmp_path
     content = json.loads((tmp_path / 'test' / 'metrics.json').read_text())
     assert content['semseg/mIoU'] == metrics['semseg/mIoU'] and content['meta']['GMAC'] > 0
     assert content['meta']['primary']['semseg/mIoU'] == 'higher'
+    assert content['meta']['better']['depth/rmse'] == 'lower'
     rows = content['confusion']['semseg']
     scores = content['class_iou']['semseg']
     assert rows.keys() == scores.keys()

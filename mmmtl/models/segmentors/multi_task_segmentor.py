@@ -26,7 +26,7 @@ from mmmtl.tasks.order import in_order
 from .build import build_neck, build_reader, check_auxiliary
 from .finite import check_finite
 from .frame_kinds import IMAGE, Core, FrameOutput, ReadMemories
-from .supervision import check_channels, check_output, stack_targets, weigh
+from .supervision import check_channels, check_map, check_output, check_rows, join_losses, stack_targets, weigh
 
 Samples = Sequence[MultiTaskDataSample]
 Size = Sequence[int]
@@ -219,6 +219,7 @@ class MultiTaskSegmentor(BaseModel):
         `wanted` that of each row's maps (by default `shown`).
         """
         shown = shown or [padded] * len(next(iter(logits.values())))
+        check_rows(type(self.decode_head).__name__, logits, len(shown))
         sizes = zip(shown, wanted or shown, strict=True)
         return [self._decode_row(logits, row, padded, *own) for row, own in enumerate(sizes)]
 
@@ -230,7 +231,8 @@ class MultiTaskSegmentor(BaseModel):
             full = full[..., : shown[0], : shown[1]]
             if tuple(wanted) != tuple(shown):
                 full = F.interpolate(full, tuple(wanted), mode='bilinear')
-            maps.set_field(task.decode(full)[0], name)
+            check_map(task, found := task.decode(full), tuple(wanted))
+            maps.set_field(found[0], name)
         return maps
 
     def head_losses(self, output: HeadOutput, data_samples: Samples) -> dict[str, Tensor]:
@@ -240,20 +242,23 @@ class MultiTaskSegmentor(BaseModel):
         with weight 1. A task that no sample labels contributes zeros that stay connected to the graph.
 
         Raises:
-            ValueError: the head lacks a task or has other channels for it, or a loss is not one number.
+            ValueError: the head lacks a task, has other channels for it or another number of images, or names a loss
+                like one of a task; or a loss is not one number.
         """
         head = type(self.decode_head).__name__
         check_output(head, output, self.main_tasks)
         losses: dict[str, Tensor] = {}
         for prefix, predictions in output.predictions().items():
+            check_rows(head, predictions, len(data_samples))
             for task, logits, target in self._supervised(predictions, data_samples):
                 check_channels(head, task, logits, task.out_channels)
                 losses |= weigh(prefix, task, task.loss(logits, target))
+        check_rows(head, output.label_space, len(data_samples))
         for task, logits, target in self._supervised(output.label_space, data_samples):
             check_channels(head, task, logits, task.label_space_size)
             found = task.label_space_loss(logits, target)
             losses |= {f'label_space.{task.name}.{kind}': value for kind, value in found.items()}
-        return losses | output.losses
+        return join_losses(head, losses, output.losses)
 
     def _supervised(self, predictions: Logits, samples: Samples) -> Iterator[tuple[Task, Tensor, Tensor]]:
         """Yield each predicted task with its logits, resized to the labels, and its labels."""

@@ -21,6 +21,32 @@ def check_output(head: str, output: object, tasks: Iterable[str]) -> None:
         raise ValueError(f'{head}.forward returned no logits of {", ".join(missing)}')
 
 
+def check_rows(head: str, logits: Mapping[str, Tensor], rows: int) -> None:
+    """Refuse logits (N, C, h, w) of another number of images than the batch has, as losses may broadcast them."""
+    for name, tensor in logits.items():
+        if tensor.ndim != 4 or len(tensor) != rows:
+            raise ValueError(
+                f'{head}.forward returned {tuple(tensor.shape)} for {name!r}; it must return (N, C, h, w), and N is '
+                f'{rows} here'
+            )
+
+
+def check_map(task: Task, found: Tensor, size: tuple[int, ...]) -> None:
+    """Refuse what `Task.decode` returns for one image if it is no map (1, M, H, W) of a size (H, W)."""
+    if found.shape != (1, task.map_channels, *size):
+        raise ValueError(
+            f'{type(task).__name__}.decode returned {tuple(found.shape)} for {task.name!r}; it must return (N, '
+            f'{task.map_channels}, H, W), here {(1, task.map_channels, *size)}'
+        )
+
+
+def join_losses(head: str, losses: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the losses of the tasks and a head's own; refuse names that both have."""
+    if twice := sorted(losses.keys() & own.keys()):
+        raise ValueError(f'{head}.forward returned losses {twice}, which are names of losses of tasks; rename them')
+    return {**losses, **own}
+
+
 def check_channels(head: str, task: Task, logits: Tensor, expected: int) -> None:
     """Refuse logits (N, C, h, w) with other channels than a task has: losses may broadcast them, or leave some out."""
     if logits.shape[1] != expected:
