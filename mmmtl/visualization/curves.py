@@ -52,7 +52,8 @@ def draw_panels(panels: Mapping[str, Sequence[Curve]], x_label: str, path: str, 
         raise ValueError(f'{path}: there is nothing to draw')
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout='constrained')
+    entries = max(map(len, panels.values()))
+    figure = Figure(figsize=(4.2 * columns, max(3.2 * rows, 0.2 * entries)), layout='constrained')
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis, (title, curves) in zip(axes, panels.items(), strict=False):
         draw_panel(axis, title, curves, x_label, whole_numbers=whole_numbers)
