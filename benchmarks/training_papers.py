@@ -197,7 +197,7 @@ def decoders(tasks: str) -> dict[str, tuple[str, ...]]:
     return {row: (f'{run}, {tasks}',) for row, run in rows.items()}
 
 
-DECODERS = tuple((row, 'multi-task') for row in ('PAD-Net', 'MTI-Net', 'ATRC'))
+OVER_MULTI_TASK = tuple((row, 'multi-task') for row in ('PAD-Net', 'MTI-Net', 'ATRC'))
 SCA_TABLES = (
     sca_table(
         1,
@@ -209,7 +209,7 @@ SCA_TABLES = (
             'SCA-MTL teacher': ('SCA, 2 tasks',),
         },
         'SCA-MTL teacher',
-        (*DECODERS, ('SCA-MTL student', 'multi-task')),
+        (*OVER_MULTI_TASK, ('SCA-MTL student', 'multi-task')),
         'ATRC has global context for every pair of tasks here, and the context that a search found in the paper.',
     ),
     sca_table(
@@ -221,7 +221,7 @@ SCA_TABLES = (
             'SCA-MTL': ('SCA, 3 tasks',),
         },
         'SCA-MTL',
-        DECODERS,
+        OVER_MULTI_TASK,
     ),
     PaperTable('SCA-MTL', 3, 'two tasks, PASCAL-Context', note='PASCAL is not at hand here. Table 1 stands for it.'),
     PaperTable('SCA-MTL', 4, 'three tasks, PASCAL-Context', note='PASCAL is not at hand here. Table 2 stands for it.'),

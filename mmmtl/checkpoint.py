@@ -244,11 +244,13 @@ def wanted_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def digest_model(model: nn.Module) -> str:
-    """Return a hash of the names and values of all weights."""
+    """Return a hash of the names and values of all weights, without what modules add to their state besides tensors."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        if isinstance(tensor, torch.Tensor):
+            digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
+            plain = tensor.detach().cpu().resolve_conj().contiguous().flatten()
+            digest.update(plain.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

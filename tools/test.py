@@ -21,6 +21,7 @@ from mmmtl.engine import StreamTestLoop, build_runner
 from mmmtl.engine.launch import name_lost_processes, set_launcher
 from mmmtl.evaluation import MultiTaskMetric, class_table, delta_m_meta, metrics_table, write_metrics
 from mmmtl.evaluation.delta_m import primary_metrics
+from mmmtl.evaluation.metric_files import better
 from mmmtl.io.outputs import check_new_folder, file_key
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.segmentors.frame_kinds import IMAGE
@@ -121,7 +122,7 @@ def main() -> None:
     tasks = build_tasks(runner.cfg.tasks, 'the config')
     meta = dict(config=args.config, checkpoint=str(checkpoint), mmmtl=__version__)
     for key, directions in (('primary', primary_metrics(tasks)), ('better', metric_directions(tasks))):
-        meta[key] = {metric: 'higher' if up else 'lower' for metric, up in directions.items() if metric in metrics}
+        meta[key] = better({metric: up for metric, up in directions.items() if metric in metrics})
     others: dict[str, Mapping[str, float]] = {}
     class_scores: dict[str, dict[str, float]] = {}
     confusion: dict[str, dict[str, dict[str, int]]] = {}

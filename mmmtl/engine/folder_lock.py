@@ -88,9 +88,10 @@ class FolderLock:
 
 @contextmanager
 def own_work_dir(cfg: Config) -> Iterator[bool]:
-    """Hold the lock on the work folder of a run inside the block, in the first of its processes; yield if this is it.
+    """Hold the lock on the work folder of a run inside the block, in the first of its processes.
 
-    A runner locks the folder when it trains, but has written its config by then.
+    Yields whether this is the first process. A runner locks the folder when it trains, but has written its config by
+    then.
 
     Raises:
         ValueError: another run has the lock; nothing was written.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
-
-import torch
 from mmengine.dist import all_gather_object, get_world_size
 from mmengine.runner import Runner
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mmmtl.checkpoint import digest_model
 from mmmtl.engine.unwrap import unwrap
 from mmmtl.models import MultiTaskSegmentor
 
@@ -23,7 +21,7 @@ def check_same_start(runner: Runner) -> None:
     if get_world_size() == 1:
         return
     # Models that are split over the processes differ; those of DistributedDataParallel are equal.
-    weights = fingerprint(runner.model) if isinstance(runner.model, DistributedDataParallel) else 0
+    weights = digest_model(runner.model) if isinstance(runner.model, DistributedDataParallel) else ''
     starts = all_gather_object((runner.epoch, runner.iter, weights))
     if len(set(starts)) > 1:
         done = [iteration for _, iteration, _ in starts]
@@ -32,16 +30,6 @@ def check_same_start(runner: Runner) -> None:
             f'the processes have loaded different checkpoints ({found}); the work folder and the weights must be on a '
             'file system that all machines share, or be copied to each'
         )
-
-
-def fingerprint(model: nn.Module) -> int:
-    """Return a checksum of all weights and buffers."""
-    found = 0
-    for _, tensor in sorted(model.state_dict().items()):
-        if isinstance(tensor, torch.Tensor):  # a module may add a state of its own
-            plain = tensor.detach().cpu().resolve_conj().contiguous().reshape(-1)
-            found = zlib.crc32(plain.view(torch.uint8).numpy().data, found)
-    return found
 
 
 def check_synced_norms(model: nn.Module) -> None:

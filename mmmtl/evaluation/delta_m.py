@@ -7,6 +7,8 @@ from typing import Any
 
 from mmmtl.tasks import Task, main_tasks
 
+from .metric_files import better
+
 
 def delta_m(metrics: Mapping[str, float], baseline: Mapping[str, float], tasks: Mapping[str, Task]) -> float:
     """Return the relative gain in the primary metric, averaged over the tasks, in percent; higher is better.
@@ -62,8 +64,7 @@ def primary_metrics(tasks: Mapping[str, Task]) -> dict[str, bool]:
 
 def delta_m_meta(baseline: str, tasks: Mapping[str, Task]) -> dict[str, Any]:
     """Describe a delta_m for a file: baseline, direction, unit, and the metrics with their directions."""
-    directions = {key: 'higher' if up else 'lower' for key, up in primary_metrics(tasks).items()}
-    return {'baseline': baseline, 'better': 'higher', 'unit': 'percent', 'metrics': directions}
+    return {'baseline': baseline, 'better': 'higher', 'unit': 'percent', 'metrics': better(primary_metrics(tasks))}
 
 
 def _lacks(what: str, key: str, metrics: Mapping[str, float]) -> ValueError:

@@ -84,6 +84,11 @@ def choose_metrics(wanted: Sequence[str] | None, found: Iterable[str]) -> list[s
     return list(dict.fromkeys(wanted or known))
 
 
+def better(directions: Mapping[str, bool]) -> dict[str, str]:
+    """Return {metric: 'higher' or 'lower'}, as files name it, of {metric: whether higher is better}."""
+    return {metric: 'higher' if up else 'lower' for metric, up in directions.items()}
+
+
 def arrow(metric: str, known: Mapping[str, bool] | None = None) -> str:
     """Return an arrow up if higher is better, an arrow down if lower is, and '' for an unknown metric."""
     up = direction(metric, known)

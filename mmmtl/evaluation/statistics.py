@@ -19,7 +19,7 @@ CONFIDENCE = 0.95
 class Difference:
     """The mean difference of pairs, with the interval that contains the true one with 95 % confidence.
 
-    `p` is the probability of a mean at least as far from zero if there is no true difference. For fewer than two pairs,
+    `p` is the probability that chance alone brings the mean at least this far from zero. For fewer than two pairs,
     `low` and `high` are infinite and `p` is 1.
     """
 

@@ -10,11 +10,10 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmmtl.evaluation.metric_files import arrow
 from mmmtl.visualization.confusion import draw_confusion
 from mmmtl.visualization.curves import Curve, draw_panel
 
-from .run import Matrix, Run, directions
+from .run import Matrix, Run, titled
 
 COLOURS = tuple(matplotlib.rcParamsDefault['axes.prop_cycle'].by_key()['color'])
 """Of the runs of a report, in its legend and in every figure."""
@@ -41,7 +40,7 @@ def series_figures(runs: Sequence[Run], wanted: Callable[[str], bool]) -> dict[s
     keys = dict.fromkeys(key for run in runs for key in run.series if wanted(key))
     return {
         key: curve_figure(
-            key + arrow(key, directions(runs)),
+            titled(key, runs),
             [Curve(run.name, [*run.series.get(key, {})], [*run.series.get(key, {}).values()]) for run in runs],
             'iterations or epochs',
         )
@@ -58,7 +57,7 @@ def offset_figures(runs: Sequence[Run], keys: Sequence[str], offsets: Sequence[i
             points = [(o, run.metrics[name]) for o in offsets if (name := f'offset_{o}/{key}') in run.metrics]
             level = run.metrics.get(key) if points else None
             curves.append(Curve(run.name, [x for x, _ in points], [y for _, y in points], level))
-        figures[key] = curve_figure(key + arrow(key, directions(runs)), curves, 'frames since the key frame')
+        figures[key] = curve_figure(titled(key, runs), curves, 'frames since the key frame')
     return figures
 
 
@@ -71,9 +70,7 @@ def cost_figures(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, str]:
             Curve(run.name, [x for x, _ in found], [y for _, y in found])
             for run, found in zip(runs, points, strict=True)
         ]
-        figures[key] = curve_figure(
-            key + arrow(key, directions(runs)), curves, 'GMAC per image or frame', whole_numbers=False
-        )
+        figures[key] = curve_figure(titled(key, runs), curves, 'GMAC per image or frame', whole_numbers=False)
     return figures
 
 

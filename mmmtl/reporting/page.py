@@ -17,7 +17,7 @@ from mmmtl.io.files import read_bytes, read_text
 from mmmtl.version import __version__
 
 from . import figures, logs, tables
-from .run import Run, directions
+from .run import Run, directions, titled
 
 TEMPLATE = Path(__file__).with_name('page.html.j2')
 
@@ -68,7 +68,7 @@ def _results(runs: Sequence[Run], baseline: Baseline | None) -> dict[str, Any]:
         metrics=tables.metric_rows(runs),
         gain=tables.gain_row(runs, baseline),
         classes=tables.class_rows(runs),
-        offset_head=[key + arrow(key, directions(runs)) for key in of_offsets],
+        offset_head=[titled(key, runs) for key in of_offsets],
         offset_tables=[
             (run.name, tables.offset_rows(run, offsets, of_offsets))
             for run in runs

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmmtl.evaluation.metric_files import numbers
+from mmmtl.evaluation.metric_files import arrow, numbers
 from mmmtl.io import read_json, read_text
 
 from .logs import Series, read_logs
@@ -77,6 +77,11 @@ class Run:
 def directions(runs: Sequence[Run]) -> dict[str, bool]:
     """Return {metric: whether higher is better}, as the tasks of the runs declare it."""
     return {key: up for run in runs for key, up in run.directions.items()}
+
+
+def titled(metric: str, runs: Sequence[Run]) -> str:
+    """Return the name of a metric with an arrow up or down, where the runs or all tasks say what is better."""
+    return metric + arrow(metric, directions(runs))
 
 
 def read_run(folder: str | Path, name: str | None = None) -> Run:

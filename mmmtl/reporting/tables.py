@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from mmmtl.evaluation import Baseline
 from mmmtl.evaluation.delta_m import is_base, mean_gain
-from mmmtl.evaluation.metric_files import arrow, direction
+from mmmtl.evaluation.metric_files import direction
 
-from .run import Run, directions
+from .run import Run, directions, titled
 
 NO_BASELINE = (
     'Δm, which needs something to compare with: a second run with the same tasks, --baseline, or '
@@ -45,7 +45,7 @@ def metric_rows(runs: Sequence[Run]) -> list[Row]:
     primary, known = primary_metrics(runs), directions(runs)
     return [
         row(
-            key + arrow(key, known),
+            titled(key, runs),
             [run.metrics.get(key) for run in runs],
             direction(key, known),
             primary=key in primary,

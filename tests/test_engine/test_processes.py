@@ -1,4 +1,4 @@
-"""What several processes must agree on, and what only the first of them does."""
+"""Checks and hooks in several processes: they start alike, and lose no file of each other."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mmengine.structures import PixelData
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mmmtl.checkpoint import digest_model
 from mmmtl.engine import MapWriterHook, MultiTaskVisualizationHook
 from mmmtl.engine.hooks.overwrite_hook import OverwriteHook
 from mmmtl.engine.processes import check_same_start
@@ -56,6 +57,18 @@ def test_processes_start_from_one_checkpoint(
     assert (expected in first and 'share' in first) if expected else first == ''
 
 
+def test_the_state_of_a_module_may_hold_more_than_tensors() -> None:
+    class Counts(nn.Linear):
+        def get_extra_state(self) -> dict[str, int]:
+            return {'calls': 3}
+
+        def set_extra_state(self, state: dict[str, int]) -> None: ...
+
+    counting, plain = Counts(2, 2), nn.Linear(2, 2)
+    plain.load_state_dict(counting.state_dict(), strict=False)
+    assert digest_model(counting) == digest_model(plain)
+
+
 @cpu_only
 def test_runs_from_two_files_are_refused(
     make_config: Callable[..., Config], in_processes: InProcesses, tmp_path: Path
@@ -90,13 +103,13 @@ def test_checkpoints_stay_until_every_process_has_read_them(in_processes: InProc
 
 
 def test_two_samples_of_one_name_in_two_processes(in_processes: InProcesses, tmp_path: Path) -> None:
-    def test(rank: int) -> str:
+    def finish(rank: int) -> str:
         hook = MapWriterHook(out_dir=str(tmp_path / 'out'))
         hook._written |= {(None, 'drive', rank), (None, 'drive', 7)}
         runner: Any = None
         return message_of(lambda: hook.after_test_epoch(runner))
 
-    assert all(message.startswith('drive, frame 7: two samples') for message in in_processes(test))
+    assert all(message.startswith('drive, frame 7: two samples') for message in in_processes(finish))
 
 
 def test_every_process_draws_into_a_folder(in_processes: InProcesses, tmp_path: Path) -> None:

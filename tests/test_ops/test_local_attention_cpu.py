@@ -322,11 +322,13 @@ def test_a_compiler_that_speaks_latin_1(monkeypatch, unbuilt):
     compiler.chmod(0o755)
     monkeypatch.setenv('CXX', str(compiler))
     expect_torch('x.cpp: error: \N{REPLACEMENT CHARACTER}')
+    assert '\N{REPLACEMENT CHARACTER}' in unbuilt.lines[-1]
 
 
 def test_a_command_that_cannot_be_read(monkeypatch, unbuilt):
     monkeypatch.setenv('CXX', '"g++')
     expect_torch('No closing quotation')
+    assert len(unbuilt.lines) == 1
 
 
 def test_a_linker_that_fails(monkeypatch, unbuilt):

@@ -48,7 +48,8 @@ class MapWriterHook(Hook):
         self._writers.clear()
         self._written.clear()
         known: set[tuple[tuple[int, ...], str, int]] = set()
-        for part in multi_task_datasets(runner.test_dataloader.dataset):
+        parts = list(multi_task_datasets(runner.test_dataloader.dataset))
+        for part in parts if len(parts) > 1 else []:
             infos = (part.get_data_info(number) for number in range(len(part)))
             names = {(tuple(info.get('offsets', ())), info['video'], info['time']) for info in infos}
             for _, video, time in names & known:

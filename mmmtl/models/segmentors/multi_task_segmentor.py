@@ -151,7 +151,7 @@ class MultiTaskSegmentor(BaseModel):
 
     @property
     def resting_networks(self) -> dict[str, str]:
-        """Return {part of the model: what a batch holds in whose training it does not run}."""
+        """Return {name of a network: what a batch holds that does not run it in training}."""
         return {}
 
     def steady_memories(self, images: Tensor) -> dict[str, ReadMemories]:

@@ -32,7 +32,7 @@ def check_rows(head: str, logits: Mapping[str, Tensor], rows: int) -> None:
 
 
 def check_map(task: Task, found: Tensor, size: tuple[int, ...]) -> None:
-    """Refuse what `Task.decode` returns for one image if it is no map (1, M, H, W) of a size (H, W)."""
+    """Refuse the result of `Task.decode` for one image unless it is (1, M, H, W), where `size` is (H, W)."""
     if found.shape != (1, task.map_channels, *size):
         raise ValueError(
             f'{type(task).__name__}.decode returned {tuple(found.shape)} for {task.name!r}; it must return (N, '
