@@ -24,7 +24,7 @@ from mmengine.config import DictAction
 from training_papers import stands_for
 from training_queue import train_all
 from training_report import write_report
-from training_runs import RESULTS, ROOT, Run, Settings, find_record, read_records, results_file
+from training_runs import RESULTS, ROOT, Run, Settings, finished_seeds, read_records, results_file
 from training_tables import TABLES
 
 from mmmtl.cli.errors import readable_errors
@@ -69,7 +69,7 @@ def main() -> None:
     if args.list:
         records = read_records(path)
         for row in rows:
-            done = [run.seed for run in runs if run.row == row and find_record(records, run.identity)]
+            done = finished_seeds(records, settings, row)
             print(f'{row.name}: {stands_for(table, row.name)}; finished seeds: {done or "none"}')
         return
     report = report_anew if args.results == RESULTS else lambda: None

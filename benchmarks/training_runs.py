@@ -226,6 +226,12 @@ def find_record(records: list[Record], identity: Record) -> Record | None:
     return next((record for record in records if identity.items() <= record.items()), None)
 
 
+def finished_seeds(records: list[Record], settings: Settings, row: Row) -> list[int]:
+    """Return the seeds with which a row has finished under these settings, ascending."""
+    seeds = sorted({record['seed'] for record in records})
+    return [seed for seed in seeds if find_record(records, settings.identity(row, seed))]
+
+
 def add_record(path: Path, record: Record) -> None:
     """Add a result to a file, which is written as a whole, a line for each; one of the same run is replaced."""
     keys = ('row', 'seed', 'iterations', 'config')

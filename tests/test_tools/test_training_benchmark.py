@@ -226,6 +226,16 @@ def test_results_add_up_and_the_same_run_is_replaced(training: Any, tmp_path: Pa
     assert training.runs.find_record(records, {**identity, 'iterations': 4}) is None
 
 
+def test_finished_seeds_are_those_of_the_same_settings(training: Any) -> None:
+    table = training.tables.TABLES['video-tiny']
+    row = table.row('fast only')
+    settings, longer = training.runs.Settings(table, 30), training.runs.Settings(table, 60)
+    identities = [settings.identity(row, 4), settings.identity(row, 1), longer.identity(row, 0)]
+    records = [identity | dict(scores={}) for identity in (*identities, settings.identity(table.row('slow only'), 2))]
+    assert training.runs.finished_seeds(records, settings, row) == [1, 4]
+    assert training.runs.finished_seeds([], settings, row) == []
+
+
 @pytest.mark.parametrize('text', ['[{}]', '{}', '[', '[{"row": "a", "seed": 0}]'])
 def test_a_file_that_is_no_list_of_results_is_named(training: Any, tmp_path: Path, text: str) -> None:
     path = tmp_path / 'results.json'
