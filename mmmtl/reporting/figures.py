@@ -15,9 +15,6 @@ from mmmtl.visualization.curves import Curve, draw_panel
 
 from .run import Matrix, Run, titled
 
-COLOURS = tuple(matplotlib.rcParamsDefault['axes.prop_cycle'].by_key()['color'])
-"""Of the runs of a report, in its legend and in every figure."""
-
 
 def figure_uri(draw: Callable[[Axes], None], size: tuple[float, float]) -> str:
     """Return a figure as a data URI: `draw` gets its axes; the size is in inches."""

@@ -15,6 +15,7 @@ from mmmtl.evaluation.metric_files import arrow
 from mmmtl.io import write_text
 from mmmtl.io.files import read_bytes, read_text
 from mmmtl.version import __version__
+from mmmtl.visualization.curves import MARKERS, style
 
 from . import figures, logs, tables
 from .run import Run, directions, titled
@@ -63,7 +64,8 @@ def _results(runs: Sequence[Run], baseline: Baseline | None) -> dict[str, Any]:
     costed = [run for run in runs if run.gmac is not None]
     priced = [key for key in primary if any(key in run.metrics for run in costed)]
     return dict(
-        runs=[(run.name, figures.COLOURS[i % len(figures.COLOURS)]) for i, run in enumerate(runs)],
+        runs=[(run.name, *style(i)) for i, run in enumerate(runs)],
+        markers=MARKERS,
         tests=[(run.name, _about(run)) for run in runs if run.meta],
         metrics=tables.metric_rows(runs),
         gain=tables.gain_row(runs, baseline),

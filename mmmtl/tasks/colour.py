@@ -44,10 +44,11 @@ def magma_scale(span: Span, unit: str, *, near_is_high: bool) -> Scale:
         unit: of the values.
         near_is_high: whether large values are near.
     """
-    low, high = np.sqrt(span)
+    # In the precision of maps: the root of an end is then exactly at that end, also on a scale without a length.
+    low, high = np.sqrt(np.array(span, np.float32))
 
     def position(values: Array) -> Array:
-        place: Array = (np.sqrt(np.maximum(values, 0)) - low) / max(high - low, 1e-9)
+        place: Array = (np.sqrt(np.maximum(values, 0)) - low) / ((high - low) or 1)
         return place
 
     return Scale(span, unit, MAGMA if near_is_high else MAGMA[::-1], position)

@@ -79,6 +79,8 @@ class SemanticSegmentation(Task):
                 f'task {name!r}: one class alone, {self.classes[0]!r}, leaves nothing to learn; name the rest, too: '
                 f"classes=['background', {self.classes[0]!r}], with 0 and 1 in the masks"
             )
+        if NO_LABEL in self.classes:
+            raise ValueError(f'task {name!r}: {NO_LABEL!r} means pixels without a label; name the class otherwise')
         if self.out_channels > IGNORE:
             raise ValueError(f'task {name!r}: {self.out_channels} classes are too many, label {IGNORE} means ignore')
         if class_weights is not None:

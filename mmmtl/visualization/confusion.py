@@ -12,6 +12,9 @@ from mmmtl.structures import Array
 NUMBERED = 15
 """Cells of a matrix with at most so many rows have their number."""
 
+LONGEST = 24
+"""Characters of a class name that are shown."""
+
 
 def shares(matrix: Mapping[str, Mapping[str, int]]) -> Array:
     """Return a matrix {label: {prediction: pixels}} in percent of each row (R, C); rows without a pixel are NaN."""
@@ -25,10 +28,13 @@ def draw_confusion(axis: Axes, matrix: Mapping[str, Mapping[str, int]]) -> None:
     """Draw a matrix {label: {prediction: pixels}}, in percent of each label, with a colour bar."""
     rows, columns = list(matrix), list(next(iter(matrix.values())))
     percent = shares(matrix)
-    mesh = axis.pcolormesh(percent, cmap='Blues', vmin=0, vmax=100)
+    mesh = axis.pcolormesh(percent, cmap='Blues', vmin=0, vmax=100, rasterized=True)
     axis.invert_yaxis()
-    axis.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=90)
-    axis.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    assert axis.figure is not None
+    # Names do not overlap: of the 72 points of an inch, 40 are for text.
+    size = min(10.0, 40 * axis.figure.get_figheight() / len(columns))
+    axis.set_xticks(np.arange(len(columns)) + 0.5, map(_shown, columns), rotation=90, fontsize=size)
+    axis.set_yticks(np.arange(len(rows)) + 0.5, map(_shown, rows), fontsize=size)
     axis.set_xlabel('predicted')
     axis.set_ylabel('labelled')
     axis.set_aspect('equal')
@@ -37,5 +43,8 @@ def draw_confusion(axis: Axes, matrix: Mapping[str, Mapping[str, int]]) -> None:
             if np.isfinite(value):
                 colour = 'white' if value > 55 else 'black'
                 axis.text(column + 0.5, row + 0.5, f'{value:.0f}', ha='center', va='center', color=colour, fontsize=8)
-    assert axis.figure is not None
     axis.figure.colorbar(mesh, ax=axis, label='% of the labelled pixels', shrink=0.7)
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= LONGEST else f'{name[: LONGEST - 1]}…'

@@ -22,8 +22,8 @@ NARROWEST = 240
 ASPECT = 16 / 9
 """Rows wrap so that the panel comes near to this shape."""
 WIDEST = 3840
-"""Pictures shrink so that no panel becomes wider, in pixels, unless their height is given. None is enlarged until it is
-higher than this."""
+"""Pictures shrink until those of a row together are no wider, in pixels, unless their height is given. None is enlarged
+until it is higher than this."""
 SHOWN_WIDTH = 150
 """A panel is at most this many times as wide as its text is high, for it may be scaled down to a screen."""
 GAP = 2

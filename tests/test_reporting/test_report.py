@@ -315,9 +315,9 @@ def test_legends_name_only_runs_with_a_curve(tmp_path: Path) -> None:
     write_report(tmp_path / 'report.html', [read_run(tmp_path / name) for name in ('video', 'image', 'bare')])
     sections = (tmp_path / 'report.html').read_text().split('<section id="')
     legends = {
-        section.partition('"')[0]: re.findall(r'</svg> (\w+)</li>', section)
+        section.partition('"')[0]: re.findall(r'━.━</span> (\w+)</li>', section)
         for section in sections
-        if '</svg>' in section
+        if '━' in section
     }
     logged = ['video', 'image']
     assert legends['offsets'] == ['video']

@@ -270,6 +270,7 @@ def test_draw_blends_and_leaves_ignored_pixels() -> None:
         (dict(class_weights=[1.0, -1.0, 1.0, 1.0]), r'class_weights.*-1\.0'),
         (dict(class_weights=[1.0, float('nan'), 1.0, 1.0]), 'class_weights.*nan'),
         (dict(classes=['leaf']), r"task 'semseg': one class.*\['background', 'leaf'\]"),
+        (dict(classes=['leaf', 'no label']), "task 'semseg': 'no label' means"),
         (dict(unscored=['sky']), r"unscored.*\['sky'\]"),
         (dict(unscored=CLASSES), "task 'semseg': .*unscored"),
         (dict(classes=[f'c{i}' for i in range(256)]), '256.*255'),

@@ -116,6 +116,14 @@ def test_captions_name_the_times_of_the_clips(
     assert [title.split(', ', 2)[2] for title in titles] == ['key frame', 'key frame + 1', 'key frame + 2']
 
 
+def test_panels_of_another_call_are_not_joined(
+    run_tool: Callable[..., str], tiny: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / 'train_0000_x.png').touch()
+    with pytest.raises((SystemExit, ValueError), match='choose a new one'):
+        run_tool(TOOL, tiny[0], '--output-dir', tmp_path, '--cfg-options', *tiny[1])
+
+
 def test_bad_number(run_tool: Callable[..., str], tiny: tuple[str, list[str]]) -> None:
     with pytest.raises(SystemExit, match='--number.*0'):
         run_tool(TOOL, tiny[0], '--number', 0)

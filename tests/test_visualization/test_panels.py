@@ -306,3 +306,10 @@ def test_the_room_of_a_steady_key_suffices_in_any_order(classes: str, width: int
 
 def test_an_empty_key_takes_no_room() -> None:
     assert legend_height(Legend(), 240, 13, most=100) == 0
+
+
+@pytest.mark.parametrize('depth', [0.5, 4.0, 5.3, 6.0, 9.5])
+def test_a_constant_map_has_the_colour_of_its_tick(depth: float) -> None:
+    task, constant = DEPTH['depth'], np.full((1, 2, 2), depth, np.float32)
+    # The only tick of the bar is at its lower end, which is bright.
+    assert (task.draw(plain(2, 2, 0, 0, 0), constant) == MAGMA[-1]).all()

@@ -10,6 +10,7 @@ import argparse
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from time import strftime
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -23,7 +24,7 @@ from mmmtl.cli.arguments import add_config_arguments, check_cli_outputs, config_
 from mmmtl.cli.errors import readable_errors
 from mmmtl.config import resolve
 from mmmtl.engine import check_components
-from mmmtl.io import write_png
+from mmmtl.io import check_new_folder, write_png
 from mmmtl.registry import DATA_SAMPLERS, DATASETS
 from mmmtl.structures import Array, MultiTaskDataSample
 from mmmtl.tasks import Task, build_tasks
@@ -37,7 +38,9 @@ def parse_args() -> argparse.Namespace:
     add_config_arguments(parser)
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train', help='which data loader (train)')
     parser.add_argument('--number', type=int, default=20, metavar='N', help='how many samples (20)')
-    parser.add_argument('--output-dir', metavar='DIR', help='write PNG panels there (default: work_dirs/browse)')
+    parser.add_argument(
+        '--output-dir', metavar='DIR', help='new folder for PNG panels (work_dirs/browse/TIME)'
+    )
     parser.add_argument('--show', action='store_true', help='show them in a window; press space for the next')
     return parser.parse_args()
 
@@ -47,15 +50,18 @@ def main() -> None:
     if args.number < 1:
         raise SystemExit(f'--number must be at least 1, not {args.number}')
     cfg = resolve(config_of(args))
-    check_cli_outputs(cfg, [args.output_dir])
+    # Panels are written unless --show is given alone.
+    new = args.output_dir or (None if args.show else strftime('work_dirs/browse/%Y%m%d_%H%M%S'))
+    folder = None if new is None else Path(new)
+    check_cli_outputs(cfg, [folder])
+    if folder is not None:
+        check_new_folder(folder)  # panels of several configs could not be told apart
     init_default_scope(cfg.get('default_scope', 'mmmtl'))
     loader = cfg.get(f'{args.split}_dataloader')
     if not loader:
         raise SystemExit(f'{args.config}: no {args.split}_dataloader; choose another --split')
     check_components(Config(dict(loader=loader)))
     tasks = build_tasks(cfg.tasks, 'the config')
-    # Panels are written unless --show is given alone.
-    folder = Path(args.output_dir or 'work_dirs/browse') if args.output_dir or not args.show else None
     window = open_window() if args.show else None
     dataset, order = draw_samples(loader, cfg.get('randomness', {}).get('seed') or 0)
     number = min(args.number, len(dataset))

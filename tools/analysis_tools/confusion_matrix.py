@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from prettytable import PrettyTable
@@ -40,9 +41,10 @@ def main() -> None:
     print(table(task, matrix, args.top))
     if args.out:
         side = min(14.0, 3.0 + 0.35 * len(matrix))
-        figure = Figure(figsize=(side + 1, side), layout='constrained')
-        draw_confusion(figure.subplots(), matrix)
-        with whole_file(args.out) as partial:
+        # Class names are no formulas.
+        with matplotlib.rc_context({'text.parse_math': False}), whole_file(args.out) as partial:
+            figure = Figure(figsize=(side + 1, side), layout='constrained')
+            draw_confusion(figure.subplots(), matrix)
             figure.savefig(partial, dpi=150)
         print(f'written: {args.out}')
 

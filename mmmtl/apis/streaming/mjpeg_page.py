@@ -263,13 +263,15 @@ def _encode(panel: Array, quality: int) -> bytes:
 def _page(names: list[str]) -> str:
     """Return the page with the pictures of some streams."""
     pictures = [
-        f'<figure><img src="/{quote(name, safe="")}.jpg" alt=""><figcaption>{html.escape(name)}</figcaption></figure>'
+        f'<figure><img src="/{quote(name, safe="")}.jpg" alt="maps of {html.escape(name)}">'
+        f'<figcaption>{html.escape(name)}</figcaption></figure>'
         for name in names
     ]
     body = '\n'.join(pictures) or '<p>No frame has come yet.</p>'
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>mmmtl</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<style>body{font:16px sans-serif;margin:1em;background:#111;color:#ddd}figure{margin:0 0 1em}'
-        'img{max-width:100%}</style></head>\n'
-        f'<body>\n{body}\n{SCRIPT}</body></html>\n'
+        'img{max-width:100%}figcaption{overflow-wrap:anywhere}</style></head>\n'
+        f'<body>\n{body}\n<noscript>Pictures move only with JavaScript.</noscript>\n{SCRIPT}</body></html>\n'
     )
