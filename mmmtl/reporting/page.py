@@ -11,7 +11,6 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from mmmtl.evaluation import Baseline
-from mmmtl.evaluation.metric_files import arrow
 from mmmtl.io import write_text
 from mmmtl.io.files import read_bytes, read_text
 from mmmtl.version import __version__
@@ -129,10 +128,9 @@ def _samples(runs: Sequence[Run]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     for run in runs:
         for sample, data in run.samples:
-            way = arrow(f'{sample.task}/{sample.metric}', run.directions)
             entry = dict(
                 title=sample.title,
-                score=f'{sample.metric}{way} {sample.score:.4g}',
+                score=f'{titled(sample.metric, [run])} {sample.score:.4g}',
                 uri=f'data:image/jpeg;base64,{data}',
             )
             groups.setdefault((run.name, sample.task, sample.kind), []).append(entry)
