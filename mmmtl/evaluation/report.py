@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from prettytable import PrettyTable, TableStyle
 
 from mmmtl.tasks import Task
+from mmmtl.tasks.metric_keys import by_offset
 
 from .baseline import Baseline
 from .delta_m import delta_m, primary_metrics
@@ -21,7 +22,7 @@ def metrics_table(
     Its columns are the mean over the offsets, each offset, and `others`, {column: metrics} of other predictors.
     """
     others = others or {}
-    offsets = sorted({int(key.split('/')[0][7:]) for key in metrics if key.startswith('offset_')})
+    offsets = by_offset(metrics)
     mean = ['mean of offsets', *(f'offset {o}' for o in offsets)] if offsets else ['value']
     table = PrettyTable(['metric', 'better', *mean, *others])
     table.align = 'r'
@@ -33,7 +34,7 @@ def metrics_table(
         for key, up in {**metrics_of_task, **per_image, **temporal}.items():
             if key not in metrics:
                 continue
-            values = [metrics[key], *(metrics.get(f'offset_{o}/{key}') for o in offsets)]
+            values = [metrics[key], *(scores.get(key) for scores in offsets.values())]
             values += [other.get(key) for other in others.values()]
             table.add_row([key, 'higher' if up else 'lower', *('' if v is None else f'{v:.4g}' for v in values)])
     if 'delta_m' in metrics:

@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from mmmtl.evaluation import Baseline
 from mmmtl.io import write_text
 from mmmtl.io.files import read_bytes, read_text
+from mmmtl.tasks.metric_keys import by_offset
 from mmmtl.version import __version__
 
 from . import figures, logs, tables
@@ -69,11 +70,9 @@ def _results(runs: Sequence[Run], baseline: Baseline | None) -> dict[str, Any]:
         classes=tables.class_rows(runs),
         offset_head=[titled(key, runs) for key in of_offsets],
         offset_tables=[
-            (run.name, tables.offset_rows(run, offsets, of_offsets))
-            for run in runs
-            if any(key.startswith('offset_') for key in run.metrics)
+            (run.name, tables.offset_rows(run, offsets, of_offsets)) for run in runs if by_offset(run.metrics)
         ],
-        offset_figures=figures.offset_figures(runs, of_offsets, offsets),
+        offset_figures=figures.offset_figures(runs, of_offsets),
         cost_figures=figures.cost_figures(runs, priced) if costed else {},
         costed=[run.name for run in costed],
         confusion=[
