@@ -12,6 +12,7 @@ from mmmtl._output import counted
 from mmmtl.evaluation import delta_m
 from mmmtl.evaluation.metric_files import arrow
 from mmmtl.tasks import build_tasks
+from mmmtl.tasks.metric_keys import by_offset
 from mmmtl.visualization.curves import Curve
 
 At = Callable[[Record], dict[str, float]]
@@ -82,16 +83,14 @@ class Scores:
         `offset_0/` before a metric means on key frames alone, `non_key/` the mean over all other offsets.
         """
         name = metric.removeprefix('offset_0/').removeprefix('non_key/')
+        on_key_frames = metric.startswith('offset_0/')
         found = {}
         for record in self.found.get(row, ()):
             metrics = at(record)
-            chosen = [name]
-            if metric != name:
-                offsets = [key for key in metrics if key.startswith('offset_') and key.partition('/')[2] == name]
-                on_key_frames = metric.startswith('offset_0/')
-                chosen = [key for key in offsets if key.startswith('offset_0/') == on_key_frames] or chosen
-            values = [metrics[key] for key in chosen if metrics.get(key) is not None]
-            if len(values) == len(chosen):
+            offsets = by_offset(metrics) if metric != name else {}
+            chosen = [of_one[name] for o, of_one in offsets.items() if name in of_one and (o == 0) == on_key_frames]
+            values = chosen or [metrics.get(name)]
+            if None not in values:
                 found[record['seed']] = statistics.fmean(values)
         return found
 
@@ -104,14 +103,13 @@ class Scores:
 
     def offset_panels(self) -> dict[str, list[Curve]]:
         """Return the curves over the offset of video models and, as flat lines, of slow only and fast only."""
-        if not any(any(key.startswith('offset_') for key in end(r)) for rs in self.found.values() for r in rs):
+        if not any(by_offset(end(record)) for records in self.found.values() for record in records):
             return {}
         panels = {}
         for metric in PRIMARY:
             curves = []
             for name in self._of_all_tasks():
-                keys = [key for key in end(self.found[name][0]) if key.startswith('offset_') and key.endswith(metric)]
-                offsets = sorted({int(key.partition('/')[0][7:]) for key in keys})
+                offsets = [o for o, scores in by_offset(end(self.found[name][0])).items() if metric in scores]
                 if offsets:
                     y = [self._mean(name, f'offset_{offset}/{metric}') for offset in offsets]
                     curves.append(Curve(self._label(name), offsets, y))

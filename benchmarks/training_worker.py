@@ -33,6 +33,7 @@ from mmmtl.profiling import build_on_meta, count_cost
 from mmmtl.profiling.measure import describe_machine
 from mmmtl.registry import MODELS
 from mmmtl.reporting.logs import read_logs
+from mmmtl.tasks.metric_keys import MetricKey
 
 
 class PairedWeights(Hook):
@@ -117,12 +118,11 @@ def read_scores(folder: Path) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for path in sorted(folder.glob('scores_*.json'), key=lambda path: int(path.stem.partition('_')[2])):
         content: dict[str, Any] = json.loads(path.read_text())
+        parts = {key: MetricKey.parse(key) for key in content if '/' in key}
         kept = {
-            key: value
-            for key, value in content.items()
-            if '/' in key
-            and not key.startswith('pooled/')
-            and (not key.startswith('offset_') or key.partition('/')[2] in PRIMARY)
+            key: content[key]
+            for key, (name, scope, offset) in parts.items()
+            if scope != 'pooled' and (offset is None or name in PRIMARY)
         }
         found[path.stem.partition('_')[2]] = {key: value and float(f'{value:.6g}') for key, value in kept.items()}
     return found

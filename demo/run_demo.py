@@ -25,6 +25,7 @@ from mmmtl.evaluation.metric_files import read_metrics
 from mmmtl.io import VideoWriter, whole_file
 from mmmtl.reporting import Run, read_run, write_report
 from mmmtl.tasks import Task
+from mmmtl.tasks.metric_keys import by_offset
 from mmmtl.visualization import Painter, frame_title
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,9 +115,10 @@ def table(scores: dict[str, Metrics], tasks: dict[str, Task]) -> str:
 def non_key(metrics: Metrics) -> Metrics:
     """Return the means over the offsets of non-key frames."""
     groups: dict[str, list[float]] = {}
-    for key, value in metrics.items():
-        if key.startswith('offset_') and not key.startswith('offset_0/'):
-            groups.setdefault(key.partition('/')[2], []).append(value)
+    for offset, scores in by_offset(metrics).items():
+        if offset:
+            for key, value in scores.items():
+                groups.setdefault(key, []).append(value)
     return {key: sum(values) / len(values) for key, values in groups.items()}
 
 

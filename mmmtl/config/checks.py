@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from mmengine.config import Config
 from mmmtl.datasets.clip import Clip
 from mmmtl.registry import DATASETS, find, parameters_of
 from mmmtl.tasks import Task, main_tasks, metric_direction
+from mmmtl.tasks.metric_keys import MetricKey
 
 from .keys import is_used
 from .variables import ConfigFile, idle_overrides, read_names
@@ -165,12 +165,13 @@ def _check_metric(cfg: Config, key: Any, tasks: Mapping[str, Task], clips: list[
         raise ValueError(f'{key!r} comes from tools/test.py --stream alone, not from validation')
     if key == 'delta_m' and not any(e.get('baseline') for e in ours):
         raise ValueError("'delta_m' needs a baseline: val_evaluator.baseline")
-    if key.startswith('per_image/') and not any(e.get('per_image') for e in ours):
+    parts = MetricKey.parse(key)
+    if parts.scope == 'per_image' and not any(e.get('per_image') for e in ours):
         raise ValueError(f'{key!r} needs val_evaluator.per_image=True')
-    if (part := re.match(r'offset_(\d+)/|pooled/', key)) is None:
+    if not parts.is_detail:
         return
     if not any(e.get('details', True) for e in ours):
         raise ValueError(f'{key!r} needs val_evaluator.details=True')
     offsets = sorted({o for clip in clips if not clip.get('single') for o in Clip(**clip).possible_offsets})
-    if not offsets or (part[1] and int(part[1]) not in offsets):
+    if not offsets or (parts.offset is not None and parts.offset not in offsets):
         raise ValueError(f'{key!r}: the offsets of val_dataloader are {offsets}')

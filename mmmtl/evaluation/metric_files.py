@@ -12,6 +12,7 @@ from mmmtl._suggestions import did_you_mean
 from mmmtl.io import read_json, write_text
 from mmmtl.io.files import named_path
 from mmmtl.registry import TASKS
+from mmmtl.tasks.metric_keys import MetricKey
 
 from .published import PUBLISHED
 
@@ -100,7 +101,7 @@ def direction(metric: str, known: Mapping[str, bool] | None = None) -> bool | No
 
     None is an unknown metric, or one on which they do not agree. A prefix, such as the task, does not count for them.
     """
-    if (up := (known or {}).get(metric.removeprefix('per_image/'))) is not None:
+    if (up := (known or {}).get(MetricKey.parse(metric).name)) is not None:
         return up
     name = metric.rpartition('/')[2]
     tables = [table for kind in TASKS.module_dict.values() for table in (kind.higher_is_better, kind.temporal_metrics)]

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from prettytable import PrettyTable, TableStyle
 
 from mmmtl.tasks import Task
+from mmmtl.tasks.metric_keys import by_offset
 
 from .baseline import Baseline
 from .delta_m import delta_m, primary_metrics
+from .metric_files import arrow, better
 
 
 def metrics_table(
@@ -21,7 +23,7 @@ def metrics_table(
     Its columns are the mean over the offsets, each offset, and `others`, {column: metrics} of other predictors.
     """
     others = others or {}
-    offsets = sorted({int(key.split('/')[0][7:]) for key in metrics if key.startswith('offset_')})
+    offsets = by_offset(metrics)
     mean = ['mean of offsets', *(f'offset {o}' for o in offsets)] if offsets else ['value']
     table = PrettyTable(['metric', 'better', *mean, *others])
     table.align = 'r'
@@ -30,12 +32,12 @@ def metrics_table(
         temporal = {f'temporal/{name}/{metric}': up for metric, up in task.temporal_metrics.items()}
         metrics_of_task = {f'{name}/{metric}': up for metric, up in task.higher_is_better.items()}
         per_image = {f'per_image/{key}': up for key, up in metrics_of_task.items()}
-        for key, up in {**metrics_of_task, **per_image, **temporal}.items():
+        for key, way in better({**metrics_of_task, **per_image, **temporal}).items():
             if key not in metrics:
                 continue
-            values = [metrics[key], *(metrics.get(f'offset_{o}/{key}') for o in offsets)]
+            values = [metrics[key], *(scores.get(key) for scores in offsets.values())]
             values += [other.get(key) for other in others.values()]
-            table.add_row([key, 'higher' if up else 'lower', *('' if v is None else f'{v:.4g}' for v in values)])
+            table.add_row([key, way, *('' if v is None else f'{v:.4g}' for v in values)])
     if 'delta_m' in metrics:
         table.add_row(['delta_m', 'higher', f'{metrics["delta_m"]:.4g}', *[''] * (len(mean) - 1 + len(others))])
     return str(table)
@@ -83,12 +85,12 @@ def comparison_table(
     rows: Mapping[str, Mapping[str, float]], tasks: Mapping[str, Task], *, markdown: bool = False
 ) -> str:
     """Format the result of `compare` with a row for each method; arrows show which direction is better."""
-    arrows = {key: '↑' if up else '↓' for key, up in primary_metrics(tasks).items()}
-    table = PrettyTable(['method', *(f'{key} {arrow}' for key, arrow in arrows.items()), 'delta_m ↑'])
+    primary = primary_metrics(tasks)
+    table = PrettyTable(['method', *(key + arrow(key, primary) for key in primary), 'delta_m ↑'])
     table.align = 'r'
     table.align['method'] = 'l'
     if markdown:
         table.set_style(TableStyle.MARKDOWN)
     for method, row in rows.items():
-        table.add_row([method, *(f'{row[key]:.4g}' for key in arrows), f'{row["delta_m"]:+.2f}'])
+        table.add_row([method, *(f'{row[key]:.4g}' for key in primary), f'{row["delta_m"]:+.2f}'])
     return str(table)

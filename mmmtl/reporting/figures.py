@@ -10,6 +10,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmmtl.tasks.metric_keys import by_offset
 from mmmtl.visualization.confusion import draw_confusion
 from mmmtl.visualization.curves import Curve, draw_panel
 
@@ -45,13 +46,13 @@ def series_figures(runs: Sequence[Run], wanted: Callable[[str], bool]) -> dict[s
     }
 
 
-def offset_figures(runs: Sequence[Run], keys: Sequence[str], offsets: Sequence[int]) -> dict[str, str]:
+def offset_figures(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, str]:
     """Return {metric: figure} over the frames since the key frame; dashed lines are the means."""
     figures = {}
     for key in keys:
         curves = []
         for run in runs:
-            points = [(o, run.metrics[name]) for o in offsets if (name := f'offset_{o}/{key}') in run.metrics]
+            points = [(o, scores[key]) for o, scores in by_offset(run.metrics).items() if key in scores]
             level = run.metrics.get(key) if points else None
             curves.append(Curve(run.name, [x for x, _ in points], [y for _, y in points], level))
         figures[key] = curve_figure(titled(key, runs), curves, 'frames since the key frame')

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmmtl.evaluation.metric_files import direction
 from mmmtl.io import read_text
+from mmmtl.tasks.metric_keys import MetricKey
 
 Series = dict[str, dict[int, float]]
 """{key: {step: value}}, steps ascending."""
@@ -79,7 +80,7 @@ def is_loss(key: str) -> bool:
 
 def is_metric(key: str) -> bool:
     """Return whether a key of a log names a metric of a validation, other than one of a single offset."""
-    return '/' in key and not key.startswith(('offset_', 'pooled/')) and direction(key) is not None
+    return '/' in key and not MetricKey.parse(key).is_detail and direction(key) is not None
 
 
 def is_cosine(key: str) -> bool:

@@ -11,9 +11,9 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from mmmtl.evaluation import Baseline
-from mmmtl.evaluation.metric_files import arrow
 from mmmtl.io import write_text
 from mmmtl.io.files import read_bytes, read_text
+from mmmtl.tasks.metric_keys import by_offset
 from mmmtl.version import __version__
 from mmmtl.visualization.curves import MARKERS, style
 
@@ -72,11 +72,9 @@ def _results(runs: Sequence[Run], baseline: Baseline | None) -> dict[str, Any]:
         classes=tables.class_rows(runs),
         offset_head=[titled(key, runs) for key in of_offsets],
         offset_tables=[
-            (run.name, tables.offset_rows(run, offsets, of_offsets))
-            for run in runs
-            if any(key.startswith('offset_') for key in run.metrics)
+            (run.name, tables.offset_rows(run, offsets, of_offsets)) for run in runs if by_offset(run.metrics)
         ],
-        offset_figures=figures.offset_figures(runs, of_offsets, offsets),
+        offset_figures=figures.offset_figures(runs, of_offsets),
         cost_figures=figures.cost_figures(runs, priced) if costed else {},
         costed=[run.name for run in costed],
         confusion=[
@@ -131,10 +129,9 @@ def _samples(runs: Sequence[Run]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     for run in runs:
         for sample, data in run.samples:
-            way = arrow(f'{sample.task}/{sample.metric}', run.directions)
             entry = dict(
                 title=sample.title,
-                score=f'{sample.metric}{way} {sample.score:.4g}',
+                score=f'{titled(sample.metric, [run])} {sample.score:.4g}',
                 uri=f'data:image/jpeg;base64,{data}',
             )
             groups.setdefault((run.name, sample.task, sample.kind), []).append(entry)

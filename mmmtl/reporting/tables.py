@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mmmtl.evaluation import Baseline
 from mmmtl.evaluation.delta_m import is_base, mean_gain
 from mmmtl.evaluation.metric_files import direction
+from mmmtl.tasks.metric_keys import MetricKey, by_offset
 
 from .run import Run, directions, titled
 
@@ -40,8 +40,8 @@ def row(
 
 def metric_rows(runs: Sequence[Run]) -> list[Row]:
     """Return every metric of a test except those of single offsets, which have a table of their own."""
-    hidden = re.compile(r'(offset_\d+|pooled)/|delta_m$')
-    keys = dict.fromkeys(key for run in runs for key in run.metrics if not hidden.match(key))
+    found = dict.fromkeys(key for run in runs for key in run.metrics)
+    keys = [key for key in found if key != 'delta_m' and not MetricKey.parse(key).is_detail]
     primary, known = primary_metrics(runs), directions(runs)
     return [
         row(
@@ -110,10 +110,10 @@ def class_rows(runs: Sequence[Run]) -> dict[str, tuple[list[str], list[Row]]]:
 
 def offsets_of(runs: Sequence[Run]) -> tuple[list[int], list[str]]:
     """Return the offsets that runs were tested at, and the metrics to show of them: primary ones, or else all."""
-    found = [match for run in runs for key in run.metrics if (match := re.fullmatch(r'offset_(\d+)/(.+)', key))]
-    metrics = list(dict.fromkeys(match[2] for match in found))
+    found = [by_offset(run.metrics) for run in runs]
+    metrics = list(dict.fromkeys(key for offsets in found for scores in offsets.values() for key in scores))
     primary = [key for key in metrics if key in primary_metrics(runs)]
-    return sorted({int(match[1]) for match in found}), primary or metrics
+    return sorted({offset for offsets in found for offset in offsets}), primary or metrics
 
 
 def offset_rows(run: Run, offsets: Sequence[int], keys: Sequence[str]) -> list[Row]:

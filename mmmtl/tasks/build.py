@@ -15,6 +15,7 @@ from mmmtl._suggestions import did_you_mean, nearest
 from mmmtl.registry import TASKS, find
 
 from .base import Task
+from .metric_keys import SCOPE, MetricKey
 
 UNRESOLVED = (
     '{what} was built without tasks: pass the config through mmmtl.config.resolve(cfg), or build everything with '
@@ -23,7 +24,7 @@ UNRESOLVED = (
 
 
 # Names with another meaning in the keys of losses and metrics.
-TAKEN = re.compile(r'align|distill|preliminary|label_space|pooled|per_image|search|stream|temporal|delta_m|offset_\d+')
+TAKEN = re.compile(rf'align|distill|preliminary|label_space|search|stream|temporal|delta_m|{SCOPE.pattern}')
 
 
 def build_tasks(tasks: Mapping[str, Any] | None, what: str) -> dict[str, Task]:
@@ -124,7 +125,7 @@ def metric_direction(key: str, tasks: Mapping[str, Task]) -> bool:
         (True, False)
     """
     known = metric_directions(tasks) | {'delta_m': True}
-    name = re.sub(r'^(offset_\d+|pooled|per_image)/', '', key)
+    name = MetricKey.parse(key).name
     if name not in known:
         owner = name.rpartition('/')[0].removeprefix('temporal/')
         why = f', and the task {owner!r} is auxiliary' if owner in tasks and owner not in main_tasks(tasks) else ''

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mmmtl.evaluation import MultiTaskMetric, merge_totals
 from mmmtl.structures import MultiTaskDataSample
+from mmmtl.tasks.metric_keys import MetricKey
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = {
@@ -123,6 +124,17 @@ def test_every_image_can_be_scored_by_itself() -> None:
             }
         )
     )
+
+
+def test_keys_of_an_evaluation_are_names_of_the_tasks_with_a_scope() -> None:
+    metric = make_metric(per_image=True)
+    metric.process(None, [sample({'semseg': labels(0, 1)}, {'semseg': labels(0, 1)}, offset) for offset in (0, 12)])
+    keys = list(map(MetricKey.parse, metric.evaluate(2)))
+    scopes = ['', 'offset_0', 'offset_12', 'per_image', 'pooled']
+    names = ['semseg/mIoU', 'semseg/pixel_acc']
+    assert sorted((key.scope, key.name) for key in keys) == [(scope, name) for scope in scopes for name in names]
+    assert {key.offset for key in keys} == {None, 0, 12}
+    assert {key.scope for key in keys if key.is_detail} == {'offset_0', 'offset_12', 'pooled'}
 
 
 def test_the_order_in_which_a_task_returns_its_metrics_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -252,6 +252,12 @@ def test_a_metric_goes_the_way_that_its_test_says() -> None:
     }
 
 
+def test_a_sample_of_an_unknown_task_has_the_arrow_of_its_test(tmp_path: Path) -> None:
+    sample = Sample('own', 'worst', 'frame 3', 0.25, 'own/f1', 'own_worst_1.jpg')
+    write_report(tmp_path / 'x.html', [Run('one', meta={'better': {'own/f1': 'higher'}}, samples=[(sample, '')])])
+    assert 'frame 3: own/f1 ↑ 0.25' in Page(tmp_path / 'x.html').text['samples']
+
+
 def test_registered_tasks_that_disagree_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert direction('normals/mean') is False
     other = type('Other', (), {'higher_is_better': {'mean': True}, 'temporal_metrics': {}})

@@ -8,14 +8,13 @@ A dashed line is the mean over the offsets, which papers report.
 
 from __future__ import annotations
 
-import re
-
 from prettytable import PrettyTable
 
 from mmmtl.cli.arguments import parse_curve_arguments
 from mmmtl.cli.errors import readable_errors
 from mmmtl.evaluation.metric_files import arrow, choose_metrics, metric_paths, read_named
 from mmmtl.io import check_outputs
+from mmmtl.tasks.metric_keys import by_offset
 from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels
 
 
@@ -43,26 +42,24 @@ def main() -> None:
 
 def offset_panels(files: list[tuple[str, dict[str, float]]], wanted: list[str] | None) -> dict[str, list[Curve]]:
     """Return {metric: curves over the offsets, one for each file that has the metric}."""
-    found: dict[str, dict[str, dict[int, float]]] = {}
+    found: dict[str, dict[int, dict[str, float]]] = {}
     for name, metrics in files:
         if name in found:
             raise ValueError(f'{name!r} names two files; name each as NAME=metrics.json')
-        found[name] = {}
-        for key, value in metrics.items():
-            if match := re.fullmatch(r'offset_(\d+)/(.+)', key):
-                found[name].setdefault(match[2], {})[int(match[1])] = value
+        found[name] = by_offset(metrics)
         if not found[name]:
             raise ValueError(
                 f'{name}: no metrics of offsets (offset_0/...); test a video model on clips with --offsets all'
             )
     means = dict(files)
-    panels = {}
-    for metric in choose_metrics(wanted, (metric for curves in found.values() for metric in curves)):
-        points = {name: sorted(curves[metric].items()) for name, curves in found.items() if metric in curves}
-        panels[metric] = [
-            Curve(name, [x for x, _ in curve], [y for _, y in curve], means[name].get(metric))
-            for name, curve in points.items()
-        ]
+    panels: dict[str, list[Curve]] = {}
+    every = (metric for offsets in found.values() for scores in offsets.values() for metric in scores)
+    for metric in choose_metrics(wanted, every):
+        panels[metric] = []
+        for name, offsets in found.items():
+            curve = {offset: scores[metric] for offset, scores in offsets.items() if metric in scores}
+            if curve:
+                panels[metric].append(Curve(name, [*curve], [*curve.values()], means[name].get(metric)))
     return panels
 
 

@@ -28,6 +28,7 @@ from mmmtl.io import check_outputs, write_text
 from mmmtl.io.checkpoints import load_from_local
 from mmmtl.io.files import sha256_of
 from mmmtl.io.safetensors import write_safetensors
+from mmmtl.tasks.metric_keys import MetricKey
 
 HASH = 8
 """Digits of the SHA-256 in the name of a file."""
@@ -120,7 +121,8 @@ def card_of(
         '## Scores',
         '',
     ]
-    shown = {key: value for key, value in metrics.items() if not key.startswith(('offset_', 'pooled/', 'stream/'))}
+    hidden = [key for key in metrics if MetricKey.parse(key).is_detail or key.startswith('stream/')]
+    shown = {key: value for key, value in metrics.items() if key not in hidden}
     if shown:
         lines += ['| metric | value |', '| --- | --- |']
         lines += [f'| {key}{arrow(key)} | {value:.4g} |' for key, value in shown.items()]
