@@ -85,7 +85,7 @@ MILA_TABLES = (
     PaperTable(
         'MILA',
         3,
-        'losses of alignment, Cityscapes',
+        'alignment losses, Cityscapes',
         PRIMARY[:2],
         {
             'nothing': (61.6, 1.08),

@@ -148,8 +148,8 @@ MOVING: Options = {
 }
 ABOUT = (
     'SyntheticVideo at 64x128, motion {motion} (200 training videos, 64 for validation), three tasks; two ResNet-18 '
-    'with 32 and {channels} base channels at output stride 8, {start}; depth weighs 0.3, beta is 0.1 (the paper: 1); '
-    '{passes} passes over the training frames with a learning rate of 2e-3 (the paper: 50 with 1e-4)'
+    'with 32 and {channels} base channels at output stride 8, {start}; depth has weight 0.3, beta is 0.1 (the paper: '
+    '1); {passes} passes over the training frames with a learning rate of 2e-3 (the paper: 50 with 1e-4)'
 )
 TINY_VIDEO = Table(
     'video-tiny',

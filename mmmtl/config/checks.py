@@ -110,7 +110,7 @@ def follow_metrics(cfg: Config, tasks: Mapping[str, Task], clips: list[Mapping[s
 
 
 def check_validation(cfg: Config) -> None:
-    """Refuse a training without validation in which something follows one."""
+    """Refuse training without validation in which something follows one."""
     loop = cfg.get('train_cfg') or {}
     last = loop.get('max_iters') or loop.get('max_epochs')
     validates = cfg.get('val_dataloader') and (last is None or loop.get('val_begin', 1) <= last)

@@ -100,7 +100,7 @@ def _numbers_of_names(files: Mapping[str, Path]) -> dict[str, int]:
     for other in others:
         if parts[other][::2] != texts:
             raise ValueError(
-                f'{files[other]}: its name has another form than {files[stem].name}, so the numbers of the frames are '
+                f'{files[other]}: its name differs in form from {files[stem].name}, so the numbers of the frames are '
                 'not certain; rename or remove one of them'
             )
     changing = [column for column in columns if len({int(split[column]) for split in parts.values()}) > 1]
@@ -161,7 +161,7 @@ def listed_files(names: Sequence[str], files: Mapping[str, Path], where: Path) -
 
 
 def read_stored(path: Path, kind: type, *, channels: int = 1, lossy: bool = False) -> Array:
-    """Return the numbers of an image file, (H, W) or (H, W, 3) in RGB order; refuse other types than `kind`."""
+    """Return the numbers of an image file, (H, W) or (H, W, 3) in RGB order; refuse types other than `kind`."""
     raw = as_map(read_raw(path, lossy=lossy), path, channels=channels)
     if raw.dtype != kind:
         raise ValueError(f'{path}: {raw.dtype} instead of {kind.__name__}; get the file again, or convert it')

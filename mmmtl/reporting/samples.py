@@ -74,7 +74,7 @@ class SampleFolder:
 
         Raises:
             FileNotFoundError: it is not there.
-            ValueError: it is no JPEG file.
+            ValueError: it is not a JPEG file.
         """
         path = self.folder / sample.picture
         data = read_bytes(path, max_bytes=MAX_PICTURE)

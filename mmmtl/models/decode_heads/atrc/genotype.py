@@ -55,7 +55,7 @@ def _read(path: str) -> Mapping[str, Mapping[str, str | int]]:
     try:
         found = read_json(path)
     except FileNotFoundError:
-        raise ValueError(f'{path}: no such genotype; a relative name counts from here, {Path.cwd()}') from None
+        raise ValueError(f'{path}: no such genotype; a relative name is resolved from {Path.cwd()}') from None
     found = found.get('data', found) if isinstance(found, dict) else found
     if not isinstance(found, dict) or not all(isinstance(row, dict) for row in found.values()):
         raise ValueError(f'{path} is not a genotype: it must hold {{target: {{source: type}}}}')
