@@ -189,10 +189,10 @@ class Order(NamedTuple):
     """An order of two rows that is judged.
 
     Args:
-        name: of the order, such as 'MILA before MTAN'.
+        name: name of the order, such as 'MILA before MTAN'.
         metric: `<task>/<metric>` or `delta_m`.
         verdict: whether it holds.
-        cells: of a table: the difference after two thirds of the training and at its end, and the verdict.
+        cells: cells of a table: the difference after two thirds of the training and at its end, and the verdict.
         pairs: number of pairs of runs behind it.
         p: the larger of the two differences' p, as both must exclude zero.
     """

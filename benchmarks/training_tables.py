@@ -25,12 +25,12 @@ class Table:
     """Rows that are trained alike.
 
     Args:
-        name: of the table.
-        paper: whose tables it stands for, 'MILA' or 'SCA-MTL'.
+        name: name of the table.
+        paper: the paper whose tables it stands for, 'MILA' or 'SCA-MTL'.
         about: data and networks, for the report.
         rows: the most decisive first, in the order of training.
         reference: the row whose initial weights all others take over, where name and shape agree.
-        iterations: of a run, by default.
+        iterations: iterations of a run, by default.
         recipe: changes of the config of every row, by dotted key.
         pretraining: rows whose trained backbones others start from.
     """

@@ -15,7 +15,7 @@ def list_models(pattern: str = '*', *, weights: bool = False) -> list[str]:
 
     Args:
         pattern: a name with wildcards, such as 'mila*house*'.
-        weights: only those that have weights.
+        weights: return only models that have weights.
 
     Examples:
         >>> list_models('mila_tiny*')

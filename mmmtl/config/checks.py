@@ -85,9 +85,9 @@ def follow_metrics(cfg: Config, tasks: Mapping[str, Task], clips: list[Mapping[s
     """Set the direction of metrics that choose the best checkpoint, stop training or lower rates; refuse unknown ones.
 
     Args:
-        cfg: is changed.
+        cfg: the config, which is changed.
         tasks: those of the config.
-        clips: of the validation data sets that have some.
+        clips: the `clip` settings of the validation data sets that have some.
         where: the name of the config file, for error messages.
     """
     for key, part, option in _monitors(cfg):

@@ -36,7 +36,7 @@ def list_files(
         folder: where to look.
         key: returns the key of a file, mostly (video, time) or its stem, or None to leave it out. Hidden files and
             those of the system are left out.
-        pattern: of `Path.glob`.
+        pattern: pattern for `Path.glob`.
         fix: advice in the error message if two files share a key.
     """
     files: dict[Key, Path] = {}
@@ -131,8 +131,8 @@ def listed_files(names: Sequence[str], files: Mapping[str, Path], where: Path) -
     """Return {name without suffix: file} of the names in a list, which may end in the suffix of an image.
 
     Args:
-        names: of `read_names`.
-        files: of `list_stems`.
+        names: result of `read_names`.
+        files: result of `list_stems`.
         where: the list, for messages.
 
     Raises:

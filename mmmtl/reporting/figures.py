@@ -21,7 +21,7 @@ COLOURS = tuple(matplotlib.rcParamsDefault['axes.prop_cycle'].by_key()['color'])
 
 def figure_uri(draw: Callable[[Axes], None], size: tuple[float, float]) -> str:
     """Return a figure as a data URI: `draw` gets its axes; the size is in inches."""
-    # Text from files is no formula, and it stays text. A fixed salt makes equal figures equal files.
+    # Text from files is not a formula, and it stays text. A fixed salt makes equal figures equal files.
     settings = {'text.parse_math': False, 'svg.fonttype': 'none', 'svg.hashsalt': 'mmmtl'}
     with matplotlib.rc_context(settings), io.BytesIO() as buffer:
         figure = Figure(figsize=size, layout='constrained')

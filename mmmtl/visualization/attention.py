@@ -32,7 +32,7 @@ class Attention:
 
     Args:
         kind: 'ILA', 'CTAM', 'CSAM' or 'ATRC'.
-        task: whose features look, or the branch that all tasks share.
+        task: the task whose features look, or the branch that all tasks share.
         source: what they look at: one of `FRAMES`, a task, or the same task at a coarser scale.
         target_size: (H, W).
         source_size: (h, w).

@@ -92,7 +92,7 @@ def sample_panel(inputs: Array, sample: MultiTaskDataSample, tasks: Mapping[str,
     Args:
         inputs: (3, H, W) or (3, 3, H, W) uint8 BGR.
         sample: has `gt`, and `offset` and `slots` if it is a clip.
-        tasks: by name.
+        tasks: {name: task}.
     """
     frames = [np.ascontiguousarray(frame[::-1].transpose(1, 2, 0)) for frame in inputs.reshape(-1, *inputs.shape[-3:])]
     title = frame_title(sample.get('video', ''), sample.get('time'), since_key=sample.get('offset'))

@@ -24,11 +24,11 @@ class RerunSink(StreamSink):
     """A recording for Rerun (`rerun maps.rrd`), which shows values under the pointer and has a timeline.
 
     Below the name of each stream are its `image`, the map of each task, `is_key`, and `seconds/{stage}`. Maps of
-    classes are segmentations with names and colours, maps in metres are depth images; others are drawn. The time
-    lines are `frame` and `time`. The file appears when the block ends.
+    classes are segmentations with names and colours, maps in metres are depth images; others are drawn. The
+    timelines are `frame` and `time`. The file appears when the block ends.
 
     Args:
-        path: ends in '.rrd'.
+        path: path of the file, ends in '.rrd'.
         tasks: tasks of the inferencer.
 
     Raises:

@@ -69,7 +69,7 @@ def save_streams(path: str | Path, streams: Mapping[str, SavedStream], model: st
     """Write a state file, whole or not at all.
 
     Args:
-        path: ends in '.safetensors'.
+        path: path of the file, ends in '.safetensors'.
         streams: {name: stream}.
         model: describes the model; `load_streams` must get the same text.
 

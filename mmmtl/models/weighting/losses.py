@@ -150,7 +150,7 @@ class FAMO(LossWeighting):
     combination means nothing.
 
     Args:
-        lr, weight_decay: of the logits.
+        lr, weight_decay: learning rate and weight decay of the logits.
 
     Reference: Liu et al., FAMO: Fast Adaptive Multitask Optimization, NeurIPS 2023, algorithm 2.
     """

@@ -19,7 +19,7 @@ def read_genotype(contexts: str | Mapping[str, Mapping[str, str | int]], tasks: 
     Args:
         contexts: one of `CONTEXTS` for all pairs; or {target: {source: type}}, where a type may be its code; or the
             name of a JSON file (*.json) that holds such an object, alone or, as ATRC's search writes it, under 'data'.
-        tasks: their names; pairs with other tasks are left out.
+        tasks: names of the tasks; pairs with other tasks are left out.
 
     Raises:
         ValueError: an unknown type, a missing pair, or a file without a genotype.
