@@ -66,9 +66,8 @@ class Case:
             shape = (self.images, channels, height or self.height, width or self.width)
             x = torch.randn(shape, generator=generator)
             if channels == self.channels and len(result) < 2:
-                x = (
-                    x * channels**-0.25
-                )  # logits of standard deviation 1, for a softmax that is neither flat nor one-hot
+                # Logits of standard deviation 1, for a softmax that is neither flat nor one-hot.
+                x = x * channels**-0.25
             result.append(x.to(self.device, self.dtype).contiguous(memory_format=memory_format))
         return result
 

@@ -78,7 +78,7 @@ class OnnxStream:
         folder: the folder that `mmmtl export` wrote, or its `int8`.
         stretch: images are stretched to the model's size, which the maps have too. Otherwise they are scaled to fit
             into it, with bars if the graphs have a fixed size, and the maps have the images' size.
-        threads: number for each operator; None leaves it to onnxruntime.
+        threads: number of threads for each operator; None leaves it to onnxruntime.
         providers: execution providers of onnxruntime; None is the CPU.
 
     Raises:

@@ -36,7 +36,7 @@ MAX_SECONDS = 120.0
 """The most seconds that a download may take."""
 
 PIL_MODES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'RGBX', 'CMYK', 'YCbCr', 'HSV', 'LAB')
-"""PIL modes with 8 bits or fewer, which it converts to RGB without loss of range."""
+"""PIL modes with 8 bits or fewer, which Pillow converts to RGB without loss of range."""
 
 
 class FoundImages(NamedTuple):

@@ -36,7 +36,7 @@ def curve_figure(title: str, curves: Sequence[Curve], x_label: str, *, whole_num
 
 
 def series_figures(runs: Sequence[Run], wanted: Callable[[str], bool]) -> dict[str, str]:
-    """Return {key of the log: figure} against the steps of training, for the wanted keys of any run."""
+    """Return {key of the log: figure}, drawn against the steps of training, for the wanted keys of any run."""
     keys = dict.fromkeys(key for run in runs for key in run.series if wanted(key))
     return {
         key: curve_figure(
@@ -49,7 +49,7 @@ def series_figures(runs: Sequence[Run], wanted: Callable[[str], bool]) -> dict[s
 
 
 def offset_figures(runs: Sequence[Run], keys: Sequence[str], offsets: Sequence[int]) -> dict[str, str]:
-    """Return {metric: figure} against the frames since the key frame; dashed lines are the means."""
+    """Return {metric: figure}, drawn against the frames since the key frame; dashed lines are the means."""
     figures = {}
     for key in keys:
         curves = []
@@ -62,7 +62,7 @@ def offset_figures(runs: Sequence[Run], keys: Sequence[str], offsets: Sequence[i
 
 
 def cost_figures(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, str]:
-    """Return {metric: figure} against GMAC, a point for each run."""
+    """Return {metric: figure}, drawn against GMAC, with a point for each run."""
     figures = {}
     for key in keys:
         points = [[(run.gmac, run.metrics[key])] if run.gmac is not None and key in run.metrics else [] for run in runs]

@@ -30,7 +30,8 @@ class TaskOrder(nn.Module):
         tasks: names of the tasks.
 
     Attributes:
-        positions: (M,) int64, the positions of the concatenated tasks among the sorted names; saved if there are several.
+        positions: (M,) int64, the positions of the concatenated tasks among the sorted names; saved if there are
+            several.
     """
 
     positions: Tensor

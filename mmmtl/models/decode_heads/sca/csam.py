@@ -29,7 +29,8 @@ class CSAM(BaseModule):
         source: 'refined' attends to the results of this module at coarser scales, coarsest first: "the task-augmented
             features are then progressively refined", and the coarsest is "initialized" with the output of the CTAM.
             'ctam' attends to that output at every scale, as the released code does.
-        query_convs: query convolutions of the cross-attentions: 1 in the paper, 2 in the released code.
+        query_convs: number of query convolutions, and of key convolutions, in a cross-attention: 1 in the paper, 2 in
+            the released code.
 
     Attributes:
         out_channels: channels of the results, finest first: 2 * C_k for each coarser scale, C_K for the coarsest.
