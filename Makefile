@@ -80,7 +80,7 @@ dist: $(CREATED) ## build the packages in dist/ and check them; TAG=v1.2.3 must 
 clean: ## remove every .venv, builds and caches; leaves data/ and work_dirs/
 	rm -rf .venv .venv-* build dist docs/api *.egg-info mmmtl/.mim .mypy_cache .pytest_cache .ruff_cache
 
-# A half-made environment is made anew, and so is one of another interpreter than the PYTHON that the call names.
+# A half-made environment is made anew, and so is one whose interpreter is not the PYTHON that the call names.
 $(CREATED): FORCE
 	@$(BIN)/python -c 'import pip' 2>/dev/null \
 	  && { [ '$(origin PYTHON)' = file ] || [ "$$($(PYTHON) $(WHICH))" = "$$($(BIN)/python $(WHICH))" ]; } \

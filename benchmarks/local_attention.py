@@ -1,4 +1,4 @@
-"""Measure every backend of local attention and every rival that can be imported, in one run.
+"""Measure every backend of local attention and every alternative that can be imported, in one run.
 
     python benchmarks/local_attention.py --threads 2 --json benchmarks/results/local_attention_cpu.json
 
@@ -66,7 +66,8 @@ class Case:
             shape = (self.images, channels, height or self.height, width or self.width)
             x = torch.randn(shape, generator=generator)
             if channels == self.channels and len(result) < 2:
-                x = x * channels**-0.25  # logits of deviation 1, for a softmax that is neither flat nor one-hot
+                # Logits of standard deviation 1, for a softmax that is neither flat nor one-hot.
+                x = x * channels**-0.25
             result.append(x.to(self.device, self.dtype).contiguous(memory_format=memory_format))
         return result
 
@@ -152,7 +153,7 @@ def measure(case: Case, machine: Machine, rounds: int, only: str) -> dict[str, A
             work[contender.name] = prepare(case, contender, row)
         except Unavailable as reason:
             row['left_out'] = str(reason)
-        except Exception as error:  # a rival that breaks is a result, not a reason to stop
+        except Exception as error:  # an alternative that breaks is a result, not a reason to stop
             row['left_out'] = f'{type(error).__name__}: {(str(error).splitlines() or [""])[0][:120]}'
     for number in range(rounds):
         machine.calibrate(case.dtype)

@@ -1,4 +1,4 @@
-"""Rivals of our local attention; all mask the borders unless a comment says otherwise."""
+"""Alternatives to our local attention; all mask the borders unless a comment says otherwise."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Contender:
 
 
 def contenders(device: str) -> list[Contender]:
-    """Return ours and all rivals; those that cannot run raise `Unavailable` when made."""
+    """Return ours and all alternatives; those that cannot run raise `Unavailable` when made."""
     ours = [Contender(f'mmmtl {name}', _ours(name), 'ours') for name in ('cpu', 'triton', 'torch')]
     return [
         *ours,

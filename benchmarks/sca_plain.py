@@ -1,4 +1,4 @@
-"""SCA-MTL in plain form, in the order of its equations, as a rival of ours.
+"""SCA-MTL in plain form, in the order of its equations, as an alternative to ours.
 
 There is one loop turn for each ordered pair of tasks and for each pair of scales of a task; each turn computes query,
 key and value anew; maps are upsampled before they are concatenated and convolved. The released code computes like this.
@@ -104,7 +104,7 @@ class WindowAttention(nn.Module):
         return x.view(n, height // w, w, width // w, w, channels).transpose(2, 3).reshape(-1, w * w, channels)
 
     def mask(self, x: Tensor, size: Sequence[int], shifts: Sequence[int]) -> Tensor:
-        """Return -100 between places that a shift, or padding if it is masked, brought together."""
+        """Return -100 between positions that a shift, or padding if it is masked, brought together."""
         number = x.new_zeros(x.shape[1:3])
         for axis, shift in enumerate(shifts):
             number.narrow(axis, x.shape[1 + axis] - shift, shift).add_(1 + axis)

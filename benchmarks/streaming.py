@@ -4,7 +4,7 @@
 
 All have random weights (speed does not depend on them), the same optimisation and the same input, and take turns, so
 that a busy machine disturbs all alike. Times are medians of the way from normalised pixels to decoded maps. A saving is
-1 - MILA's average frame / the rival's frame, in time and in counted MACs; their ratio tells how much of a counted
+1 - MILA's average frame / the alternative's frame, in time and in counted MACs; their ratio tells how much of a counted
 saving is real. "Slow only" is MILA's slow network with the same decoder on every frame (the multi-task baseline).
 """
 

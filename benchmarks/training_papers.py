@@ -18,7 +18,7 @@ class PaperTable:
 
     Args:
         paper: 'MILA' or 'SCA-MTL'.
-        number: of the table.
+        number: number of the table.
         title: what it compares, and on which data.
         columns: `<task>/<metric>` or `delta_m`.
         values: {row: what is printed in these columns}.
@@ -85,7 +85,7 @@ MILA_TABLES = (
     PaperTable(
         'MILA',
         3,
-        'losses of alignment, Cityscapes',
+        'alignment losses, Cityscapes',
         PRIMARY[:2],
         {
             'nothing': (61.6, 1.08),
@@ -252,7 +252,7 @@ class Supposition:
     Args:
         text: what is supposed.
         orders: pairs of our rows, of which it makes the first better.
-        metrics: that decide it.
+        metrics: metrics that decide it.
     """
 
     text: str

@@ -34,7 +34,7 @@ class Job:
 
     Args:
         run: what is trained.
-        process: of the worker.
+        process: process of the worker.
         log: its output, opened for reading.
         done: iterations that it has reported.
         skipped: those of them that an earlier call has done.
@@ -80,10 +80,10 @@ def train_all(
     An interruption loses what was trained since the last checkpoints; the next call goes on there.
 
     Args:
-        runs: of one table and folder.
+        runs: runs of one table and folder.
         path: the file of the table's results.
         jobs: how many to train side by side.
-        threads: of each.
+        threads: number of threads of each.
         after_each: called when a result has been added.
 
     Raises:
@@ -164,7 +164,7 @@ def log_of(run: Run) -> Path:
 def start(run: Run, threads: int) -> Job:
     """Start the worker of a run; it ends when its standard input closes, so with this process in any case."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    run.result.unlink(missing_ok=True)  # of a training whose checkpoint is gone
+    run.result.unlink(missing_ok=True)  # of a training run whose checkpoint is gone
     settings = run.settings
     arguments = [settings.table.name, run.row.name, str(run.seed), str(settings.iterations), str(run.work_dir)]
     worker = ROOT / 'benchmarks/training_worker.py'

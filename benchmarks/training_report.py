@@ -189,10 +189,10 @@ class Order(NamedTuple):
     """An order of two rows that is judged.
 
     Args:
-        name: of the order, such as 'MILA before MTAN'.
+        name: name of the order, such as 'MILA before MTAN'.
         metric: `<task>/<metric>` or `delta_m`.
         verdict: whether it holds.
-        cells: of a table: the difference after two thirds of the training and at its end, and the verdict.
+        cells: cells of a table: the difference after two thirds of the training and at its end, and the verdict.
         pairs: number of pairs of runs behind it.
         p: the larger of the two differences' p, as both must exclude zero.
     """
@@ -238,7 +238,7 @@ def head_of(*titles: str) -> list[str]:
 
 
 def measured(values: Sequence[float]) -> str:
-    """Return mean and deviation, or nothing."""
+    """Return mean and standard deviation, or nothing."""
     if not values:
         return ''
     mean, deviation = spread(values)
@@ -274,18 +274,18 @@ class Figure:
 
 
 def figures(scores: Scores) -> Iterator[Figure]:
-    """Yield the pictures of a table: metrics over the offset, for video, and over the cost."""
+    """Yield the pictures of a table: metrics by offset, for video, and against cost."""
     folder = DOCS / 'results'
     name = scores.settings.table.name
     if panels := scores.offset_panels():
-        figure = Figure(folder / f'{name}_offsets.png', 'Over the offset', 'frames since the key frame', panels, True)
+        figure = Figure(folder / f'{name}_offsets.png', 'Metrics by offset', 'frames since the key frame', panels, True)
         for metric, curves in panels.items():
             width = max(len(curve.y) for curve in curves)
             figure.lines += ['', *head_of(metric, *(f'offset {offset}' for offset in range(width)))]
             figure.lines += [row_of(curve.label, *(f'{value:.4g}' for value in curve.y)) for curve in curves]
         yield figure
     if panels := scores.cost_panels():
-        yield Figure(folder / f'{name}_cost.png', 'Over the cost', 'GMAC of a frame', panels, False)
+        yield Figure(folder / f'{name}_cost.png', 'Metrics against cost', 'GMAC of a frame', panels, False)
 
 
 def write_report() -> Path:

@@ -14,7 +14,7 @@ class Row:
     """A model to train.
 
     Args:
-        name: of the row; it identifies its runs.
+        name: name of the row; it identifies its runs.
         config: its config file.
         options: changes of the config, by dotted key; a dict replaces what is there.
         tasks: what it predicts; None for all tasks of the config.

@@ -48,8 +48,8 @@ class Settings:
     """A table with the settings of its training; runs of different settings are never compared.
 
     Args:
-        table: of rows.
-        iterations: of each run.
+        table: table of rows.
+        iterations: iterations of each run.
         options: changes of the config of every row, by dotted key.
 
     Raises:

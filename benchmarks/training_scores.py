@@ -102,7 +102,7 @@ class Scores:
         return f'{sum(map(gmac, records)):.3g}', f'{sum(record["params"] for record in records) / 1e6:.3g}'
 
     def offset_panels(self) -> dict[str, list[Curve]]:
-        """Return the curves over the offset of video models and, as flat lines, of slow only and fast only."""
+        """Return the curves by offset of video models and, as flat lines, of slow only and fast only."""
         if not any(by_offset(end(record)) for records in self.found.values() for record in records):
             return {}
         panels = {}
@@ -120,7 +120,7 @@ class Scores:
         return panels
 
     def cost_panels(self) -> dict[str, list[Curve]]:
-        """Return a point for each row with all tasks, if there are several: its metric over its cost."""
+        """Return a point for each row with all tasks, if there are several: its metric against its cost."""
         panels = {}
         metrics = dict.fromkeys(column for paper in PAPERS[self.settings.table.paper] for column in paper.columns)
         for metric in metrics:

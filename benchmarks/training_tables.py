@@ -25,12 +25,12 @@ class Table:
     """Rows that are trained alike.
 
     Args:
-        name: of the table.
-        paper: whose tables it stands for, 'MILA' or 'SCA-MTL'.
+        name: name of the table.
+        paper: the paper whose tables it stands for, 'MILA' or 'SCA-MTL'.
         about: data and networks, for the report.
         rows: the most decisive first, in the order of training.
         reference: the row whose initial weights all others take over, where name and shape agree.
-        iterations: of a run, by default.
+        iterations: iterations of a run, by default.
         recipe: changes of the config of every row, by dotted key.
         pretraining: rows whose trained backbones others start from.
     """
@@ -148,8 +148,8 @@ MOVING: Options = {
 }
 ABOUT = (
     'SyntheticVideo at 64x128, motion {motion} (200 training videos, 64 for validation), three tasks; two ResNet-18 '
-    'with 32 and {channels} base channels at output stride 8, {start}; depth weighs 0.3, beta is 0.1 (the paper: 1); '
-    '{passes} passes over the training frames with a learning rate of 2e-3 (the paper: 50 with 1e-4)'
+    'with 32 and {channels} base channels at output stride 8, {start}; depth has weight 0.3, beta is 0.1 (the paper: '
+    '1); {passes} passes over the training frames with a learning rate of 2e-3 (the paper: 50 with 1e-4)'
 )
 TINY_VIDEO = Table(
     'video-tiny',

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent
 
 
 def counted(number: int, what: str) -> str:
-    """Return a number of things, whose name is given for one."""
+    """Return a count with its noun, which is given in the singular."""
     return f'{number} {what}' if number == 1 else f'{number} {what}s'
 
 

@@ -46,9 +46,9 @@ def fitting_weights(
     """Return the weights of a checkpoint for a model, if it was trained for the model's tasks and fits it.
 
     Args:
-        model: not wrapped.
-        checkpoint: as a run writes it, or weights alone.
-        tasks: of the model, as `build_tasks` takes them; the checkpoint may have more.
+        model: the model, not wrapped.
+        checkpoint: a checkpoint of a run, or weights alone.
+        tasks: tasks of the model, as `build_tasks` takes them; the checkpoint may have more.
         partly: leave out what is mis-shaped, and accept that some weights are missing.
 
     Returns:
@@ -67,8 +67,8 @@ def fitting_weights(
     except ValueError as error:
         if trained and set(trained) != set(tasks):
             raise ValueError(
-                f'{error}. It was trained for {sorted(trained)} together, and the model has {sorted(tasks)} alone: if '
-                'a part of it joins the features of all tasks, use them all (no --tasks, no use_tasks)'
+                f'{error}. The checkpoint was trained for {sorted(trained)}, but the model has only {sorted(tasks)}. '
+                f'If a module joins the features of all tasks, use all of {sorted(trained)} (no --tasks, no use_tasks)'
             ) from None
         raise
     for name, value in model.state_dict().items():

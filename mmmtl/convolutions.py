@@ -40,13 +40,13 @@ def geometry(model: nn.Module) -> dict[str, list[int]]:
 def check_geometry(model: nn.Module, meta: Any, *, prefix: str = '', weights: Iterable[str]) -> None:
     """Refuse weights that were trained with other dilations; they fit, and would predict something else.
 
-    A finer or coarser map is no such thing: strides differ then, and `set_output_stride` dilates so that weights keep
+    A finer or coarser map is not such a case: strides differ then, and `set_output_stride` dilates so that weights keep
     their meaning. Checkpoints of version 0.1 hold no dilations but the text of their config. It is searched, not run.
 
     Args:
         model: the model, or a part of it.
-        meta: that of the checkpoint.
-        prefix: of the part in the checkpoint.
+        meta: `meta` of the checkpoint.
+        prefix: prefix of the part in the checkpoint.
         weights: names of the weights that the model would get.
 
     Raises:
@@ -99,6 +99,6 @@ def _check_text(model: nn.Module, text: Any) -> None:
         raise ValueError(
             f"the checkpoint was trained with mmseg's dilations ({listed}), which the model's output_stride does not "
             f'reproduce ({changed[0]}, ...). Its weights would predict something else here; use the config that it was '
-            "trained with, with type='mmseg.ResNet' or 'mmseg.MobileNetV2', strides and dilations: it lies in the "
-            "work folder, and in the checkpoint as meta['cfg']"
+            "trained with. That config has type='mmseg.ResNet' or 'mmseg.MobileNetV2', with strides and dilations. It "
+            "is in the work folder, and in the checkpoint as meta['cfg']"
         )

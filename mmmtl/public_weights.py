@@ -34,7 +34,7 @@ class PublicCode:
         unused: pattern of public weights that take no part in predictions.
         zeros: pattern of our weights that are zero because the public model does not have them.
         reversed_order: pattern of our modules that concatenate the tasks in the reverse of `TASK_ORDER`.
-        epsilon: of its batch norms; the scales make up for the difference to ours, `EPSILON`.
+        epsilon: epsilon of its batch norms; the scales make up for the difference to ours, `EPSILON`.
         settings: what its checkpoints say of the model, if they say it.
     """
 
@@ -224,12 +224,12 @@ def convert(weights: Mapping[str, Tensor], model: nn.Module, code: PublicCode) -
     of the tasks is added.
 
     Args:
-        weights: from `public_weights`.
-        model: of which only the names and shapes of weights count; it may be on the meta device.
-        code: that the weights come from.
+        weights: result of `public_weights`.
+        model: a model; only the names and shapes of its weights matter; it may be on the meta device.
+        code: the code that the weights come from.
 
     Raises:
-        ValueError: weights are unknown, missing or have another shape than in the model, or the public order of a task
+        ValueError: weights are unknown, missing or differ in shape from the model's, or the public order of a task
             is not known.
     """
     wanted = model.state_dict()

@@ -25,8 +25,8 @@ class Weights(NamedTuple):
 
     Args:
         source: path or URL.
-        sha256: of the file, 64 hexadecimal digits.
-        licence: under which they may be used.
+        sha256: SHA-256 of the file, 64 hexadecimal digits.
+        licence: licence under which they may be used.
     """
 
     source: str
@@ -43,13 +43,13 @@ class Model(NamedTuple):
     """An entry of a `metafile.yml`.
 
     Args:
-        name: as `MultiTaskInferencer` and the command line take it.
+        name: name that `MultiTaskInferencer` and the command line take.
         config: the file.
         method: name of the collection.
         data: what it is trained on.
         scores: {data set: {metric: value}}; empty if none are recorded.
         gmac: billions of multiply-accumulates per image or frame, on average; None if not recorded.
-        parameters: in millions; None if not recorded.
+        parameters: number in millions; None if not recorded.
         weights: None if there are none.
     """
 

@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
         help='continue from a checkpoint, by default the newest one in the work directory',
     )
     parser.add_argument(
-        '--overwrite', action='store_true', help='remove the checkpoints of an earlier training in the work directory'
+        '--overwrite', action='store_true', help='remove the checkpoints of an earlier run in the work directory'
     )
     length = parser.add_mutually_exclusive_group()
     scaled = 'length of the training; the schedule, and the intervals of validation and checkpoints, scale with it'

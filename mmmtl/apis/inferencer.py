@@ -80,7 +80,7 @@ class MultiTaskInferencer:
             - None: the model sees the images as they are; maps have their size. Without Resize 'input' and 'model' are
               the same.
         optimize: 'fuse' or 'compile' for speed (see `optimize_for_inference`).
-        dtype: in which an optimised model computes; None keeps float32.
+        dtype: number type in which an optimised model computes; None keeps float32.
 
     Attributes:
         trained: whether `panel` leaves out the warning about untrained weights; set it after loading others.
@@ -131,7 +131,7 @@ class MultiTaskInferencer:
     def __call__(self, images: ImageSource | Iterable[ImageSource]) -> TaskMaps | list[TaskMaps | None]:
         """Return the maps {task: (M, H, W)} of one image, or of each of several.
 
-        An image is a file, an http URL, a (H, W, 3) uint8 BGR array, or an image of Pillow. Several are an iterable of
+        An image is a file, an http URL, a (H, W, 3) uint8 BGR array, or a PIL image. Several are an iterable of
         these, a folder, or a pattern such as 'photos/*.jpg', in the order of their names. Files and Pillow's images are
         turned upright. A video model treats each as the first frame of a video.
 
@@ -223,14 +223,14 @@ class MultiTaskInferencer:
     def panel(
         self, frame: Array, maps: TaskMaps, *, title: str = '', mark: bool = False, painter: Painter | None = None
     ) -> Array:
-        """Return the frame and all its maps with their keys, (H, W, 3) uint8 RGB; untrained weights are named in red.
+        """Return the frame and its maps with their legends, (H, W, 3) uint8 RGB; untrained weights are named in red.
 
         Args:
             frame: (H, W, 3) uint8 BGR.
             maps: {task: (M, H, W)}.
             title: a line above, such as `mmmtl.visualization.frame_title` returns.
             mark: whether the frame is a key frame.
-            painter: `Painter(inferencer.tasks, video=True)` for all frames of a video, whose keys then stay in place.
+            painter: `Painter(inferencer.tasks, video=True)` for all frames of a video: legends then stay in place.
         """
         image = np.ascontiguousarray(frame[..., ::-1])
         warning = '' if self.trained else 'untrained weights: the maps mean nothing'

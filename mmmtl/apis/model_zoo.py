@@ -14,8 +14,8 @@ def list_models(pattern: str = '*', *, weights: bool = False) -> list[str]:
     """Return the names of the models that come with mmmtl, sorted; `MultiTaskInferencer` and all commands take them.
 
     Args:
-        pattern: with wildcards, such as 'mila*house*'.
-        weights: only those that have weights.
+        pattern: a name with wildcards, such as 'mila*house*'.
+        weights: return only models that have weights.
 
     Examples:
         >>> list_models('mila_tiny*')
@@ -27,11 +27,11 @@ def list_models(pattern: str = '*', *, weights: bool = False) -> list[str]:
 def zoo_weights(config: object) -> Path | None:
     """Return the weights file of a named model; None for a model without weights, and for a config file.
 
-    Weights with a URL are loaded into torch's cache first.
+    Weights with a URL are downloaded into torch's cache first.
 
     Raises:
         FileNotFoundError: the file is not there.
-        ValueError: no such model, or a file of another SHA-256 than the zoo lists.
+        ValueError: no such model, or a file whose SHA-256 is not the one in the zoo.
     """
     if not is_name(config):
         return None

@@ -33,9 +33,10 @@ def optimize_for_inference(
     Only single frames (`step`) are compiled, not clips.
 
     Args:
-        model: changed in place; it must be on the device where it will run.
+        model: the model, changed in place; it must be on the device where it will run.
         how: 'fuse' or 'compile'.
-        dtype: of weights and images, e.g. torch.bfloat16; None keeps it. Logits are decoded in float32 or wider.
+        dtype: number type of weights and images, e.g. torch.bfloat16; None keeps it. Logits are decoded in float32 or
+            wider.
 
     Raises:
         ValueError: an unknown `how`, a dtype that is not floating point, an optimised model, or no compiler.
@@ -45,7 +46,7 @@ def optimize_for_inference(
     if dtype is not None and not dtype.is_floating_point:
         raise ValueError(f'dtype must be floating point, not {dtype}')
     if model.optimized is not None:
-        raise ValueError('this model was optimised before; build it anew')
+        raise ValueError('this model has already been optimised; build it again')
     device = next(model.parameters()).device
     if how == 'compile' and (missing := _missing_compiler(device)):
         raise ValueError(f"optimize='compile' on {device.type} needs {missing}; optimize='fuse' does not")

@@ -51,8 +51,8 @@ def add_config_arguments(parser: argparse.ArgumentParser, *, option: str | None 
         nargs='+',
         action=_Options,
         metavar='KEY=VALUE',
-        help='override parts of the config, e.g. tasks.depth.loss_weight=2 key_frame_interval=10; values are literals '
-        "of Python, such as 1e-3, [1,2] or \"{'type': 'SGD', 'lr': 0.1}\", or plain text",
+        help='override parts of the config, e.g. tasks.depth.loss_weight=2 key_frame_interval=10; values are Python '
+        "literals, such as 1e-3, [1,2] or \"{'type': 'SGD', 'lr': 0.1}\", or plain text",
     )
     parser.add_argument('--tasks', help='tasks of the config to use, e.g. semseg,depth (default: all)')
 
@@ -89,7 +89,7 @@ def add_inferencer_arguments(
     )
     parser.add_argument('--dtype', choices=DTYPES, help='number type of an optimised model (default: float32)')
     add_shape_argument(
-        parser, size, 'height and width for the model and its maps (default: of Resize in the test pipeline)'
+        parser, size, 'height and width for the model and its maps (default: the size of Resize in the test pipeline)'
     )
 
 
@@ -133,7 +133,7 @@ def add_shown_range_argument(parser: argparse.ArgumentParser) -> None:
         nargs=3,
         action=_ShownRange,
         default=argparse.SUPPRESS,
-        metavar=('TASK', 'LEAST', 'GREATEST'),
+        metavar=('TASK', 'MIN', 'MAX'),
         help='fix the scale of drawings of depth (metres) or disparity, e.g. depth 0.5 10 (default: the range of the '
         'picture, or of the video so far)',
     )

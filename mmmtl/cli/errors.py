@@ -42,7 +42,7 @@ def _refusal(error: BaseException | None) -> str | None:
     if isinstance(error, ImportError) and error.name is not None:
         return None  # Python's, not one that names what to install
     if isinstance(error, BrokenPipeError):
-        return None  # of another pipe than the output
+        return None  # of a pipe other than the output
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f'{error.filename}: {error.strerror}'
     if (found := OF_A_WORKER.match(message)) and _is_own(re.findall(r'File "(.+?)", line', message)[-1]):

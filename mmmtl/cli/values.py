@@ -39,12 +39,14 @@ def _whole(text: str, least: int) -> int:
 
 
 def choices(*known: str) -> Callable[[str], list[str]]:
-    """Return a parser of one or more of some words, with commas between them."""
+    """Return a parser of one or more of some words, separated by commas."""
 
     def parse(text: str) -> list[str]:
         words = text.split(',')
         if not set(words) <= set(known):
-            raise argparse.ArgumentTypeError(f'must be of {", ".join(known)}, with commas between them, not {text!r}')
+            raise argparse.ArgumentTypeError(
+                f'must be one or more of {", ".join(known)}, separated by commas, not {text!r}'
+            )
         return words
 
     return parse
@@ -55,7 +57,7 @@ def device(text: str) -> str:
     try:
         kind = torch.device(text).type
     except RuntimeError:
-        raise argparse.ArgumentTypeError(f"must be 'cpu', 'cuda' or another device of PyTorch, not {text!r}") from None
+        raise argparse.ArgumentTypeError(f"must be 'cpu', 'cuda' or another PyTorch device, not {text!r}") from None
     if kind == 'cuda' and not torch.cuda.is_available():
         raise argparse.ArgumentTypeError(f'{text}: no CUDA device is available')
     return text

@@ -58,7 +58,7 @@ def run_tool(name: str, arguments: Sequence[str]) -> None:
 
     script = home() / 'tools' / TOOLS[name][0]
     spec = spec_from_file_location(script.stem, script)
-    assert spec is not None and spec.loader is not None, f'{script} is a file of Python'
+    assert spec is not None and spec.loader is not None, f'{script} is a Python file'
     module = module_from_spec(spec)
     sys.argv = [f'mmmtl {name}', *arguments]
     with readable_errors():

@@ -75,7 +75,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         for finding in findings(check):
             broken += finding.mark == BROKEN
             print(shown(finding), flush=True)
-    print(f'{broken} broken; begin with the first, which may break the others' if broken else 'mmmtl can run here')
+    print(
+        f'{broken} broken; start with the first: it may be what breaks the others' if broken else 'mmmtl can run here'
+    )
     sys.exit(1 if broken else 0)
 
 

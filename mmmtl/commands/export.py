@@ -45,7 +45,9 @@ def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Na
         metavar='N',
         help='frames of the video (default: 12; take 100 for int8)',
     )
-    add_shape_argument(parser, '--size', 'height and width for the model (default: of Resize in the test pipeline)')
+    add_shape_argument(
+        parser, '--size', 'height and width for the model (default: the size of Resize in the test pipeline)'
+    )
     parser.add_argument('--dynamic-size', action='store_true', help='graphs take frames of any size')
     parser.add_argument(
         '--formats', type=choices(*FORMATS), default=['onnx'], help='onnx, torch (programs of torch.export) or both'

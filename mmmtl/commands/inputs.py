@@ -18,8 +18,8 @@ class Input(NamedTuple):
     """An image or a video.
 
     Args:
-        source: as `MultiTaskInferencer` or `VideoReader` takes it.
-        name: of its results, distinct from all others.
+        source: what `MultiTaskInferencer` or `VideoReader` takes.
+        name: name of its results, distinct from all others.
         is_video: whether its frames are those of one video.
     """
 
@@ -32,7 +32,7 @@ class Input(NamedTuple):
 
 
 def find_inputs(given: Sequence[str], *, folders_are_videos: bool) -> tuple[list[Input], list[Path]]:
-    """Return every image and video that the arguments stand for, and the files beside them that are none.
+    """Return every image and video that the arguments stand for, and the files beside them that are neither.
 
     Raises:
         ValueError: a path that does not exist, or a folder or a pattern without an image.
@@ -73,7 +73,7 @@ def is_video(given: str, *, folders_are_videos: bool) -> bool:
 
 
 def why_left_out(path: Path) -> str:
-    """Return why a file of a folder of images is none of them, by the ending of its name."""
+    """Return why a file of a folder of images is not one of them, by the ending of its name."""
     if path.suffix.lower() in UNREAD_SUFFIXES:
         return 'has no reader; convert it to JPEG or PNG'
     if (mimetypes.guess_type(path.name)[0] or '').startswith('video/'):

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         'runs',
         nargs='+',
         metavar='[NAME=]RUN',
-        help='work folder of a training, and of a test with `mmmtl test --report`; the first is what Δm refers to',
+        help='work folder of a training run, and of a test with `mmmtl test --report`; the first is what Δm refers to',
     )
     parser.add_argument(
         '--baseline',

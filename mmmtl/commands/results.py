@@ -38,8 +38,8 @@ def outputs_of(folder: Path, name: str, save: Collection[str], *, is_video: bool
     """Return where the drawings of an image or a video go, below a folder.
 
     Args:
-        folder: of all results.
-        name: of the input, as `distinct_names` returns it.
+        folder: folder of all results.
+        name: name of the input, as `distinct_names` returns it.
         save: which of `SAVES`; 'video' means nothing for an image.
         is_video: whether it is a video.
     """
@@ -61,7 +61,7 @@ def video_sinks(
     """Return the sinks that write what is wanted of videos.
 
     Args:
-        folder: of all results.
+        folder: folder of all results.
         inferencer: its tasks are those of the maps.
         save: which of `SAVES`.
         fps: frames per second of videos, in place of the times of the frames.

@@ -85,9 +85,9 @@ def follow_metrics(cfg: Config, tasks: Mapping[str, Task], clips: list[Mapping[s
     """Set the direction of metrics that choose the best checkpoint, stop training or lower rates; refuse unknown ones.
 
     Args:
-        cfg: is changed.
+        cfg: the config, which is changed.
         tasks: those of the config.
-        clips: of the validation data sets that have some.
+        clips: the `clip` settings of the validation data sets that have some.
         where: the name of the config file, for error messages.
     """
     for key, part, option in _monitors(cfg):
@@ -110,7 +110,7 @@ def follow_metrics(cfg: Config, tasks: Mapping[str, Task], clips: list[Mapping[s
 
 
 def check_validation(cfg: Config) -> None:
-    """Refuse a training without validation in which something follows one."""
+    """Refuse training without validation in which something follows one."""
     loop = cfg.get('train_cfg') or {}
     last = loop.get('max_iters') or loop.get('max_epochs')
     validates = cfg.get('val_dataloader') and (last is None or loop.get('val_begin', 1) <= last)

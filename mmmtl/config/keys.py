@@ -92,7 +92,7 @@ def check_keys(cfg: Config, file: ConfigFile | None, where: str) -> None:
     """Refuse keys that look like known ones, but that nothing reads.
 
     Args:
-        cfg: as in its file, or changed since.
+        cfg: the config, as in its file or changed since.
         file: what its file assigns and reads, if it has one.
         where: the name of the file, for error messages.
 

@@ -24,7 +24,7 @@ def load_config(
     """Return the config in a file with the overrides of a command line, not resolved yet.
 
     Args:
-        path: ends in one of `CONFIG_SUFFIXES`; or the name of a model that `mmmtl.apis.list_models` lists.
+        path: a file that ends in one of `CONFIG_SUFFIXES`; or the name of a model that `mmmtl.apis.list_models` lists.
         options: {dotted key: value}.
         tasks: names of the tasks to keep; None keeps all.
 

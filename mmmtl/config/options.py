@@ -21,7 +21,7 @@ ABSENT = object()
 
 
 def parse_value(text: str) -> Any:
-    """Return the value of an option: a literal of Python, in which words need no quotes, or else the text itself.
+    """Return the value of an option: a Python literal, in which words need no quotes, or else the text itself.
 
     Commas outside brackets and quotes make a list. Other text, such as a path, keeps spaces and equals signs. Quotes
     make any text a string.
@@ -77,7 +77,7 @@ def _check_option(cfg: Config, key: str) -> Any:
             raise ValueError(f'{where}: the key has an empty part')
         if isinstance(node, list):
             if not (part.isdecimal() and int(part) < len(node)):
-                raise ValueError(f'{where}: {path} is a list of {len(node)}, so {part!r} is none of its entries')
+                raise ValueError(f'{where}: {path} is a list of {len(node)}, so it has no entry {part!r}')
             node = node[int(part)]
         elif isinstance(node, Mapping):
             if part not in node:

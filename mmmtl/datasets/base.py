@@ -175,7 +175,7 @@ class MultiTaskDataset(BaseDataset):
             raise ValueError(f'{self.data_root}: step={self.step} is for videos, but these are images; remove it')
         if self.items.reads_neighbours and not self.skip_missing and self.frames.apart:
             raise ValueError(
-                f'{self.data_root}: no frame has the one before it, so clips would be copies of single frames; add the '
+                f'{self.data_root}: no frame has a predecessor, so clips would be copies of single frames; add the '
                 'frames between, or set clip=dict(still=True) and add StillToClip'
             )
         items = self.items.make([frame for frame in labelled if self._has_image(frame)], self.frames)

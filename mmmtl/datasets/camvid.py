@@ -30,7 +30,7 @@ class CamVid(MultiTaskDataset):
     ```
 
     The labelled train frames are 1 s apart; `StillToClip` makes clips of them. The val part of this form is continuous
-    at 15 Hz: every second frame of the 30 Hz film.
+    at 15 Hz: every second frame of the 30 Hz video.
 
     Args:
         split: 'train', 'val' or 'test'.

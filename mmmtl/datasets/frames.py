@@ -67,7 +67,7 @@ class FrameIndex:
 
     @property
     def apart(self) -> bool:
-        """Whether videos have more than two frames, but none of them has the one before it."""
+        """Whether videos have more than two frames, but no frame has a predecessor."""
         known = self._images.values()
         return any(len(images) > 2 for images in known) and not any(t - 1 in images for images in known for t in images)
 

@@ -24,7 +24,7 @@ def check_labels(dataset: Any, loader: str) -> list[str]:
     Labels may be sparse. Mostly one file of each task is read.
 
     Args:
-        dataset: of the loader.
+        dataset: data set of the loader.
         loader: its name, for messages.
 
     Raises:

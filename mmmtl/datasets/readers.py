@@ -36,7 +36,7 @@ def list_files(
         folder: where to look.
         key: returns the key of a file, mostly (video, time) or its stem, or None to leave it out. Hidden files and
             those of the system are left out.
-        pattern: of `Path.glob`.
+        pattern: pattern for `Path.glob`.
         fix: advice in the error message if two files share a key.
     """
     files: dict[Key, Path] = {}
@@ -100,7 +100,7 @@ def _numbers_of_names(files: Mapping[str, Path]) -> dict[str, int]:
     for other in others:
         if parts[other][::2] != texts:
             raise ValueError(
-                f'{files[other]}: its name has another form than {files[stem].name}, so the numbers of the frames are '
+                f'{files[other]}: its name differs in form from {files[stem].name}, so the numbers of the frames are '
                 'not certain; rename or remove one of them'
             )
     changing = [column for column in columns if len({int(split[column]) for split in parts.values()}) > 1]
@@ -131,8 +131,8 @@ def listed_files(names: Sequence[str], files: Mapping[str, Path], where: Path) -
     """Return {name without suffix: file} of the names in a list, which may end in the suffix of an image.
 
     Args:
-        names: of `read_names`.
-        files: of `list_stems`.
+        names: result of `read_names`.
+        files: result of `list_stems`.
         where: the list, for messages.
 
     Raises:
@@ -161,7 +161,7 @@ def listed_files(names: Sequence[str], files: Mapping[str, Path], where: Path) -
 
 
 def read_stored(path: Path, kind: type, *, channels: int = 1, lossy: bool = False) -> Array:
-    """Return the numbers of an image file, (H, W) or (H, W, 3) in RGB order; refuse other types than `kind`."""
+    """Return the numbers of an image file, (H, W) or (H, W, 3) in RGB order; refuse types other than `kind`."""
     raw = as_map(read_raw(path, lossy=lossy), path, channels=channels)
     if raw.dtype != kind:
         raise ValueError(f'{path}: {raw.dtype} instead of {kind.__name__}; get the file again, or convert it')

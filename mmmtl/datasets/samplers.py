@@ -83,7 +83,7 @@ class VideoSampler(Sampler[int]):
     a video. A process may have no video.
 
     Args:
-        dataset: with `whole_videos=True`, in any wrapper.
+        dataset: a data set with `whole_videos=True`, in any wrapper.
         seed: given by the runner, and unused.
     """
 

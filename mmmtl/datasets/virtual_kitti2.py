@@ -50,7 +50,7 @@ class VirtualKITTI2(MultiTaskDataset):
     Args:
         split: 'train' (all scenes but `test_scenes`), 'test' (only these) or None (all).
         test_scenes: the scenes of the test part.
-        variants: of `VARIANTS`; None takes all that exist.
+        variants: some of `VARIANTS`; None takes all that exist.
         cameras: 0 (left), 1 (right) or both.
     """
 

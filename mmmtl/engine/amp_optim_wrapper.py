@@ -21,7 +21,7 @@ class AmpOptimWrapper(CudaAmpOptimWrapper):
     The loss is scaled only in float16, since bfloat16 has the range of float32.
 
     Args:
-        optimizer, accumulative_counts, clip_grad: of `OptimWrapper`.
+        optimizer, accumulative_counts, clip_grad: arguments of `OptimWrapper`.
         dtype: 'float16' or 'bfloat16'; by default float16 on a GPU, and bfloat16, the only one, on a CPU.
         loss_scale: 'dynamic', a fixed scale, or arguments of `torch.amp.GradScaler`.
     """

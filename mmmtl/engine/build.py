@@ -98,7 +98,7 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def resumes_newest(cfg: Config) -> bool:
-    """Return whether a run shall go on at the newest checkpoint in its work directory."""
+    """Return whether a run should resume from the newest checkpoint in its work directory."""
     return cfg.get('resume') == 'auto' or bool(cfg.get('resume') and not cfg.get('load_from'))
 
 

@@ -65,14 +65,14 @@ def find_checkpoint(work_dir: str | Path) -> Path | None:
 
 
 def check_free(work_dir: str | Path, resumed: str | Path | None = None) -> None:
-    """Refuse a work directory in which another training has left checkpoints, which a new one would replace.
+    """Refuse a work directory in which another training run has left checkpoints, which a new one would replace.
 
     Args:
-        work_dir: of the run.
+        work_dir: work directory of the run.
         resumed: the checkpoint that it continues from; beside it are its own.
 
     Raises:
-        ValueError: there is one of another training.
+        ValueError: there is one of another training run.
     """
     newest = find_checkpoint(work_dir)
     own = [Path(work_dir)] if newest is None else [Path(work_dir), newest.parent]
@@ -80,13 +80,13 @@ def check_free(work_dir: str | Path, resumed: str | Path | None = None) -> None:
         return
     if found := newest or next(iter(checkpoints_in(work_dir)), None):
         raise ValueError(
-            f'{work_dir}: another training has left checkpoints ({found}); continue it with --resume, choose another '
-            'folder with --work-dir, or remove them with --overwrite'
+            f'{work_dir}: another training run has left checkpoints ({found}); continue it with --resume, choose '
+            'another folder with --work-dir, or remove them with --overwrite'
         )
 
 
 def checkpoints_in(folder: str | Path) -> list[Path]:
-    """Return the checkpoints that a training has written to a folder, the best ones included."""
+    """Return the checkpoints that a training run has written to a folder, the best ones included."""
     names = (SAVED, BEST)
     return [path for path in sorted(Path(folder).glob('*.pth')) if any(name.fullmatch(path.name) for name in names)]
 

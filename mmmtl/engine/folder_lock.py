@@ -23,7 +23,7 @@ _held: dict[tuple[int, Path], list[FolderLock]] = {}
 
 
 class FolderLock:
-    """A lock on a folder, held by this process until `release` or its end, also by `kill -9`.
+    """A lock on a folder, held by this process until `release` or until the process ends, even by `kill -9`.
 
     It is a POSIX record lock on the file `.lock`. Workers of a data loader would inherit one of `flock`; this one ends
     with the process itself. A process may take it several times, and has it until it has released all. The file stays;
@@ -58,8 +58,8 @@ class FolderLock:
         except (ImportError, OSError) as error:
             self.release()
             print_log(
-                f'{self.folder}: this file system or system has no locks ({error}); make sure that no other run '
-                'writes to this folder',
+                f'{self.folder}: this file system or operating system has no locks ({error}); make sure that no '
+                'other run writes to this folder',
                 logger='current',
                 level=logging.WARNING,
             )

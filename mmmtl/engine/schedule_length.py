@@ -1,4 +1,4 @@
-"""The length of a training, changed together with everything that is measured along it."""
+"""The length of a training run, changed together with everything that is measured along it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCALED = ('begin', 'end', 'T_max', 'step_size', 'milestones', 'periods', 'total_
 """Arguments of schedulers that are times."""
 
 ENTRIES = 10
-"""The log of a training has at least as many."""
+"""The log of a training run has at least as many."""
 
 
 def change_length(cfg: Config, *, iterations: int | None = None, epochs: int | None = None) -> Config:
@@ -127,7 +127,7 @@ def _keep_two_steps(schedulers: Sequence[dict[str, Any]], before: Sequence[_Span
 
 
 def _scaled(time: Any, share: float) -> Any:
-    """Return a time, or a list of them, at the same share of another training, at least 1; 0 and infinity stay."""
+    """Return a time, or a list of them, at the same share of another training run, at least 1; 0 and infinity stay."""
     if isinstance(time, (list, tuple)):
         return type(time)(_scaled(item, share) for item in time)
     return max(1, round(time * share)) if 0 < time < math.inf else time

@@ -28,8 +28,8 @@ def transfer(model: nn.Module, checkpoint: Mapping[str, Any], tasks: Mapping[str
     tasks in the checkpoint are compared as plain data.
 
     Args:
-        model: not wrapped.
-        checkpoint: as a run writes it.
+        model: the model, not wrapped.
+        checkpoint: a checkpoint of a run.
         tasks: those of the model, {name: config}.
 
     Raises:

@@ -48,7 +48,7 @@ def class_table(scores: Mapping[str, float], title: str, *, rows: int = 12) -> s
 
     Args:
         scores: {class: percent}.
-        title: of the table.
+        title: title of the table.
         rows: how many classes a column has at most, before there is a second one; at most four columns.
     """
     entries = [(name, '' if math.isnan(score) else f'{score:.2f}') for name, score in scores.items()]

@@ -60,7 +60,7 @@ def judge(differences: Sequence[Difference | None], *, positive: bool) -> Verdic
     'held' means that every interval lies on the expected side of zero, 'not held' that every one lies on the other.
 
     Args:
-        differences: of one pair of methods, such as those after two thirds of the training and at its end.
+        differences: differences of one pair of methods, such as those after two thirds of the training and at its end.
         positive: whether the expected differences are.
     """
     if not differences or any(difference is None for difference in differences):

@@ -116,7 +116,8 @@ def compare(
             if name == 'PyTorch':
                 expected, right = logits, is_key
             if is_key != right:
-                raise ValueError(f'frame {number} is {"a" if is_key else "no"} key frame for {name}, unlike PyTorch')
+                found, wanted = ('treats', 'does not') if is_key else ('does not treat', 'does')
+                raise ValueError(f'{name} {found} frame {number} as a key frame, but PyTorch {wanted}')
             records[name].add(logits, expected, seconds, is_key=is_key)
     return {name: record.summary() for name, record in records.items()}
 

@@ -1,4 +1,4 @@
-"""The description of a model, which its exported files bear: sizes, tasks, units, normalisation, key frames."""
+"""The description of a model, which its exported files carry: sizes, tasks, units, normalisation, key frames."""
 
 from __future__ import annotations
 
@@ -85,6 +85,6 @@ def _shape(name: str, sizes: Sequence[Size], maps: Sequence[Tensor]) -> dict[str
     ]
     if not strides or any(map_.dtype != torch.float32 for map_ in maps):
         raise ValueError(
-            f'the memory {name!r} is no float32 map of a fixed stride: {[tuple(one.shape) for one in maps]}'
+            f'the memory {name!r} is not a float32 map with a fixed stride: {[tuple(one.shape) for one in maps]}'
         )
     return {'channels': maps[0].shape[1], 'stride': strides[0]}

@@ -40,7 +40,7 @@ class Export(NamedTuple):
     """What was exported.
 
     Args:
-        folder: of the files.
+        folder: folder of the files.
         found: {'onnx', 'torch', 'onnx int8', ...: how it differs from the model in PyTorch, which is the first entry}.
         frames: number of frames that were compared.
         description: what the files say about the model.
@@ -92,10 +92,10 @@ def export_model(
         inferencer: the model, on the CPU and not optimised.
         folder: a new or an empty one.
         frames: (H, W, 3) uint8 BGR of a video, to compare with.
-        name: of the model, for the files and messages.
+        name: name of the model, for the files and messages.
         size: (height, width) that the model sees; by default its own.
         dynamic_size: graphs take frames of any size, and `size` only says into which the frames are scaled.
-        formats: of 'onnx' and 'torch'.
+        formats: one or both of 'onnx' and 'torch'.
         int8: also write ONNX graphs with int8 convolutions to a folder `int8` in the folder, calibrated on the frames.
             Their loss is measured, but not refused; beside it stands that of PyTorch in bfloat16.
         tolerance: largest error of a task, relative to its largest logit.
@@ -110,7 +110,7 @@ def export_model(
     if inferencer.device.type != 'cpu' or inferencer.optimize is not None:
         raise ValueError(f"{name}: export a model on the CPU (device='cpu') that is not optimised")
     if not formats or not set(formats) <= set(FORMATS):
-        raise ValueError(f'formats must be of {list(FORMATS)}, not {list(formats)}')
+        raise ValueError(f'formats must be one or more of {list(FORMATS)}, not {list(formats)}')
     check_packages(formats)
     if int8 and 'onnx' not in formats:
         raise ValueError("int8 graphs are made of those of the format 'onnx'; add it to the formats")
@@ -192,7 +192,7 @@ def check_packages(formats: Collection[Format]) -> None:
 
 
 def check_errors(found: Comparison, tolerance: float, what: str) -> None:
-    """Refuse errors above the tolerance, and those that are no numbers."""
+    """Refuse errors above the tolerance, and those that are not numbers."""
     for task, error in found.error.items():
         if not error <= tolerance:
             raise ValueError(

@@ -27,8 +27,8 @@ class FrameGraph(nn.Module):
     `logits.<task>` (N, C, H, W), resized to the frames, and `memory.<name>` if later frames read it.
 
     Args:
-        model: in eval mode.
-        kind: of the frame.
+        model: the model, in eval mode.
+        kind: kind of the frame.
         read: the memories that such a frame reads, as examples.
         memory: the names in the memory of such a frame; empty if no frame reads it.
     """

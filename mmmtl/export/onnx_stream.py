@@ -75,15 +75,15 @@ class OnnxStream:
     """An exported model.
 
     Args:
-        folder: that `mmmtl export` wrote, or its `int8`.
+        folder: the folder that `mmmtl export` wrote, or its `int8`.
         stretch: images are stretched to the model's size, which the maps have too. Otherwise they are scaled to fit
             into it, with bars if the graphs have a fixed size, and the maps have the images' size.
-        threads: for each operator; None leaves it to onnxruntime.
-        providers: of onnxruntime; None is the CPU.
+        threads: number of threads for each operator; None leaves it to onnxruntime.
+        providers: execution providers of onnxruntime; None is the CPU.
 
     Raises:
         FileNotFoundError: a graph is missing.
-        ValueError: a file that is no such graph or does not fit its description, or files of different exports.
+        ValueError: a file that is not such a graph or does not fit its description, or files of different exports.
     """
 
     suffix = '.onnx'
@@ -107,7 +107,8 @@ class OnnxStream:
             spec, self.graphs[kind] = self._open(folder, kind)
             if {**spec, 'kind': first} != self.spec:
                 raise ValueError(
-                    f'{folder}/{kind}{self.suffix}: of another export than {first}{self.suffix}; copy the whole folder'
+                    f'{folder}/{kind}{self.suffix}: not of the same export as {first}{self.suffix}; copy the whole '
+                    'folder'
                 )
         names = {f'{kind}{self.suffix}' for kinds in KINDS for kind in kinds if kind not in self.graphs}
         if strange := sorted(name for name in names if (folder / name).is_file()):
@@ -161,7 +162,7 @@ class OnnxStream:
         return logits, is_key, State(state.frames + 1, size, memories, policy)
 
     def decode(self, logits: Arrays, shown: Size, wanted: Size) -> Arrays:
-        """Return {task: map (M, H, W)} of `wanted` size from logits (1, C, h, w), of which `shown` is no bar."""
+        """Return {task: map (M, H, W)} of `wanted` size from logits (1, C, h, w); `shown` is the size without bars."""
         maps = {}
         for name, task in self.spec['tasks'].items():
             scores = logits[name][0, :, : shown[0], : shown[1]]
@@ -263,7 +264,7 @@ def _average(array: Array, new: int, axis: int) -> Array:
 
 
 def _sums(array: Array, edges: Array, axis: int) -> Array:
-    """Return the sums of an axis up to places between its values."""
+    """Return the sums of an axis up to positions between its values."""
     array = np.moveaxis(array, axis, 0).astype(np.int32 if array.dtype == np.uint8 else np.float64)
     whole = np.minimum(edges.astype(np.intp), len(array))
     part = (edges - whole).reshape(-1, *[1] * (array.ndim - 1))

@@ -31,7 +31,7 @@ def quantize(source: Path, target: Path, frames: Sequence[Array]) -> None:
         frames: (1, 3, H, W), in the order of the video, as `OnnxStream.prepare` gives them.
 
     Raises:
-        ValueError: the frames lack a kind of frame, or a graph has no convolution that can get int8.
+        ValueError: the frames lack a kind of frame, or a graph has no convolution that can be quantized to int8.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -53,7 +53,9 @@ def quantize(source: Path, target: Path, frames: Sequence[Array]) -> None:
             quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
             convolutions, rectifiers = _chosen(onnx.load(prepared))
             if not convolutions:
-                raise ValueError(f'{path}: no convolution of its backbones can get int8; export it without int8')
+                raise ValueError(
+                    f'{path}: no convolution of its backbones can be quantized to int8; export it without int8'
+                )
             quantize_static(
                 str(prepared),
                 str(output),
@@ -75,7 +77,7 @@ def quantize(source: Path, target: Path, frames: Sequence[Array]) -> None:
 
 
 def _chosen(model: Any) -> tuple[list[str], list[str]]:
-    """Return the names of the backbones' convolutions that get int8, and of the ReLUs behind them.
+    """Return the names of the backbones' convolutions that are quantized to int8, and of the ReLUs behind them.
 
     They are not depthwise, nor of a single pixel as those of SE, nor do they read the frames. Of the channels that the
     first convolution returns, a few have far larger values than the others, for which 256 common levels are too coarse.

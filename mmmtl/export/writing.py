@@ -17,11 +17,11 @@ from .graphs import FrameGraph
 from .onnx_stream import METADATA
 
 OPSET = 18
-"""Of ONNX: the first with antialiased resizing."""
+"""ONNX opset: the first with antialiased resizing."""
 
 
 def write_onnx(path: Path, program: ExportedProgram, graph: FrameGraph, description: str) -> None:
-    """Write a program as an ONNX file of standard operators that bears a description."""
+    """Write a program as an ONNX file of standard operators that carries a description."""
     import onnx
 
     with _quiet():
@@ -45,12 +45,12 @@ def write_onnx(path: Path, program: ExportedProgram, graph: FrameGraph, descript
     if own := sorted(
         {f'{node.domain}.{node.op_type}' for node in proto.graph.node if node.domain not in ('', 'ai.onnx')}
     ):
-        raise ValueError(f'{", ".join(own)} are no standard operators of ONNX')
+        raise ValueError(f'{", ".join(own)} are not standard ONNX operators')
     onnx.save(proto, path)
 
 
 def write_program(path: Path, program: ExportedProgram, graph: FrameGraph, description: str) -> None:
-    """Write a program that bears a description and the names of its inputs and outputs."""
+    """Write a program that carries a description and the names of its inputs and outputs."""
     names = json.dumps({'inputs': graph.inputs, 'outputs': graph.outputs})
     torch.export.save(program, path, extra_files={METADATA: description, NAMES: names})
 

@@ -27,7 +27,7 @@ def read_npy(path: str | Path, *, max_bytes: int = MAX_ARRAY_BYTES) -> Array:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: damaged, too large, no numbers, or an .npz archive.
+        ValueError: damaged, too large, not of numbers, or an .npz archive.
     """
     data = read_bytes(path, max_bytes=max_bytes)
     if data.startswith(b'PK'):
@@ -37,7 +37,7 @@ def read_npy(path: str | Path, *, max_bytes: int = MAX_ARRAY_BYTES) -> Array:
         readers = {(1, 0): FORMAT.read_array_header_1_0, (2, 0): FORMAT.read_array_header_2_0}
         shape, fortran, dtype = readers[FORMAT.read_magic(file)](file)
     except Exception as error:  # damaged headers raise many types of errors
-        raise ValueError(f'{path}: no readable array ({error!r}); copy or convert the file again') from error
+        raise ValueError(f'{path}: not a readable array ({error!r}); copy or convert the file again') from error
     start, promised = file.tell(), math.prod(shape) * dtype.itemsize
     if dtype.kind not in 'biuf' or promised != len(data) - start or not promised or min(shape, default=1) < 0:
         raise ValueError(
@@ -73,7 +73,7 @@ def read_mat(path: str | Path, key: str, *, max_bytes: int = MAX_ARRAY_BYTES) ->
         found = {} if large or key not in shapes else loadmat(io.BytesIO(data), variable_names=[key])
     except Exception as error:  # SciPy raises many types of errors for damaged files
         raise ValueError(
-            f'{path}: no readable MATLAB file up to version 7.2 ({error!r}); save or download it again'
+            f'{path}: not a readable MATLAB file up to version 7.2 ({error!r}); save or download it again'
         ) from error
     if large:
         raise ValueError(

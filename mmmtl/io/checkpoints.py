@@ -75,7 +75,7 @@ def load_url(url: str, model_dir: str | None = None, map_location: Any = None, p
 
 
 def download(url: str, folder: str | Path | None = None, *, progress: bool = True) -> Path:
-    """Return the file behind a URL in torch's cache, or in another folder; load it if it is not there."""
+    """Return the file behind a URL in torch's cache, or in another folder; download it if it is missing."""
     folder = Path(folder or Path(get_dir()) / 'checkpoints')
     path = folder / Path(urlparse(url).path).name
     if not path.is_file():

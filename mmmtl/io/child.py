@@ -20,7 +20,7 @@ MAX_MEMORY = 4 << 30
 class ChildReader:
     """A child process that reads files, for use in a `with` block.
 
-    A reader in C that crashes on a damaged file, takes too long or wants too much memory ends the child, not the
+    A reader in C that crashes on a damaged file, takes too long or needs too much memory ends the child, not the
     program. The next file gets a new child.
 
     Args:
@@ -49,14 +49,15 @@ class ChildReader:
         try:
             return self._pool.submit(reader, path, *args).result(self.timeout)
         except MemoryError:
-            raise ValueError(f'{path}: wants too much memory, so the file is damaged; get it again') from None
+            raise ValueError(f'{path}: needs too much memory; the file is probably damaged, so get it again') from None
         except BrokenProcessPool:
             self._stop()
             raise ValueError(f'{path}: its reader crashed, so the file is damaged; download or copy it again') from None
         except FutureTimeoutError:
             self._stop()
             raise ValueError(
-                f'{path}: not read within {self.timeout:g} s, so the file is damaged; get it again'
+                f'{path}: not read within {self.timeout:g} s; the file is probably damaged (get it again), or the '
+                'disk is slow'
             ) from None
 
     def __exit__(self, *exception: object) -> None:

@@ -59,7 +59,7 @@ def open_image(data: bytes, path: str | Path, *, max_pixels: int) -> Image.Image
             'the file and resize the image, or raise max_pixels'
         )
     if getattr(image, 'tag_v2', {}).get(PHOTOMETRIC) == 0:
-        raise ValueError(f'{path}: a TIFF file in which white is zero, which readers invert or not; save it as PNG')
+        raise ValueError(f'{path}: a TIFF file in which white is zero, which some readers invert; save it as PNG')
     if frames != 1:
         raise ValueError(f'{path}: {frames} images in one file; save the one that is meant, or a video')
     if image.format in ('JPEG', 'MPO') and (scans := data.count(b'\xff\xda')) > MAX_SCANS:

@@ -24,19 +24,19 @@ from .images import IMAGE_SUFFIXES, decode_image, opaque, read_image
 from .source_names import NUMBERED, is_address, source_name, without_user
 
 ImageSource = str | Path | Array | Image.Image
-"""A file, an http URL, (H, W, 3) uint8 BGR, or an image of Pillow."""
+"""A file, an http URL, (H, W, 3) uint8 BGR, or a PIL image."""
 
 MAX_DOWNLOAD = 1 << 26
-"""The most bytes that are loaded from a URL."""
+"""The most bytes that are downloaded from a URL."""
 
 TIMEOUT = 30.0
 """Seconds to wait for a server that says nothing."""
 
 MAX_SECONDS = 120.0
-"""The most seconds that loading from a URL may take."""
+"""The most seconds that a download may take."""
 
 PIL_MODES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'RGBX', 'CMYK', 'YCbCr', 'HSV', 'LAB')
-"""Modes of Pillow with 8 bits or fewer, which it converts to RGB without loss of range."""
+"""PIL modes with 8 bits or fewer, which Pillow converts to RGB without loss of range."""
 
 
 class FoundImages(NamedTuple):
@@ -109,7 +109,7 @@ def list_images(images: ImageSource | Iterable[ImageSource]) -> Iterator[ImageSo
     elif isinstance(images, (str, Path)):
         yield from find_images(images).images
     elif not isinstance(images, Iterable) or isinstance(images, (bytes, dict)):
-        raise ValueError(f'images must be files, URLs, arrays or images of Pillow, not {type(images).__name__}')
+        raise ValueError(f'images must be files, URLs, arrays or PIL images, not {type(images).__name__}')
     else:
         for image in images:
             yield from list_images(image) if isinstance(image, (str, Path)) else [image]
@@ -138,7 +138,7 @@ def load_image(source: ImageSource) -> Array:
         return _download(str(source))
     if not isinstance(source, (str, Path)) or not str(source):
         found = repr(source) if isinstance(source, str) else type(source).__name__
-        raise ValueError(f'an image must be a file, a URL, an array or an image of Pillow, not {found}')
+        raise ValueError(f'an image must be a file, a URL, an array or a PIL image, not {found}')
     name = source_name(source)
     if is_address(str(source)) and not os.path.exists(source):
         raise ValueError(f'{name}: an address that is not http:// or https://; download the image and give the file')
@@ -176,7 +176,7 @@ def check_image(array: Array) -> Array:
 def _from_pillow(image: Image.Image) -> Array:
     name = name_image(image, 0)
     if image.mode not in PIL_MODES:
-        raise ValueError(f'{name}: mode {image.mode} of Pillow has no range of colours; convert it to RGB first')
+        raise ValueError(f'{name}: PIL mode {image.mode} has no range of colours; convert it to RGB first')
     if not image.width * image.height:
         raise ValueError(f'{name}: an image of {image.width}x{image.height} pixels')
     try:
@@ -205,12 +205,14 @@ def _download(url: str) -> Array:
         with ThreadPool(1) as pool:
             content = pool.apply_async(_read_url, [url]).get(MAX_SECONDS)
     except NotReady:
-        raise ValueError(f'{name}: not loaded after {MAX_SECONDS:g} s; download it and give the file') from None
+        raise ValueError(
+            f'{name}: download did not finish within {MAX_SECONDS:g} s; download it and give the file'
+        ) from None
     except http.client.InvalidURL:
         # Its message has parts of the address.
         raise ValueError(f'{name}: not an address; characters such as spaces are written as %20') from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise ValueError(f'{name}: cannot be loaded ({error})') from error
+        raise ValueError(f'{name}: cannot be downloaded ({error})') from error
     if len(content) > MAX_DOWNLOAD:
         raise ValueError(f'{name}: more than {MAX_DOWNLOAD} bytes; download it and give the file')
     return decode_image(content, name)

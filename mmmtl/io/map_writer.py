@@ -34,7 +34,7 @@ class MapWriter:
 
     Args:
         folder: a new or an empty one.
-        tasks: by name. A task's folder is its `source`, or its name if another task has the same source.
+        tasks: {name: task}. A task's folder is its `source`, or its name if another task has the same source.
         stills: write images by their names, without numbers.
         npy: write .npy files, which hold every number, in place of PNGs.
         append: add to what an earlier writer left in the folder.
@@ -76,14 +76,14 @@ class MapWriter:
         """Write an image and its maps.
 
         Args:
-            name: of the video, or of the still; it may have folders.
+            name: name of the video, or of the still; it may have folders.
             time: number of the frame; of a still it has no meaning.
             image: (H, W, 3) uint8 BGR.
             maps: {task: (M, H, W)}, predicted.
 
         Raises:
-            ValueError: a name that leads out of the folder, a map of another size than the image, or values that a PNG
-                cannot hold.
+            ValueError: a name that leads out of the folder, a map whose size is not that of the image, or values that a
+                PNG cannot hold.
         """
         parts = PurePosixPath(name).parts
         if not parts or PurePosixPath(name).is_absolute() or '..' in parts or '\\' in name:

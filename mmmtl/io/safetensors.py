@@ -46,11 +46,11 @@ def write_safetensors(
     """Write weights, whole or not at all, and return the SHA-256 of the file.
 
     Args:
-        path: ends in '.safetensors'.
-        weights: by name.
+        path: path of the file, ends in '.safetensors'.
+        weights: {name: tensor}.
         meta: plain values. `dataset_meta.tasks` and `task_order` are compared when the weights are loaded.
-        dtype: of kernels; None keeps them. Vectors, such as the statistics of batch norm, keep theirs: they are small,
-            and half precision has not their range.
+        dtype: number type of kernels; None keeps it. Vectors, such as the statistics of batch norm, keep theirs: they
+            are small, and half precision does not have their range.
 
     Raises:
         ValueError: another suffix, or a kernel with values outside the range of `dtype`.

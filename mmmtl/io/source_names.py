@@ -14,7 +14,7 @@ ADDRESS = re.compile(r'[a-z][a-z0-9+.-]+:/', re.IGNORECASE)
 USER = re.compile(r'(://|(?<=\w\w):/)(?:[^/?#\s]*@)?(?:[^/?#\s:\[]*:(?!\d*(?:[/?#\s]|$)).*@)?', re.DOTALL)
 """A user and a password, also one with a / that should be written %2F."""
 LOGIN = re.compile(r'(//)?[^/\\\s:]+:[^/\\\s]+@')
-"""A user and a password where // is missing; C: and a folder are none."""
+"""A user and a password where // is missing; C: and a folder are not."""
 
 BARE = re.compile(r'([?&;])[^=&;#]+(?=[&;#]|$)')
 VALUE = re.compile(
@@ -23,7 +23,7 @@ VALUE = re.compile(
 """A value of a parameter; some cameras take parameters in the path. Up to three digits stay, unless its name tells a
 secret, such as `pin`."""
 PROPERTY = re.compile(r'(?<!\S)(user-id|user-pw|proxy-id|proxy-pw|passphrase)\s*=.*', re.DOTALL)
-"""A secret property of an element of GStreamer, and all that follows."""
+"""A secret property of a GStreamer element, and all that follows."""
 
 NUMBERED = re.compile(r'%0?\d*d')
 """The place of the number in the name of numbered images, such as frame_%04d.png."""
@@ -39,7 +39,7 @@ def source_name(source: str | Path | int) -> str:
     """Return the name of an image or a video as it may be printed and written.
 
     An address is without user, password and the values of its parameters, but for small numbers, which tell the
-    channels of a recorder apart. Of a pipeline of GStreamer with properties the elements are left.
+    channels of a recorder apart. Of a GStreamer pipeline with properties the elements are left.
 
     A password with both @ and / is not known from a path, as in rtsp://user:a@b/c@host, nor is one that begins as a
     port does, as in rtsp://user:12/34@host: write %40 and %2F.
@@ -79,7 +79,7 @@ def is_address(source: str) -> bool:
 
 
 def is_pipeline(source: str) -> bool:
-    """Return whether a source is a pipeline of GStreamer, elements with '!' between them, and not a missing file."""
+    """Return whether a source is a GStreamer pipeline, elements with '!' between them, and not a missing file."""
     if is_address(source):
         return LINK.search(source) is not None
     return '!' in source and FILE.fullmatch(source) is None

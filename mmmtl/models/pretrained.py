@@ -19,7 +19,7 @@ from mmmtl.io.checkpoints import some_names
 
 @WEIGHT_INITIALIZERS.register_module('Pretrained', force=True)
 class CheckedPretrainedInit(PretrainedInit):
-    """mmengine's `init_cfg=dict(type='Pretrained', checkpoint=..., prefix=...)`, which keeps silent about misfits.
+    """mmengine's `init_cfg=dict(type='Pretrained', checkpoint=..., prefix=...)`, which silently ignores mismatches.
 
     A warning names weights that keep their random values because the file lacks them or has other shapes. If these are
     most of the weights, the file belongs to another network and is refused. Surplus weights, such as those of a

@@ -20,7 +20,7 @@ class TrainingObserver:
         Args:
             iteration: counted from 0.
             progress: the share of the training that is done, 0 to 1.
-            draw_seed: of this iteration alone, and the same on all processes.
+            draw_seed: seed of this iteration alone, and the same on all processes.
         """
 
     def after_update(self, losses_now: Callable[[], Mapping[str, Tensor]]) -> None:

@@ -71,7 +71,7 @@ def prediction_steps(
     """Return a step for each kind of frame, from normalised pixels to decoded maps, in the steady state.
 
     Args:
-        model: in eval mode, on its device.
+        model: the model, in eval mode, on its device.
         size: (H, W) of the images; their pixels are random.
         batch: number of images, streams or clips.
         mode: 'clip' runs three frames to predict one, as in training and testing; None is `default_mode`.

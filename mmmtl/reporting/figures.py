@@ -19,7 +19,7 @@ from .run import Matrix, Run, titled
 
 def figure_uri(draw: Callable[[Axes], None], size: tuple[float, float]) -> str:
     """Return a figure as a data URI: `draw` gets its axes; the size is in inches."""
-    # Text from files is no formula, and it stays text. A fixed salt makes equal figures equal files.
+    # Text from files is not a formula, and it stays text. A fixed salt makes equal figures equal files.
     settings = {'text.parse_math': False, 'svg.fonttype': 'none', 'svg.hashsalt': 'mmmtl'}
     with matplotlib.rc_context(settings), io.BytesIO() as buffer:
         figure = Figure(figsize=size, layout='constrained')
@@ -34,7 +34,7 @@ def curve_figure(title: str, curves: Sequence[Curve], x_label: str, *, whole_num
 
 
 def series_figures(runs: Sequence[Run], wanted: Callable[[str], bool]) -> dict[str, str]:
-    """Return {key of the log: figure} over the steps of training, for the wanted keys of any run."""
+    """Return {key of the log: figure}, drawn against the steps of training, for the wanted keys of any run."""
     keys = dict.fromkeys(key for run in runs for key in run.series if wanted(key))
     return {
         key: curve_figure(
@@ -47,7 +47,7 @@ def series_figures(runs: Sequence[Run], wanted: Callable[[str], bool]) -> dict[s
 
 
 def offset_figures(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, str]:
-    """Return {metric: figure} over the frames since the key frame; dashed lines are the means."""
+    """Return {metric: figure} against the frames since the key frame; dashed lines are the means."""
     figures = {}
     for key in keys:
         curves = []
@@ -60,7 +60,7 @@ def offset_figures(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, str]:
 
 
 def cost_figures(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, str]:
-    """Return {metric: figure} over GMAC, a point for each run."""
+    """Return {metric: figure}, drawn against GMAC, with a point for each run."""
     figures = {}
     for key in keys:
         points = [[(run.gmac, run.metrics[key])] if run.gmac is not None and key in run.metrics else [] for run in runs]

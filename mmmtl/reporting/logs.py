@@ -1,4 +1,4 @@
-"""The log of a training: what mmengine writes to `scalars.json`, as series of numbers over iterations or epochs."""
+"""The log of a training run: what mmengine writes to `scalars.json`, as series of numbers over iterations or epochs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ LOGS = '*/vis_data/scalars.json'
 
 
 def read_logs(folder: Path) -> Series:
-    """Return the series in the logs of the last training in a work folder, with all its starts.
+    """Return the series in the logs of the last training run in a work folder, with all its starts.
 
-    Where a resumed run repeats a step, its value counts.
+    Where a resumed run repeats a step, its value applies.
 
     Raises:
         ValueError: a line of a log is not a JSON object.
@@ -52,11 +52,11 @@ def read_log(path: Path) -> Series:
                 break
             raise ValueError(f'{path}: line {number} is not JSON ({error}); remove it') from None
         if not isinstance(record, dict):
-            raise ValueError(f'{path}: line {number} is no JSON object; remove it')
+            raise ValueError(f'{path}: line {number} is not a JSON object; remove it')
         step = record.get('step')
         if not isinstance(step, int):
             continue
-        # Those of a validation also have times, which are none of the training.
+        # Those of a validation also have times, which are not those of training.
         ignored = {'step', 'iter', 'epoch', *(() if 'iter' in record else ('time', 'data_time'))}
         for key, value in record.items():
             if key not in ignored and _is_number(value) and math.isfinite(value):

@@ -38,12 +38,12 @@ def write_report(
     """Write a report of one or more runs as one HTML file.
 
     Args:
-        path: of the file.
+        path: path of the file.
         runs: the first is what configs, and without a baseline the metrics, of the others are compared with.
-        title: of the page.
+        title: title of the page.
         notes: sentences below the title.
         video: an .mp4 file to show; it becomes part of the page.
-        baseline: of delta_m.
+        baseline: baseline of delta_m.
 
     Raises:
         ValueError: no runs, or two of one name.

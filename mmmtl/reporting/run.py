@@ -29,14 +29,14 @@ class Run:
     """A run, as a report shows it.
 
     Args:
-        name: of the run in tables and legends.
+        name: name of the run in tables and legends.
         metrics: {`<task>/<metric>`: value} of the test.
         class_scores: {task: {class: IoU in percent}}.
         confusion: {task: matrix}.
         meta: about the test: config, checkpoint, `primary` metrics, costs, the baseline of delta_m.
-        series: the log of the training.
-        samples: with the JPEG of each as base64.
-        environment: of the training or else the test, as text.
+        series: the log of training.
+        samples: samples, with the JPEG of each as base64.
+        environment: environment of training, or else of the test, as text.
         config: resolved, as text.
         missing: {part: why it is not there, and what makes it}.
     """
@@ -89,10 +89,10 @@ def read_run(folder: str | Path, name: str | None = None) -> Run:
 
     Args:
         folder: the work folder of `tools/train.py` and `tools/test.py`.
-        name: of the run; None is the name of the folder.
+        name: name of the run; None is the name of the folder.
 
     Raises:
-        ValueError: it is no folder, holds nothing of a run, or a file in it is damaged.
+        ValueError: it is not a folder, holds nothing of a run, or a file in it is damaged.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -157,7 +157,7 @@ def _read_settings(run: Run, folder: Path) -> None:
 
 
 def read_confusion(content: Any, path: Path) -> dict[str, Matrix]:
-    """Return the matrices {task: matrix} in the contents of a `metrics.json`; refuse what is no matrix of counts."""
+    """Return the matrices {task: matrix} in the contents of a `metrics.json`; refuse what is not a matrix of counts."""
     found = content.get('confusion') if isinstance(content, dict) else None
     return {task: _matrix(rows, path) for task, rows in _dicts(found).items()}
 

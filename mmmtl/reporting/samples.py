@@ -25,9 +25,9 @@ class Sample:
     """A sample that a report shows.
 
     Args:
-        task: whose prediction it shows.
+        task: the task whose prediction it shows.
         kind: 'best' or 'worst'.
-        title: names it.
+        title: text that names it.
         score: its own value of the metric.
         metric: `<task>/<metric>`.
         picture: file name in the folder.
@@ -74,7 +74,7 @@ class SampleFolder:
 
         Raises:
             FileNotFoundError: it is not there.
-            ValueError: it is no JPEG file.
+            ValueError: it is not a JPEG file.
         """
         path = self.folder / sample.picture
         data = read_bytes(path, max_bytes=MAX_PICTURE)

@@ -43,15 +43,15 @@ def check_choice(task: str, key: str, value: Any, choices: Sequence[str]) -> Non
 
 
 def check_span(task: str, key: str, value: Any) -> tuple[float, float] | None:
-    """Return two numbers with 0 <= least < greatest, or None for None; refuse anything else."""
+    """Return two numbers with 0 <= min < max, or None for None; refuse anything else."""
     if value is None:
         return None
     if not isinstance(value, (list, tuple)) or len(value) != 2:
-        raise ValueError(f'task {task!r}: {key} must be (least, greatest), not {value!r}')
+        raise ValueError(f'task {task!r}: {key} must be (min, max), not {value!r}')
     for number in value:
         check_number(task, key, number, least=0)
     if value[0] >= value[1]:
-        raise ValueError(f'task {task!r}: {key} needs least < greatest, not {value!r}')
+        raise ValueError(f'task {task!r}: {key} needs min < max, not {value!r}')
     return value[0], value[1]
 
 

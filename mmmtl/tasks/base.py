@@ -231,7 +231,7 @@ class Task(ABC):
         """
 
     def span(self, array: Array) -> Span | None:
-        """Return the least and the greatest value of a map (M, H, W) that its picture tells apart.
+        """Return the minimum and the maximum of a map (M, H, W) that its picture tells apart.
 
         Pictures that belong together, such as those of a video, share the span of all. None: there is no scale, or
         nothing to show.

@@ -41,7 +41,7 @@ def magma_scale(span: Span, unit: str, *, near_is_high: bool) -> Scale:
 
     Args:
         span: values at the ends, at least 0.
-        unit: of the values.
+        unit: unit of the values.
         near_is_high: whether large values are near.
     """
     # In the precision of maps: the root of an end is then exactly at that end, also on a scale without a length.

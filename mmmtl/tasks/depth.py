@@ -39,18 +39,18 @@ class DepthEstimation(Task):
     (natural logarithm, of at least 1e-9 m) and `delta1..3`, the percentage with max(d / g, g / d) < 1.25, 1.25^2,
     1.25^3. Temporal metrics: `warp_err` in metres, and `warp_rel_err`, relative to the mean of the two depths.
 
-    Its label space consists of 40 intervals of equal length in the logarithm.
+    Its label space consists of 40 log-spaced intervals.
 
     Args:
         min_depth: smallest depth that is learnt and scored, in metres.
         max_depth: largest such depth.
-        prediction_range: predictions are clamped to (least, most) metres, None = no limit; by default to `min_depth`
+        prediction_range: predictions are clamped to (min, max) metres, None = no limit; by default to `min_depth`
             and `max_depth`. MTI-Net's and SCA-MTL's released codes have (1e-9, None), ATRC's (0.0, None) and MTAN's
             no limit, so that predictions beyond `max_depth` cost more.
         scale: metres per unit of the logits, positive; about the mean depth is a good start for a fresh network.
-        shown_range: (nearest, farthest) depth on the scale of pictures, in metres; None is the range of what is shown.
-        label_range: range of the label space in metres; depths outside fall into its first or last interval. By default
-            0.07 * `max_depth` to `max_depth`: for 10 metres, ATRC's 0.7 to 10.
+        shown_range: (min, max) depth on the scale of pictures, in metres; None is the range of what is shown.
+        label_range: (min, max) of the label space in metres; depths outside fall into its first or last interval. By
+            default 0.07 * `max_depth` to `max_depth`: for 10 metres, ATRC's 0.7 to 10.
     """
 
     higher_is_better = {
@@ -94,24 +94,24 @@ class DepthEstimation(Task):
         if prediction_range is None:
             prediction_range = (min_depth, max_depth)
         if not isinstance(prediction_range, (list, tuple)) or len(prediction_range) != 2:
-            raise ValueError(f'task {name!r}: prediction_range must be (least, most), not {prediction_range!r}')
+            raise ValueError(f'task {name!r}: prediction_range must be (min, max), not {prediction_range!r}')
         for number in prediction_range:
             if number is not None:
                 check_number(name, 'prediction_range', number)
         self.least, self.most = prediction_range
         if self.least is not None and self.most is not None and self.least >= self.most:
-            raise ValueError(f'task {name!r}: prediction_range needs least < most, not {prediction_range}')
+            raise ValueError(f'task {name!r}: prediction_range needs min < max, not {prediction_range}')
         self.scale = scale
         self.shown_range = check_span(name, 'shown_range', shown_range)
         if label_range is None:
             label_range = (0.07 * max_depth, max_depth)
         if not isinstance(label_range, (list, tuple)) or len(label_range) != 2:
-            raise ValueError(f'task {name!r}: label_range must be (nearest, farthest), not {label_range!r}')
+            raise ValueError(f'task {name!r}: label_range must be (min, max), not {label_range!r}')
         for number in label_range:
             check_number(name, 'label_range', number)
         self.nearest, self.farthest = label_range
         if not 0 < self.nearest < self.farthest:
-            raise ValueError(f'task {name!r}: label_range needs 0 < nearest < farthest, not {label_range}')
+            raise ValueError(f'task {name!r}: label_range needs 0 < min < max, not {label_range}')
 
     def definition(self) -> dict[str, Any]:
         return {**super().definition(), 'scale': self.scale}

@@ -37,13 +37,12 @@ class DisparityEstimation(Task):
     Loss `loss_l1`: |scale * logits - disparity|, averaged over the labelled pixels. Metrics: `abs_err` in `unit` and
     `rel_err`; MILA's table 2 prints 100 * abs_err of the raw value.
 
-    Its label space consists of 40 intervals of equal length in the logarithm, from `max_disparity` / 64 to
-    `max_disparity`.
+    Its label space consists of 40 log-spaced intervals, from `max_disparity` / 64 to `max_disparity`.
 
     Args:
         unit: 'pixel' or 'raw'.
         scale: units of disparity per unit of the logits, positive.
-        shown_range: (least, greatest) disparity on the scale of pictures, in `unit`; None is the range of what is
+        shown_range: (min, max) disparity on the scale of pictures, in `unit`; None is the range of what is
             shown.
         max_disparity: end of the label space, in `unit`; by default 128 pixels, or the raw 0.5
             (nearly the same).

@@ -11,7 +11,7 @@ from torch import Tensor
 def log_bins(values: Tensor, lower: float, upper: float, count: int) -> Tensor:
     """Return the index of each value's interval among `count` intervals from `lower` to `upper`, int64.
 
-    The intervals have equal lengths in the logarithm and include their lower end. Values outside fall into the first or
+    The intervals are log-spaced and include their lower end. Values outside fall into the first or
     last interval. ATRC's released code does this with lower = 0.7 and upper = 10 metres.
 
     Examples:
@@ -24,7 +24,7 @@ def log_bins(values: Tensor, lower: float, upper: float, count: int) -> Tensor:
 
 
 def half_sphere(count: int) -> Tensor:
-    """Return unit vectors (count, 3), spread evenly over the half sphere z < 0 of normals that point to the camera.
+    """Return unit vectors (count, 3), spread evenly over the hemisphere z < 0 of normals that point to the camera.
 
     They form a Fibonacci lattice. The heights are the middles of equal intervals, so each vector covers the same area;
     the azimuth advances by the golden angle.

@@ -9,7 +9,7 @@ from mmmtl.structures import Array
 
 Colour = tuple[int, int, int]
 Span = tuple[float, float]
-"""The least and the greatest value on a scale."""
+"""The minimum and the maximum on a scale."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Scale:
 
     Args:
         span: the values at its ends.
-        unit: of the values; may be empty.
+        unit: unit of the values; may be empty.
         colours: (N, 3) uint8 RGB, evenly spaced from end to end.
         position: returns where values stand on it, 0 to 1.
     """
@@ -36,7 +36,7 @@ class Legend:
     Args:
         swatches: {name: RGB colour} of what occurs, the largest area first; None is hatched, as pixels without a label.
         possible: every name that `swatches` may have, so that a video can keep room for them.
-        scale: of numbers.
+        scale: scale of numbers.
         ball: (n, n, 3) uint8 RGB, a ball as the picture draws it, for directions.
         notes: lines of text beside the ball.
     """

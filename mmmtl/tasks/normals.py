@@ -39,7 +39,7 @@ class SurfaceNormals(Task):
     histogram with bins of 0.01 degrees), and the percentages `within_11.25`, `within_22.5` and `within_30`.
     Temporal metric: `warp_err`, the mean angle in degrees, which includes the rotation of the camera.
 
-    Its label space consists of 40 fixed directions, spread evenly over the half sphere; a normal belongs to the nearest
+    Its label space consists of 40 fixed directions, spread evenly over the hemisphere; a normal belongs to the nearest
     one. (ATRC uses 40 k-means clusters of the training normals; fixed directions need no data.)
     """
 

@@ -27,10 +27,11 @@ class TaskOrder(nn.Module):
     A new module concatenates the tasks sorted by name. Weights that were trained in another order bring theirs along.
 
     Args:
-        tasks: their names.
+        tasks: names of the tasks.
 
     Attributes:
-        positions: (M,) int64, the places of the concatenated tasks among the sorted names; saved if there are several.
+        positions: (M,) int64, the positions of the concatenated tasks among the sorted names; saved if there are
+            several.
     """
 
     positions: Tensor

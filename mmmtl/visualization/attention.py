@@ -32,13 +32,13 @@ class Attention:
 
     Args:
         kind: 'ILA', 'CTAM', 'CSAM' or 'ATRC'.
-        task: whose features look, or the branch that all tasks share.
-        source: at what: one of `FRAMES`, a task, or the same task at a coarser scale.
+        task: the task whose features look, or the branch that all tasks share.
+        source: what they look at: one of `FRAMES`, a task, or the same task at a coarser scale.
         target_size: (H, W).
         source_size: (h, w).
         window: side of the window in the source map; None if the whole map is seen.
-        weights: returns the weights (h, w) of a place (row, column) of the target, float64.
-        context: of ATRC, its type: 'global', 'local', 'target_label' or 'source_label'.
+        weights: returns the weights (h, w) of a position (row, column) of the target, float64.
+        context: type of the context, for ATRC: 'global', 'local', 'target_label' or 'source_label'.
     """
 
     kind: Kind
@@ -51,7 +51,7 @@ class Attention:
     context: str = ''
 
     def seen_from(self, row: int, column: int) -> tuple[slice, slice]:
-        """Return the rows and columns of the source that a place of the target sees."""
+        """Return the rows and columns of the source that a position of the target sees."""
         return window_around(row, column, self.source_size, self.window)
 
 
@@ -60,7 +60,7 @@ class Recording:
     """What a model did with one image or frame.
 
     Args:
-        attentions: in the order in which they were computed.
+        attentions: attentions in the order in which they were computed.
         features: {task: {name: map (C, H, W)}}: of a propagating neck the task's own and those from `FRAMES`, otherwise
             those of each scale of the decode head.
     """
@@ -85,7 +85,7 @@ def record(model: nn.Module) -> Iterator[Recording]:
 
 
 def window_around(row: int, column: int, size: tuple[int, int], window: int | None) -> tuple[slice, slice]:
-    """Return the rows and columns of a map of a size (h, w) that a window around a place covers; all without a window.
+    """Return the rows and columns of a map (h, w) that a window around a position covers; all without a window.
 
     Examples:
         >>> window_around(0, 4, (6, 8), 5)
@@ -104,7 +104,7 @@ def window_around(row: int, column: int, size: tuple[int, int], window: int | No
 def local_weights(
     query: Tensor, key: Tensor, row: int, column: int, *, window: int | None, scale: float, border: str
 ) -> Tensor:
-    """Return the weights (h, w) that `mmmtl.ops.local_attention` gives the source for a place of the target, float64.
+    """Return the weights (h, w) that `mmmtl.ops.local_attention` gives the source for a target position, float64.
 
     They are zero outside the window and sum to 1; with `border='zero'` what is outside the map takes its share.
     """
@@ -118,7 +118,7 @@ def local_weights(
 
 
 def linear_weights(query: Tensor, key: Tensor, row: int, column: int) -> Tensor:
-    """Return the weights (h, w) that `linear_attention` gives the source for a place of the target, float64.
+    """Return the weights (h, w) that `linear_attention` gives the source for a position of the target, float64.
 
     They are the products of the non-negative query and keys, divided by their sum: they sum to 1 unless all are zero.
     """
@@ -127,11 +127,11 @@ def linear_weights(query: Tensor, key: Tensor, row: int, column: int) -> Tensor:
 
 
 def region_weights(query: Tensor, key: Tensor, labels: Tensor, row: int, column: int, *, scale: float) -> Tensor:
-    """Return the weights (h, w) that a `LabelContext` gives the source for a place of the target, float64.
+    """Return the weights (h, w) that a `LabelContext` gives the source for a position of the target, float64.
 
-    The place looks at regions, keys (C, K), and each region is a weighted mean of the places of the source, by the
-    softmax of its logits (K, h, w). The weight of a place is the sum over the regions of both weights' product. The
-    weights sum to 1.
+    The position looks at regions, keys (C, K), and each region is a weighted mean of the positions of the source, by
+    the softmax of its logits (K, h, w). The weight of a position is the sum over the regions of both weights' product.
+    The weights sum to 1.
     """
     regions = (scale * query[:, row, column].double() @ key.double()).softmax(0)
     places = labels.double().flatten(1).softmax(1)

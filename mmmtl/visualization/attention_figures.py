@@ -61,7 +61,7 @@ class Scene:
         return y * size[0] // self.padded[0], x * size[1] // self.padded[1]
 
     def stride(self, size: tuple[int, int]) -> int:
-        """Return how many pixels a place of a map has in height, rounded."""
+        """Return how many pixels a position of a map has in height, rounded."""
         return round(self.padded[0] / size[0])
 
 
@@ -89,7 +89,7 @@ def _draw_attention(attentions: Sequence[Attention], scene: Scene, title: str) -
     for attention in sorted(attentions, key=lambda a: (a.target_size, a.source_size), reverse=True):
         rows.setdefault(_row_of(attention), []).append(attention)
     windows = ' Cyan: the window.' if any(attention.window for attention in attentions) else ''
-    note = f'Green: the pixel. White: its place in the finest map.{windows} The weights of a panel sum to 100 %.'
+    note = f'Green: the pixel. White: its position in the finest map.{windows} The weights of a panel sum to 100 %.'
     figure, axes = _grid(scene, len(rows), 1 + max(map(len, rows.values())), title, note)
     for (caption, found), (first, *others) in zip(sorted(rows.items()), axes, strict=True):
         _show_image(first, scene, CURRENT, f'{caption} ({scene.titles[CURRENT]})')
@@ -176,7 +176,7 @@ def _show_map(
 
 
 def _box(axis: Axes, scene: Scene, size: tuple[int, int], rows: slice, columns: slice, colour: str) -> None:
-    """Draw a box around places of a map of a size (H, W)."""
+    """Draw a box around positions of a map of a size (H, W)."""
     down, across = scene.padded[0] / size[0], scene.padded[1] / size[1]
     corner = columns.start * across, rows.start * down
     sides = (columns.stop - columns.start) * across, (rows.stop - rows.start) * down

@@ -1,4 +1,4 @@
-"""Keys below pictures: colour bars, named colours, balls of normals."""
+"""Legends below pictures: colour bars, named colours, balls of normals."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def legend_height(legend: Legend, width: int, size: int, *, most: int, steady: b
 
     Args:
         legend: may be empty.
-        width: of the picture.
-        size: of the text.
+        width: width of the picture.
+        size: size of the text.
         most: the named colours get no more than this; what does not fit is counted.
         steady: keep room for every name that may occur, in any order.
     """

@@ -25,7 +25,7 @@ class Painter:
     Labels and predictions of a panel share their scales.
 
     Args:
-        tasks: by name.
+        tasks: {name: task}.
         video: the panels are the frames of a video. A scale grows to the range of the video so far, and a class
             keeps its place in the legend from the frame where it first occurs. Panels of the same maps have one size.
     """
@@ -54,7 +54,7 @@ class Painter:
             title: a line above.
             mark: give the title a dark ground, the sign of a key frame.
             warning: a line above in red.
-            tile_height: of the pictures; None: see `grid`.
+            tile_height: height of the pictures; None: see `grid`.
         """
         # A model sees images at a size and aspect of its own.
         for array in (array for maps in rows.values() for array in maps.values()):

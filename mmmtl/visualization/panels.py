@@ -62,11 +62,11 @@ def grid(
     size depends on the sizes of the tiles and on what their legends need, but not on captions and title.
 
     Args:
-        rows: of tiles.
+        rows: rows of tiles.
         title: a line above.
         mark: give the title a dark ground, the sign of a key frame.
         warning: a line above in red.
-        tile_height: of the pictures.
+        tile_height: height of the pictures.
     """
     first = rows[0][0].drawing
     enlarged = max(1, min(-(-NARROWEST // first.shape[1]), WIDEST // first.shape[0]))

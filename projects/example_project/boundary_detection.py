@@ -29,7 +29,7 @@ class BoundaryDetection(Task):
     probability above one half.
 
     Args:
-        name: given by `resolve`.
+        name: name of the task, given by `resolve`.
         pos_weight: weight of a boundary pixel in the loss; there are few of them.
         source: key of the semantic maps in the data set.
         loss_weight: factor of the loss.

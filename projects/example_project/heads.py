@@ -19,9 +19,9 @@ class SharedTrunkHead(DecodeHead):
     """A `TaskConvHead` with one trunk for all tasks: a 3x3 and a 1x1 convolution, then a 1x1 convolution for each task.
 
     Args:
-        tasks: given by the segmentor.
+        tasks: the tasks, given by the segmentor.
         in_channels: (C,) of a slot, by default those of the neck or backbone.
-        channels: of the two layers of the trunk.
+        channels: channels of the two layers of the trunk.
         num_slots: slots of each task: 1 for images, `neck.num_slots` for video (set by the segmentor).
         norm_cfg: normalisation of the trunk.
         init_cfg: mmengine's initialisation.

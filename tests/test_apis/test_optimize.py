@@ -203,7 +203,7 @@ def test_what_cannot_be_done_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(ValueError, match=r'on cpu needs a C\+\+ compiler \(no-such-compiler is not installed\)'):
         optimize_for_inference(model, 'compile')
     optimize_for_inference(model)
-    with pytest.raises(ValueError, match='optimised before'):
+    with pytest.raises(ValueError, match='already been optimised'):
         optimize_for_inference(model)
     with pytest.raises(ValueError, match='dtype=torch.bfloat16 needs optimize'):
         MultiTaskInferencer(ROOT / 'tests/configs/tiny_image.py', device='cpu', dtype=torch.bfloat16)

@@ -316,7 +316,7 @@ def test_a_video_shorter_than_a_clip_is_skipped_or_repeated() -> None:
 
 
 def test_frames_without_neighbours_make_no_clips() -> None:
-    with pytest.raises(ValueError, match='no frame has the one before it'):
+    with pytest.raises(ValueError, match='no frame has a predecessor'):
         Numbers({'v': [0, 10, 20], 'w': [5]}, clip=dict(missing='repeat'))
     assert len(Numbers({'v': [0, 10, 20], 'w': [5, 6]}, clip=dict(missing='repeat'))) > 0
     assert len(Numbers({'v': [0, 10, 20]})) == 3

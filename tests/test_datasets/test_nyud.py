@@ -191,7 +191,10 @@ def break_list(root: Path) -> None:
         (break_shape, r'normals/0001\.npy: an array of shape \(3, 64, 64\) instead of \(H, W, 3\); convert'),
         (break_pickle, r'depth/0001\.npy: the header promises object of shape \(1,\).*array of numbers'),
         (break_key, r"depth/0001\.mat: no variable 'depth', only \['labels'\]; check that this is the right folder"),
-        (break_mat, r'depth/0001\.mat: no readable MATLAB file up to version 7\.2 \(.+\); save or download it again'),
+        (
+            break_mat,
+            r'depth/0001\.mat: not a readable MATLAB file up to version 7\.2 \(.+\); save or download it again',
+        ),
         (break_image, r"gt_sets/train\.txt: 1 of \d+ names have no image.*'0001'"),
         (break_list, r'gt_sets/train\.txt: no such list; check data_root and split'),
     ],

@@ -127,7 +127,7 @@ def test_names_that_leave_the_number_open(build, video_folder: Path, write_image
     for path in rename_back:
         path.rename(path.with_name(f'{int(path.stem[-2:]):06d}.jpg'))
     write_image(video_folder / 'frames/one/thumb_7.jpg', np.zeros((6, 8, 3), np.uint8))
-    with pytest.raises(ValueError, match=r'frames/one/thumb_7\.jpg: .*another form than 000000\.jpg'):
+    with pytest.raises(ValueError, match=r'frames/one/thumb_7\.jpg: .*differs in form from 000000\.jpg'):
         build()
 
 

@@ -241,7 +241,7 @@ def test_files_of_different_exports_are_refused(exported: Path, tmp_path: Path) 
     describe_anew(
         folder / 'non_key.onnx', exported / 'non_key.onnx', lambda spec: spec['made'].update(weights='0' * 64)
     )
-    with pytest.raises(ValueError, match=r'non_key\.onnx: of another export than key\.onnx'):
+    with pytest.raises(ValueError, match=r'non_key\.onnx: not of the same export as key\.onnx'):
         OnnxStream(folder)
     shutil.copy(exported / 'non_key.onnx', folder)
     describe_anew(folder / 'key.onnx', exported / 'key.onnx', None)

@@ -241,7 +241,7 @@ def test_a_child_may_crash(tmp_path: Path) -> None:
             with pytest.raises(ValueError, match=rf'a\.mat: {message}'):
                 child(reader, path)
         path.write_bytes(b'MATLAB 5.0 MAT-file, cut')
-        with pytest.raises(ValueError, match=r'a\.mat: no readable MATLAB file'):
+        with pytest.raises(ValueError, match=r'a\.mat: not a readable MATLAB file'):
             child(read_mat, path, 'x')
         savemat(path, {'x': np.arange(6)})
         assert child(read_mat, path, 'x').tolist() == [[0, 1, 2, 3, 4, 5]]

@@ -327,7 +327,7 @@ def test_a_list_of_other_files_is_refused(
     text = content.format(video=make_video('h264.mp4'))
     for end in ('', '#\0\n'):
         (tmp_path / name).write_text(text + end)
-        with pytest.raises(ValueError, match=f'{name}: a list of other files'):
+        with pytest.raises(ValueError, match=f'{name}: a playlist'):
             read(tmp_path / name)
 
 

@@ -251,7 +251,7 @@ def test_draw_shows_near_bright_and_tells_apart_none_and_beyond() -> None:
         (dict(min_depth=0.0), r'\b0\.0\D+10\.0'),
         (dict(min_depth=10.0), r'\b10\.0\D+10\.0'),
         (dict(scale=0.0), r'scale.*\b0\.0'),
-        (dict(prediction_range=(1.0,)), r'prediction_range.*least, most'),
+        (dict(prediction_range=(1.0,)), r'prediction_range.*min, max'),
         (dict(prediction_range=(2.0, 1.0)), r"task 'depth': prediction_range.*\(2\.0, 1\.0\)"),
         (dict(label_range=(5.0, 5.0)), r"task 'depth': label_range.*\(5\.0, 5\.0\)"),
         (dict(label_range=(0.0, 5.0)), r'label_range.*\(0\.0, 5\.0\)'),

@@ -173,12 +173,12 @@ def test_a_folder_with_checkpoints_is_not_trained_in_again(
     run_tool(*run, '--cfg-options', *options(checkpoint_interval=1))
     (tmp_path / 'best_semseg_mIoU_iter_1.pth').write_bytes(b'')
     (tmp_path / 'teacher.pth').write_bytes(b'')
-    with pytest.raises(SystemExit, match=r'another training has left checkpoints \(.*/iter_2\.pth\).*--overwrite'):
+    with pytest.raises(SystemExit, match=r'another training run has left checkpoints \(.*/iter_2\.pth\).*--overwrite'):
         run_tool(*run, '--cfg-options', *options())
     other = tmp_path / 'other' / 'iter_2.pth'
     other.parent.mkdir()
     other.write_bytes((tmp_path / 'iter_2.pth').read_bytes())
-    with pytest.raises(SystemExit, match='another training has left checkpoints'):
+    with pytest.raises(SystemExit, match='another training run has left checkpoints'):
         run_tool(*run, '--resume', other, '--cfg-options', *options())
     with pytest.raises(SystemExit, match=r'--overwrite removes what --resume continues'):
         run_tool(*run, '--overwrite', '--resume', '--cfg-options', *options())

@@ -1,4 +1,4 @@
-"""Aggregate runs with several seeds: mean and deviation of every metric, and paired differences from a baseline.
+"""Aggregate runs with several seeds: mean, standard deviation, and paired differences from a baseline, per metric.
 
     python tools/analysis_tools/aggregate.py mila=mila0/metrics.json mila=mila1/metrics.json \\
         fast=fast0/metrics.json fast=fast1/metrics.json --baseline fast
@@ -91,7 +91,7 @@ def plain(gap: Difference) -> dict[str, float | int | None]:
 def table(rows: Sequence[Mapping[str, Any]], baseline: str | None, *, markdown: bool = False) -> str:
     """Format the rows."""
     compared = [] if baseline is None else [f'difference from {baseline}', '95 % interval', 'pairs']
-    shown = PrettyTable(['metric', 'method', 'runs', 'mean', 'deviation', *compared], align='r')
+    shown = PrettyTable(['metric', 'method', 'runs', 'mean', 'standard deviation', *compared], align='r')
     shown.align['metric'] = shown.align['method'] = 'l'
     if markdown:
         shown.set_style(TableStyle.MARKDOWN)

@@ -1,4 +1,4 @@
-"""Show the logs of trainings: a table of the last and the best value of each key, times, and a figure of curves.
+"""Show the logs of training runs: a table of the last and the best value of each key, times, and a figure of curves.
 
 python tools/analysis_tools/analyze_logs.py work_dirs/mila fast=work_dirs/fast --keys loss semseg/mIoU --out curves.svg
 """

@@ -4,8 +4,8 @@
     python tools/analysis_tools/attention_maps.py CONFIG CHECKPOINT --out-dir DIR --video drive.mp4 --frame 12
 
 DIR gets features.png, the root mean square of the channels (figure 5 of MILA), and what the model has of these:
-ila.png, the window in the earlier frames (figure 4 of MILA); ctam.png, the places of the other tasks at each scale;
-csam.png, the places of the coarser scales; atrc.png, the context that each task takes from each, with its type.
+ila.png, the window in the earlier frames (figure 4 of MILA); ctam.png, the positions of the other tasks at each scale;
+csam.png, the positions of the coarser scales; atrc.png, the context that each task takes from each, with its type.
 """
 
 from __future__ import annotations

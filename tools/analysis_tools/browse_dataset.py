@@ -38,9 +38,7 @@ def parse_args() -> argparse.Namespace:
     add_config_arguments(parser)
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train', help='which data loader (train)')
     parser.add_argument('--number', type=int, default=20, metavar='N', help='how many samples (20)')
-    parser.add_argument(
-        '--output-dir', metavar='DIR', help='new folder for PNG panels (work_dirs/browse/TIME)'
-    )
+    parser.add_argument('--output-dir', metavar='DIR', help='new folder for PNG panels (work_dirs/browse/TIME)')
     parser.add_argument('--show', action='store_true', help='show them in a window; press space for the next')
     return parser.parse_args()
 
@@ -98,7 +96,7 @@ def sample_panel(inputs: Array, sample: MultiTaskDataSample, tasks: Mapping[str,
     Args:
         inputs: (3, H, W) or (3, 3, H, W) uint8 BGR.
         sample: has `gt`, and `offset` and `slots` if it is a clip.
-        tasks: by name.
+        tasks: {name: task}.
     """
     frames = [np.ascontiguousarray(frame[::-1].transpose(1, 2, 0)) for frame in inputs.reshape(-1, *inputs.shape[-3:])]
     title = frame_title(sample.get('video', ''), sample.get('time'), since_key=sample.get('offset'))

@@ -1,4 +1,4 @@
-"""Show metrics over the cost of a frame, for key-frame policies: a table and a figure with a panel per metric.
+"""Show metrics against the cost of a frame, for key-frame policies: a table and a figure with a panel per metric.
 
     for K in 1 2 5 10; do
         python tools/test.py CONFIG CHECKPOINT --stream --out k$K.json --cfg-options key_frame_interval=$K
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def curves(files: list[tuple[str, dict[str, float]]], metric: str) -> list[Curve]:
-    """Return a curve over the cost for each name, of the files that have the metric, sorted by cost."""
+    """Return a curve against cost for each name, of the files that have the metric, sorted by cost."""
     points: dict[str, list[tuple[float, float]]] = {}
     for name, metrics in files:
         if metric in metrics:

@@ -21,7 +21,9 @@ from mmmtl.profiling.mila_convention import paper_macs
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_arguments(parser)
-    add_shape_argument(parser, '--shape', 'height and width of the image (default: of Resize in the test pipeline)')
+    add_shape_argument(
+        parser, '--shape', 'height and width of the image (default: the size of Resize in the test pipeline)'
+    )
     parser.add_argument(
         '--paper-convention',
         action='store_true',

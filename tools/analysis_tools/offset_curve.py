@@ -1,4 +1,4 @@
-"""Show metrics over the offset from the key frame: a table and a figure with one panel for each metric.
+"""Show metrics by offset from the key frame: a table and a figure with one panel for each metric.
 
     python tools/test.py CONFIG CHECKPOINT --offsets all --out mila.json
     python tools/analysis_tools/offset_curve.py mila=mila.json fast=fast.json --out offsets.svg
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def offset_panels(files: list[tuple[str, dict[str, float]]], wanted: list[str] | None) -> dict[str, list[Curve]]:
-    """Return {metric: curves over the offsets, one for each file that has the metric}."""
+    """Return {metric: curves by offset, one for each file that has the metric}."""
     found: dict[str, dict[int, dict[str, float]]] = {}
     for name, metrics in files:
         if name in found:

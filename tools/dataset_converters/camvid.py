@@ -1,11 +1,11 @@
-r"""Convert the official files of CamVid for the data set `CamVid`: 11 classes, 960x720, and frames of the films.
+r"""Convert the official files of CamVid for the data set `CamVid`: 11 classes, 960x720, and frames of the videos.
 
     python tools/dataset_converters/camvid.py 701_StillsRaw_full.zip LabeledApproved_full.zip --out data/camvid_960x720
     python tools/dataset_converters/camvid.py 701_StillsRaw_full.zip LabeledApproved_full.zip \
         --films 0005VD.MXF 0006R0.MXF 0016E5.MXF 01TP_extract.avi --out data/camvid_960x720
 
-With the films, the frames before each labelled one are also written: read them with `frame_step=1`, and set
-`clip.missing` for frames that a film lacks. The labelled frames serve to check how a film numbers its frames.
+With the videos, the frames before each labelled one are also written: read them with `frame_step=1`, and set
+`clip.missing` for frames that a video lacks. The labelled frames serve to check how a video numbers its frames.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ COLOURS: dict[tuple[int, int, int], int] = {
 
 
 class Film(NamedTuple):
-    """The pattern of the names of a film's frames, and the number of its first."""
+    """The pattern of the names of a video's frames, and the number of its first."""
 
     name: str
     first: int
@@ -73,7 +73,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, required=True, help='the new data set')
     parser.add_argument('--films', type=Path, nargs='+', default=[], help=f'some of {", ".join(FILMS)}, any suffix')
     parser.add_argument('--key-frame-interval', type=positive, default=5, help='the longest interval of the clips')
-    parser.add_argument('--allow-partial', action='store_true', help='accept another number of labels than 701')
+    parser.add_argument('--allow-partial', action='store_true', help='accept a number of labels other than 701')
     return parser.parse_args()
 
 
@@ -108,13 +108,13 @@ def convert_labels(stills: Path, labels: Path, root: Path) -> dict[str, Path]:
 
 
 def labelled_numbers(film: Film, stills: dict[str, Path]) -> dict[int, Path]:
-    """Return {frame number: still} of a film's labelled frames."""
+    """Return {frame number: still} of a video's labelled frames."""
     sequence = film.name.partition('_')[0]
     return {int(stem.split('_')[1].lstrip('f')): still for stem, still in stills.items() if stem.startswith(sequence)}
 
 
 def find_shift(path: Path, film: Film, labelled: dict[int, Path]) -> int:
-    """Return how far a film's frame numbers are off: decoders find different numbers of frames at its beginning."""
+    """Return how far a video's frame numbers are off: decoders find different numbers of frames at its beginning."""
     times = sorted(labelled)
     compared: dict[int, list[tuple[int, int]]] = {}
     for time in times[:: max(1, len(times) // CHECKED)]:
@@ -129,19 +129,19 @@ def find_shift(path: Path, film: Film, labelled: dict[int, Path]) -> int:
                 float(np.abs(thumbnail(frame) - thumbnail(read_image(labelled[time]))).mean())
             )
     if not errors:
-        raise ValueError(f'{path}: lacks all labelled frames ({times[:3]}, ...); get the film again')
+        raise ValueError(f'{path}: lacks all labelled frames ({times[:3]}, ...); get the video again')
     return min(errors, key=lambda shift: (np.mean(errors[shift]), abs(shift)))
 
 
 def thumbnail(image: Array) -> Array:
-    """Return an image at 96x72, to compare films and stills."""
+    """Return an image at 96x72, to compare videos and stills."""
     return cv2.resize(image, (96, 72), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def write_film_frames(path: Path, stills: dict[str, Path], *, before: int) -> None:
-    """Write the frames before each labelled frame of a film."""
+    """Write the frames before each labelled frame of a video."""
     if path.stem not in FILMS:
-        raise ValueError(f'{path}: not one of the films {", ".join(FILMS)}; do not rename them')
+        raise ValueError(f'{path}: not one of the videos {", ".join(FILMS)}; do not rename them')
     film = FILMS[path.stem]
     labelled = labelled_numbers(film, stills)
     shift = find_shift(path, film, labelled)

@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--splits', type=Path, help='splits.mat, needed for the official file')
     parser.add_argument('--classes', type=Path, help='classMapping40.mat, needed for segmentation')
     parser.add_argument('--raw-depth', action='store_true', help='the measured depth, without in-painting')
-    parser.add_argument('--allow-partial', action='store_true', help='accept another number of images than 795 / 654')
+    parser.add_argument('--allow-partial', action='store_true', help='accept a number of images other than 795 / 654')
     return parser.parse_args()
 
 

@@ -81,7 +81,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--max-gap', type=float, default=0.5, help='a longer pause, in seconds, ends the clip')
     parser.add_argument('--raw-depth', action='store_true', help='the measured depth, without in-painting')
     parser.add_argument('--no-rectify', action='store_true', help='keep the distortion of the raw frames')
-    parser.add_argument('--allow-partial', action='store_true', help='accept another number of images than 795 / 654')
+    parser.add_argument('--allow-partial', action='store_true', help='accept a number of images other than 795 / 654')
     return parser.parse_args()
 
 
@@ -123,7 +123,7 @@ def frames_before(
     """Return the last `count` frames before the named one, the oldest first; None for a missing frame.
 
     Args:
-        timeline: of `read_timeline`.
+        timeline: result of `read_timeline`.
         name: file name of the labelled frame.
         count: how many.
         rate: take the nearest frames at this number per second; None takes every frame.
@@ -229,10 +229,10 @@ def convert(args: argparse.Namespace, root: Path) -> Counter[str]:
 
 
 def numbered(folder: Path) -> dict[str, Path]:
-    """Return {number of four digits: file} of normals that are called as the official images: 0001.png or 1.png."""
+    """Return {number of four digits: file} of normals that are named after the official images: 0001.png or 1.png."""
     found = {f'{int(stem):04d}': path for stem, path in list_stems(folder).items() if stem.isdecimal()}
     if not found:
-        raise ValueError(f'{folder}: no normals there; call them as the images are numbered, such as 0001.png')
+        raise ValueError(f'{folder}: no normals there; name them after the numbers of the images, such as 0001.png')
     return found
 
 

@@ -52,7 +52,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, help='the new data set; not for a folder')
     parser.add_argument('--context', type=Path, help='with VOC 2010: annotations of PASCAL-Context, {name}.mat')
     parser.add_argument('--parts', type=Path, help='with VOC 2010: annotations of PASCAL-Part, {name}.mat')
-    parser.add_argument('--allow-partial', action='store_true', help='accept another number of images than 4998 / 5105')
+    parser.add_argument('--allow-partial', action='store_true', help='accept a number of images other than 4998 / 5105')
     return parser.parse_args()
 
 

@@ -101,7 +101,7 @@ def onnx_model(args: argparse.Namespace, tasks: Mapping[str, Task]) -> tuple[dic
     try:
         session = onnxruntime.InferenceSession(args.onnx, providers=onnxruntime.get_available_providers())
     except Exception as error:
-        raise SystemExit(f'{args.onnx}: no readable ONNX model ({str(error)[:200]})') from None
+        raise SystemExit(f'{args.onnx}: not a readable ONNX model ({str(error)[:200]})') from None
     chosen = parse_outputs(args.outputs or [], [output.name for output in session.get_outputs()], main_tasks(tasks))
     if len(session.get_inputs()) != 1:
         raise SystemExit(f'{args.onnx}: {len(session.get_inputs())} inputs; only models of one image are supported')

@@ -101,8 +101,8 @@ def compare(
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('old', metavar='OLD', help='a revision of git, or a folder')
-    parser.add_argument('new', metavar='NEW', help='a revision of git, or a folder')
+    parser.add_argument('old', metavar='OLD', help='a Git revision, or a folder')
+    parser.add_argument('new', metavar='NEW', help='a Git revision, or a folder')
     parser.add_argument('configs', nargs='*', metavar='CONFIG', help='patterns of configs of OLD (default: all)')
     parser.add_argument('--one-per-method', action='store_true', help='only the last config of each method, by name')
     parser.add_argument('--seed', type=int, default=0)

@@ -39,7 +39,7 @@ TO_SAY = 'Say what the model is for, and where it fails.'
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('checkpoint', type=Path, help='checkpoint that a training wrote')
+    parser.add_argument('checkpoint', type=Path, help='checkpoint that a training run wrote')
     parser.add_argument('--name', required=True, help='name of the model, with which the file names begin')
     parser.add_argument('--out-dir', required=True, type=Path, help='folder to write the files to')
     parser.add_argument('--licence', required=True, help='licence of the weights')

@@ -15,7 +15,7 @@ class StreamInfo(NamedTuple):
     """A stream, as it was opened.
 
     Args:
-        name: of the stream.
+        name: name of the stream.
         fps: frames per second, on average; None if the source does not say.
         declared: number of frames that the source says it has; None if it does not.
         live: whether frames are made while they are read.
@@ -34,16 +34,16 @@ class StreamFrame:
     """A frame of a stream with its maps.
 
     Args:
-        stream: it belongs to.
-        number: among the predicted frames of the stream, from 0, without gaps.
+        stream: the stream that it belongs to.
+        number: its number among the predicted frames of the stream, from 0, without gaps.
         dropped: frames of the stream that were left out before this one, since a newer one had come.
         time: seconds from the first frame of the stream.
         image: (H, W, 3) uint8 BGR at the size of the maps.
         maps: {task: (M, H, W)}.
         kind: 'key' or 'non_key', or 'image' if the model has no key frames.
         since_key: frames since the last key frame, 0 for a key frame; None if the model has no key frames.
-        seconds: of each stage before the sinks: 'decode' to read the frame and bring it to the model's size, 'wait' for
-            the model, and 'infer', its share of the batch.
+        seconds: seconds of each stage before the sinks: 'decode' to read the frame and bring it to the model's size,
+            'wait' for the model, and 'infer', its share of the batch.
         draw: makes `panel`.
     """
 

@@ -101,15 +101,15 @@ class MjpegPage(StreamSink):
 
     Args:
         port: 0 takes a free one.
-        host: the address to listen at. By default ('127.0.0.1', or '::1' in IPv6) only this machine can see the page;
+        host: the address to listen on. By default ('127.0.0.1', or '::1' in IPv6) only this machine can see the page;
             '0.0.0.0' or '::' shows the streams to everybody in the network, without a password.
-        quality: of the JPEG files, 1 to 100.
+        quality: quality of the JPEG files, 1 to 100.
 
     Attributes:
-        url: of the page, inside the `with` block.
+        url: address of the page, inside the `with` block.
 
     Raises:
-        ValueError: the port is taken, or the host is none of this machine.
+        ValueError: the port is taken, or the host is not one of this machine.
 
     Examples:
         >>> with MjpegPage(8000) as page:  # doctest: +SKIP

@@ -51,9 +51,9 @@ class StreamRecord:
     """The record of one stream of a run.
 
     Attributes:
-        frames: predicted and handed to every sink in this run.
-        dropped: left out because a newer frame had come.
-        reconnects: how often it was tried to open a live source again.
+        frames: frames that were predicted and handed to every sink in this run.
+        dropped: frames that were left out because a newer one had come.
+        reconnects: number of attempts to reopen a live source.
         restarts: how often a new state began after the first, because of a new connection or another size.
         stopped: whether the run was stopped before the stream ended; a live source has no end.
         whole: whether the source delivered all that it declared, without damage, up to there.
@@ -97,7 +97,7 @@ def speed_report(model: Mapping[str, StageTimes]) -> str:
     """Return frames per second of the model for each kind of frame and for all; the first of each kind does not count.
 
     Args:
-        model: of a `StreamRecord`.
+        model: `StreamRecord.model`.
     """
     kinds = sorted(model.items())
     lines = [

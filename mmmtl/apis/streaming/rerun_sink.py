@@ -21,15 +21,15 @@ INSTALL = 'pip install "rerun-sdk>=0.24"'
 
 
 class RerunSink(StreamSink):
-    """A recording for Rerun (`rerun maps.rrd`), which shows values under the pointer and has a time line.
+    """A recording for Rerun (`rerun maps.rrd`), which shows values under the pointer and has a timeline.
 
     Below the name of each stream are its `image`, the map of each task, `is_key`, and `seconds/{stage}`. Maps of
-    classes are segmentations with names and colours, maps in metres are depth images; others are drawn. The time
-    lines are `frame` and `time`. The file appears when the block ends.
+    classes are segmentations with names and colours, maps in metres are depth images; others are drawn. The
+    timelines are `frame` and `time`. The file appears when the block ends.
 
     Args:
-        path: ends in '.rrd'.
-        tasks: of the inferencer.
+        path: path of the file, ends in '.rrd'.
+        tasks: tasks of the inferencer.
 
     Raises:
         ValueError: another suffix, or Rerun is not installed.
@@ -58,7 +58,7 @@ class RerunSink(StreamSink):
         if name not in self._streams:
             self._streams.add(name)
             self._describe_classes(name)
-        # Time lines belong to a thread, and each stream has one.
+        # Timelines belong to a thread, and each stream has one.
         recording.set_time('frame', sequence=frame.number)
         recording.set_time('time', duration=frame.time)
         recording.log([name, 'image'], self._picture(frame.image[..., ::-1]))

@@ -53,10 +53,10 @@ class StreamRunner:
         latest: drop the frame that waits when a newer one comes, and count it; None does so for live sources.
         on_resize: what to do if the frame size changes, also when a stopped run is continued: 'error' ends the stream
             with an error, 'new_state' begins a new state.
-        reconnect: number of times in a row to reopen a live source that breaks off. The new connection begins a new
+        reconnect: number of times in a row to reopen a live source that is interrupted. The new connection begins a new
             state.
         max_frames: the most frames of each stream; None sets no limit.
-        resume: a .safetensors file of states. It is written when `stop`, ctrl-C or SIGTERM ends the run, read if it
+        resume: a state file (.safetensors). It is written when `stop`, ctrl-C or SIGTERM ends the run, read if it
             exists at the beginning, and deleted when all streams have ended. Live sources go on with their state;
             files, folders and iterables are read from their beginning, and go on at the next frame.
 
@@ -96,7 +96,7 @@ class StreamRunner:
         if on_resize not in ('error', 'new_state'):
             raise ValueError(f"on_resize must be 'error' or 'new_state', not {on_resize!r}")
         if resume is not None and Path(resume).suffix != SUFFIX:
-            raise ValueError(f'{resume}: a file of states must end in {SUFFIX}')
+            raise ValueError(f'{resume}: a state file must end in {SUFFIX}')
         check_outputs([resume])
         videos = name_sources(sources)
         files = [Path(video) for video in videos.values() if isinstance(video, (str, Path))]
@@ -189,7 +189,7 @@ class StreamRunner:
         return []
 
     def _choose(self) -> list[Stream]:
-        """Return streams whose next frames fit into one batch, those first that have waited for more turns."""
+        """Return streams whose next frames fit into one batch, the longest-waiting first."""
         ready = [(stream, frame) for stream in self._running if (frame := stream.ready) is not None]
         sizes = [frame.fitted.inputs.shape for _, frame in ready]
         chosen = [stream for (stream, _), size in zip(ready, sizes, strict=True) if size == sizes[0]][: self._max_batch]
@@ -265,9 +265,9 @@ class StreamRunner:
         return {name: SavedStream(source, Position(), False, None) for name, source in described.items()}
 
     def _keep_states(self) -> None:
-        """Write the file of states if something is left to do, else delete the one from which this run went on.
+        """Write the state file if something is left to do, else delete the one from which this run went on.
 
-        A run that went on from the file keeps it while a stream fails: its folder may only not be there yet.
+        A run that went on from the file keeps it while a stream fails: perhaps its folder is only not mounted yet.
         """
         if self._resume is None:
             return

@@ -95,7 +95,7 @@ class VideoSink(StreamSink):
 
     Args:
         path: a file for a single stream, or a folder (a path without a suffix, or one that exists), in which files are
-            called as their streams.
+            named after their streams.
         fps: frames per second, in place of the times of the frames.
 
     Raises:
@@ -187,7 +187,7 @@ class RawSink(StreamSink):
 
     Args:
         folder: a new or an empty one.
-        tasks: of the inferencer.
+        tasks: tasks of the inferencer.
         npy: write .npy files, which hold every number, in place of PNGs.
         append: add to the folder of the stopped run that goes on.
     """

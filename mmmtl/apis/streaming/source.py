@@ -40,9 +40,9 @@ class Position(NamedTuple):
     """The place where a stream goes on.
 
     Args:
-        number: of the next frame, among the predicted ones.
-        dropped: frames that were left out before it.
-        time: of the last frame, in seconds.
+        number: number of the next frame, among the predicted ones.
+        dropped: frames that were left out before that one.
+        time: time of the last frame, in seconds.
         since_key: frames since the key frame.
         size: (height, width) of the last frame, as the source delivered it; None before the first one.
     """
@@ -77,20 +77,20 @@ class WaitingFrame(NamedTuple):
 
 
 class OtherSize(ValueError):
-    """A frame of another size than the one before."""
+    """A frame whose size differs from the one before."""
 
 
 class Source:
     """A video that a thread reads ahead; a source that stalls holds up nobody else.
 
     Args:
-        name: of the stream.
+        name: name of the stream.
         video: what `VideoReader` reads.
         fit: brings a frame to the size that the model sees.
         changed: is notified of each frame and of the end, and guards what waits.
         start: where the stream goes on.
         record: counts frames and times.
-        settings: of the run.
+        settings: settings of the run.
 
     Attributes:
         info: about the stream; the video says most of it when it is opened.
@@ -145,7 +145,7 @@ class Source:
                 self._changed.notify_all()
 
     def _read_connections(self) -> None:
-        """Read the video, and open it again where it is live and breaks off."""
+        """Read the video, and open it again where it is live and interrupted."""
         failures, pause, limit = 0, PAUSE, self._settings.reconnect
         while True:
             before, reason = self._record.stages['decode'].count, 'it ended'
@@ -200,7 +200,7 @@ class Source:
                 if reader.delivered < skip and not self._is_full():
                     raise ValueError(
                         f'{self.info.name}: ended after {reader.delivered} frames, but the stopped run had taken '
-                        f'{skip}; give the same source, from its beginning, or delete the file of states'
+                        f'{skip}; give the same source, from its beginning, or delete the state file'
                     )
             finally:
                 self._record.add(reader.summary(), reader.missing(), whole=reader.is_whole)

@@ -33,10 +33,10 @@ MOST = 1 << 53
 
 
 class SavedStream(NamedTuple):
-    """A stream in a file of states.
+    """A stream in a state file.
 
     Args:
-        source: as `describe_source` returns it.
+        source: text that `describe_source` returns.
         start: where it goes on.
         done: whether it had ended.
         state: one row; None before the first frame and after the end.
@@ -66,11 +66,11 @@ def describe_source(video: Video) -> str:
 
 
 def save_streams(path: str | Path, streams: Mapping[str, SavedStream], model: str) -> None:
-    """Write a file of states, whole or not at all.
+    """Write a state file, whole or not at all.
 
     Args:
-        path: ends in '.safetensors'.
-        streams: by name.
+        path: path of the file, ends in '.safetensors'.
+        streams: {name: stream}.
         model: describes the model; `load_streams` must get the same text.
 
     Raises:
@@ -91,15 +91,15 @@ def save_streams(path: str | Path, streams: Mapping[str, SavedStream], model: st
 
 
 def load_streams(path: str | Path, sources: Mapping[str, str], model: str) -> dict[str, SavedStream]:
-    """Return the streams of a file of states.
+    """Return the streams of a state file.
 
     Args:
         path: the file.
-        sources: {name: as `describe_source` returns it} of the run that goes on.
-        model: as `save_streams` got it.
+        sources: {name: text that `describe_source` returns} of the run that goes on.
+        model: text that `save_streams` got.
 
     Raises:
-        ValueError: no file of states, or one of another model or of other sources.
+        ValueError: not a state file, or one of another model or of other sources.
     """
     file, size = read_safetensors(Path(path), str(path))
     meta, tensors = file['meta'], file['state_dict']

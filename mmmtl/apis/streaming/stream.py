@@ -23,12 +23,12 @@ class Stream:
     """A stream, before it begins, while it runs, and after it ended.
 
     Args:
-        name: of the stream.
+        name: name of the stream.
         inferencer: fits and draws its frames.
         video: what `VideoReader` reads.
         saved: where a stopped run left it.
         changed: is notified of everything that the thread of the model waits for.
-        settings: of the run.
+        settings: settings of the run.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Stream:
         """Count a predicted frame and give it to the sinks.
 
         Args:
-            waiting: as it came from the source.
+            waiting: the frame, as it came from the source.
             maps: {task: (M, H, W)}.
             is_key: whether it was a key frame.
             wait: seconds until the model began.
@@ -112,7 +112,7 @@ class Stream:
         self.writer.put(frame, waiting.since)
 
     def saved(self) -> SavedStream:
-        """Return what a later run needs to go on; it tries a stream again that an error ended."""
+        """Return what a later run needs to go on; it retries a stream that ended with an error."""
         done = self.done and self.record.failure is None
         return SavedStream(self.described, self.position, done, None if done else self.state)
 

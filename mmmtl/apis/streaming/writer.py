@@ -16,8 +16,8 @@ class Writer:
     """A thread with the frames of one stream that wait for the sinks.
 
     Args:
-        stream: its name.
-        sinks: of the run.
+        stream: name of the stream.
+        sinks: sinks of the run.
         changed: is notified when there is room again.
         record: counts frames and times.
         buffer: number of frames that may wait.

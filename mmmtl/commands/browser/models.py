@@ -20,7 +20,7 @@ class LoadedModel(NamedTuple):
     """A model with its weights, and its cost.
 
     Args:
-        inferencer: has the chosen tasks alone.
+        inferencer: an inferencer of the chosen tasks alone.
         gmac: billions of multiply-accumulates of an 'image', or of a 'key' and a 'non_key' frame; empty if the model
             has no size of its own.
     """

@@ -93,7 +93,7 @@ def build_page(models: Models) -> gr.Blocks:
             [camera, model, tasks, session],
             [panel, line, session],
             stream_every=0.1,
-            show_progress='hidden',  # there is always a frame on its way, and the time line would stay pale
+            show_progress='hidden',  # there is always a frame on its way, and the timeline would stay pale
             **shared,
         )
     return page
@@ -111,20 +111,20 @@ class Actions:
         return gr.CheckboxGroup(names, value=names)
 
     def video(self, video: str | None, name: str, tasks: list[str]) -> Iterator[tuple[Array | None, str, object]]:
-        """Yield the drawing, the time line, and at the end the video."""
+        """Yield the drawing, the timeline, and at the end the video."""
         with shown_errors(video):
             for panel, line, film in predict_video(self._models, video, name, tasks):
                 yield panel, line, gr.Video(film or None, visible=bool(film))
 
     def picture(self, picture: str | None, name: str, tasks: list[str]) -> tuple[Array, str, object]:
-        """Return the drawing and the time line, and hide the video of an earlier run."""
+        """Return the drawing and the timeline, and hide the video of an earlier run."""
         with shown_errors(picture):
             return *predict_picture(self._models, picture, name, tasks), gr.Video(None, visible=False)
 
     def camera(
         self, image: Array | None, name: str, tasks: list[str], state: Camera | None
     ) -> tuple[Array | None, str, Camera | None]:
-        """Return the drawing, the time line, and the state of the stream."""
+        """Return the drawing, the timeline, and the state of the stream."""
         with shown_errors():
             return predict_camera(self._models, image, name, tasks, state)
 

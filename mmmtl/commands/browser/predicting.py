@@ -23,7 +23,7 @@ from .watching import watch
 def predict_video(
     models: Models, video: str | None, name: str, tasks: Sequence[str]
 ) -> Iterator[tuple[Array | None, str, str]]:
-    """Yield the drawing of the newest frame, the time line, and at the end the path of a video of all drawings.
+    """Yield the drawing of the newest frame, the timeline, and at the end the path of a video of all drawings.
 
     The path is '' until then. The first drawing is None and comes before the model is loaded, as the page can only stop
     a run that has yielded something. The video is deleted when the iterator goes on.
@@ -78,9 +78,9 @@ class Camera:
 
     Args:
         key: the model, its tasks and the size of the frames; another one begins a new stream.
-        painter: keeps the keys of the maps in place.
-        line: the time line.
-        state: after the last frame.
+        painter: keeps the legends of the maps in place.
+        line: the timeline.
+        state: state after the last frame.
         frames: number of frames up to now.
         since_key: number of frames since the last key frame.
     """
@@ -96,7 +96,7 @@ class Camera:
 def predict_camera(
     models: Models, image: Array | None, name: str, tasks: Sequence[str], camera: Camera | None
 ) -> tuple[Array | None, str, Camera | None]:
-    """Return the drawing of the next frame, (H, W, 3) uint8 RGB, the time line, and what the next call needs."""
+    """Return the drawing of the next frame, (H, W, 3) uint8 RGB, the timeline, and what the next call needs."""
     if image is None:
         return None, '', None
     model = models.load(name, tasks)

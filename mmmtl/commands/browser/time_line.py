@@ -1,4 +1,4 @@
-"""The time line below the maps: a bar of each frame, key frames in another colour, and the cost up to now."""
+"""The timeline below the maps: a bar of each frame, key frames in another colour, and the cost up to now."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TimeLine:
         self._count[kind] += 1
 
     def html(self) -> str:
-        """Return the time line as a picture (SVG) with a line of text below; empty without a frame."""
+        """Return the timeline as a picture (SVG) with a line of text below; empty without a frame."""
         if not self._bars:
             return ''
         highest = max(seconds for _, _, seconds in self._bars)

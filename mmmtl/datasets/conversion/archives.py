@@ -148,7 +148,7 @@ class _Guard:
 
     Args:
         archive: the file, for messages.
-        max_bytes: of all members together.
+        max_bytes: the most bytes of all members together.
     """
 
     def __init__(self, archive: Path, max_bytes: float) -> None:

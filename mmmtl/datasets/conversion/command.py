@@ -21,7 +21,7 @@ def convert(
     """Unpack the archives of the command line, or check its folder; count the files and write the manifest.
 
     Args:
-        description: of the script, for `--help`.
+        description: description of the script, for `--help`.
         dataset: its name in the manifest.
         content: contents of the right archives, for a message about wrong ones.
         count: returns how many files of each kind a folder has, and how many are expected.

@@ -28,7 +28,7 @@ def sample_labels(dataset: MultiTaskDataset, *, samples: int = 20) -> Iterator[t
     """Yield normals, as stored, and depth in metres of some images that have both.
 
     Args:
-        dataset: with the sources `depth` and `normals` of NYU Depth v2.
+        dataset: a data set with the sources `depth` and `normals` of NYU Depth v2.
         samples: number of images to look at, evenly spread.
     """
     for index in evenly_spread(len(dataset), samples):

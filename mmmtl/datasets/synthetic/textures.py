@@ -65,7 +65,7 @@ def stripes(u: Floats, v: Floats, table: Floats) -> Floats:
 
 
 def checker(u: Floats, v: Floats, table: Floats) -> Floats:
-    """Draw a chess board with two fields per period."""
+    """Draw a chess board with two squares per period."""
     return _unit(0.5 + 5.0 * np.sin(TWO_PI * u) * np.sin(TWO_PI * v))
 
 

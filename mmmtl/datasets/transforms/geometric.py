@@ -56,10 +56,10 @@ class GeometricTransform(BaseTransform):
         """Move the pixels of every frame and map, then let each task adjust its values to `change`.
 
         Args:
-            results: of the pipeline.
+            results: results of the pipeline.
             on_image: image -> image.
             on_map: (map, fill) -> map; None leaves the maps alone.
-            change: of the camera; None leaves the values alone.
+            change: change of the camera; None leaves the values alone.
 
         Raises:
             ValueError: the maps no longer fit the images, after `Resize(maps=False)`; or the item has a `flow`, which
@@ -116,7 +116,7 @@ class RandomZoom(GeometricTransform):
 
     Args:
         zooms: factors to choose from, each at least 1.
-        place: of the crop, 'random' as in MTAN's training, or 'center' as in MTI-Net's and SCA-MTL's.
+        place: place of the crop, 'random' as in MTAN's training, or 'center' as in MTI-Net's and SCA-MTL's.
     """
 
     def __init__(self, zooms: Sequence[float] = (1.0, 1.2, 1.5), place: Literal['random', 'center'] = 'random') -> None:
@@ -211,12 +211,12 @@ class RandomScale(GeometricTransform):
     margin is filled by mirroring and is unlabelled.
 
     Args:
-        scales: (lowest, highest) factor, drawn uniformly.
+        scales: (min, max) factor, drawn uniformly.
     """
 
     def __init__(self, scales: tuple[float, float] = (0.75, 1.25)) -> None:
         if not 0 < scales[0] <= scales[1]:
-            raise ValueError(f'scales must be (lowest, highest), both positive, not {tuple(scales)}')
+            raise ValueError(f'scales must be (min, max), both positive, not {tuple(scales)}')
         self.scales = tuple(scales)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The hook that saves checkpoints, and removes an old one only when its replacement stands."""
+"""The hook that saves checkpoints, and removes an old one only once its replacement is complete."""
 
 from __future__ import annotations
 

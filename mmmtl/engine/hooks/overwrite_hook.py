@@ -1,4 +1,4 @@
-"""A hook that removes the checkpoints of an earlier training."""
+"""A hook that removes the checkpoints of an earlier training run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .checkpoint_hook import CheckpointHook
 
 
 class OverwriteHook(Hook):
-    """A hook that makes room for a new training where another has left checkpoints.
+    """A hook that makes room for a new training run where another has left checkpoints.
 
     They are removed when training begins, after all weights have been loaded, which may come from them.
     """

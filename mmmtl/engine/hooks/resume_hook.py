@@ -17,7 +17,7 @@ from mmmtl.registry import HOOKS
 class ResumeHook(Hook):
     """A hook that compares a resumed run with its checkpoint, and does the validation that was killed.
 
-    - A changed setting is named in a warning, with its value before and now. The config counts from here on, for the
+    - A changed setting is named in a warning, with its value before and now. The config applies from here on, for the
       learning rates too. Another optimiser or seed is refused.
     - A validation that was due after the iteration of the checkpoint, and that the checkpoint does not contain, is done
       before training goes on.
@@ -45,7 +45,8 @@ class ResumeHook(Hook):
         epoch, iteration = meta.get('epoch'), meta.get('iter')
         if epoch is None or iteration is None or epoch > iteration:
             raise ValueError(
-                f'the checkpoint has epoch={epoch} and iter={iteration}, not numbers of what is done; use another one'
+                f'the checkpoint has epoch={epoch} and iter={iteration}, which are not valid counts; use another '
+                'checkpoint'
             )
         unit, done, last = _progress(runner, epoch, iteration)
         if done > last:
@@ -73,7 +74,7 @@ class ResumeHook(Hook):
         if differing:
             listed = '; '.join(f'{key}: {old!r:.80} -> {new!r:.80}' for key, (old, new) in differing.items())
             runner.logger.warning(
-                f'Resumed after {iteration} iterations with other settings, which count from here on: {listed}'
+                f'Resumed after {iteration} iterations with other settings, which apply from here on: {listed}'
             )
         if schedule:
             follow_config(runner, checkpoint)

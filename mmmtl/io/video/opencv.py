@@ -53,8 +53,8 @@ class OpenCVDecoder(Decoder):
     """A decoder of what `cv2.VideoCapture` opens: a camera's number, a device, a pipeline, a file or a URL.
 
     Args:
-        source: for `cv2.VideoCapture`.
-        live: frames come when they are made, and are stamped by the clock on the wall.
+        source: what `cv2.VideoCapture` takes.
+        live: frames come when they are made, and are stamped by the wall clock.
         max_pixels: the most pixels of a frame.
     """
 

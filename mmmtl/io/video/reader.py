@@ -25,7 +25,7 @@ from .opencv import OpenCVDecoder
 from .pyav import PyAVDecoder
 
 Video = str | Path | int | Iterable[Array]
-"""A file, folder of frames, URL, pipe, device, pipeline of GStreamer, camera number, or frames."""
+"""A file, folder of frames, URL, pipe, device, GStreamer pipeline, camera number, or frames."""
 
 TEXT_ART = ('.adf', '.ans', '.art', '.asc', '.bin', '.diz', '.ice', '.idf', '.nfo', '.txt', '.vt', '.xb')
 """Suffixes of files whose letters FFmpeg would draw."""
@@ -53,7 +53,7 @@ class VideoReader:
         video: a file, a folder of images (sorted by the numbers in their names), a URL, a named pipe, a device such as
             /dev/video0, a GStreamer pipeline (with '!'), the number of a camera, or frames (H, W, 3) uint8 BGR.
         max_pixels: the most pixels of a frame.
-        one_size: refuse a frame of another size than the first.
+        one_size: refuse a frame whose size differs from the first.
 
     Attributes:
         fps: frames per second, on average; None if the source does not say.
@@ -251,7 +251,7 @@ def _check_file(path: Path, shown: str) -> None:
     """Refuse files that FFmpeg would take for a video, and would misread."""
     suffix = path.suffix.lower()
     if suffix in TEXT_ART:
-        raise ValueError(f'{shown}: a file of text, not a video; give a video file')
+        raise ValueError(f'{shown}: a text file, not a video; give a video file')
     if suffix in UNREAD_SUFFIXES and not NUMBERED.search(path.name):
         raise ValueError(f'{shown}: an image of a kind that has no reader; convert it to JPEG or PNG')
     if os.path.isfile(path):  # an address may be longer than a path
@@ -259,11 +259,11 @@ def _check_file(path: Path, shown: str) -> None:
             head = file.read(MAX_HEAD)
         if _names_others(head):
             # It may name any other file of this machine.
-            raise ValueError(f'{shown}: a list of other files, not a video; give the video itself')
+            raise ValueError(f'{shown}: a playlist, not a video; give the video itself')
 
 
 def _names_others(head: bytes) -> bool:
-    """Return whether a file that begins so is a list of other files to FFmpeg."""
+    """Return whether a file that begins so is a playlist to FFmpeg."""
     begun, zero, _ = head.partition(b'\0')
     text = begun.lstrip(BLANKS)
     if zero and text.startswith(b'<'):  # as a clip of a camcorder may begin; FFmpeg finds XML before the zero

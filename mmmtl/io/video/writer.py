@@ -52,7 +52,7 @@ class VideoWriter:
         """Append a frame (H, W, 3) uint8 RGB; an odd last row or column is cut off.
 
         Args:
-            frame: of the size of the first.
+            frame: a frame of the size of the first.
             time: seconds from the beginning, later than the last; None is 1 / fps after the last frame.
 
         Raises:

@@ -22,7 +22,7 @@ from .soft_sharing import SoftSharingBackbone, initial_share
 class NDDRUnit(nn.Module):
     """For every task a 1x1 convolution of the concatenated maps of all tasks, norm and ReLU.
 
-    The convolution is a sum of one for each source, which is the same; each starts as `initial_share` times the
+    It is computed as a sum of one convolution per source, which is equivalent; each starts as `initial_share` times the
     identity.
     """
 

@@ -20,10 +20,10 @@ from .stages import BackbonePass, Maps, Stage, chain, on_map
 class SegNet(BaseModule):
     """VGG-16 with batch norm, without its linear layers, and its mirror image: one map as large as the image.
 
-    Each stage of the encoder ends with 2x2 max pooling, each stage of the decoder begins with unpooling to the places
-    of these maxima. A decoder stage has as many convolutions as its counterpart. It narrows in the first, as in MTAN's
-    SegNet; the original narrows in the last. The decoder ends with `channels[0]`. Odd sides are rounded up, and the
-    decoder restores them.
+    Each stage of the encoder ends with 2x2 max pooling, each stage of the decoder begins with unpooling to the
+    positions of these maxima. A decoder stage has as many convolutions as its counterpart. It narrows in the first, as
+    in MTAN's SegNet; the original narrows in the last. The decoder ends with `channels[0]`. Odd sides are rounded up,
+    and the decoder restores them.
 
     Reference: Badrinarayanan et al., SegNet, TPAMI 2017, section 3; MTAN, figure 2.
     """

@@ -34,7 +34,7 @@ class SoftSharingBackbone(TaskBackbone):
 
     Args:
         backbone: config of a backbone with known stages, see `split_into_stages`.
-        pretrained: {task: checkpoint of a model with this backbone}, for any tasks; read when a training starts.
+        pretrained: {task: checkpoint of a model with this backbone}, for any tasks; read when training starts.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class BackbonePass:
-    """A backbone as its stages, for one pass: a stage may keep what a later one needs, such as places of maxima.
+    """A backbone as its stages, for one pass: a stage may keep what a later one needs, such as positions of maxima.
 
     `outputs` takes the maps of every stage and returns those of the backbone.
     """

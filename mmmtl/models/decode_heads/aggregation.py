@@ -24,7 +24,7 @@ class Aggregation(BaseModule):
     code costs for a task at 480 x 640.
 
     Args:
-        channels: of each scale, finest first.
+        channels: channels of each scale, finest first.
         hidden_channels: width of a hidden layer (1x1 convolution, norm, ReLU) before the prediction. None omits it
             (equation 5); 'input' makes it as wide as the concatenated scales (1080 in the released code).
         upsample_first: compute in the order of equation 5 and of the released code, at a higher cost.

@@ -20,7 +20,8 @@ class HeadOutput:
     Attributes:
         logits: {task: (N, task.out_channels, h, w)} of the tasks that are not auxiliary, like `features`.
         features: {task: maps (N, feature_channels[i], h_i, w_i)} that the logits are predicted from.
-        preliminary: for each scale, finest first, {task: (N, task.out_channels, h_i, w_i)}; supervised like the logits.
+        preliminary: a dict for each scale, finest first, {task: (N, task.out_channels, h_i, w_i)}; supervised like the
+            logits.
         label_space: {task: (N, task.label_space_size, h, w)}, logits of the classes of `Task.discretize`.
         losses: the head's own losses, and values for the log, by name.
     """
@@ -40,8 +41,9 @@ class HeadOutput:
 class DecodeHead(BaseModule, ABC):
     """A decoder for all tasks: features in, `HeadOutput` out.
 
-    A segmentor builds every head with `tasks`, with `in_channels` (of each input map, finest first; the config may set
-    them) and, if the neck propagates features between frames, with `num_slots`. `norm_cfg` reaches all parts of a head.
+    A segmentor builds every head with `tasks`, with `in_channels` (those of each input map, finest first; the config
+    may set them) and, if the neck propagates features between frames, with `num_slots`. `norm_cfg` reaches all parts of
+    a head.
     """
 
     cost_parts: ClassVar[tuple[str, ...]] = ()

@@ -35,7 +35,7 @@ class ExchangeHead(DecodeHead):
         propagated: which features to propagate: 'augmented' by the exchange, or the 'initial' ones of the task heads.
         entry: where propagated features enter a task head, see `TaskHead`.
         head_blocks: residual blocks of a task head.
-        hidden_channels: of the final prediction, see `Aggregation`.
+        hidden_channels: width of the final prediction's hidden layer, see `Aggregation`.
         upsample_first: see `Aggregation`.
     """
 

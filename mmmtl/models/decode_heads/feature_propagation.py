@@ -41,7 +41,7 @@ class FeaturePropagation(Concatenating, BaseModule):
         channels: C of the features of each task.
         stage: builds the stage from its width M * C.
         mask_axis: 'task' as in the papers, 'adjacent' as in the released code; see `task_mask`.
-        reduction: of squeeze-and-excitation.
+        reduction: reduction of squeeze-and-excitation.
     """
 
     def __init__(

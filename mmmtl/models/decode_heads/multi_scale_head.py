@@ -25,7 +25,7 @@ class MultiScaleHead(DecodeHead):
     and other methods put it behind their features.
 
     Args:
-        hidden_channels: of the hidden layer, see `Aggregation`; by default all scales together, as in HRNet.
+        hidden_channels: width of the hidden layer, see `Aggregation`; by default all scales together, as in HRNet.
         upsample_first: see `Aggregation`.
 
     Reference: Sun et al., High-Resolution Representations for Labeling Pixels and Regions, arXiv 1904.04514, section 3.

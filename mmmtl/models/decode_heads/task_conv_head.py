@@ -51,7 +51,7 @@ class TaskConvHead(DecodeHead):
     paper's costs, and its remark that the first row of table 3 is simple concatenation.
 
     Args:
-        channels: of the two hidden layers.
+        channels: channels of the two hidden layers.
         num_slots: slots of each task: 1 for images, `neck.num_slots` for video.
 
     Reference: MILA, section 4.1.

@@ -33,9 +33,9 @@ class FlowNetS(FlowEstimator):
     undoes the normalisation of the data preprocessor; that of ImageNet makes images 4 times larger.
 
     Args:
-        base_channels: of the first convolution.
-        mean: of the images that the weights were trained on, RGB in 0..1: by default FlowNetPytorch's; (0, 0, 0) for
-            weights of Accel.
+        base_channels: channels of the first convolution.
+        mean: mean of the images that the weights were trained on, RGB in 0..1: by default FlowNetPytorch's; (0, 0, 0)
+            for weights of Accel.
 
     Reference: Dosovitskiy et al., FlowNet: Learning Optical Flow with Convolutional Networks, ICCV 2015, figure 2.
     """

@@ -1,4 +1,4 @@
-"""Attention whose weights are products of non-negative features: linear in the number of places."""
+"""Attention whose weights are products of non-negative features: linear in the number of positions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from mmmtl.ops.precision import at_least_float32
 
 EPS = 1e-12
 
-# Shape letters: N batch, D channels of query and key, V channels of the value, L places of the target, S of the source.
+# Shape letters: N batch, D channels of query and key, V channels of the value, L positions of the target, S of the
+# source.
 
 
 def linear_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -20,11 +21,11 @@ def linear_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     out[:, :, b] = sum_a (query[:, :, b] . key[:, :, a]) value[:, :, a] / sum_a (query[:, :, b] . key[:, :, a])
 
     Query (N, D, L) and key (N, D, S) must not be negative; the value is (N, V, S). The result has the dtype of the
-    value; it is zero where the weights of a place sum to zero.
+    value; it is zero where the weights of a position sum to zero.
 
-    The sums over all places a come first (V K^T, then its product with the query), so no L x S matrix arises. Sums and
-    quotient are computed in float32 at least, also under autocast: over thousands of places both overflow in float16
-    and lose their digits in bfloat16.
+    The sums over all positions a come first (V K^T, then its product with the query), so no L x S matrix arises. Sums
+    and quotient are computed in float32 at least, also under autocast: over thousands of positions both overflow in
+    float16 and lose their digits in bfloat16.
 
     Reference: SCA-MTL, equation 2; Katharopoulos et al., Transformers are RNNs, ICML 2020, equation 5.
     """

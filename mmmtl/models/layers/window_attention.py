@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Shape letters: N batch, C channels, H W size of the map, w side of a window, P = w * w places of a window,
+# Shape letters: N batch, C channels, H W size of the map, w side of a window, P = w * w positions of a window,
 # G windows of a map, A heads, D = C / A channels of a head.
 
 Padding = Literal['mask', 'zero']
@@ -20,7 +20,7 @@ def pad_to_windows(maps: Tensor, window: int) -> Tensor:
 
 
 def to_windows(maps: Tensor, window: int) -> Tensor:
-    """Return (N, G, P, C), windows and places row by row, of (N, H, W, C) with H and W multiples of the window.
+    """Return (N, G, P, C), windows and positions row by row, of (N, H, W, C) with H and W multiples of the window.
 
     Examples:
         >>> to_windows(torch.arange(16).view(1, 4, 4, 1), 2)[0, :, :, 0].tolist()
@@ -42,7 +42,7 @@ def from_windows(windows: Tensor, size: tuple[int, int]) -> Tensor:
 def window_mask(
     size: tuple[int, int], padded: tuple[int, int], window: int, shift: tuple[int, int], device: torch.device
 ) -> Tensor | None:
-    """Return which places of a window may attend to each other: (G, P, P) bool, or None if all may.
+    """Return which positions of a window may attend to each other: (G, P, P) bool, or None if all may.
 
     A map of `size` (H, W) was padded to `padded`, multiples of the window, and rolled up and to the left by `shift`. A
     window at the end therefore holds rows (or columns) of both ends. These do not see each other, nor do padding and
@@ -58,7 +58,7 @@ def window_mask(
 
 
 def window_attention(qkv: Tensor, bias: Tensor, *, window: int, shift: int = 0) -> Tensor:
-    """Return the softmax attention (N, H, W, C) of each place over the places of its window.
+    """Return the softmax attention (N, H, W, C) of each position over the positions of its window.
 
     out[a] = sum_b softmax_b(query[a] . key[b] / sqrt(D) + bias[a, b]) value[b]
 

@@ -66,7 +66,7 @@ class AdversarialAlignLoss(BaseModule):
 
     Args:
         in_channels: (C,) of the features, by default those of the slow network.
-        hidden_channels: of the discriminator's two hidden layers.
+        hidden_channels: channels of the discriminator's two hidden layers.
         alpha: weight of the L1 loss; 0 leaves it out.
         beta: weight of the adversarial loss; 0 leaves it and the discriminator out.
         spectral: spectral normalisation of the discriminator.

@@ -23,15 +23,15 @@ class DistillationLoss(BaseModule):
 
     Features are the maps that a task's final prediction is computed from. A learnt 1x1 convolution brings each map of
     the student to the channels of the teacher's, and bilinear resizing to its size. The cosine of the two vectors of a
-    place is averaged over places and maps, so neither the length of features nor the number of maps matters.
+    position is averaged over positions and maps, so neither the length of features nor the number of maps matters.
 
     Predictions count with the task's `loss_weight`, as its own losses do; features have no unit, so they do not.
 
     Args:
-        student_channels: of the maps of a task, finest first; given by the segmentor, as `teacher_channels`.
-        feature_weight: of the features; 0 leaves them, and the convolutions, out.
-        prediction_weight: of the predictions; 0 leaves them out.
-        temperature: of the class probabilities that are imitated.
+        student_channels: channels of the maps of a task, finest first; given by the segmentor, as `teacher_channels`.
+        feature_weight: weight of the features; 0 leaves them, and the convolutions, out.
+        prediction_weight: weight of the predictions; 0 leaves them out.
+        temperature: temperature of the class probabilities that are imitated.
 
     Reference: Romero et al., FitNets, ICLR 2015, for the projected features; see also `mmmtl.tasks.imitation`.
     """

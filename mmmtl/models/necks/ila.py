@@ -28,7 +28,7 @@ class ILANeck(PropagatingNeck):
         window: odd side length, or 'global' (table 4).
         multi_frame: also propagate from the last non-key frame, to key frames too. False is "w/o MF".
         task_specific: an SE and h for each task. False is "w/o TS".
-        reduction: of the SE blocks; not in the paper, 16 is usual. None leaves them out.
+        reduction: reduction of the SE blocks; not in the paper, 16 is usual. None leaves them out.
         scale: factor of the logits, 1 in the paper.
         border: 'mask' leaves neighbours outside the image out, 'zero' counts them as zero features.
 

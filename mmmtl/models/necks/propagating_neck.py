@@ -29,7 +29,7 @@ class PropagatingNeck(BaseModule):
         in_channels: (C,) of the shared features; by default those of the backbone.
         multi_frame: also propagate from the last non-key frame, to key frames too.
         task_specific: a branch for each task; otherwise all tasks share one.
-        reduction: of the SE block of each branch; None leaves it out.
+        reduction: reduction of the SE block of each branch; None leaves it out.
     """
 
     def __init__(

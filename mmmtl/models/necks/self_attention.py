@@ -24,10 +24,10 @@ class SelfAttentionNeck(BaseModule):
 
     Args:
         depth: how often attention is applied.
-        num_heads: of each attention; must divide every width.
+        num_heads: number of heads of each attention; must divide every width.
         window: side of a window.
-        padding: of maps that are not a multiple of the window: 'mask' excludes it from attention, 'zero' includes it
-            (released code, Swin for dense prediction). The paper does not say.
+        padding: padding of maps that are not a multiple of the window: 'mask' excludes it from attention, 'zero'
+            includes it (released code, Swin for dense prediction). The paper does not say.
         drop_path: probability that a sample skips the last attention in training, rising linearly from 0 at the first.
             The paper has none, the released code 0.2.
 

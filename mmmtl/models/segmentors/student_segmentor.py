@@ -95,7 +95,7 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
         """Take a teacher that has its weights, freeze it, and move it to where this model is.
 
         Raises:
-            ValueError: it was trained with another normalisation of the images than that of this model.
+            ValueError: it was trained with a normalisation of the images that differs from this model's.
         """
         ours, theirs = (model.data_preprocessor.normalisation for model in (self, teacher))
         if ours != theirs:

@@ -14,7 +14,7 @@ from mmmtl.tasks import Task
 
 
 def check_output(head: str, output: object, tasks: Iterable[str]) -> None:
-    """Refuse what is no `HeadOutput`, or has no logits of some tasks."""
+    """Refuse what is not a `HeadOutput`, or has no logits of some tasks."""
     if not isinstance(output, HeadOutput):
         raise ValueError(f'{head}.forward must return a HeadOutput, not {type(output).__name__}')
     if missing := [name for name in tasks if name not in output.logits]:
@@ -22,7 +22,7 @@ def check_output(head: str, output: object, tasks: Iterable[str]) -> None:
 
 
 def check_rows(head: str, logits: Mapping[str, Tensor], rows: int) -> None:
-    """Refuse logits (N, C, h, w) of another number of images than the batch has, as losses may broadcast them."""
+    """Refuse logits (N, C, h, w) whose number of images is not the batch's, as losses may broadcast them."""
     for name, tensor in logits.items():
         if tensor.ndim != 4 or len(tensor) != rows:
             raise ValueError(
@@ -48,7 +48,7 @@ def join_losses(head: str, losses: Mapping[str, Tensor], own: Mapping[str, Tenso
 
 
 def check_channels(head: str, task: Task, logits: Tensor, expected: int) -> None:
-    """Refuse logits (N, C, h, w) with other channels than a task has: losses may broadcast them, or leave some out."""
+    """Refuse logits (N, C, h, w) whose channels differ from a task's: losses may broadcast them, or leave some out."""
     if logits.shape[1] != expected:
         raise ValueError(
             f'{head}.forward returned {logits.shape[1]} channels for {task.name!r}; '

@@ -66,7 +66,7 @@ class MGDA(Aggregation):
 
     Args:
         epsilon: the step below which the search stops.
-        max_iters: of the search.
+        max_iters: the most iterations of the search.
 
     Reference: Sener and Koltun, Multi-Task Learning as Multi-Objective Optimization, NeurIPS 2018, algorithm 2.
     """

@@ -143,14 +143,14 @@ class DWA(LossWeighting):
 
 @MODELS.register_module()
 class FAMO(LossWeighting):
-    """FAMO: all objectives shall fall by the same factor; their weights follow from the last changes.
+    """FAMO: all objectives should fall by the same factor; their weights follow from the last changes.
 
     After each update, the losses of the batch are computed once more, without gradients. torchjd's Adam moves the
     logits of the tasks that had labels; checkpoints hold its state. The losses must be positive; the value of their
     combination means nothing.
 
     Args:
-        lr, weight_decay: of the logits.
+        lr, weight_decay: learning rate and weight decay of the logits.
 
     Reference: Liu et al., FAMO: Fast Adaptive Multitask Optimization, NeurIPS 2023, algorithm 2.
     """

@@ -25,7 +25,7 @@ class Backend(Protocol):
 class Kernel(Backend, Protocol):
     """A backend that runs inside the operator: a module with these four functions.
 
-    Taps are numbered row by row: tap (y + r) * L + (x + r) weighs the neighbour at (i + y, j + x), with r = L // 2.
+    Taps are numbered row by row: tap (y + r) * L + (x + r) weights the neighbour at (i + y, j + x), with r = L // 2.
     Logits, softmax and sums have the dtype `at_least_float32`. Results have the memory layout of `empty_outputs` and
     `empty_gradients`, because the compiler plans with exactly those strides.
     """

@@ -25,7 +25,7 @@ def local_attention(
     border: Literal['mask', 'zero'] = 'mask',
     backend: str = 'auto',
 ) -> Tensor:
-    """Attend from each pixel, with softmax weights, to a window around the same place in another frame.
+    """Attend from each pixel, with softmax weights, to a window around the same position in another frame.
 
     out[:, :, i, j] = sum_{x,y} softmax_{x,y}(scale * query[:, :, i, j] . key[:, :, i+x, j+y]) value[:, :, i+x, j+y]
 

@@ -174,7 +174,7 @@ def test_a_scale_of_one_changes_nothing(item, scripted) -> None:
 
 @pytest.mark.parametrize('scales', [(0.0, 1.0), (1.5, 1.0)])
 def test_impossible_scales_are_refused(scales) -> None:
-    with pytest.raises(ValueError, match=r'scales must be \(lowest, highest\), both positive'):
+    with pytest.raises(ValueError, match=r'scales must be \(min, max\), both positive'):
         RandomScale(scales=scales)
 
 

@@ -19,7 +19,7 @@ def read_genotype(contexts: str | Mapping[str, Mapping[str, str | int]], tasks: 
     Args:
         contexts: one of `CONTEXTS` for all pairs; or {target: {source: type}}, where a type may be its code; or the
             name of a JSON file (*.json) that holds such an object, alone or, as ATRC's search writes it, under 'data'.
-        tasks: their names; pairs with other tasks are left out.
+        tasks: names of the tasks; pairs with other tasks are left out.
 
     Raises:
         ValueError: an unknown type, a missing pair, or a file without a genotype.
@@ -55,7 +55,7 @@ def _read(path: str) -> Mapping[str, Mapping[str, str | int]]:
     try:
         found = read_json(path)
     except FileNotFoundError:
-        raise ValueError(f'{path}: no such genotype; a relative name counts from here, {Path.cwd()}') from None
+        raise ValueError(f'{path}: no such genotype; a relative name is resolved from {Path.cwd()}') from None
     found = found.get('data', found) if isinstance(found, dict) else found
     if not isinstance(found, dict) or not all(isinstance(row, dict) for row in found.values()):
         raise ValueError(f'{path} is not a genotype: it must hold {{target: {{source: type}}}}')

@@ -43,9 +43,9 @@ class ATRCHead(Concatenating, DecodeHead):
 
     Args:
         contexts: the genotype, see `read_genotype`.
-        channels: of the features of each task; by default a quarter of all `in_channels`.
-        context_channels: of each context; by default half of `channels`.
-        dropout: of whole channels of the fused features.
+        channels: channels of the features of each task; by default a quarter of all `in_channels`.
+        context_channels: channels of each context; by default half of `channels`.
+        dropout: probability of dropping whole channels of the fused features.
 
     Reference: Bruggemann et al., Exploring Relational Context for Multi-Task Dense Prediction, ICCV 2021, section 3.
     """

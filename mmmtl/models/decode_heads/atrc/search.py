@@ -36,7 +36,7 @@ class ContextChoice(nn.Module):
     The value norms are not affine, so `alpha` alone scales a candidate.
 
     Args:
-        kinds: of `CONTEXTS`, at least two; 'none' is a map of zeros.
+        kinds: types of `CONTEXTS`, at least two; 'none' is a map of zeros.
         in_channels: C of the features.
         channels: D of the contexts.
 

@@ -32,8 +32,8 @@ class ATRCSearchHead(ATRCHead, TrainingObserver):
     `ATRCHead` explains the arguments that it shares; `norm_cfg` must know `affine`, as BN, SyncBN and GN do.
 
     Args:
-        temperature: at the beginning and at the end.
-        entropy_weight: at the beginning and at the end.
+        temperature: temperatures at the beginning and at the end.
+        entropy_weight: weights of the entropy at the beginning and at the end.
         lead: margin of the largest probability over the second that decides a pair.
 
     Reference: Bruggemann et al., Exploring Relational Context for Multi-Task Dense Prediction, ICCV 2021, section 3.3.

@@ -30,7 +30,7 @@ class PADNetHead(DecodeHead):
     Args:
         exchange: config of a module of {task: map}, the paper's `SpatialAttention` or any that `ExchangeHead` takes.
             None omits it.
-        channels: of the features of a task.
+        channels: channels of the features of a task.
         num_blocks: bottlenecks of a preliminary head, and of a final one.
         upsample_first: see `Aggregation`.
 

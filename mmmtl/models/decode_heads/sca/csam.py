@@ -25,14 +25,15 @@ class CSAM(BaseModule):
     paper does not say.
 
     Args:
-        channels: of the features of each scale, finest first.
+        channels: channels of the features of each scale, finest first.
         source: 'refined' attends to the results of this module at coarser scales, coarsest first: "the task-augmented
             features are then progressively refined", and the coarsest is "initialized" with the output of the CTAM.
             'ctam' attends to that output at every scale, as the released code does.
-        query_convs: of the cross-attentions: 1 in the paper, 2 in the released code.
+        query_convs: number of query convolutions, and of key convolutions, in a cross-attention: 1 in the paper, 2 in
+            the released code.
 
     Attributes:
-        out_channels: of the results, finest first: 2 * C_k for each coarser scale, C_K for the coarsest.
+        out_channels: channels of the results, finest first: 2 * C_k for each coarser scale, C_K for the coarsest.
 
     Reference: SCA-MTL, section 2.2, equation 4.
     """

@@ -29,7 +29,8 @@ class CTAM(Concatenating, BaseModule):
         fusion: 'conv1x1', the paper's 1x1 convolution, or 'basic_block', the released code's residual block (3x3).
         shared_fusion: one fusion for all targets, as in the released code; the paper does not say. With three tasks or
             more, targets then see their sources in different places.
-        query_convs: of the cross-attentions: 1 in the paper, 2 in the released code.
+        query_convs: number of query convolutions, and of key convolutions, in a cross-attention: 1 in the paper, 2 in
+            the released code.
         fusion_norm_cfg: norm behind the 3x3 convolutions of 'basic_block'; by default `norm_cfg`. The released code
             has batch norm with momentum 0.01 there.
 

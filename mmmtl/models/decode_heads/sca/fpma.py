@@ -19,8 +19,8 @@ class FPMA(FeaturePropagation):
     layers are the released code's. `FeaturePropagation` explains the other arguments.
 
     Args:
-        depth: of the stage.
-        num_heads: of its attention; divides M * C.
+        depth: depth of the stage.
+        num_heads: number of heads of its attention; divides M * C.
         window: side of its windows.
         padding: see `SelfAttentionNeck`: 'mask', or 'zero' as in the released code.
 

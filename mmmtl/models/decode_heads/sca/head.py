@@ -24,7 +24,7 @@ class SCAHead(ExchangeHead):
         ctam: the `exchange`.
         csam: the `cross_scale`.
         fpma_entry: the `entry`: 'output' is figure 1, 'input' the released code.
-        hidden_channels: of the final prediction: None is the paper, 'input' the released code.
+        hidden_channels: width of the final prediction's hidden layer: None is the paper, 'input' the released code.
 
     Reference: SCA-MTL, section 2 and figure 1.
     """
