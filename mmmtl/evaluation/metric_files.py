@@ -85,6 +85,15 @@ def choose_metrics(wanted: Sequence[str] | None, found: Iterable[str]) -> list[s
     return list(dict.fromkeys(wanted or known))
 
 
+def shown(value: float | None) -> str:
+    """Return a metric as tables have it: four digits, all of a large number or a count, and '' for None."""
+    if value is None:
+        return ''
+    if float(value).is_integer() or not math.isfinite(value):
+        return f'{value:.0f}'
+    return f'{value:.1f}' if abs(value) >= 1000 else f'{value:.4g}'
+
+
 def better(directions: Mapping[str, bool]) -> dict[str, str]:
     """Return {metric: 'higher' or 'lower'}, as files name it, of {metric: whether higher is better}."""
     return {metric: 'higher' if up else 'lower' for metric, up in directions.items()}

@@ -12,7 +12,7 @@ from typing import Any
 from mmmtl.evaluation.metric_files import arrow, numbers
 from mmmtl.io import read_json, read_text
 
-from .logs import Series, read_logs
+from .logs import LOGS, Series, read_logs
 from .samples import Sample, SampleFolder
 
 TEST = 'tools/test.py CONFIG CHECKPOINT --report --work-dir'
@@ -103,7 +103,8 @@ def read_run(folder: str | Path, name: str | None = None) -> Run:
         run.missing['metrics'] = f'metrics of the last training; those shown are of an earlier one: {TEST} {folder}'
     run.series = read_logs(folder)
     if not run.series:
-        run.missing['training log'] = f'no {folder}/TIME/vis_data/scalars.json; train with --work-dir {folder}'
+        lack = 'number in ' if any(folder.glob(LOGS)) else ''
+        run.missing['training log'] = f'no {lack}{folder}/TIME/vis_data/scalars.json; train with --work-dir {folder}'
     _read_settings(run, folder)
     if not (run.metrics or run.series or run.config):
         raise ValueError(f'{folder}: neither metrics.json nor a log; give the work folder of a run')
@@ -132,7 +133,8 @@ def _read_test(run: Run, folder: Path) -> None:
     if run.metrics and run.gmac is None:
         run.missing['cost'] = f'the cost of the model; {TEST} {folder} counts it'
     if not run.metrics:
-        run.missing['metrics'] = f'no {path}; {TEST} {folder}'
+        lack = 'number in ' if path.is_file() else ''
+        run.missing['metrics'] = f'no {lack}{path}; {TEST} {folder}'
     samples = SampleFolder(folder / 'samples')
     if samples.index.is_file():
         pictures = ((sample, samples.picture(sample)) for sample in samples.read())

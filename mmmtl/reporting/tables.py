@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mmmtl.evaluation import Baseline
 from mmmtl.evaluation.delta_m import is_base, mean_gain
-from mmmtl.evaluation.metric_files import direction
+from mmmtl.evaluation.metric_files import direction, shown
 from mmmtl.tasks.metric_keys import MetricKey, by_offset
 
 from .run import Run, directions, titled
@@ -34,15 +34,18 @@ def row(
     """Return a row of numbers; without a direction, or with fewer than two numbers, none is the best."""
     known = [value for value in values if value is not None]
     best = None if up is None or len(known) < 2 else max(known) if up else min(known)
-    shown = tuple('–' if value is None else f'{value:+.2f}' if sign else f'{value:.4g}' for value in values)
-    return Row(name, shown, tuple(best is not None and value == best for value in values), primary)
+    cells = tuple('–' if value is None else f'{value:+.2f}' if sign else shown(value) for value in values)
+    return Row(name, cells, tuple(best is not None and value == best for value in values), primary)
 
 
 def metric_rows(runs: Sequence[Run]) -> list[Row]:
-    """Return every metric of a test except those of single offsets, which have a table of their own."""
-    found = dict.fromkeys(key for run in runs for key in run.metrics)
-    keys = [key for key in found if key != 'delta_m' and not MetricKey.parse(key).is_detail]
+    """Return a row for every metric of a test except those of single offsets, which have a table of their own.
+
+    Primary metrics have a row even if no run has a number for them.
+    """
     primary, known = primary_metrics(runs), directions(runs)
+    found = dict.fromkeys([*(key for run in runs for key in run.metrics), *primary])
+    keys = [key for key in found if key != 'delta_m' and not MetricKey.parse(key).is_detail]
     return [
         row(
             titled(key, runs),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmmtl.evaluation import class_table, metrics_table, read_metrics, write_metrics
+from mmmtl.evaluation.metric_files import shown
 from mmmtl.tasks import build_tasks
 
 TASKS = build_tasks(
@@ -21,6 +22,17 @@ TASKS = build_tasks(
 
 def rows(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip('|').split('|')] for line in table.splitlines() if line[0] == '|']
+
+
+@pytest.mark.parametrize(
+    ('value', 'text'),
+    [
+        (None, ''), (12345.0, '12345'), (1234567.0, '1234567'), (12345.63, '12345.6'), (45.2871, '45.29'),
+        (0.30371, '0.3037'), (-0.5, '-0.5'), (float('nan'), 'nan'),
+    ],
+)  # fmt: skip
+def test_numbers_have_no_exponent(value: float | None, text: str) -> None:
+    assert shown(value) == text
 
 
 def test_images_have_one_column() -> None:

@@ -181,6 +181,23 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     assert len(found.images('svg+xml')) == 4
 
 
+def test_a_metric_that_is_not_a_number_has_a_row(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / 'run', **{'depth/abs_err': None}))
+    assert [(one.name, one.cells) for one in metric_rows([run])] == [
+        ('semseg/mIoU ↑', ('40',)), ('depth/abs_err ↓', ('–',))
+    ]  # fmt: skip
+
+
+def test_files_without_a_number_are_there(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / 'run')
+    (folder / 'metrics.json').write_text('{"semseg/mIoU": null}')
+    (log,) = folder.glob('*/vis_data/scalars.json')
+    log.write_text('{"loss": NaN, "step": 1}\n')
+    missing = read_run(folder).missing
+    assert missing['metrics'].startswith(f'no number in {folder}/metrics.json')
+    assert missing['training log'].startswith(f'no number in {folder}/TIME/vis_data/scalars.json')
+
+
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match='nowhere'):
         commands.main(['report', str(tmp_path / 'nowhere')])
