@@ -7,13 +7,14 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 from prettytable import PrettyTable
+from torch.export import ExportedProgram
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.io import check_new_folder
@@ -23,17 +24,27 @@ from mmmtl.structures import Array
 from . import onnx_stream
 from .compare import Comparison, ProgramStream, Stream, TorchStream, compare
 from .description import Size, describe
-from .graphs import frame_graphs, trace
+from .graphs import FrameGraph, frame_graphs, trace
 from .onnx_stream import OnnxStream
 from .quantizing import quantize
 from .writing import write_onnx, write_program
 
 Format = Literal['onnx', 'torch']
-FORMATS: tuple[Format, ...] = ('onnx', 'torch')
 TOLERANCE = 1e-3
 
 PACKAGES = ('onnx', 'onnxruntime', 'onnxscript')
 """Packages that write ONNX graphs and run them; a test compares them with requirements/export.txt."""
+
+
+class Target(NamedTuple):
+    """A format: what writes a file, and what opens a folder of them."""
+
+    write: Callable[[Path, ExportedProgram, FrameGraph, str], None]
+    open: type[OnnxStream]
+
+
+TARGETS: dict[Format, Target] = {'onnx': Target(write_onnx, OnnxStream), 'torch': Target(write_program, ProgramStream)}
+FORMATS = tuple(TARGETS)
 
 
 class Export(NamedTuple):
@@ -123,7 +134,7 @@ def export_model(
         place = Path(temporary) / target.name
         place.mkdir()
         description = write_graphs(inferencer, place, name, size, dynamic_size=dynamic_size, formats=formats)
-        streams: dict[str, OnnxStream] = {form: OPENERS[form](place) for form in formats}
+        streams: dict[str, OnnxStream] = {form: TARGETS[form].open(place) for form in formats}
         guide = next(iter(streams.values()))
         prepared = [guide.prepare(frame[..., ::-1]) for frame in compared]
         inputs, shown = [one for one, _ in prepared], prepared[0][1]
@@ -145,9 +156,6 @@ def export_model(
         os.replace(place, target)
     metrics = {task: one.primary_metric for task, one in model.main_tasks.items()}
     return Export(Path(folder), found, len(inputs), description, metrics)
-
-
-OPENERS: dict[Format, type[OnnxStream]] = {'onnx': OnnxStream, 'torch': ProgramStream}
 
 
 def small_streams(model: MultiTaskSegmentor, folder: Path) -> dict[str, Stream]:
@@ -175,10 +183,8 @@ def write_graphs(
         own = json.dumps({**description, 'kind': graph.kind})
         try:
             program = trace(graph, inputs, dynamic_size=dynamic_size)
-            if 'torch' in formats:
-                write_program(folder / f'{graph.kind}.pt2', program, graph, own)
-            if 'onnx' in formats:
-                write_onnx(folder / f'{graph.kind}.onnx', program, graph, own)
+            for target in (TARGETS[form] for form in formats):
+                target.write(folder / f'{graph.kind}{target.open.suffix}', program, graph, own)
         except Exception as error:  # PyTorch's exporters raise many types of errors
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise ValueError(f'{name}: its {graph.kind} graph cannot be exported: {reason}') from error

@@ -148,9 +148,9 @@ class OnnxStream:
             raise ValueError(f'a frame of {size} after frames of {state.size}; start a new state (None)')
         policy, is_key = state.policy, False
         if (rule := self.spec['policy']) is not None:
-            wanted, remember = POLICIES[rule['kind']]
-            is_key = 'key' not in state.memories or bool(wanted(rule, state, inputs))
-            policy = remember(rule, state, inputs, is_key)
+            chosen = POLICIES[rule['kind']]
+            is_key = 'key' not in state.memories or bool(chosen.wanted(rule, state, inputs))
+            policy = chosen.remember(rule, state, inputs, is_key)
         kind = self.spec['kinds'][0] if is_key or rule is None else 'non_key'
         feed = {'frames': inputs}
         for slot in self.spec['reads'][kind]:
@@ -166,7 +166,8 @@ class OnnxStream:
         maps = {}
         for name, task in self.spec['tasks'].items():
             scores = logits[name][0, :, : shown[0], : shown[1]]
-            maps[name] = DECODERS[task['kind']](scores if shown == wanted else resize_bilinear(scores, wanted), task)
+            scores = scores if shown == wanted else resize_bilinear(scores, wanted)
+            maps[name] = DECODERS[task['kind']].decode(scores, task)
         return maps
 
     def open_graph(self, path: Path) -> Graph:
@@ -294,13 +295,26 @@ def _probabilities(logits: Array, task: Spec) -> Array:
     return found
 
 
-DECODERS: dict[str, Callable[[Array, Spec], Array]] = {
-    'classes': _classes,
-    'linear': _linear,
-    'unit_vectors': _unit_vectors,
-    'probabilities': _probabilities,
+class Decoder(NamedTuple):
+    """A kind of decoding.
+
+    Args:
+        fields: those of the description of a task with it, beside `kind`.
+        decode: from logits (C, H, W) and the description of the task to a map (M, H, W).
+        channels: from the description of the task to C; None is any number.
+    """
+
+    fields: Spec
+    decode: Callable[[Array, Spec], Array]
+    channels: Callable[[Spec], int | None] = lambda task: None
+
+
+DECODERS = {
+    'classes': Decoder({'classes': [str]}, _classes, lambda task: len(task['classes'])),
+    'linear': Decoder({'scale': float, 'least': (float, None), 'most': (float, None), 'unit': str}, _linear),
+    'unit_vectors': Decoder({}, _unit_vectors, lambda task: 3),
+    'probabilities': Decoder({}, _probabilities),
 }
-"""Kinds of decoding: logits (C, H, W) and the description of the task to a map (M, H, W)."""
 
 
 def _interval(rule: Spec, state: State, inputs: Array) -> bool:
@@ -339,31 +353,47 @@ def _credit(rule: Spec, state: State) -> float:
 
 def _affordable(rule: Spec, state: State, inputs: Array) -> bool:
     inner = rule['policy']
-    wanted = inner is None or POLICIES[inner['kind']][0](inner, state, inputs)
+    wanted = inner is None or POLICIES[inner['kind']].wanted(inner, state, inputs)
     return bool(wanted and _credit(rule, state) >= rule['key_cost'] * (1 - 1e-9))
 
 
 def _pay(rule: Spec, state: State, inputs: Array, is_key: bool) -> dict[str, Any]:
     inner = rule['policy']
-    kept = {} if inner is None else POLICIES[inner['kind']][1](inner, state, inputs, is_key)
+    kept = {} if inner is None else POLICIES[inner['kind']].remember(inner, state, inputs, is_key)
     return {**kept, 'credit': _credit(rule, state) - rule['key_cost' if is_key else 'non_key_cost']}
 
 
-Wanted = Callable[[Spec, State, Array], bool]
-Remember = Callable[[Spec, State, Array, bool], dict[str, Any]]
-POLICIES: dict[str, tuple[Wanted, Remember]] = {
-    'fixed_interval': (_interval, lambda *_: {}),
-    'frame_change': (_changed, _remember_change),
-    'cost_budget': (_affordable, _pay),
+class Policy(NamedTuple):
+    """A kind of key-frame policy.
+
+    Args:
+        fields: those of its description, beside `kind`.
+        wanted: from description, state and inputs to whether the frame should be a key frame.
+        remember: from these and whether it is one to what the next frame needs to know.
+    """
+
+    fields: Spec
+    wanted: Callable[[Spec, State, Array], bool]
+    remember: Callable[[Spec, State, Array, bool], dict[str, Any]]
+
+
+def _schemas(kinds: Mapping[str, Decoder] | Mapping[str, Policy]) -> tuple[Spec, ...]:
+    """Return what a description of each kind holds."""
+    return tuple({'kind': kind, **one.fields} for kind, one in kinds.items())
+
+
+SIMPLE_POLICIES = {
+    'fixed_interval': Policy({'interval': int}, _interval, lambda *_: {}),
+    'frame_change': Policy(
+        {'threshold': float, 'max_interval': (int, None), 'size': [int, int]}, _changed, _remember_change
+    ),
 }
-"""Kinds of key-frame policies: whether the frame should be one, and what the next frame needs to know."""
-
-
-SIMPLE_RULES: tuple[Spec, ...] = (
-    {'kind': 'fixed_interval', 'interval': int},
-    {'kind': 'frame_change', 'threshold': float, 'max_interval': (int, None), 'size': [int, int]},
-)
-COSTS = dict.fromkeys(('budget', 'key_cost', 'non_key_cost', 'burst'), float)
+"""Those that a budget may hold."""
+BUDGET = {
+    **dict.fromkeys(('budget', 'key_cost', 'non_key_cost', 'burst'), float),
+    'policy': (None, *_schemas(SIMPLE_POLICIES)),
+}
+POLICIES = {**SIMPLE_POLICIES, 'cost_budget': Policy(BUDGET, _affordable, _pay)}
 FIELDS: Spec = {
     'version': VERSION,
     'kind': ('image', 'key', 'non_key'),
@@ -374,15 +404,8 @@ FIELDS: Spec = {
     'mean': [float] * 3,
     'std': [float] * 3,
     'bars': [float] * 3,
-    'tasks': {
-        str: (
-            {'kind': 'classes', 'classes': [str]},
-            {'kind': 'linear', 'scale': float, 'least': (float, None), 'most': (float, None), 'unit': str},
-            {'kind': 'unit_vectors'},
-            {'kind': 'probabilities'},
-        )
-    },
-    'policy': (None, *SIMPLE_RULES, {'kind': 'cost_budget', **COSTS, 'policy': (None, *SIMPLE_RULES)}),
+    'tasks': {str: _schemas(DECODERS)},
+    'policy': (None, *_schemas(POLICIES)),
     'reads': {str: [('key', 'non_key')]},
     'state': {str: {'channels': int, 'stride': int}},
     'made': {str: str},
@@ -425,9 +448,9 @@ def wrong_tensor(spec: Spec, graph: Graph) -> str | None:
     inputs = {f'{slot}.{name}': shape for slot in spec['reads'][spec['kind']] for name, shape in memories.items()}
     outputs = {f'memory.{name}': shape for name, shape in memories.items() if spec['kind'] in read}
     for name, task in spec['tasks'].items():
+        count = DECODERS[task['kind']].channels(task)
         any_count = graph.outputs.get(f'logits.{name}', [None])[0]
-        count = {'classes': len(task.get('classes', ())), 'unit_vectors': 3}.get(task['kind'], any_count)
-        outputs[f'logits.{name}'] = [count, *sides]
+        outputs[f'logits.{name}'] = [any_count if count is None else count, *sides]
     for says, has in (({'frames': [3, *sides], **inputs}, graph.inputs), (outputs, graph.outputs)):
         if wrong := sorted(name for name in {*says, *has} if says.get(name) != has.get(name)):
             name = wrong[0]

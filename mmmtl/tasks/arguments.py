@@ -42,15 +42,19 @@ def check_choice(task: str, key: str, value: Any, choices: Sequence[str]) -> Non
         raise ValueError(f'task {task!r}: {key} must be one of {list(choices)}, not {value!r}')
 
 
-def check_span(task: str, key: str, value: Any) -> tuple[float, float] | None:
-    """Return two numbers with 0 <= min < max, or None for None; refuse anything else."""
-    if value is None:
-        return None
+def check_span(
+    task: str, key: str, value: Any, *, least: float = -math.inf, above: float = -math.inf, open_ends: bool = False
+) -> tuple[Any, Any]:
+    """Return two numbers, the first below the second; refuse anything else, and what `check_number` refuses.
+
+    With `open_ends`, None stands for no limit.
+    """
     if not isinstance(value, (list, tuple)) or len(value) != 2:
         raise ValueError(f'task {task!r}: {key} must be (min, max), not {value!r}')
-    for number in value:
-        check_number(task, key, number, least=0)
-    if value[0] >= value[1]:
+    limits = [number for number in value if number is not None or not open_ends]
+    for number in limits:
+        check_number(task, key, number, least=least, above=above)
+    if len(limits) == 2 and limits[0] >= limits[1]:
         raise ValueError(f'task {task!r}: {key} needs min < max, not {value!r}')
     return value[0], value[1]
 

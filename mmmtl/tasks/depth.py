@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,24 +12,16 @@ from mmmtl.registry import TASKS
 from mmmtl.structures import Array, CameraChange
 
 from .arguments import check_number, check_span
-from .base import IGNORE, Task, mean_map
-from .colour import draw_numbers, legend_of_numbers, magma_scale, span_of
-from .label_space import log_bins
-from .legend import Legend, Scale, Span
-from .reduction import masked_mean
-from .stored import LAST, Unit, scale, single_plane, to_uint16
-
-STEPS: dict[str, float] = {'mm': 1000, 'cm': 100, 'm': 1, 'm/256': 256, 'm/5000': 5000}
-"""{unit of a depth file: numbers in a metre}; KITTI stores m/256, TUM m/5000."""
-
-Values = TypeVar('Values', Array, Tensor)
+from .legend import Span
+from .number import NumberTask, Values
+from .stored import LAST, Unit, scale, single_plane
 
 SMALLEST = 1e-9
 """Least depth in ratios and logarithms, in metres, like that of MTI-Net's released code."""
 
 
 @TASKS.register_module()
-class DepthEstimation(Task):
+class DepthEstimation(NumberTask):
     """Depth along the optical axis. Map: (H, W) float32 metres, 0 = no measurement.
 
     Loss `loss_l1`: |scale * logits - depth| in metres, averaged over the pixels with depth in (min_depth, max_depth].
@@ -64,10 +55,10 @@ class DepthEstimation(Task):
     }
     temporal_metrics = {'warp_err': False, 'warp_rel_err': False}
     primary_metric = 'abs_err'
-    out_channels = 1
-    label_space_size = 40
-    units = tuple(STEPS)
-    takes_step = True
+    steps = {'mm': 1000, 'cm': 100, 'm': 1, 'm/256': 256, 'm/5000': 5000}  # KITTI stores m/256, TUM m/5000
+    units = tuple(steps)
+    map_unit = 'm'
+    near_is_high = False
 
     def __init__(
         self,
@@ -89,32 +80,17 @@ class DepthEstimation(Task):
         if not 0 < min_depth < max_depth:
             raise ValueError(f'task {name!r}: depths need 0 < min_depth < max_depth, not {min_depth} and {max_depth}')
         check_number(name, 'scale', scale, above=0)
+        self.scale = scale
         self.min_depth = min_depth
         self.max_depth = max_depth
+        self.shown_range = None if shown_range is None else check_span(name, 'shown_range', shown_range, least=0)
+        self.usual_range = min_depth, max_depth
         if prediction_range is None:
             prediction_range = (min_depth, max_depth)
-        if not isinstance(prediction_range, (list, tuple)) or len(prediction_range) != 2:
-            raise ValueError(f'task {name!r}: prediction_range must be (min, max), not {prediction_range!r}')
-        for number in prediction_range:
-            if number is not None:
-                check_number(name, 'prediction_range', number)
-        self.least, self.most = prediction_range
-        if self.least is not None and self.most is not None and self.least >= self.most:
-            raise ValueError(f'task {name!r}: prediction_range needs min < max, not {prediction_range}')
-        self.scale = scale
-        self.shown_range = check_span(name, 'shown_range', shown_range)
+        self.least, self.most = check_span(name, 'prediction_range', prediction_range, open_ends=True)
         if label_range is None:
             label_range = (0.07 * max_depth, max_depth)
-        if not isinstance(label_range, (list, tuple)) or len(label_range) != 2:
-            raise ValueError(f'task {name!r}: label_range must be (min, max), not {label_range!r}')
-        for number in label_range:
-            check_number(name, 'label_range', number)
-        self.nearest, self.farthest = label_range
-        if not 0 < self.nearest < self.farthest:
-            raise ValueError(f'task {name!r}: label_range needs 0 < min < max, not {label_range}')
-
-    def definition(self) -> dict[str, Any]:
-        return {**super().definition(), 'scale': self.scale}
+        self.label_range = check_span(name, 'label_range', label_range, above=0)
 
     def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
         """Return metres; whole numbers are millimetres and floats metres, unless `unit` says otherwise.
@@ -128,17 +104,13 @@ class DepthEstimation(Task):
                 'depth as uint16 millimetres (0 = none) or float metres, or set `unit` of the data set to the metres '
                 'of one grey level'
             )
-        return scale(depth, unit or ('m' if depth.dtype.kind == 'f' else 'mm'), STEPS)
+        return scale(depth, unit or ('m' if depth.dtype.kind == 'f' else 'mm'), self.steps)
 
     @property
     def stored_unit(self) -> Unit:  # type: ignore[override]
         """The finest unit whose 16-bit numbers reach the end of the range."""
         farthest = self.max_depth if self.most is None else self.most
-        return next((unit for unit in ('mm', 'm/256', 'cm') if farthest * STEPS[unit] <= LAST), farthest / LAST)
-
-    def encode(self, array: Array) -> Array:
-        """Return uint16; depths of less than half a unit, negative ones among them, become 0, none."""
-        return to_uint16(array, self.stored_unit, STEPS, f'depth of task {self.name!r}')
+        return next((unit for unit in ('mm', 'm/256', 'cm') if farthest * self.steps[unit] <= LAST), farthest / LAST)
 
     def examine(self, maps: Iterable[Array]) -> str | None:
         seen = False
@@ -158,8 +130,7 @@ class DepthEstimation(Task):
 
         Maps wholly beyond `max_depth` itself pass: crops of the sky or of a distant facade.
         """
-        if not np.isfinite(array).all() or (array < 0).any():
-            raise ValueError(f'{where}: depth of task {self.name!r} must be finite and >= 0 (0 = no measurement)')
+        super().check(array, where)
         measured = array[array > 0]
         if len(measured) and measured.min() > 10 * self.max_depth:
             raise ValueError(
@@ -169,21 +140,6 @@ class DepthEstimation(Task):
 
     def adjust(self, array: Array, change: CameraChange) -> Array:
         return (array * change.depth_ratio).astype(np.float32)
-
-    def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        return {'loss_l1': masked_mean((self.scale * logits - target).abs(), self.valid(target))}
-
-    def discretize(self, target: Tensor) -> Tensor:
-        bins = log_bins(target, self.nearest, self.farthest, self.label_space_size)
-        return bins.masked_fill(~self.valid(target), IGNORE)
-
-    def decode(self, logits: Tensor) -> Tensor:
-        """Return metres, clamped to the range of predictions, (N, 1, H, W)."""
-        metres = self.scale * logits
-        return metres if self.least is None and self.most is None else metres.clamp(self.least, self.most)
-
-    def decoding(self) -> dict[str, Any]:
-        return {'kind': 'linear', 'scale': float(self.scale), 'least': self.least, 'most': self.most, 'unit': 'm'}
 
     def valid(self, target: Values) -> Values:
         """Return where the depth is within the task's range."""
@@ -207,26 +163,3 @@ class DepthEstimation(Task):
     def differences(self, first: Tensor, second: Tensor) -> Tensor:
         error = (first - second).abs()
         return torch.cat([error, 2 * error / (first + second).clamp(min=SMALLEST)])
-
-    def constant(self, maps: Iterable[Array]) -> Array:
-        """Return the mean depth."""
-        return mean_map(self, (m[(m > self.min_depth) & (m <= self.max_depth)] for m in maps))
-
-    def span(self, array: Array) -> Span | None:
-        return span_of(array[self.valid(array)], self.shown_range)
-
-    def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
-        """Draw near depths bright and far ones dark, none in grey, and those outside of range or scale in blue."""
-        return draw_numbers(array[0], *self._picture(array, span))
-
-    def legend(self, array: Array, span: Span | None = None) -> Legend:
-        return legend_of_numbers(*self._picture(array, span))
-
-    def _picture(self, array: Array, span: Span | None) -> tuple[Scale, Array, Array]:
-        """Return the scale, where nothing was measured, and what is out of range."""
-        depth = array[0]
-        low, high = span or self.span(array) or (self.min_depth, self.max_depth)
-        none = depth <= 0
-        # A hair of tolerance: the ends of the scale are on it.
-        outside = ~none & (~self.valid(depth) | (depth < low * (1 - 1e-6)) | (depth > high * (1 + 1e-6)))
-        return magma_scale((low, high), 'm', near_is_high=False), none, outside

@@ -113,7 +113,7 @@ def test_every_task_of_the_package_decodes_alike() -> None:
     for task in tasks:
         logits = 3 * torch.randn(1, task.out_channels, 6, 7, generator=torch.Generator().manual_seed(0))
         decoding = task.decoding()
-        found = onnx_stream.DECODERS[decoding['kind']](logits[0].numpy(), json.loads(json.dumps(decoding)))
+        found = onnx_stream.DECODERS[decoding['kind']].decode(logits[0].numpy(), json.loads(json.dumps(decoding)))
         np.testing.assert_allclose(found, task.decode(logits)[0], rtol=1e-5, atol=1e-6)
 
 
@@ -130,7 +130,7 @@ def test_every_task_of_the_package_decodes_alike() -> None:
 )
 def test_key_frames_are_those_of_our_policies(policy: Any) -> None:
     rule = json.loads(json.dumps(policy.rule()))
-    wanted, remember = onnx_stream.POLICIES[rule['kind']]
+    _, wanted, remember = onnx_stream.POLICIES[rule['kind']]
     state, theirs, chosen = onnx_stream.State(0, SIZE, {}, {}), StreamState.new(1), []
     for frame in moving(30):
         inputs = ((frame.astype(np.float32) - 120) / 58).transpose(2, 0, 1)[None]

@@ -254,7 +254,8 @@ def test_draw_shows_near_bright_and_tells_apart_none_and_beyond() -> None:
         (dict(prediction_range=(1.0,)), r'prediction_range.*min, max'),
         (dict(prediction_range=(2.0, 1.0)), r"task 'depth': prediction_range.*\(2\.0, 1\.0\)"),
         (dict(label_range=(5.0, 5.0)), r"task 'depth': label_range.*\(5\.0, 5\.0\)"),
-        (dict(label_range=(0.0, 5.0)), r'label_range.*\(0\.0, 5\.0\)'),
+        (dict(label_range=(0.0, 5.0)), r"task 'depth': label_range.*above 0.*\b0\.0"),
+        (dict(prediction_range=(None, 'far')), r"prediction_range.*'far'"),
     ],
 )
 def test_impossible_arguments(kwargs: dict[str, Any], message: str) -> None:

@@ -55,8 +55,8 @@ def test_views_are_packed(make_results) -> None:
     ('name', 'value', 'message'),
     [
         ('semseg', 7, r"semseg\.png: labels \[7\] of task 'semseg'.* 0\.\.2.*`classes`"),
-        ('depth', -1, r"depth\.png: depth of task 'depth' must be finite and >= 0"),
-        ('depth', np.nan, r"depth\.png: depth of task 'depth' must be finite"),
+        ('depth', -1, r"depth\.png: a map of task 'depth' must be finite and >= 0"),
+        ('depth', np.nan, r"depth\.png: a map of task 'depth' must be finite"),
         ('depth', 2500, r'depth\.png: every depth .* beyond max_depth=10\.0 m.*metres'),
         ('normals', 0.5, r"normals\.png: normals of task 'normals' must be unit vectors"),
     ],

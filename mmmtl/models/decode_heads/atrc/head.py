@@ -87,7 +87,7 @@ class ATRCHead(Concatenating, DecodeHead):
             {
                 target: ModuleMap(
                     {
-                        source: build_context(kind, channels, attended, norm_cfg=norm_cfg)
+                        source: self.build_pair(target, source, kind, channels, attended, norm_cfg)
                         for source, kind in sources.items()
                         if kind != 'none'
                     }
@@ -104,6 +104,12 @@ class ATRCHead(Concatenating, DecodeHead):
             }
         )
         self.predict = ModuleMap({name: last_conv(channels, task.out_channels) for name, task in tasks.items()})
+
+    def build_pair(
+        self, target: str, source: str, kind: str, in_channels: int, channels: int, norm_cfg: dict[str, Any]
+    ) -> nn.Module:
+        """Build what gathers context of a type, for one pair of tasks."""
+        return build_context(kind, in_channels, channels, norm_cfg=norm_cfg)
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Predict all tasks from shared maps (N, in_channels[i], h_i, w_i), in the size of the first and finest.

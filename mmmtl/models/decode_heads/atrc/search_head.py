@@ -53,11 +53,10 @@ class ATRCSearchHead(ATRCHead, TrainingObserver):
         lead: float = 0.3,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        # 'target_label' builds what the search needs: the label space of every task, and a place for every pair.
         super().__init__(
             tasks=tasks,
             in_channels=in_channels,
-            contexts='target_label',
+            contexts='target_label',  # needs the label space of every task, as the search does
             channels=channels,
             context_channels=context_channels,
             dropout=dropout,
@@ -69,13 +68,14 @@ class ATRCSearchHead(ATRCHead, TrainingObserver):
         self.temperature = temperature
         self.entropy_weight = entropy_weight
         self.lead = lead
-        for target in tasks:
-            row = self.contexts[target]
-            for source in tasks:
-                kinds = [kind for kind in CONTEXTS if (target, kind) != (source, 'source_label')]
-                value = row[source].value[0]
-                row[source] = ContextChoice(kinds, value.in_channels, value.out_channels, norm_cfg=norm_cfg)
         self.before_iteration(0, 0.0, 0)
+
+    def build_pair(
+        self, target: str, source: str, kind: str, in_channels: int, channels: int, norm_cfg: dict[str, Any]
+    ) -> ContextChoice:
+        """Build the choice of a pair among all types."""
+        kinds = [kind for kind in CONTEXTS if (target, kind) != (source, 'source_label')]
+        return ContextChoice(kinds, in_channels, channels, norm_cfg=norm_cfg)
 
     @property
     def choices(self) -> dict[tuple[str, str], ContextChoice]:
