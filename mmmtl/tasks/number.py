@@ -24,7 +24,7 @@ class NumberTask(Task):
     """A task with one number a pixel, which tells how near it is. Map: (H, W) float32, 0 = none.
 
     Loss `loss_l1`: |scale * logits - target|, averaged over the pixels that are `valid`. The label space consists of 40
-    intervals of `label_range`, of equal length in the logarithm.
+    log-spaced intervals of `label_range`.
 
     A subclass adds metrics, and sets the attributes below.
     """
@@ -93,20 +93,26 @@ class NumberTask(Task):
         return mean_map(self, (m[self.valid(m)] for m in maps))
 
     def span(self, array: Array) -> Span | None:
-        return span_of(array[self.valid(array)], self.shown_range)
+        numbers = _or_none(array)
+        return span_of(numbers[self.valid(numbers)], self.shown_range)
 
     def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
         """Draw near pixels bright and far ones dark, none in grey, and those not valid or beyond the scale in blue."""
-        return draw_numbers(array[0], *self._picture(array, span))
+        return draw_numbers(_or_none(array)[0], *self._picture(array, span))
 
     def legend(self, array: Array, span: Span | None = None) -> Legend:
         return legend_of_numbers(*self._picture(array, span))
 
     def _picture(self, array: Array, span: Span | None) -> tuple[Scale, Array, Array]:
         """Return the scale, where nothing was measured, and what is out of range."""
-        numbers = array[0]
+        numbers = _or_none(array)[0]
         low, high = span or self.span(array) or self.usual_range
         none = numbers <= 0
         # A hair of tolerance: the ends of the scale are on it.
         outside = ~none & (~self.valid(numbers) | (numbers < low * (1 - 1e-6)) | (numbers > high * (1 + 1e-6)))
         return magma_scale((low, high), self.map_unit, near_is_high=self.near_is_high), none, outside
+
+
+def _or_none(array: Array) -> Array:
+    """Return a map for a picture: what is not finite is no number."""
+    return np.nan_to_num(array, nan=0.0, posinf=0.0, neginf=0.0)

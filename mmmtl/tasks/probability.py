@@ -57,10 +57,11 @@ class ProbabilityTask(Task):
 
     def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
         """Draw probabilities in `colours`; ignored pixels show the image, hatched."""
-        return hatch_where(colourize(array[0], self._scale), image, array[0] == IGNORE)
+        shown = np.nan_to_num(array[0], nan=IGNORE)
+        return hatch_where(colourize(shown, self._scale), image, shown == IGNORE)
 
     def legend(self, array: Array, span: Span | None = None) -> Legend:
-        hatched = [NO_LABEL] if (array == IGNORE).any() else []
+        hatched = [NO_LABEL] if (np.nan_to_num(array, nan=IGNORE) == IGNORE).any() else []
         return Legend(dict.fromkeys(hatched), (NO_LABEL,), self._scale)
 
     @property

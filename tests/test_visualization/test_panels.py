@@ -313,3 +313,21 @@ def test_a_constant_map_has_the_colour_of_its_tick(depth: float) -> None:
     task, constant = DEPTH['depth'], np.full((1, 2, 2), depth, np.float32)
     # The only tick of the bar is at its lower end, which is bright.
     assert (task.draw(plain(2, 2, 0, 0, 0), constant) == MAGMA[-1]).all()
+
+
+@pytest.mark.parametrize('kind', [dict(type='DepthEstimation', max_depth=10.0), dict(type='DisparityEstimation')])
+@pytest.mark.parametrize('broken', [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_drawn_as_no_number(kind: dict[str, object], broken: float) -> None:
+    task = build_tasks({'near': kind}, 'the test')['near']
+    array = np.array([[[broken, 1.0, 4.0]]], np.float32)
+    drawing = task.draw(plain(1, 3, 0, 0, 0), array)
+    assert task.span(array) == (1.0, 4.0)
+    assert tuple(drawing[0, 0]) == NONE_COLOUR and sorted(drawing[0, 1:].sum(1)) == sorted(MAGMA[[0, -1]].sum(1))
+    assert task.legend(array).swatches == {'no measurement': NONE_COLOUR}
+
+
+def test_a_probability_that_is_not_a_number_is_hatched() -> None:
+    task = build_tasks({'saliency': dict(type='SaliencyDetection')}, 'the test')['saliency']
+    image, array = plain(1, 2, 100, 100, 100), np.array([[[np.nan, 1.0]]], np.float32)
+    assert (task.draw(image, array)[0, 0] == hatch(image)[0, 0]).all()
+    assert [*task.legend(array).swatches] == ['no label']
