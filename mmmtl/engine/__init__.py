@@ -1,8 +1,10 @@
 """Engine: runner, loops, hooks, optimisers, and the checkpoints of a run."""
 
+from mmmtl.config.components import check_components
+
 from .alternating_optim_wrapper import AlternatingOptimWrapperConstructor
 from .amp_optim_wrapper import AmpOptimWrapper
-from .build import build_runner, check_components
+from .build import build_runner
 from .checkpoint_files import AtomicLocalBackend, find_checkpoint
 from .hooks import (
     AccumulationHook,

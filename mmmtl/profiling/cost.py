@@ -14,7 +14,7 @@ from prettytable import PrettyTable
 from torch import nn
 
 from mmmtl.config import resolve
-from mmmtl.engine import check_components
+from mmmtl.config.components import check_components
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.data_preprocessor import round_up
 from mmmtl.models.eval_mode import eval_mode
