@@ -17,9 +17,9 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmmtl.config import resolve
+from mmmtl.config.components import check_evaluation
 from mmmtl.datasets import SyntheticVideo
 from mmmtl.engine import build_runner
-from mmmtl.engine.build import check_evaluation
 from mmmtl.models import StudentSegmentor, VideoMultiTaskSegmentor
 from mmmtl.models.decode_heads.atrc import label_tasks, read_genotype
 from mmmtl.registry import DATA_SAMPLERS, DATASETS

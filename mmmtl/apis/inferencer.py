@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmmtl.checkpoint import load_weights
 from mmmtl.config import input_size, load_config, resolve
-from mmmtl.engine import check_components
+from mmmtl.config.components import check_components
 from mmmtl.io.checkpoints import load_from_local
 from mmmtl.io.image_sources import ImageSource, is_one_image, list_images, load_image, name_image
 from mmmtl.io.video import Video, VideoReader

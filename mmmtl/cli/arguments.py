@@ -81,6 +81,14 @@ def add_inferencer_arguments(
         parser.add_argument('checkpoint', nargs='?', help=text)
     else:
         parser.add_argument(weights, dest='checkpoint', metavar='FILE', help=text)
+    add_device_arguments(parser)
+    add_shape_argument(
+        parser, size, 'height and width for the model and its maps (default: the size of Resize in the test pipeline)'
+    )
+
+
+def add_device_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add where a `MultiTaskInferencer` runs, and in which form."""
     parser.add_argument('--device', type=device, help="'cpu', 'cuda', ... (default: a GPU if available)")
     parser.add_argument(
         '--optimize',
@@ -88,9 +96,6 @@ def add_inferencer_arguments(
         help='fold batch norm and use channels last, or also compile a graph for each kind of frame (default: neither)',
     )
     parser.add_argument('--dtype', choices=DTYPES, help='number type of an optimised model (default: float32)')
-    add_shape_argument(
-        parser, size, 'height and width for the model and its maps (default: the size of Resize in the test pipeline)'
-    )
 
 
 def add_fit_argument(parser: argparse.ArgumentParser) -> None:
@@ -150,9 +155,13 @@ def parse_curve_arguments(description: str, option: str) -> argparse.Namespace:
 
 def inferencer_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return keywords of `MultiTaskInferencer` from the arguments of `add_inferencer_arguments`."""
+    return dict(weights=args.checkpoint or zoo_weights(args.config), **device_options(args))
+
+
+def device_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return keywords of `MultiTaskInferencer` from the arguments of `add_device_arguments`."""
     dtype = None if args.dtype is None else getattr(torch, args.dtype)
-    weights = args.checkpoint or zoo_weights(args.config)
-    return dict(weights=weights, device=args.device, optimize=args.optimize, dtype=dtype)
+    return dict(device=args.device, optimize=args.optimize, dtype=dtype)
 
 
 def add_shape_argument(parser: argparse.ArgumentParser, name: str, text: str) -> None:

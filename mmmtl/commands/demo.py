@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmmtl.apis import list_models
-from mmmtl.cli.arguments import DTYPES
+from mmmtl.cli.arguments import add_device_arguments, device_options
 from mmmtl.cli.errors import readable_errors
-from mmmtl.cli.values import device, positive
+from mmmtl.cli.values import positive
 
 from .browser.models import Models
 from .browser.page import serve
@@ -27,9 +27,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Na
     )
     parser.add_argument('--model', metavar='NAME|CONFIG', help='a model of your own, which is shown first')
     parser.add_argument('--weights', type=Path, metavar='FILE', help='its weights')
-    parser.add_argument('--device', type=device, help="'cpu', 'cuda', ... (default: a GPU if available)")
-    parser.add_argument('--optimize', choices=('fuse', 'compile'), help='see `mmmtl predict --help` (default: neither)')
-    parser.add_argument('--dtype', choices=DTYPES, help='number type of an optimised model (default: float32)')
+    add_device_arguments(parser)
     parser.add_argument('--host', default=LOCALHOST, help=f'address to listen on (default: {LOCALHOST})')
     parser.add_argument('--port', type=positive, help='default: the first free one from 7860 on')
     parser.add_argument('--open', action='store_true', help='open the page in the browser')
@@ -48,5 +46,5 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         weights = {args.model: args.weights, **{name: None for name in weights if name != args.model}}
     if not weights:
         raise ValueError('no model comes with weights; give --model and --weights')
-    models = Models(weights, device=args.device, optimize=args.optimize, dtype=args.dtype)
+    models = Models(weights, **device_options(args))
     serve(models, host=args.host, port=args.port, open_browser=args.open)

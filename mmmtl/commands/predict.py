@@ -33,6 +33,7 @@ from mmmtl.cli.errors import readable_errors
 from mmmtl.cli.values import choices, positive, positive_number
 from mmmtl.io import MapWriter, check_outputs, source_name
 from mmmtl.io.image_sources import is_url
+from mmmtl.io.outputs import holds_something
 
 from .inputs import Input, find_inputs, why_left_out
 from .progress import ProgressSink
@@ -144,7 +145,7 @@ def check(args: argparse.Namespace, inputs: Sequence[Input], config: str) -> Non
 
 def check_new(path: Path) -> None:
     """Refuse a result of an earlier run; an empty folder is none."""
-    if any(path.iterdir()) if path.is_dir() else path.exists():
+    if holds_something(path):
         raise ValueError(f'{path}: is there already; delete it, or choose another --out')
 
 

@@ -14,17 +14,21 @@ from .training_record import changes
 Optimizers = dict[str, tuple[OptimWrapper, dict[str, Any]]]
 
 
+def wrappers_of(runner: Runner) -> dict[str, OptimWrapper]:
+    """Return the optimiser wrappers of a run by name; the name is '' for a single one."""
+    wrapper = runner.optim_wrapper
+    return dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {'': wrapper}
+
+
 def optimizers_of(runner: Runner, checkpoint: Mapping[str, Any]) -> Optimizers:
     """Return {name: (optimiser of the run, its state in the checkpoint)}; the name is '' for a single one.
 
     Raises:
         ValueError: the checkpoint holds the state of other optimisers, or of other parameters.
     """
-    runner.optim_wrapper = wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    stored = checkpoint['optimizer']
-    several = isinstance(wrapper, OptimWrapperDict)
-    wrappers = dict(wrapper.items()) if several else {'': wrapper}
-    states = stored if several else {'': stored}
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    wrappers, stored = wrappers_of(runner), checkpoint['optimizer']
+    states = stored if isinstance(runner.optim_wrapper, OptimWrapperDict) else {'': stored}
     if not isinstance(states, Mapping) or states.keys() != wrappers.keys():
         found = sorted(states) if isinstance(states, Mapping) else type(states).__name__
         raise ValueError(

@@ -50,7 +50,7 @@ def describe(
         'tasks': decodings,
         'policy': policy,
         'reads': {graph.kind: list(graph.reads) for graph in graphs},
-        'state': _memory_shapes(model, graphs, [preprocessor.padded_size(torch.empty(3, *one)) for one in sizes]),
+        'state': _memory_shapes(model, graphs, [preprocessor.padded_size(one) for one in sizes]),
         'made': {
             'name': name,
             'weights': digest_model(model),  # tells exports apart that differ in nothing else

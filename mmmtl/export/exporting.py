@@ -174,7 +174,7 @@ def write_graphs(
 ) -> dict[str, Any]:
     """Write the graph of each kind of frame in each format; return the description of the model."""
     model = inferencer.model
-    padded = model.data_preprocessor.padded_size(torch.empty(3, *size))
+    padded = model.data_preprocessor.padded_size(size)
     # Random: a policy or a neck may treat equal images in their own way. Two, since PyTorch takes a 1 for a constant.
     images = torch.randn(2, 3, *padded, generator=torch.Generator().manual_seed(0))
     graphs = list(frame_graphs(model, images))

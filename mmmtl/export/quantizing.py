@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmmtl.structures import Array
 
 from .onnx_stream import METADATA, Arrays, OnnxStream, Run
+from .writing import errors_alone
 
 RECTIFIERS = ['Relu', 'Clip']
 
@@ -48,7 +47,8 @@ def quantize(source: Path, target: Path, frames: Sequence[Array]) -> None:
         if not feeds:
             raise ValueError(f'{source}: none of the {len(frames)} frames has the kind {kind!r}; give more of them')
         path, output = source / f'{kind}.onnx', target / f'{kind}.onnx'
-        with tempfile.TemporaryDirectory() as temporary, _quiet():
+        # onnxruntime logs its advice for each file.
+        with tempfile.TemporaryDirectory() as temporary, errors_alone(''):
             prepared = Path(temporary) / 'graph.onnx'
             quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
             convolutions, rectifiers = _chosen(onnx.load(prepared))
@@ -118,14 +118,3 @@ def _recorded(folder: Path, frames: Sequence[Array]) -> dict[str, list[Arrays]]:
         kind, feed = given[-1]
         feeds[kind].append(feed)
     return feeds
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Leave out the advice that onnxruntime logs for each file."""
-    level = logging.root.level
-    logging.root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.root.setLevel(level)

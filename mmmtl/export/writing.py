@@ -24,7 +24,9 @@ def write_onnx(path: Path, program: ExportedProgram, graph: FrameGraph, descript
     """Write a program as an ONNX file of standard operators that carries a description."""
     import onnx
 
-    with _quiet():
+    # The exporter and its optimizer log what they do, and that torchvision is not installed.
+    with errors_alone('torch.onnx', 'onnxscript', 'onnx_ir'), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
         exported = torch.onnx.export(
             program,
             (),
@@ -56,16 +58,14 @@ def write_program(path: Path, program: ExportedProgram, graph: FrameGraph, descr
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Leave out that torchvision is not installed, and what the exporter and its optimizer say of themselves."""
-    loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript', 'onnx_ir')]
+def errors_alone(*names: str) -> Iterator[None]:
+    """Let loggers write errors alone; '' is the root."""
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
+        yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

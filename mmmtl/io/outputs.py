@@ -56,7 +56,7 @@ def check_outputs(
         if key in seen:
             raise ValueError(f'{output}: the same file as the output {seen[key]}; choose two names')
         for root in roots:
-            if _holds_something(Path(output)) and Path(output).resolve().is_relative_to(root):
+            if holds_something(Path(output)) and Path(output).resolve().is_relative_to(root):
                 raise ValueError(
                     f'{output}: exists in the data folder {root} and may be an input; choose a new name or a place '
                     'outside'
@@ -66,8 +66,13 @@ def check_outputs(
 
 def check_new_folder(folder: AnyPath) -> None:
     """Refuse a folder that holds something, and a file."""
-    if Path(folder).is_file() or _holds_something(Path(folder)):
+    if Path(folder).is_file() or holds_something(Path(folder)):
         raise ValueError(f'{folder}: exists and is not an empty folder; choose a new one')
+
+
+def holds_something(path: Path) -> bool:
+    """Return whether a path is there and is not an empty folder."""
+    return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
 def file_key(path: AnyPath) -> FileKey:
@@ -176,10 +181,6 @@ def _check_writable(path: Path) -> None:
         raise ValueError(f'{path}: cannot be written, {place} is write-protected')
     if place != target and not place.is_dir():
         raise ValueError(f'{path}: cannot be written, {place} is a file and not a folder')
-
-
-def _holds_something(path: Path) -> bool:
-    return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
 def _shortened(name: str) -> str:

@@ -46,7 +46,7 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         data = self.cast_data(data)
-        padded = {self.padded_size(image) for image in data['inputs']}
+        padded = {self.padded_size(image.shape[-2:]) for image in data['inputs']}
         if not training and len(padded) > 1:
             raise ValueError(
                 f'the images of a batch have the sizes {sorted(padded)} (padded height, width); predict each size '
@@ -59,9 +59,9 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
             sample.set_metainfo({'padded_shape': size})
         return data
 
-    def padded_size(self, image: Tensor) -> tuple[int, int]:
-        """Return the (H, W) that an image or a clip (..., H, W) gets alone."""
-        return round_up(image.shape[-2], self.size_divisor), round_up(image.shape[-1], self.size_divisor)
+    def padded_size(self, size: Sequence[int]) -> tuple[int, int]:
+        """Return the (H, W) that an image or a clip of `size` (H, W) gets alone."""
+        return round_up(size[0], self.size_divisor), round_up(size[1], self.size_divisor)
 
 
 def round_up(number: int, divisor: int) -> int:

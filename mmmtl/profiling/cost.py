@@ -14,9 +14,8 @@ from prettytable import PrettyTable
 from torch import nn
 
 from mmmtl.config import resolve
-from mmmtl.engine import check_components
+from mmmtl.config.components import check_components
 from mmmtl.models import MultiTaskSegmentor
-from mmmtl.models.data_preprocessor import round_up
 from mmmtl.models.eval_mode import eval_mode
 from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, NON_KEY, frame_runs
 from mmmtl.registry import MODELS
@@ -110,9 +109,8 @@ def count_cost(model: MultiTaskSegmentor, shape: Sequence[int]) -> ModelCost:
     products and attention count; batch norm, interpolation and element-wise work do not. The model computes its logits,
     which is cheap after `build_on_meta`.
     """
-    divisor = model.data_preprocessor.size_divisor
     device = next(model.parameters()).device
-    image = torch.empty(1, 3, *(round_up(side, divisor) for side in shape), device=device)
+    image = torch.empty(1, 3, *model.data_preprocessor.padded_size(shape), device=device)
     own: dict[str, dict[str, int]] = {}
     operators: dict[str, dict[str, int]] = {}
     with eval_mode(model):

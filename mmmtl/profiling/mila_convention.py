@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.backbones import as_maps
-from mmmtl.models.data_preprocessor import round_up
 from mmmtl.models.decode_heads import SlotConv
 from mmmtl.models.eval_mode import eval_mode
 from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, ReadMemories
@@ -39,9 +38,8 @@ def paper_macs(model: MultiTaskSegmentor, shape: Sequence[int]) -> dict[str, flo
         raise ValueError(f'{type(model).__name__} has no `fast_backbone` for its non-key frames')
     if model.has_key_frames and not any(isinstance(module, SlotConv) for module in model.decode_head.modules()):
         raise ValueError(f'{type(model.decode_head).__name__} has no SlotConv to count; use a TaskConvHead')
-    divisor = model.data_preprocessor.size_divisor
     device = next(model.parameters()).device
-    images = torch.empty(1, 3, *(round_up(side, divisor) for side in shape), device=device)
+    images = torch.empty(1, 3, *model.data_preprocessor.padded_size(shape), device=device)
     with eval_mode(model):
         counts = {
             kind: float(_image_macs(model, images) if kind == IMAGE else _frame_macs(model, images, kind, read))

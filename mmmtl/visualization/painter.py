@@ -37,14 +37,7 @@ class Painter:
         self._seen: dict[tuple[str, str], dict[str, Colour | None]] = {}
 
     def panel(
-        self,
-        image: Array,
-        rows: Mapping[str, Maps],
-        *,
-        title: str = '',
-        mark: bool = False,
-        warning: str = '',
-        tile_height: int | None = None,
+        self, image: Array, rows: Mapping[str, Maps], *, title: str = '', mark: bool = False, warning: str = ''
     ) -> Array:
         """Return a panel (H', W', 3) uint8 RGB of an image and of maps of it.
 
@@ -54,13 +47,12 @@ class Painter:
             title: a line above.
             mark: give the title a dark ground, the sign of a key frame.
             warning: a line above in red.
-            tile_height: height of the pictures; None: see `grid`.
         """
         # A model sees images at a size and aspect of its own.
         for array in (array for maps in rows.values() for array in maps.values()):
             image = resize_image(image, (array.shape[1], array.shape[2]))
         tiles = [[Tile('input', image), *row] for row in self.tiles(image, rows)] or [[Tile('input', image)]]
-        return grid(tiles, title=title, mark=mark, warning=warning, tile_height=tile_height)
+        return grid(tiles, title=title, mark=mark, warning=warning)
 
     def tiles(self, image: Array, rows: Mapping[str, Maps]) -> list[list[Tile]]:
         """Return the tile of every task for each row of maps; where a map is missing, the image is hatched."""

@@ -22,8 +22,7 @@ NARROWEST = 240
 ASPECT = 16 / 9
 """Rows wrap so that the panel comes near to this shape."""
 WIDEST = 3840
-"""Pictures shrink until those of a row together are no wider, in pixels, unless their height is given. None is enlarged
-until it is higher than this."""
+"""Pictures shrink until those of a row together are no wider, in pixels. None is enlarged until it is higher than this."""
 SHOWN_WIDTH = 150
 """A panel is at most this many times as wide as its text is high, for it may be scaled down to a screen."""
 GAP = 2
@@ -46,35 +45,27 @@ class Tile(NamedTuple):
     steady: bool = False
 
 
-def grid(
-    rows: Sequence[Sequence[Tile]],
-    *,
-    title: str = '',
-    mark: bool = False,
-    warning: str = '',
-    tile_height: int | None = None,
-) -> Array:
+def grid(rows: Sequence[Sequence[Tile]], *, title: str = '', mark: bool = False, warning: str = '') -> Array:
     """Join rows of tiles into one panel (H, W, 3) uint8 RGB; shorter rows end in white.
 
-    All pictures get the height `tile_height` and keep their aspect. By default it is the height of the first,
-    multiplied by an integer if captions need more width and `WIDEST` allows it, or reduced to keep the panel within it.
-    Wide rows wrap; the parts of rows that belong together, such as labels and predictions, stay below each other. The
-    size depends on the sizes of the tiles and on what their legends need, but not on captions and title.
+    All pictures get one height and keep their aspect. It is the height of the first, multiplied by an integer if
+    captions need more width and `WIDEST` allows it, or reduced to keep the panel within it. Wide rows wrap; the parts
+    of rows that belong together, such as labels and predictions, stay below each other. The size depends on the sizes
+    of the tiles and on what their legends need, but not on captions and title.
 
     Args:
         rows: rows of tiles.
         title: a line above.
         mark: give the title a dark ground, the sign of a key frame.
         warning: a line above in red.
-        tile_height: height of the pictures.
     """
     first = rows[0][0].drawing
     enlarged = max(1, min(-(-NARROWEST // first.shape[1]), WIDEST // first.shape[0]))
-    height = tile_height or first.shape[0] * enlarged
+    height = first.shape[0] * enlarged
     size = font_size(height)
     lines = _wrap([[_Sized(tile, height, size) for tile in row] for row in rows])
     widest = max(sum(tile.width for tile in line) for line in lines)
-    if tile_height is None and widest > WIDEST:
+    if widest > WIDEST:
         height, widest = height * WIDEST // widest, WIDEST
     size = max(font_size(height), widest // SHOWN_WIDTH)
     lines = [[_Sized(tile.tile, height, size) for tile in line] for line in lines]

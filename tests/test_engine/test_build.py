@@ -13,8 +13,9 @@ from mmengine.dataset import DefaultSampler
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
-from mmmtl.engine import CheckpointHook, build_runner, check_components
-from mmmtl.engine.build import HOOKS_OF_EVERY_RUN, check_evaluation, check_sampler
+from mmmtl.config.components import check_components, check_evaluation, check_sampler
+from mmmtl.engine import CheckpointHook, build_runner
+from mmmtl.engine.build import HOOKS_OF_EVERY_RUN
 from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
 from mmmtl.registry import accepts, parameters_of
 

@@ -1,4 +1,4 @@
-"""MTI-Net, its propagation by hand, order of the modules, model and costs."""
+"""MTI-Net, its propagation by hand, order of the modules, and costs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor
 
-from mmmtl.config import resolve
 from mmmtl.models.decode_heads import FPM, MTINetHead
 from mmmtl.models.decode_heads.feature_propagation import task_mask
 from mmmtl.profiling import build_on_meta, count_cost
@@ -125,20 +124,6 @@ def test_what_it_costs() -> None:
     cheap = Config.fromfile(CONFIG)
     cheap.model.decode_head.upsample_first = False
     assert count_cost(build_on_meta(cheap), (480, 640)).total().macs['image'] / 1e9 == pytest.approx(14.67, abs=0.005)
-
-
-def test_the_whole_model_at_an_odd_size(tiny) -> None:
-    model = MODELS.build(resolve(Config.fromfile(CONFIG)).model).train()
-    sample = tiny.sample(size=(61, 83), tasks=('semseg', 'depth'))
-    losses = model(torch.randn(2, 3, 61, 83), [sample, sample], mode='loss')
-    tasks = dict(semseg='loss_ce', depth='loss_l1')
-    prefixes = ['', *(f'preliminary.{i}.' for i in range(4))]
-    assert set(losses) == {f'{prefix}{task}.{loss}' for prefix in prefixes for task, loss in tasks.items()}
-    sum(losses.values()).backward()
-    assert not [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
-    with torch.no_grad():
-        (predicted,) = model.eval()(torch.randn(1, 3, 61, 83), [sample], mode='predict')
-    assert predicted.pred.semseg.shape == predicted.pred.depth.shape == (1, 61, 83)
 
 
 def test_propagated_features_enter_where_they_should(tiny) -> None:

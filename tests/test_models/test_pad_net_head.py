@@ -1,4 +1,4 @@
-"""PAD-Net: spatial attention and head by hand, the whole model and its costs."""
+"""PAD-Net: spatial attention and head by hand, and costs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 
-from mmmtl.config import resolve
 from mmmtl.models.decode_heads import PADNetHead, SpatialAttention
 from mmmtl.profiling import build_on_meta, count_cost
 from mmmtl.registry import MODELS
@@ -130,16 +129,3 @@ def test_what_it_costs() -> None:
     cheap = Config.fromfile(CONFIG)
     cheap.model.decode_head.upsample_first = False
     assert count_cost(build_on_meta(cheap), (480, 640)).total().macs['image'] / 1e9 == pytest.approx(68.82, abs=0.005)
-
-
-def test_the_whole_model_at_an_odd_size(tiny) -> None:
-    model = MODELS.build(resolve(Config.fromfile(CONFIG)).model).train()
-    sample = tiny.sample(size=(61, 83), tasks=('semseg', 'depth'))
-    losses = model(torch.randn(2, 3, 61, 83), [sample, sample], mode='loss')
-    tasks = dict(semseg='loss_ce', depth='loss_l1')
-    assert set(losses) == {f'{p}{task}.{loss}' for p in ('', 'preliminary.0.') for task, loss in tasks.items()}
-    sum(losses.values()).backward()
-    assert not [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
-    with torch.no_grad():
-        (predicted,) = model.eval()(torch.randn(1, 3, 61, 83), [sample], mode='predict')
-    assert predicted.pred.semseg.shape == predicted.pred.depth.shape == (1, 61, 83)

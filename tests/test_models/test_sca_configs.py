@@ -1,4 +1,4 @@
-"""SCA-MTL's configs: where the readings differ, what each costs, and the whole model at an odd size."""
+"""SCA-MTL's configs: where the readings differ, and what each costs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from mmengine.config import Config
 
-from mmmtl.config import resolve
 from mmmtl.models.decode_heads import SCAHead
 from mmmtl.profiling import build_on_meta, cost_table, count_cost
-from mmmtl.registry import MODELS
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'sca'
 MTI_NET = '../mti_net/mti-net'
@@ -136,19 +133,3 @@ def test_the_cheap_order_saves_what_is_said() -> None:
     cost = count_cost(build_on_meta(cfg), (480, 640)).total()
     assert cost.params / 1e6 == pytest.approx(25.76, abs=0.005)
     assert cost.macs['image'] / 1e9 == pytest.approx(46.37, abs=0.005)
-
-
-@pytest.mark.parametrize('name', ['sca', 'sca-released'])
-def test_the_whole_model_at_an_odd_size(tiny, name: str) -> None:
-    cfg = resolve(config(name))
-    model = MODELS.build(cfg.model).train()
-    sample = tiny.sample(size=(61, 83), tasks=('semseg', 'depth'))
-    losses = model(torch.randn(2, 3, 61, 83), [sample, sample], mode='loss')
-    tasks = dict(semseg='loss_ce', depth='loss_l1')
-    prefixes = ['', *(f'preliminary.{i}.' for i in range(4))]
-    assert set(losses) == {f'{prefix}{task}.{loss}' for prefix in prefixes for task, loss in tasks.items()}
-    sum(losses.values()).backward()
-    assert not [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
-    with torch.no_grad():
-        (predicted,) = model.eval()(torch.randn(1, 3, 61, 83), [sample], mode='predict')
-    assert predicted.pred.semseg.shape == predicted.pred.depth.shape == (1, 61, 83)

@@ -193,11 +193,6 @@ def test_small_pictures_are_enlarged_until_their_captions_fit() -> None:
     assert (panel[:LINE, 200:] == WHITE).all(), 'the caption ends inside'
 
 
-@pytest.mark.parametrize(('height', 'size'), [(10, (10, 20)), (60, (60, 120))])
-def test_the_height_can_be_chosen(height: int, size: tuple[int, int]) -> None:
-    assert grid([[Tile('a', plain(30, 60, 0, 0, 0))]], tile_height=height).shape == (LINE + size[0], size[1], 3)
-
-
 @pytest.mark.parametrize(('height', 'width'), [(3000, 10), (1500, 3), (5000, 3)])
 def test_a_very_narrow_picture_does_not_explode(height: int, width: int) -> None:
     panel = grid([[Tile('caption', plain(height, width, 0, 0, 0))]], title='title')

@@ -71,7 +71,7 @@ def main() -> None:
     else:
         recording, images, titles = watch_sample(inferencer, cfg, args.sample)
     height, width = images[CURRENT].shape[:2]
-    padded = inferencer.model.data_preprocessor.padded_size(torch.empty(3, height, width))
+    padded = inferencer.model.data_preprocessor.padded_size((height, width))
     point = (args.point[0], args.point[1]) if args.point else (width // 2, height // 2)
     figures = attention_figures(recording, Scene(images, titles, padded, point))
     write_figures(figures, paths)

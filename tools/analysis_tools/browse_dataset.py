@@ -23,7 +23,7 @@ from rich.progress import track
 from mmmtl.cli.arguments import add_config_arguments, check_cli_outputs, config_of
 from mmmtl.cli.errors import readable_errors
 from mmmtl.config import resolve
-from mmmtl.engine import check_components
+from mmmtl.config.components import check_components
 from mmmtl.io import check_new_folder, write_png
 from mmmtl.registry import DATA_SAMPLERS, DATASETS
 from mmmtl.structures import Array, MultiTaskDataSample

@@ -23,9 +23,9 @@ INSTALL = 'pip install "rerun-sdk>=0.24"'
 class RerunSink(StreamSink):
     """A recording for Rerun (`rerun maps.rrd`), which shows values under the pointer and has a timeline.
 
-    Below the name of each stream are its `image`, the map of each task, `is_key`, and `seconds/{stage}`. Maps of
-    classes are segmentations with names and colours, maps in metres are depth images; others are drawn. The
-    timelines are `frame` and `time`. The file appears when the block ends.
+    Below the name of each stream are its `image`, the map of each task, `is_key`, and `seconds/{stage}`. As
+    `Task.decoding` describes them, maps of classes are segmentations with names and colours, and maps in metres are
+    depth images; others are drawn. The timelines are `frame` and `time`. The file appears when the block ends.
 
     Args:
         path: path of the file, ends in '.rrd'.
@@ -44,6 +44,7 @@ class RerunSink(StreamSink):
             raise ValueError(f'{path}: a recording needs Rerun; {INSTALL}') from None
         self._rerun: Any = rerun
         self._path, self._tasks = Path(path), tasks
+        self._decodings = {name: task.decoding() or {} for name, task in tasks.items()}
         self._streams: set[str] = set()
         self._stack = ExitStack()
 
@@ -63,7 +64,7 @@ class RerunSink(StreamSink):
         recording.set_time('time', duration=frame.time)
         recording.log([name, 'image'], self._picture(frame.image[..., ::-1]))
         for task_name, array in frame.maps.items():
-            recording.log([name, task_name], self._map(self._tasks[task_name], frame.image, array))
+            recording.log([name, task_name], self._map(task_name, frame.image, array))
         if frame.kind != IMAGE:
             recording.log([name, 'is_key'], self._rerun.Scalars(float(frame.kind == KEY)))
         for stage, seconds in frame.seconds.items():
@@ -75,7 +76,7 @@ class RerunSink(StreamSink):
     def _describe_classes(self, stream: str) -> None:
         """Log the names and colours of all classes."""
         for name, task in self._tasks.items():
-            if _has_classes(task):
+            if self._decodings[name].get('kind') == 'classes':
                 context = [
                     (number, label, colour)
                     for number in range(task.out_channels)
@@ -83,17 +84,14 @@ class RerunSink(StreamSink):
                 ]
                 self._recording.log([stream, name], self._rerun.AnnotationContext(context), static=True)
 
-    def _map(self, task: Task, image: Array, array: Array) -> Any:
+    def _map(self, task: str, image: Array, array: Array) -> Any:
         """Return what shows a map (M, H, W) of an image (H, W, 3) BGR."""
-        if _has_classes(task):
+        decoding = self._decodings[task]
+        if decoding.get('kind') == 'classes':
             return self._rerun.SegmentationImage(array[0].astype(np.uint16))
-        if 'm' in task.units:
+        if decoding.get('unit') == 'm':
             return self._rerun.DepthImage(array[0], meter=1.0)
-        return self._picture(task.draw(image[..., ::-1], array))
+        return self._picture(self._tasks[task].draw(image[..., ::-1], array))
 
     def _picture(self, image: Array) -> Any:
         return self._rerun.Image(np.ascontiguousarray(image)).compress()
-
-
-def _has_classes(task: Task) -> bool:
-    return not task.dtype.is_floating_point

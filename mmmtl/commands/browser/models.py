@@ -36,7 +36,7 @@ class Models:
         weights: {name or config file: weights, or None for those of the zoo}.
         device: 'cpu', 'cuda', ...; None is CUDA if available.
         optimize: see `MultiTaskInferencer`.
-        dtype: name of the number type of an optimised model; None is float32.
+        dtype: in which an optimised model computes; None keeps float32.
     """
 
     def __init__(
@@ -45,15 +45,10 @@ class Models:
         *,
         device: str | None = None,
         optimize: Optimization | None = None,
-        dtype: str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self._weights = dict(weights)
-        self._build = partial(
-            MultiTaskInferencer,
-            device=device,
-            optimize=optimize,
-            dtype=None if dtype is None else getattr(torch, dtype),
-        )
+        self._build = partial(MultiTaskInferencer, device=device, optimize=optimize, dtype=dtype)
         self._key: tuple[str, ...] = ()
         self._loaded: LoadedModel | None = None
 

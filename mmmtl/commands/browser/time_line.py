@@ -6,6 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 
 from mmmtl._output import counted
+from mmmtl.apis.streaming import StageTimes
 from mmmtl.models.segmentors.frame_kinds import IMAGE, KEY, KIND_NAMES, NON_KEY
 
 SHOWN = 120
@@ -30,18 +31,14 @@ class TimeLine:
     def __init__(self, gmac: Mapping[str, float]) -> None:
         self._gmac = gmac
         self._bars: deque[tuple[int, str, float]] = deque(maxlen=SHOWN)
-        self._count: dict[str, int] = defaultdict(int)
-        self._seconds: dict[str, float] = defaultdict(float)
+        self._times: dict[str, StageTimes] = defaultdict(StageTimes)
         self._frames = 0
 
     def add(self, kind: str, seconds: float) -> None:
         """Add the next frame: its kind, and the time that the model took."""
         self._bars.append((self._frames, kind, seconds))
         self._frames += 1
-        # The first frame of a kind is slow: memory is allocated and kernels are chosen.
-        if kind in self._count:
-            self._seconds[kind] += seconds
-        self._count[kind] += 1
+        self._times[kind].add(seconds)
 
     def html(self) -> str:
         """Return the timeline as a picture (SVG) with a line of text below; empty without a frame."""
@@ -72,16 +69,17 @@ class TimeLine:
     def _kinds(self) -> list[str]:
         """Return the number and the average time of each kind of frame."""
         found = []
-        for kind, count in sorted(self._count.items()):
+        for kind, times in sorted(self._times.items()):
             square = f'<span style="color:{COLOURS[kind]}">&#9632;</span>'
-            time = f', {1000 * self._seconds[kind] / (count - 1):.0f} ms each' if count > 1 else ''
-            found.append(f'{square} {counted(count, KIND_NAMES[kind])}{time}')
+            # The mean leaves out the first frame, which is slow.
+            mean = f', {1000 * times.mean:.0f} ms each' if times.count > 1 else ''
+            found.append(f'{square} {counted(times.count, KIND_NAMES[kind])}{mean}')
         return found
 
     def _cost(self) -> list[str]:
         """Return the multiply-accumulates per frame up to now, and their share of those of a key frame."""
-        if not all(kind in self._gmac for kind in self._count):
+        if not all(kind in self._gmac for kind in self._times):
             return []
-        mean = sum(self._gmac[kind] * count for kind, count in self._count.items()) / self._frames
+        mean = sum(self._gmac[kind] * times.count for kind, times in self._times.items()) / self._frames
         share = f', {mean / self._gmac[KEY]:.0%} of key frames alone' if KEY in self._gmac else ''
         return [f'{mean:.3g} GMAC a frame{share}']

@@ -46,6 +46,9 @@ def warp_map(array: Array, matrix: Array, fill: float) -> Array:
 class GeometricTransform(BaseTransform):
     """Base of the transforms that move pixels."""
 
+    keeps_flow = False
+    """Whether the motion between the original images still fits those of the item."""
+
     def apply(
         self,
         results: dict[str, Any],
@@ -63,10 +66,10 @@ class GeometricTransform(BaseTransform):
 
         Raises:
             ValueError: the maps no longer fit the images, after `Resize(maps=False)`; or the item has a `flow`, which
-                stays that of the original image, and this is not a plain resize.
+                stays that of the original image, and not `keeps_flow`.
         """
         size = results['imgs'][0].shape[:2]
-        if results.get('flow') is not None and not isinstance(self, Resize):
+        if results.get('flow') is not None and not self.keeps_flow:
             raise ValueError(f'{type(self).__name__}: the motion between frames (`exact_flow`) only follows Resize')
         for name, array in results['gt_maps'].items():
             if array.shape[:2] != size:
@@ -95,6 +98,8 @@ class Resize(GeometricTransform):
         size: (height, width).
         maps: also resize the maps. Test pipelines do not, and score predictions at the labels' size.
     """
+
+    keeps_flow = True
 
     def __init__(self, size: Size, *, maps: bool = True) -> None:
         self.size = (size[0], size[1])

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object, all_reduce_params, get_world_size
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import nn
 
+from mmmtl.engine.resumed_schedule import wrappers_of
 from mmmtl.engine.unwrap import unwrap
 from mmmtl.io.checkpoints import some_names
 from mmmtl.registry import HOOKS
@@ -59,7 +59,7 @@ class AccumulationHook(Hook):
             )
         checkpoint['accumulated'] = {
             'gradients': gradients,
-            'counts': {name: wrapper.inner_count for name, wrapper in _wrappers(runner).items()},
+            'counts': {name: wrapper.inner_count for name, wrapper in wrappers_of(runner).items()},
             'accumulative_counts': _accumulative_counts(runner),
             'scaled': _scales_losses(runner),
         }
@@ -104,24 +104,19 @@ class AccumulationHook(Hook):
         weights = dict(unwrap(runner.model).named_parameters())
         for name, gradient in self._stored['gradients'].items():
             weights[name].grad = gradient.to(weights[name].device)
-        for name, wrapper in _wrappers(runner).items():
+        for name, wrapper in wrappers_of(runner).items():
             wrapper._inner_count = self._stored['counts'][name]
         runner.logger.info('The gradients since the last update were restored, so none is lost')
         self._stored = None
 
 
-def _wrappers(runner: Runner) -> dict[str, OptimWrapper]:
-    wrapper = runner.optim_wrapper
-    return dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {'': wrapper}
-
-
 def _accumulative_counts(runner: Runner) -> dict[str, int]:
-    return {name: wrapper._accumulative_counts for name, wrapper in _wrappers(runner).items()}
+    return {name: wrapper._accumulative_counts for name, wrapper in wrappers_of(runner).items()}
 
 
 def _scales_losses(runner: Runner) -> dict[str, bool]:
     """Return which wrappers scale the loss, as those for float16 do."""
-    scalers = {name: getattr(wrapper, 'loss_scaler', None) for name, wrapper in _wrappers(runner).items()}
+    scalers = {name: getattr(wrapper, 'loss_scaler', None) for name, wrapper in wrappers_of(runner).items()}
     return {name: scaler is not None and scaler.is_enabled() for name, scaler in scalers.items()}
 
 
@@ -129,7 +124,7 @@ def _pending(runner: Runner) -> dict[str, nn.Parameter]:
     """Return the parameters whose gradients wait for an update, by name."""
     waiting = {
         id(weight)
-        for wrapper in _wrappers(runner).values()
+        for wrapper in wrappers_of(runner).values()
         if not wrapper.should_update()
         for group in wrapper.optimizer.param_groups
         for weight in group['params']

@@ -171,7 +171,7 @@ class MultiTaskSegmentor(BaseModel):
         """
         groups: dict[Size, list[int]] = defaultdict(list)
         for row, image in enumerate(data['inputs']):
-            groups[self.data_preprocessor.padded_size(image)].append(row)
+            groups[self.data_preprocessor.padded_size(image.shape[-2:])].append(row)
         samples: dict[int, MultiTaskDataSample] = {}
         for rows in groups.values():
             part = {key: [values[row] for row in rows] for key, values in data.items()}
