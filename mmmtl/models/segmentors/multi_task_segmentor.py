@@ -252,7 +252,7 @@ class MultiTaskSegmentor(BaseModel):
             check_rows(head, predictions, len(data_samples))
             for task, logits, target in self._supervised(predictions, data_samples):
                 check_channels(head, task, logits, task.out_channels)
-                losses |= weigh(prefix, task, task.loss(logits, target))
+                losses |= weigh(prefix, task, task.loss(logits, target), trains=logits.requires_grad)
         check_rows(head, output.label_space, len(data_samples))
         for task, logits, target in self._supervised(output.label_space, data_samples):
             check_channels(head, task, logits, task.label_space_size)

@@ -56,11 +56,12 @@ def check_channels(head: str, task: Task, logits: Tensor, expected: int) -> None
         )
 
 
-def weigh(prefix: str, task: Task, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the losses of a task by their full names, times its `loss_weight`.
+def weigh(prefix: str, task: Task, losses: Mapping[str, Tensor], *, trains: bool) -> dict[str, Tensor]:
+    """Return the losses of a task by their full names, times its `loss_weight`; `trains` says if logits have a graph.
 
     Raises:
-        ValueError: a name does not begin with 'loss_', so that mmengine would not add the loss, or a loss is a map.
+        ValueError: a name does not begin with 'loss_', so that mmengine would not add the loss, or a loss is a map or,
+            unless it is 0, has no graph.
     """
     method = f'{type(task).__name__}.loss'
     if not isinstance(losses, Mapping):
@@ -71,6 +72,11 @@ def weigh(prefix: str, task: Task, losses: Mapping[str, Tensor]) -> dict[str, Te
         if not isinstance(value, Tensor) or value.ndim:
             found = f'a tensor {tuple(value.shape)}' if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(f'{method} returned {found} as {kind!r}; it must be the mean, a tensor without dimensions')
+        if trains and not value.requires_grad and value != 0:
+            raise ValueError(
+                f'{method} returned {kind!r} without a graph, so nothing trains on it; compute it from the logits, '
+                'without detach, item or NumPy'
+            )
     return {f'{prefix}{task.name}.{kind}': task.loss_weight * value for kind, value in losses.items()}
 
 
