@@ -11,6 +11,14 @@ from torch import nn
 from mmmtl.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 
+class AlternatingOptimWrappers(OptimWrapperDict):
+    """Wrappers that each update once per iteration, and know the last one, at which accumulated gradients are used."""
+
+    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
+        for wrapper in self.values():
+            wrapper.initialize_count_status(model, init_counts, max_counts)
+
+
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class AlternatingOptimWrapperConstructor:
     """A constructor of the two optimisers of `AdversarialAlignLoss(mode='alternating')`.
@@ -41,7 +49,7 @@ class AlternatingOptimWrapperConstructor:
             )
         adversary = list(loss.discriminator.parameters())
         others = [p for p in model.parameters() if all(p is not q for q in adversary)]
-        return OptimWrapperDict(
+        return AlternatingOptimWrappers(
             model=_build(self.configs['model'], others),
             discriminator=_build(self.configs['discriminator'], adversary),
         )

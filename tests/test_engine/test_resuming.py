@@ -136,7 +136,7 @@ ALTERNATING = {
         discriminator=dict(optimizer=dict(type='Adam', lr=1e-3), accumulative_counts=2),
     ),
     'param_scheduler': None,
-    'train_cfg.max_iters': 8,
+    'train_cfg.max_iters': 7,
     'default_hooks.checkpoint.interval': 3,
 }
 EPOCHS = {
@@ -159,6 +159,7 @@ def test_accumulated_gradients_are_gone_on_with(make_config: MakeConfig, base: s
     resumed.train()
 
     assert_same(last, Path(resumed.work_dir) / last.name)
+    assert 'accumulated' not in torch.load(last, weights_only=True)
 
 
 # Other settings

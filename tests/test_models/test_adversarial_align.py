@@ -292,6 +292,22 @@ def test_a_batch_of_key_frames_leaves_the_discriminator_alone(tiny):
     tiny.assert_same(model.align_loss.state_dict(), before, rtol=0, atol=0)
 
 
+def test_both_optimisers_use_the_gradients_of_the_last_iterations(tiny):
+    model = tiny.video_model(align=dict(mode='alternating')).float().train()
+    wrappers = build_optim_wrapper(
+        model,
+        dict(
+            constructor='mmmtl.AlternatingOptimWrapperConstructor',
+            model=dict(SGD, accumulative_counts=3),
+            discriminator=dict(SGD, accumulative_counts=2),
+        ),
+    )
+    wrappers.initialize_count_status(model, 3, 5)
+    for updated in (['discriminator'], ['model', 'discriminator']):
+        model.train_step(training_data(tiny), wrappers)
+        assert [name for name, wrapper in wrappers.items() if wrapper.should_update()] == updated
+
+
 def test_two_optimisers_need_a_discriminator_of_their_own(tiny):
     for changes in (
         dict(align=dict(mode='grl')),
