@@ -50,12 +50,15 @@ class AlternatingOptimWrapperConstructor:
         adversary = list(loss.discriminator.parameters())
         others = [p for p in model.parameters() if all(p is not q for q in adversary)]
         return AlternatingOptimWrappers(
-            model=_build(self.configs['model'], others),
-            discriminator=_build(self.configs['discriminator'], adversary),
+            model=_build('model', self.configs['model'], others),
+            discriminator=_build('discriminator', self.configs['discriminator'], adversary),
         )
 
 
-def _build(cfg: dict[str, Any], parameters: list[nn.Parameter]) -> OptimWrapper:
+def _build(name: str, cfg: dict[str, Any], parameters: list[nn.Parameter]) -> OptimWrapper:
+    """Return a wrapper that logs `<name>.grad_norm`, as mmengine logs `<name>.lr`."""
     cfg = dict(cfg)
     optimizer = OPTIMIZERS.build({**cfg.pop('optimizer'), 'params': parameters})
-    return OPTIM_WRAPPERS.build({'type': 'OptimWrapper', **cfg, 'optimizer': optimizer})
+    wrapper: OptimWrapper = OPTIM_WRAPPERS.build({'type': 'OptimWrapper', **cfg, 'optimizer': optimizer})
+    wrapper.grad_name = f'{name}.grad_norm'
+    return wrapper

@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from torch import Tensor
 
@@ -306,6 +307,18 @@ def test_both_optimisers_use_the_gradients_of_the_last_iterations(tiny):
     for updated in (['discriminator'], ['model', 'discriminator']):
         model.train_step(training_data(tiny), wrappers)
         assert [name for name, wrapper in wrappers.items() if wrapper.should_update()] == updated
+
+
+def test_both_optimisers_log_their_gradients(tiny):
+    model = tiny.video_model(align=dict(mode='alternating')).float().train()
+    one = dict(SGD, clip_grad=dict(max_norm=1.0))
+    cfg = dict(constructor='mmmtl.AlternatingOptimWrapperConstructor', model=one, discriminator=one)
+    wrappers = build_optim_wrapper(model, cfg)
+    hub = MessageHub.get_instance('both_optimisers')
+    for wrapper in wrappers.values():
+        wrapper.message_hub = hub
+    model.train_step(training_data(tiny), wrappers)
+    assert set(hub.log_scalars) == {'train/model.grad_norm', 'train/discriminator.grad_norm'}
 
 
 def test_two_optimisers_need_a_discriminator_of_their_own(tiny):
