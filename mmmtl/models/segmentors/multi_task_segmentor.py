@@ -24,7 +24,7 @@ from mmmtl.tasks import Task, build_tasks, main_tasks
 from mmmtl.tasks.order import in_order
 
 from .build import build_neck, build_reader, check_auxiliary
-from .finite import check_finite
+from .finite import check_finite, check_total
 from .frame_kinds import IMAGE, Core, FrameOutput, ReadMemories
 from .supervision import check_channels, check_map, check_output, check_rows, join_losses, stack_targets, weigh
 
@@ -190,6 +190,7 @@ class MultiTaskSegmentor(BaseModel):
         if self.weighting is not None:
             weighed = {name: value for name, value in logged.items() if 'loss' in name and name != 'loss'}
             total = self.weighting(weighed, self.parameters())
+            check_total(total, self.weighting)
             logged['loss'] = total.detach()
         return total, logged
 
