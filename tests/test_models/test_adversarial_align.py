@@ -289,7 +289,7 @@ def test_a_batch_of_key_frames_leaves_the_discriminator_alone(tiny):
     before = copy.deepcopy(model.align_loss.state_dict())
     data = dict(inputs=training_data(tiny)['inputs'], data_samples=tiny.clip_samples([0] * 4))
     log = model.train_step(data, optimisers(model))
-    assert float(log['align.loss_discriminator']) == 0
+    assert not [name for name in log if name.startswith('align.')]
     tiny.assert_same(model.align_loss.state_dict(), before, rtol=0, atol=0)
 
 

@@ -196,6 +196,16 @@ def test_a_task_without_labels_gives_a_zero_tied_to_the_graph(tiny):
         assert all(gradient.any() == ('normals' in key) for gradient in gradients)
 
 
+def test_a_task_without_labels_is_not_logged(tiny):
+    model = supervised(tiny).train()
+    for tasks in (['semseg', 'normals'], []):
+        losses = model(batch(tiny)[0], [tiny.sample(seed=seed, tasks=tasks) for seed in range(3)], mode='loss')
+        total, logged = model.parse_losses({**losses, 'search.loss_entropy': torch.zeros(())})
+        expected = [name for name in losses if any(task in name for task in tasks)]
+        assert list(logged) == ['loss', *expected, 'search.loss_entropy']
+        torch.testing.assert_close(total, sum(losses.values()))
+
+
 def test_no_labels_at_all(tiny):
     model = tiny.image_model().train()
     samples = [tiny.sample(seed=seed, tasks=[]) for seed in range(3)]

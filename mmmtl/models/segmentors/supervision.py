@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmmtl.models.data_preprocessor import pad
 from mmmtl.models.decode_heads import HeadOutput
+from mmmtl.models.weighting.base import task_of
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks import Task
 
@@ -45,6 +46,18 @@ def join_losses(head: str, losses: Mapping[str, Tensor], own: Mapping[str, Tenso
     if twice := sorted(losses.keys() & own.keys()):
         raise ValueError(f'{head}.forward returned losses {twice}, which are names of losses of tasks; rename them')
     return {**losses, **own}
+
+
+def without_unlabelled(losses: Mapping[str, Tensor], tasks: Iterable[str]) -> dict[str, Tensor]:
+    """Return the losses without those of tasks, and of the alignment, to which no batch of any process adds.
+
+    As in `Weighting`, these are the ones whose losses are all exactly 0.
+    """
+    # One transfer from the device for all losses.
+    sizes = torch.stack([value.detach().float() for value in losses.values()]).tolist()
+    found = {task_of(name) for name, size in zip(losses, sizes, strict=True) if size}
+    absent = {*tasks, 'align'} - found
+    return {name: value for name, value in losses.items() if task_of(name) not in absent}
 
 
 def check_channels(head: str, task: Task, logits: Tensor, expected: int) -> None:
