@@ -263,9 +263,20 @@ def test_the_learning_rates_follow_from_some_settings(key: str, follows: bool) -
     assert differences({key: 1}, {key: 2}) == ({key: (1, 2)}, follows)
 
 
-def test_a_scaled_learning_rate_follows_the_batch() -> None:
-    before = {'train_dataloader.batch_size': 2, 'auto_scale_lr.enable': True}
-    assert differences(before, {**before, 'train_dataloader.batch_size': 4})[1]
+@pytest.mark.parametrize('key', ['train_dataloader.batch_size', 'optim_wrapper.accumulative_counts'])
+def test_a_scaled_learning_rate_follows_the_batch(key: str) -> None:
+    before = {key: 2, 'auto_scale_lr.enable': True}
+    assert differences(before, {**before, key: 4})[1]
+    assert not differences({key: 2}, {key: 4})[1]
+
+
+def test_a_scaled_learning_rate_counts_accumulated_batches(make_config: MakeConfig) -> None:
+    cfg = make_config('tiny_image', **{'optim_wrapper.accumulative_counts': 4})
+    runner = build_runner(cfg)
+    for enable, expected in ((False, 2e-3), (True, 4e-3)):  # 2 images in 4 batches
+        wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
+        runner.scale_lr(wrapper, dict(base_batch_size=4, enable=enable))
+        assert wrapper.get_lr()['lr'] == pytest.approx([expected])
 
 
 def test_counts_are_compared_before_schedules_are_replayed(
