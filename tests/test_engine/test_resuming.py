@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,7 +66,9 @@ class KillHook(Hook):
             raise Killed
 
 
-def test_a_validation_killed_between_two_updates_changes_nothing(make_config: MakeConfig) -> None:
+def test_a_validation_killed_between_two_updates_changes_nothing(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
     options = {
         'train_cfg.max_iters': 4,
         'train_cfg.val_interval': 2,
@@ -89,7 +92,9 @@ def test_a_validation_killed_between_two_updates_changes_nothing(make_config: Ma
     with pytest.raises(ValueError, match=r"accumulative_counts=\{'': 3\}, not \{'': 2\}"):
         build_runner(make_config('tiny_image', 'other', load_from=str(found), resume=True, **other)).train()
     resumed = build_runner(make_config('tiny_image', 'killed', resume=True, **options))
+    resumed.logger.addHandler(caplog.handler)
     resumed.train()
+    assert not [record for record in caplog.records if 'gradient of some iterations' in record.getMessage()]
 
     assert_same(Path(whole.work_dir) / 'iter_4.pth', Path(resumed.work_dir) / 'iter_4.pth')
     one, two = (sorted(p.name for p in Path(run.work_dir).glob('*.pth')) for run in (whole, resumed))
@@ -103,7 +108,11 @@ def test_a_validation_killed_between_two_updates_changes_nothing(make_config: Ma
 
 def fake_run(wrapper: AmpOptimWrapper, layer: torch.nn.Module) -> SimpleNamespace:
     return SimpleNamespace(
-        optim_wrapper=wrapper, model=layer, _resume=True, build_optim_wrapper=lambda wrapper: wrapper
+        optim_wrapper=wrapper,
+        model=layer,
+        _resume=True,
+        build_optim_wrapper=lambda wrapper: wrapper,
+        logger=logging.getLogger('fake'),
     )
 
 
