@@ -11,6 +11,14 @@ from torch import nn
 from mmmtl.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 
+class AlternatingOptimWrappers(OptimWrapperDict):
+    """Wrappers that each update once per iteration, and know the last one, at which accumulated gradients are used."""
+
+    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
+        for wrapper in self.values():
+            wrapper.initialize_count_status(model, init_counts, max_counts)
+
+
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class AlternatingOptimWrapperConstructor:
     """A constructor of the two optimisers of `AdversarialAlignLoss(mode='alternating')`.
@@ -41,13 +49,16 @@ class AlternatingOptimWrapperConstructor:
             )
         adversary = list(loss.discriminator.parameters())
         others = [p for p in model.parameters() if all(p is not q for q in adversary)]
-        return OptimWrapperDict(
-            model=_build(self.configs['model'], others),
-            discriminator=_build(self.configs['discriminator'], adversary),
+        return AlternatingOptimWrappers(
+            model=_build('model', self.configs['model'], others),
+            discriminator=_build('discriminator', self.configs['discriminator'], adversary),
         )
 
 
-def _build(cfg: dict[str, Any], parameters: list[nn.Parameter]) -> OptimWrapper:
+def _build(name: str, cfg: dict[str, Any], parameters: list[nn.Parameter]) -> OptimWrapper:
+    """Return a wrapper that logs `<name>.grad_norm`, as mmengine logs `<name>.lr`."""
     cfg = dict(cfg)
     optimizer = OPTIMIZERS.build({**cfg.pop('optimizer'), 'params': parameters})
-    return OPTIM_WRAPPERS.build({'type': 'OptimWrapper', **cfg, 'optimizer': optimizer})
+    wrapper: OptimWrapper = OPTIM_WRAPPERS.build({'type': 'OptimWrapper', **cfg, 'optimizer': optimizer})
+    wrapper.grad_name = f'{name}.grad_norm'
+    return wrapper

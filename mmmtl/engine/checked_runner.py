@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -54,6 +55,17 @@ class CheckedRunner(Runner):
         """Load the weights; raise a ValueError if processes have loaded different ones."""
         super().load_or_resume()
         check_same_start(self)
+
+    def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict[str, Any] | None = None) -> None:
+        """Scale the learning rates to the samples of an update, which are those of all batches that it accumulates."""
+        super().scale_lr(optim_wrapper, auto_scale_lr)
+        if not (auto_scale_lr or {}).get('enable'):
+            return
+        for wrapper in optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]:
+            if (count := wrapper._accumulative_counts) > 1:
+                self.logger.info(f'An update accumulates {count} batches, so the LR is multiplied by {count}.')
+                for group in wrapper.optimizer.param_groups:
+                    group['lr'] *= count
 
     def dump_config(self) -> None:
         """Write the config into the work folder if there is none; training writes it anyway."""

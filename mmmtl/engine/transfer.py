@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from mmmtl.checkpoint import definition_of, trained_order, trained_tasks, weights_of
+from mmmtl.models.weighting import Weighting
 from mmmtl.tasks import build_tasks
 from mmmtl.tasks.order import TaskOrder
 
@@ -24,8 +25,8 @@ def transfer(model: nn.Module, checkpoint: Mapping[str, Any], tasks: Mapping[str
     """Return the weights of a checkpoint that a model may start from, whatever tasks it was trained for.
 
     Left out are the weights of tasks that the checkpoint lacks or has as another kind; of a task with other classes
-    those with one channel for each class; and of modules that join the features of all tasks, if these are others. The
-    tasks in the checkpoint are compared as plain data.
+    those with one channel for each class; and of modules that join the features of all tasks or weight their losses, if
+    these are others. The tasks in the checkpoint are compared as plain data.
 
     Args:
         model: the model, not wrapped.
@@ -71,14 +72,15 @@ def _reason(
         if part in classes and (shape[:1] == (classes[part],) or shape[1:2] == (classes[part],) != (1,)):
             return f'task {part!r} has other classes or another scale'
     if any(key.startswith(prefix) for prefix in joined):
-        return 'the module joins the features of all tasks, which are others'
+        return 'the module joins the features or losses of all tasks, which are others'
     return None
 
 
 def _joining(model: nn.Module) -> list[str]:
-    """Return the prefixes of the modules that concatenate the features of tasks."""
-    orders = [name for name, part in model.named_modules() if isinstance(part, TaskOrder)]
-    return [f'{name.rpartition(".")[0]}.' for name in orders]
+    """Return the prefixes of the modules that concatenate the features of tasks, or have numbers for their losses."""
+    parts = dict(model.named_modules())
+    owners = [name.rpartition('.')[0] for name, part in parts.items() if isinstance(part, TaskOrder)]
+    return [f'{name}.' for name in (*owners, *(n for n, part in parts.items() if isinstance(part, Weighting)))]
 
 
 def describe(left_out: Mapping[str, list[str]]) -> str:

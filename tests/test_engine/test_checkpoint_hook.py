@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ class FakeRunner:
         self.message_hub = MessageHub('fake')
         self.logger = MMLogger('fake', log_level='ERROR')
         self.iter = self.epoch = 0
+        self.train_loop = SimpleNamespace(stop_training=False)
         self.validated = True
         self.bad_from = 100
         self._resume, self._load_from = resumed is not None, str(resumed)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mmengine.hooks import Hook
 
-from mmmtl.engine import build_runner
+from mmmtl.engine import build_runner, find_checkpoint
 
 
 class Scores(Hook):
@@ -45,3 +46,26 @@ def test_a_resumed_run_stops_where_the_whole_one_does(tmp_path: Path, make_confi
     runner, seen = train('resumed', resume=True, load_from=str(tmp_path / 'whole' / f'iter_{killed}.pth'))
     # The validation of a checkpoint that was not the best is repeated.
     assert runner.iter == 4 and seen == [at for at in (1, 2, 3, 4) if at > killed or (at, killed) == (3, 3)]
+
+
+def test_a_stopped_run_keeps_its_weights_and_stays_stopped(tmp_path: Path, make_config: Any) -> None:
+    def train(patience: int, resume: bool) -> tuple[Any, list[int]]:
+        cfg = make_config('tiny_image', 'run', resume=resume)
+        cfg.train_cfg.update(max_iters=5, val_interval=1)
+        cfg.default_hooks.checkpoint.update(interval=10)
+        cfg.custom_hooks = [dict(type='EarlyStoppingHook', monitor='depth/abs_err', patience=patience)]
+        runner, scores = build_runner(cfg), Scores({1: 1.0, 2: 2.0, 3: 3.0, 4: 4.0})
+        runner.register_hook(scores)
+        runner.train()
+        return runner, scores.seen
+
+    runner, _ = train(patience=1, resume=False)
+    path = find_checkpoint(tmp_path / 'run')
+    assert path is not None and path.name == 'iter_2.pth'
+    stored = torch.load(path, weights_only=True)['state_dict']
+    assert len(stored) > 10 and all(torch.equal(stored[key], value) for key, value in runner.model.state_dict().items())
+    written = path.stat().st_mtime_ns
+    runner, seen = train(patience=1, resume=True)
+    assert runner.iter == 2 and seen == [] and path.stat().st_mtime_ns == written
+    runner, seen = train(patience=3, resume=True)
+    assert runner.iter == 4 and seen == [3, 4]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,7 +66,9 @@ class KillHook(Hook):
             raise Killed
 
 
-def test_a_validation_killed_between_two_updates_changes_nothing(make_config: MakeConfig) -> None:
+def test_a_validation_killed_between_two_updates_changes_nothing(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
     options = {
         'train_cfg.max_iters': 4,
         'train_cfg.val_interval': 2,
@@ -89,7 +92,9 @@ def test_a_validation_killed_between_two_updates_changes_nothing(make_config: Ma
     with pytest.raises(ValueError, match=r"accumulative_counts=\{'': 3\}, not \{'': 2\}"):
         build_runner(make_config('tiny_image', 'other', load_from=str(found), resume=True, **other)).train()
     resumed = build_runner(make_config('tiny_image', 'killed', resume=True, **options))
+    resumed.logger.addHandler(caplog.handler)
     resumed.train()
+    assert not [record for record in caplog.records if 'gradient of some iterations' in record.getMessage()]
 
     assert_same(Path(whole.work_dir) / 'iter_4.pth', Path(resumed.work_dir) / 'iter_4.pth')
     one, two = (sorted(p.name for p in Path(run.work_dir).glob('*.pth')) for run in (whole, resumed))
@@ -103,7 +108,11 @@ def test_a_validation_killed_between_two_updates_changes_nothing(make_config: Ma
 
 def fake_run(wrapper: AmpOptimWrapper, layer: torch.nn.Module) -> SimpleNamespace:
     return SimpleNamespace(
-        optim_wrapper=wrapper, model=layer, _resume=True, build_optim_wrapper=lambda wrapper: wrapper
+        optim_wrapper=wrapper,
+        model=layer,
+        _resume=True,
+        build_optim_wrapper=lambda wrapper: wrapper,
+        logger=logging.getLogger('fake'),
     )
 
 
@@ -136,7 +145,7 @@ ALTERNATING = {
         discriminator=dict(optimizer=dict(type='Adam', lr=1e-3), accumulative_counts=2),
     ),
     'param_scheduler': None,
-    'train_cfg.max_iters': 8,
+    'train_cfg.max_iters': 7,
     'default_hooks.checkpoint.interval': 3,
 }
 EPOCHS = {
@@ -159,6 +168,7 @@ def test_accumulated_gradients_are_gone_on_with(make_config: MakeConfig, base: s
     resumed.train()
 
     assert_same(last, Path(resumed.work_dir) / last.name)
+    assert 'accumulated' not in torch.load(last, weights_only=True)
 
 
 # Other settings
@@ -262,9 +272,20 @@ def test_the_learning_rates_follow_from_some_settings(key: str, follows: bool) -
     assert differences({key: 1}, {key: 2}) == ({key: (1, 2)}, follows)
 
 
-def test_a_scaled_learning_rate_follows_the_batch() -> None:
-    before = {'train_dataloader.batch_size': 2, 'auto_scale_lr.enable': True}
-    assert differences(before, {**before, 'train_dataloader.batch_size': 4})[1]
+@pytest.mark.parametrize('key', ['train_dataloader.batch_size', 'optim_wrapper.accumulative_counts'])
+def test_a_scaled_learning_rate_follows_the_batch(key: str) -> None:
+    before = {key: 2, 'auto_scale_lr.enable': True}
+    assert differences(before, {**before, key: 4})[1]
+    assert not differences({key: 2}, {key: 4})[1]
+
+
+def test_a_scaled_learning_rate_counts_accumulated_batches(make_config: MakeConfig) -> None:
+    cfg = make_config('tiny_image', **{'optim_wrapper.accumulative_counts': 4})
+    runner = build_runner(cfg)
+    for enable, expected in ((False, 2e-3), (True, 4e-3)):  # 2 images in 4 batches
+        wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
+        runner.scale_lr(wrapper, dict(base_batch_size=4, enable=enable))
+        assert wrapper.get_lr()['lr'] == pytest.approx([expected])
 
 
 def test_counts_are_compared_before_schedules_are_replayed(

@@ -111,6 +111,17 @@ def test_modules_that_join_tasks_are_named_and_left_out() -> None:
     assert torch.equal(fewer.state_dict()[name], stored['state_dict'][name])
 
 
+def test_what_a_weighting_has_learnt_belongs_to_its_tasks() -> None:
+    depth, normals = dict(type='DepthEstimation', max_depth=10.0), dict(type='SurfaceNormals')
+    model = torch.nn.Linear(1, 1)
+    model.weighting = MODELS.build(dict(type='DWA', interval=1, tasks=['depth', 'normals']))
+    stored = {'state_dict': model.state_dict(), 'meta': {'dataset_meta': {'tasks': dict(depth=depth, normals=normals)}}}
+    assert transfer(model, stored, dict(depth=depth, normals=normals)).left_out == {}
+    source, left_out = transfer(model, stored, dict(depth=depth, other=normals))
+    assert list(source['state_dict']) == ['weight', 'bias']
+    assert 'weighting.means' in next(names for reason, names in left_out.items() if 'joins' in reason)
+
+
 @pytest.mark.parametrize('tasks', [{}, {'semseg': {'type': 'os.system', 'command': 'x'}}, {'semseg': 3}])
 def test_a_checkpoint_that_does_not_say_its_tasks_is_refused(tasks: dict[str, Any]) -> None:
     model = torch.nn.Linear(1, 1)

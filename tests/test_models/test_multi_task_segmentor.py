@@ -196,6 +196,16 @@ def test_a_task_without_labels_gives_a_zero_tied_to_the_graph(tiny):
         assert all(gradient.any() == ('normals' in key) for gradient in gradients)
 
 
+def test_a_task_without_labels_is_not_logged(tiny):
+    model = supervised(tiny).train()
+    for tasks in (['semseg', 'normals'], []):
+        losses = model(batch(tiny)[0], [tiny.sample(seed=seed, tasks=tasks) for seed in range(3)], mode='loss')
+        total, logged = model.parse_losses({**losses, 'search.loss_entropy': torch.zeros(())})
+        expected = [name for name in losses if any(task in name for task in tasks)]
+        assert list(logged) == ['loss', *expected, 'search.loss_entropy']
+        torch.testing.assert_close(total, sum(losses.values()))
+
+
 def test_no_labels_at_all(tiny):
     model = tiny.image_model().train()
     samples = [tiny.sample(seed=seed, tasks=[]) for seed in range(3)]
@@ -483,6 +493,7 @@ def test_a_decoded_map_is_held_to_its_contract(tiny, monkeypatch, shape):
         (lambda logits: {'l1': logits.mean()}, "returned 'l1'; the name must begin"),
         (lambda logits: {'loss_l1': logits[:, 0]}, r"returned a tensor \(1, 24, 32\) as 'loss_l1'"),
         (lambda logits: {'loss_l1': 1.0}, "returned float as 'loss_l1'"),
+        (lambda logits: {'loss_l1': torch.tensor(logits.detach().numpy().max())}, "returned 'loss_l1' without a graph"),
         (lambda logits: logits.mean(), 'must return {name: loss}, not Tensor'),
     ],
 )
@@ -491,3 +502,12 @@ def test_a_loss_is_held_to_its_contract(tiny, monkeypatch, losses, message):
     monkeypatch.setattr(model.tasks['depth'], 'loss', lambda logits, target: losses(logits))
     with pytest.raises(ValueError, match=rf'DepthEstimation\.loss {message}'):
         model.loss(tiny.pixels(1, 3, *tiny.SIZE), [tiny.sample()])
+
+
+def test_a_loss_without_a_graph_may_be_zero_or_unused(tiny, monkeypatch):
+    model = tiny.image_model()
+    inputs, samples = tiny.pixels(1, 3, *tiny.SIZE), [tiny.sample()]
+    for value in (0.0, 3.0):
+        monkeypatch.setattr(model.tasks['depth'], 'loss', lambda *_, value=value: {'loss_l1': torch.tensor(value)})
+        with torch.set_grad_enabled(value == 0):
+            assert model.loss(inputs, samples)['depth.loss_l1'].item() == value

@@ -15,7 +15,7 @@ from mmengine.registry import Registry
 from torch import Tensor, nn
 
 from mmmtl.models.weighting import FixedWeighting, GradientWeighting, LossWeighting, Weighting
-from mmmtl.models.weighting.base import task_of
+from mmmtl.models.weighting.base import Objectives, task_of
 from mmmtl.models.weighting.gradients import parameters_of, task_gradients
 from mmmtl.models.weighting.library import torchjd
 from mmmtl.registry import MODELS
@@ -186,6 +186,13 @@ def test_famo_leaves_out_tasks_without_labels() -> None:
     backward(toy, weighting, toy.losses())
     weighting.after_update(lambda: toy.losses((0.5, 4.0)))
     assert weighting.logits[0] < 0.2 and weighting.logits[1] > -0.3
+
+
+@needs_torchjd
+def test_famo_names_the_tasks_whose_losses_are_negative() -> None:
+    toy = Toy(*CONFLICT)
+    with pytest.raises(ValueError, match=r'FAMO needs losses .* those of b,'):
+        build('FAMO')(toy.losses((1.0, -4.0)), toy.parameters())
 
 
 # ---------------------------------------------------------------- gradients
@@ -367,6 +374,20 @@ def test_fixed_weights_change_no_bit(tiny: Any) -> None:
         grads.append([logged['loss'].detach(), *(parameter.grad for parameter in model.parameters())])
     assert len(grads[0]) > 20
     assert all(torch.equal(first, second) for first, second in zip(*grads, strict=True))
+
+
+class Broken(FixedWeighting):
+    """The logarithm of the sum of all losses without their sign."""
+
+    def join(self, step: Objectives) -> Tensor:
+        return (-super().join(step)).log()
+
+
+def test_a_total_that_is_not_finite_names_the_weighting(tiny: Any) -> None:
+    model = tiny.image_model(weighting=dict(type=Broken))
+    losses = model(tiny.pixels(1, 3, *tiny.SIZE), [tiny.sample()], mode='loss')
+    with pytest.raises(FloatingPointError, match=r'Broken \(model\.weighting\) .* nan '):
+        model.parse_losses(losses)
 
 
 def test_a_negative_log_interval_is_refused() -> None:

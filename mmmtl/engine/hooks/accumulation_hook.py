@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,11 +97,13 @@ class AccumulationHook(Hook):
                 'the checkpoint was written between two updates, with gradients of another precision; resume with the '
                 'same optim_wrapper.dtype, or from a checkpoint at an update'
             )
+        runner.logger.addFilter(_is_true)
 
     def before_train(self, runner: Runner) -> None:
         """Restore the gradients and how many iterations they come from."""
         if self._stored is None:
             return
+        runner.logger.removeFilter(_is_true)
         weights = dict(unwrap(runner.model).named_parameters())
         for name, gradient in self._stored['gradients'].items():
             weights[name].grad = gradient.to(weights[name].device)
@@ -108,6 +111,11 @@ class AccumulationHook(Hook):
             wrapper._inner_count = self._stored['counts'][name]
         runner.logger.info('The gradients since the last update were restored, so none is lost')
         self._stored = None
+
+
+def _is_true(record: logging.LogRecord) -> bool:
+    """Return whether a record is not mmengine's warning that the gradients that are restored were lost."""
+    return not record.getMessage().startswith('Resumed iteration number is not divisible')
 
 
 def _accumulative_counts(runner: Runner) -> dict[str, int]:

@@ -85,7 +85,13 @@ class CheckpointHook(MMEngineCheckpointHook):
                 info.pop(self._info_key('score', key), None)
 
     def after_train(self, runner: Runner) -> None:
-        """Publish, and let other runs use the folder."""
+        """Save where another hook has ended the training, publish, and let other runs use the folder."""
+        step = runner.epoch if self.by_epoch else runner.iter
+        stopped = getattr(runner.train_loop, 'stop_training', False)
+        if self.save_last and stopped and Path(self.last_ckpt or '').name != self.filename_tmpl.format(step):
+            runner.logger.info(f'Saving the checkpoint {step}, at which the training was stopped')
+            # Loops stop only after the validation that was due.
+            self._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=runner.iter, validated=True))
         if self.published_keys is not None:
             last = [Path(self.last_ckpt).name] if self.save_last and self.last_ckpt is not None else []
             for name in (*last, *self._best.values()):

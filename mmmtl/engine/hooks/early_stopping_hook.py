@@ -12,7 +12,10 @@ STATE = 'early_stopping'
 
 @HOOKS.register_module()
 class EarlyStoppingHook(MMEngineEarlyStoppingHook):
-    """mmengine's hook, whose best score and count of validations without a better one are in the checkpoint."""
+    """mmengine's hook, whose best score and count of validations without a better one are in the checkpoint.
+
+    A run that it has stopped stays so when it is resumed, unless it watches another metric or with another patience.
+    """
 
     # Before the best checkpoint is saved, which contains what this validation changed.
     priority = 'LOW'
@@ -22,9 +25,17 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
         state = runner.message_hub.runtime_info.get(STATE, {}) if runner._resume else {}
         if state.get('monitor') == self.monitor:
             self.best_score, self.wait_count = state['best_score'], state['wait_count']
+            if state.get('stopped_by') == self.patience:
+                runner.train_loop.stop_training = True
+                runner.logger.warning(
+                    f'Early stopping has ended this run after {runner.iter} iterations ({self.monitor}), so nothing is '
+                    'trained; to go on, raise its patience or remove EarlyStoppingHook (custom_hooks)'
+                )
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Stop the training, or keep what the next checkpoint has to say."""
         super().after_val_epoch(runner, metrics)
         state = dict(monitor=self.monitor, best_score=float(self.best_score), wait_count=self.wait_count)
+        if runner.train_loop.stop_training:
+            state['stopped_by'] = self.patience
         runner.message_hub.update_info(STATE, state)

@@ -11,6 +11,16 @@ from torch import Tensor, nn
 from mmmtl.structures import MultiTaskDataSample
 
 
+def check_total(total: Tensor, weighting: nn.Module) -> None:
+    """Raise FloatingPointError if what a weighting makes of finite losses is not finite."""
+    if not total.isfinite():
+        raise FloatingPointError(
+            f'{type(weighting).__name__} (model.weighting) makes a loss of {total.item()} from finite ones. Training '
+            'stopped before the weights changed, and the last checkpoint is untouched. Lower the learning rate, or use '
+            'another weighting.'
+        )
+
+
 def check_finite(losses: Mapping[str, Tensor], samples: Sequence[MultiTaskDataSample], model: nn.Module) -> None:
     """Raise FloatingPointError if a loss is not finite, with its name and the images of this process.
 

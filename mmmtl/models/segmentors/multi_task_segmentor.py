@@ -24,9 +24,18 @@ from mmmtl.tasks import Task, build_tasks, main_tasks
 from mmmtl.tasks.order import in_order
 
 from .build import build_neck, build_reader, check_auxiliary
-from .finite import check_finite
+from .finite import check_finite, check_total
 from .frame_kinds import IMAGE, Core, FrameOutput, ReadMemories
-from .supervision import check_channels, check_map, check_output, check_rows, join_losses, stack_targets, weigh
+from .supervision import (
+    check_channels,
+    check_map,
+    check_output,
+    check_rows,
+    join_losses,
+    stack_targets,
+    weigh,
+    without_unlabelled,
+)
 
 Samples = Sequence[MultiTaskDataSample]
 Size = Sequence[int]
@@ -185,13 +194,14 @@ class MultiTaskSegmentor(BaseModel):
         return self.head_losses(self.decode_head(self.features(inputs)), data_samples)
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss to minimise, and all losses for the log."""
+        """Return the loss to minimise, and for the log it and the losses of what has labels in the step."""
         total, logged = super().parse_losses(losses)
         if self.weighting is not None:
             weighed = {name: value for name, value in logged.items() if 'loss' in name and name != 'loss'}
             total = self.weighting(weighed, self.parameters())
+            check_total(total, self.weighting)
             logged['loss'] = total.detach()
-        return total, logged
+        return total, {'loss': logged.pop('loss'), **without_unlabelled(logged, self.tasks)}
 
     def predict(self, inputs: Tensor, data_samples: Samples) -> list[MultiTaskDataSample]:
         return self.complete(self.logits(inputs, data_samples), inputs.shape[-2:], data_samples)
@@ -252,7 +262,7 @@ class MultiTaskSegmentor(BaseModel):
             check_rows(head, predictions, len(data_samples))
             for task, logits, target in self._supervised(predictions, data_samples):
                 check_channels(head, task, logits, task.out_channels)
-                losses |= weigh(prefix, task, task.loss(logits, target))
+                losses |= weigh(prefix, task, task.loss(logits, target), trains=logits.requires_grad)
         check_rows(head, output.label_space, len(data_samples))
         for task, logits, target in self._supervised(output.label_space, data_samples):
             check_channels(head, task, logits, task.label_space_size)

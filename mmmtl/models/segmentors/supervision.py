@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmmtl.models.data_preprocessor import pad
 from mmmtl.models.decode_heads import HeadOutput
+from mmmtl.models.weighting.base import task_of
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks import Task
 
@@ -47,6 +48,18 @@ def join_losses(head: str, losses: Mapping[str, Tensor], own: Mapping[str, Tenso
     return {**losses, **own}
 
 
+def without_unlabelled(losses: Mapping[str, Tensor], tasks: Iterable[str]) -> dict[str, Tensor]:
+    """Return the losses without those of tasks, and of the alignment, to which no batch of any process adds.
+
+    As in `Weighting`, these are the ones whose losses are all exactly 0.
+    """
+    # One transfer from the device for all losses.
+    sizes = torch.stack([value.detach().float() for value in losses.values()]).tolist()
+    found = {task_of(name) for name, size in zip(losses, sizes, strict=True) if size}
+    absent = {*tasks, 'align'} - found
+    return {name: value for name, value in losses.items() if task_of(name) not in absent}
+
+
 def check_channels(head: str, task: Task, logits: Tensor, expected: int) -> None:
     """Refuse logits (N, C, h, w) whose channels differ from a task's: losses may broadcast them, or leave some out."""
     if logits.shape[1] != expected:
@@ -56,11 +69,12 @@ def check_channels(head: str, task: Task, logits: Tensor, expected: int) -> None
         )
 
 
-def weigh(prefix: str, task: Task, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the losses of a task by their full names, times its `loss_weight`.
+def weigh(prefix: str, task: Task, losses: Mapping[str, Tensor], *, trains: bool) -> dict[str, Tensor]:
+    """Return the losses of a task by their full names, times its `loss_weight`; `trains` says if logits have a graph.
 
     Raises:
-        ValueError: a name does not begin with 'loss_', so that mmengine would not add the loss, or a loss is a map.
+        ValueError: a name does not begin with 'loss_', so that mmengine would not add the loss, or a loss is a map or,
+            unless it is 0, has no graph.
     """
     method = f'{type(task).__name__}.loss'
     if not isinstance(losses, Mapping):
@@ -71,6 +85,11 @@ def weigh(prefix: str, task: Task, losses: Mapping[str, Tensor]) -> dict[str, Te
         if not isinstance(value, Tensor) or value.ndim:
             found = f'a tensor {tuple(value.shape)}' if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(f'{method} returned {found} as {kind!r}; it must be the mean, a tensor without dimensions')
+        if trains and not value.requires_grad and value != 0:
+            raise ValueError(
+                f'{method} returned {kind!r} without a graph, so nothing trains on it; compute it from the logits, '
+                'without detach, item or NumPy'
+            )
     return {f'{prefix}{task.name}.{kind}': task.loss_weight * value for kind, value in losses.items()}
 
 

@@ -133,6 +133,8 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
         total, log_vars = self.parse_losses(losses | aligned._replace(discriminator=None).named('align.'))
         optim_wrapper['model'].update_params(total)
         optim_wrapper['discriminator'].update_params(aligned.discriminator)
+        if aligned.accuracy is None:  # only key frames, in all processes
+            return log_vars
         return {**log_vars, 'align.loss_discriminator': aligned.discriminator.detach()}
 
     def step(self, frames: Tensor, state: StreamState | None = None) -> FrameResult:

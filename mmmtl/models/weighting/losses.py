@@ -177,6 +177,11 @@ class FAMO(LossWeighting):
         return super().join(step)
 
     def combine(self, values: Tensor, tasks: Tensor) -> Tensor:
+        if (negative := (values < 0).cpu()).any():
+            names = ', '.join(self.tasks[task] for task in tasks[negative].tolist())
+            raise ValueError(
+                f'FAMO needs losses that are not negative; check those of {names}, or use another weighting'
+            )
         self.before = values.detach()
         total: Tensor = self._famo(tasks)(values)
         return total
