@@ -40,9 +40,13 @@ MAX_HEADER = 1 << 24
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """Yield a new folder to fill. It becomes `target` when the block ends; after an error there is no `target`."""
+    """Yield a new folder to fill. It becomes `target` when the block ends; after an error there is no `target`.
+
+    A link to a place where nothing is yet is followed.
+    """
     if target.exists():
         raise FileExistsError(f'{target}: already there; remove it or choose another folder')
+    target = target.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target.parent, prefix=f'{target.name}.partial-') as folder:
         root = Path(folder) / target.name

@@ -57,6 +57,14 @@ def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
         pass
 
 
+def test_a_link_to_a_new_folder_is_followed(tmp_path: Path) -> None:
+    link, target = tmp_path / 'camvid', tmp_path / 'disk' / 'store'
+    link.symlink_to(target)
+    with whole_folder(link) as root:
+        (root / 'whole').write_text('done')
+    assert link.is_symlink() and [*target.parent.iterdir()] == [target] and (link / 'whole').read_text() == 'done'
+
+
 def write_tar(path: Path, members: dict[str, bytes], kind: bytes = tarfile.REGTYPE) -> Path:
     with tarfile.open(path, 'w:gz') as archive:
         for name, content in members.items():
