@@ -37,6 +37,25 @@ def test_the_manifest(tmp_path: Path) -> None:
     assert sorted(file.name for file in root.iterdir()) == ['a.txt', 'images', 'manifest.json']
 
 
+def test_the_manifest_has_files_behind_links(tmp_path: Path) -> None:
+    root, store = tmp_path / 'data', tmp_path / 'store'
+    (store / 'aachen').mkdir(parents=True)
+    (store / 'aachen/a.txt').touch()
+    root.mkdir()
+    (root / 'leftImg8bit').symlink_to(store)
+    (store / 'back').symlink_to(root)  # the walk must end
+    path = write_manifest(root, dataset='cityscapes', counts={})
+    assert list(json.loads(path.read_text())['files']) == ['leftImg8bit/aachen/a.txt']
+
+
+def test_a_read_only_data_set_is_refused_before_it_is_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'a.txt').touch()
+    monkeypatch.setattr('os.access', lambda path, mode: False)  # root may write everything
+    monkeypatch.setattr('mmmtl.datasets.conversion.manifest.sha256_of', lambda file: pytest.fail('hashed'))
+    with pytest.raises(ValueError, match=r'manifest\.json: .*write-protected'):
+        write_manifest(tmp_path, dataset='nyud', counts={})
+
+
 def test_counts() -> None:
     check_counts({'train': 795, 'val': 654, 'more': 1}, {'train': 795, 'val': 654}, where='here')
     with pytest.raises(ValueError, match=r'here: .*train\D+794\D+795\D+val\D+0\D+654\D.*--allow-partial'):
