@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Collection, Iterable, Sequence
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from prettytable import PrettyTable
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.io import check_new_folder
+from mmmtl.io.outputs import temporary_folder
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.structures import Array
 
@@ -119,8 +119,8 @@ def export_model(
         raise ValueError(f'{name}: no frame to compare the exported model with')
     model, target = inferencer.model, Path(folder).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix='.export.') as temporary:
-        place = Path(temporary) / target.name
+    with temporary_folder(target.parent, '.export.') as temporary:
+        place = temporary / target.name
         place.mkdir()
         description = write_graphs(inferencer, place, name, size, dynamic_size=dynamic_size, formats=formats)
         streams: dict[str, OnnxStream] = {form: OPENERS[form](place) for form in formats}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import signal
 import stat
 import tarfile
 import zipfile
@@ -82,6 +84,22 @@ def test_a_link_to_a_new_folder_is_followed(tmp_path: Path) -> None:
     with whole_folder(link) as root:
         (root / 'whole').write_text('done')
     assert link.is_symlink() and [*target.parent.iterdir()] == [target] and (link / 'whole').read_text() == 'done'
+
+
+def test_a_stopped_conversion_leaves_nothing(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended, whole_folder(tmp_path / 'data') as root:
+        (root / 'half').write_text('done')
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail('not stopped')
+    assert ended.value.code == 143 and list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_a_killed_conversion_left_is_named(tmp_path: Path) -> None:
+    (tmp_path / 'data.partial-x1').mkdir()
+    with pytest.warns(UserWarning, match=r'data\.partial-x1'), whole_folder(tmp_path / 'data'):
+        pass
 
 
 def write_tar(path: Path, members: dict[str, bytes], kind: bytes = tarfile.REGTYPE) -> Path:
