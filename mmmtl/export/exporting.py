@@ -119,7 +119,9 @@ def export_model(
         raise ValueError(f'{name}: no frame to compare the exported model with')
     model, target = inferencer.model, Path(folder).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    with temporary_folder(target.parent, '.export.') as temporary:
+    # A mount point cannot be replaced, only filled.
+    is_there = target.exists()
+    with temporary_folder(target if is_there else target.parent, '.export.') as temporary:
         place = temporary / target.name
         place.mkdir()
         description = write_graphs(inferencer, place, name, size, dynamic_size=dynamic_size, formats=formats)
@@ -142,7 +144,11 @@ def export_model(
             found |= compare(model, {'onnx': streams['onnx'], **small_streams(model, place / 'int8')}, inputs)
         for part in [place, *([place / 'int8'] if int8 else [])] if 'onnx' in formats else []:
             shutil.copyfile(onnx_stream.__file__, part / 'onnx_stream.py')
-        os.replace(place, target)
+        if is_there:
+            for part in sorted(place.iterdir()):
+                os.replace(part, target / part.name)
+        else:
+            os.replace(place, target)
     metrics = {task: one.primary_metric for task, one in model.main_tasks.items()}
     return Export(Path(folder), found, len(inputs), description, metrics)
 

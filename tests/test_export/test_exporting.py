@@ -90,6 +90,13 @@ def test_nothing_is_left_of_a_model_that_differs(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_is_there_is_filled(tmp_path: Path) -> None:
+    """It may be a mount point, which cannot be replaced."""
+    before = tmp_path.stat().st_ino
+    export_model(make(IMAGE), tmp_path, moving(2), name='tiny', formats=['torch'])
+    assert [path.name for path in tmp_path.iterdir()] == ['image.pt2'] and tmp_path.stat().st_ino == before
+
+
 class Own(FixedInterval):
     def rule(self) -> None:  # type: ignore[override]
         return None
