@@ -144,6 +144,10 @@ def whole_file(path: AnyPath, *, flush: bool = False) -> Iterator[Path]:
         os.replace(partial, target)
         if flush and os.name == 'posix':
             _flush(target.parent, os.O_RDONLY)
+    except OSError as error:
+        if error.filename == str(partial) or (error.filename is None and error.errno == errno.ENOSPC):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
