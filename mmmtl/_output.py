@@ -39,23 +39,29 @@ def plain_warnings() -> Iterator[None]:
 
 @contextmanager
 def allow_closed_output() -> Iterator[None]:
-    """Exit with 1, without a traceback, if a reader of the output, such as `head`, stops reading inside the block."""
+    """Exit with 1, without a traceback, if the output cannot be written inside the block.
+
+    A reader that stops reading, such as `head`, is no error to report; a full disk is. What is written to an output
+    that was closed before (`>&-`) is dropped.
+    """
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, 'w')  # noqa: SIM115  (for the rest of the program)
     try:
         try:
             yield
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
-        if not _is_closed():
+    except OSError as error:
+        if error.errno is None or error.filename is not None or not _is_lost():
             raise
-        sys.exit(1)
+        sys.exit(1 if isinstance(error, BrokenPipeError) else f'the output cannot be written: {error.strerror}')
 
 
-def _is_closed() -> bool:
-    """Return whether nobody reads the output any more; what is left to write is then dropped."""
+def _is_lost() -> bool:
+    """Return whether the output cannot be written any more; what is left to write is then dropped."""
     try:
         print(flush=True)
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True
     return False

@@ -95,6 +95,26 @@ def test_the_reader_of_the_output_may_go(monkeypatch: pytest.MonkeyPatch) -> Non
     assert ended.value.code == 1
 
 
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='/dev/full stands for a full disk')
+def test_a_full_disk_of_the_output_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open('/dev/full', 'w') as stdout:
+        monkeypatch.setattr(sys, 'stdout', stdout)
+        with pytest.raises(SystemExit, match='output.*No space left'), readable_errors():
+            print('a table')
+
+
+def test_the_output_may_be_closed_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, 'stdout', None)
+    with readable_errors():
+        print('a table', sys.stdout.isatty())
+
+
+def test_ctrl_c_has_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, readable_errors():
+        raise KeyboardInterrupt
+    assert ended.value.code == 130 and capsys.readouterr().err == 'stopped\n'
+
+
 def test_only_the_warnings_of_mmmtl_are_plain(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / 'a').mkdir()
     for path in (tmp_path / 'a' / 'x.png', tmp_path / 'y.png'):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -19,12 +20,15 @@ OF_A_WORKER = re.compile(r'Caught (\w+) in DataLoader worker process \d+\.\nOrig
 def readable_errors() -> Iterator[None]:
     """Exit with the message alone if the program or mmmtl refuses something inside the block, or a file has an error.
 
-    Other errors keep their traceback. Nothing is said if nobody reads the output any more, as after `| head`. Warnings
-    of mmmtl are shown without their place in the code.
+    Other errors keep their traceback. Nothing is said if nobody reads the output any more, as after `| head`. Ctrl-C
+    ends with the status that shells expect. Warnings of mmmtl are shown without their place in the code.
     """
     try:
         with plain_warnings(), allow_closed_output():
             yield
+    except KeyboardInterrupt:
+        print('stopped', file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except (ValueError, OSError, FloatingPointError, ImportError, TypeError) as error:
         if (message := _refusal(error)) is None:
             raise

@@ -19,7 +19,6 @@ from rich.progress import track
 from mmmtl._output import counted
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
 from mmmtl.apis.streaming import StreamRecord, StreamSink, speed_report
-from mmmtl.apis.streaming.signals import stopped_by_signals
 from mmmtl.cli.arguments import (
     add_config_arguments,
     add_fit_argument,
@@ -34,6 +33,7 @@ from mmmtl.cli.values import choices, positive, positive_number
 from mmmtl.io import MapWriter, check_outputs, source_name
 from mmmtl.io.image_sources import is_url
 from mmmtl.io.outputs import holds_something
+from mmmtl.io.signals import stopped_by_signals
 
 from .inputs import Input, find_inputs, why_left_out
 from .progress import ProgressSink

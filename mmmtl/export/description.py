@@ -29,7 +29,10 @@ def describe(
     """
     decodings = {task: one.decoding() for task, one in model.main_tasks.items()}
     if unknown := [task for task, decoding in decodings.items() if decoding is None]:
-        raise ValueError(f'{name}: the tasks {unknown} have no `decoding`, so others could not get their maps')
+        raise ValueError(
+            f'{name}: the tasks {unknown} have no `decoding`, so others could not get their maps; describe them in '
+            '`Task.decoding` (docs/export.md), or export only the other tasks (--tasks)'
+        )
     policy = model.key_frame_policy.rule() if model.has_key_frames else None
     if model.has_key_frames and policy is None:
         raise ValueError(

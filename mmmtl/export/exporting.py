@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.util import find_spec
@@ -18,6 +17,7 @@ from torch.export import ExportedProgram
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.io import check_new_folder
+from mmmtl.io.outputs import temporary_folder
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.structures import Array
 
@@ -130,8 +130,10 @@ def export_model(
         raise ValueError(f'{name}: no frame to compare the exported model with')
     model, target = inferencer.model, Path(folder).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix='.export.') as temporary:
-        place = Path(temporary) / target.name
+    # A mount point cannot be replaced, only filled.
+    is_there = target.exists()
+    with temporary_folder(target if is_there else target.parent, '.export.') as temporary:
+        place = temporary / target.name
         place.mkdir()
         description = write_graphs(inferencer, place, name, size, dynamic_size=dynamic_size, formats=formats)
         streams: dict[str, OnnxStream] = {form: TARGETS[form].open(place) for form in formats}
@@ -153,7 +155,11 @@ def export_model(
             found |= compare(model, {'onnx': streams['onnx'], **small_streams(model, place / 'int8')}, inputs)
         for part in [place, *([place / 'int8'] if int8 else [])] if 'onnx' in formats else []:
             shutil.copyfile(onnx_stream.__file__, part / 'onnx_stream.py')
-        os.replace(place, target)
+        if is_there:
+            for part in sorted(place.iterdir()):
+                os.replace(part, target / part.name)
+        else:
+            os.replace(place, target)
     metrics = {task: one.primary_metric for task, one in model.main_tasks.items()}
     return Export(Path(folder), found, len(inputs), description, metrics)
 

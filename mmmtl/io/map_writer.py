@@ -30,7 +30,8 @@ class MapWriter:
     units.json                                    {source: unit}, which both data sets read
     ```
 
-    Each file is whole. What was written before an error, or before the block is left, can be read.
+    Each file is whole. What was written can be read at any time, also after a kill; `length` in videos.json, which the
+    data sets do not read, is right when the block is left.
 
     Args:
         folder: a new or an empty one.
@@ -107,6 +108,8 @@ class MapWriter:
         else:
             write_jpeg(self.folder / 'frames' / f'{place}.jpg', image)
         self.lengths[name] += 1
+        if self.lengths[name] == 1 and not (self.stills and len(self.lengths) > 1):
+            self.finish(self.lengths)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -13,7 +13,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 
+from .signals import exits_at_signals
 from .source_names import source_name
 
 AnyPath = str | Path
@@ -147,8 +149,19 @@ def whole_file(path: AnyPath, *, flush: bool = False) -> Iterator[Path]:
         os.replace(partial, target)
         if flush and os.name == 'posix':
             _flush(target.parent, os.O_RDONLY)
+    except OSError as error:
+        if error.filename == str(partial) or (error.filename is None and error.errno == errno.ENOSPC):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder(parent: AnyPath, prefix: str) -> Iterator[Path]:
+    """Yield a new folder, which is removed when the block ends, also if SIGTERM or SIGHUP ends the program in it."""
+    with exits_at_signals(), TemporaryDirectory(dir=parent, prefix=prefix) as folder:
+        yield Path(folder)
 
 
 def _flush(path: Path, flags: int) -> None:

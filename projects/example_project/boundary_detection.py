@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,6 +75,10 @@ class BoundaryDetection(Task):
     def decode(self, logits: Tensor) -> Tensor:
         """Return probabilities, (N, 1, H, W)."""
         return logits.sigmoid()
+
+    def decoding(self) -> dict[str, Any]:
+        """Describe `decode` to programs without mmmtl, for `mmmtl export`."""
+        return {'kind': 'probabilities'}
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Count labelled, hit, invented and missed pixels."""

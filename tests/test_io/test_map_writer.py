@@ -181,3 +181,12 @@ def test_a_unit_of_the_config_must_be_that_of_the_files(tmp_path: Path) -> None:
         (tmp_path / 'units.json').write_text(wrong)
         with pytest.raises(ValueError, match='unit'):
             VideoFolder(str(tmp_path), **arguments)
+
+
+def test_what_a_kill_leaves_can_be_read(tmp_path: Path) -> None:
+    tasks = dict(depth=TASKS['depth'])
+    writer = MapWriter(tmp_path, build_tasks(tasks, 'x')).__enter__()
+    for video, time in (('a', 0), ('a', 1), ('b', 0), ('b', 1)):
+        writer.write(video, time, photo(1), dict(depth=predict(1)['depth']))
+    dataset = VideoFolder(str(tmp_path), pipeline=PIPELINE, metainfo=dict(tasks=tasks))
+    assert list(read(dataset)) == [('a', 0), ('a', 1), ('b', 0), ('b', 1)]

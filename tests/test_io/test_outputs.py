@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -153,6 +154,14 @@ def test_after_an_error_the_old_file_stands(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert target.read_text() == 'old'
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_errors_name_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
+    for raised, shown in (('partial', 'a.mp4'), (None, 'a.mp4'), ('b.mp4', 'b.mp4')):
+        with pytest.raises(OSError) as failed, whole_file(tmp_path / 'a.mp4') as partial:
+            name = str(partial) if raised == 'partial' else raised
+            raise OSError(errno.ENOSPC, 'No space left on device', name)
+        assert Path(failed.value.filename).name == shown
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:

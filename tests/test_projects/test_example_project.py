@@ -20,6 +20,7 @@ from mmengine.config import Config
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.config import resolve
+from mmmtl.export.onnx_stream import DECODERS
 from mmmtl.registry import MODELS, TASKS
 from mmmtl.tasks import Task, build_tasks
 
@@ -116,6 +117,14 @@ def test_metrics_by_hand(task: Task) -> None:
     assert task.summarize(totals + totals) == pytest.approx({'f1': 200 / 3, 'precision': 200 / 3, 'recall': 200 / 3})
     assert all(np.isnan(value) for value in task.summarize(0 * totals).values())
     assert task.summarize(task.measure(0 * prediction, target))['f1'] == 0
+
+
+def test_exported_models_decode_it(task: Task) -> None:
+    logits = torch.linspace(-5, 5, 6).view(1, 1, 2, 3)
+    decoding = task.decoding()
+    assert decoding is not None
+    found = DECODERS[decoding['kind']](logits[0].numpy(), decoding)
+    np.testing.assert_allclose(found, task.decode(logits)[0], rtol=1e-6)
 
 
 def test_the_trivial_predictor(task: Task) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ from torch import nn
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.config import load_config
 from mmmtl.datasets import VideoFolder
+from mmmtl.io import MapWriter
 
 TOOL = 'tools/dataset_converters/pseudo_label.py'
 PIPELINE = [dict(type=f'mmmtl.{name}') for name in ('LoadFrames', 'LoadMaps', 'PackMultiTaskInputs')]
@@ -86,6 +89,24 @@ def test_an_onnx_model(
     for (_, time), gt in found.items():
         assert (gt.semseg[0, :, :30] == 0).all() and (gt.semseg[0, :, 34:] == 1).all()
         assert gt.depth[0, :, 40:].numpy() == pytest.approx(10 * (180 + 20 * time) / 255, abs=1e-3)
+
+
+def test_what_is_labelled_before_a_signal_can_be_read(
+    run_tool: Callable[..., str], videos: list[Path], config: Path, onnx: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    write = MapWriter.write
+
+    def write_and_stop(writer: MapWriter, name: str, time: int, *rest: Any) -> None:
+        write(writer, name, time, *rest)
+        if time == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(MapWriter, 'write', write_and_stop)
+    with pytest.raises(SystemExit, match='143'):
+        run_tool(TOOL, config, *videos, '--onnx', onnx, '--outputs', 'scores=semseg', '--out', tmp_path / 'out')
+    found = read(tmp_path / 'out', dict(semseg=load_config(config).tasks.to_dict()['semseg']))
+    assert set(found) == {('north', 0), ('north', 1)}
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from mmmtl.cli.errors import readable_errors
 from mmmtl.cli.values import device, positive
 from mmmtl.datasets.transforms.geometric import resize_map
 from mmmtl.io import MapWriter, check_new_folder, check_outputs, distinct_names, resize_image
+from mmmtl.io.signals import exits_at_signals
 from mmmtl.structures import Array
 from mmmtl.tasks import Task, build_tasks, main_tasks
 
@@ -76,7 +77,7 @@ def main() -> None:
         inferencer = MultiTaskInferencer(cfg, args.weights, device=args.device)
         tasks, predict = inferencer.tasks, inferencer.stream
     lost = []
-    with MapWriter(args.out, tasks, npy=args.npy) as writer:
+    with exits_at_signals(), MapWriter(args.out, tasks, npy=args.npy) as writer:
         for video, name in zip(args.videos, distinct_names(args.videos), strict=True):
             with VideoReader(video, one_size=True) as reader:
                 frames = (frame for frame, _ in itertools.islice(reader, args.max_frames))

@@ -10,7 +10,6 @@ Optimizer, schedules and counters are left out. `.safetensors` is the default; `
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from mmmtl.evaluation.metric_files import arrow
 from mmmtl.io import check_outputs, write_text
 from mmmtl.io.checkpoints import load_from_local
 from mmmtl.io.files import sha256_of
+from mmmtl.io.outputs import temporary_folder
 from mmmtl.io.safetensors import write_safetensors
 from mmmtl.tasks.metric_keys import MetricKey
 
@@ -65,8 +65,8 @@ def main() -> None:
     metrics = read_metrics(args.metrics) if args.metrics else {}
     dtype = getattr(torch, args.dtype) if args.dtype else None
     args.out_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=args.out_dir, prefix='.') as folder:
-        partial = Path(folder) / f'weights.{args.format}'
+    with temporary_folder(args.out_dir, '.publish.') as folder:
+        partial = folder / f'weights.{args.format}'
         if args.format == 'safetensors':
             digest = write_safetensors(partial, weights, meta, dtype=dtype)
         else:

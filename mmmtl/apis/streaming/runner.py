@@ -12,13 +12,13 @@ from mmmtl.apis.inferencer import MultiTaskInferencer
 from mmmtl.checkpoint import digest_model
 from mmmtl.io import check_outputs
 from mmmtl.io.safetensors import SUFFIX
+from mmmtl.io.signals import stopped_by_signals
 from mmmtl.io.source_names import NUMBERED
 from mmmtl.io.video import Video
 from mmmtl.structures import StreamState
 
 from .frames import StreamFrame
 from .records import StreamRecord, check_records
-from .signals import stopped_by_signals
 from .sinks import CallbackSink, StreamSink
 from .source import OnResize, Position, Settings, name_sources
 from .states import SavedStream, describe_source, load_streams, save_streams

@@ -8,16 +8,17 @@ import gzip
 import lzma
 import stat
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from rich.progress import track
 
 from mmmtl.io.files import SYSTEM_FILES
+from mmmtl.io.outputs import temporary_folder
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
@@ -40,12 +41,21 @@ MAX_HEADER = 1 << 24
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """Yield a new folder to fill. It becomes `target` when the block ends; after an error there is no `target`."""
+    """Yield a new folder to fill. It becomes `target` when the block ends; after an error there is no `target`.
+
+    A link to a place where nothing is yet is followed. A killed process leaves its folder, of which the next one warns.
+    """
     if target.exists():
         raise FileExistsError(f'{target}: already there; remove it or choose another folder')
+    target = target.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=target.parent, prefix=f'{target.name}.partial-') as folder:
-        root = Path(folder) / target.name
+    prefix = f'{target.name}.partial-'
+    if left := sorted(str(path) for path in target.parent.iterdir() if path.name.startswith(prefix)):
+        warnings.warn(
+            f'{", ".join(left)}: of a conversion that was killed or still runs; remove it if not', stacklevel=1
+        )
+    with temporary_folder(target.parent, prefix) as folder:
+        root = folder / target.name
         root.mkdir()
         yield root
         root.rename(target)

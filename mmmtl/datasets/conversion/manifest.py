@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.progress import track
 
 from mmmtl.io.files import read_json, sha256_of
-from mmmtl.io.outputs import write_text
+from mmmtl.io.outputs import check_outputs, write_text
 
 MANIFEST = 'manifest.json'
 
@@ -37,12 +37,13 @@ def write_manifest(root: Path, *, dataset: str, counts: Mapping[str, int], sourc
      "files": {"images/0001.jpg": {"bytes": 50000, "sha256": "..."}, ...}}
     ```
 
-    Source folders are recorded by name only. An older manifest is replaced in one step; another file of its name is
-    refused.
+    Source folders are recorded by name only; links to folders are followed. An older manifest is replaced in one step;
+    another file of its name, and a folder that cannot be written, are refused before anything is hashed.
     """
     path = root / MANIFEST
     _check_older(path)
-    files = sorted(file for file in root.rglob('*') if file.is_file() and file != path)
+    check_outputs([path])
+    files = sorted(file for file in _files_below(root) if file != path)
     hashed = {
         file.relative_to(root).as_posix(): _describe(file)
         for file in track(files, description='Hashing files', transient=True)
@@ -65,6 +66,17 @@ def _check_older(path: Path) -> None:
             older = None
         if not isinstance(older, dict) or not {'dataset', 'counts', 'files'} <= older.keys():
             raise ValueError(f'{path}: not a manifest of a converter, and would be overwritten; rename it')
+
+
+def _files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield the files of a folder and its subfolders, except through a link to one of the folders `above`."""
+    if (real := folder.resolve()) in above:
+        return
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from _files_below(path, (*above, real))
+        elif path.is_file():
+            yield path
 
 
 def _describe(file: Path) -> dict[str, int | str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import signal
 import stat
 import tarfile
 import zipfile
@@ -37,6 +39,25 @@ def test_the_manifest(tmp_path: Path) -> None:
     assert sorted(file.name for file in root.iterdir()) == ['a.txt', 'images', 'manifest.json']
 
 
+def test_the_manifest_has_files_behind_links(tmp_path: Path) -> None:
+    root, store = tmp_path / 'data', tmp_path / 'store'
+    (store / 'aachen').mkdir(parents=True)
+    (store / 'aachen/a.txt').touch()
+    root.mkdir()
+    (root / 'leftImg8bit').symlink_to(store)
+    (store / 'back').symlink_to(root)  # the walk must end
+    path = write_manifest(root, dataset='cityscapes', counts={})
+    assert list(json.loads(path.read_text())['files']) == ['leftImg8bit/aachen/a.txt']
+
+
+def test_a_read_only_data_set_is_refused_before_it_is_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'a.txt').touch()
+    monkeypatch.setattr('os.access', lambda path, mode: False)  # root may write everything
+    monkeypatch.setattr('mmmtl.datasets.conversion.manifest.sha256_of', lambda file: pytest.fail('hashed'))
+    with pytest.raises(ValueError, match=r'manifest\.json: .*write-protected'):
+        write_manifest(tmp_path, dataset='nyud', counts={})
+
+
 def test_counts() -> None:
     check_counts({'train': 795, 'val': 654, 'more': 1}, {'train': 795, 'val': 654}, where='here')
     with pytest.raises(ValueError, match=r'here: .*train\D+794\D+795\D+val\D+0\D+654\D.*--allow-partial'):
@@ -54,6 +75,30 @@ def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
         assert not target.exists()
     assert [file.name for file in target.iterdir()] == ['whole'] and [*target.parent.iterdir()] == [target]
     with pytest.raises(FileExistsError, match='data'), whole_folder(target):
+        pass
+
+
+def test_a_link_to_a_new_folder_is_followed(tmp_path: Path) -> None:
+    link, target = tmp_path / 'camvid', tmp_path / 'disk' / 'store'
+    link.symlink_to(target)
+    with whole_folder(link) as root:
+        (root / 'whole').write_text('done')
+    assert link.is_symlink() and [*target.parent.iterdir()] == [target] and (link / 'whole').read_text() == 'done'
+
+
+def test_a_stopped_conversion_leaves_nothing(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended, whole_folder(tmp_path / 'data') as root:
+        (root / 'half').write_text('done')
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail('not stopped')
+    assert ended.value.code == 143 and list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_a_killed_conversion_left_is_named(tmp_path: Path) -> None:
+    (tmp_path / 'data.partial-x1').mkdir()
+    with pytest.warns(UserWarning, match=r'data\.partial-x1'), whole_folder(tmp_path / 'data'):
         pass
 
 
