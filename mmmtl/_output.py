@@ -1,7 +1,8 @@
-"""Output of programs: numbers of things, warnings without their place in the code, a quiet end when nobody reads on."""
+"""Output of programs: counts with their nouns, plain warnings, and a plain end where it cannot be written."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -13,6 +14,9 @@ from typing import Any
 __all__: list[str] = []
 
 PACKAGE = Path(__file__).parent
+
+OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""What an output that cannot be written may give."""
 
 
 def counted(number: int, what: str) -> str:
@@ -52,7 +56,7 @@ def allow_closed_output() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except OSError as error:
-        if error.errno is None or error.filename is not None or not _is_lost():
+        if error.errno not in OUTPUT_ERRORS or error.filename is not None or not _is_lost():
             raise
         sys.exit(1 if isinstance(error, BrokenPipeError) else f'the output cannot be written: {error.strerror}')
 

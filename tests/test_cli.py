@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import runpy
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mmmtl._output import allow_closed_output
 from mmmtl.cli.arguments import add_config_arguments, add_shown_range_argument, config_of
 from mmmtl.cli.errors import readable_errors
 from mmmtl.config import resolve
@@ -103,10 +105,18 @@ def test_a_full_disk_of_the_output_is_named(monkeypatch: pytest.MonkeyPatch) -> 
             print('a table')
 
 
+def test_other_errors_leave_the_output_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(OSError, match='timed out'), allow_closed_output():
+        print('a table')
+        raise TimeoutError(errno.ETIMEDOUT, 'timed out')
+    assert capsys.readouterr().out == 'a table\n'
+
+
 def test_the_output_may_be_closed_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, 'stdout', None)
     with readable_errors():
-        print('a table', sys.stdout.isatty())
+        print('a table')
+    assert sys.stdout.name == os.devnull
 
 
 def test_ctrl_c_has_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from types import TracebackType
 
 from mmmtl.structures import Array
@@ -30,8 +31,8 @@ class MapWriter:
     units.json                                    {source: unit}, which both data sets read
     ```
 
-    Each file is whole. What was written can be read at any time, also after a kill; `length` in videos.json, which the
-    data sets do not read, is right when the block is left.
+    Each file is whole. What was written in a `with` block can be read at any time, also after a kill; `length` in
+    videos.json, which the data sets do not read, is right when the block is left. Threads may share a writer.
 
     Args:
         folder: a new or an empty one.
@@ -60,6 +61,7 @@ class MapWriter:
         self.append = append
         self.lengths: Counter[str] = Counter()
         """Number of frames of each video so far."""
+        self._lists, self._is_open = Lock(), False
         sources = Counter(task.source for task in tasks.values())
         self.folders = {n: task.source if sources[task.source] == 1 else n for n, task in tasks.items()}
         images = 'images' if stills else 'frames'
@@ -71,6 +73,7 @@ class MapWriter:
             check_new_folder(self.folder)
         elif (path := self.folder / VIDEOS_FILE).exists():
             self.lengths.update({name: entry['length'] for name, entry in read_json(path).items()})
+        self._is_open = True
         return self
 
     def write(self, name: str, time: int, image: Array, maps: Mapping[str, Array]) -> None:
@@ -107,9 +110,11 @@ class MapWriter:
             write_png(self.folder / 'images' / f'{name}.png', image)
         else:
             write_jpeg(self.folder / 'frames' / f'{place}.jpg', image)
-        self.lengths[name] += 1
-        if self.lengths[name] == 1 and not (self.stills and len(self.lengths) > 1):
-            self.finish(self.lengths)
+        with self._lists:
+            self.lengths[name] += 1
+            # Outside of a block, other processes may write to the folder, too.
+            if self._is_open and self.lengths[name] == 1 and not (self.stills and len(self.lengths) > 1):
+                self.finish(self.lengths)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -120,7 +125,7 @@ class MapWriter:
     def finish(self, lengths: Mapping[str, int]) -> None:
         """Write the lists of videos and of units; `lengths` are those of all writers of the folder."""
         if not self.stills:
-            videos = {name: {'length': length} for name, length in sorted(lengths.items())}
+            videos = {name: {'length': length} for name, length in sorted(lengths.items()) if length}
             write_text(self.folder / VIDEOS_FILE, json.dumps(videos, indent=1) + '\n')
         units = {
             self.folders[name]: task.stored_unit

@@ -68,8 +68,10 @@ def check_outputs(
 
 def check_new_folder(folder: AnyPath) -> None:
     """Refuse a folder that holds something, and a file."""
-    if Path(folder).is_file() or holds_something(Path(folder)):
-        raise ValueError(f'{folder}: exists and is not an empty folder; choose a new one')
+    found = next(Path(folder).iterdir(), None) if Path(folder).is_dir() else None
+    if found or Path(folder).exists() and not Path(folder).is_dir():
+        holds = f' (it holds {found.name})' if found else ''
+        raise ValueError(f'{folder}: exists and is not an empty folder{holds}; choose a new one')
 
 
 def holds_something(path: Path) -> bool:
@@ -190,8 +192,10 @@ def _check_writable(path: Path) -> None:
     """Refuse a path that is write-protected, or whose folder is, or cannot be made."""
     target = path.resolve()
     place = next(place for place in (target, *target.parents) if os.path.exists(place))
-    if not os.access(place, os.W_OK):
-        raise ValueError(f'{path}: cannot be written, {place} is write-protected')
+    # A file is replaced by another in its folder.
+    for needed in (place, target.parent) if place == target and target.is_file() else (place,):
+        if not os.access(needed, os.W_OK):
+            raise ValueError(f'{path}: cannot be written, {needed} is write-protected')
     if place != target and not place.is_dir():
         raise ValueError(f'{path}: cannot be written, {place} is a file and not a folder')
 

@@ -49,12 +49,12 @@ def test_a_resumed_run_stops_where_the_whole_one_does(tmp_path: Path, make_confi
 
 
 def test_a_stopped_run_keeps_its_weights_and_stays_stopped(tmp_path: Path, make_config: Any) -> None:
-    def train(patience: int, resume: bool) -> tuple[Any, list[int]]:
+    def train(patience: int, resume: bool, **limits: float) -> tuple[Any, list[int]]:
         cfg = make_config('tiny_image', 'run', resume=resume)
-        cfg.train_cfg.update(max_iters=5, val_interval=1)
+        cfg.train_cfg.update(max_iters=6, val_interval=1)
         cfg.default_hooks.checkpoint.update(interval=10)
-        cfg.custom_hooks = [dict(type='EarlyStoppingHook', monitor='depth/abs_err', patience=patience)]
-        runner, scores = build_runner(cfg), Scores({1: 1.0, 2: 2.0, 3: 3.0, 4: 4.0})
+        cfg.custom_hooks = [dict(type='EarlyStoppingHook', monitor='depth/abs_err', patience=patience, **limits)]
+        runner, scores = build_runner(cfg), Scores({1: 1.0, 2: 2.0, 3: 3.0, 4: 4.0, 5: 0.5, 6: 0.1})
         runner.register_hook(scores)
         runner.train()
         return runner, scores.seen
@@ -69,3 +69,9 @@ def test_a_stopped_run_keeps_its_weights_and_stays_stopped(tmp_path: Path, make_
     assert runner.iter == 2 and seen == [] and path.stat().st_mtime_ns == written
     runner, seen = train(patience=3, resume=True)
     assert runner.iter == 4 and seen == [3, 4]
+    runner, seen = train(patience=9, resume=True, stopping_threshold=0.6)
+    assert runner.iter == 5 and seen == [5]
+    runner, seen = train(patience=9, resume=True, stopping_threshold=0.6)
+    assert runner.iter == 5 and seen == []
+    runner, seen = train(patience=9, resume=True, stopping_threshold=0.2)
+    assert runner.iter == 6 and seen == [6]

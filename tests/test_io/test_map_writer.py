@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +191,20 @@ def test_what_a_kill_leaves_can_be_read(tmp_path: Path) -> None:
         writer.write(video, time, photo(1), dict(depth=predict(1)['depth']))
     dataset = VideoFolder(str(tmp_path), pipeline=PIPELINE, metainfo=dict(tasks=tasks))
     assert list(read(dataset)) == [('a', 0), ('a', 1), ('b', 0), ('b', 1)]
+
+
+def test_writers_of_one_folder_leave_no_list_that_lacks_videos(tmp_path: Path) -> None:
+    tasks = build_tasks(dict(depth=TASKS['depth']), 'x')
+    for video in 'ab':
+        MapWriter(tmp_path, tasks).write(video, 0, photo(1), dict(depth=predict(1)['depth']))
+    assert not (tmp_path / 'videos.json').exists()
+
+
+def test_threads_share_a_writer(tmp_path: Path) -> None:
+    tasks = build_tasks(dict(depth=TASKS['depth']), 'x')
+    names = [f'video{number}' for number in range(16)]
+    with MapWriter(tmp_path, tasks) as writer, ThreadPoolExecutor(8) as pool:
+        writer.lengths['waits'] = 0
+        list(pool.map(lambda name: writer.write(name, 0, photo(1), dict(depth=predict(1)['depth'])), names))
+        # Before the block ends, as a kill would leave it.
+        assert sorted(json.loads((tmp_path / 'videos.json').read_text())) == sorted(names)

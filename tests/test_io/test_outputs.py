@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmmtl.io import check_outputs, distinct_names, whole_file, write_png, write_text
+from mmmtl.io import check_new_folder, check_outputs, distinct_names, whole_file, write_png, write_text
 from mmmtl.io.image_sources import find_images
 from mmmtl.io.outputs import remove_partial_files
 
@@ -87,6 +87,20 @@ def test_what_cannot_be_written_is_refused_before_the_work(photo: Path, monkeypa
     for path in (photo, photo.parent / 'new' / 'out.json'):
         with pytest.raises(ValueError, match='write-protected'):
             check_outputs([path])
+
+
+def test_a_file_in_a_protected_folder_cannot_be_replaced(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('os.access', lambda path, mode: Path(path) != photo.parent)
+    with pytest.raises(ValueError, match=f'{photo.parent} is write-protected'):
+        check_outputs([photo])
+
+
+def test_a_folder_that_is_not_empty_is_refused_with_what_it_holds(tmp_path: Path) -> None:
+    check_new_folder(tmp_path)
+    (tmp_path / '.export.abc').mkdir()
+    with pytest.raises(ValueError, match=r'it holds \.export\.abc'):
+        check_new_folder(tmp_path)
+    assert check_new_folder(tmp_path / 'new') is None
 
 
 def test_many_files_take_a_few_looks_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,6 +193,11 @@ def test_famo_names_the_tasks_whose_losses_are_negative() -> None:
     toy = Toy(*CONFLICT)
     with pytest.raises(ValueError, match=r'FAMO needs losses .* those of b,'):
         build('FAMO')(toy.losses((1.0, -4.0)), toy.parameters())
+    weighting = build('FAMO')
+    backward(toy, weighting, toy.losses())
+    with pytest.raises(ValueError, match=r'FAMO needs losses .* those of b,'):
+        weighting.after_update(lambda: toy.losses((1.0, -4.0)))
+    assert weighting.logits.tolist() == [0.0, 0.0]
 
 
 # ---------------------------------------------------------------- gradients

@@ -123,7 +123,7 @@ def test_exported_models_decode_it(task: Task) -> None:
     logits = torch.linspace(-5, 5, 6).view(1, 1, 2, 3)
     decoding = task.decoding()
     assert decoding is not None
-    found = DECODERS[decoding['kind']](logits[0].numpy(), decoding)
+    found = DECODERS[decoding['kind']].decode(logits[0].numpy(), decoding)
     np.testing.assert_allclose(found, task.decode(logits)[0], rtol=1e-6)
 
 

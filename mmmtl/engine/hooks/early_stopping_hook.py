@@ -14,7 +14,8 @@ STATE = 'early_stopping'
 class EarlyStoppingHook(MMEngineEarlyStoppingHook):
     """mmengine's hook, whose best score and count of validations without a better one are in the checkpoint.
 
-    A run that it has stopped stays so when it is resumed, unless it watches another metric or with another patience.
+    A run that it has stopped stays so when it is resumed, unless it watches another metric or has another patience,
+    threshold or `min_delta` then.
     """
 
     # Before the best checkpoint is saved, which contains what this validation changed.
@@ -25,17 +26,23 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
         state = runner.message_hub.runtime_info.get(STATE, {}) if runner._resume else {}
         if state.get('monitor') == self.monitor:
             self.best_score, self.wait_count = state['best_score'], state['wait_count']
-            if state.get('stopped_by') == self.patience:
+            if state.get('stopped_by') == self._limits():
                 runner.train_loop.stop_training = True
                 runner.logger.warning(
                     f'Early stopping has ended this run after {runner.iter} iterations ({self.monitor}), so nothing is '
-                    'trained; to go on, raise its patience or remove EarlyStoppingHook (custom_hooks)'
+                    f'trained; to go on, change {" or ".join(self._limits())} of EarlyStoppingHook (custom_hooks), or '
+                    'remove it'
                 )
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Stop the training, or keep what the next checkpoint has to say."""
+        was_stopped = runner.train_loop.stop_training
         super().after_val_epoch(runner, metrics)
         state = dict(monitor=self.monitor, best_score=float(self.best_score), wait_count=self.wait_count)
-        if runner.train_loop.stop_training:
-            state['stopped_by'] = self.patience
+        if runner.train_loop.stop_training and not was_stopped:
+            state['stopped_by'] = self._limits()
         runner.message_hub.update_info(STATE, state)
+
+    def _limits(self) -> dict[str, float | None]:
+        """Return what decides when to stop."""
+        return dict(patience=self.patience, stopping_threshold=self.stopping_threshold, min_delta=self.min_delta)

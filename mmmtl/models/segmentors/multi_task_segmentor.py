@@ -253,7 +253,7 @@ class MultiTaskSegmentor(BaseModel):
 
         Raises:
             ValueError: the head lacks a task, has other channels for it or another number of images, or names a loss
-                like one of a task; or a loss is not one number.
+                like one of a task; or a loss is not one number, or has no graph.
         """
         head = type(self.decode_head).__name__
         check_output(head, output, self.main_tasks)

@@ -49,9 +49,9 @@ def join_losses(head: str, losses: Mapping[str, Tensor], own: Mapping[str, Tenso
 
 
 def without_unlabelled(losses: Mapping[str, Tensor], tasks: Iterable[str]) -> dict[str, Tensor]:
-    """Return the losses without those of tasks, and of the alignment, to which no batch of any process adds.
+    """Return the losses without those of tasks, and of the alignment, that are all exactly 0, as without labels.
 
-    As in `Weighting`, these are the ones whose losses are all exactly 0.
+    So the log averages a task over the last steps that had labels for it. A task with `loss_weight=0` is not logged.
     """
     # One transfer from the device for all losses.
     sizes = torch.stack([value.detach().float() for value in losses.values()]).tolist()

@@ -177,11 +177,7 @@ class FAMO(LossWeighting):
         return super().join(step)
 
     def combine(self, values: Tensor, tasks: Tensor) -> Tensor:
-        if (negative := (values < 0).cpu()).any():
-            names = ', '.join(self.tasks[task] for task in tasks[negative].tolist())
-            raise ValueError(
-                f'FAMO needs losses that are not negative; check those of {names}, or use another weighting'
-            )
+        self._check_signs(values, tasks)
         self.before = values.detach()
         total: Tensor = self._famo(tasks)(values)
         return total
@@ -193,15 +189,24 @@ class FAMO(LossWeighting):
             return
         step = self.objectives(losses_now())
         now = dict(zip(step.tasks.tolist(), step.values, strict=True))
+        values = torch.stack([now.get(task, torch.zeros_like(step.rest)) for task in present.tolist()])
+        self._check_signs(values, present)
         famo = self._famo(present)
         famo(self.before)
         (logits,) = famo.parameters()
         exp_avg, exp_avg_sq = self.exp_avg[present], self.exp_avg_sq[present]
         famo._optimizer = torch.optim.Adam([logits], lr=self.lr, weight_decay=self.weight_decay)
         famo._optimizer.state[logits] = dict(step=self.step, exp_avg=exp_avg, exp_avg_sq=exp_avg_sq)
-        famo.update(torch.stack([now.get(task, torch.zeros_like(step.rest)) for task in present.tolist()]))
+        famo.update(values)
         self.logits[present] = logits.detach()
         self.exp_avg[present], self.exp_avg_sq[present] = exp_avg, exp_avg_sq
+
+    def _check_signs(self, values: Tensor, tasks: Tensor) -> None:
+        if (negative := (values < 0).cpu()).any():
+            names = ', '.join(self.tasks[task] for task in tasks[negative].tolist())
+            raise ValueError(
+                f'FAMO needs losses that are not negative; check those of {names}, or use another weighting'
+            )
 
     def _famo(self, tasks: Tensor) -> Any:
         """Return torchjd's FAMO of some tasks, with their logits."""
