@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -97,11 +98,15 @@ def test_resources_of_a_slurm_job(tmp_path: Path) -> None:
     )
 
 
-def read_metrics(path: Path) -> dict[str, float]:
+def read_metrics(path: Path) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return the metrics and scores of classes, and the confusion matrices."""
     metrics = json.loads(path.read_text())
     del metrics['meta']
+    matrices = metrics.pop('confusion')
+    for task, scores in metrics.pop('class_iou').items():
+        metrics |= {f'{task}/{name}': score for name, score in scores.items() if score is not None}
     assert len(metrics) > 50
-    return metrics
+    return metrics, matrices
 
 
 def check_two_processes(
@@ -124,8 +129,8 @@ def check_two_processes(
     common = ['--work-dir', f'{folder}/test', '--cfg-options', *options, 'test_dataloader.dataset.indices=13']
     finish([word.format(checkpoint=checkpoint) for word in test] + ['--out', f'{folder}/2.json', *common])
     finish([sys.executable, 'tools/test.py', config, checkpoint, '--out', f'{folder}/1.json', *common])
-    one, two = (read_metrics(folder / f'{processes}.json') for processes in (1, 2))
-    assert two == pytest.approx(one, rel=1e-6, abs=1e-6)
+    (one, matrices), (two, same) = (read_metrics(folder / f'{processes}.json') for processes in (1, 2))
+    assert two == pytest.approx(one, rel=1e-6, abs=1e-6) and same == matrices
     return printed
 
 
