@@ -32,7 +32,7 @@ def draw_confusion(axis: Axes, matrix: Mapping[str, Mapping[str, int]]) -> None:
     axis.invert_yaxis()
     assert axis.figure is not None
     # Names do not overlap: of the 72 points of an inch, 40 are for text.
-    size = min(10.0, 40 * axis.figure.get_figheight() / len(columns))
+    size = min(10.0, 40 * axis.figure.bbox.height / axis.figure.dpi / len(columns))
     axis.set_xticks(np.arange(len(columns)) + 0.5, map(_shown, columns), rotation=90, fontsize=size)
     axis.set_yticks(np.arange(len(rows)) + 0.5, map(_shown, rows), fontsize=size)
     axis.set_xlabel('predicted')
