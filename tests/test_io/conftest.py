@@ -13,6 +13,9 @@ import pytest
 
 try:
     import av
+
+    # PyAV imports it with the first stream that it writes, when a test may already hide PyAV.
+    import av.subtitles.stream
 except ImportError:
     av = None
 
