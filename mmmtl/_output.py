@@ -16,7 +16,7 @@ __all__: list[str] = []
 PACKAGE = Path(__file__).parent
 
 OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
-"""What an output that cannot be written may give."""
+"""The errors of an output that cannot be written."""
 
 
 def counted(number: int, what: str) -> str:
@@ -45,8 +45,8 @@ def plain_warnings() -> Iterator[None]:
 def allow_closed_output() -> Iterator[None]:
     """Exit with 1, without a traceback, if the output cannot be written inside the block.
 
-    A reader that stops reading, such as `head`, is no error to report; a full disk is. What is written to an output
-    that was closed before (`>&-`) is dropped.
+    A full disk is named; nothing is said if a reader such as `head` stops reading. What is written to an output that
+    was closed before (`>&-`) is dropped.
     """
     if sys.stdout is None:
         sys.stdout = open(os.devnull, 'w')  # noqa: SIM115  (for the rest of the program)

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -19,6 +19,7 @@ from mmmtl.io.outputs import remove_partial_files
 
 from .folder_lock import FolderLock
 from .processes import check_same_start, check_synced_norms
+from .resumed_schedule import wrappers_of
 
 FOR_THE_FILE = ('"FileClient" will be', '"HardDiskBackend" is', 'Distributed training is not used')
 """Beginnings of messages of mmengine that tell a user nothing."""
@@ -61,7 +62,7 @@ class CheckedRunner(Runner):
         super().scale_lr(optim_wrapper, auto_scale_lr)
         if not (auto_scale_lr or {}).get('enable'):
             return
-        for wrapper in optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]:
+        for wrapper in wrappers_of(optim_wrapper).values():
             if (count := wrapper._accumulative_counts) > 1:
                 self.logger.info(f'An update accumulates {count} batches, so the LR is multiplied by {count}.')
                 for group in wrapper.optimizer.param_groups:

@@ -14,9 +14,8 @@ from .training_record import changes
 Optimizers = dict[str, tuple[OptimWrapper, dict[str, Any]]]
 
 
-def wrappers_of(runner: Runner) -> dict[str, OptimWrapper]:
+def wrappers_of(wrapper: OptimWrapper | OptimWrapperDict) -> dict[str, OptimWrapper]:
     """Return the optimiser wrappers of a run by name; the name is '' for a single one."""
-    wrapper = runner.optim_wrapper
     return dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {'': wrapper}
 
 
@@ -27,7 +26,7 @@ def optimizers_of(runner: Runner, checkpoint: Mapping[str, Any]) -> Optimizers:
         ValueError: the checkpoint holds the state of other optimisers, or of other parameters.
     """
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    wrappers, stored = wrappers_of(runner), checkpoint['optimizer']
+    wrappers, stored = wrappers_of(runner.optim_wrapper), checkpoint['optimizer']
     states = stored if isinstance(runner.optim_wrapper, OptimWrapperDict) else {'': stored}
     if not isinstance(states, Mapping) or states.keys() != wrappers.keys():
         found = sorted(states) if isinstance(states, Mapping) else type(states).__name__

@@ -78,9 +78,8 @@ def _reason(
 
 def _joining(model: nn.Module) -> list[str]:
     """Return the prefixes of the modules that concatenate the features of tasks, or have numbers for their losses."""
-    parts = dict(model.named_modules())
-    owners = [name.rpartition('.')[0] for name, part in parts.items() if isinstance(part, TaskOrder)]
-    return [f'{name}.' for name in (*owners, *(n for n, part in parts.items() if isinstance(part, Weighting)))]
+    found = {name: part for name, part in model.named_modules() if isinstance(part, (TaskOrder, Weighting))}
+    return [f'{name if isinstance(part, Weighting) else name.rpartition(".")[0]}.' for name, part in found.items()]
 
 
 def describe(left_out: Mapping[str, list[str]]) -> str:

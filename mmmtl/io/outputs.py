@@ -68,9 +68,9 @@ def check_outputs(
 
 def check_new_folder(folder: AnyPath) -> None:
     """Refuse a folder that holds something, and a file."""
-    found = next(Path(folder).iterdir(), None) if Path(folder).is_dir() else None
-    if found or Path(folder).exists() and not Path(folder).is_dir():
-        holds = f' (it holds {found.name})' if found else ''
+    folder = Path(folder)
+    if holds_something(folder):
+        holds = f' (it holds {next(folder.iterdir()).name})' if folder.is_dir() else ''
         raise ValueError(f'{folder}: exists and is not an empty folder{holds}; choose a new one')
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 DEADLY = tuple(getattr(signal, name) for name in ('SIGTERM', 'SIGHUP') if hasattr(signal, name))
-"""What kills a program that does not handle it; Windows has no SIGHUP."""
+"""Signals that kill a program unless it handles them; Windows has no SIGHUP."""
 
 
 @contextmanager

@@ -12,15 +12,15 @@ from matplotlib.figure import Figure
 
 from mmmtl.tasks.metric_keys import by_offset
 from mmmtl.visualization.confusion import draw_confusion
-from mmmtl.visualization.curves import Curve, draw_panel
+from mmmtl.visualization.curves import PLAIN_TEXT, Curve, draw_panel
 
 from .run import Matrix, Run, titled
 
 
 def figure_uri(draw: Callable[[Axes], None], size: tuple[float, float]) -> str:
     """Return a figure as a data URI: `draw` gets its axes; the size is in inches."""
-    # Text from files is not a formula, and it stays text. A fixed salt makes equal figures equal files.
-    settings = {'text.parse_math': False, 'svg.fonttype': 'none', 'svg.hashsalt': 'mmmtl'}
+    # Text stays text in the SVG, and a fixed salt makes equal figures equal files.
+    settings = {**PLAIN_TEXT, 'svg.fonttype': 'none', 'svg.hashsalt': 'mmmtl'}
     with matplotlib.rc_context(settings), io.BytesIO() as buffer:
         figure = Figure(figsize=size, layout='constrained')
         draw(figure.subplots())

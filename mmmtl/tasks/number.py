@@ -43,7 +43,7 @@ class NumberTask(Task):
     """Units of the map per unit of the logits, positive."""
     least: float | None
     most: float | None
-    """The limits of predictions; None is no limit."""
+    """Limits of predictions; None means that there is none."""
     label_range: Span
     """The ends of the label space; numbers outside fall into its first or last interval."""
     shown_range: Span | None
@@ -98,21 +98,21 @@ class NumberTask(Task):
 
     def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
         """Draw near pixels bright and far ones dark, none in grey, and those not valid or beyond the scale in blue."""
-        return draw_numbers(_or_none(array)[0], *self._picture(array, span))
+        return draw_numbers(*self._picture(array, span))
 
     def legend(self, array: Array, span: Span | None = None) -> Legend:
-        return legend_of_numbers(*self._picture(array, span))
+        return legend_of_numbers(*self._picture(array, span)[1:])
 
-    def _picture(self, array: Array, span: Span | None) -> tuple[Scale, Array, Array]:
-        """Return the scale, where nothing was measured, and what is out of range."""
-        numbers = _or_none(array)[0]
-        low, high = span or self.span(array) or self.usual_range
+    def _picture(self, array: Array, span: Span | None) -> tuple[Array, Scale, Array, Array]:
+        """Return the numbers (H, W), their scale, where nothing was measured, and what is out of range."""
+        numbers = _or_none(array[0])
+        low, high = span or self.span(numbers) or self.usual_range
         none = numbers <= 0
         # A hair of tolerance: the ends of the scale are on it.
         outside = ~none & (~self.valid(numbers) | (numbers < low * (1 - 1e-6)) | (numbers > high * (1 + 1e-6)))
-        return magma_scale((low, high), self.map_unit, near_is_high=self.near_is_high), none, outside
+        return numbers, magma_scale((low, high), self.map_unit, near_is_high=self.near_is_high), none, outside
 
 
 def _or_none(array: Array) -> Array:
-    """Return a map for a picture: what is not finite is no number."""
+    """Return a map in which values that are not finite are 0, which means none."""
     return np.nan_to_num(array, nan=0.0, posinf=0.0, neginf=0.0)

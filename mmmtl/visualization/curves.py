@@ -25,6 +25,9 @@ MARKERS = {'o': '●', 's': '■', 'v': '▼', '^': '▲', 'D': '◆', 'P': '✚
 MARKED = 12
 """A curve has at most so many markers."""
 
+PLAIN_TEXT = {'text.parse_math': False}
+"""Settings of matplotlib with which `$` in names from files does not begin a formula."""
+
 TITLE_WIDTH = 44
 """Characters in a line of a title."""
 
@@ -62,8 +65,7 @@ def draw_panels(panels: Mapping[str, Sequence[Curve]], x_label: str, path: str, 
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
     labels = list(dict.fromkeys(curve.label for curves in panels.values() for curve in curves))
-    # Text from files is no formula.
-    with matplotlib.rc_context({'text.parse_math': False}):
+    with matplotlib.rc_context(PLAIN_TEXT):
         figure = Figure(figsize=(4.2 * columns, max(3.2 * rows, 0.2 * len(labels))), layout='constrained')
         axes = figure.subplots(rows, columns, squeeze=False).flatten()
         for axis, (title, curves) in zip(axes, panels.items(), strict=False):

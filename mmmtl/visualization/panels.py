@@ -22,7 +22,7 @@ NARROWEST = 240
 ASPECT = 16 / 9
 """Rows wrap so that the panel comes near to this shape."""
 WIDEST = 3840
-"""Pictures shrink until those of a row together are no wider, in pixels; none is enlarged beyond this height."""
+"""The pictures of a row shrink until together they are at most this wide; none is enlarged beyond this height."""
 SHOWN_WIDTH = 150
 """A panel is at most this many times as wide as its text is high, for it may be scaled down to a screen."""
 GAP = 2

@@ -20,7 +20,7 @@ from mmmtl.cli.values import positive
 from mmmtl.io import check_outputs, read_json, whole_file
 from mmmtl.reporting.run import Matrix, read_confusion
 from mmmtl.visualization.confusion import draw_confusion, shares
-from mmmtl.visualization.curves import check_figure_path
+from mmmtl.visualization.curves import PLAIN_TEXT, check_figure_path
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,8 +41,7 @@ def main() -> None:
     print(table(task, matrix, args.top))
     if args.out:
         side = min(14.0, 3.0 + 0.35 * len(matrix))
-        # Class names are no formulas.
-        with matplotlib.rc_context({'text.parse_math': False}), whole_file(args.out) as partial:
+        with matplotlib.rc_context(PLAIN_TEXT), whole_file(args.out) as partial:
             figure = Figure(figsize=(side + 1, side), layout='constrained')
             draw_confusion(figure.subplots(), matrix)
             figure.savefig(partial, dpi=150)

@@ -121,8 +121,8 @@ def card_of(
         '## Scores',
         '',
     ]
-    hidden = [key for key in metrics if MetricKey.parse(key).is_detail or key.startswith('stream/')]
-    shown = {key: value for key, value in metrics.items() if key not in hidden}
+    wanted = (key for key in metrics if not (MetricKey.parse(key).is_detail or key.startswith('stream/')))
+    shown = {key: metrics[key] for key in wanted}
     if shown:
         lines += ['| metric | value |', '| --- | --- |']
         lines += [f'| {key}{arrow(key)} | {value:.4g} |' for key, value in shown.items()]

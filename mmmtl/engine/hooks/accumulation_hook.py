@@ -60,7 +60,7 @@ class AccumulationHook(Hook):
             )
         checkpoint['accumulated'] = {
             'gradients': gradients,
-            'counts': {name: wrapper.inner_count for name, wrapper in wrappers_of(runner).items()},
+            'counts': {name: wrapper.inner_count for name, wrapper in wrappers_of(runner.optim_wrapper).items()},
             'accumulative_counts': _accumulative_counts(runner),
             'scaled': _scales_losses(runner),
         }
@@ -97,34 +97,36 @@ class AccumulationHook(Hook):
                 'the checkpoint was written between two updates, with gradients of another precision; resume with the '
                 'same optim_wrapper.dtype, or from a checkpoint at an update'
             )
-        runner.logger.addFilter(_is_true)
+        runner.logger.addFilter(_is_not_of_lost_gradients)
 
     def before_train(self, runner: Runner) -> None:
         """Restore the gradients and how many iterations they come from."""
         if self._stored is None:
             return
-        runner.logger.removeFilter(_is_true)
+        runner.logger.removeFilter(_is_not_of_lost_gradients)
         weights = dict(unwrap(runner.model).named_parameters())
         for name, gradient in self._stored['gradients'].items():
             weights[name].grad = gradient.to(weights[name].device)
-        for name, wrapper in wrappers_of(runner).items():
+        for name, wrapper in wrappers_of(runner.optim_wrapper).items():
             wrapper._inner_count = self._stored['counts'][name]
         runner.logger.info('The gradients since the last update were restored, so none is lost')
         self._stored = None
 
 
-def _is_true(record: logging.LogRecord) -> bool:
+def _is_not_of_lost_gradients(record: logging.LogRecord) -> bool:
     """Return whether a record is not mmengine's warning that the gradients that are restored were lost."""
     return not record.getMessage().startswith('Resumed iteration number is not divisible')
 
 
 def _accumulative_counts(runner: Runner) -> dict[str, int]:
-    return {name: wrapper._accumulative_counts for name, wrapper in wrappers_of(runner).items()}
+    return {name: wrapper._accumulative_counts for name, wrapper in wrappers_of(runner.optim_wrapper).items()}
 
 
 def _scales_losses(runner: Runner) -> dict[str, bool]:
     """Return which wrappers scale the loss, as those for float16 do."""
-    scalers = {name: getattr(wrapper, 'loss_scaler', None) for name, wrapper in wrappers_of(runner).items()}
+    scalers = {
+        name: getattr(wrapper, 'loss_scaler', None) for name, wrapper in wrappers_of(runner.optim_wrapper).items()
+    }
     return {name: scaler is not None and scaler.is_enabled() for name, scaler in scalers.items()}
 
 
@@ -132,7 +134,7 @@ def _pending(runner: Runner) -> dict[str, nn.Parameter]:
     """Return the parameters whose gradients wait for an update, by name."""
     waiting = {
         id(weight)
-        for wrapper in wrappers_of(runner).values()
+        for wrapper in wrappers_of(runner.optim_wrapper).values()
         if not wrapper.should_update()
         for group in wrapper.optimizer.param_groups
         for weight in group['params']
