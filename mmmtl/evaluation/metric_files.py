@@ -85,7 +85,7 @@ def choose_metrics(wanted: Sequence[str] | None, found: Iterable[str]) -> list[s
     return list(dict.fromkeys(wanted or known))
 
 
-def shown(value: float | None) -> str:
+def format_metric(value: float | None) -> str:
     """Return a metric as tables have it: four digits, all of a large number or a count, and '' for None."""
     if value is None:
         return ''

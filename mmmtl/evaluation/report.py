@@ -12,7 +12,7 @@ from mmmtl.tasks.metric_keys import by_offset
 
 from .baseline import Baseline
 from .delta_m import delta_m, primary_metrics
-from .metric_files import arrow, better, shown
+from .metric_files import arrow, better, format_metric
 
 
 def metrics_table(
@@ -37,9 +37,9 @@ def metrics_table(
                 continue
             values = [metrics[key], *(scores.get(key) for scores in offsets.values())]
             values += [other.get(key) for other in others.values()]
-            table.add_row([key, way, *map(shown, values)])
+            table.add_row([key, way, *map(format_metric, values)])
     if 'delta_m' in metrics:
-        table.add_row(['delta_m', 'higher', shown(metrics['delta_m']), *[''] * (len(mean) - 1 + len(others))])
+        table.add_row(['delta_m', 'higher', format_metric(metrics['delta_m']), *[''] * (len(mean) - 1 + len(others))])
     return str(table)
 
 
@@ -92,5 +92,5 @@ def comparison_table(
     if markdown:
         table.set_style(TableStyle.MARKDOWN)
     for method, row in rows.items():
-        table.add_row([method, *(shown(row[key]) for key in primary), f'{row["delta_m"]:+.2f}'])
+        table.add_row([method, *(format_metric(row[key]) for key in primary), f'{row["delta_m"]:+.2f}'])
     return str(table)

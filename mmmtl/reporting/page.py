@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from mmmtl.evaluation import Baseline
-from mmmtl.evaluation.metric_files import shown
+from mmmtl.evaluation.metric_files import format_metric
 from mmmtl.io import write_text
 from mmmtl.io.files import read_bytes, read_text
 from mmmtl.tasks.metric_keys import by_offset
@@ -132,7 +132,7 @@ def _samples(runs: Sequence[Run]) -> list[dict[str, Any]]:
         for sample, data in run.samples:
             entry = dict(
                 title=sample.title,
-                score=f'{titled(sample.metric, [run])} {shown(sample.score)}',
+                score=f'{titled(sample.metric, [run])} {format_metric(sample.score)}',
                 uri=f'data:image/jpeg;base64,{data}',
             )
             groups.setdefault((run.name, sample.task, sample.kind), []).append(entry)

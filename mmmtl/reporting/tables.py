@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mmmtl.evaluation import Baseline
 from mmmtl.evaluation.delta_m import is_base, mean_gain
-from mmmtl.evaluation.metric_files import direction, shown
+from mmmtl.evaluation.metric_files import direction, format_metric
 from mmmtl.tasks.metric_keys import MetricKey, by_offset
 
 from .run import Run, directions, titled
@@ -34,7 +34,7 @@ def row(
     """Return a row of numbers; without a direction, or with fewer than two numbers, none is the best."""
     known = [value for value in values if value is not None]
     best = None if up is None or len(known) < 2 else max(known) if up else min(known)
-    cells = tuple('–' if value is None else f'{value:+.2f}' if sign else shown(value) for value in values)
+    cells = tuple('–' if value is None else f'{value:+.2f}' if sign else format_metric(value) for value in values)
     return Row(name, cells, tuple(best is not None and value == best for value in values), primary)
 
 

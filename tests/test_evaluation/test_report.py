@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmmtl.evaluation import class_table, metrics_table, read_metrics, write_metrics
-from mmmtl.evaluation.metric_files import shown
+from mmmtl.evaluation.metric_files import format_metric
 from mmmtl.tasks import build_tasks
 
 TASKS = build_tasks(
@@ -32,7 +32,7 @@ def rows(table: str) -> list[list[str]]:
     ],
 )  # fmt: skip
 def test_numbers_have_no_exponent(value: float | None, text: str) -> None:
-    assert shown(value) == text
+    assert format_metric(value) == text
 
 
 def test_images_have_one_column() -> None:

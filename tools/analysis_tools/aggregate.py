@@ -19,7 +19,7 @@ from typing import Any
 from prettytable import PrettyTable, TableStyle
 
 from mmmtl.cli.errors import readable_errors
-from mmmtl.evaluation.metric_files import arrow, choose_metrics, metric_paths, read_named
+from mmmtl.evaluation.metric_files import arrow, choose_metrics, format_metric, metric_paths, read_named
 from mmmtl.evaluation.statistics import Difference, paired_difference, spread
 from mmmtl.io import check_outputs, write_text
 
@@ -97,7 +97,8 @@ def table(rows: Sequence[Mapping[str, Any]], baseline: str | None, *, markdown: 
         shown.set_style(TableStyle.MARKDOWN)
     for row in rows:
         deviation = '' if row['deviation'] is None else f'{row["deviation"]:.3g}'
-        cells = [row['metric'] + arrow(row['metric']), row['method'], row['runs'], f'{row["mean"]:.4g}', deviation]
+        name, mean = row['metric'] + arrow(row['metric']), format_metric(row['mean'])
+        cells = [name, row['method'], row['runs'], mean, deviation]
         if baseline is not None:
             cells += ['', '', ''] if row['difference'] is None else difference_cells(row['difference'])
         shown.add_row(cells)

@@ -14,7 +14,7 @@ from prettytable import PrettyTable
 
 from mmmtl._suggestions import did_you_mean
 from mmmtl.cli.errors import readable_errors
-from mmmtl.evaluation.metric_files import arrow, direction
+from mmmtl.evaluation.metric_files import arrow, direction, format_metric
 from mmmtl.io import check_outputs
 from mmmtl.io.files import named_path
 from mmmtl.reporting.logs import LOGS, Series, is_loss, is_metric, read_logs
@@ -80,8 +80,8 @@ def table(runs: Mapping[str, Series], keys: Sequence[str]) -> str:
                 continue
             at = (max if direction(key) else min)(values, key=values.__getitem__)
             has_best = is_loss(key) or direction(key) is not None
-            best = [f'{values[at]:.4g}', at] if has_best else ['', '']
-            shown.add_row([key + arrow(key), name, f'{values[max(values)]:.4g}', *best, len(values)])
+            best = [format_metric(values[at]), at] if has_best else ['', '']
+            shown.add_row([key + arrow(key), name, format_metric(values[max(values)]), *best, len(values)])
     return str(shown)
 
 

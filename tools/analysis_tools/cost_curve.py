@@ -17,7 +17,7 @@ from prettytable import PrettyTable
 
 from mmmtl.cli.arguments import parse_curve_arguments
 from mmmtl.cli.errors import readable_errors
-from mmmtl.evaluation.metric_files import arrow, choose_metrics, metric_paths, read_named, shown
+from mmmtl.evaluation.metric_files import arrow, choose_metrics, format_metric, metric_paths, read_named
 from mmmtl.io import check_outputs
 from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels
 
@@ -40,7 +40,7 @@ def main() -> None:
     table.align['of'] = 'l'
     for name, metrics in files:
         row = [metrics[COST], *([100 * metrics[RATIO]] if RATIO in metrics else [None]), *map(metrics.get, chosen)]
-        table.add_row([name, *map(shown, row)])
+        table.add_row([name, *map(format_metric, row)])
     print(table)
     if args.out:
         draw_panels({metric + arrow(metric): curves(files, metric) for metric in chosen}, 'GMAC per frame', args.out)

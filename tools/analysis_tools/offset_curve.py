@@ -12,7 +12,7 @@ from prettytable import PrettyTable
 
 from mmmtl.cli.arguments import parse_curve_arguments
 from mmmtl.cli.errors import readable_errors
-from mmmtl.evaluation.metric_files import arrow, choose_metrics, metric_paths, read_named, shown
+from mmmtl.evaluation.metric_files import arrow, choose_metrics, format_metric, metric_paths, read_named
 from mmmtl.io import check_outputs
 from mmmtl.tasks.metric_keys import by_offset
 from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels
@@ -32,7 +32,7 @@ def main() -> None:
         for curve in curves:
             values = dict(zip(curve.x, curve.y, strict=True))
             row = [curve.level, *(values.get(o) for o in offsets)]
-            table.add_row([metric, curve.label, *map(shown, row)])
+            table.add_row([metric, curve.label, *map(format_metric, row)])
     print(table)
     if args.out:
         titled = {metric + arrow(metric): curves for metric, curves in panels.items()}

@@ -22,7 +22,7 @@ from mmmtl.cli.arguments import DTYPES
 from mmmtl.cli.errors import readable_errors
 from mmmtl.convolutions import KEY as CONVOLUTIONS
 from mmmtl.evaluation import read_metrics
-from mmmtl.evaluation.metric_files import arrow
+from mmmtl.evaluation.metric_files import arrow, format_metric
 from mmmtl.io import check_outputs, write_text
 from mmmtl.io.checkpoints import load_from_local
 from mmmtl.io.files import sha256_of
@@ -125,7 +125,7 @@ def card_of(
     shown = {key: metrics[key] for key in wanted}
     if shown:
         lines += ['| metric | value |', '| --- | --- |']
-        lines += [f'| {key}{arrow(key)} | {value:.4g} |' for key, value in shown.items()]
+        lines += [f'| {key}{arrow(key)} | {format_metric(value)} |' for key, value in shown.items()]
     else:
         lines.append('Not measured.')
     lines += ['', '## Limits and intended use', '', TO_SAY, '']
