@@ -35,7 +35,7 @@ def test_a_resumed_run_stops_where_the_whole_one_does(tmp_path: Path, make_confi
         cfg.train_cfg.update(max_iters=6, val_interval=1)
         cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=-1, save_best='depth/abs_err')
         hook = dict(type='EarlyStoppingHook', monitor='depth/abs_err', patience=2, min_delta=0)
-        cfg.custom_hooks = [hook]
+        cfg.custom_hooks = [hook, dict(type='EarlyStoppingHook', monitor='depth/rmse', rule='less', patience=9)]
         runner, scores = build_runner(cfg), Scores({1: 3.0, 2: 2.0, 3: 2.5, 4: 2.5, 5: 1.0, 6: 1.0})
         runner.register_hook(scores)
         runner.train()

@@ -7,8 +7,6 @@ from mmengine.runner import Runner
 
 from mmmtl.registry import HOOKS
 
-STATE = 'early_stopping'
-
 
 @HOOKS.register_module()
 class EarlyStoppingHook(MMEngineEarlyStoppingHook):
@@ -23,8 +21,8 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
 
     def before_train(self, runner: Runner) -> None:
         """Take over the state of the run that is resumed, unless it watched another metric."""
-        state = runner.message_hub.runtime_info.get(STATE, {}) if runner._resume else {}
-        if state.get('monitor') == self.monitor:
+        state = runner.message_hub.runtime_info.get(self._key, {}) if runner._resume else {}
+        if state:
             self.best_score, self.wait_count = state['best_score'], state['wait_count']
             if state.get('stopped_by') == self._limits():
                 runner.train_loop.stop_training = True
@@ -38,10 +36,15 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
         """Stop the training, or keep what the next checkpoint has to say."""
         was_stopped = runner.train_loop.stop_training
         super().after_val_epoch(runner, metrics)
-        state = dict(monitor=self.monitor, best_score=float(self.best_score), wait_count=self.wait_count)
+        state = dict(best_score=float(self.best_score), wait_count=self.wait_count)
         if runner.train_loop.stop_training and not was_stopped:
             state['stopped_by'] = self._limits()
-        runner.message_hub.update_info(STATE, state)
+        runner.message_hub.update_info(self._key, state)
+
+    @property
+    def _key(self) -> str:
+        """Return the name of the state in a checkpoint; there may be a hook for each metric."""
+        return f'early_stopping/{self.monitor}'
 
     def _limits(self) -> dict[str, float | None]:
         """Return what decides when to stop."""
