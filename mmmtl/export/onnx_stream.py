@@ -162,10 +162,16 @@ class OnnxStream:
         return logits, is_key, State(state.frames + 1, size, memories, policy)
 
     def decode(self, logits: Arrays, shown: Size, wanted: Size) -> Arrays:
-        """Return {task: map (M, H, W)} of `wanted` size from logits (1, C, h, w); `shown` is the size without bars."""
+        """Return {task: map (M, H, W)} of `wanted` size from logits (1, C, h, w); `shown` is the size without bars.
+
+        Raises:
+            FloatingPointError: logits of a task are not finite.
+        """
         maps = {}
         for name, task in self.spec['tasks'].items():
             scores = logits[name][0, :, : shown[0], : shown[1]]
+            if not np.isfinite(scores).all():
+                raise FloatingPointError(f'the logits of {name!r} are not finite; export other weights, or use float32')
             scores = scores if shown == wanted else resize_bilinear(scores, wanted)
             maps[name] = DECODERS[task['kind']].decode(scores, task)
         return maps

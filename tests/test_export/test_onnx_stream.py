@@ -80,6 +80,16 @@ def test_stretching_gives_maps_of_the_models_size(exported: Path) -> None:
     agree(maps, expected, 1e-2)
 
 
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_refused(exported: Path, value: float) -> None:
+    stream = OnnxStream(exported)
+    inputs, shown = stream.prepare(moving(1, SIZE)[0])
+    logits, _, _ = stream.advance(inputs)
+    logits['depth'][0, 0, 3, 4] = value
+    with pytest.raises(FloatingPointError, match="'depth'"):
+        stream.decode(logits, shown, SIZE)
+
+
 @pytest.mark.parametrize('size', [(17, 23), (50, 9), (90, 120), (31, 64), (7, 5)])
 def test_images_are_resized_as_ours(size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (31, 47, 3), dtype=np.uint8)

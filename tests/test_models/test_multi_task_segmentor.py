@@ -357,6 +357,30 @@ def test_decoding_by_hand(tiny):
     torch.testing.assert_close(twice[..., inner], (ramp((6, 8), (40, 56), 8) + 1)[..., inner])
 
 
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_predictions_that_are_not_finite_are_refused(tiny, value):
+    """One logit of one image is named, by images and by streams, before decoding hides it."""
+    logits = {'depth': torch.ones(2, 1, 6, 8), 'semseg': torch.ones(2, 4, 6, 8), 'normals': torch.ones(2, 3, 6, 8)}
+    logits['semseg'][1, 2, 3, 4] = value
+    model = fixed(tiny, logits)
+    samples = [tiny.sample(seed=seed) for seed in range(2)]
+    with pytest.raises(FloatingPointError, match=r"of semseg are .*\['1\.png'\]"):
+        model.complete(logits, tiny.SIZE, samples)
+    with pytest.raises(FloatingPointError, match=r"of semseg are .*\['row 1'\]"):
+        model.decode(model.step(torch.zeros(2, 3, *tiny.SIZE)).logits, tiny.SIZE)
+    assert len(model.decode({name: maps[:1] for name, maps in logits.items()}, tiny.SIZE)) == 1
+
+
+def test_huge_logits_whose_sum_overflows_are_decoded(tiny):
+    logits = {
+        'depth': torch.full((1, 1, 6, 8), 3e38),
+        'semseg': torch.ones(1, 4, 6, 8),
+        'normals': torch.ones(1, 3, 6, 8),
+    }
+    (maps,) = fixed(tiny, {}).decode(logits, (6, 8))
+    assert maps.depth.unique().tolist() == [10.0]
+
+
 def test_predictions_come_without_the_padding(tiny):
     """An image padded to a multiple of 16 has the map of its own pixels."""
     x = torch.arange(8.0).expand(2, 1, 8, 8) + 1

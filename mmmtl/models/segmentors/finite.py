@@ -1,4 +1,4 @@
-"""A check that losses are finite, with the cause if they are not."""
+"""Checks that losses and logits are finite, with the cause if they are not."""
 
 from __future__ import annotations
 
@@ -46,3 +46,21 @@ def check_finite(losses: Mapping[str, Tensor], samples: Sequence[MultiTaskDataSa
         'changed, and the last checkpoint is untouched. Check these labels (tools/analysis_tools/browse_dataset.py), '
         'lower the learning rate, or resume from the last checkpoint with gradient clipping (optim_wrapper.clip_grad).'
     )
+
+
+def check_logits(logits: Mapping[str, Tensor], images: Sequence[str]) -> None:
+    """Raise FloatingPointError if logits (N, C, h, w) are not finite, with their tasks and images.
+
+    Metrics would leave them out, and decoding turns them into classes. `images` holds the names of the rows.
+    """
+    # One transfer from the device for all tasks. A sum of finite logits is infinite only if they are huge.
+    if torch.stack([tensor.float().sum() for tensor in logits.values()]).isfinite().all():
+        return
+    finite = {name: tensor.float().isfinite().flatten(1).all(1).tolist() for name, tensor in logits.items()}
+    bad = [name for name, rows in finite.items() if not all(rows)]
+    if bad:
+        broken = [image for image, *rows in zip(images, *finite.values(), strict=True) if not all(rows)]
+        raise FloatingPointError(
+            f'the logits of {", ".join(bad)} are not finite (NaN or infinite); the images were {broken}. Take a '
+            'checkpoint from before the training diverged, or, if the model runs in half precision, float32.'
+        )

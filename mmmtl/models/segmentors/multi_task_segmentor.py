@@ -24,7 +24,7 @@ from mmmtl.tasks import Task, build_tasks, main_tasks
 from mmmtl.tasks.order import in_order
 
 from .build import build_neck, build_reader, check_auxiliary
-from .finite import check_finite, check_total
+from .finite import check_finite, check_logits, check_total
 from .frame_kinds import IMAGE, Core, FrameOutput, ReadMemories
 from .supervision import (
     check_channels,
@@ -216,20 +216,31 @@ class MultiTaskSegmentor(BaseModel):
         wanted = [
             ('gt' in sample and sample.gt.shape) or sample.get('map_shape', sample.ori_shape) for sample in data_samples
         ]
-        for sample, maps in zip(data_samples, self.decode(logits, padded, shown, wanted), strict=True):
+        images = [sample.get('img_path', '?') for sample in data_samples]
+        for sample, maps in zip(data_samples, self.decode(logits, padded, shown, wanted, images), strict=True):
             sample.pred = maps
         return list(data_samples)
 
     def decode(
-        self, logits: Logits, padded: Size, shown: Sequence[Size] | None = None, wanted: Sequence[Size] | None = None
+        self,
+        logits: Logits,
+        padded: Size,
+        shown: Sequence[Size] | None = None,
+        wanted: Sequence[Size] | None = None,
+        images: Sequence[str] | None = None,
     ) -> list[PixelData]:
         """Return the maps of each row of logits {task: (N, C, h, w)}; all sizes are (H, W).
 
         `padded` is the size that the model saw, `shown` that of each row without padding (by default `padded`), and
-        `wanted` that of each row's maps (by default `shown`).
+        `wanted` that of each row's maps (by default `shown`). `images` names the rows in messages.
+
+        Raises:
+            FloatingPointError: logits of a task are not finite.
         """
         shown = shown or [padded] * len(next(iter(logits.values())))
         check_rows(type(self.decode_head).__name__, logits, len(shown))
+        images = images or [f'row {row}' for row in range(len(shown))]
+        check_logits({name: logits[name] for name in self.main_tasks}, images)
         sizes = zip(shown, wanted or shown, strict=True)
         return [self._decode_row(logits, row, padded, *own) for row, own in enumerate(sizes)]
 
