@@ -140,7 +140,10 @@ def test_the_default_clamps_to_the_range_of_the_task() -> None:
 
 
 def mtan(predictions: list[Tensor], labels: list[Tensor], classes: int) -> float:
-    """Score mIoU as MTAN's code until the end of 2020: a mean for each image, then over the images."""
+    """Score mIoU as MTAN's code from July to November 2020: a mean for each image, then over the images.
+
+    Its first code also counts predictions at ignored pixels in the union.
+    """
     images = []
     for prediction, label in zip(predictions, labels, strict=True):
         prediction, label = prediction[label != 255], label[label != 255]

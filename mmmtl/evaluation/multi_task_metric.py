@@ -29,7 +29,9 @@ class MultiTaskMetric(AdditiveMetric):
         details: also return the metrics of each offset, and pooled ones.
         per_image: also score each image by itself and return the means over the images, as
             `per_image/<task>/<metric>`; for clips these are means over the offsets too. Images without a label of a
-            task do not count. This is the protocol of MTAN's released code until the end of 2020, and probably MILA's.
+            task do not count. This is the protocol of MTAN's released code from July to November 2020. Its first code,
+            which MTAN's printed numbers and probably MILA's are from, also counts predictions at pixels without a label
+            in the union of mIoU, so printed mIoU is lower for the same predictions.
         baseline: the source of a baseline for `delta_m`, see `load_baseline`. It must have the primary metric of every
             task, which is checked before anything runs.
     """

@@ -52,6 +52,6 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-# `per_image/...` are the scores to compare with MILA's and MTAN's numbers.
+# `per_image/...` are the scores nearest to MILA's and MTAN's numbers; docs/video.md says what differs.
 val_evaluator = dict(type='MultiTaskMetric', details=False, per_image=True)
 test_evaluator = dict(type='MultiTaskMetric', per_image=True)

@@ -117,11 +117,11 @@ class Resize(GeometricTransform):
 class RandomZoom(GeometricTransform):
     """A crop, enlarged to the whole image: the scene comes nearer.
 
-    Depth is divided by the zoom and disparity multiplied, as in MTAN's training (the intrinsics stay the same).
+    Depth is divided by the zoom and disparity multiplied, as in MTAN's later code (the intrinsics stay the same).
 
     Args:
         zooms: factors to choose from, each at least 1.
-        place: place of the crop, 'random' as in MTAN's training, or 'center' as in MTI-Net's and SCA-MTL's.
+        place: place of the crop, 'random' as in MTAN's later code, or 'center' as in MTI-Net's and SCA-MTL's.
     """
 
     def __init__(self, zooms: Sequence[float] = (1.0, 1.2, 1.5), place: Literal['random', 'center'] = 'random') -> None:
