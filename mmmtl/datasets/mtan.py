@@ -107,8 +107,8 @@ class MTANCityscapes(NumberedFolders):
 
     Sources: `semseg` (`classes='cityscapes_19'`), `semseg7` (`classes='cityscapes_7'`), `semseg2` and `disparity`. The
     files called depth hold inverse depth: they are read as pixels of disparity at the full width of 2048, as in
-    `Cityscapes`; `DisparityEstimation(unit='raw')` learns and scores the stored p / 65535. This unit is inferred from
-    the largest value, 32257 / 65535 = 0.4922.
+    `Cityscapes`; `DisparityEstimation(unit='raw')` learns and scores the stored p / 65535, but for p = 1, which is 0
+    pixels and counts as none. This unit is inferred from the largest value, 32257 / 65535 = 0.4922.
     """
 
     folders = dict(

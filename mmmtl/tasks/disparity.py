@@ -23,8 +23,9 @@ class DisparityEstimation(NumberTask):
 
     Data sets deliver disparity in pixels of the full image width; resizing does not change the values. With
     `unit='raw'` the task uses the value p / 65535 = (256 d + 1) / 65535 of a Cityscapes file instead, which MTAN and
-    MILA learn and score. A disparity of 0 (p = 1, infinitely far) counts as none. A zoom multiplies the raw value,
-    including its offset.
+    MILA learn and score. A disparity of 0 (p = 1, infinitely far) counts as none here, but not in MTAN's code, so
+    `rel_err` does not compare with theirs: with 5 % of the pixels at p = 1, 0.89 here was 27.3 by MTAN's formula. A
+    zoom multiplies the raw value, including its offset.
 
     Loss `loss_l1`: |scale * logits - disparity|, averaged over the labelled pixels. Metrics: `abs_err` in `unit` and
     `rel_err`; MILA's table 2 prints 100 * abs_err of the raw value.
