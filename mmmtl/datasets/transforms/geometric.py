@@ -167,7 +167,7 @@ class RandomFlip(GeometricTransform):
     """A horizontal mirror image, with probability `prob`; normals change their sign in x."""
 
     def __init__(self, prob: float = 0.5) -> None:
-        self.prob = prob
+        self.prob = checked_probability(prob)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         if results['rng'].random() >= self.prob:
@@ -187,8 +187,10 @@ class RandomRotate(GeometricTransform):
     """
 
     def __init__(self, max_angle: float = 10.0, *, prob: float = 0.5) -> None:
+        if not max_angle >= 0:
+            raise ValueError(f'max_angle must be at least 0, not {max_angle}')
         self.max_angle = max_angle
-        self.prob = prob
+        self.prob = checked_probability(prob)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         rng = results['rng']
@@ -235,6 +237,13 @@ class RandomScale(GeometricTransform):
             lambda array, fill: warp_map(array, matrix, fill),
             CameraChange(depth_ratio=1 / scale),
         )
+
+
+def checked_probability(prob: float) -> float:
+    """Return the argument `prob` of a transform; refuse what is not a probability."""
+    if not 0 <= prob <= 1:
+        raise ValueError(f'prob must be a probability from 0 to 1, not {prob}')
+    return prob
 
 
 def center_window(size: Size, crop: Size) -> tuple[slice, slice]:

@@ -347,3 +347,17 @@ def test_transforms_follow_each_other(make_results) -> None:
     length = np.linalg.norm(results['gt_maps']['normals'], axis=-1)
     labelled = results['gt_maps']['semseg'] == 1
     assert labelled.any() and np.allclose(length[labelled], 1, atol=1e-5) and not length[~labelled].any()
+
+
+@pytest.mark.parametrize('prob', [50, -1, 1.01, float('nan')])
+def test_what_is_not_a_probability_is_refused(prob) -> None:
+    for kind in (RandomFlip, RandomRotate):
+        with pytest.raises(ValueError, match=f'prob .*from 0 to 1, not {prob}'):
+            kind(prob=prob)
+        assert [kind(prob=edge).prob for edge in (0, 1)] == [0, 1]
+
+
+@pytest.mark.parametrize('angle', [-10, float('nan')])
+def test_impossible_angles_are_refused(angle) -> None:
+    with pytest.raises(ValueError, match=f'max_angle .*at least 0, not {angle}'):
+        RandomRotate(max_angle=angle)
