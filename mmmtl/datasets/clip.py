@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 
@@ -37,8 +38,12 @@ class Clip:
             raise ValueError(f'key_frame_interval (clip.interval) must be at least 1, not {self.interval}')
         if self.missing not in ('repeat', 'skip', 'error'):
             raise ValueError(f"clip.missing must be 'repeat', 'skip' or 'error', not {self.missing!r}")
-        if isinstance(self.offsets, str) and self.offsets not in ('all', 'random'):
-            raise ValueError(f"clip.offsets must be 'all', 'random' or a list of numbers, not {self.offsets!r}")
+        if isinstance(self.offsets, str):
+            known = self.offsets in ('all', 'random')
+        else:
+            known = all(isinstance(offset, Integral) for offset in self.offsets)
+        if not known:
+            raise ValueError(f"clip.offsets must be 'all', 'random' or a list of whole numbers, not {self.offsets!r}")
         if not 0 <= self.no_history < 1:
             raise ValueError(f'clip.no_history is a probability below 1, not {self.no_history}')
         if self.key_frames is not None and not (self.offsets == 'random' and self.interval > 1):

@@ -43,6 +43,7 @@ def test_offsets() -> None:
         (dict(missing='pad'), r"clip\.missing.*'pad'"),
         (dict(offsets='some'), r"clip\.offsets.*'some'"),
         (dict(interval=3, offsets=[1, 3]), r'clip\.offsets \[3\] are not in 0\.\.2'),
+        (dict(offsets=[0.9, 3.9]), r'clip\.offsets.*whole.*\[0\.9, 3\.9\]'),
         (dict(offsets=[]), r'clip\.offsets.*at least one'),
         (dict(offsets=[1, 1]), r'clip\.offsets.*once'),
         (dict(no_history=1), r'clip\.no_history.*below 1, not 1'),
