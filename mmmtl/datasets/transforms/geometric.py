@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any, Literal
 
 import cv2
@@ -102,7 +103,7 @@ class Resize(GeometricTransform):
     keeps_flow = True
 
     def __init__(self, size: Size, *, maps: bool = True) -> None:
-        self.size = (size[0], size[1])
+        self.size = checked_size(size)
         self.maps = maps
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -125,8 +126,8 @@ class RandomZoom(GeometricTransform):
     """
 
     def __init__(self, zooms: Sequence[float] = (1.0, 1.2, 1.5), place: Literal['random', 'center'] = 'random') -> None:
-        if min(zooms) < 1:
-            raise ValueError(f'zooms must be at least 1, not {tuple(zooms)}')
+        if not zooms or min(zooms) < 1:
+            raise ValueError(f'zooms must be one or more factors of at least 1, not {tuple(zooms)}')
         if place not in ('random', 'center'):
             raise ValueError(f"place must be 'random' or 'center', not {place!r}")
         self.zooms = tuple(zooms)
@@ -155,7 +156,7 @@ class RandomCrop(GeometricTransform):
     """
 
     def __init__(self, size: Size) -> None:
-        self.size = (size[0], size[1])
+        self.size = checked_size(size)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         window = crop_window(results['rng'], results['imgs'][0].shape[:2], self.size)
@@ -237,6 +238,13 @@ class RandomScale(GeometricTransform):
             lambda array, fill: warp_map(array, matrix, fill),
             CameraChange(depth_ratio=1 / scale),
         )
+
+
+def checked_size(size: Size) -> Size:
+    """Return the argument `size` of a transform; refuse all but two whole numbers of at least 1."""
+    if not isinstance(size, Sequence) or len(size) != 2 or not all(isinstance(n, Integral) and n >= 1 for n in size):
+        raise ValueError(f'size must be (height, width), two whole numbers of at least 1, not {size!r}')
+    return size[0], size[1]
 
 
 def checked_probability(prob: float) -> float:

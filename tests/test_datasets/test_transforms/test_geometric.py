@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 import cv2
@@ -222,8 +223,9 @@ def test_zoom_keeps_what_is_unlabelled(make_results, scripted) -> None:
 
 
 def test_zooming_out_is_refused() -> None:
-    with pytest.raises(ValueError, match=r'zooms.*\(0\.5, 1\)'):
-        RandomZoom(zooms=(0.5, 1))
+    for zooms in ((0.5, 1), ()):
+        with pytest.raises(ValueError, match=f'zooms must be .* at least 1, not {re.escape(str(zooms))}$'):
+            RandomZoom(zooms=zooms)
 
 
 # Crop
@@ -361,3 +363,11 @@ def test_what_is_not_a_probability_is_refused(prob) -> None:
 def test_impossible_angles_are_refused(angle) -> None:
     with pytest.raises(ValueError, match=f'max_angle .*at least 0, not {angle}'):
         RandomRotate(max_angle=angle)
+
+
+@pytest.mark.parametrize('size', [512, (512,), (512, 0), (512.0, 512.0), '51'])
+def test_impossible_sizes_are_refused(size) -> None:
+    for kind in (Resize, RandomCrop):
+        with pytest.raises(ValueError, match=r'size must be \(height, width\)'):
+            kind(size=size)
+        assert kind(size=[3, 4]).size == (3, 4)
