@@ -11,6 +11,7 @@ from typing import Any
 
 from mmmtl.evaluation.metric_files import arrow, numbers
 from mmmtl.io import read_json, read_text
+from mmmtl.io.files import MAX_TEXT, read_bytes
 
 from .logs import LOGS, Series, find_starts, read_logs
 from .samples import Sample, SampleFolder
@@ -153,7 +154,8 @@ def _read_settings(run: Run, folder: Path) -> None:
     else:
         run.missing['config'] = f'no {folder}/TIME/vis_data/config.py; train or test with --work-dir {folder}'
     logs = sorted(starts[-1].parent.glob('*.log')) if starts else []
-    run.environment = environment(read_text(logs[0])) if logs else ''
+    # A log is in the encoding of the locale.
+    run.environment = environment(read_bytes(logs[0], max_bytes=MAX_TEXT).decode(errors='replace')) if logs else ''
     if not run.environment:
         run.missing['environment'] = f'no {folder}/TIME/TIME.log that begins with it'
 

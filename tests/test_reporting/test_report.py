@@ -222,6 +222,13 @@ def test_a_test_after_the_clock_went_back_is_not_outdated(tmp_path: Path) -> Non
     assert 'metrics' not in read_run(folder).missing
 
 
+def test_a_log_may_be_in_another_encoding(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / 'run')
+    (log,) = folder.glob('*/*.log')
+    log.write_bytes(log.read_bytes() + 'Straße'.encode('latin-1'))
+    assert 'sys.platform: linux' in read_run(folder).environment
+
+
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match='nowhere'):
         commands.main(['report', str(tmp_path / 'nowhere')])
