@@ -11,7 +11,7 @@ import unicodedata
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 
@@ -23,6 +23,9 @@ FileKey = tuple[int, int] | Path
 
 LONGEST = 200
 """Bytes of a name that is made; most file systems take 255."""
+
+NO_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+"""The errors of file systems that cannot flush a folder, such as CIFS and some of FUSE."""
 
 PARTIAL = re.compile(r'\.[0-9a-f]{12}\.partial(\..+)?')
 """Names of files that are not in place yet."""
@@ -145,12 +148,17 @@ def whole_file(path: AnyPath, *, flush: bool = False) -> Iterator[Path]:
     try:
         yield partial
         if target.exists():
-            shutil.copymode(target, partial)
+            with suppress(OSError):  # of a file system without modes, such as CIFS and exFAT
+                shutil.copymode(target, partial)
         if flush:
             _flush(partial, os.O_RDWR)
         os.replace(partial, target)
         if flush and os.name == 'posix':
-            _flush(target.parent, os.O_RDONLY)
+            try:
+                _flush(target.parent, os.O_RDONLY)
+            except OSError as error:
+                if error.errno not in NO_FLUSH:
+                    raise
     except OSError as error:
         if error.filename == str(partial) or (error.filename is None and error.errno == errno.ENOSPC):
             raise OSError(error.errno, error.strerror, str(path)) from error

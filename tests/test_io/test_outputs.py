@@ -6,8 +6,10 @@ import errno
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +159,29 @@ def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
         assert target.read_text() == 'old'
     assert (target.read_text(), target.stat().st_mode & 0o777) == ('new', 0o640)
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_file_systems_without_modes_and_flushes_of_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / 'a.txt'
+    target.write_text('old')
+    flush = os.fsync
+
+    def refuse_mode(path: Path, mode: int, **how: object) -> None:
+        raise PermissionError(errno.EPERM, 'Operation not permitted', str(path))
+
+    def refuse_folders(number: int) -> None:
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            raise OSError(refused, os.strerror(refused))
+        flush(number)
+
+    monkeypatch.setattr('os.chmod', refuse_mode)
+    monkeypatch.setattr('os.fsync', refuse_folders)
+    for refused in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EIO):
+        expected = pytest.raises(OSError) if refused == errno.EIO else nullcontext()
+        with expected, whole_file(target, flush=True) as partial:
+            partial.write_text(str(refused))
+        assert target.read_text() == str(refused)
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_after_an_error_the_old_file_stands(tmp_path: Path) -> None:
