@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import runpy
 import subprocess
@@ -103,6 +104,14 @@ def test_a_full_disk_of_the_output_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(sys, 'stdout', stdout)
         with pytest.raises(SystemExit, match='output.*No space left'), readable_errors():
             print('a table')
+
+
+def test_letters_that_the_output_lacks_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(written, encoding='ascii'))
+    with readable_errors():
+        print('Straße: Δm')
+    assert written.getvalue() == b'Stra\\xdfe: \\u0394m\n'
 
 
 def test_other_errors_leave_the_output_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
