@@ -111,14 +111,14 @@ def distinct_names(sources: Sequence[AnyPath]) -> list[str]:
     paths = [PurePath(os.path.abspath(path)) if path.name in ('', '..') else path for path in paths]
     choices = [[path.stem, path.name, '_'.join(filter(None, [path.parent.name, path.name]))] for path in paths]
     choices = [[_shortened(name.replace('\\', '_')) for name in level] for level in choices]
-    counts = [Counter(map(_folded, level)) for level in zip(*choices, strict=True)]
+    counts = [Counter(map(folded, level)) for level in zip(*choices, strict=True)]
     taken: set[str] = set()
     names: list[str] = []
     for own in choices:
-        unique = [name for name, count in zip(own, counts, strict=True) if count[_folded(name)] == 1]
+        unique = [name for name, count in zip(own, counts, strict=True) if count[folded(name)] == 1]
         numbered = (f'{own[-1]}_{number}' for number in range(1, len(choices) + len(names) + 2))
-        name = next(name for name in (*unique, *numbered) if _folded(name) not in taken)
-        taken.add(_folded(name))
+        name = next(name for name in (*unique, *numbered) if folded(name) not in taken)
+        taken.add(folded(name))
         names.append(name)
     return names
 
@@ -217,5 +217,6 @@ def _shortened(name: str) -> str:
     return f'{data[: LONGEST - 9].decode(errors="ignore")}-{digest}'
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """Return what names share that are the same file where case or composition of letters does not count."""
     return unicodedata.normalize('NFC', name).casefold()
