@@ -107,7 +107,8 @@ def distinct_names(sources: Sequence[AnyPath]) -> list[str]:
         >>> distinct_names(['a/x.jpg', 'a/y.jpg', 'a/y.png', 'b/z.jpg', 'c/z.jpg'])
         ['x', 'y.jpg', 'y.png', 'b_z.jpg', 'c_z.jpg']
     """
-    paths = [PurePath(source_name(one)) for one in sources]
+    # The encoding of the file system may lack letters of a name that is made to be printed.
+    paths = [PurePath(os.fsdecode(source_name(one).encode(errors='surrogateescape'))) for one in sources]
     paths = [PurePath(os.path.abspath(path)) if path.name in ('', '..') else path for path in paths]
     choices = [[path.stem, path.name, '_'.join(filter(None, [path.parent.name, path.name]))] for path in paths]
     choices = [[_shortened(name.replace('\\', '_')) for name in level] for level in choices]

@@ -19,6 +19,8 @@ from mmmtl.io import check_new_folder, check_outputs, distinct_names, whole_file
 from mmmtl.io.image_sources import find_images
 from mmmtl.io.outputs import remove_partial_files
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
@@ -146,6 +148,14 @@ def test_long_names_are_cut_and_stay_distinct(tmp_path: Path) -> None:
     assert len({*names}) == 3 and all(len(name.encode()) <= 200 for name in names)
     (tmp_path / f'{names[0]}-000120-2.mp4').touch()
     assert distinct_names(['a' * 200 + '.png']) == ['a' * 200]
+
+
+def test_names_are_those_of_files_in_every_locale(tmp_path: Path) -> None:
+    (tmp_path / 'ü.png').touch()
+    code = 'import sys; from mmmtl.io import distinct_names; open(distinct_names(sys.argv[1:])[0] + ".txt", "w")'
+    ascii_only = {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONPATH': str(ROOT)}
+    subprocess.run([sys.executable, '-c', code, 'ü.png'], cwd=tmp_path, env=os.environ | ascii_only, check=True)
+    assert (tmp_path / 'ü.txt').exists()
 
 
 def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
