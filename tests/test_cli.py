@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from mmmtl._output import allow_closed_output
 from mmmtl.cli.arguments import add_config_arguments, add_shown_range_argument, config_of
 from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import device
 from mmmtl.config import resolve
 from mmmtl.io import read_image
 from mmmtl.models.segmentors.key_frame_policy import FrameChange
@@ -163,6 +164,13 @@ def test_the_scale_of_drawings_can_be_fixed(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit):
         parser.parse_args(['mila-indoor', '--shown-range', 'depth', 'near', 'far'])
     assert 'near far' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', ['cuda:77', 'xpu:77', 'hpu', 'fpga', 'meta'])
+def test_a_device_that_does_not_exist_is_refused(name: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=f'{name}: no {name.partition(":")[0].upper()} device'):
+        device(name)
+    assert device('cpu') == 'cpu'
 
 
 def test_a_broken_import_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
