@@ -20,6 +20,7 @@ from mmmtl.cli.errors import readable_errors
 from mmmtl.cli.values import positive
 from mmmtl.datasets.synthetic import make_scene, render
 from mmmtl.datasets.synthetic.video import SEEDS
+from mmmtl.engine import find_checkpoint
 from mmmtl.evaluation import Baseline, metrics_table
 from mmmtl.evaluation.metric_files import read_metrics
 from mmmtl.io import VideoWriter, whole_file
@@ -71,7 +72,8 @@ def train_and_test(out: Path, name: str, config: str) -> Metrics:
     work_dir = out / name.replace(' ', '-')
     top = out if name == 'MILA' else work_dir
     run(out, 'tools/train.py', config, '--work-dir', str(work_dir), '--no-validate', '--overwrite')
-    newest = Path((work_dir / 'last_checkpoint').read_text())
+    newest = find_checkpoint(work_dir)
+    assert newest is not None
     checkpoint = top / 'checkpoint.pth'
     with whole_file(checkpoint) as partial:
         partial.write_bytes(newest.read_bytes())

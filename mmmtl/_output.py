@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import warnings
@@ -46,10 +47,12 @@ def allow_closed_output() -> Iterator[None]:
     """Exit with 1, without a traceback, if the output cannot be written inside the block.
 
     A full disk is named; nothing is said if a reader such as `head` stops reading. What is written to an output that
-    was closed before (`>&-`) is dropped.
+    was closed before (`>&-`) is dropped. Letters that its encoding lacks are written as escapes.
     """
     if sys.stdout is None:
         sys.stdout = open(os.devnull, 'w')  # noqa: SIM115  (for the rest of the program)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')
     try:
         try:
             yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import runpy
 import subprocess
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from mmmtl._output import allow_closed_output
 from mmmtl.cli.arguments import add_config_arguments, add_shown_range_argument, config_of
 from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import device
 from mmmtl.config import resolve
 from mmmtl.io import read_image
 from mmmtl.models.segmentors.key_frame_policy import FrameChange
@@ -105,6 +107,14 @@ def test_a_full_disk_of_the_output_is_named(monkeypatch: pytest.MonkeyPatch) -> 
             print('a table')
 
 
+def test_letters_that_the_output_lacks_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(written, encoding='ascii'))
+    with readable_errors():
+        print('Straße: Δm')
+    assert written.getvalue() == b'Stra\\xdfe: \\u0394m\n'
+
+
 def test_other_errors_leave_the_output_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(OSError, match='timed out'), allow_closed_output():
         print('a table')
@@ -154,6 +164,13 @@ def test_the_scale_of_drawings_can_be_fixed(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit):
         parser.parse_args(['mila-indoor', '--shown-range', 'depth', 'near', 'far'])
     assert 'near far' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', ['cuda:77', 'xpu:77', 'hpu', 'fpga', 'meta'])
+def test_a_device_that_does_not_exist_is_refused(name: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=f'{name}: no {name.partition(":")[0].upper()} device'):
+        device(name)
+    assert device('cpu') == 'cpu'
 
 
 def test_a_broken_import_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,21 +134,23 @@ def main() -> None:
             others[f'baseline: {metric.baseline.name}'] = metric.baseline.metrics
             measured = {name: task for name, task in tasks.items() if f'{name}/{task.primary_metric}' in metrics}
             meta['delta_m'] = delta_m_meta(metric.baseline.name, measured)
-    print(metrics_table(metrics, tasks, others))
-    for name, scores in class_scores.items():
-        print(class_table(scores, f'{name}: IoU in percent'))
+    lines = [metrics_table(metrics, tasks, others)]
+    lines += [class_table(scores, f'{name}: IoU in percent') for name, scores in class_scores.items()]
     if on_meta is not None and streams:
         metrics['stream/GMAC'] = average_macs(on_meta, runner.test_loop.frames) / 1e9
         ratio = metrics.get('stream/key_frame_ratio')
         kinds = '' if ratio is None else f', {100 * ratio:.1f} % of them key frames'
-        print(f'{metrics["stream/frames"]} frames{kinds}; {metrics["stream/GMAC"]:.4g} GMAC per frame')
+        lines.append(f'{metrics["stream/frames"]} frames{kinds}; {metrics["stream/GMAC"]:.4g} GMAC per frame')
     if args.out_dir:
-        print(f'predictions: {args.out_dir}')
+        lines.append(f'predictions: {args.out_dir}')
     if args.report:
         meta |= cost
-    for path in metric_files:
-        write_metrics(path, metrics, meta, class_scores, confusion)
-        print(f'metrics: {path}')
+    try:
+        for path in metric_files:
+            write_metrics(path, metrics, meta, class_scores, confusion)
+            lines.append(f'metrics: {path}')
+    finally:  # whichever of file and output cannot be written, the other has the metrics
+        print(*lines, sep='\n')
     if args.report:
         write_report(work_dir / 'report.html', [read_run(work_dir)])
         print(f'report: {work_dir / "report.html"}')

@@ -53,11 +53,15 @@ def choices(*known: str) -> Callable[[str], list[str]]:
 
 
 def device(text: str) -> str:
-    """Parse the name of a PyTorch device; refuse a GPU that does not exist."""
+    """Parse the name of a PyTorch device; refuse one that does not exist here, and 'meta', which holds no values."""
     try:
         kind = torch.device(text).type
     except RuntimeError:
         raise argparse.ArgumentTypeError(f"must be 'cpu', 'cuda' or another PyTorch device, not {text!r}") from None
-    if kind == 'cuda' and not torch.cuda.is_available():
-        raise argparse.ArgumentTypeError(f'{text}: no CUDA device is available')
+    try:
+        exists = torch.empty(0, device=text).device.type != 'meta'
+    except (RuntimeError, AssertionError, ImportError):  # what PyTorch raises depends on the device
+        exists = False
+    if not exists:
+        raise argparse.ArgumentTypeError(f'{text}: no {kind.upper()} device is available')
     return text

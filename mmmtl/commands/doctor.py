@@ -45,7 +45,7 @@ PACKAGES = {
 OPENCV = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless')
 """Every distribution that installs into cv2."""
 
-COMPILER_REPAIR = {'Linux': 'sudo apt-get install g++', 'Darwin': 'xcode-select --install'}
+COMPILER_REPAIR = {'Linux': 'sudo apt-get install g++'}
 
 
 class Finding(NamedTuple):
@@ -211,7 +211,7 @@ def check_compiler() -> Iterator[Finding]:
     if compiler is None:
         text = f'{wanted} is not in PATH: compiled models and local attention are slower; g++ or clang++ will do'
         if (repair := COMPILER_REPAIR.get(platform.system(), '')) == '':
-            text += '; mmmtl compiles on Linux, macOS and WSL on Windows alone'
+            text += '; mmmtl compiles on Linux and WSL alone'
         yield Finding(WORSE, 'compiler', text, repair)
     else:
         yield Finding(GOOD, 'compiler', ' '.join([str(shutil.which(compiler[0])), *compiler[1:]]))

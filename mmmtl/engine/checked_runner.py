@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,11 @@ class CheckedRunner(Runner):
     It writes config and environment to the log file alone, refuses loaders without a batch and folders in which another
     run trains, and knows when it resumes. A test leaves the config of an earlier run in the same folder alone.
     """
+
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        """Set up the environment, and note the moment in the config: a report sorts the runs of a folder by it."""
+        super().setup_env(env_cfg)
+        self.cfg.started = datetime.now(timezone.utc).isoformat(timespec='milliseconds')
 
     def train(self) -> nn.Module:
         """Train with a lock on the work folder.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,7 +53,7 @@ def find_checkpoint(work_dir: str | Path) -> Path | None:
     """Return the checkpoint that `last_checkpoint` in a work directory names, else the most advanced one, or None."""
     work_dir = Path(work_dir)
     record = work_dir / RECORD
-    named = record.read_text().strip() if record.is_file() else ''
+    named = os.fsdecode(record.read_bytes()).strip() if record.is_file() else ''
     if named:
         # The work directory may have been moved, or copied: then the file beside another record belongs to that one.
         here, there = work_dir / Path(named).name, Path(named)

@@ -73,8 +73,12 @@ class ChildReader:
 
 
 def _limit_memory(limit: int) -> None:
-    if sys.platform == 'linux':
+    """Limit the memory of this process, unless the system has a lower limit, or none of Linux's /proc."""
+    taken = Path('/proc/self/statm')
+    if taken.exists():
         import resource
 
-        now = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (now + limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        now = int(taken.read_text().split()[0]) * resource.getpagesize()
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        if hard == resource.RLIM_INFINITY or now + limit < hard:
+            resource.setrlimit(resource.RLIMIT_AS, (now + limit, hard))

@@ -11,7 +11,7 @@ import unicodedata
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 
@@ -23,6 +23,9 @@ FileKey = tuple[int, int] | Path
 
 LONGEST = 200
 """Bytes of a name that is made; most file systems take 255."""
+
+NO_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+"""The errors of file systems that cannot flush a folder, such as CIFS and some of FUSE."""
 
 PARTIAL = re.compile(r'\.[0-9a-f]{12}\.partial(\..+)?')
 """Names of files that are not in place yet."""
@@ -104,18 +107,19 @@ def distinct_names(sources: Sequence[AnyPath]) -> list[str]:
         >>> distinct_names(['a/x.jpg', 'a/y.jpg', 'a/y.png', 'b/z.jpg', 'c/z.jpg'])
         ['x', 'y.jpg', 'y.png', 'b_z.jpg', 'c_z.jpg']
     """
-    paths = [PurePath(source_name(one)) for one in sources]
+    # The encoding of the file system may lack letters of a name that is made to be printed.
+    paths = [PurePath(os.fsdecode(source_name(one).encode(errors='surrogateescape'))) for one in sources]
     paths = [PurePath(os.path.abspath(path)) if path.name in ('', '..') else path for path in paths]
     choices = [[path.stem, path.name, '_'.join(filter(None, [path.parent.name, path.name]))] for path in paths]
     choices = [[_shortened(name.replace('\\', '_')) for name in level] for level in choices]
-    counts = [Counter(map(_folded, level)) for level in zip(*choices, strict=True)]
+    counts = [Counter(map(folded, level)) for level in zip(*choices, strict=True)]
     taken: set[str] = set()
     names: list[str] = []
     for own in choices:
-        unique = [name for name, count in zip(own, counts, strict=True) if count[_folded(name)] == 1]
+        unique = [name for name, count in zip(own, counts, strict=True) if count[folded(name)] == 1]
         numbered = (f'{own[-1]}_{number}' for number in range(1, len(choices) + len(names) + 2))
-        name = next(name for name in (*unique, *numbered) if _folded(name) not in taken)
-        taken.add(_folded(name))
+        name = next(name for name in (*unique, *numbered) if folded(name) not in taken)
+        taken.add(folded(name))
         names.append(name)
     return names
 
@@ -145,12 +149,17 @@ def whole_file(path: AnyPath, *, flush: bool = False) -> Iterator[Path]:
     try:
         yield partial
         if target.exists():
-            shutil.copymode(target, partial)
+            with suppress(OSError):  # of a file system without modes, such as CIFS and exFAT
+                shutil.copymode(target, partial)
         if flush:
             _flush(partial, os.O_RDWR)
         os.replace(partial, target)
         if flush and os.name == 'posix':
-            _flush(target.parent, os.O_RDONLY)
+            try:
+                _flush(target.parent, os.O_RDONLY)
+            except OSError as error:
+                if error.errno not in NO_FLUSH:
+                    raise
     except OSError as error:
         if error.filename == str(partial) or (error.filename is None and error.errno == errno.ENOSPC):
             raise OSError(error.errno, error.strerror, str(path)) from error
@@ -209,5 +218,6 @@ def _shortened(name: str) -> str:
     return f'{data[: LONGEST - 9].decode(errors="ignore")}-{digest}'
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """Return what names share that are the same file where case or composition of letters does not count."""
     return unicodedata.normalize('NFC', name).casefold()

@@ -151,9 +151,10 @@ def report(found: Mapping[str, Latency], model: MultiTaskSegmentor) -> dict[str,
 
 
 def _peak(step: Step, device: torch.device | str) -> int | None:
-    """Return `peak_memory`, or None on a CPU without Linux's /proc."""
-    with contextlib.suppress(OSError):
-        return peak_memory(step, device)
+    """Return `peak_memory`, or None on a CPU without Linux's /proc, and on devices other than CPU and CUDA."""
+    if torch.device(device).type in ('cpu', 'cuda'):
+        with contextlib.suppress(OSError):
+            return peak_memory(step, device)
     return None
 
 

@@ -20,7 +20,8 @@ Clock = Callable[[], float]
 
 def step_seconds(step: Step, device: torch.device | str, clock: Clock = time.perf_counter) -> float:
     """Return the seconds until the results of a step exist; freeing them is not timed."""
-    wait: Callable[[], None] = torch.cuda.synchronize if torch.device(device).type == 'cuda' else lambda: None
+    on_cpu = torch.device(device).type == 'cpu'
+    wait: Callable[[], None] = (lambda: None) if on_cpu else torch.accelerator.synchronize
     wait()
     start = clock()
     result = step()
@@ -40,7 +41,7 @@ def peak_memory(step: Step, device: torch.device | str) -> int:
         step()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
-    with contextlib.suppress(OSError, AttributeError):  # free memory that is kept would hide the growth
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # free memory that is kept would hide the growth
         ctypes.CDLL(None).malloc_trim(0)
     Path('/proc/self/clear_refs').write_text('5')  # resets the peak
     before = _status('VmRSS')
@@ -50,15 +51,16 @@ def peak_memory(step: Step, device: torch.device | str) -> int:
 
 def describe_machine(device: torch.device | str) -> dict[str, Any]:
     """Return what readers of a measurement must know about the machine."""
-    result = {
+    result: dict[str, Any] = {
         'torch': torch.__version__,
         'python': platform.python_version(),
         'cpu': _cpu_model(),
         'cores': os.cpu_count(),
         'instruction_set': torch.backends.cpu.get_cpu_capability(),
         'threads': torch.get_num_threads(),
-        'load': os.getloadavg(),
     }
+    if hasattr(os, 'getloadavg'):  # not on Windows
+        result['load'] = os.getloadavg()
     if torch.device(device).type == 'cuda':
         result |= {
             'gpu': torch.cuda.get_device_name(),

@@ -29,9 +29,24 @@ def read_logs(folder: Path) -> Series:
         ValueError: a line of a log is not a JSON object.
     """
     starts: list[Path] = []
-    for path in sorted(folder.glob(LOGS)):
+    for path in find_starts(folder, 'scalars.json'):
         starts = [*starts, path] if is_resumed(path) else [path]
     return join(read_log(path) for path in starts)
+
+
+def find_starts(folder: Path, name: str) -> list[Path]:
+    """Return the files `TIME/vis_data/<name>` of a work folder in the order of their runs.
+
+    TIME is local and goes back when summer time ends; the config beside a file has the moment in UTC. Runs without it
+    are older.
+    """
+    return sorted(folder.glob(f'*/vis_data/{name}'), key=lambda path: (_moment(path), path))
+
+
+def _moment(path: Path) -> str:
+    config = path.with_name('config.py')
+    found = re.search(r"^started *= *'(.+)'$", read_text(config), re.MULTILINE) if config.is_file() else None
+    return found[1] if found else ''
 
 
 def is_resumed(path: Path) -> bool:

@@ -11,8 +11,9 @@ from typing import Any
 
 from mmmtl.evaluation.metric_files import arrow, numbers
 from mmmtl.io import read_json, read_text
+from mmmtl.io.files import MAX_TEXT, read_bytes
 
-from .logs import LOGS, Series, read_logs
+from .logs import LOGS, Series, find_starts, read_logs
 from .samples import Sample, SampleFolder
 
 TEST = 'tools/test.py CONFIG CHECKPOINT --report --work-dir'
@@ -113,7 +114,7 @@ def read_run(folder: str | Path, name: str | None = None) -> Run:
 
 def is_outdated(folder: Path) -> bool:
     """Return whether a work folder was trained in after the last test in it; False if it has no test of its own."""
-    starts = sorted(path.parent for path in folder.glob('*/vis_data/config.py'))
+    starts = [path.parent for path in find_starts(folder, 'config.py')]
     tested = [start for start in starts if not (start / 'scalars.json').is_file()]
     return bool(tested) and starts[-1] not in tested
 
@@ -145,15 +146,16 @@ def _read_test(run: Run, folder: Path) -> None:
 
 def _read_settings(run: Run, folder: Path) -> None:
     """Read config and environment of the last training, or of the last test where nothing was trained."""
-    trained = sorted(path.parent for path in folder.glob('*/vis_data/scalars.json'))
-    starts = trained or sorted(path.parent for path in folder.glob('*/vis_data/config.py'))
+    found = find_starts(folder, 'scalars.json') or find_starts(folder, 'config.py')
+    starts = [path.parent for path in found]
     config = starts[-1] / 'config.py' if starts else None
     if config is not None and config.is_file():
         run.config = read_text(config)
     else:
         run.missing['config'] = f'no {folder}/TIME/vis_data/config.py; train or test with --work-dir {folder}'
     logs = sorted(starts[-1].parent.glob('*.log')) if starts else []
-    run.environment = environment(read_text(logs[0])) if logs else ''
+    # A log is in the encoding of the locale.
+    run.environment = environment(read_bytes(logs[0], max_bytes=MAX_TEXT).decode(errors='replace')) if logs else ''
     if not run.environment:
         run.missing['environment'] = f'no {folder}/TIME/TIME.log that begins with it'
 

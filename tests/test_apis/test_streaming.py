@@ -557,6 +557,12 @@ def test_names_must_be_those_of_files(name: str, inferencer: MultiTaskInferencer
         StreamRunner(inferencer, {})
 
 
+@pytest.mark.parametrize('names', [('Cam', 'cam'), ('\u00e9', 'e\u0301')])
+def test_two_streams_are_two_files(names: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match=f"'{names[0]}' and '{names[1]}'"):
+        name_sources(dict.fromkeys(names, 0))
+
+
 def test_a_place_where_no_states_can_be_written(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
     (tmp_path / 'file').touch()
     with pytest.raises(ValueError, match=r's\.safetensors.*file'):

@@ -79,6 +79,9 @@ def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 'c++ is not in PATH' in shown and 'apt-get install g++' in shown
     monkeypatch.setenv('CXX', 'my-c++')
     assert 'my-c++ is not in PATH' in report(doctor.check_compiler, doctor.WORSE)
+    monkeypatch.setattr('platform.system', lambda: 'Darwin')
+    shown = report(doctor.check_compiler, doctor.WORSE)
+    assert 'Linux and WSL alone' in shown and 'repair:' not in shown
 
 
 def test_a_package_that_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

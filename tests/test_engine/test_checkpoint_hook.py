@@ -150,6 +150,15 @@ def test_no_kill_loses_the_newest_or_the_best_checkpoint(
     assert at > 30 and newest == 3
 
 
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b'no\xff UTF-8')
+    folder.mkdir()
+    run(folder, keep=1)
+    assert (folder / 'last_checkpoint').read_bytes() == os.fsencode(folder / 'iter_3.pth')
+    assert find_checkpoint(folder) == folder / 'iter_3.pth'
+    run(folder, keep=1)
+
+
 def test_weights_that_cannot_be_saved_remove_nothing(tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match='weights'):
         run(tmp_path, keep=1, bad_from=2)  # at the validation after the second iteration

@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,13 @@ def test_the_screen_shows_a_summary_and_the_file_everything(lines: tuple[list[st
         assert what in start
     assert 'optim_wrapper' in log and 'System environment' in log and 'Hooks will be executed' in log
     assert 'optim_wrapper' not in start and 'environment:' not in start
+
+
+def test_a_run_writes_when_it_started(make_config: MakeConfig, tmp_path: Path) -> None:
+    build_runner(make_config('tiny_image', 'run'))
+    (path,) = (tmp_path / 'run').glob('*/vis_data/config.py')
+    started = datetime.fromisoformat(Config.fromfile(path).started)
+    assert timedelta(0) < datetime.now(timezone.utc) - started < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(

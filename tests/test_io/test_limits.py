@@ -21,6 +21,7 @@ from scipy.io import savemat
 
 from mmmtl.datasets.conversion import archives
 from mmmtl.io import ChildReader, read_image, read_json, read_mat, read_npy, read_raw, read_text
+from mmmtl.io.child import _limit_memory
 
 
 @pytest.fixture(autouse=True)
@@ -232,6 +233,20 @@ def sleep(path: Path) -> None:
 
 def swell(path: Path) -> int:
     return len(bytearray(1 << 31))
+
+
+def test_a_lower_limit_of_the_system_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    now, limits = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize(), []
+    monkeypatch.setattr('resource.setrlimit', lambda kind, pair: limits.append((kind, *pair)))
+    for hard in (now, resource.RLIM_INFINITY, now + (9 << 30)):
+        monkeypatch.setattr('resource.getrlimit', lambda kind, hard=hard: (hard, hard))
+        _limit_memory(1 << 30)
+    assert [kind for kind, *_ in limits] == 2 * [resource.RLIMIT_AS]
+    assert [hard for *_, hard in limits] == [resource.RLIM_INFINITY, now + (9 << 30)]
+    assert all(now < soft < now + (2 << 30) for _, soft, _ in limits)
+    monkeypatch.setattr('mmmtl.io.child.Path', lambda name: tmp_path / 'no proc')
+    _limit_memory(1 << 30)
+    assert len(limits) == 2
 
 
 def test_a_child_may_crash(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import errno
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ import pytest
 from mmmtl.io import check_new_folder, check_outputs, distinct_names, whole_file, write_png, write_text
 from mmmtl.io.image_sources import find_images
 from mmmtl.io.outputs import remove_partial_files
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -146,6 +150,14 @@ def test_long_names_are_cut_and_stay_distinct(tmp_path: Path) -> None:
     assert distinct_names(['a' * 200 + '.png']) == ['a' * 200]
 
 
+def test_names_are_those_of_files_in_every_locale(tmp_path: Path) -> None:
+    (tmp_path / 'ü.png').touch()
+    code = 'import sys; from mmmtl.io import distinct_names; open(distinct_names(sys.argv[1:])[0] + ".txt", "w")'
+    ascii_only = {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONPATH': str(ROOT)}
+    subprocess.run([sys.executable, '-c', code, 'ü.png'], cwd=tmp_path, env=os.environ | ascii_only, check=True)
+    assert (tmp_path / 'ü.txt').exists()
+
+
 def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
     target = tmp_path / 'new' / 'a.txt'
     write_text(target, 'old')
@@ -157,6 +169,29 @@ def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
         assert target.read_text() == 'old'
     assert (target.read_text(), target.stat().st_mode & 0o777) == ('new', 0o640)
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_file_systems_without_modes_and_flushes_of_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / 'a.txt'
+    target.write_text('old')
+    flush = os.fsync
+
+    def refuse_mode(path: Path, mode: int, **how: object) -> None:
+        raise PermissionError(errno.EPERM, 'Operation not permitted', str(path))
+
+    def refuse_folders(number: int) -> None:
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            raise OSError(refused, os.strerror(refused))
+        flush(number)
+
+    monkeypatch.setattr('os.chmod', refuse_mode)
+    monkeypatch.setattr('os.fsync', refuse_folders)
+    for refused in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EIO):
+        expected = pytest.raises(OSError) if refused == errno.EIO else nullcontext()
+        with expected, whole_file(target, flush=True) as partial:
+            partial.write_text(str(refused))
+        assert target.read_text() == str(refused)
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_after_an_error_the_old_file_stands(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -416,6 +417,19 @@ def test_predictions_have_the_size_of_their_labels(tiny):
         'depth': (1, 48, 64),
         'normals': (3, 48, 64),
     }
+
+
+def test_samples_of_mps_are_returned_on_the_cpu(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test runs on MPS: a stand-in for logits says that it is there."""
+    model, sample = tiny.image_model(), tiny.sample()
+    maps = PixelData(depth=torch.ones(1, *tiny.SIZE))
+    moved = []
+    monkeypatch.setattr(model, 'decode', lambda *_: [maps])
+    monkeypatch.setattr(type(sample), 'cpu', lambda one: moved.append(one) or 'on the CPU')
+    for device, found in (('mps', 'on the CPU'), ('cpu', sample)):
+        logits = {'depth': SimpleNamespace(device=torch.device(device))}
+        assert model.complete(logits, tiny.SIZE, [sample]) == [found]
+    assert moved == [sample]
 
 
 def test_predictions_without_a_label_for_this_picture(tiny):

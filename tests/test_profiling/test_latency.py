@@ -157,6 +157,14 @@ def test_the_peak_is_none_where_the_system_does_not_tell(monkeypatch: pytest.Mon
     assert len(found['image'].seconds) == 2
 
 
+def test_other_accelerators_are_waited_for_and_have_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr('torch.accelerator.synchronize', lambda: done.append('waited'))
+    found = measure_latency({'image': lambda: done.append('ran')}, device='mps', rounds=2, warmup=0)
+    assert done == ['waited', 'ran', 'waited'] * 2
+    assert found['image'].peak is None
+
+
 def test_numbers_by_hand(video: MultiTaskSegmentor) -> None:
     found = {
         'key': Latency(tuple(i / 1000 for i in range(101)), peak=3_000_000),  # 0 to 100 ms

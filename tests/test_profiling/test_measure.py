@@ -37,6 +37,12 @@ def test_the_machine_is_described() -> None:
     assert not [key for key in machine if 'gpu' in key]
 
 
+def test_the_machine_is_described_without_a_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 'load' in describe_machine('cpu')
+    monkeypatch.delattr('os.getloadavg')  # Windows has none
+    assert 'load' not in describe_machine('cpu')
+
+
 @pytest.mark.gpu
 def test_the_peak_on_a_gpu() -> None:
     sizes = itertools.cycle([64 << 20])

@@ -198,6 +198,37 @@ def test_files_without_a_number_are_there(tmp_path: Path) -> None:
     assert missing['training log'].startswith(f'no number in {folder}/TIME/vis_data/scalars.json')
 
 
+def test_runs_are_in_order_although_the_clock_goes_back(tmp_path: Path) -> None:
+    moments = {'20261025_025000': '00:50', '20261025_021500': '01:15'}
+    for number, (start, moment) in enumerate(moments.items(), 1):
+        data = tmp_path / start / 'vis_data'
+        data.mkdir(parents=True)
+        (data / 'config.py').write_text(
+            f"resume = {number == 2}\nstarted = '2026-10-25T{moment}:00.000+00:00'\nnumber = {number}\n"
+        )
+        (data / 'scalars.json').write_text(''.join(f'{{"loss": {number}, "step": {number + i}}}\n' for i in (0, 1)))
+    run = read_run(tmp_path)
+    assert run.series == {'loss': {1: 1.0, 2: 2.0, 3: 2.0}}
+    assert 'number = 2' in run.config
+
+
+def test_a_test_after_the_clock_went_back_is_not_outdated(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / 'run')
+    config = folder / '20251231_235900' / 'vis_data' / 'config.py'
+    config.parent.mkdir(parents=True)
+    config.write_text('')
+    assert 'metrics' in read_run(folder).missing
+    config.write_text("started = '2026-01-01T00:30:00.000+00:00'")
+    assert 'metrics' not in read_run(folder).missing
+
+
+def test_a_log_may_be_in_another_encoding(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / 'run')
+    (log,) = folder.glob('*/*.log')
+    log.write_bytes(log.read_bytes() + 'Straße'.encode('latin-1'))
+    assert 'sys.platform: linux' in read_run(folder).environment
+
+
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match='nowhere'):
         commands.main(['report', str(tmp_path / 'nowhere')])

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +15,12 @@ import torch
 
 from mmmtl.io.checkpoints import load_from_local
 
-AGGREGATE, LOGS, CONFUSION, STATISTICS = (
+AGGREGATE, LOGS, CONFUSION, STATISTICS, OFFSETS, COSTS = (
     f'tools/analysis_tools/{name}.py'
-    for name in ('aggregate', 'analyze_logs', 'confusion_matrix', 'dataset_statistics')
+    for name in (
+        *('aggregate', 'analyze_logs', 'confusion_matrix', 'dataset_statistics'),
+        *('offset_curve', 'cost_curve'),
+    )
 )
 PUBLISH = 'tools/misc/publish_model.py'
 
@@ -49,6 +53,21 @@ def test_seeds_are_aggregated(run_tool: Run, tmp_path: Path) -> None:
         run_tool(AGGREGATE, tmp_path / 'a0.json')
     with pytest.raises(SystemExit, match=r"--baseline c: .*\['a'\]"):
         run_tool(AGGREGATE, files[0], '--baseline', 'c')
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='/dev/full stands for a full disk')
+@pytest.mark.parametrize('tool', [AGGREGATE, OFFSETS, COSTS, CONFUSION])
+def test_files_are_written_although_the_output_cannot_be(
+    run_tool: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str
+) -> None:
+    path, out = tmp_path / 'metrics.json', tmp_path / ('table.md' if tool == AGGREGATE else 'figure.svg')
+    scores = {'offset_0/semseg/mIoU': 50.0, 'semseg/mIoU': 50.0, 'stream/GMAC': 1.0}
+    path.write_text(json.dumps({**scores, 'confusion': {'semseg': {'a': {'a': 1}}}}))
+    with open('/dev/full', 'w', buffering=1) as stdout:
+        monkeypatch.setattr(sys, 'stdout', stdout)
+        with pytest.raises(SystemExit, match='No space left'):
+            run_tool(tool, path if tool == CONFUSION else f'run={path}', '--out', out)
+    assert out.stat().st_size > 0
 
 
 def test_logs_are_analysed(run_tool: Run, tmp_path: Path) -> None:

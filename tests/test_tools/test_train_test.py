@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import itertools
 import json
 import re
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -301,6 +304,33 @@ def test_a_baseline_stands_beside_and_says_what_delta_m_is_of(
     assert rows[0][-1] == f'baseline: {name}'
     beside = {row[0]: row[-1] for row in rows}
     assert [beside[key] for key in ('semseg/mIoU', 'depth/rmse', 'depth/delta1')] == ['12.5', '0.5', '']
+
+
+def test_metrics_are_kept_although_the_output_cannot_be_written(
+    test_tool: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            if 'mIoU' in text:
+                raise BrokenPipeError
+            return len(text)
+
+    monkeypatch.setattr(sys, 'stdout', Full())
+    with pytest.raises(BrokenPipeError):
+        test_tool()
+    assert 'semseg/mIoU' in json.loads((tmp_path / 'metrics.json').read_text())
+
+
+def test_metrics_are_shown_although_their_file_cannot_be_written(
+    test_tool: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device', str(path))
+
+    monkeypatch.setattr('mmmtl.evaluation.metric_files.write_text', refuse)
+    with pytest.raises(SystemExit, match='No space left'):
+        test_tool()
+    assert 'mIoU' in capsys.readouterr().out
 
 
 def test_offsets_choose_what_is_scored(test_tool: Callable[..., dict[str, float]]) -> None:

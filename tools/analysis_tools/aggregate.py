@@ -46,12 +46,12 @@ def main() -> None:
         raise ValueError(f'--baseline {args.baseline}: not among the methods {list(methods)}')
     chosen = choose_metrics(args.metrics, (metric for seeds in methods.values() for metric in seeds))
     rows = [row for metric in chosen for row in rows_of(metric, methods, args.baseline)]
-    print(table(rows, args.baseline))
     if args.out:
         markdown = table(rows, args.baseline, markdown=True)
         text = markdown if Path(args.out).suffix == '.md' else json.dumps(rows, indent=2, allow_nan=False)
         write_text(args.out, text + '\n')
         print(f'written: {args.out}')
+    print(table(rows, args.baseline))
 
 
 def read_methods(arguments: Sequence[str]) -> Mapping[str, Seeds]:

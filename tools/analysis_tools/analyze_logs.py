@@ -36,15 +36,15 @@ def main() -> None:
         check_outputs([args.out])
     runs = read_runs(args.runs)
     keys = choose_keys(args.keys, (key for series in runs.values() for key in series))
+    if args.out:
+        panels = {key + arrow(key): curves(runs, key) for key in keys}
+        draw_panels(panels, 'iterations or epochs', args.out)
+        print(f'written: {args.out}')
     print(table(runs, keys))
     for name, series in runs.items():
         if times := [*series.get('time', {}).values()]:
             waiting = statistics.median(series.get('data_time', {0: 0.0}).values())
             print(f'{name}: {statistics.median(times):.4g} s an iteration, {waiting:.3g} s for data (medians)')
-    if args.out:
-        panels = {key + arrow(key): curves(runs, key) for key in keys}
-        draw_panels(panels, 'iterations or epochs', args.out)
-        print(f'written: {args.out}')
 
 
 def read_runs(arguments: Sequence[str]) -> dict[str, Series]:

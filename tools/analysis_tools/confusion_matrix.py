@@ -38,7 +38,6 @@ def main() -> None:
         check_figure_path(args.out)
         check_outputs([args.out], [args.file])
     task, matrix = choose(args.file, read_confusion(read_json(args.file), args.file), args.task)
-    print(table(task, matrix, args.top))
     if args.out:
         side = min(14.0, 3.0 + 0.35 * len(matrix))
         with matplotlib.rc_context(PLAIN_TEXT), whole_file(args.out) as partial:
@@ -46,6 +45,7 @@ def main() -> None:
             draw_confusion(figure.subplots(), matrix)
             figure.savefig(partial, dpi=150)
         print(f'written: {args.out}')
+    print(table(task, matrix, args.top))
 
 
 def choose(path: Path, matrices: Mapping[str, Matrix], task: str | None) -> tuple[str, Matrix]:

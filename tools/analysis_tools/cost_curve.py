@@ -41,10 +41,10 @@ def main() -> None:
     for name, metrics in files:
         row = [metrics[COST], *([100 * metrics[RATIO]] if RATIO in metrics else [None]), *map(metrics.get, chosen)]
         table.add_row([name, *map(format_metric, row)])
-    print(table)
     if args.out:
         draw_panels({metric + arrow(metric): curves(files, metric) for metric in chosen}, 'GMAC per frame', args.out)
         print(f'written: {args.out}')
+    print(table)
 
 
 def curves(files: list[tuple[str, dict[str, float]]], metric: str) -> list[Curve]:

@@ -114,12 +114,12 @@ def main() -> None:
                 statistics[name].add(array)
     result = dict(split=args.split, samples=len(dataset), read=count, sizes=dict(sizes.most_common()))
     result['tasks'] = {name: found.summary() for name, found in statistics.items()}
-    print(f'{args.split}: {len(dataset)} samples, {count} read; sizes: {most(sizes)}')
-    for name, found in result['tasks'].items():
-        print(table(name, found))
     if args.out:
         write_text(args.out, json.dumps({**result, 'config': args.config}, indent=2) + '\n')
         print(f'written: {args.out}')
+    print(f'{args.split}: {len(dataset)} samples, {count} read; sizes: {most(sizes)}')
+    for name, found in result['tasks'].items():
+        print(table(name, found))
 
 
 def label_maps(dataset: Any, samples: int | None) -> Iterator[dict[str, Array]]:

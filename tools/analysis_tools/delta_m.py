@@ -53,16 +53,15 @@ def main() -> None:
     tasks = build_tasks(resolve(cfg).tasks, 'the config')
     baseline = load_baseline(args.baseline)
     rows = compare(read_methods(args.methods, baseline), baseline, tasks)
+    if args.out:
+        if Path(args.out).suffix == '.md':
+            text = comparison_table(rows, tasks, markdown=True)
+        else:
+            meta = dict(config=args.config, mmmtl=__version__, delta_m=delta_m_meta(baseline.name, tasks))
+            text = json.dumps({'methods': rows, 'meta': meta}, indent=2)
+        write_text(args.out, text + '\n')
+        print(f'written: {args.out}')
     print(comparison_table(rows, tasks))
-    if not args.out:
-        return
-    if Path(args.out).suffix == '.md':
-        text = comparison_table(rows, tasks, markdown=True)
-    else:
-        meta = dict(config=args.config, mmmtl=__version__, delta_m=delta_m_meta(baseline.name, tasks))
-        text = json.dumps({'methods': rows, 'meta': meta}, indent=2)
-    write_text(args.out, text + '\n')
-    print(f'written: {args.out}')
 
 
 def read_methods(arguments: Sequence[str], baseline: Baseline) -> dict[str, dict[str, float]]:

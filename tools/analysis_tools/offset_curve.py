@@ -33,11 +33,11 @@ def main() -> None:
             values = dict(zip(curve.x, curve.y, strict=True))
             row = [curve.level, *(values.get(o) for o in offsets)]
             table.add_row([metric, curve.label, *map(format_metric, row)])
-    print(table)
     if args.out:
         titled = {metric + arrow(metric): curves for metric, curves in panels.items()}
         draw_panels(titled, 'frames since the key frame', args.out, whole_numbers=True)
         print(f'written: {args.out}')
+    print(table)
 
 
 def offset_panels(files: list[tuple[str, dict[str, float]]], wanted: list[str] | None) -> dict[str, list[Curve]]:

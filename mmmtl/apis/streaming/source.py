@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, cast
 from mmmtl.apis.fitting import Fitted
 from mmmtl.io import distinct_names
 from mmmtl.io.image_sources import is_image_name
+from mmmtl.io.outputs import folded
 from mmmtl.io.video import DEFAULT_FPS, Video, VideoFrame, VideoReader
 from mmmtl.structures import Array
 
@@ -254,6 +255,10 @@ def name_sources(sources: Video | Sequence[str | Path | int] | Mapping[str, Vide
             raise ValueError(
                 f'{name!r} cannot name a stream, because files are named after it; use a name without a slash'
             )
+    names: dict[str, str] = {}
+    for name in sources:
+        if (other := names.setdefault(folded(name), name)) != name:
+            raise ValueError(f'{other!r} and {name!r} name one file where case does not count; rename one of them')
     return dict(sources)
 
 

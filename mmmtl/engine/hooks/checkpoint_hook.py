@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.dist import is_main_process, master_only
-from mmengine.fileio import get_file_backend, put_text
+from mmengine.fileio import get_file_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import CheckpointLoader, Runner
 
+from mmmtl.engine.checkpoint_files import RECORD, AtomicLocalBackend
 from mmmtl.engine.folder_lock import FolderLock
 from mmmtl.io.outputs import remove_partial_files
 from mmmtl.registry import HOOKS
@@ -133,7 +135,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             backend_args=self.backend_args,
         )
         if is_main_process():
-            put_text(self.last_ckpt, str(Path(runner.work_dir) / 'last_checkpoint'), backend_args=dict(ATOMIC))
+            AtomicLocalBackend().put(os.fsencode(self.last_ckpt), Path(runner.work_dir) / RECORD)
         self._remove_replaced(runner)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:

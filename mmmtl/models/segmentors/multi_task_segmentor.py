@@ -210,7 +210,8 @@ class MultiTaskSegmentor(BaseModel):
         """Set `pred` of the samples, each map at the size of its label or else of the original image.
 
         The logits are {task: (N, C, h, w)}; `padded` is the (H, W) that the model saw, padding included. Where labels
-        are loaded, an unlabelled frame has the size of the labelled ones.
+        are loaded, an unlabelled frame has the size of the labelled ones. The samples of MPS are returned on the CPU:
+        metrics need float64, which MPS lacks.
         """
         shown = [sample.img_shape for sample in data_samples]
         wanted = [
@@ -219,7 +220,8 @@ class MultiTaskSegmentor(BaseModel):
         images = [sample.get('img_path', '?') for sample in data_samples]
         for sample, maps in zip(data_samples, self.decode(logits, padded, shown, wanted, images), strict=True):
             sample.pred = maps
-        return list(data_samples)
+        on_mps = next(iter(logits.values())).device.type == 'mps'
+        return [sample.cpu() for sample in data_samples] if on_mps else list(data_samples)
 
     def decode(
         self,

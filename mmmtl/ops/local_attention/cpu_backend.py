@@ -139,7 +139,7 @@ def _installed() -> ctypes.CDLL | None:
 
 def _from_cache() -> ctypes.CDLL:
     if os.name != 'posix':
-        raise RuntimeError('it needs GCC or Clang on Linux or macOS')
+        raise RuntimeError('it needs GCC or Clang on Linux or WSL')
     from torch.utils import cpp_extension
 
     name = f'mmmtl_local_attention_{_digest()}'
