@@ -9,6 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ Clock = Callable[[], float]
 
 def step_seconds(step: Step, device: torch.device | str, clock: Clock = time.perf_counter) -> float:
     """Return the seconds until the results of a step exist; freeing them is not timed."""
-    on_cpu = torch.device(device).type == 'cpu'
-    wait: Callable[[], None] = (lambda: None) if on_cpu else torch.accelerator.synchronize
+    device = torch.device(device)
+    wait: Callable[[], None] = (lambda: None) if device.type == 'cpu' else partial(torch.accelerator.synchronize, device)
     wait()
     start = clock()
     result = step()
@@ -35,12 +36,12 @@ def peak_memory(step: Step, device: torch.device | str) -> int:
     """Return the largest growth of memory during a step in bytes; on a CPU, of resident memory (Linux)."""
     gc.collect()
     if torch.device(device).type == 'cuda':
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
         step()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
     with contextlib.suppress(OSError, AttributeError, TypeError):  # free memory that is kept would hide the growth
         ctypes.CDLL(None).malloc_trim(0)
     Path('/proc/self/clear_refs').write_text('5')  # resets the peak
@@ -63,7 +64,7 @@ def describe_machine(device: torch.device | str) -> dict[str, Any]:
         result['load'] = os.getloadavg()
     if torch.device(device).type == 'cuda':
         result |= {
-            'gpu': torch.cuda.get_device_name(),
+            'gpu': torch.cuda.get_device_name(device),
             'cuda': torch.version.cuda,
             'float32_matmul_precision': torch.get_float32_matmul_precision(),
         }

@@ -157,11 +157,12 @@ def test_the_peak_is_none_where_the_system_does_not_tell(monkeypatch: pytest.Mon
     assert len(found['image'].seconds) == 2
 
 
-def test_other_accelerators_are_waited_for_and_have_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize('device', ['mps', 'xpu:1'])
+def test_other_accelerators_are_waited_for_and_have_no_peak(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     done: list[str] = []
-    monkeypatch.setattr('torch.accelerator.synchronize', lambda: done.append('waited'))
-    found = measure_latency({'image': lambda: done.append('ran')}, device='mps', rounds=2, warmup=0)
-    assert done == ['waited', 'ran', 'waited'] * 2
+    monkeypatch.setattr('torch.accelerator.synchronize', lambda which: done.append(f'waited for {which}'))
+    found = measure_latency({'image': lambda: done.append('ran')}, device=device, rounds=2, warmup=0)
+    assert done == [f'waited for {device}', 'ran', f'waited for {device}'] * 2
     assert found['image'].peak is None
 
 
