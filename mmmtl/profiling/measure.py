@@ -22,7 +22,9 @@ Clock = Callable[[], float]
 def step_seconds(step: Step, device: torch.device | str, clock: Clock = time.perf_counter) -> float:
     """Return the seconds until the results of a step exist; freeing them is not timed."""
     device = torch.device(device)
-    wait: Callable[[], None] = (lambda: None) if device.type == 'cpu' else partial(torch.accelerator.synchronize, device)
+    wait: Callable[[], None] = (
+        (lambda: None) if device.type == 'cpu' else partial(torch.accelerator.synchronize, device)
+    )
     wait()
     start = clock()
     result = step()
