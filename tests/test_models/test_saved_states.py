@@ -64,6 +64,20 @@ def test_a_saved_state_goes_on(policy: dict[str, Any]) -> None:
     assert joined.unchecked and not run(model, 1, joined)[1].unchecked
 
 
+def test_a_check_leaves_the_model_as_it_is_for_other_threads() -> None:
+    model = build()
+    saved = run(model, 1)[1].state_dict()
+    seen = []
+
+    def look(_: Any, given: tuple[Tensor]) -> None:
+        seen.append((given[0].device.type, {tensor.device.type for tensor in model.state_dict().values()}))
+
+    model.backbone.register_forward_pre_hook(look)
+    run(model, 4, StreamState.from_state_dict(saved))
+    run(model, 1)
+    assert seen == [('meta', {'cpu'}), ('cpu', {'cpu'})]
+
+
 def test_an_image_model_remembers_nothing(video_model: MultiTaskSegmentor) -> None:
     model = build('tiny_image')
     saved = run(model, 2)[1].state_dict()
