@@ -96,7 +96,7 @@ class StreamState:
         return cls(**joined, resolution=next(iter(resolutions), None), unchecked=unchecked)
 
     def check(self, memory: Memory, policy: Memory) -> StreamState:
-        """Return the state, or refuse a loaded one that does not fit what the model and its policy remember.
+        """Return the state in the model's number types, or refuse a loaded one that does not fit what is remembered.
 
         Args:
             memory: like what the neck remembers of a frame; tensors on the meta device will do.
@@ -108,7 +108,10 @@ class StreamState:
                 check_like(found, expected, slot)
         if policy and not self.policy and (self.frames > 0).any():
             check_like({}, policy, 'policy')
-        return replace(self, unchecked=False)
+        key, non_key = (
+            {name: tensor.to(memory[name].dtype) for name, tensor in slot.items()} for slot in (self.key, self.non_key)
+        )
+        return replace(self, key=key, non_key=non_key, unchecked=False)
 
     def __len__(self) -> int:
         return len(self.frames)
