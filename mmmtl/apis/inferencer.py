@@ -211,6 +211,8 @@ class MultiTaskInferencer:
 
     def step_fitted(self, fitted: Sequence[Fitted], state: StreamState | None = None) -> StreamPredictions:
         """Do what `step_streams` does with frames that `fit` returned, perhaps in another thread."""
+        if not fitted:
+            raise ValueError('no frames are given; give one of each stream, and no batch without streams')
         sizes = sorted({one.inputs.shape[:2] for one in fitted})
         if len(sizes) != 1:
             raise ValueError(

@@ -70,8 +70,14 @@ class StreamState:
     def before(cls, frames: Tensor, state: StreamState | None) -> StreamState:
         """Return the state before frames (N, 3, H, W): `state`, or a new one if it is None.
 
-        Raises a ValueError if the number or the resolution of the frames differs from the state's.
+        Raises a ValueError if `state` is something else, or if the number or the resolution of the frames differs from
+        the state's.
         """
+        if not isinstance(state, StreamState | None):
+            raise ValueError(
+                f'state must be a StreamState or None, not {type(state).__name__}; a prediction has it as `.state`, '
+                '`StreamState.from_state_dict` restores a saved one, and `StreamState.cat` joins several'
+            )
         if frames.dim() != 4 or not len(frames):
             raise ValueError(f'frames must be (N, 3, H, W), one per stream, not {tuple(frames.shape)}')
         resolution = (frames.shape[-2], frames.shape[-1])
@@ -166,6 +172,8 @@ class StreamState:
     def _index(self, rows: Sequence[int] | Tensor) -> Tensor:
         """Return row indices, int64 on the CPU."""
         index = torch.as_tensor(rows, device='cpu')
+        if index.dim() != 1:
+            raise ValueError(f'rows must be a list of indices or a bool mask, such as [0], not {rows!r}')
         if index.dtype != torch.bool:
             return index.to(torch.int64)
         if index.shape != self.frames.shape:
