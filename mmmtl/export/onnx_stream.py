@@ -83,7 +83,9 @@ class OnnxStream:
 
     Raises:
         FileNotFoundError: a graph is missing.
-        ValueError: a file that is not such a graph or does not fit its description, or files of different exports.
+        ImportError: onnxruntime is not installed.
+        ValueError: wrong threads or providers, a file that is not such a graph or does not fit its description, or
+            files of different exports.
     """
 
     suffix = '.onnx'
@@ -96,6 +98,12 @@ class OnnxStream:
         threads: int | None = None,
         providers: list[str] | None = None,
     ) -> None:
+        if threads is not None and (type(threads) is not int or threads < 1):
+            raise ValueError(f'threads must be a number from 1 on or None, not {threads!r}')
+        if providers is not None:
+            available = import_runtime().get_available_providers()
+            if not isinstance(providers, list) or not providers or not all(name in available for name in providers):
+                raise ValueError(f'providers must be a list of some of {available}, or None, not {providers!r}')
         self.stretch, self.threads, self.providers = stretch, threads, providers
         folder = Path(folder)
         first = next((kinds[0] for kinds in KINDS if (folder / f'{kinds[0]}{self.suffix}').is_file()), None)
@@ -172,10 +180,7 @@ class OnnxStream:
 
     def open_graph(self, path: Path) -> Graph:
         """Return the graph of a file."""
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ImportError('OnnxStream needs onnxruntime: pip install onnxruntime') from error
+        onnxruntime = import_runtime()
         options = onnxruntime.SessionOptions()
         if self.threads is not None:
             options.intra_op_num_threads = self.threads
@@ -223,6 +228,15 @@ class OnnxStream:
 
     def _memory(self, outputs: Arrays) -> Arrays:
         return {name: outputs[f'memory.{name}'] for name in self.spec['state'] if f'memory.{name}' in outputs}
+
+
+def import_runtime() -> Any:
+    """Return the package onnxruntime."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError('OnnxStream needs onnxruntime: pip install onnxruntime') from error
+    return onnxruntime
 
 
 def fit_inside(size: Size, box: Size) -> Size:
