@@ -123,6 +123,7 @@ class MultiTaskInferencer:
             warnings.warn('no checkpoint is given: the weights are untrained and the maps mean nothing', stacklevel=2)
         self.tasks = self.model.main_tasks
         self.optimize = optimize
+        self._warm: set[tuple[int, ...]] = set()
         if optimize is not None:
             optimize_for_inference(self.model, optimize, dtype=dtype)
         elif dtype is not None:
@@ -219,7 +220,10 @@ class MultiTaskInferencer:
                 f"the model would see frames of the sizes {sizes}; take size='letterbox', or a batch for each size"
             )
         if state is None and self.optimize == 'compile':
-            warm_up(self.model, self._inputs(fitted[:1]).shape[-2:], batch=len(fitted))
+            batch, size = len(fitted), self._inputs(fitted[:1]).shape[-2:]
+            if (batch, *size) not in self._warm:
+                warm_up(self.model, size, batch=batch)
+                self._warm.add((batch, *size))
         return self._predict(fitted, state)
 
     def panel(

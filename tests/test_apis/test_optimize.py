@@ -223,7 +223,11 @@ def test_the_inferencer_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('mmmtl.apis.inferencer.warm_up', lambda model, size, batch: warmed.append(tuple(size)))
     fused.optimize = 'compile'
     list(fused.stream(frames))
-    assert warmed == [SIZE], 'once for each video, before its first frame'
+    assert warmed == [SIZE], 'before the first frame'
+    list(fused.stream(frames))
+    assert warmed == [SIZE], 'once for each size'
+    fused.step_streams(frames[:2])
+    assert warmed == [SIZE, SIZE], 'once for each number of streams'
 
 
 ONE_OF_EACH_METHOD = [
