@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,20 @@ def test_compiling_is_asked_for_the_core_alone(monkeypatch: pytest.MonkeyPatch) 
     assert len(runs) == 4
     warm_up(model, SIZE)
     assert runs[4:] == ['frame_logits'] * 8
+
+
+def test_every_size_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = []
+
+    def backend(module: Any, _: Any) -> Any:
+        graphs.append(module)
+        return module.forward
+
+    monkeypatch.setattr(torch, 'compile', partial(torch.compile, backend=backend))
+    compiled = optimize_module._compiled(lambda images: images + 1, torch.device('cpu'))
+    for width in range(2, 14):
+        assert compiled(torch.zeros(width)).shape == (width,)
+    assert len(graphs) == 12
 
 
 def test_results_of_a_graph_are_copied_out_of_its_memory() -> None:
