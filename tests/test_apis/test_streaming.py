@@ -886,6 +886,21 @@ def test_sinks_share_one_drawing(
         StreamRunner(inferencer, {'a': [coded(0)], 'b': [coded(0)]}).run(film_)
 
 
+def test_sinks_cannot_change_what_the_others_get(inferencer: MultiTaskInferencer) -> None:
+    arrays = []
+
+    def draw(frame: StreamFrame) -> None:
+        shared = (frame.image, frame.panel, *frame.maps.values())
+        arrays.extend(shared)
+        for array in shared:
+            with pytest.raises(ValueError, match='read-only'):
+                array[:] = 0
+            array.copy()[:] = 0
+
+    StreamRunner(inferencer, {'a': [coded(0)]}).run(draw)
+    assert len(arrays) == 2 + len(inferencer.tasks)
+
+
 def test_sources_are_not_overwritten(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
     video = tmp_path / 'cams' / 'front.mp4'
     video.parent.mkdir()
