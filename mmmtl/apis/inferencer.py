@@ -193,7 +193,9 @@ class MultiTaskInferencer:
     def step(self, frame: Array, state: StreamState | None = None) -> Prediction:
         """Predict the next frame of a stream, (H, W, 3) uint8 BGR.
 
-        `state` is the one after the previous frame; None starts a stream. All frames must have one size.
+        `state` is the one after the previous frame; None starts a stream. All frames must have one size. The state
+        knows only the size that the model sees, so the caller must notice another size where `size` is 'letterbox',
+        'model' or (height, width), and start a new stream; `stream` and `StreamRunner` notice it.
         """
         images, maps, is_key, state = self.step_streams([frame], state)
         return Prediction(images[0], maps[0], is_key[0], state)

@@ -123,7 +123,11 @@ class OnnxStream:
             raise ValueError(f'{folder}: {strange} beside {first}{self.suffix}; keep each export in its own folder')
 
     def step(self, frame: Array, state: State | None = None) -> Step:
-        """Predict the next frame of a stream, (H, W, 3) uint8 RGB; `state` is the one before, None at the beginning."""
+        """Predict the next frame of a stream, (H, W, 3) uint8 RGB; `state` is the one before, None at the beginning.
+
+        All frames must have one size. The state knows only the size that the graphs see, so the caller must notice
+        another one where that is fixed.
+        """
         inputs, shown = self.prepare(frame)
         logits, is_key, state = self.advance(inputs, state)
         wanted = shown if self.stretch else (frame.shape[0], frame.shape[1])
