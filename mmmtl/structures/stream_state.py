@@ -156,7 +156,8 @@ class StreamState:
         """Restore a state from its `state_dict`, with the neck's memory on the device of the saved tensors.
 
         Raises a ValueError that names a field of a wrong type, shape or value. The model's next `step` with the state
-        refuses, in the same way, one of another model or key-frame policy.
+        refuses, in the same way, a memory with other names or shapes than this model and its key-frame policy have. It
+        cannot tell other weights, nor other settings of the policy.
         """
         if not isinstance(state_dict, dict):
             raise ValueError(f'a saved state is a dict, not {type(state_dict).__name__}')

@@ -717,6 +717,10 @@ def test_states_of_other_sources_or_models_are_refused(
     finally:
         with torch.no_grad():
             weight.copy_(before)
+    monkeypatch.setattr(inferencer.model.key_frame_policy, 'interval', 7)
+    with pytest.raises(ValueError, match=r'states\.safetensors.*key-frame policy'):
+        StreamRunner(inferencer, path, resume=resume)
+    monkeypatch.undo()
     monkeypatch.setattr(inferencer, 'size', (16, 32))
     with pytest.raises(ValueError, match=r'states\.safetensors.*size'):
         StreamRunner(inferencer, path, resume=resume)
