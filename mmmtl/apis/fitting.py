@@ -39,8 +39,13 @@ def check_fit(size: FitSize, model_size: Size | None) -> None:
         )
     if size in ('input', 'letterbox', 'model', None):
         return
-    if not isinstance(size, (tuple, list)) or len(size) != 2 or not all(type(n) is int and n > 0 for n in size):
+    if not is_size(size):
         raise ValueError(f"size must be 'input', 'letterbox', 'model', (height, width) or None, not {size!r}")
+
+
+def is_size(size: object) -> bool:
+    """Return whether this is (height, width)."""
+    return isinstance(size, (tuple, list)) and len(size) == 2 and all(type(n) is int and n > 0 for n in size)
 
 
 def fit_image(image: Array, size: FitSize, model_size: Size | None) -> Fitted:

@@ -123,6 +123,7 @@ class MultiTaskInferencer:
             warnings.warn('no checkpoint is given: the weights are untrained and the maps mean nothing', stacklevel=2)
         self.tasks = self.model.main_tasks
         self.optimize = optimize
+        self._warm: set[tuple[int, ...]] = set()
         if optimize is not None:
             optimize_for_inference(self.model, optimize, dtype=dtype)
         elif dtype is not None:
@@ -192,7 +193,9 @@ class MultiTaskInferencer:
     def step(self, frame: Array, state: StreamState | None = None) -> Prediction:
         """Predict the next frame of a stream, (H, W, 3) uint8 BGR.
 
-        `state` is the one after the previous frame; None starts a stream. All frames must have one size.
+        `state` is the one after the previous frame; None starts a stream. All frames must have one size. The state
+        knows only the size that the model sees, so the caller must notice another size where `size` is 'letterbox',
+        'model' or (height, width), and start a new stream; `stream` and `StreamRunner` notice it.
         """
         images, maps, is_key, state = self.step_streams([frame], state)
         return Prediction(images[0], maps[0], is_key[0], state)
@@ -211,13 +214,18 @@ class MultiTaskInferencer:
 
     def step_fitted(self, fitted: Sequence[Fitted], state: StreamState | None = None) -> StreamPredictions:
         """Do what `step_streams` does with frames that `fit` returned, perhaps in another thread."""
+        if not fitted:
+            raise ValueError('no frames are given; give one of each stream, and no batch without streams')
         sizes = sorted({one.inputs.shape[:2] for one in fitted})
         if len(sizes) != 1:
             raise ValueError(
                 f"the model would see frames of the sizes {sizes}; take size='letterbox', or a batch for each size"
             )
         if state is None and self.optimize == 'compile':
-            warm_up(self.model, self._inputs(fitted[:1]).shape[-2:], batch=len(fitted))
+            batch, size = len(fitted), self._inputs(fitted[:1]).shape[-2:]
+            if (batch, *size) not in self._warm:
+                warm_up(self.model, size, batch=batch)
+                self._warm.add((batch, *size))
         return self._predict(fitted, state)
 
     def panel(

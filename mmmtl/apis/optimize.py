@@ -96,18 +96,20 @@ def _prepared(run: CoreFunction, dtype: torch.dtype | None) -> CoreFunction:
 
 
 def _compiled(run: CoreFunction, device: torch.device) -> CoreFunction:
-    if device.type == 'cuda':
-        return copied_out(torch.compile(run, mode='reduce-overhead', dynamic=False))
-    compiled = torch.compile(run, dynamic=False)
+    on_gpu = device.type == 'cuda'
+    compiled = torch.compile(run, mode='reduce-overhead' if on_gpu else None, dynamic=False)
 
-    def frozen(*args: Any, **kwargs: Any) -> Any:
-        import torch._inductor.config as inductor  # slow to import
+    def patched(*args: Any, **kwargs: Any) -> Any:
+        import torch._dynamo.config as dynamo  # slow to import
+        import torch._inductor.config as inductor
 
-        # Patched here, not passed to `torch.compile`: the earlier capture reads it too.
-        with inductor.patch(freezing=True):
+        # Patched here, not passed to `torch.compile`: the earlier capture reads it too. With its own limit, PyTorch
+        # compiles nothing after eight graphs.
+        limit = dynamo.accumulated_recompile_limit
+        with dynamo.patch(recompile_limit=limit), inductor.patch(freezing=not on_gpu):
             return compiled(*args, **kwargs)
 
-    return frozen
+    return copied_out(patched) if on_gpu else patched
 
 
 def copied_out(run: CoreFunction) -> CoreFunction:

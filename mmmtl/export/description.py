@@ -25,7 +25,8 @@ def describe(
     """Return what `OnnxStream` must know of a model, for JSON, but for the `kind` of each graph.
 
     Raises:
-        ValueError: a task or a key-frame policy that only mmmtl can decode or follow, or memory of an unknown shape.
+        ValueError: a task or a key-frame policy that only mmmtl can decode or follow, memory of an unknown shape, or a
+            setting that is infinite.
     """
     decodings = {task: one.decoding() for task, one in model.main_tasks.items()}
     if unknown := [task for task, decoding in decodings.items() if decoding is None]:
@@ -61,7 +62,8 @@ def describe(
             'torch': str(torch.__version__),
         },
     }
-    assert (wrong := wrong_field({**description, 'kind': kinds[0]})) is None, wrong
+    if (wrong := wrong_field({**description, 'kind': kinds[0]})) is not None:
+        raise ValueError(f'{name}: files cannot hold {wrong}; numbers must be finite, so take a large one for infinity')
     return description
 
 

@@ -16,7 +16,9 @@ from prettytable import PrettyTable
 from torch.export import ExportedProgram
 
 from mmmtl.apis import MultiTaskInferencer
+from mmmtl.apis.fitting import is_size
 from mmmtl.io import check_new_folder
+from mmmtl.io.image_sources import check_image
 from mmmtl.io.outputs import temporary_folder
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.structures import Array
@@ -112,12 +114,17 @@ def export_model(
         tolerance: largest error of a task, relative to its largest logit.
 
     Raises:
-        ValueError: a model that cannot be exported, no frames, a folder that holds something, or too large an error.
+        ValueError: a model that cannot be exported, a wrong size, wrong or no frames, a folder that holds something, or
+            too large an error.
     """
     check_new_folder(folder)
     size = size or inferencer.model_size
     if size is None:
         raise ValueError(f'{name}: its test pipeline has no Resize that sets the size; give a size')
+    if not is_size(size):
+        raise ValueError(f'size must be (height, width) in pixels, not {size!r}')
+    if isinstance(frames, (str, Path)):
+        raise ValueError(f"frames must be arrays, not the name '{frames}'; `mmmtl.io.read_frames` reads a video")
     if inferencer.device.type != 'cpu' or inferencer.optimize is not None:
         raise ValueError(f"{name}: export a model on the CPU (device='cpu') that is not optimised")
     if not formats or not set(formats) <= set(FORMATS):
@@ -125,7 +132,7 @@ def export_model(
     check_packages(formats)
     if int8 and 'onnx' not in formats:
         raise ValueError("int8 graphs are made of those of the format 'onnx'; add it to the formats")
-    compared = list(frames)
+    compared = [check_image(frame) for frame in frames]
     if not compared:
         raise ValueError(f'{name}: no frame to compare the exported model with')
     model, target = inferencer.model, Path(folder).resolve()

@@ -83,7 +83,9 @@ class OnnxStream:
 
     Raises:
         FileNotFoundError: a graph is missing.
-        ValueError: a file that is not such a graph or does not fit its description, or files of different exports.
+        ImportError: onnxruntime is not installed.
+        ValueError: wrong threads or providers, a file that is not such a graph or does not fit its description, or
+            files of different exports.
     """
 
     suffix = '.onnx'
@@ -96,6 +98,12 @@ class OnnxStream:
         threads: int | None = None,
         providers: list[str] | None = None,
     ) -> None:
+        if threads is not None and (type(threads) is not int or threads < 1):
+            raise ValueError(f'threads must be a number from 1 on or None, not {threads!r}')
+        if providers is not None:
+            available = import_runtime().get_available_providers()
+            if not isinstance(providers, list) or not providers or not all(name in available for name in providers):
+                raise ValueError(f'providers must be a list of some of {available}, or None, not {providers!r}')
         self.stretch, self.threads, self.providers = stretch, threads, providers
         folder = Path(folder)
         first = next((kinds[0] for kinds in KINDS if (folder / f'{kinds[0]}{self.suffix}').is_file()), None)
@@ -115,7 +123,11 @@ class OnnxStream:
             raise ValueError(f'{folder}: {strange} beside {first}{self.suffix}; keep each export in its own folder')
 
     def step(self, frame: Array, state: State | None = None) -> Step:
-        """Predict the next frame of a stream, (H, W, 3) uint8 RGB; `state` is the one before, None at the beginning."""
+        """Predict the next frame of a stream, (H, W, 3) uint8 RGB; `state` is the one before, None at the beginning.
+
+        All frames must have one size. The state knows only the size that the graphs see, so the caller must notice
+        another one where that is fixed.
+        """
         inputs, shown = self.prepare(frame)
         logits, is_key, state = self.advance(inputs, state)
         wanted = shown if self.stretch else (frame.shape[0], frame.shape[1])
@@ -178,10 +190,7 @@ class OnnxStream:
 
     def open_graph(self, path: Path) -> Graph:
         """Return the graph of a file."""
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ImportError('OnnxStream needs onnxruntime: pip install onnxruntime') from error
+        onnxruntime = import_runtime()
         options = onnxruntime.SessionOptions()
         if self.threads is not None:
             options.intra_op_num_threads = self.threads
@@ -229,6 +238,15 @@ class OnnxStream:
 
     def _memory(self, outputs: Arrays) -> Arrays:
         return {name: outputs[f'memory.{name}'] for name in self.spec['state'] if f'memory.{name}' in outputs}
+
+
+def import_runtime() -> Any:
+    """Return the package onnxruntime."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError('OnnxStream needs onnxruntime: pip install onnxruntime') from error
+    return onnxruntime
 
 
 def fit_inside(size: Size, box: Size) -> Size:

@@ -70,8 +70,14 @@ class StreamState:
     def before(cls, frames: Tensor, state: StreamState | None) -> StreamState:
         """Return the state before frames (N, 3, H, W): `state`, or a new one if it is None.
 
-        Raises a ValueError if the number or the resolution of the frames differs from the state's.
+        Raises a ValueError if `state` is something else, or if the number or the resolution of the frames differs from
+        the state's.
         """
+        if not isinstance(state, StreamState | None):
+            raise ValueError(
+                f'state must be a StreamState or None, not {type(state).__name__}; a prediction has it as `.state`, '
+                '`StreamState.from_state_dict` restores a saved one, and `StreamState.cat` joins several'
+            )
         if frames.dim() != 4 or not len(frames):
             raise ValueError(f'frames must be (N, 3, H, W), one per stream, not {tuple(frames.shape)}')
         resolution = (frames.shape[-2], frames.shape[-1])
@@ -96,7 +102,7 @@ class StreamState:
         return cls(**joined, resolution=next(iter(resolutions), None), unchecked=unchecked)
 
     def check(self, memory: Memory, policy: Memory) -> StreamState:
-        """Return the state, or refuse a loaded one that does not fit what the model and its policy remember.
+        """Return the state in the model's number types, or refuse a loaded one that does not fit what is remembered.
 
         Args:
             memory: like what the neck remembers of a frame; tensors on the meta device will do.
@@ -108,7 +114,10 @@ class StreamState:
                 check_like(found, expected, slot)
         if policy and not self.policy and (self.frames > 0).any():
             check_like({}, policy, 'policy')
-        return replace(self, unchecked=False)
+        key, non_key = (
+            {name: tensor.to(memory[name].dtype) for name, tensor in slot.items()} for slot in (self.key, self.non_key)
+        )
+        return replace(self, key=key, non_key=non_key, unchecked=False)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -147,7 +156,8 @@ class StreamState:
         """Restore a state from its `state_dict`, with the neck's memory on the device of the saved tensors.
 
         Raises a ValueError that names a field of a wrong type, shape or value. The model's next `step` with the state
-        refuses, in the same way, one of another model or key-frame policy.
+        refuses, in the same way, a memory with other names or shapes than this model and its key-frame policy have. It
+        cannot tell other weights, nor other settings of the policy.
         """
         if not isinstance(state_dict, dict):
             raise ValueError(f'a saved state is a dict, not {type(state_dict).__name__}')
@@ -163,6 +173,8 @@ class StreamState:
     def _index(self, rows: Sequence[int] | Tensor) -> Tensor:
         """Return row indices, int64 on the CPU."""
         index = torch.as_tensor(rows, device='cpu')
+        if index.dim() != 1:
+            raise ValueError(f'rows must be a list of indices or a bool mask, such as [0], not {rows!r}')
         if index.dtype != torch.bool:
             return index.to(torch.int64)
         if index.shape != self.frames.shape:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,20 @@ def test_compiling_is_asked_for_the_core_alone(monkeypatch: pytest.MonkeyPatch) 
     assert runs[4:] == ['frame_logits'] * 8
 
 
+def test_every_size_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = []
+
+    def backend(module: Any, _: Any) -> Any:
+        graphs.append(module)
+        return module.forward
+
+    monkeypatch.setattr(torch, 'compile', partial(torch.compile, backend=backend))
+    compiled = optimize_module._compiled(lambda images: images + 1, torch.device('cpu'))
+    for width in range(2, 14):
+        assert compiled(torch.zeros(width)).shape == (width,)
+    assert len(graphs) == 12
+
+
 def test_results_of_a_graph_are_copied_out_of_its_memory() -> None:
     memory = torch.zeros(2, 3)
     first, second = (
@@ -223,7 +238,11 @@ def test_the_inferencer_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('mmmtl.apis.inferencer.warm_up', lambda model, size, batch: warmed.append(tuple(size)))
     fused.optimize = 'compile'
     list(fused.stream(frames))
-    assert warmed == [SIZE], 'once for each video, before its first frame'
+    assert warmed == [SIZE], 'before the first frame'
+    list(fused.stream(frames))
+    assert warmed == [SIZE], 'once for each size'
+    fused.step_streams(frames[:2])
+    assert warmed == [SIZE, SIZE], 'once for each number of streams'
 
 
 ONE_OF_EACH_METHOD = [

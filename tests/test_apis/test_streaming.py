@@ -723,6 +723,10 @@ def test_states_of_other_sources_or_models_are_refused(
     finally:
         with torch.no_grad():
             weight.copy_(before)
+    monkeypatch.setattr(inferencer.model.key_frame_policy, 'interval', 7)
+    with pytest.raises(ValueError, match=r'states\.safetensors.*key-frame policy'):
+        StreamRunner(inferencer, path, resume=resume)
+    monkeypatch.undo()
     monkeypatch.setattr(inferencer, 'size', (16, 32))
     with pytest.raises(ValueError, match=r'states\.safetensors.*size'):
         StreamRunner(inferencer, path, resume=resume)
@@ -890,6 +894,21 @@ def test_sinks_share_one_drawing(
     assert sorted(path.name for path in (tmp_path / 'films').iterdir()) == ['a', 'a.mp4', 'b', 'b.mp4']
     with pytest.raises(ValueError, match=r'one\.mp4'), VideoSink(tmp_path / 'one.mp4') as film_:
         StreamRunner(inferencer, {'a': [coded(0)], 'b': [coded(0)]}).run(film_)
+
+
+def test_sinks_cannot_change_what_the_others_get(inferencer: MultiTaskInferencer) -> None:
+    arrays = []
+
+    def draw(frame: StreamFrame) -> None:
+        shared = (frame.image, frame.panel, *frame.maps.values())
+        arrays.extend(shared)
+        for array in shared:
+            with pytest.raises(ValueError, match='read-only'):
+                array[:] = 0
+            array.copy()[:] = 0
+
+    StreamRunner(inferencer, {'a': [coded(0)]}).run(draw)
+    assert len(arrays) == 2 + len(inferencer.tasks)
 
 
 def test_sources_are_not_overwritten(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from mmmtl.export import OnnxStream, export_model
 from mmmtl.export.compare import ProgramStream
 from mmmtl.export.quantizing import quantize
 from mmmtl.export.writing import OPSET
-from mmmtl.models.segmentors import FixedInterval
+from mmmtl.models.segmentors import FixedInterval, FrameChange
 
 from .conftest import IMAGE, SIZE, VIDEO, make, moving
 
@@ -112,6 +112,16 @@ def test_refusals_come_with_the_reason(
         export_model(video, tmp_path / 'full', frames)
     with pytest.raises(ValueError, match=r"\['onnx', 'torch'\]"):
         export_model(video, tmp_path / 'out', frames, formats=['pickle'])  # type: ignore[list-item]
+    for size in ((-4, 5), (64.0, 128.0), (64,)):
+        with pytest.raises(ValueError, match=r'size must be \(height, width\)'):
+            export_model(video, tmp_path / 'out', frames, size=size)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"not the name 'room\.mp4'.*read_frames"):
+        export_model(video, tmp_path / 'out', 'room.mp4')
+    with pytest.raises(ValueError, match='uint8'):
+        export_model(video, tmp_path / 'out', [np.zeros((*SIZE, 3))])
+    monkeypatch.setattr(video.model, 'key_frame_policy', FrameChange(float('inf')))
+    with pytest.raises(ValueError, match="tiny: .*'threshold': inf.*finite"):
+        export_model(video, tmp_path / 'out', frames, name='tiny')
     inferencer = make(VIDEO, neck=dict(type='FlowWarpNeck', flow=dict(type='DISFlow')))
     with pytest.raises(ValueError, match='image'):
         export_model(inferencer, tmp_path / 'out', frames, name='flow')

@@ -203,6 +203,23 @@ def test_descriptions_are_compared_as_plain_data(exported: Path, change: dict[st
         Changed(exported)
 
 
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('threads', '2'),
+        ('threads', 0),
+        ('providers', 'CPUExecutionProvider'),
+        ('providers', ['cpu']),
+        ('providers', []),
+        ('providers', [['CPUExecutionProvider']]),
+    ],
+)
+def test_wrong_settings_are_refused_by_their_names(exported: Path, name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f'^{name} must be .*, not ') as error:
+        OnnxStream(exported, **{name: value})
+    assert repr(value) in str(error.value)
+
+
 def test_files_and_frames_that_do_not_fit_are_refused(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=str(tmp_path)):
         OnnxStream(tmp_path)

@@ -222,6 +222,19 @@ def test_measured_time_takes_the_place_of_the_declared() -> None:
     assert second == (1, 0, 0, 0, 0, 1, 0, 0, 0)
 
 
+def test_a_measured_cost_is_a_number_or_one_of_each_stream() -> None:
+    policy = CostBudget(2.0, key_cost=4.0, non_key_cost=1.0)
+    frames, new = frames_of(0.0, 0.0), StreamState.new(2)
+    state = replace(new, frames=new.frames + 1, policy=policy.remember(new, frames, torch.ones(2, dtype=torch.bool)))
+    for cost, paid in ((3, [3.0, 3.0]), ([3.0, 5.5], [3.0, 5.5]), (torch.tensor([1.0, 2.0]), [1.0, 2.0])):
+        settled = policy.settle(state, cost)
+        assert settled.policy['paid'].tolist() == paid
+        assert settled.policy['credit'].tolist() == [4.0 - one for one in paid]
+    for wrong in ([1.0], [1.0, 2.0, 3.0], [[1.0, 2.0]]):
+        with pytest.raises(ValueError, match=r'a number or \(2,\)'):
+            policy.settle(state, wrong)
+
+
 @pytest.mark.parametrize(
     ('make', 'message'),
     [

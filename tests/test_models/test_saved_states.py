@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
+from mmmtl.apis import optimize_for_inference
 from mmmtl.config import resolve
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.registry import MODELS
@@ -62,6 +63,29 @@ def test_a_saved_state_goes_on(policy: dict[str, Any]) -> None:
     assert not run(model, 1, loaded)[1].unchecked
     joined = StreamState.cat([loaded.select([0]), StreamState.new(1)])
     assert joined.unchecked and not run(model, 1, joined)[1].unchecked
+
+
+@pytest.mark.parametrize('frames', [1, 3])
+def test_a_state_in_full_precision_goes_on_in_half(frames: int) -> None:
+    saved = run(build(), frames)[1].state_dict()
+    model = optimize_for_inference(build(), dtype=torch.bfloat16)
+
+    logits, state = run(model, 1, StreamState.from_state_dict(saved))
+    assert {tensor.dtype for tensor in (*logits.values(), *state.key.values())} == {torch.bfloat16}
+
+
+def test_a_check_leaves_the_model_as_it_is_for_other_threads() -> None:
+    model = build()
+    saved = run(model, 1)[1].state_dict()
+    seen = []
+
+    def look(_: Any, given: tuple[Tensor]) -> None:
+        seen.append((given[0].device.type, {tensor.device.type for tensor in model.state_dict().values()}))
+
+    model.backbone.register_forward_pre_hook(look)
+    run(model, 4, StreamState.from_state_dict(saved))
+    run(model, 1)
+    assert seen == [('meta', {'cpu'}), ('cpu', {'cpu'})]
 
 
 def test_an_image_model_remembers_nothing(video_model: MultiTaskSegmentor) -> None:

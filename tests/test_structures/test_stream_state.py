@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmmtl.structures import StreamState
+from mmmtl.structures import FrameResult, StreamState
 
 FLAGS = ('has_key', 'has_non_key', 'frames', 'key_frames')
 SLOTS = ('key', 'non_key', 'policy')
@@ -103,6 +103,22 @@ def test_a_mask_is_for_all_streams() -> None:
         make_state().reset(torch.tensor([True, False]))
     with pytest.raises(IndexError):
         make_state().select([3])
+
+
+@pytest.mark.parametrize('rows', [0, torch.tensor(1), [[0, 1]]])
+def test_rows_are_a_list(rows: Any) -> None:
+    for method in (make_state().select, make_state().reset):
+        with pytest.raises(ValueError, match='rows must be a list'):
+            method(rows)
+
+
+def test_what_is_no_state_is_refused_by_its_type() -> None:
+    state, frames = make_state(), torch.zeros(3, 3, 64, 128)
+    assert StreamState.before(frames, state) is state
+    wrong = {'FrameResult': FrameResult({}, state.has_key, state), 'dict': state.state_dict(), 'list': [state]}
+    for kind, given in wrong.items():
+        with pytest.raises(ValueError, match=f'StreamState or None, not {kind}'):
+            StreamState.before(frames, given)  # type: ignore[arg-type]
 
 
 def test_a_state_of_no_frames_can_be_selected_and_moved() -> None:

@@ -31,7 +31,7 @@ class StreamInfo(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class StreamFrame:
-    """A frame of a stream with its maps.
+    """A frame of a stream with its maps. All sinks share its arrays, which are read-only.
 
     Args:
         stream: the stream that it belongs to.
@@ -61,4 +61,6 @@ class StreamFrame:
     @cached_property
     def panel(self) -> Array:
         """The drawing of the frame and all its maps, (H', W', 3) uint8 RGB, drawn when a sink first asks for it."""
-        return self.draw(self)
+        drawn = self.draw(self)
+        drawn.setflags(write=False)
+        return drawn

@@ -107,7 +107,9 @@ class StreamRunner:
         self._max_batch = max_batch or (1 if inferencer.optimize == 'compile' else len(videos))
         self._changed, self._stopping = Condition(), Event()
         self._failure: BaseException | None = None
-        self._model = '' if resume is None else f'{digest_model(inferencer.model)}, size {inferencer.size}'
+        model = inferencer.model
+        rule = model.key_frame_policy.rule() if model.has_key_frames else None
+        self._model = '' if resume is None else f'{digest_model(model)}, size {inferencer.size}, key frames {rule}'
         self._goes_on = self._resume is not None and self._resume.exists()
         saved = self._saved(videos)
         self._streams = [

@@ -107,8 +107,8 @@ def load_streams(path: str | Path, sources: Mapping[str, str], model: str) -> di
         raise ValueError(f'{path}: holds no states of streams of this version; delete it, or give another name')
     if meta.get('model') != model:
         raise ValueError(
-            f'{path}: its states belong to a model with other weights, another optimisation or another image size; '
-            'give the same model, or delete the file to start again'
+            f'{path}: its states belong to a model with other weights, another key-frame policy, optimisation or image '
+            'size; give the same model, or delete the file to start again'
         )
     described = meta['streams']
     found = {name: one.get('source') if isinstance(one, dict) else None for name, one in described.items()}

@@ -96,6 +96,8 @@ class Stream:
         self.record.stages['wait'].add(wait)
         self.record.stages['infer'].add(infer)
         self.record.model[kind].add(infer)
+        for array in (waiting.fitted.image, *maps.values()):
+            array.setflags(write=False)
         frame = StreamFrame(
             stream=self.source.info,
             number=number,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -190,9 +191,15 @@ class CostBudget(KeyFramePolicy):
         costs = {name: getattr(self, name) for name in ('budget', 'key_cost', 'non_key_cost', 'burst')}
         return {'kind': 'cost_budget', **costs, 'policy': inner}
 
-    def settle(self, state: StreamState, cost: Tensor) -> StreamState:
-        """Return the state after the last frame at its measured `cost` (N,), in the unit of the budget."""
-        paid = cost.to('cpu', torch.float64)
+    def settle(self, state: StreamState, cost: Tensor | Sequence[float] | float) -> StreamState:
+        """Return the state after the last frame at its measured `cost`, in the unit of the budget.
+
+        `cost` is a number for every stream, or (N,). Raises a ValueError for another length.
+        """
+        paid = torch.as_tensor(cost, dtype=torch.float64, device='cpu')
+        if paid.shape not in ((), state.frames.shape):
+            raise ValueError(f'cost must be a number or ({len(state)},), one of each stream, not {tuple(paid.shape)}')
+        paid = paid.repeat(len(state)) if paid.dim() == 0 else paid
         credit = state.policy['credit'] + state.policy['paid'] - paid
         return replace(state, policy={**state.policy, 'credit': credit, 'paid': paid})
 

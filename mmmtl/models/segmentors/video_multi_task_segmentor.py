@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from mmmtl.models.backbones import as_maps
 from mmmtl.models.decode_heads import HeadOutput
@@ -47,11 +48,6 @@ class _Remember(nn.Module):
 
     def forward(self, frames: Tensor) -> Memory:
         return self.neck.remember(as_maps(self.backbone(frames))[-1], frames)
-
-
-def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from module.named_parameters()
-    yield from module.named_buffers()
 
 
 @MODELS.register_module()
@@ -236,9 +232,10 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
     def _memory_like(self, frames: Tensor) -> Memory:
         """Return the shapes and types of what the neck remembers of frames, as tensors on the meta device."""
         remember = _Remember(self)
-        on_meta = {name: tensor.to('meta') for name, tensor in _tensors(remember)}
+        # A copy, as other threads may use the model. Its weights are taken from the memo, so none is copied.
+        on_meta = {id(tensor): tensor.to('meta') for tensor in chain(remember.parameters(), remember.buffers())}
         dtype = next(self.backbone.parameters()).dtype
-        memory: Memory = functional_call(remember, on_meta, (frames.to('meta', dtype),))
+        memory: Memory = copy.deepcopy(remember, on_meta)(frames.to('meta', dtype))
         return memory
 
     def _policy_memory_like(self, frames: Tensor) -> Memory:
