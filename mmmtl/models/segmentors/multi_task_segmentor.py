@@ -78,6 +78,11 @@ class MultiTaskSegmentor(BaseModel):
         self.tasks = tasks
         ordered = in_order(tasks)
         if task_backbone is not None:
+            if neck is not None:
+                raise ValueError(
+                    f'model.neck ({neck["type"]}) reads maps that all tasks share, but with model.task_backbone '
+                    f'({task_backbone["type"]}) each task has its own; leave one of the two out'
+                )
             backbone = {**task_backbone, 'backbone': backbone, 'tasks': ordered}
         self.backbone = MODELS.build(backbone)
         self.neck = None if neck is None else build_neck(neck, self.backbone, ordered)
