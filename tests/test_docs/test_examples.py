@@ -134,6 +134,9 @@ def check_extending() -> None:
     head = registry.MODELS.build(dict(type='LinearHead', tasks=depth, in_channels=(5, 4)))
     features = head([torch.rand(1, 5, 4, 4), torch.rand(1, 4, 2, 2)]).features['depth']
     assert [map_.shape[1] for map_ in features] == list(head.feature_channels) == [4]
+    weighting = registry.MODELS.build(dict(type='EqualNorms', tasks=['a', 'b', 'c']))
+    gramian = torch.tensor([16.0, 4.0, 0.0]).diag()
+    assert weighting.weigh(gramian, torch.arange(3)).tolist() == [0.5, 1.0, 1.0]
 
 
 @pytest.mark.slow
