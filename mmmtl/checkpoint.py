@@ -6,13 +6,15 @@ import hashlib
 import inspect
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmmtl._output import counted
 from mmmtl.convolutions import check_geometry
 from mmmtl.io.checkpoints import some_names
 from mmmtl.registry import TASKS, parameters_of
@@ -56,7 +58,8 @@ def fitting_weights(
 
     Raises:
         ValueError: the checkpoint belongs to other tasks or another model, was trained with other dilations, or lacks
-            an order of tasks that it needs.
+            an order of tasks that it needs; or its tasks receive features of others that the model lacks, unless
+            `partly`.
     """
     if trained := trained_tasks(checkpoint):
         check_tasks(tasks, trained)
@@ -64,6 +67,8 @@ def fitting_weights(
     check_geometry(model, checkpoint.get('meta'), weights=weights)
     try:
         check_weights(model, weights, partly=partly)
+        if not partly:
+            check_senders(weights, tasks, trained)
     except ValueError as error:
         if trained and set(trained) != set(tasks):
             raise ValueError(
@@ -226,6 +231,27 @@ def check_weights(model: nn.Module, weights: Mapping[str, Any], *, partly: bool 
             f'the checkpoint belongs to another model: {len(unfit)} of {count} weights are missing or have '
             f'another shape ({some_names(unfit)}); use the config that it was trained with'
         )
+
+
+def check_senders(weights: Iterable[str], tasks: Collection[str], trained: Collection[str]) -> None:
+    """Refuse weights in which a task of the model receives features of a trained one that the model lacks."""
+    if lost := [name for name in weights if any(t in tasks and s not in tasks for t, s in task_pairs(name, trained))]:
+        raise ValueError(
+            f'the checkpoint belongs to another model: {counted(len(lost), "weight")} for features of other tasks '
+            f'would be lost ({some_names(lost)})'
+        )
+
+
+def task_pairs(name: str, tasks: Collection[str]) -> list[tuple[str, str]]:
+    """Return the pairs (target, source) of tasks that follow each other in the name of a weight.
+
+    Modules in which tasks exchange features name their weights so.
+
+    Examples:
+        >>> task_pairs('decode_head.exchange.attend.semseg.depth.gate.weight', ['depth', 'semseg'])
+        [('semseg', 'depth')]
+    """
+    return [(target, source) for target, source in pairwise(name.split('.')) if target in tasks and source in tasks]
 
 
 def unfit_weights(model: nn.Module, weights: Mapping[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from mmmtl.config.checks import check_validation
 from mmmtl.io.outputs import remove_partial_files
 
 from .folder_lock import FolderLock
+from .freezing_constructor import frozen_weights
 from .processes import check_same_start, check_synced_norms
 from .resumed_schedule import wrappers_of
 
@@ -57,6 +58,13 @@ class CheckedRunner(Runner):
         finally:
             if lock is not None:
                 lock.release()
+
+    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
+        """Freeze the weights whose `lr_mult` is 0 before DistributedDataParallel waits for their gradients."""
+        for weight in frozen_weights(model, (self.cfg.get('optim_wrapper') or {}).get('paramwise_cfg')):
+            weight.requires_grad_(False)
+        wrapped: nn.Module = super().wrap_model(model_wrapper_cfg, model)
+        return wrapped
 
     def load_or_resume(self) -> None:
         """Load the weights; raise a ValueError if processes have loaded different ones."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from mmmtl.checkpoint import definition_of, trained_order, trained_tasks, weights_of
+from mmmtl.checkpoint import definition_of, task_pairs, trained_order, trained_tasks, weights_of
 from mmmtl.models.weighting import Weighting
 from mmmtl.tasks import build_tasks
 from mmmtl.tasks.order import TaskOrder
@@ -25,8 +25,8 @@ def transfer(model: nn.Module, checkpoint: Mapping[str, Any], tasks: Mapping[str
     """Return the weights of a checkpoint that a model may start from, whatever tasks it was trained for.
 
     Left out are the weights of tasks that the checkpoint lacks or has as another kind; of a task with other classes
-    those with one channel for each class; and of modules that join the features of all tasks or weight their losses, if
-    these are others. The tasks in the checkpoint are compared as plain data.
+    those with one channel for each class; and, if the set of tasks differs, of what joins their features or weights
+    their losses. The tasks in the checkpoint are compared as plain data.
 
     Args:
         model: the model, not wrapped.
@@ -51,8 +51,11 @@ def transfer(model: nn.Module, checkpoint: Mapping[str, Any], tasks: Mapping[str
             classes[name] = other['out_channels']
     kept: OrderedDict[str, Tensor] = OrderedDict()
     left_out: dict[str, list[str]] = {}
-    joined = [] if set(tasks) == set(trained) else _joining(model)
-    for key, value in weights_of(checkpoint).items():
+    weights = weights_of(checkpoint)
+    joined: list[str] = []
+    if set(tasks) != set(trained):
+        joined = [*_joining(model), *(key for key in weights if task_pairs(key, trained))]
+    for key, value in weights.items():
         if reason := _reason(key, tuple(value.shape), unlike, classes, joined):
             left_out.setdefault(reason, []).append(key)
         else:
@@ -72,7 +75,7 @@ def _reason(
         if part in classes and (shape[:1] == (classes[part],) or shape[1:2] == (classes[part],) != (1,)):
             return f'task {part!r} has other classes or another scale'
     if any(key.startswith(prefix) for prefix in joined):
-        return 'the module joins the features or losses of all tasks, which are others'
+        return 'it joins the features or losses of tasks, which are others'
     return None
 
 

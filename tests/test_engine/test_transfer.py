@@ -113,6 +113,54 @@ def test_modules_that_join_tasks_are_named_and_left_out() -> None:
     assert torch.equal(fewer.state_dict()[name], stored['state_dict'][name])
 
 
+SPATIAL = dict(type='SpatialAttention')
+JOINING = dict(
+    pad_net=dict(decode_head=dict(type='PADNetHead', channels=4, exchange=SPATIAL)),
+    ctam=dict(decode_head=dict(type='PADNetHead', channels=4, exchange=dict(type='CTAM'))),
+    mti_net=dict(decode_head=dict(type='MTINetHead', exchange=SPATIAL, propagation=None)),
+    cross_stitch=dict(decode_head=dict(type='MultiScaleHead'), task_backbone=dict(type='CrossStitchBackbone')),
+    nddr=dict(decode_head=dict(type='MultiScaleHead'), task_backbone=dict(type='NDDRBackbone')),
+)
+
+
+@pytest.mark.parametrize('method', JOINING)
+@pytest.mark.parametrize('left', [['semseg'], ['semseg', 'depth']])
+def test_weights_that_join_two_tasks_need_both(method: str, left: list[str]) -> None:
+    depth = dict(type='DepthEstimation', max_depth=10.0)
+    tasks = dict(
+        semseg=dict(type='SemanticSegmentation', classes=FIVE), depth=depth, normals=dict(type='SurfaceNormals')
+    )
+    backbone = dict(type='mmseg.ResNet', depth=18, stem_channels=4, base_channels=4, out_indices=(2, 3))
+
+    def model(tasks: dict[str, Any]) -> Any:
+        return MODELS.build(dict(type='MultiTaskSegmentor', tasks=tasks, backbone=backbone, **JOINING[method]))
+
+    meta = {'dataset_meta': {'tasks': tasks}, 'task_order': sorted(tasks)}
+    stored = {'state_dict': model(tasks).state_dict(), 'meta': meta}
+    wanted = {name: tasks[name] for name in left}
+    fewer = model(wanted)
+
+    load_weights(model(tasks), stored, tasks=tasks)
+    with pytest.raises(ValueError, match=r"semseg\.normals|trained for \['depth', 'normals', 'semseg'\]"):
+        load_weights(fewer, stored, tasks=wanted)
+    source, left_out = transfer(fewer, stored, wanted)
+    (joined,) = (names for reason, names in left_out.items() if 'joins' in reason)
+    assert not any('semseg.depth' in name or 'semseg.normals' in name for name in source['state_dict'])
+    assert any('semseg.depth' in name for name in joined)
+
+
+def test_tasks_that_receive_nothing_from_the_others_are_tested_alone() -> None:
+    linear = torch.nn.Linear(1, 1)
+    model = torch.nn.ModuleDict({'attend': torch.nn.ModuleDict({'semseg': linear})})
+    stored = {'attend.normals.semseg.weight': torch.ones(1), **model.state_dict()}
+    tasks = dict(semseg=dict(type='SemanticSegmentation', classes=FIVE), normals=dict(type='SurfaceNormals'))
+    checkpoint = {'state_dict': stored, 'meta': {'dataset_meta': {'tasks': tasks}}}
+    load_weights(model, checkpoint, tasks={'semseg': tasks['semseg']})
+    stored['attend.semseg.normals.weight'] = torch.ones(1)
+    with pytest.raises(ValueError, match=r'attend\.semseg\.normals\.weight'):
+        load_weights(model, checkpoint, tasks={'semseg': tasks['semseg']})
+
+
 def test_what_a_weighting_has_learnt_belongs_to_its_tasks() -> None:
     depth, normals = dict(type='DepthEstimation', max_depth=10.0), dict(type='SurfaceNormals')
     model = torch.nn.Linear(1, 1)

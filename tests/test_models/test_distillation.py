@@ -118,6 +118,15 @@ def test_the_student_is_resized_to_the_teacher(tiny) -> None:
     torch.testing.assert_close(got['depth.loss_prediction'], (own_logits - other_logits).abs().mean())
 
 
+@pytest.mark.parametrize('without', ['student', 'teacher'])
+def test_a_head_without_features_is_named(tiny, without: str) -> None:
+    some, nothing = {'depth': [tiny.pixels(2, 1, 4, 6)]}, {}
+    logits = {'depth': tiny.pixels(2, 1, 4, 6)}
+    features = (nothing, some) if without == 'student' else (some, nothing)
+    with pytest.raises(ValueError, match=rf"head of the {without} .*'depth'.*feature_weight=0"):
+        make_loss(tiny)(features[0], logits, features[1], logits)
+
+
 @pytest.mark.parametrize('left_out', ['feature', 'prediction'])
 def test_a_weight_of_zero_leaves_out(tiny, left_out: str) -> None:
     model = make_student(tiny, distillation={'type': 'DistillationLoss', f'{left_out}_weight': 0.0}).train()

@@ -115,7 +115,21 @@ def test_the_fast_network_is_as_wide_as_the_slow_one(tiny) -> None:
     assert model.fast_backbone.feature_channels == (tiny.CHANNELS,)
 
 
-def test_a_neck_of_mmseg_needs_no_tasks(tiny) -> None:
-    neck = dict(type='mmseg.FPN', in_channels=[4, 8, 16, 32], out_channels=6, num_outs=4)
+def test_a_neck_of_mmseg_needs_no_tasks_or_channels(tiny) -> None:
+    neck = dict(type='mmseg.FPN', out_channels=6, num_outs=4)
     maps = build_neck(neck, MODELS.build(RESNET), tiny.tasks)(MODELS.build(RESNET)(torch.rand(1, 3, 32, 64)))
     assert [map_.shape[1] for map_ in maps] == [6] * 4
+
+
+@pytest.mark.parametrize('device', ['cpu', 'meta'])
+def test_the_channels_of_a_neck_of_mmseg_are_measured(tiny, device: str) -> None:
+    with torch.device(device):
+        model = build(
+            tiny, neck=dict(type='mmseg.FPN', out_channels=6, num_outs=4), decode_head=dict(type='MultiScaleHead')
+        )
+    assert model.decode_head.in_channels == [6, 6, 6, 6]
+    # mmseg's MobileNetV2 returns its only map as a bare tensor.
+    single = dict(type='mmseg.FPN', out_channels=5, num_outs=1)
+    with torch.device(device):
+        net = MODELS.build(MOBILENET)
+        assert feature_channels(net, build_neck(single, net, tiny.tasks)) == (5,)

@@ -104,3 +104,15 @@ def test_the_whole_model_learns_at_an_odd_size(tiny, method, name, tasks) -> Non
 def test_an_unknown_backbone_is_refused(tiny, method) -> None:
     with pytest.raises(ValueError, match='stages of TinyNet are not known'):
         MODELS.build(dict(method, tasks=tiny.tasks, backbone=dict(type=tiny.TinyNet, hidden=4)))
+
+
+def test_parts_that_read_shared_maps_are_refused(tiny) -> None:
+    cfg = dict(type='MultiTaskSegmentor', tasks=tiny.TASKS, backbone=BACKBONES['segnet'])
+    split = dict(task_backbone=dict(type='CrossStitchBackbone'))
+    gate = dict(neck=dict(type='TaskSqueezeExcitation', reduction=1))
+    with pytest.raises(ValueError, match=r'model\.neck \(TaskSqueezeExcitation\).*task_backbone'):
+        MODELS.build(dict(cfg, **split, **gate, decode_head=dict(type='MultiScaleHead')))
+    for parts in (split, gate):
+        model = MODELS.build(dict(cfg, **parts, decode_head=dict(type='PADNetHead', channels=4, exchange=None)))
+        with pytest.raises(ValueError, match=r"PADNetHead .*\['depth', 'normals', 'semseg'\].*task_backbone or neck"):
+            model(torch.zeros(1, 3, 32, 32))

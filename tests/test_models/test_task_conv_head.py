@@ -51,6 +51,11 @@ def test_a_wrong_number_of_slots_is_refused(tiny):
         conv(tiny)(slots(tiny, 2))
 
 
+def test_maps_of_several_scales_are_refused(tiny):
+    with pytest.raises(ValueError, match=r'\[4, 8\] channels.*out_indices.*AlignedBackbone.*MultiScaleHead'):
+        TaskConvHead(tasks=tiny.tasks, in_channels=(4, 8))
+
+
 def test_the_layers_by_hand(tiny):
     """3x3 over the slots, batch norm, ReLU, 1x1, batch norm, ReLU, 1x1."""
     decoder, maps = head(tiny, num_slots=2), slots(tiny, 2)

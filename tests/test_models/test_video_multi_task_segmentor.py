@@ -314,6 +314,18 @@ def test_the_slow_network_is_aligned_only_on_request(tiny, mode):
         tiny.assert_same(statistics(model.backbone), before, rtol=0, atol=0)
 
 
+def test_a_checkpointed_slow_network_is_aligned_in_the_same_way(tiny):
+    """Checkpointing runs it again in the backward pass, when its batch norm is in training mode again."""
+    stage = dict(depth=18, num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,))
+    found = []
+    for with_cp in (False, True):
+        slow = dict(type='mmseg.ResNet', stem_channels=8, base_channels=8, with_cp=with_cp, **stage)
+        model = tiny.video_model(align=dict(detach_slow=False), backbone=slow).train()
+        found.append(gradients(model, model(tiny.clips(2), tiny.clip_samples([1, 2]), mode='loss')))
+        assert [part.with_cp for part in model.backbone.modules() if hasattr(part, 'with_cp')] == 3 * [with_cp]
+    tiny.assert_same(*found)
+
+
 def test_training_is_deterministic(tiny):
     clips, samples = tiny.clips(4), tiny.clip_samples(MIXED)
     runs = []

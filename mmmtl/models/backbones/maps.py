@@ -19,26 +19,26 @@ def as_maps(output: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
     return (output,) if isinstance(output, Tensor) else tuple(output)
 
 
-def feature_channels(module: nn.Module) -> tuple[int, ...]:
-    """Return the channels of the maps that a backbone or neck returns, finest first.
+def feature_channels(*parts: nn.Module) -> tuple[int, ...]:
+    """Return the channels of the maps that a backbone, or a backbone and the neck behind it, returns, finest first.
 
-    They are its attribute `feature_channels`. A module without it is treated as a backbone and runs on a small image,
-    in eval mode and without gradients. This changes no weight or statistic and draws no random number.
+    They are the attribute `feature_channels` of the last part. If it has none, the parts run on a small image, in eval
+    mode and without gradients. This changes no weight or statistic and draws no random number.
 
     Examples:
         >>> feature_channels(nn.Conv2d(3, 8, kernel_size=1))
         (8,)
     """
-    declared: Sequence[int] | None = getattr(module, 'feature_channels', None)
+    declared: Sequence[int] | None = getattr(parts[-1], 'feature_channels', None)
     if declared is not None:
         return tuple(declared)
     try:
-        return tuple(m.shape[1] for m in _run(module, SIDE))
+        return tuple(m.shape[1] for m in _run(parts, SIDE))
     except Exception as error:
         raise ValueError(
-            f'the channels of {type(module).__name__} are unknown: it has no attribute `feature_channels`, and on an '
-            f'image of {SIDE}x{SIDE} pixels it fails with: {error}. Give it the attribute, or set `in_channels` of '
-            'the part that reads its maps'
+            f'the channels of {type(parts[-1]).__name__} are unknown: it has no attribute `feature_channels`, and an '
+            f'image of {SIDE}x{SIDE} pixels fails with: {error!r}. Give it the attribute, or set `in_channels` of the '
+            'part that reads its maps'
         ) from error
 
 
@@ -53,15 +53,20 @@ def last_stride(backbone: nn.Module) -> tuple[float, ...] | None:
         (2.0, 2.0)
     """
     try:
-        return tuple(2 * SIDE / side for side in _run(backbone, 2 * SIDE)[-1].shape[-2:])
+        return tuple(2 * SIDE / side for side in _run([backbone], 2 * SIDE)[-1].shape[-2:])
     except Exception:  # a backbone may raise anything, and need not run here
         return None
 
 
-def _run(module: nn.Module, side: int) -> tuple[Tensor, ...]:
-    """Return the maps of a black image, in eval mode and without gradients."""
+def _run(parts: Sequence[nn.Module], side: int) -> tuple[Tensor, ...]:
+    """Return the maps that the last of the parts makes of a black image, in eval mode and without gradients."""
+    module = nn.ModuleList(parts)
     if any(p.is_meta for p in module.parameters()):
         # Python infers the shapes of some operators on the meta device: slower than running on uninitialised memory.
         module = copy.deepcopy(module).to_empty(device='cpu')
+    image = next(module.parameters()).new_zeros(1, 3, side, side)
+    maps: tuple[Tensor, ...] = ()
     with eval_mode(module), torch.random.fork_rng(devices=()):
-        return as_maps(module(next(module.parameters()).new_zeros(1, 3, side, side)))
+        for part in module:
+            maps = as_maps(part(maps or image))
+    return maps

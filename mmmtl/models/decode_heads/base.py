@@ -63,8 +63,13 @@ class DecodeHead(BaseModule, ABC):
             features: maps (N, C, h, w), finest first, shared by all tasks or {task: maps}; or slots of features.
         """
 
-    def check_maps(self, maps: Sequence[Tensor]) -> None:
-        """Refuse maps that differ from `in_channels` in number or channels."""
+    def check_maps(self, maps: Sequence[Tensor] | Mapping[str, Sequence[Tensor]]) -> None:
+        """Refuse maps that differ from `in_channels` in number or channels, or that are not shared by all tasks."""
+        if isinstance(maps, Mapping):
+            raise ValueError(
+                f'{type(self).__name__} reads maps that all tasks share, but each of {sorted(maps)} has its own; leave '
+                'out the task_backbone or neck that separates the tasks, or take a head such as MultiScaleHead'
+            )
         if (found := [map_.shape[1] for map_ in maps]) != self.in_channels:
             raise ValueError(f'found maps of {found} channels, expected in_channels={self.in_channels}')
 

@@ -68,6 +68,11 @@ class TaskConvHead(DecodeHead):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        if len(in_channels) > 1:
+            raise ValueError(
+                f'TaskConvHead reads one map, but there are {len(in_channels)}, of {list(in_channels)} channels; '
+                'choose one with out_indices of the backbone, put it into an AlignedBackbone, or take MultiScaleHead'
+            )
         norm_cfg = norm_cfg or dict(type='BN')
         self.feature_channels = channels[1:]
         self.fuse = ModuleMap({n: SlotConv(in_channels[-1], channels[0], num_slots=num_slots) for n in tasks})

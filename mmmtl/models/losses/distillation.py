@@ -91,6 +91,12 @@ class DistillationLoss(BaseModule):
         losses = {}
         for name, task in self.tasks.items():
             if self.feature_weight:
+                for model, features in (('student', student_features), ('teacher', teacher_features)):
+                    if name not in features:
+                        raise ValueError(
+                            f'the decode head of the {model} returns no HeadOutput.features of the task {name!r}; '
+                            'return them, or set feature_weight=0'
+                        )
                 triples = zip(self.project[name], student_features[name], teacher_features[name], strict=True)
                 distances = [_distance(project(own), other) for project, own, other in triples]
                 losses[f'{name}.loss_feature'] = self.feature_weight * torch.stack(distances).mean()

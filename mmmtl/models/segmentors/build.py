@@ -43,14 +43,14 @@ def _plain(value: Any) -> str:
     return ' x '.join(f'{number:g}' for number in (numbers if len(set(numbers)) > 1 else numbers[:1]))
 
 
-def build_reader(cfg: dict[str, Any], source: nn.Module, **given: Any) -> Any:
-    """Build a neck, a head or a feature loss, which reads the maps of `source`, a backbone or neck.
+def build_reader(cfg: dict[str, Any], *source: nn.Module, **given: Any) -> Any:
+    """Build a neck, a head or a feature loss, which reads the maps of `source`, a backbone, or a backbone and a neck.
 
-    Where the component takes `in_channels` and the config has none, they are those of the source. `given` overrides the
-    config.
+    Where the component takes `in_channels` and the config has none, they are those of the source, in a list, which the
+    necks of mmseg want. `given` overrides the config.
     """
     if takes_argument(cfg, 'in_channels') and cfg.get('in_channels') is None:
-        cfg = {**cfg, 'in_channels': feature_channels(source)}
+        cfg = {**cfg, 'in_channels': list(feature_channels(*source))}
     elif isinstance(number := cfg.get('in_channels'), int):
         raise ValueError(
             f'{cfg["type"]}: in_channels={number} must be a sequence with the channels of each map, such as '

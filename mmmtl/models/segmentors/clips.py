@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -36,12 +37,20 @@ def encode_both(
 
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Keep batch norm in eval mode inside the block."""
+    """Keep batch norm in eval mode inside the block, in which nothing is checkpointed.
+
+    Activation checkpointing (`with_cp`) would run a part again in the backward pass, and so outside the block.
+    """
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    checkpointed: list[Any] = [m for m in module.modules() if getattr(m, 'with_cp', False)]
     for norm in norms:
         norm.eval()
+    for part in checkpointed:
+        part.with_cp = False
     try:
         yield
     finally:
         for norm in norms:
             norm.train()
+        for part in checkpointed:
+            part.with_cp = True

@@ -78,12 +78,17 @@ class MultiTaskSegmentor(BaseModel):
         self.tasks = tasks
         ordered = in_order(tasks)
         if task_backbone is not None:
+            if neck is not None:
+                raise ValueError(
+                    f'model.neck ({neck["type"]}) reads maps that all tasks share, but with model.task_backbone '
+                    f'({task_backbone["type"]}) each task has its own; leave one of the two out'
+                )
             backbone = {**task_backbone, 'backbone': backbone, 'tasks': ordered}
         self.backbone = MODELS.build(backbone)
         self.neck = None if neck is None else build_neck(neck, self.backbone, ordered)
         slots = {'num_slots': self.neck.num_slots} if isinstance(self.neck, PropagatingNeck) else {}
-        source = self.backbone if self.neck is None else self.neck
-        self.decode_head: DecodeHead = build_reader(decode_head, source, **slots, tasks=ordered)
+        source = [self.backbone] if self.neck is None else [self.backbone, self.neck]
+        self.decode_head: DecodeHead = build_reader(decode_head, *source, **slots, tasks=ordered)
         if not isinstance(self.decode_head, DecodeHead):
             raise ValueError(f'model.decode_head must be a DecodeHead, not a {type(self.decode_head).__name__}')
         check_auxiliary(self.decode_head, tasks)
