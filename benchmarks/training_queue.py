@@ -32,9 +32,9 @@ KEEP_FREED_MEMORY = {
     'MALLOC_TRIM_THRESHOLD_': str(2**36),
     'MALLOC_TOP_PAD_': str(2**28),
 }
-"""Variables that make glibc keep freed memory for the next tensors, which saves up to a quarter of a training step.
+"""Variables that make glibc keep freed memory for the next tensors, as docs/training.md says. Results do not change.
 
-Otherwise each large tensor gets new pages from the kernel, and gives them back. Results do not change.
+Otherwise each large tensor gets new pages from the kernel, and gives them back, in every step.
 """
 
 

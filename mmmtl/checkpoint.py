@@ -73,7 +73,7 @@ def fitting_weights(
         if trained and set(trained) != set(tasks):
             raise ValueError(
                 f'{error}. The checkpoint was trained for {sorted(trained)}, but the model has only {sorted(tasks)}. '
-                f'If a module joins the features of all tasks, use all of {sorted(trained)} (no --tasks, no use_tasks)'
+                f'If tasks exchange features, use all of {sorted(trained)} (no --tasks, no use_tasks)'
             ) from None
         raise
     for name, value in model.state_dict().items():
@@ -237,8 +237,8 @@ def check_senders(weights: Iterable[str], tasks: Collection[str], trained: Colle
     """Refuse weights in which a task of the model receives features of a trained one that the model lacks."""
     if lost := [name for name in weights if any(t in tasks and s not in tasks for t, s in task_pairs(name, trained))]:
         raise ValueError(
-            f'the checkpoint belongs to another model: {counted(len(lost), "weight")} for features of other tasks '
-            f'would be lost ({some_names(lost)})'
+            f'the tasks of the model receive features of tasks that it lacks, through {counted(len(lost), "weight")} '
+            f'of the checkpoint ({some_names(lost)})'
         )
 
 

@@ -123,6 +123,7 @@ class MultiTaskInferencer:
             warnings.warn('no checkpoint is given: the weights are untrained and the maps mean nothing', stacklevel=2)
         self.tasks = self.model.main_tasks
         self.optimize = optimize
+        # The (streams, height, width) that a compiled model was warmed up for.
         self._warm: set[tuple[int, ...]] = set()
         if optimize is not None:
             optimize_for_inference(self.model, optimize, dtype=dtype)
@@ -193,9 +194,9 @@ class MultiTaskInferencer:
     def step(self, frame: Array, state: StreamState | None = None) -> Prediction:
         """Predict the next frame of a stream, (H, W, 3) uint8 BGR.
 
-        `state` is the one after the previous frame; None starts a stream. All frames must have one size. The state
-        knows only the size that the model sees, so the caller must notice another size where `size` is 'letterbox',
-        'model' or (height, width), and start a new stream; `stream` and `StreamRunner` notice it.
+        `state` is the one after the previous frame; None starts a stream. All frames must have one size. If
+        `size` is 'letterbox', 'model' or (height, width), a change is not noticed here, since the model sees one size
+        all the same: start a new stream yourself. `stream` and `StreamRunner` check it.
         """
         images, maps, is_key, state = self.step_streams([frame], state)
         return Prediction(images[0], maps[0], is_key[0], state)
@@ -215,7 +216,7 @@ class MultiTaskInferencer:
     def step_fitted(self, fitted: Sequence[Fitted], state: StreamState | None = None) -> StreamPredictions:
         """Do what `step_streams` does with frames that `fit` returned, perhaps in another thread."""
         if not fitted:
-            raise ValueError('no frames are given; give one of each stream, and no batch without streams')
+            raise ValueError('no frames are given; give one for each stream')
         sizes = sorted({one.inputs.shape[:2] for one in fitted})
         if len(sizes) != 1:
             raise ValueError(

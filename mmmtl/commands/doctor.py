@@ -45,8 +45,6 @@ PACKAGES = {
 OPENCV = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless')
 """Every distribution that installs into cv2."""
 
-COMPILER_REPAIR = {'Linux': 'sudo apt-get install g++'}
-
 
 class Finding(NamedTuple):
     """The result of a check: one of the three marks, what was checked, what is there, and the repair.
@@ -210,9 +208,9 @@ def check_compiler() -> Iterator[Finding]:
         return
     if compiler is None:
         text = f'{wanted} is not in PATH: compiled models and local attention are slower; g++ or clang++ will do'
-        if (repair := COMPILER_REPAIR.get(platform.system(), '')) == '':
-            text += '; mmmtl compiles on Linux and WSL alone'
-        yield Finding(WORSE, 'compiler', text, repair)
+        on_linux = platform.system() == 'Linux'  # WSL included
+        text += '' if on_linux else '; local attention is compiled only on Linux and WSL'
+        yield Finding(WORSE, 'compiler', text, 'sudo apt-get install g++' if on_linux else '')
     else:
         yield Finding(GOOD, 'compiler', ' '.join([str(shutil.which(compiler[0])), *compiler[1:]]))
 

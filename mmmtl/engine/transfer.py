@@ -75,7 +75,7 @@ def _reason(
         if part in classes and (shape[:1] == (classes[part],) or shape[1:2] == (classes[part],) != (1,)):
             return f'task {part!r} has other classes or another scale'
     if any(key.startswith(prefix) for prefix in joined):
-        return 'it joins the features or losses of tasks, which are others'
+        return 'joins the features or losses of a different set of tasks'
     return None
 
 

@@ -125,8 +125,8 @@ class OnnxStream:
     def step(self, frame: Array, state: State | None = None) -> Step:
         """Predict the next frame of a stream, (H, W, 3) uint8 RGB; `state` is the one before, None at the beginning.
 
-        All frames must have one size. The state knows only the size that the graphs see, so the caller must notice
-        another one where that is fixed.
+        All frames must have one size. If the size of the graphs is fixed, a change is not noticed here: start a new
+        stream yourself.
         """
         inputs, shown = self.prepare(frame)
         logits, is_key, state = self.advance(inputs, state)

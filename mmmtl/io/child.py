@@ -73,7 +73,7 @@ class ChildReader:
 
 
 def _limit_memory(limit: int) -> None:
-    """Limit the memory of this process, unless the system has a lower limit, or none of Linux's /proc."""
+    """Limit the memory of this process. A lower limit stays; without Linux's /proc nothing is limited."""
     taken = Path('/proc/self/statm')
     if taken.exists():
         import resource

@@ -107,7 +107,7 @@ def distinct_names(sources: Sequence[AnyPath]) -> list[str]:
         >>> distinct_names(['a/x.jpg', 'a/y.jpg', 'a/y.png', 'b/z.jpg', 'c/z.jpg'])
         ['x', 'y.jpg', 'y.png', 'b_z.jpg', 'c_z.jpg']
     """
-    # The encoding of the file system may lack letters of a name that is made to be printed.
+    # `source_name` returns text to print; the file system's encoding may lack some of its letters.
     paths = [PurePath(os.fsdecode(source_name(one).encode(errors='surrogateescape'))) for one in sources]
     paths = [PurePath(os.path.abspath(path)) if path.name in ('', '..') else path for path in paths]
     choices = [[path.stem, path.name, '_'.join(filter(None, [path.parent.name, path.name]))] for path in paths]
@@ -219,5 +219,5 @@ def _shortened(name: str) -> str:
 
 
 def folded(name: str) -> str:
-    """Return what names share that are the same file where case or composition of letters does not count."""
+    """Return a name as file systems compare it that ignore case and the Unicode composition of letters."""
     return unicodedata.normalize('NFC', name).casefold()

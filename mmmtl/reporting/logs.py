@@ -37,22 +37,27 @@ def read_logs(folder: Path) -> Series:
 def find_starts(folder: Path, name: str) -> list[Path]:
     """Return the files `TIME/vis_data/<name>` of a work folder in the order of their runs.
 
-    TIME is local and goes back when summer time ends; the config beside a file has the moment in UTC. Runs without it
-    are older.
+    TIME is local time, which goes back when summer time ends, so runs are sorted by `started` in the config beside the
+    file. Older runs have no `started` and come first.
     """
     return sorted(folder.glob(f'*/vis_data/{name}'), key=lambda path: (_moment(path), path))
 
 
 def _moment(path: Path) -> str:
-    config = path.with_name('config.py')
-    found = re.search(r"^started *= *'(.+)'$", read_text(config), re.MULTILINE) if config.is_file() else None
-    return found[1] if found else ''
+    """Return when the run that wrote a file started, in UTC; '' if its config does not say."""
+    return _setting(path, 'started').strip("'")
 
 
 def is_resumed(path: Path) -> bool:
     """Return whether the run that wrote a log has resumed, by the config beside it; True if there is none."""
+    return not path.with_name('config.py').is_file() or _setting(path, 'resume') == 'True'
+
+
+def _setting(path: Path, name: str) -> str:
+    """Return the text of a value at the top of the config beside a file, or ''."""
     config = path.with_name('config.py')
-    return not config.is_file() or re.search(r'^resume *= *True$', read_text(config), re.MULTILINE) is not None
+    found = re.search(rf'^{name} *= *(.+)$', read_text(config), re.MULTILINE) if config.is_file() else None
+    return found[1].strip() if found else ''
 
 
 def read_log(path: Path) -> Series:

@@ -102,7 +102,7 @@ class StreamState:
         return cls(**joined, resolution=next(iter(resolutions), None), unchecked=unchecked)
 
     def check(self, memory: Memory, policy: Memory) -> StreamState:
-        """Return the state in the model's number types, or refuse a loaded one that does not fit what is remembered.
+        """Return a loaded state with the dtypes of the model's memory, or refuse one that does not fit.
 
         Args:
             memory: like what the neck remembers of a frame; tensors on the meta device will do.
@@ -155,9 +155,9 @@ class StreamState:
     def from_state_dict(cls, state_dict: dict[str, Any]) -> StreamState:
         """Restore a state from its `state_dict`, with the neck's memory on the device of the saved tensors.
 
-        Raises a ValueError that names a field of a wrong type, shape or value. The model's next `step` with the state
-        refuses, in the same way, a memory with other names or shapes than this model and its key-frame policy have. It
-        cannot tell other weights, nor other settings of the policy.
+        Raises a ValueError that names a field of a wrong type, shape or value. The next `step` also
+        refuses a memory whose names or shapes are not those of the model and its key-frame policy. Other weights, or
+        other settings of the policy, go unnoticed.
         """
         if not isinstance(state_dict, dict):
             raise ValueError(f'a saved state is a dict, not {type(state_dict).__name__}')

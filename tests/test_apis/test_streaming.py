@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -559,7 +560,7 @@ def test_names_must_be_those_of_files(name: str, inferencer: MultiTaskInferencer
 
 @pytest.mark.parametrize('names', [('Cam', 'cam'), ('\u00e9', 'e\u0301')])
 def test_two_streams_are_two_files(names: tuple[str, str]) -> None:
-    with pytest.raises(ValueError, match=f"'{names[0]}' and '{names[1]}'"):
+    with pytest.raises(ValueError, match=re.escape(f'{names[0]!a} and {names[1]!a}')):
         name_sources(dict.fromkeys(names, 0))
 
 

@@ -81,7 +81,7 @@ def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 'my-c++ is not in PATH' in report(doctor.check_compiler, doctor.WORSE)
     monkeypatch.setattr('platform.system', lambda: 'Darwin')
     shown = report(doctor.check_compiler, doctor.WORSE)
-    assert 'Linux and WSL alone' in shown and 'repair:' not in shown
+    assert 'only on Linux and WSL' in shown and 'repair:' not in shown
 
 
 def test_a_package_that_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,7 +108,8 @@ class StreamRunner:
         self._changed, self._stopping = Condition(), Event()
         self._failure: BaseException | None = None
         model = inferencer.model
-        rule = model.key_frame_policy.rule() if model.has_key_frames else None
+        policy = model.key_frame_policy if model.has_key_frames else None
+        rule = policy and (policy.rule() or type(policy).__name__)
         self._model = '' if resume is None else f'{digest_model(model)}, size {inferencer.size}, key frames {rule}'
         self._goes_on = self._resume is not None and self._resume.exists()
         saved = self._saved(videos)

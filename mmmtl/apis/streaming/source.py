@@ -258,7 +258,9 @@ def name_sources(sources: Video | Sequence[str | Path | int] | Mapping[str, Vide
     names: dict[str, str] = {}
     for name in sources:
         if (other := names.setdefault(folded(name), name)) != name:
-            raise ValueError(f'{other!r} and {name!r} name one file where case does not count; rename one of them')
+            raise ValueError(
+                f'the streams {other!a} and {name!a} would share a file on macOS or Windows; rename one of them'
+            )
     return dict(sources)
 
 

@@ -64,9 +64,8 @@ def _run(parts: Sequence[nn.Module], side: int) -> tuple[Tensor, ...]:
     if any(p.is_meta for p in module.parameters()):
         # Python infers the shapes of some operators on the meta device: slower than running on uninitialised memory.
         module = copy.deepcopy(module).to_empty(device='cpu')
-    image = next(module.parameters()).new_zeros(1, 3, side, side)
-    maps: tuple[Tensor, ...] = ()
+    output: Tensor | tuple[Tensor, ...] = next(module.parameters()).new_zeros(1, 3, side, side)
     with eval_mode(module), torch.random.fork_rng(devices=()):
         for part in module:
-            maps = as_maps(part(maps or image))
-    return maps
+            output = as_maps(part(output))
+    return as_maps(output)

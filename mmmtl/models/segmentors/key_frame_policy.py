@@ -194,12 +194,12 @@ class CostBudget(KeyFramePolicy):
     def settle(self, state: StreamState, cost: Tensor | Sequence[float] | float) -> StreamState:
         """Return the state after the last frame at its measured `cost`, in the unit of the budget.
 
-        `cost` is a number for every stream, or (N,). Raises a ValueError for another length.
+        `cost` is one number for all streams, or one for each, (N,). Raises a ValueError for any other shape.
         """
         paid = torch.as_tensor(cost, dtype=torch.float64, device='cpu')
         if paid.shape not in ((), state.frames.shape):
             raise ValueError(f'cost must be a number or ({len(state)},), one of each stream, not {tuple(paid.shape)}')
-        paid = paid.repeat(len(state)) if paid.dim() == 0 else paid
+        paid = paid.expand(len(state)).clone()  # the caller may reuse its tensor
         credit = state.policy['credit'] + state.policy['paid'] - paid
         return replace(state, policy={**state.policy, 'credit': credit, 'paid': paid})
 
