@@ -7,7 +7,6 @@ from .alternating_optim_wrapper import AlternatingOptimWrapperConstructor
 from .amp_optim_wrapper import AmpOptimWrapper
 from .build import build_runner
 from .checkpoint_files import AtomicLocalBackend, find_checkpoint
-from .freezing_constructor import DefaultOptimWrapperConstructor
 from .hooks import *  # noqa: F403
 from .schedule_length import change_length
 from .stream_test_loop import StreamTestLoop
@@ -16,7 +15,6 @@ __all__ = [
     'AlternatingOptimWrapperConstructor',
     'AmpOptimWrapper',
     'AtomicLocalBackend',
-    'DefaultOptimWrapperConstructor',
     'StreamTestLoop',
     'build_runner',
     'change_length',

@@ -19,7 +19,7 @@ from mmmtl.config.checks import check_validation
 from mmmtl.io.outputs import remove_partial_files
 
 from .folder_lock import FolderLock
-from .freezing_constructor import frozen_weights
+from .frozen_weights import frozen_weights
 from .processes import check_same_start, check_synced_norms
 from .resumed_schedule import wrappers_of
 
@@ -60,7 +60,7 @@ class CheckedRunner(Runner):
                 lock.release()
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
-        """Freeze the weights whose `lr_mult` is 0 before DistributedDataParallel waits for their gradients."""
+        """Freeze the weights whose `lr_mult` is 0, before DistributedDataParallel and the optimizer see the model."""
         for weight in frozen_weights(model, (self.cfg.get('optim_wrapper') or {}).get('paramwise_cfg')):
             weight.requires_grad_(False)
         wrapped: nn.Module = super().wrap_model(model_wrapper_cfg, model)

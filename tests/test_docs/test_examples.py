@@ -158,8 +158,7 @@ def check_training(runs: Path) -> None:
 
     assert [*runs.glob('tensorboard/*/vis_data/events.out.tfevents*')]
     assert load('ema')['ema_state_dict'].keys() and 'ema_state_dict' not in load('frozen')
-    optimizer = load('frozen')['optimizer']
-    assert 0 < len(optimizer['state']) < len(optimizer['param_groups'])
+    assert 0 < len(load('frozen')['optimizer']['state']) < len(load('ema')['optimizer']['state'])
     assert [*runs.glob('best/best_semseg_mIoU_iter_*.pth')]
     (log,) = runs.glob('short/*/vis_data/scalars.json')
     assert [line for line in log.read_text().splitlines() if 'loss' in json.loads(line)]

@@ -82,6 +82,7 @@ LOUD = {
     ('apis/optimize.py', '_BatchNorm'),
     ('apis/optimize.py', '_pytree'),
     ('apis/optimize.py', '_inductor'),
+    ('apis/optimize.py', '_dynamo'),
     ('io/checkpoint_archive.py', '_C'),
     ('io/child.py', '_processes'),
 }

@@ -321,6 +321,20 @@ def test_a_task_without_labels_is_left_out(kind: type[Weighting]) -> None:
     assert nobody == {'x': [0.0, 0.0], 'a': [0.0], 'b': [0.0], 'unused': None}
 
 
+@pytest.mark.parametrize(
+    'name', ['FixedWeighting', 'UncertaintyWeighting', 'IMTLL', 'GeometricMean', 'RandomWeighting', 'DWA', 'FAMO']
+)
+@pytest.mark.parametrize('frozen', ['a', 'b'])
+def test_a_task_of_frozen_weights_has_an_objective(name: str, frozen: str) -> None:
+    options = dict(interval=1) if name == 'DWA' else {}
+    toy, weighting = Toy((0.0, 0.0), (0.0, 0.0)), build(name, log_interval=1, **options)
+    toy.x.requires_grad_(False)
+    getattr(toy, frozen).requires_grad_(False)
+    found = backward(toy, weighting, toy.losses())
+    trained = 'b' if frozen == 'a' else 'a'
+    assert found[frozen] is None and found[trained][0] > 0
+
+
 def test_a_scaled_loss_gives_scaled_gradients() -> None:
     toy, weighting = Toy(*CONFLICT), Halves(tasks=['a', 'b'])
     (1024 * weighting(toy.losses(), toy.parameters())).backward()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import torch
@@ -153,6 +153,9 @@ class JoinedWeighting(Weighting):
         return torch.stack(torch.autograd.grad(loss, list(step.values), retain_graph=True))
 
     def total(self, step: Objectives, parameters: Sequence[nn.Parameter]) -> Tensor:
+        # A task of which everything is frozen has no graph, but its objective has a weight.
+        values = [value if value.requires_grad else value.detach().requires_grad_() for value in step.values]
+        step = replace(step, values=values)
         loss = self.join(step)
         if self.logs_now and step.values:
             self.log('objective', step.tasks, torch.stack(list(step.values)))
