@@ -380,7 +380,7 @@ def test_streams_in_a_batch_are_those_alone() -> None:
                 np.testing.assert_allclose(maps[row][name], value, atol=1e-4)
     with pytest.raises(ValueError, match=r"\(32, 43\).*'letterbox'"):
         inferencer.step_streams([photo(), photo(40, 64)])
-    with pytest.raises(ValueError, match='sizes'):
+    with pytest.raises(ValueError, match='no frames'):
         inferencer.step_streams([])
 
 

@@ -29,7 +29,7 @@ PAGES = {
     if path.name not in ('CHANGELOG.md', 'UPGRADING.md')  # these name what there was
 }
 BLOCK = re.compile(r'^ *```(\w*)\n(.*?)^ *```', re.DOTALL | re.MULTILINE)
-OTHERS = {'pip', 'git', 'cd', 'source', 'for', 'done', '.venv/bin/pre-commit'}
+OTHERS = {'pip', 'git', 'cd', 'source', 'export', 'for', 'done', '.venv/bin/pre-commit'}
 """Programs that are not of this repository."""
 
 MAKEFILE = (ROOT / 'Makefile').read_text(encoding='utf-8')

@@ -67,7 +67,7 @@ def test_errors(run_tool: Callable[..., str], root: Path, arguments: tuple[objec
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (('--device', 'cuda'), '--device: .*CUDA'),
+        (('--device', 'cuda'), '--device: cuda: .*no such device'),
         (('--device', 'gpu'), "--device: .*'gpu'"),
         (('--rounds', '0'), "--rounds: .*'0'"),
         (('--batch', '-3'), "--batch: .*'-3'"),
