@@ -8,6 +8,7 @@ import numpy as np
 
 from mmmtl.io.images import resize_image
 from mmmtl.structures import Array
+from mmmtl.structures.array import is_size
 
 Size = tuple[int, int]
 FitSize = Size | Literal['input', 'letterbox', 'model'] | None
@@ -41,11 +42,6 @@ def check_fit(size: FitSize, model_size: Size | None) -> None:
         return
     if not is_size(size):
         raise ValueError(f"size must be 'input', 'letterbox', 'model', (height, width) or None, not {size!r}")
-
-
-def is_size(size: object) -> bool:
-    """Return whether this is (height, width)."""
-    return isinstance(size, (tuple, list)) and len(size) == 2 and all(type(n) is int and n > 0 for n in size)
 
 
 def fit_image(image: Array, size: FitSize, model_size: Size | None) -> Fitted:

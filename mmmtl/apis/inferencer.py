@@ -222,11 +222,10 @@ class MultiTaskInferencer:
             raise ValueError(
                 f"the model would see frames of the sizes {sizes}; take size='letterbox', or a batch for each size"
             )
-        if state is None and self.optimize == 'compile':
-            batch, size = len(fitted), self._inputs(fitted[:1]).shape[-2:]
-            if (batch, *size) not in self._warm:
-                warm_up(self.model, size, batch=batch)
-                self._warm.add((batch, *size))
+        kind = (len(fitted), *sizes[0])
+        if state is None and self.optimize == 'compile' and kind not in self._warm:
+            warm_up(self.model, self._inputs(fitted[:1]).shape[-2:], batch=len(fitted))
+            self._warm.add(kind)
         return self._predict(fitted, state)
 
     def panel(

@@ -16,12 +16,12 @@ from prettytable import PrettyTable
 from torch.export import ExportedProgram
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.apis.fitting import is_size
 from mmmtl.io import check_new_folder
 from mmmtl.io.image_sources import check_image
 from mmmtl.io.outputs import temporary_folder
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.structures import Array
+from mmmtl.structures.array import is_size
 
 from . import onnx_stream
 from .compare import Comparison, ProgramStream, Stream, TorchStream, compare

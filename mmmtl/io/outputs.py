@@ -155,11 +155,7 @@ def whole_file(path: AnyPath, *, flush: bool = False) -> Iterator[Path]:
             _flush(partial, os.O_RDWR)
         os.replace(partial, target)
         if flush and os.name == 'posix':
-            try:
-                _flush(target.parent, os.O_RDONLY)
-            except OSError as error:
-                if error.errno not in NO_FLUSH:
-                    raise
+            _flush_folder(target.parent)
     except OSError as error:
         if error.filename == str(partial) or (error.filename is None and error.errno == errno.ENOSPC):
             raise OSError(error.errno, error.strerror, str(path)) from error
@@ -182,6 +178,15 @@ def _flush(path: Path, flags: int) -> None:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+def _flush_folder(path: Path) -> None:
+    """Wait until the disk has the new names in a folder, unless its file system cannot say so."""
+    try:
+        _flush(path, os.O_RDONLY)
+    except OSError as error:
+        if error.errno not in NO_FLUSH:
+            raise
 
 
 def remove_partial_files(folder: Path) -> None:

@@ -181,11 +181,6 @@ def test_steps_with_a_state_in_the_callers_hands_are_the_stream(
         assert (state.frames.tolist(), state.key_frames.tolist()) == ([7], [len(key_frames)])
 
 
-def test_a_batch_has_frames(video_model: MultiTaskInferencer) -> None:
-    with pytest.raises(ValueError, match='no frames'):
-        video_model.step_streams([])
-
-
 def test_two_streams_do_not_mix(video_model: MultiTaskInferencer) -> None:
     frames = make_frames(4)
     alone = [maps for _, maps in video_model.stream(frames)]

@@ -29,7 +29,7 @@ FROZEN: dict[str, Any] = {
 
 
 class Weights(Hook):
-    """What the weights are before training."""
+    """A hook that keeps a copy of the weights from before training."""
 
     def before_train(self, runner: Runner) -> None:
         self.before = {name: weight.detach().clone() for name, weight in runner.model.named_parameters()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from numbers import Integral
 from typing import Any, Literal
 
 import cv2
@@ -13,6 +12,7 @@ from mmcv.transforms import BaseTransform
 from mmmtl.io.images import resize_image
 from mmmtl.registry import TRANSFORMS
 from mmmtl.structures import Array, CameraChange
+from mmmtl.structures.array import is_size
 
 Size = tuple[int, int]
 
@@ -242,7 +242,7 @@ class RandomScale(GeometricTransform):
 
 def checked_size(size: Size) -> Size:
     """Return the argument `size` of a transform; refuse all but two whole numbers of at least 1."""
-    if not isinstance(size, Sequence) or len(size) != 2 or not all(isinstance(n, Integral) and n >= 1 for n in size):
+    if not is_size(size):
         raise ValueError(f'size must be (height, width), two whole numbers of at least 1, not {size!r}')
     return size[0], size[1]
 

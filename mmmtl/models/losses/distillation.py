@@ -91,13 +91,9 @@ class DistillationLoss(BaseModule):
         losses = {}
         for name, task in self.tasks.items():
             if self.feature_weight:
-                for model, features in (('student', student_features), ('teacher', teacher_features)):
-                    if name not in features:
-                        raise ValueError(
-                            f'the decode head of the {model} returns no HeadOutput.features of the task {name!r}; '
-                            'return them, or set feature_weight=0'
-                        )
-                triples = zip(self.project[name], student_features[name], teacher_features[name], strict=True)
+                student_maps = _maps_of('student', student_features, name)
+                teacher_maps = _maps_of('teacher', teacher_features, name)
+                triples = zip(self.project[name], student_maps, teacher_maps, strict=True)
                 distances = [_distance(project(own), other) for project, own, other in triples]
                 losses[f'{name}.loss_feature'] = self.feature_weight * torch.stack(distances).mean()
             if self.prediction_weight:
@@ -106,6 +102,15 @@ class DistillationLoss(BaseModule):
                 imitated = task.imitate(own, other, temperature=self.temperature)
                 losses[f'{name}.loss_prediction'] = self.prediction_weight * task.loss_weight * imitated
         return losses
+
+
+def _maps_of(model: str, features: Mapping[str, Sequence[Tensor]], task: str) -> Sequence[Tensor]:
+    if task not in features:
+        raise ValueError(
+            f'the decode head of the {model} returns no HeadOutput.features of the task {task!r}; return them, or set '
+            'feature_weight=0'
+        )
+    return features[task]
 
 
 def _distance(own: Tensor, other: Tensor) -> Tensor:

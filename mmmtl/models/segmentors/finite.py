@@ -54,9 +54,9 @@ def check_logits(logits: Mapping[str, Tensor], images: Sequence[str]) -> None:
     Metrics would leave them out, and decoding turns them into classes. `images` holds the names of the rows.
     """
     # One transfer from the device for all tasks. A sum of finite logits is infinite only if they are huge.
-    if torch.stack([tensor.float().sum() for tensor in logits.values()]).isfinite().all():
+    if torch.stack([tensor.sum(dtype=torch.float32) for tensor in logits.values()]).isfinite().all():
         return
-    finite = {name: tensor.float().isfinite().flatten(1).all(1).tolist() for name, tensor in logits.items()}
+    finite = {name: tensor.isfinite().flatten(1).all(1).tolist() for name, tensor in logits.items()}
     bad = [name for name, rows in finite.items() if not all(rows)]
     if bad:
         broken = [image for image, *rows in zip(images, *finite.values(), strict=True) if not all(rows)]
