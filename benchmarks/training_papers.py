@@ -333,6 +333,14 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
             IMAGE_PRIMARY,
         ),
         Supposition(
+            'MTI-Net is behind because the losses of its preliminary predictions take weight from the final ones',
+            (
+                ('MTI-Net w/o preliminary losses, 2 tasks', 'MTI-Net, 2 tasks'),
+                ('MTI-Net w/o preliminary losses, 2 tasks', 'multi-task, 2 tasks'),
+            ),
+            IMAGE_PRIMARY,
+        ),
+        Supposition(
             'SCA-MTL is better than others with a decoder of its width',
             (
                 ('SCA, 2 tasks', 'multi-task, twice as wide, 2 tasks'),

@@ -134,6 +134,12 @@ def test_it_is_refused_by_a_head_without_preliminary_predictions(tiny, tasks) ->
         tiny.image_model(tasks, neck=None, decode_head=atrc)
 
 
+def test_it_needs_a_weight_of_preliminary_losses(tiny, tasks) -> None:
+    pad_net = dict(HEADS['pad-net'], in_channels=(tiny.CHANNELS,))
+    with pytest.raises(ValueError, match=r"preliminary_weight=0: the tasks \['normals'\] are auxiliary"):
+        tiny.image_model(tasks, neck=None, decode_head=pad_net, preliminary_weight=0)
+
+
 def test_what_a_config_may_say(tiny, tasks) -> None:
     cfg = Config(dict(tasks={'normals': tasks['normals'], **tasks}, default_hooks=dict(checkpoint=dict())))
     cfg.default_hooks.checkpoint.save_best = 'auto'

@@ -25,6 +25,8 @@ LOSSES = ['semseg.loss_ce', 'depth.loss_l1', 'normals.loss_l1']
 class DeeplySupervisedHead(TaskConvHead):
     """The plain head with preliminary predictions of two tasks."""
 
+    has_preliminary = True
+
     def __init__(self, *, tasks: Mapping[str, Any], in_channels: Sequence[int], **kwargs: Any) -> None:
         super().__init__(tasks=tasks, in_channels=in_channels, **kwargs)
         chosen = {name: tasks[name].out_channels for name in ('semseg', 'depth')}
@@ -47,9 +49,9 @@ class FixedHead(DecodeHead):
         return HeadOutput(dict(self.logits))
 
 
-def supervised(tiny) -> MultiTaskSegmentor:
+def supervised(tiny, **changes: Any) -> MultiTaskSegmentor:
     head = dict(type=DeeplySupervisedHead, in_channels=(tiny.CHANNELS,), channels=(10, 6))
-    return tiny.image_model(decode_head=head)
+    return tiny.image_model(decode_head=head, **changes)
 
 
 def batch(tiny, count: int = 3) -> tuple[Tensor, Sequence[Any]]:
@@ -183,6 +185,31 @@ def test_loss_weights_scale_final_and_preliminary_losses(tiny):
             factor = 2.5 if name in key else 1.0
             torch.testing.assert_close(value, factor * losses[key], msg=key)
         model.tasks[name].loss_weight = 1.0
+
+
+@pytest.mark.parametrize('weight', [0, 0.4])
+def test_preliminary_losses_have_a_weight_of_their_own(tiny, weight):
+    images, samples = batch(tiny)
+    model = supervised(tiny)
+    other = supervised(tiny, preliminary_weight=weight)
+    other.load_state_dict(model.state_dict())
+    losses = model(images, samples, mode='loss')
+    found = other(images, samples, mode='loss')
+    assert list(found) == list(losses)
+    for key, value in found.items():
+        torch.testing.assert_close(value, (weight if key.startswith('preliminary.') else 1) * losses[key], msg=key)
+        assert value.requires_grad
+
+
+@pytest.mark.parametrize('weight', [-0.1, float('nan'), float('inf'), '0.4'])
+def test_a_weight_of_preliminary_losses_is_not_negative(tiny, weight):
+    with pytest.raises(ValueError, match='model.preliminary_weight must be a finite number of at least 0, not'):
+        supervised(tiny, preliminary_weight=weight)
+
+
+def test_a_weight_needs_preliminary_predictions(tiny):
+    with pytest.raises(ValueError, match='preliminary_weight=0.4: a TaskConvHead has no preliminary predictions'):
+        tiny.image_model(preliminary_weight=0.4)
 
 
 def test_a_task_without_labels_gives_a_zero_tied_to_the_graph(tiny):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from torch import nn
@@ -66,11 +68,21 @@ def build_neck(cfg: dict[str, Any], source: nn.Module, tasks: Mapping[str, Task]
     return build_reader(cfg, source, **({} if shared else {'tasks': tasks}))
 
 
-def check_auxiliary(head: DecodeHead, tasks: Mapping[str, Task]) -> None:
-    """Refuse auxiliary tasks for a head without preliminary predictions."""
+def check_preliminary(head: DecodeHead, tasks: Mapping[str, Task], weight: float) -> None:
+    """Refuse a bad weight of preliminary predictions, and auxiliary tasks or a weight that need and lack them."""
+    if not isinstance(weight, Real) or not 0 <= weight < math.inf:
+        raise ValueError(f'model.preliminary_weight must be a finite number of at least 0, not {weight!r}')
     helpers = [name for name, task in tasks.items() if task.auxiliary]
     if helpers and not head.has_preliminary:
         raise ValueError(
             f'model.decode_head: a {type(head).__name__} has no preliminary predictions, so the tasks {helpers} cannot '
             'be auxiliary; remove auxiliary=True, or take another head, such as MTINetHead'
+        )
+    if weight != 1 and not head.has_preliminary:
+        raise ValueError(
+            f'model.preliminary_weight={weight:g}: a {type(head).__name__} has no preliminary predictions; leave it out'
+        )
+    if not weight and helpers:
+        raise ValueError(
+            f'model.preliminary_weight=0: the tasks {helpers} are auxiliary, so only preliminary predictions train them'
         )

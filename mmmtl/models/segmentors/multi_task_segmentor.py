@@ -23,7 +23,7 @@ from mmmtl.structures import FrameResult, Logits, Memory, MultiTaskDataSample, S
 from mmmtl.tasks import Task, build_tasks, main_tasks
 from mmmtl.tasks.order import in_order
 
-from .build import build_neck, build_reader, check_auxiliary
+from .build import build_neck, build_reader, check_preliminary
 from .finite import check_finite, check_logits, check_total
 from .frame_kinds import IMAGE, Core, FrameOutput, ReadMemories
 from .supervision import (
@@ -56,6 +56,7 @@ class MultiTaskSegmentor(BaseModel):
         neck: maps to maps, or to {task: maps}; gets `tasks`, and by default `in_channels`.
         task_backbone: a `TaskBackbone`, which is built around the backbone and returns {task: maps}.
         data_preprocessor: a `MultiTaskDataPreprocessor`; gets `tasks`.
+        preliminary_weight: factor of the losses of preliminary predictions, at least 0.
         weighting: a `Weighting` of the losses; gets the names of the tasks. None adds up all losses.
     """
 
@@ -67,6 +68,7 @@ class MultiTaskSegmentor(BaseModel):
         decode_head: dict[str, Any],
         neck: dict[str, Any] | None = None,
         task_backbone: dict[str, Any] | None = None,
+        preliminary_weight: float = 1.0,
         weighting: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
@@ -91,7 +93,8 @@ class MultiTaskSegmentor(BaseModel):
         self.decode_head: DecodeHead = build_reader(decode_head, *source, **slots, tasks=ordered)
         if not isinstance(self.decode_head, DecodeHead):
             raise ValueError(f'model.decode_head must be a DecodeHead, not a {type(self.decode_head).__name__}')
-        check_auxiliary(self.decode_head, tasks)
+        check_preliminary(self.decode_head, tasks, preliminary_weight)
+        self.preliminary_weight = preliminary_weight
         self.main_tasks = main_tasks(tasks)
         """The tasks with final predictions; the others are auxiliary."""
         self.weighting: Weighting | None = None
@@ -266,8 +269,9 @@ class MultiTaskSegmentor(BaseModel):
     def head_losses(self, output: HeadOutput, data_samples: Samples) -> dict[str, Tensor]:
         """Return the losses of every prediction, times the `loss_weight` of its task, and the head's other losses.
 
-        They are `<task>.loss_<name>`, `preliminary.<i>.<task>.loss_<name>` and `label_space.<task>.loss_ce`, the last
-        with weight 1. A task that no sample labels contributes zeros that stay connected to the graph.
+        They are `<task>.loss_<name>`; `preliminary.<i>.<task>.loss_<name>`, also times `preliminary_weight`; and
+        `label_space.<task>.loss_ce`, with weight 1. A task that no sample labels contributes zeros that stay connected
+        to the graph.
 
         Raises:
             ValueError: the head lacks a task, has other channels for it or another number of images, or names a loss
@@ -280,7 +284,8 @@ class MultiTaskSegmentor(BaseModel):
             check_rows(head, predictions, len(data_samples))
             for task, logits, target in self._supervised(predictions, data_samples):
                 check_channels(head, task, logits, task.out_channels)
-                losses |= weigh(prefix, task, task.loss(logits, target), trains=logits.requires_grad)
+                found = weigh(prefix, task, task.loss(logits, target), trains=logits.requires_grad)
+                losses |= {name: self.preliminary_weight * value for name, value in found.items()} if prefix else found
         check_rows(head, output.label_space, len(data_samples))
         for task, logits, target in self._supervised(output.label_space, data_samples):
             check_channels(head, task, logits, task.label_space_size)
