@@ -67,7 +67,7 @@ class Machine:
             step()
         end.record()
         torch.cuda.synchronize()
-        return begin.elapsed_time(end) * 1e-3 / repeats
+        return float(begin.elapsed_time(end)) * 1e-3 / repeats
 
     def calibrate(self, dtype: torch.dtype) -> None:
         """Measure both rates again."""

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from common import write_results
 from mmengine.config import Config
@@ -36,6 +35,7 @@ from mmmtl.export.quantizing import quantize
 from mmmtl.io import source_name
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.registry import DATASETS
+from mmmtl.structures import Array
 
 CONTENDERS = ('fuse', 'compile', 'bfloat16', 'onnx', 'onnx int8')
 EAGER = 'PyTorch'
@@ -99,7 +99,7 @@ def main() -> None:
     write_results(args, settings=settings, rows=rows, accuracy=scores)
 
 
-def frames_of(video: str | None, count: int, size: tuple[int, int] | None) -> Iterable[np.ndarray]:
+def frames_of(video: str | None, count: int, size: tuple[int, int] | None) -> Iterable[Array]:
     """Return frames (H, W, 3) uint8 BGR."""
     return synthetic_video(count, size) if video is None else itertools.islice(read_frames(video), count)
 
@@ -109,7 +109,8 @@ def make_streams(model: MultiTaskSegmentor, folder: Path, names: Iterable[str], 
     streams: dict[str, Stream] = {}
     for name in names:
         if name in ('fuse', 'compile'):
-            streams[name] = TorchStream(optimize_for_inference(copy.deepcopy(model), name))
+            faster = optimize_for_inference(copy.deepcopy(model), name)  # type: ignore[arg-type]
+            streams[name] = TorchStream(faster)
         elif name == 'bfloat16':
             streams[name] = TorchStream(model, torch.bfloat16)
         else:

@@ -11,6 +11,7 @@ sets the weights of the head and the order of the images, for both backbones ali
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 from typing import Any
 
@@ -52,7 +53,7 @@ def main() -> None:
     tasks = build_tasks(TASKS, 'the benchmark')
     maps = {name: frozen_maps(cfg, tasks, args.data) for name, cfg in BACKBONES.items()}
     for head in args.heads:
-        scores = {name: [] for name in BACKBONES}
+        scores: dict[str, list[float]] = {name: [] for name in BACKBONES}
         for seed in args.seeds:
             for name, (train, val) in maps.items():
                 trained = fit(head, tasks['semseg'], train, seed=seed, iterations=args.iterations)
@@ -99,7 +100,7 @@ def fit(kind: str, task: Task, data: Maps, *, seed: int, iterations: int) -> nn.
     for chosen in order[: BATCH * iterations].split(BATCH):
         logits = F.interpolate(head(maps[chosen].float()), size=(height, width), mode='bilinear')
         target = labels[chosen, None, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE].long()
-        loss = sum(task.loss(logits, target).values())
+        loss = sum(task.loss(logits, target).values(), start=torch.tensor(0.0))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(head.parameters(), 10.0)
@@ -123,14 +124,14 @@ def score(head: nn.Module, task: Task, data: Maps) -> float:
     for map_, labels in zip(*data, strict=True):
         logits = F.interpolate(head(map_[None].float()), size=labels.shape, mode='bilinear')
         totals.append(task.measure(task.decode(logits), labels[None, None].long()))
-    return task.summarize(torch.stack(totals).sum(0))['mIoU']
+    return float(task.summarize(torch.stack(totals).sum(0))['mIoU'])
 
 
 def half_interval(values: list[float]) -> float:
     """Return half the 95 % confidence interval of the mean, by Student's distribution; NaN for one value."""
     if len(values) < 2:
         return float('nan')
-    return float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
+    return float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
 
 
 if __name__ == '__main__':

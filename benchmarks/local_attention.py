@@ -61,7 +61,7 @@ class Case:
         """Return query, key, value and the gradient of the output."""
         generator = torch.Generator().manual_seed(0)
         memory_format = torch.channels_last if self.layout == 'channels_last' else torch.contiguous_format
-        result = []
+        result: list[Tensor] = []
         for channels in (self.channels, self.channels, self.depth, self.depth):
             shape = (self.images, channels, height or self.height, width or self.width)
             x = torch.randn(shape, generator=generator)
@@ -144,7 +144,9 @@ def replayed(step: Step) -> tuple[Step, bool]:
 
 def measure(case: Case, machine: Machine, rounds: int, only: str) -> dict[str, Any]:
     """Return the rows of one table."""
-    rows, work, times = {}, {}, {}
+    rows: dict[str, dict[str, Any]] = {}
+    work: dict[str, dict[str, Step]] = {}
+    times: dict[tuple[str, str], list[float]] = {}
     for contender in contenders(case.device):
         if only and not any(part in contender.name for part in only.split(',')):
             continue

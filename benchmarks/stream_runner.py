@@ -37,6 +37,7 @@ from mmmtl.cli.errors import readable_errors
 from mmmtl.cli.values import positive
 from mmmtl.datasets.synthetic import make_scene, render
 from mmmtl.io import VideoReader, VideoWriter, source_name
+from mmmtl.structures import Array
 from mmmtl.visualization.curves import Curve, draw_panels
 
 SIZE = (480, 640)
@@ -164,7 +165,7 @@ def measure_streams(
     with VideoReader(video) as reader:
         images = [frame.image for frame, _ in zip(reader, range(30), strict=False)]
 
-    def camera(offset: float) -> Iterator[np.ndarray]:
+    def camera(offset: float) -> Iterator[Array]:
         begun = time.perf_counter() + offset / rate
         for index in range(count):
             time.sleep(max(0.0, begun + index / rate - time.perf_counter()))
@@ -188,7 +189,7 @@ def measure_memory(
     """Return the resident memory along a long run, which reads the video again whenever it has ended."""
     samples: list[tuple[int, float]] = []
 
-    def images() -> Iterator[np.ndarray]:
+    def images() -> Iterator[Array]:
         while True:
             with VideoReader(video) as reader:
                 yield from (frame.image for frame in reader)

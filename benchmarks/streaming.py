@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,9 @@ def main() -> None:
         optimize=None if args.optimize == 'none' else args.optimize,
         dtype=args.dtype and getattr(torch, args.dtype),
     )
-    steps, costs, interval = {}, {}, 0
+    steps: dict[tuple[str, str], Callable[[], object]] = {}
+    costs: dict[str, dict[str, float]] = {}
+    interval = 0
     for name, config in CONTENDERS.items():
         plain = MultiTaskInferencer(CONFIGS / config, device='cpu')
         size = args.shape or plain.model_size
@@ -85,7 +88,7 @@ def main() -> None:
     show(rows, interval)
     settings = {key: value for key, value in vars(args).items() if key != 'json'}
     frames = {f'{name}: {kind}': one.to_dict() for (name, kind), one in found.items()}
-    write_results(args, settings=settings, size=list(size), rows=rows, frames=frames)
+    write_results(args, settings=settings, size=size, rows=rows, frames=frames)
 
 
 def compare(
@@ -95,11 +98,12 @@ def compare(
     rows: dict[str, dict[str, Any]] = {}
     for name, macs in costs.items():
         times = {kind: one for (owner, kind), one in found.items() if owner == name}
-        row = {f'{kind}_ms': one.milliseconds() for kind, one in times.items()}
+        row: dict[str, Any] = {f'{kind}_ms': one.milliseconds() for kind, one in times.items()}
         row |= {f'{kind}_gmac': value for kind, value in macs.items()}
         row['ms'] = times[IMAGE].milliseconds() if IMAGE in times else average_milliseconds(times, interval)
         row['gmac'] = macs[IMAGE] if IMAGE in macs else average_frame(macs, interval)
-        row['peak_mb'] = max(one.peak for one in times.values()) / 1e6
+        peaks = [one.peak for one in times.values() if one.peak is not None]  # none if the system does not report it
+        row['peak_mb'] = max(peaks) / 1e6 if peaks else None
         rows[name] = row
     mila = rows[MILA]
     for name, row in rows.items():
@@ -126,7 +130,8 @@ def show(rows: dict[str, dict[str, Any]], interval: int) -> None:
         table.add_row([f'MILA, {kind.replace("_", "-")}', *(f'{v:.1f}' for v in values), f'{rate:.2f}', '', '', '', ''])
     for name, row in rows.items():
         label = f'MILA, average (K = {interval})' if name == MILA else name
-        cells = [f'{row["ms"]:.1f}', f'{row["gmac"]:.1f}', f'{row["ms"] / row["gmac"]:.2f}', f'{row["peak_mb"]:.0f}']
+        peak = '' if row['peak_mb'] is None else f'{row["peak_mb"]:.0f}'
+        cells = [f'{row["ms"]:.1f}', f'{row["gmac"]:.1f}', f'{row["ms"] / row["gmac"]:.2f}', peak]
         saved = [f'{100 * row[f"saving_{unit}"]:.1f} %' for unit in ('ms', 'gmac')] if name != MILA else ['', '']
         verdict = f'{row["saving_arrived"]:.2f} {passed(row["reached"])}' if name != MILA else ''
         table.add_row([label, *cells, *saved, verdict])

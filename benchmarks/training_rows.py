@@ -83,8 +83,9 @@ def video_rows(
             for task in TASKS
         ),
     ]
-    for network, row in (('', mila), (', deeper fast network', deeper)):
-        for interval in (5, 10) if row is not None else ():
+    networks = {'': mila} if deeper is None else {'': mila, ', deeper fast network': deeper}
+    for network, row in networks.items():
+        for interval in (5, 10):
             for kind, neck in (('ILA', {}), ('flow', FLOW)):
                 changes = {**neck, 'key_frame_interval': interval}
                 rows.append(row.changed(f'{kind}, semseg, K = {interval}{network}', changes, ('semseg',)))

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -221,12 +221,12 @@ def read_records(path: Path) -> list[Record]:
     return records
 
 
-def find_record(records: list[Record], identity: Record) -> Record | None:
+def find_record(records: Sequence[Record], identity: Record) -> Record | None:
     """Return the result of a run, if it has finished."""
     return next((record for record in records if identity.items() <= record.items()), None)
 
 
-def finished_seeds(records: list[Record], settings: Settings, row: Row) -> list[int]:
+def finished_seeds(records: Sequence[Record], settings: Settings, row: Row) -> list[int]:
     """Return the seeds with which a row has finished under these settings, ascending."""
     seeds = sorted({record['seed'] for record in records})
     return [seed for seed in seeds if find_record(records, settings.identity(row, seed))]

@@ -96,7 +96,10 @@ def train(run: Run) -> Record:
     runner.register_hook(PairedWeights(run))
     runner.register_hook(KeepScores())
     runner.train()
-    cost = count_cost(build_on_meta(run.settings.config(run.row)), input_size(run.settings.config(run.row))).to_dict()
+    plain = run.settings.config(run.row)
+    size = input_size(plain)
+    assert size is not None, 'all tables resize their frames'
+    cost = count_cost(build_on_meta(plain), size).to_dict()
     machine = describe_machine('cuda' if torch.cuda.is_available() else 'cpu')
     return {
         **run.identity,

@@ -70,7 +70,9 @@ def launches(
 
 def compile_launch(launch: triton_backend.Launch, arch: int) -> Any:
     """Compile a launch for compute capability `arch` (80: 8.0) as Triton would at its first run."""
-    signature, constants, attributes = {}, {}, {}
+    signature: dict[str, Any] = {}
+    constants: dict[Any, Any] = {}
+    attributes: dict[Any, Any] = {}
     for position, name in enumerate(launch.kernel.arg_names):
         value = launch.arguments[name]
         if name.isupper():
@@ -111,7 +113,7 @@ def costs(
             )  # fmt: skip
 
 
-def _describe(value: Any, path: tuple[int, ...], constants: dict, attributes: dict) -> str:
+def _describe(value: Any, path: tuple[int, ...], constants: dict[Any, Any], attributes: dict[Any, Any]) -> str:
     """Return the type of an argument; as at run time, 1 is a constant and multiples of 16 are marked."""
     if isinstance(value, Tensor):
         attributes[path] = [['tt.divisibility', 16]]

@@ -81,7 +81,7 @@ def main() -> None:
     for _ in range(args.rounds):
         for name, run in steps.items():
             taken[name].append(machine.seconds(run))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, seconds in taken.items():
         ratios = [own / fixed for own, fixed in zip(seconds, taken['FixedWeighting'], strict=True)]
         rows.append({'name': name, 'median_s': statistics.median(seconds), 'ratio': statistics.median(ratios),
