@@ -199,6 +199,8 @@ def test_preliminary_losses_have_a_weight_of_their_own(tiny, weight):
     for key, value in found.items():
         torch.testing.assert_close(value, (weight if key.startswith('preliminary.') else 1) * losses[key], msg=key)
         assert value.requires_grad
+    logged = other.parse_losses(found)[1]
+    assert list(logged) == ['loss', *(key for key in losses if weight or not key.startswith('preliminary.'))]
 
 
 @pytest.mark.parametrize('weight', [-0.1, float('nan'), float('inf'), '0.4'])

@@ -49,15 +49,19 @@ def join_losses(head: str, losses: Mapping[str, Tensor], own: Mapping[str, Tenso
 
 
 def without_unlabelled(losses: Mapping[str, Tensor], tasks: Iterable[str]) -> dict[str, Tensor]:
-    """Return the losses without those of tasks, and of the alignment, that are all exactly 0, as without labels.
+    """Return the losses without those of a prediction, or of the alignment, that are all exactly 0, as without labels.
 
-    So the log averages a task over the last steps that had labels for it. A task with `loss_weight=0` is not logged.
+    So the log averages a prediction over the last steps that had labels for it. One with weight 0 is not logged.
     """
     # One transfer from the device for all losses.
     sizes = torch.stack([value.detach().float() for value in losses.values()]).tolist()
-    found = {task_of(name) for name, size in zip(losses, sizes, strict=True) if size}
-    absent = {*tasks, 'align'} - found
-    return {name: value for name, value in losses.items() if task_of(name) not in absent}
+    found = {name.rpartition('.')[0] for name, size in zip(losses, sizes, strict=True) if size}
+    supervised = {*tasks, 'align'}
+    return {
+        name: value
+        for name, value in losses.items()
+        if name.rpartition('.')[0] in found or task_of(name) not in supervised
+    }
 
 
 def check_channels(head: str, task: Task, logits: Tensor, expected: int) -> None:
