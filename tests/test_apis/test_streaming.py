@@ -728,10 +728,11 @@ def test_states_of_other_sources_or_models_are_refused(
     with pytest.raises(ValueError, match=r'states\.safetensors.*key-frame policy'):
         StreamRunner(inferencer, path, resume=resume)
     monkeypatch.undo()
-    monkeypatch.setattr(inferencer, 'size', (16, 32))
-    with pytest.raises(ValueError, match=r'states\.safetensors.*size'):
-        StreamRunner(inferencer, path, resume=resume)
-    monkeypatch.undo()
+    for attribute in ('size', 'model_size'):
+        monkeypatch.setattr(inferencer, attribute, (16, 32))
+        with pytest.raises(ValueError, match=r'states\.safetensors.*size'):
+            StreamRunner(inferencer, path, resume=resume)
+        monkeypatch.undo()
     StreamRunner(inferencer, path, resume=resume)
 
 

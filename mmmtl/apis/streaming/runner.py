@@ -110,7 +110,9 @@ class StreamRunner:
         model = inferencer.model
         policy = model.key_frame_policy if model.has_key_frames else None
         rule = policy and (policy.rule() or type(policy).__name__)
-        self._model = '' if resume is None else f'{digest_model(model)}, size {inferencer.size}, key frames {rule}'
+        # The names of sizes stand for the model's.
+        size = (inferencer.size, inferencer.model_size) if isinstance(inferencer.size, str) else inferencer.size
+        self._model = '' if resume is None else f'{digest_model(model)}, size {size}, key frames {rule}'
         self._goes_on = self._resume is not None and self._resume.exists()
         saved = self._saved(videos)
         self._streams = [
