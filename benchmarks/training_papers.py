@@ -126,7 +126,7 @@ MILA_TABLES = (
             'global': ('window global',),
         },
         against('5x5', ('3x3', '7x7', '15x15', 'global')),
-        'Maps are 8x16 here and 32x64 there, so each window covers 16 times as much of them.',
+        'Maps are 8x16 here and 32x64 there, so a window of the same side covers up to 16 times as much of them.',
     ),
     PaperTable(
         'MILA',
@@ -155,7 +155,7 @@ MILA_TABLES = (
             for interval in (5, 10)
         ),
         'The flow here is DIS, not FlowNet-S. ILA also reads the last non-key frame, as in MILA, and the flow does '
-        "not; both are trained with MILA's alignment. K = 10 is scored on the frames that have ten before them.",
+        "not; both are trained with MILA's alignment. K = 10 is scored on the frames that have nine before them.",
     ),
     PaperTable(
         'MILA',
@@ -197,6 +197,7 @@ def decoders(tasks: str) -> dict[str, tuple[str, ...]]:
     return {row: (f'{run}, {tasks}',) for row, run in rows.items()}
 
 
+ATRC_CONTEXTS = 'ATRC has global context for every pair of tasks here; the paper does not say which contexts it had.'
 OVER_MULTI_TASK = tuple((row, 'multi-task') for row in ('PAD-Net', 'MTI-Net', 'ATRC'))
 SCA_TABLES = (
     sca_table(
@@ -210,7 +211,7 @@ SCA_TABLES = (
         },
         'SCA-MTL teacher',
         (*OVER_MULTI_TASK, ('SCA-MTL student', 'multi-task')),
-        'ATRC has global context for every pair of tasks here, and the context that a search found in the paper.',
+        ATRC_CONTEXTS,
     ),
     sca_table(
         2,
@@ -222,6 +223,7 @@ SCA_TABLES = (
         },
         'SCA-MTL',
         OVER_MULTI_TASK,
+        ATRC_CONTEXTS,
     ),
     PaperTable('SCA-MTL', 3, 'two tasks, PASCAL-Context', note='PASCAL is not at hand here. Table 1 stands for it.'),
     PaperTable('SCA-MTL', 4, 'three tasks, PASCAL-Context', note='PASCAL is not at hand here. Table 2 stands for it.'),
@@ -237,9 +239,9 @@ SCA_TABLES = (
         },
         '+ CSAM',
         (('+ self-attention', 'MTI-Net'), ('+ FPMA', '+ self-attention'), ('+ CTAM', '+ FPMA')),
-        'From + FPMA on, the mask of the propagation is a softmax over the tasks, as the paper says; before, as in the '
-        'code of MTI-Net, one over adjacent channels. The last row is the whole SCA-MTL: besides CSAM, its propagated '
-        'features enter at the output of the heads, and its heads have no hidden layer.',
+        "From + FPMA on, the mask of the propagation is a softmax over the tasks, as in MTI-Net's paper; before, as in "
+        'the code of MTI-Net, one over adjacent channels. The last row is the whole SCA-MTL: besides CSAM, its '
+        'propagated features enter at the output of the heads, and its final predictions have no hidden layer.',
     ),
 )
 PAPERS = {'MILA': MILA_TABLES, 'SCA-MTL': SCA_TABLES}

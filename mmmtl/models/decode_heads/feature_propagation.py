@@ -40,7 +40,7 @@ class FeaturePropagation(Concatenating, BaseModule):
     Args:
         channels: C of the features of each task.
         stage: builds the stage from its width M * C.
-        mask_axis: 'task' as in the papers, 'adjacent' as in the released code; see `task_mask`.
+        mask_axis: 'task' as in MTI-Net's paper, 'adjacent' as in the released code; see `task_mask`.
         reduction: reduction of squeeze-and-excitation.
     """
 
