@@ -343,6 +343,17 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
             IMAGE_PRIMARY,
         ),
         Supposition(
+            'The entry of propagated features and the preliminary losses together put MTI-Net behind',
+            (
+                (
+                    'MTI-Net, entry at the output, w/o preliminary losses, 2 tasks',
+                    'MTI-Net, entry at the output, 2 tasks',
+                ),
+                ('MTI-Net, entry at the output, w/o preliminary losses, 2 tasks', 'multi-task, 2 tasks'),
+            ),
+            IMAGE_PRIMARY,
+        ),
+        Supposition(
             'SCA-MTL is better than others with a decoder of its width',
             (
                 ('SCA, 2 tasks', 'multi-task, twice as wide, 2 tasks'),

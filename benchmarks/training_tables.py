@@ -240,6 +240,10 @@ ALL_TABLES = (
             NARROW_MTI_NET.changed('MTI-Net w/o propagation, 2 tasks', {'model.decode_head.propagation': None}),
             NARROW_MTI_NET.changed('MTI-Net, entry at the output, 2 tasks', {'model.decode_head.entry': 'output'}),
             NARROW_MTI_NET.changed('MTI-Net w/o preliminary losses, 2 tasks', {'model.preliminary_weight': 0}),
+            NARROW_MTI_NET.changed(
+                'MTI-Net, entry at the output, w/o preliminary losses, 2 tasks',
+                {'model.decode_head.entry': 'output', 'model.preliminary_weight': 0},
+            ),
         ),
         reference='SCA, 3 tasks',
         iterations=2400,
