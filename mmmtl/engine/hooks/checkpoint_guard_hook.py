@@ -109,7 +109,7 @@ class CheckpointGuardHook(Hook):
 
 
 def _check_weighting(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Refuse to resume with a weighting that differs from the one before."""
+    """Refuse to resume with a weighting whose state has other names or shapes than the one before."""
     ours, theirs = (
         {name: value.shape for name, value in state.items() if name.startswith(WEIGHTING)}
         for state in (model.state_dict(), weights)

@@ -49,7 +49,7 @@ def task_of(name: str) -> str:
 class Weighting(nn.Module, TrainingObserver, ABC):
     """Base of the weightings: they make one loss of the objectives of the tasks.
 
-    The objective of a task is the sum of all its losses, times its `loss_weight`: those of its prediction, of
+    The objective of a task is the sum of all its losses, as the model weighs them: those of its prediction, of
     preliminary predictions and of label spaces. All other losses (alignment, distillation, search) are added as they
     are. An objective of exactly 0 is that of a task without a label in the batches of all processes; it is added to
     these other losses, so the weighting sees only the others.
