@@ -81,7 +81,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[dict
         for key in differing
         if key.startswith('optim_wrapper') and {'optimizer', 'paramwise_cfg'} & {*key.split('.')}
     ]
-    if now.get('auto_scale_lr.enable') or before.get('auto_scale_lr.enable'):
+    if now.get('auto_scale_lr.enable'):
         sizes = ('train_dataloader.batch_size', 'number of processes', 'accumulative_counts')
         follows += [key for key in differing if key.endswith(sizes)]
     return differing, bool(follows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import sys
@@ -148,6 +149,16 @@ def test_no_kill_loses_the_newest_or_the_best_checkpoint(
         assert [name for name in names(folder) if '-' not in name] == [name for name in names(whole) if '-' not in name]
         assert torch.load(folder / 'iter_3.pth', weights_only=True)['message_hub']['best_score'] == 0.5
     assert at > 30 and newest == 3
+
+
+def test_what_is_published_has_the_wanted_keys_and_its_hash(tmp_path: Path) -> None:
+    run(tmp_path, keep=1)
+
+    found = [tmp_path / name for name in published(tmp_path)]
+    assert [path.name.rpartition('-')[0] for path in found] == ['best_score_iter_2', 'iter_3']
+    for path in found:
+        assert torch.load(path, weights_only=True).keys() == {'meta'}
+        assert path.stem.endswith(hashlib.sha256(path.read_bytes()).hexdigest()[:8])
 
 
 def test_a_folder_may_have_any_name(tmp_path: Path) -> None:

@@ -13,15 +13,18 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import Tensor, nn
 
 import mmmtl.engine.hooks.iteration_seed_hook as seed_hook
+import mmmtl.engine.hooks.model_hook as model_hook
 import mmmtl.engine.hooks.multi_task_visualization_hook as visualization_hook
 from mmmtl.datasets.samplers import VideoSampler
-from mmmtl.engine import IterationSeedHook, MultiTaskVisualizationHook, build_runner, find_checkpoint
+from mmmtl.engine import IterationSeedHook, ModelHook, MultiTaskVisualizationHook, build_runner, find_checkpoint
 from mmmtl.engine.build import HOOKS_OF_EVERY_RUN
+from mmmtl.models.training_observer import TrainingObserver
 from mmmtl.registry import TASKS
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks import DepthEstimation
@@ -47,6 +50,62 @@ def test_dropout_is_a_function_of_seed_iteration_and_process(monkeypatch: pytest
     assert draw(hook, seed=4, iteration=70) != first
     monkeypatch.setattr(seed_hook, 'get_rank', lambda: 1)
     assert draw(hook, seed=3, iteration=70) != first
+
+
+# What follows the training
+
+
+class Followed(nn.Module, TrainingObserver):
+    """A model with dropout and statistics, which follows its own training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(8)
+        self.begun: list[tuple[int, float, int]] = []
+        self.again: list[Tensor] = []
+
+    def data_preprocessor(self, data: dict[str, Any], training: bool) -> dict[str, Any]:
+        return data
+
+    def forward(self, inputs: Tensor, mode: str) -> dict[str, Tensor]:
+        return {'loss': nn.functional.dropout(self.norm(inputs), 0.5).square().sum()}
+
+    def before_iteration(self, iteration: int, progress: float, draw_seed: int) -> None:
+        self.begun.append((iteration, progress, draw_seed))
+
+    def after_update(self, losses_now: Callable[[], dict[str, Tensor]]) -> None:
+        self.again.append(losses_now()['loss'])
+
+
+def test_an_observer_sees_the_losses_after_each_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a learning rate of 0 they are those before it, if the random numbers are the same."""
+
+    def follow(rank: int) -> list[tuple[int, float, int]]:
+        for module in (seed_hook, model_hook):
+            monkeypatch.setattr(module, 'get_rank', lambda: rank)
+        model, hooks = Followed(), (IterationSeedHook(), ModelHook())
+        wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.0), accumulative_counts=2)
+        runner: Any = SimpleNamespace(model=model, optim_wrapper=wrapper, max_iters=4, seed=3)
+        losses = []
+        for hook in hooks:
+            hook.before_train(runner)
+        for runner.iter in range(4):
+            batch = {'inputs': torch.randn(4, 8, generator=torch.Generator().manual_seed(runner.iter))}
+            for hook in hooks:
+                hook.before_train_iter(runner, runner.iter, batch)
+            losses.append(model(**batch, mode='loss')['loss'])
+            wrapper.update_params(losses[-1])
+            statistics, state = model.norm.running_mean.clone(), torch.get_rng_state()
+            for hook in hooks:
+                hook.after_train_iter(runner, runner.iter, batch)
+            assert torch.equal(model.norm.running_mean, statistics) and torch.equal(torch.get_rng_state(), state)
+        assert [loss.item() for loss in model.again] == [losses[1].item(), losses[3].item()]
+        assert not any(loss.requires_grad for loss in model.again)
+        return model.begun
+
+    begun = follow(rank=0)
+    assert [(number, progress) for number, progress, _ in begun] == [(0, 0.0), (1, 0.25), (2, 0.5), (3, 0.75)]
+    assert len({seed for *_, seed in begun}) == 4 and follow(rank=1) == begun, 'all processes draw the same'
 
 
 # The place in an epoch

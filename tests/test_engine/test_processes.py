@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper
 from mmengine.structures import PixelData
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mmmtl.checkpoint import digest_model
-from mmmtl.engine import MapWriterHook, MultiTaskVisualizationHook
+from mmmtl.engine import AccumulationHook, MapWriterHook, MultiTaskVisualizationHook
 from mmmtl.engine.hooks.overwrite_hook import OverwriteHook
 from mmmtl.engine.processes import check_same_start
 from mmmtl.registry import MODELS
@@ -57,6 +58,21 @@ def test_processes_start_from_one_checkpoint(
     assert (expected in first and 'share' in first) if expected else first == ''
 
 
+def test_a_checkpoint_has_the_mean_of_the_accumulated_gradients(in_processes: InProcesses) -> None:
+    def gradients(rank: int) -> dict[str, float]:
+        layer = nn.Linear(1, 1)
+        wrapper = OptimWrapper(torch.optim.SGD(layer.parameters(), lr=0.1), accumulative_counts=2)
+        wrapper._inner_count, wrapper._max_counts = 1, 10
+        layer.weight.grad = torch.full((1, 1), 1.0 + 2.0 * rank)
+        if rank == 0:  # no loss of the other process has reached the bias
+            layer.bias.grad = torch.ones(1)
+        run: Any = SimpleNamespace(optim_wrapper=wrapper, model=layer)
+        AccumulationHook().before_checkpoint(run)
+        return {name: weight.grad.item() for name, weight in layer.named_parameters()}
+
+    assert in_processes(gradients) == 2 * [{'weight': 2.0, 'bias': 0.5}]
+
+
 def test_the_state_of_a_module_may_hold_more_than_tensors() -> None:
     class Counts(nn.Linear):
         def get_extra_state(self) -> dict[str, int]:
@@ -67,6 +83,18 @@ def test_the_state_of_a_module_may_hold_more_than_tensors() -> None:
     counting, plain = Counts(2, 2), nn.Linear(2, 2)
     plain.load_state_dict(counting.state_dict(), strict=False)
     assert digest_model(counting) == digest_model(plain)
+
+
+def test_names_shapes_and_types_tell_models_apart() -> None:
+    def digest(name: str, value: torch.Tensor) -> str:
+        model = nn.Module()
+        model.register_buffer(name, value)
+        return digest_model(model)
+
+    values = torch.arange(6.0)
+    others = digest('b', values), digest('a', values.view(2, 3)), digest('a', values.view(torch.int32))
+    assert digest('a', values) == digest('a', values.clone())
+    assert len({digest('a', values), *others}) == 4
 
 
 @cpu_only

@@ -16,11 +16,12 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim import LinearLR, OptimWrapper, StepLR
 from mmengine.registry import PARAM_SCHEDULERS
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
 
 from mmmtl.engine import AccumulationHook, AmpOptimWrapper, build_runner, find_checkpoint
 from mmmtl.engine.checkpoint_files import make_plain
+from mmmtl.engine.hooks import ResumeHook
 from mmmtl.engine.hooks.checkpoint_guard_hook import without_functions
 from mmmtl.engine.resumed_schedule import differences, replay
 from mmmtl.engine.training_record import changes, training_record
@@ -106,7 +107,7 @@ def test_a_validation_killed_between_two_updates_changes_nothing(
         assert hubs[0]['runtime_info']['best_score'] == hubs[1]['runtime_info']['best_score']
 
 
-def fake_run(wrapper: AmpOptimWrapper, layer: torch.nn.Module) -> SimpleNamespace:
+def fake_run(wrapper: OptimWrapper, layer: torch.nn.Module) -> SimpleNamespace:
     return SimpleNamespace(
         optim_wrapper=wrapper,
         model=layer,
@@ -114,6 +115,37 @@ def fake_run(wrapper: AmpOptimWrapper, layer: torch.nn.Module) -> SimpleNamespac
         build_optim_wrapper=lambda wrapper: wrapper,
         logger=logging.getLogger('fake'),
     )
+
+
+@pytest.mark.parametrize(
+    ('done', 'meta', 'missing'),
+    [
+        (4, {}, True),
+        (4, {'validated': True}, False),
+        (4, {'batches_of_epoch': [3, 9]}, False),  # in the middle of an epoch
+        (5, {}, False),
+        (2, {}, False),  # before `val_begin`
+        (7, {}, True),  # the last one
+    ],
+)
+@pytest.mark.parametrize('kind', [EpochBasedTrainLoop, IterBasedTrainLoop])
+def test_a_validation_that_was_due_and_is_missing_is_done(
+    kind: type, done: int, meta: dict[str, Any], missing: bool
+) -> None:
+    loop = kind.__new__(kind)
+    intervals = dict(val_begin=3, val_interval=2, dynamic_milestones=[0], dynamic_intervals=[2])
+    vars(loop).update(_epoch=done, _iter=done, **intervals)
+    wrapper = OptimWrapper(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0))
+    validated: list[int] = []
+    run: Any = fake_run(wrapper, nn.Linear(1, 1))
+    vars(run).update(train_loop=loop, epoch=done, iter=done, max_epochs=7, max_iters=7, param_schedulers=None)
+    vars(run).update(cfg=Config(dict(model={})), val_loop=SimpleNamespace(run=lambda: validated.append(done)))
+    counts = {'epoch': done, 'iter': done}
+
+    hook = ResumeHook()
+    hook.after_load_checkpoint(run, {'meta': {**counts, **meta}, 'optimizer': wrapper.state_dict()})
+    hook.before_train(run)
+    assert validated == [done] * missing
 
 
 def test_an_overflow_of_scaled_gradients_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +304,9 @@ def test_the_learning_rates_follow_from_some_settings(key: str, follows: bool) -
     assert differences({key: 1}, {key: 2}) == ({key: (1, 2)}, follows)
 
 
-@pytest.mark.parametrize('key', ['train_dataloader.batch_size', 'optim_wrapper.accumulative_counts'])
+@pytest.mark.parametrize(
+    'key', ['train_dataloader.batch_size', 'number of processes', 'optim_wrapper.accumulative_counts']
+)
 def test_a_scaled_learning_rate_follows_the_batch(key: str) -> None:
     before = {key: 2, 'auto_scale_lr.enable': True}
     assert differences(before, {**before, key: 4})[1]
@@ -341,13 +375,14 @@ def test_warm_up_by_iteration_and_steps_by_epoch_are_replayed() -> None:
         warm_up.step()
         if number == 7:
             steps.step()
-    other, schedulers = build()
-    loop = EpochBasedTrainLoop.__new__(EpochBasedTrainLoop)
-    runner = SimpleNamespace(train_loop=loop, train_dataloader=range(7), param_schedulers=schedulers)
-    replay(runner, epochs=1, iterations=9)
+    for length in (7, 20):  # the epoch was shorter than those of the second data set
+        other, schedulers = build()
+        loop = EpochBasedTrainLoop.__new__(EpochBasedTrainLoop)
+        runner = SimpleNamespace(train_loop=loop, train_dataloader=range(length), param_schedulers=schedulers)
+        replay(runner, epochs=1, iterations=9)
 
-    assert other.get_lr() == wrapper.get_lr() != {'lr': [1.0]}
-    assert [one.last_step for one in schedulers] == [warm_up.last_step, steps.last_step]
+        assert other.get_lr() == wrapper.get_lr() != {'lr': [1.0]}
+        assert [one.last_step for one in schedulers] == [warm_up.last_step, steps.last_step]
 
 
 def test_records_are_plain_and_comparable(trained: Runner) -> None:

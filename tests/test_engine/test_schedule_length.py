@@ -117,6 +117,7 @@ def test_a_training_of_thirty_iterations() -> None:
     [
         (dict(type='MultiStepLR', milestones=[300, 600]), dict(milestones=[3, 6])),
         (dict(type='CosineRestartLR', periods=[333, 333, 334], eta_min=0), dict(periods=[3, 4, 3])),
+        (dict(type='CosineRestartLR', periods=[4, 996], eta_min=0), dict(periods=[1, 9])),
         (dict(type='CosineAnnealingLR', T_max=1000), dict(T_max=10)),
         (dict(type='OneCycleLR', total_steps=1000, eta_max=1.0), dict(total_steps=10)),
         (dict(type='StepLR', step_size=1), dict(step_size=1)),
@@ -131,6 +132,15 @@ def test_every_kind_of_time_is_scaled(scheduler: dict[str, Any], expected: dict[
 
     found = [changed.model[0], changed.other] if several else changed
     assert all({**scheduler, **expected} == dict(one) for one in found)
+
+
+def test_validations_and_checkpoints_begin_at_the_same_share() -> None:
+    checkpoint = dict(type='CheckpointHook', interval=100, save_begin=400)
+    cfg = Config(dict(train_cfg=dict(max_iters=1000, val_begin=600), default_hooks=dict(checkpoint=checkpoint)))
+    changed = change_length(cfg, iterations=10)
+
+    assert changed.train_cfg == dict(max_iters=10, val_begin=6)
+    assert changed.default_hooks.checkpoint == dict(type='CheckpointHook', interval=1, save_begin=4)
 
 
 def test_what_never_comes_still_never_comes() -> None:

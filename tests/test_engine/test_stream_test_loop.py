@@ -59,8 +59,8 @@ def stream(make_config: Callable[..., Any]) -> Callable[..., tuple[Runner, dict[
 
 
 def by_hand(runner: Runner) -> list[dict[str, torch.Tensor]]:
-    """Predictions of both videos from the model's own stream."""
-    data, model = runner.test_loop.dataloader.dataset, runner.model
+    """Predictions of both videos from the model's own stream, in eval mode."""
+    data, model = runner.test_loop.dataloader.dataset, runner.model.eval()
     maps = []
     with torch.no_grad():
         for video in range(2):

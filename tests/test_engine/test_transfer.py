@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from torch import nn
 
 from mmmtl.checkpoint import fitting_weights, load_weights
 from mmmtl.config import load_config, resolve
@@ -150,8 +151,8 @@ def test_weights_that_join_two_tasks_need_both(method: str, left: list[str]) -> 
 
 
 def test_tasks_that_receive_nothing_from_the_others_are_tested_alone() -> None:
-    linear = torch.nn.Linear(1, 1)
-    model = torch.nn.ModuleDict({'attend': torch.nn.ModuleDict({'semseg': linear})})
+    linear = nn.Linear(1, 1)
+    model = nn.ModuleDict({'attend': nn.ModuleDict({'semseg': linear})})
     stored = {'attend.normals.semseg.weight': torch.ones(1), **model.state_dict()}
     tasks = dict(semseg=dict(type='SemanticSegmentation', classes=FIVE), normals=dict(type='SurfaceNormals'))
     checkpoint = {'state_dict': stored, 'meta': {'dataset_meta': {'tasks': tasks}}}
@@ -163,7 +164,7 @@ def test_tasks_that_receive_nothing_from_the_others_are_tested_alone() -> None:
 
 def test_what_a_weighting_has_learnt_belongs_to_its_tasks() -> None:
     depth, normals = dict(type='DepthEstimation', max_depth=10.0), dict(type='SurfaceNormals')
-    model = torch.nn.Linear(1, 1)
+    model = nn.Linear(1, 1)
     model.weighting = MODELS.build(dict(type='DWA', interval=1, tasks=['depth', 'normals']))
     stored = {'state_dict': model.state_dict(), 'meta': {'dataset_meta': {'tasks': dict(depth=depth, normals=normals)}}}
     assert transfer(model, stored, dict(depth=depth, normals=normals)).left_out == {}
@@ -172,9 +173,19 @@ def test_what_a_weighting_has_learnt_belongs_to_its_tasks() -> None:
     assert 'weighting.means' in next(names for reason, names in left_out.items() if 'joins' in reason)
 
 
+def test_one_channel_in_the_second_place_is_that_of_a_depthwise_convolution() -> None:
+    layers = {'depthwise': nn.Conv2d(4, 4, 3, groups=4), 'predict': nn.Conv2d(4, 1, 1)}
+    model = nn.ModuleDict({'depth': nn.ModuleDict(layers)})
+    there, here = (dict(depth=dict(type='DepthEstimation', max_depth=10.0, scale=scale)) for scale in (1.0, 4.0))
+    stored = {'state_dict': model.state_dict(), 'meta': {'dataset_meta': {'tasks': there}}}
+    source, left_out = transfer(model, stored, here)
+    assert list(source['state_dict']) == ['depth.depthwise.weight', 'depth.depthwise.bias']
+    assert list(left_out.values()) == [['depth.predict.weight', 'depth.predict.bias']]
+
+
 @pytest.mark.parametrize('tasks', [{}, {'semseg': {'type': 'os.system', 'command': 'x'}}, {'semseg': 3}])
 def test_a_checkpoint_that_does_not_say_its_tasks_is_refused(tasks: dict[str, Any]) -> None:
-    model = torch.nn.Linear(1, 1)
+    model = nn.Linear(1, 1)
     stored = {'state_dict': model.state_dict(), 'meta': {'dataset_meta': {'tasks': tasks}}}
     wanted = {'semseg': dict(type='SemanticSegmentation', classes=FIVE)}
     if tasks.get('semseg') and isinstance(tasks['semseg'], dict):

@@ -118,6 +118,17 @@ def test_the_student_is_resized_to_the_teacher(tiny) -> None:
     torch.testing.assert_close(got['depth.loss_prediction'], (own_logits - other_logits).abs().mean())
 
 
+def test_half_precision_losses_are_float32(tiny) -> None:
+    loss = make_loss(tiny).bfloat16()
+    own, logits, other = (tiny.pixels(2, channels, 4, 6).bfloat16() for channels in (1, 1, 2))
+
+    got = loss({'depth': [own]}, {'depth': logits}, {'depth': [other]}, {'depth': logits + 1})
+    assert {key: value.dtype for key, value in got.items()} == {
+        'depth.loss_feature': torch.float32,
+        'depth.loss_prediction': torch.float32,
+    }
+
+
 @pytest.mark.parametrize('without', ['student', 'teacher'])
 def test_a_head_without_features_is_named(tiny, without: str) -> None:
     some, nothing = {'depth': [tiny.pixels(2, 1, 4, 6)]}, {}

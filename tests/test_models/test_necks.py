@@ -140,6 +140,12 @@ def test_the_border_is_passed_on(tiny, border):
     torch.testing.assert_close(corner, torch.full((C,), 1.0 if border == 'mask' else 9 / 25))
 
 
+def test_the_backend_is_passed_on(tiny):
+    ila = neck(tiny, backend='another')
+    with pytest.raises(ValueError, match="backend='another'"):
+        ila(memory(ila, tiny, 0), memory(ila, tiny, 1), None)
+
+
 # --- which frames propagate --------------------------------------------------------------------------------------
 
 

@@ -93,6 +93,15 @@ def test_uncertainty_by_hand() -> None:
 
 
 @needs_torchjd
+def test_a_task_without_labels_keeps_its_learnt_weight_to_itself() -> None:
+    weighting = build('UncertaintyWeighting')
+    weighting.scalarizer.log_var.data[:] = torch.tensor([0.0, math.log(4.0)])
+    toy = Toy(*CONFLICT)
+    loss = weighting(toy.losses((0.0, 4.0)), toy.parameters())
+    assert loss.item() == pytest.approx(0.125 * 4 + 0.5 * math.log(4))
+
+
+@needs_torchjd
 def test_imtl_l_by_hand() -> None:
     weighting = build('IMTLL')
     weighting.scalarizer.log_scale.data[:] = torch.tensor([0.0, math.log(0.5)])
@@ -129,6 +138,25 @@ def test_dwa_by_hand() -> None:
     first, second = math.exp(0.5 / 2), math.exp(0.75 / 2)
     weights = (2 * first / (first + second), 2 * second / (first + second))
     assert_weights(toy, weighting, weights, (7.0, 7.0))
+
+
+@pytest.mark.parametrize(
+    ('interval', 'steps', 'ratios'),
+    [
+        (2, ((2.0, 4.0), (2.0, 4.0), (1.0, 2.0), (0.0, 1.0)), (1 / 2, 1.5 / 4)),
+        (1, ((2.0, 4.0), (1.0, 2.0), (0.0, 3.0)), (1 / 2, 3 / 2)),
+    ],
+)
+def test_dwa_leaves_out_iterations_without_labels(
+    interval: int, steps: tuple[tuple[float, float], ...], ratios: tuple[float, float]
+) -> None:
+    """A loss of 0 is that of a task without labels: it has no part in a mean, and an interval of it changes nothing."""
+    toy, weighting = Toy(*CONFLICT), build('DWA', interval=interval)
+    for values in steps:
+        backward(toy, weighting, toy.losses(values))
+    first, second = (math.exp(ratio / 2) for ratio in ratios)
+    assert_weights(toy, weighting, (2 * first / (first + second), 2 * second / (first + second)), (7.0, 7.0))
+    assert backward(toy, weighting, toy.losses((0.0, 7.0)))['b'] == [2.0], 'alone, a task has weight 1'
 
 
 @needs_torchjd

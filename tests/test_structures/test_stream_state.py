@@ -177,6 +177,7 @@ def broken(**changes: Any) -> dict[str, Any]:
         ('has_key', dict(has_key=[True, True, False])),
         ('has_key', dict(frames=torch.zeros(2, dtype=torch.int64))),
         ('frames', dict(frames=torch.tensor([7, 1, -1]))),
+        ('frames', dict(frames=torch.tensor([1 << 60, 1, 0]))),
         ('frames', dict(frames=torch.tensor(3))),
         ('key_frames', dict(key_frames=torch.tensor([8, 1, 0]))),
         ('has_key', dict(has_key=torch.tensor([True, True, True]))),
@@ -252,6 +253,14 @@ def test_states_are_joined_in_their_order() -> None:
     assert joined.resolution == (64, 128)
     assert values(StreamState.cat([state.select([0]), state.select([1, 2])])) == values(state)
     assert values(StreamState.cat([StreamState.new(1), StreamState.new(1)])) == values(StreamState.new(2))
+
+
+def test_what_is_joined_with_a_loaded_state_is_still_compared_with_the_model() -> None:
+    state = make_state()
+    loaded = StreamState.from_state_dict(state.state_dict())
+
+    assert StreamState.cat([state, loaded]).unchecked and StreamState.cat([loaded, state]).unchecked
+    assert not StreamState.cat([state, state]).unchecked
 
 
 def test_states_of_different_resolutions_are_not_joined() -> None:
