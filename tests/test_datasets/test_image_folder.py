@@ -88,8 +88,8 @@ def test_lists(folder: Path) -> None:
 def test_ratios_share_out_all_images(folder: Path) -> None:
     shares = dict(train=0.5, val=0.2, test=0.3)
     parts = {split: names(build(folder, split=split, ratio=shares)) for split in shares}
-    assert sorted(sum(parts.values(), [])) == sorted(NAMES)
-    assert {split: len(part) for split, part in parts.items()} == dict(train=3, val=1, test=2)
+    # By the hashes of the names: another order would move images from one part to another.
+    assert parts == dict(test=['paris/0001', 'x_depth'], train=['12', 'IMG 7', 'straße/b.c'], val=['a'])
     # A dumped config has sorted keys.
     again = dict(sorted(shares.items()))
     assert parts == {split: names(build(folder, split=split, ratio=again)) for split in shares}

@@ -70,6 +70,13 @@ def test_units_and_classes(nyuv2: Path) -> None:
     assert torch.equal(gt.coarse, torch.tensor([*TO_13, 255])[place])
 
 
+def test_a_class_in_both_lists_keeps_its_name() -> None:
+    fine, coarse = list(CLASSES['nyuv2_40']), list(CLASSES['nyuv2_13'])
+    of_fine = {name: coarse[label] for name, label in zip(fine, TO_13, strict=True)}
+    shared = set(fine) & set(coarse)
+    assert len(shared) == 10 and {name: of_fine[name] for name in shared} == {name: name for name in shared}
+
+
 def test_the_evaluation_window(nyuv2: Path) -> None:
     whole, window = (build(nyuv2, 'test', evaluation_window=w)[0]['data_samples'].gt for w in (False, True))
     inside = torch.zeros(1, 288, 384, dtype=torch.bool)

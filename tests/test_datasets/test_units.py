@@ -130,6 +130,7 @@ def test_refusals_name_the_file(read, source: str, stored: np.ndarray, unit: Any
     [
         ('depth', 'km', "'km' is not one of 'mm', 'cm', 'm'"),
         ('depth', -1.0, '-1.0 is not one of'),
+        ('depth', 0, 'unit 0 is not one of'),
         ('semseg', 'mm', "'mm' is not one of none"),
         ('normals', 0.5, '0.5 is not one of'),
     ],

@@ -113,3 +113,6 @@ def test_a_smaller_flow_is_in_smaller_pixels() -> None:
     torch.testing.assert_close(small[:, :, 0], torch.tensor([[1.0] * 4, [-1.0] * 4]))
     assert small[:, :, 2].isnan().all()
     assert resize_exact_flow(flow, (8, 12)) is flow
+    # The nearest pixel is the middle one of three.
+    columns = torch.arange(9.0).expand(2, 3, 9)
+    torch.testing.assert_close(resize_exact_flow(columns, (1, 3))[0, 0], torch.tensor([1.0, 4.0, 7.0]) / 3)

@@ -148,6 +148,9 @@ def test_what_16_bits_cannot_hold(tmp_path: Path) -> None:
         assert task.stored_unit == pytest.approx(unit) if isinstance(unit, float) else task.stored_unit == unit
         stored = task.encode(np.array([[float(farthest)]]))
         assert task.interpret(stored, 'f', task.stored_unit)[0, 0] == pytest.approx(farthest, abs=0.05)
+    # Predictions may go beyond what is learnt.
+    far = dict(type='DepthEstimation', max_depth=10, prediction_range=(None, 100.0))
+    assert build_tasks({'depth': far}, 'x')['depth'].stored_unit == 'm/256'
 
 
 def test_inputs_are_safe(tmp_path: Path) -> None:

@@ -134,6 +134,14 @@ def test_deltas_are_strict_percentages() -> None:
     assert [metrics[f'delta{i}'] for i in (1, 2, 3)] == [25.0, 50.0, 75.0]
 
 
+def test_a_prediction_of_nothing_has_the_logarithm_of_a_nanometre() -> None:
+    task = make_task(prediction_range=(None, None))
+    metrics = task.summarize(task.measure(depth_map(0.0, -2.0), depth_map(1.0, 1.0)))
+
+    assert metrics['rmse_log'] == pytest.approx(9 * math.log(10))
+    assert metrics['abs_err'] == 2.0 and metrics['delta3'] == 0
+
+
 def test_metrics_are_those_of_mmseg() -> None:
     task = make_task()
     totals, prediction, target = torch.zeros(8, dtype=torch.float64), [], []

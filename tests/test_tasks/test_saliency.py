@@ -80,6 +80,13 @@ def test_is_that_of_a_count_pixel_by_pixel(seed: int) -> None:
     assert score(images) == pytest.approx(expected, rel=1e-12)
 
 
+def test_salient_is_above_one_half() -> None:
+    label = np.array([[1.0, 0.51, 0.5, 0.0, 255.0]])
+    images = [(np.array([[0.9, 0.9, 0.1, 0.1, 0.1]]), label)]
+    assert score(images) == pytest.approx({'max_mIoU': 100, 'maxF': 100})
+    assert TASK.discretize(torch.from_numpy(label)[None, None]).flatten().tolist() == [1, 1, 0, 0, 255]
+
+
 def test_the_one_is_a_mean_over_images_the_other_over_pixels() -> None:
     small = (np.array([[0.9, 0.1]]), np.array([[1.0, 0]]))
     large = (np.full((10, 10), 0.95), np.pad(np.ones((10, 1)), ((0, 0), (0, 9))))

@@ -51,6 +51,16 @@ def test_views_are_packed(make_results) -> None:
     assert packed['data_samples'].gt.semseg[0, 0].tolist() == [1, 0, 255, 2, 1, 0]
 
 
+def test_motion_that_is_not_known_is_nan(make_results) -> None:
+    motion = np.tile(np.float32([3, -1]), (4, 6, 1))
+    valid = np.ones((4, 6), bool)
+    valid[0, 1] = False
+    flow = PackMultiTaskInputs()(make_results([IMAGE], {}, flow=(motion, valid)))['data_samples'].flow
+    expected = torch.tensor([3.0, -1.0]).view(2, 1, 1).repeat(1, 4, 6)
+    expected[:, 0, 1] = torch.nan
+    torch.testing.assert_close(flow, expected, rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize(
     ('name', 'value', 'message'),
     [

@@ -46,6 +46,11 @@ def test_formula(make_results, scripted) -> None:
     assert out.tolist() == [[[48, 51, 63], [90, 90, 90]]] and out.dtype == np.uint8
 
 
+def test_values_are_rounded(make_results, scripted) -> None:
+    (out,) = jitter(make_results, scripted, [np.array([[[100, 200, 250]]], np.uint8)], (1.007, 1.0, 1.0), 0.0)
+    assert out.tolist() == [[[101, 201, 252]]]
+
+
 def test_values_are_clipped(make_results, scripted) -> None:
     image = np.array([[[0, 128, 255]]], dtype=np.uint8)
     (out,) = jitter(make_results, scripted, [image], (1.0, 3.0, 1.0), 0.0)
