@@ -603,6 +603,13 @@ def test_a_stopped_run_goes_on_as_if_never_interrupted(inferencer: MultiTaskInfe
         assert (tmp_path / 'parts' / file).read_bytes() == (tmp_path / 'whole' / file).read_bytes(), file
 
 
+def test_frames_that_are_written_again_count_once(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    for append in (False, True):  # as after a kill, which left maps but no states
+        with RawSink(tmp_path / 'raw', inferencer.tasks, append=append) as raw:
+            StreamRunner(inferencer, {'drive': [coded(number) for number in range(3)]}).run(raw)
+    assert json.loads((tmp_path / 'raw' / 'videos.json').read_text()) == {'drive': {'length': 3}}
+
+
 @pytest.fixture
 def heeded() -> Iterator[None]:
     """SIGINT as at a terminal; a shell starts programs in the background, such as these tests, with SIGINT ignored."""

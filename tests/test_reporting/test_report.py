@@ -15,6 +15,7 @@ import pytest
 from mmmtl import commands
 from mmmtl.evaluation import Baseline
 from mmmtl.evaluation.metric_files import direction
+from mmmtl.io import read_image
 from mmmtl.registry import TASKS
 from mmmtl.reporting import Run, SampleFolder, figures, read_run, write_report
 from mmmtl.reporting.page import TEMPLATE
@@ -316,6 +317,14 @@ def test_a_metric_goes_the_way_that_its_test_says() -> None:
         'per_image/own/f1 ↑': first,
         'x/y': (False, False),
     }
+
+
+def test_samples_of_an_earlier_test_are_replaced(tmp_path: Path) -> None:
+    folder, red = SampleFolder(tmp_path), np.full((8, 8, 3), (200, 30, 30), np.uint8)
+    for name in ('depth_best_1.jpg', 'depth_worst_1.jpg'):
+        folder.write([(Sample('depth', 'best', 'room', 2.0, 'depth/abs_err', name), red)])
+    assert {path.name for path in tmp_path.iterdir()} == {'depth_worst_1.jpg', 'samples.json'}
+    assert np.abs(read_image(tmp_path / 'depth_worst_1.jpg')[..., ::-1].astype(int) - red).max() < 5
 
 
 def test_a_sample_of_an_unknown_task_has_the_arrow_of_its_test(tmp_path: Path) -> None:
