@@ -455,9 +455,9 @@ def test_a_queue_trains_what_is_missing(
     assert failed == [failing.requires[0], failing]  # the checkpoint of its teacher is gone
     found = training.runs.read_records(path)
     names = [(record['row'], record['seed']) for record in found]
-    assert names[:2] == [('single-task, depth', 0), ('SCA, 2 tasks', 1)] and names[2:] == [
-        ('SCA, 2 tasks', 0), ('SCA student', 0)
-    ]  # fmt: skip
+    adopted, trained = names[:2], names[2:]
+    assert adopted == [('single-task, depth', 0), ('SCA, 2 tasks', 1)]
+    assert trained == [('SCA, 2 tasks', 0), ('SCA student', 0)]
     assert len(calls) == 2 and 'out of memory' in capsys.readouterr().out
     assert teacher.checkpoint.exists()
     assert training.queue.train_all([student], path, jobs=1, threads=1, after_each=pytest.fail) == []
