@@ -129,6 +129,13 @@ def test_weights_behind_a_url_are_loaded_once_and_checked(
         zoo_weights('small')
 
 
+def test_two_models_of_one_name_are_refused(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / 'model-index.yml').write_text('Import: [metafile.yml, metafile.yml]')
+    zoo.models.cache_clear()
+    with pytest.raises(ValueError, match=r"metafile\.yml: a second model of the name 'small'"):
+        list_models()
+
+
 def test_weights_need_a_hash_and_a_licence(weights: Path, tmp_path: Path) -> None:
     metafile = tmp_path / 'metafile.yml'
     metafile.write_text(metafile.read_text().replace('License:', 'Licence:'))

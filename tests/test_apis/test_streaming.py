@@ -21,7 +21,7 @@ from PIL import Image
 
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
 from mmmtl.apis.streaming import MjpegPage, PanelSink, RawSink, StreamFrame, StreamInfo, StreamSink, VideoSink
-from mmmtl.apis.streaming.records import StreamRecord
+from mmmtl.apis.streaming.records import StageTimes, StreamRecord
 from mmmtl.apis.streaming.source import name_sources
 from mmmtl.io import VideoReader, VideoWriter, write_png
 from mmmtl.io.safetensors import read_safetensors, write_safetensors
@@ -603,6 +603,13 @@ def test_a_stopped_run_goes_on_as_if_never_interrupted(inferencer: MultiTaskInfe
         assert (tmp_path / 'parts' / file).read_bytes() == (tmp_path / 'whole' / file).read_bytes(), file
 
 
+def test_frames_that_are_written_again_count_once(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+    for append in (False, True):  # as after a kill, which left maps but no states
+        with RawSink(tmp_path / 'raw', inferencer.tasks, append=append) as raw:
+            StreamRunner(inferencer, {'drive': [coded(number) for number in range(3)]}).run(raw)
+    assert json.loads((tmp_path / 'raw' / 'videos.json').read_text()) == {'drive': {'length': 3}}
+
+
 @pytest.fixture
 def heeded() -> Iterator[None]:
     """SIGINT as at a terminal; a shell starts programs in the background, such as these tests, with SIGINT ignored."""
@@ -957,6 +964,15 @@ def test_videos_of_two_streams_have_files_of_their_own(inferencer: MultiTaskInfe
             StreamRunner(inferencer, {name: frames}, on_resize='new_state').run(films.write)
             films.end(StreamInfo(name, 25.0, None, live=False, start=0))
     assert sorted(path.name for path in (tmp_path / 'films').iterdir()) == ['a-000002-2.mp4', 'a-000002.mp4', 'a.mp4']
+
+
+def test_mean_and_quantiles_of_a_stage() -> None:
+    times = StageTimes()
+    assert (times.mean, times.quantile(0.5)) == (0.0, 0.0)
+    for seconds in (9.0, 1.0, 4.0, 1.0):
+        times.add(seconds)
+    assert times.mean == 2.0  # without the first
+    assert [times.quantile(share) for share in (0.0, 0.5, 0.99, 1.0)] == [1.0, 4.0, 9.0, 9.0]
 
 
 def test_an_earlier_connection_that_lost_frames_counts() -> None:

@@ -11,7 +11,8 @@ import torch
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.export import OnnxStream, export_model
-from mmmtl.export.compare import ProgramStream
+from mmmtl.export.compare import ProgramStream, TorchStream, compare
+from mmmtl.export.exporting import check_errors
 from mmmtl.export.quantizing import quantize
 from mmmtl.export.writing import OPSET
 from mmmtl.models.segmentors import FixedInterval, FrameChange
@@ -88,6 +89,25 @@ def test_nothing_is_left_of_a_model_that_differs(
     ):
         export_model(make(IMAGE), tmp_path / 'out', wide, name='tiny', tolerance=1e-12, formats=['torch'])
     assert not list(tmp_path.iterdir())
+
+
+def test_numbers_and_key_frames_that_differ_are_refused(video: MultiTaskInferencer) -> None:
+    class Changed(TorchStream):
+        def __init__(self, factor: float, *, other_key: bool) -> None:
+            super().__init__(video.model)
+            self.factor, self.other_key = factor, other_key
+
+        def advance(self, inputs: np.ndarray, state: Any = None) -> Any:
+            logits, is_key, state = super().advance(inputs, state)
+            return {name: self.factor * one for name, one in logits.items()}, is_key != self.other_key, state
+
+    frames = [np.random.default_rng(0).normal(size=(1, 3, *SIZE)).astype(np.float32)] * 2
+    found = compare(video.model, {name: Changed(float(name), other_key=False) for name in ('3', 'nan')}, frames)
+    assert set(found['PyTorch'].error.values()) == {0.0} and [*found['3'].error.values()] == pytest.approx([2.0, 2.0])
+    with pytest.raises(ValueError, match='the largest error of task .* is nan'):
+        check_errors(found['nan'], 1e9, 'it')
+    with pytest.raises(ValueError, match='other does not treat frame 0 as a key frame, but PyTorch does'):
+        compare(video.model, {'other': Changed(1.0, other_key=True)}, frames)
 
 
 def test_a_folder_that_is_there_is_filled(tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def npy(shape: str, descr: str = "'<f8'") -> bytes:
         npy('(8,)', "'|O'"),
         npy('(-8,)'),
         npy('(0, 5)'),
+        npy('(7,)'),  # 8 bytes more than that
         npy('(4,)', "'<c16'"),
         npy('(' * 5000),
         b'\x93NUMPY\x07\x00',
@@ -180,10 +181,11 @@ def test_json(tmp_path: Path) -> None:
         read_json(path, max_bytes=10)
 
 
-def test_compressed_mat(tmp_path: Path) -> None:
-    savemat(tmp_path / 'a.mat', {'x': np.zeros((1500, 1500))}, do_compression=True)
+@pytest.mark.parametrize('key', ['x', 'small'])
+def test_compressed_mat(tmp_path: Path, key: str) -> None:
+    savemat(tmp_path / 'a.mat', {'x': np.zeros((1500, 1500)), 'small': np.zeros(1)}, do_compression=True)
     with pytest.raises(ValueError, match=r'a\.mat: more than the limit of 10000000 bytes when unpacked'):
-        read_mat(tmp_path / 'a.mat', 'x', max_bytes=10_000_000)
+        read_mat(tmp_path / 'a.mat', key, max_bytes=10_000_000)
 
 
 def test_zip_bombs_and_encryption(tmp_path: Path) -> None:

@@ -196,6 +196,14 @@ def test_what_a_kill_leaves_can_be_read(tmp_path: Path) -> None:
     assert list(read(dataset)) == [('a', 0), ('a', 1), ('b', 0), ('b', 1)]
 
 
+def test_a_writer_adds_to_the_videos_that_are_there(tmp_path: Path) -> None:
+    tasks = build_tasks(dict(depth=TASKS['depth']), 'x')
+    for append, video in ((False, 'a'), (True, 'b')):
+        with MapWriter(tmp_path, tasks, append=append) as writer:
+            writer.write(video, 0, photo(1), dict(depth=predict(1)['depth']))
+    assert json.loads((tmp_path / 'videos.json').read_text()) == {'a': {'length': 1}, 'b': {'length': 1}}
+
+
 def test_writers_of_one_folder_leave_no_list_that_lacks_videos(tmp_path: Path) -> None:
     tasks = build_tasks(dict(depth=TASKS['depth']), 'x')
     for video in 'ab':

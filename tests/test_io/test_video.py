@@ -386,13 +386,13 @@ def test_the_images_of_a_folder(tmp_path: Path) -> None:
     for number in (10, 9, 1):
         cv2.imwrite(str(tmp_path / f'frame_{number}.PNG'), np.full((HEIGHT, WIDTH, 3), number, np.uint8))
     (tmp_path / '._frame_1.PNG').write_bytes(b'of a file system')
-    (tmp_path / 'frame_11.png').write_bytes(b'no image')
+    (tmp_path / 'frame_2.png').write_bytes(b'no image')
 
     reader, frames = read(tmp_path)
     assert greys(frames) == [1, 9, 10]
-    assert times(frames) == [0, 0.067, 0.133]
+    assert times(frames) == [0, 0.133, 0.2]  # as if the damaged one were there
     assert (reader.declared, reader.delivered, reader.damaged) == (4, 3, 1)
-    assert 'frame_11.png' in reader.summary()
+    assert 'frame_2.png' in reader.summary()
 
 
 def test_one_frame_is_not_called_frames() -> None:

@@ -15,11 +15,13 @@ import pytest
 from mmmtl import commands
 from mmmtl.evaluation import Baseline
 from mmmtl.evaluation.metric_files import direction
+from mmmtl.io import read_image
 from mmmtl.registry import TASKS
-from mmmtl.reporting import Run, SampleFolder, read_run, write_report
+from mmmtl.reporting import Run, SampleFolder, figures, read_run, write_report
 from mmmtl.reporting.page import TEMPLATE
 from mmmtl.reporting.samples import Sample
 from mmmtl.reporting.tables import NO_BASELINE, class_rows, gain_row, metric_rows
+from mmmtl.visualization.curves import Curve
 
 VOID = {'meta', 'img', 'rect'}
 SECTIONS = [
@@ -169,6 +171,14 @@ def test_nothing_is_loaded_and_text_of_files_is_text(page: Page) -> None:
     assert 'safe' not in re.findall(r'\w+', TEMPLATE.read_text())
 
 
+def test_points_of_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, 'curve_figure', lambda title, curves, x_label, **_: curves)
+    runs, key = [read_run(write_run(tmp_path / 'run'))], 'semseg/mIoU'
+    assert figures.offset_figures(runs, [key]) == {key: [Curve('run', [0, 1], [50.0, 30.0], level=40.0)]}
+    assert figures.cost_figures(runs, [key]) == {key: [Curve('run', [2.5], [40.0])]}
+    assert figures.series_figures(runs, lambda name: name == 'loss') == {'loss': [Curve('run', [10, 20], [2.0, 1.0])]}
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     folder = write_run(tmp_path / 'bare')
     for path in ('metrics.json', 'samples/samples.json', '20260101_000000/20260101_000000.log'):
@@ -210,6 +220,15 @@ def test_runs_are_in_order_although_the_clock_goes_back(tmp_path: Path) -> None:
     run = read_run(tmp_path)
     assert run.series == {'loss': {1: 1.0, 2: 2.0, 3: 2.0}}
     assert 'number = 2' in run.config
+
+
+def test_a_training_that_did_not_resume_stands_alone(tmp_path: Path) -> None:
+    for number in (1, 2):
+        data = tmp_path / f'2026010{number}_000000' / 'vis_data'
+        data.mkdir(parents=True)
+        (data / 'config.py').write_text('resume = False\n')
+        (data / 'scalars.json').write_text(f'{{"loss": {number}, "step": {number}}}\n')
+    assert read_run(tmp_path).series == {'loss': {2: 2.0}}
 
 
 def test_a_test_after_the_clock_went_back_is_not_outdated(tmp_path: Path) -> None:
@@ -298,6 +317,14 @@ def test_a_metric_goes_the_way_that_its_test_says() -> None:
         'per_image/own/f1 ↑': first,
         'x/y': (False, False),
     }
+
+
+def test_samples_of_an_earlier_test_are_replaced(tmp_path: Path) -> None:
+    folder, red = SampleFolder(tmp_path), np.full((8, 8, 3), (200, 30, 30), np.uint8)
+    for name in ('depth_best_1.jpg', 'depth_worst_1.jpg'):
+        folder.write([(Sample('depth', 'best', 'room', 2.0, 'depth/abs_err', name), red)])
+    assert {path.name for path in tmp_path.iterdir()} == {'depth_worst_1.jpg', 'samples.json'}
+    assert np.abs(read_image(tmp_path / 'depth_worst_1.jpg')[..., ::-1].astype(int) - red).max() < 5
 
 
 def test_a_sample_of_an_unknown_task_has_the_arrow_of_its_test(tmp_path: Path) -> None:

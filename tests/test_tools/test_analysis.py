@@ -6,14 +6,18 @@ import hashlib
 import json
 import math
 import re
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from mmmtl.io.checkpoints import load_from_local
+from mmmtl.tasks import build_tasks
 
 AGGREGATE, LOGS, CONFUSION, STATISTICS, OFFSETS, COSTS = (
     f'tools/analysis_tools/{name}.py'
@@ -121,6 +125,41 @@ def test_labels_are_described(run_tool: Run, tiny: tuple[str, list[str]], tmp_pa
     values = found['tasks']['depth']['values']
     assert 0 < values['least'][0] < values['mean'][0] < values['most'][0]
     assert len(found['tasks']['normals']['values']['mean']) == 3
+
+
+@pytest.mark.parametrize(
+    ('task', 'maps', 'expected'),
+    [
+        (
+            dict(type='SemanticSegmentation', classes=['a', 'b']),
+            [[[0, 1], [1, 255]], [[0, 0], [0, 0]]],
+            dict(labelled=87.5, classes={'a': dict(pixels=500 / 7, images=100), 'b': dict(pixels=200 / 7, images=50)}),
+        ),
+        (
+            dict(type='DepthEstimation', max_depth=10.0),
+            [[[4.0, 2.0], [0.0, 0.0]], [[3.0, 0.0], [0.0, 0.0]]],
+            dict(labelled=37.5, values=dict(least=[2.0], mean=[3.0], most=[4.0])),
+        ),
+    ],
+)
+def test_numbers_of_labels(task: dict[str, Any], maps: list[Any], expected: dict[str, Any]) -> None:
+    statistics = runpy.run_path(STATISTICS)['Statistics'](build_tasks({'one': task}, 'the test')['one'])
+    for array in maps:
+        statistics.add(np.array(array))
+    assert statistics.summary() == {'maps': 2, **expected}
+
+
+def test_halves_that_would_overflow_are_not_published(run_tool: Run, tmp_path: Path) -> None:
+    torch.save({'state_dict': {'weight': torch.full((2, 2), 1e6)}}, tmp_path / 'iter_1.pth')
+    for suffix in ('safetensors', 'pth'):
+        with pytest.raises(
+            SystemExit, match=r'weight: values up to 1e\+06 do not fit|1 weights are not finite \(weight\)'
+        ):
+            run_tool(
+                *(PUBLISH, tmp_path / 'iter_1.pth', '--name', 'm', '--out-dir', tmp_path / 'out', '--licence', 'MIT'),
+                *('--data', 'D', '--format', suffix, '--dtype', 'float16'),
+            )
+    assert not list((tmp_path / 'out').iterdir())
 
 
 @pytest.mark.parametrize('suffix', ['safetensors', 'pth'])

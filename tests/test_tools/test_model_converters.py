@@ -159,6 +159,12 @@ def test_weights_that_do_not_fit_are_named(run_tool: RunTool, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ['a.pth']
 
 
+def test_two_weights_that_become_one_are_named() -> None:
+    weights = {'weight': torch.ones(1, 1), 'old.weight': torch.zeros(1, 1)}
+    with pytest.raises(ValueError, match=r'1 unknown \(old\.weight\)'):
+        convert(weights, nn.Linear(1, 1, bias=False), PublicCode(rules=((r'^old\.', ''),)))
+
+
 def test_inputs_are_safe(run_tool: RunTool, tmp_path: Path) -> None:
     """Nothing in a file runs, and no output is an input; a file of something else is refused by name."""
 

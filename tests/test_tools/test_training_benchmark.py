@@ -189,6 +189,9 @@ def test_a_run_is_known_by_what_its_scores_depend_on(training: Any) -> None:
         digest(val_dataloader__dataset__num_videos=1),
     ]
     assert len({same, *different}) == 1 + len(different)
+    # Its initial weights are those of the reference, in the parts that it shares.
+    other = training.runs.Settings(replace(table, reference='slow only'), 30)
+    assert len({same, other.digest(fast), digest(row=replace(fast, shares={}))}) == 3
 
 
 def test_a_third_of_the_training_lies_between_two_validations(training: Any) -> None:
@@ -224,6 +227,9 @@ def test_results_add_up_and_the_same_run_is_replaced(training: Any, tmp_path: Pa
     identity = dict(row='a', seed=0, iterations=3, config='x')
     assert training.runs.find_record(records, identity) == records[2]
     assert training.runs.find_record(records, {**identity, 'iterations': 4}) is None
+    with pytest.raises(ValueError, match='not JSON compliant'):
+        training.runs.add_record(path, {**first, 'scores': {'3': {'depth/rmse': math.nan}}})
+    assert training.runs.read_records(path) == records
 
 
 def test_finished_seeds_are_those_of_the_same_settings(training: Any) -> None:
@@ -263,6 +269,7 @@ def test_a_student_waits_for_its_teacher(training: Any, tmp_path: Path) -> None:
     )
     (teacher,) = student.requires
     assert teacher.row.name == 'SCA, 2 tasks'
+    assert student.config().model.teacher.checkpoint == str(teacher.checkpoint)
     queue = training.queue.needed([student, other], [])
     assert [run.row.name for run in queue] == ['SCA, 2 tasks', 'SCA student', 'single-task, depth']
     records = [other.identity, teacher.identity]
@@ -273,6 +280,7 @@ def test_a_student_waits_for_its_teacher(training: Any, tmp_path: Path) -> None:
     busy = [SimpleNamespace(run=teacher)]
     assert training.queue.next_ready([student, other], busy) == other
     assert training.queue.next_ready([student, other], []) == student
+    assert training.queue.next_ready([student, teacher], []) == teacher
 
 
 def test_networks_start_from_the_pretraining_of_their_seed(training: Any, tmp_path: Path) -> None:
@@ -296,13 +304,13 @@ def test_networks_start_from_the_pretraining_of_their_seed(training: Any, tmp_pa
         assert all(torch.equal(weights[f'backbone.{prefix}backbone.{name}'], trained) for prefix in prefixes)
 
 
-def first_weights(training: Any, run: Any) -> dict[str, torch.Tensor]:
-    """Return the weights with which the training of a run begins."""
+def first_weights(training: Any, run: Any, *, done: int = 0) -> dict[str, torch.Tensor]:
+    """Return the weights with which the training of a run begins, or goes on after some iterations."""
     torch.manual_seed(0)
     model = MODELS.build(run.config().model)
     model.init_weights()
     hook = training.worker.PairedWeights(run)
-    hook.before_train(SimpleNamespace(iter=0, model=model, logger=SimpleNamespace(info=print)))
+    hook.before_train(SimpleNamespace(iter=done, model=model, logger=SimpleNamespace(info=print)))
     weights: dict[str, torch.Tensor] = model.state_dict()
     return weights
 
@@ -324,6 +332,18 @@ def test_all_weights_but_those_of_a_start_are_the_references(training: Any, tmp_
             assert torch.equal(value, (trained if start else reference)[name]), name
     name = 'backbone.backbone.layer1.0.conv1.weight'
     assert not torch.equal(trained[name], reference[name])
+    other_seed = first_weights(training, replace(mila, seed=2))
+    assert not torch.equal(other_seed[name], reference[name])
+
+
+def test_weights_of_a_checkpoint_and_of_pretraining_stay(training: Any, tmp_path: Path) -> None:
+    scratch, table = (training.tables.TABLES[name] for name in ('video-tiny-scratch', 'video-tiny'))
+    slow = training.runs.Run(training.runs.Settings(scratch, 3), scratch.row('slow only'), 1, tmp_path)
+    pretraining = training.runs.Run(training.runs.Settings(table, 3), table.pretraining[0], 1, tmp_path)
+    name = 'backbone.backbone.layer1.0.conv1.weight'
+    own, reference = first_weights(training, slow, done=1)[name], first_weights(training, slow)[name]
+    assert torch.equal(first_weights(training, pretraining)[name], own)
+    assert not torch.equal(reference, own)
 
 
 def test_a_run_is_known_by_the_pretraining_of_its_networks(training: Any) -> None:
@@ -352,12 +372,126 @@ def test_scores_are_read_in_the_order_of_training(training: Any, tmp_path: Path)
         content = {'depth/rmse': 1 / 3, 'offset_0/depth/abs_err': None, 'meta': {}}
         content |= {'offset_0/depth/rmse': 1.0, 'pooled/depth/rmse': 1.0}  # left out
         (tmp_path / f'scores_{iteration}.json').write_text(json.dumps(content))
-    assert training.worker.read_scores(tmp_path) == {
-        str(iteration): {'depth/rmse': 0.333333, 'offset_0/depth/abs_err': None} for iteration in (200, 1000)
-    }
+    found = training.worker.read_scores(tmp_path)
+    assert list(found) == ['200', '1000']
+    assert all(scores == {'depth/rmse': 0.333333, 'offset_0/depth/abs_err': None} for scores in found.values())
+
+
+def test_the_time_of_an_iteration_is_the_median(training: Any, tmp_path: Path) -> None:
+    log = tmp_path / '20260101_000000/vis_data/scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text(''.join(f'{{"time": {time}, "iter": {i}, "step": {i}}}\n' for i, time in enumerate((9, 1, 2), 1)))
+    assert training.worker.iteration_time(tmp_path) == 2
+
+
+def test_a_worker_goes_on_and_keeps_the_last_checkpoint(
+    training: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = training.tables.TABLES['video-tiny-scratch']
+    run = training.runs.Run(training.runs.Settings(table, 3, {'log_interval': 1}), table.row('fast only'), 2, tmp_path)
+
+    def build_runner(cfg: Any) -> Any:
+        assert (cfg.resume, cfg.work_dir, cfg.randomness.seed) == (True, str(run.folder), 2)
+
+        def train() -> None:
+            (run.folder / '1/vis_data').mkdir(parents=True)
+            (run.folder / '1/vis_data/scalars.json').write_text('{"time": 0.5, "iter": 3, "step": 3}')
+            (run.folder / 'scores_3.json').write_text('{"depth/rmse": 1.0}')
+            for number in (1, 2, 3):
+                (run.folder / f'iter_{number}.pth').touch()
+
+        return SimpleNamespace(register_hook=print, train=train)
+
+    monkeypatch.setattr(training.worker, 'build_runner', build_runner)
+    monkeypatch.setattr(training.worker, 'end_with_parent', lambda: None)
+    monkeypatch.setattr(sys, 'argv', ['', table.name, 'fast only', '2', '3', str(tmp_path), '{"log_interval": 1}'])
+    training.worker.main()
+    assert [path.name for path in run.folder.glob('*.pth')] == ['iter_3.pth']
+    result = json.loads(run.result.read_text())
+    assert result.items() >= {**run.identity, 'seconds': 1.5, 'scores': {'3': {'depth/rmse': 1.0}}}.items()
+
+
+# The queue, with a worker that trains nothing.
+
+WORKER = """
+import json, pathlib, re, sys, time
+table, row, seed, iterations, work_dir, options = sys.argv[1:]
+words = re.sub(r'[^\\w.]+', '-', row)
+(folder,) = pathlib.Path(work_dir, table).glob(f'{words}_seed{seed}_{iterations}_*')
+if json.loads(options)['log_interval'] == int(seed):
+    sys.exit('out of memory')
+time.sleep(2 * (row == 'single-task, normals'))
+identity = dict(row=row, seed=int(seed), iterations=int(iterations), config=folder.name.rpartition('_')[2])
+(folder / f'iter_{iterations}.pth').touch()
+(folder / 'result.json').write_text(json.dumps(dict(identity, scores={})))
+"""
+
+
+@pytest.fixture
+def image_runs(training: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function from a row and a seed to a run, of which those with seed 1 fail."""
+    (tmp_path / 'benchmarks').mkdir()
+    (tmp_path / 'benchmarks/training_worker.py').write_text(WORKER)
+    monkeypatch.setattr(training.queue, 'ROOT', tmp_path)
+    monkeypatch.setattr(training.queue, 'POLL', 0.01)
+    table = training.tables.TABLES['image-tiny']
+    settings = training.runs.Settings(table, 3, {'log_interval': 1})
+    return lambda row, seed=0: training.runs.Run(settings, table.row(row), seed, tmp_path)
+
+
+def test_a_queue_trains_what_is_missing(
+    training: Any, image_runs: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, calls = tmp_path / 'results.json', []
+    student, teacher, depth = (image_runs(row) for row in ('SCA student', 'SCA, 2 tasks', 'single-task, depth'))
+    depth.folder.mkdir(parents=True)
+    depth.result.write_text(json.dumps({**depth.identity, 'scores': {}}))  # finished while nobody looked
+    failing = image_runs('SCA student', seed=1)
+    failing.requires[0].folder.mkdir(parents=True)
+    failing.requires[0].result.write_text(json.dumps({**failing.requires[0].identity, 'scores': {}}))
+
+    runs = [depth, student, failing]
+    failed = training.queue.train_all(runs, path, jobs=2, threads=1, after_each=lambda: calls.append(1))
+    assert failed == [failing.requires[0], failing]  # the checkpoint of its teacher is gone
+    found = training.runs.read_records(path)
+    names = [(record['row'], record['seed']) for record in found]
+    adopted, trained = names[:2], names[2:]
+    assert adopted == [('single-task, depth', 0), ('SCA, 2 tasks', 1)]
+    assert trained == [('SCA, 2 tasks', 0), ('SCA student', 0)]
+    assert len(calls) == 2 and 'out of memory' in capsys.readouterr().out
+    assert teacher.checkpoint.exists()
+    assert training.queue.train_all([student], path, jobs=1, threads=1, after_each=pytest.fail) == []
+
+
+def test_an_interrupted_queue_ends_its_workers(training: Any, image_runs: Any, tmp_path: Path) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    quick, slow = image_runs('single-task, depth'), image_runs('single-task, normals')
+    path = tmp_path / 'results.json'
+    with pytest.raises(KeyboardInterrupt):
+        training.queue.train_all([quick, slow], path, jobs=2, threads=1, after_each=interrupt)
+    assert [record['row'] for record in training.runs.read_records(path)] == ['single-task, depth']
+    assert not slow.result.exists()
 
 
 # The report.
+
+
+def test_scores_of_a_third_two_thirds_and_the_end(training: Any) -> None:
+    record = {'scores': {'2000': {'a': 3.0}, '667': {'a': 1.0}, '1334': {'a': 2.0}}}
+    assert (training.scores.two_thirds(record), training.scores.end(record)) == ({'a': 2.0}, {'a': 3.0})
+
+
+def test_the_end_alone_decides_nothing(training: Any) -> None:
+    def values(row: str, metric: str, at: Any) -> dict[int, float]:
+        gains = [1.0, 2.0] if at is training.scores.two_thirds else [10.0] * 3
+        return {seed: seed + gain * (row == 'A') for seed, gain in enumerate(gains)}
+
+    order = training.report.decide(('A', 'B'), 'semseg/mIoU', values)
+    assert order.verdict == 'undecided' and order.cells[1:] == ['+10 [+10, +10]', 'undecided, 3 seeds']
+    # With one degree of freedom, P(|T| > x) = 1 - 2 / pi * atan(x); here x is 1.5 / 0.5.
+    assert (order.pairs, order.p) == (3, pytest.approx(1 - 2 / math.pi * math.atan(3)))
 
 
 def records(training: Any, gains: dict[str, list[float]]) -> Any:
@@ -474,6 +608,13 @@ def test_delta_m_is_relative_to_runs_of_the_same_seed(training: Any) -> None:
     paper = training.papers.SCA_TABLES[0]
     assert scores.values(paper, 'SCA-MTL teacher', 'delta_m', training.scores.end) == {0: pytest.approx(20.0)}
     assert scores.seeds(paper, 'single task') == [0]
+    others = [
+        record('single-task, semseg', 1, {'semseg/mIoU': 50.0}),
+        record('single-task, depth', 1, {'depth/rmse': 0.7}),
+    ]
+    both = training.scores.Scores(settings, [found[0], found[1], *others, *found[3:]])
+    gains = both.values(paper, 'SCA-MTL teacher', 'delta_m', training.scores.end)
+    assert gains == {0: pytest.approx(20.0), 1: pytest.approx(-6.0)}
     found[-1]['scores']['3']['depth/rmse'] = 0.9
     for record in found:
         record |= dict(params=1_000_000, macs={'image': 1e9}, device='a CPU')
@@ -504,6 +645,12 @@ def test_curves_over_offset_and_cost(training: Any) -> None:
     point, other = scores.cost_panels()['semseg/mIoU ↑']
     assert (point.label, list(point.x), list(point.y)) == ('MILA, 2 seeds', [3.0], [50.5])
     assert (other.label, list(other.y)) == ('slow only, 1 seed', [52.0])
+
+
+def test_the_cost_of_single_tasks_is_their_sum(training: Any) -> None:
+    scores = records(training, {row: [0.0] for row in training.papers.SINGLE})
+    assert scores.cost(training.papers.MILA_TABLES[0], 'D101-SingleTask') == ('9', '6')
+    assert scores.cost(training.papers.MILA_TABLES[0], 'MILA') == ('', '')
 
 
 def test_docs_results_is_up_to_date(training: Any) -> None:

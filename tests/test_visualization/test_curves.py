@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from mmmtl.visualization.confusion import draw_confusion
-from mmmtl.visualization.curves import COLOURS, Curve, draw_panels, style
+from mmmtl.visualization.curves import COLOURS, Curve, draw_panel, draw_panels, style
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch, panels: dict[str, list[Curve]], path: Path) -> Figure:
@@ -45,6 +45,13 @@ def test_a_label_looks_the_same_in_every_panel_and_in_the_legend(
         assert [(line.get_color(), line.get_marker()) for line in axis.lines] == [looks[label] for label in labels]
 
 
+def test_a_level_is_a_line_at_its_height_in_the_colour_of_its_curve() -> None:
+    axis = Figure().subplots()
+    draw_panel(axis, 'mIoU', [Curve('a', [0, 1], [0, 1]), Curve('b', [0, 1], [2, 4], level=3.0)], 'offset')
+    _, curve, level = axis.lines
+    assert (list(level.get_ydata()), level.get_color()) == ([3.0, 3.0], curve.get_color())
+
+
 def test_styles_repeat_late() -> None:
     styles = [style(number) for number in range(36)]
     assert len({*styles}) == 35 and styles[35] == styles[0]
@@ -58,6 +65,14 @@ def test_colours_stand_out_from_white() -> None:
         red, green, blue = map(channel, to_rgb(colour))
         # The contrast ratio of WCAG 2, which asks for 3 in graphics.
         assert 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05) >= 3
+
+
+def test_shares_of_a_label_stand_in_its_row() -> None:
+    axis = Figure().subplots()
+    draw_confusion(axis, {'wall': {'wall': 3, 'floor': 1}, 'floor': {'wall': 0, 'floor': 0}})
+    assert {text.get_position(): text.get_text() for text in axis.texts} == {(0.5, 0.5): '75', (1.5, 0.5): '25'}
+    assert [label.get_text() for label in axis.get_yticklabels()] == ['wall', 'floor']
+    assert axis.get_ylim() == (2, 0)  # the first label is at the top
 
 
 def test_names_of_classes_do_not_overlap(tmp_path: Path) -> None:
