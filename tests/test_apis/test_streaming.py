@@ -11,6 +11,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from PIL import Image
 
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
 from mmmtl.apis.streaming import MjpegPage, PanelSink, RawSink, StreamFrame, StreamInfo, StreamSink, VideoSink
-from mmmtl.apis.streaming.records import StageTimes, StreamRecord
-from mmmtl.apis.streaming.source import name_sources
-from mmmtl.io import VideoReader, VideoWriter, write_png
+from mmmtl.apis.streaming.records import StageTimes, StreamRecord, speed_report
+from mmmtl.apis.streaming.source import Position, name_sources
+from mmmtl.apis.streaming.states import SavedStream, load_streams, save_streams
+from mmmtl.io import VideoReader, VideoWriter, read_image, write_png
 from mmmtl.io.safetensors import read_safetensors, write_safetensors
+from mmmtl.structures import StreamState
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'tiny_video.py'
 SIZE = (32, 64)
@@ -169,15 +172,46 @@ def test_names_of_images_may_be_videos(addresses: list[str]) -> None:
 def test_limits_of_streams_and_batches(
     at_once: int, max_batch: int | None, inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes, ends, found = [], [], Collected()
+    sizes, found = [], Collected()
     step = inferencer.step_fitted
     monkeypatch.setattr(inferencer, 'step_fitted', lambda f, s: (sizes.append(len(f)), step(f, s))[1])
     runner = StreamRunner(
         inferencer, {name: [coded(n) for n in range(6)] for name in 'abc'}, at_once=at_once, max_batch=max_batch
     )
-    runner.run(found, lambda frame: ends.append(frame.stream.name))
+    runner.run(found)
     assert {name: found.shown(name) for name in 'abc'} == dict.fromkeys('abc', [*range(6)])
     assert max(sizes) <= min(at_once, max_batch or at_once)
+
+
+def test_a_compiled_model_gets_no_batches(inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, step = [], inferencer.step_fitted
+    monkeypatch.setattr(inferencer, 'optimize', 'compile')
+    monkeypatch.setattr(inferencer, 'step_fitted', lambda f, s: (sizes.append(len(f)), step(f, s))[1])
+    StreamRunner(inferencer, {name: map(coded, range(4)) for name in 'ab'}).run()
+    assert sizes == [1] * 8
+
+
+def test_the_longest_waiting_stream_is_next(inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch) -> None:
+    predicted, step, waits = [], inferencer.step_fitted, threading.Event()
+
+    def first() -> Iterator[np.ndarray]:
+        yield coded(0)
+        assert waits.wait(60)
+        yield from map(coded, range(1, 20))
+
+    def second() -> Iterator[np.ndarray]:
+        yield coded(100)
+        waits.set()
+        yield coded(101)
+
+    def slow(fitted: Any, state: Any) -> Any:
+        predicted.extend(number_of(one.image) for one in fitted)
+        time.sleep(0.01)  # so that both streams wait again
+        return step(fitted, state)
+
+    monkeypatch.setattr(inferencer, 'step_fitted', slow)
+    StreamRunner(inferencer, {'a': first(), 'b': second()}, max_batch=1).run()
+    assert predicted.index(101) < 10
 
 
 def test_sizes_that_do_not_fit_into_one_batch(inferencer: MultiTaskInferencer) -> None:
@@ -239,6 +273,15 @@ def test_frames_that_share_their_memory(inferencer: MultiTaskInferencer) -> None
     assert found.shown('frames') == [*range(12)]
     for one, two in zip(found.frames['frames'], expected.frames['frames'], strict=True):
         assert_same(one, two)
+
+
+def test_an_image_model_has_no_key_frames() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        images, found = MultiTaskInferencer(CONFIG.with_name('tiny_image.py'), device='cpu'), Collected()
+    record = StreamRunner(images, map(coded, range(2))).run(found)['frames']
+    assert [(frame.kind, frame.since_key) for frame in found.frames['frames']] == [('image', None)] * 2
+    assert {kind: times.count for kind, times in record.model.items()} == {'image': 2}
 
 
 # Stalls, live sources, connections
@@ -368,6 +411,16 @@ def test_a_live_source_is_opened_again(inferencer: MultiTaskInferencer, camera: 
     assert (record.reconnects, record.restarts) == (8, 2) and 'lost after 3 tries' in record.error
 
 
+def test_the_clock_goes_on_while_a_live_source_is_away(
+    inferencer: MultiTaskInferencer, camera: type[Camera], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('mmmtl.apis.streaming.source.PAUSE', 0.4)
+    camera.connections, found = [range(2), range(10, 12)], Collected()
+    StreamRunner(inferencer, 0, latest=False, reconnect=1, max_frames=4).run(found)
+    first, second, third, fourth = found.times('camera_0')
+    assert (first, second, round(fourth - third, 3)) == (0.0, 0.1, 0.1) and third >= 0.4
+
+
 def test_a_new_connection_drops_what_waits_of_the_one_before(
     inferencer: MultiTaskInferencer, camera: type[Camera], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -425,6 +478,7 @@ def test_a_source_that_has_another_size_after_a_stop(
     else:
         assert shown == [*range(count), 20, 21, 22] and record.restarts == 1
         assert since_key[count:] == [0, 1, 2]
+        assert found.times('camera_0') == [round(number / 10, 3) for number in range(count + 3)]
         assert [frame.number for frame in found.frames['camera_0']] == [*range(count + 3)]
 
 
@@ -459,6 +513,27 @@ def test_a_live_source_that_never_opens_is_an_error_at_once(
 
 
 # Sizes and errors
+
+
+def test_a_later_video_begins_at_its_first_frame(
+    inferencer: MultiTaskInferencer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times, write = defaultdict(list), VideoWriter.write
+
+    def note(self: VideoWriter, panel: np.ndarray, time: float | None) -> None:
+        times[self.path.name].append(time if time is None else round(time, 3))
+        write(self, panel, time)
+
+    monkeypatch.setattr(VideoWriter, 'write', note)
+    (tmp_path / 'a-000002.mp4').write_bytes(b'mine')
+    for fps, later in ((None, 'a-000002-2.mp4'), (10.0, 'a-000002-3.mp4')):
+        frames = [coded(0), coded(1), *(coded(number, (48, 96)) for number in range(2))]
+        with VideoSink(tmp_path, fps=fps) as films:
+            StreamRunner(inferencer, {'a': frames}, on_resize='new_state').run(films)
+        expected = [0.0, 0.067] if fps is None else [None, None]
+        assert times == {'a.mp4': expected, later: expected}
+        times.clear()
+    assert (tmp_path / 'a-000002.mp4').read_bytes() == b'mine'
 
 
 @pytest.mark.parametrize('on_resize', ['error', 'new_state'])
@@ -872,6 +947,20 @@ def test_damaged_states_are_refused(kind: str, stopped: tuple[Path, Path], infer
         StreamRunner(inferencer, path, resume=resume)
 
 
+def test_states_of_many_streams_are_kept_apart(tmp_path: Path) -> None:
+    def one(number: int) -> SavedStream:
+        state = replace(StreamState.new(1), frames=torch.tensor([number]))
+        return SavedStream(f'{number}.mp4', Position(number, 2, 0.5, 1, (4, 8)), number == 3, state)
+
+    streams, path = {f'stream {number}': one(number) for number in range(1, 13)}, tmp_path / 's.safetensors'
+    save_streams(path, streams, 'a model')
+    found = load_streams(path, {name: saved.source for name, saved in streams.items()}, 'a model')
+    assert [saved._replace(state=None) for saved in found.values()] == [
+        saved._replace(state=None) for saved in streams.values()
+    ]
+    assert [int(saved.state.frames) for saved in found.values()] == [*range(1, 13)]
+
+
 # Sinks
 
 
@@ -888,18 +977,50 @@ def test_a_sink_outside_its_block_is_refused(inferencer: MultiTaskInferencer, tm
     # The runner has not run, and pictures need no block.
     runner.run(PanelSink(tmp_path / 'panels'))
     assert len(list((tmp_path / 'panels' / 'frames').iterdir())) == 1
+    with pytest.raises(ValueError, match='has run; make a new one'):
+        runner.run()
+
+
+def test_a_sink_is_told_of_the_end_of_each_stream(inferencer: MultiTaskInferencer) -> None:
+    ended = []
+
+    class Ends(StreamSink):
+        def write(self, frame: StreamFrame) -> None:
+            pass
+
+        def end(self, stream: StreamInfo) -> None:
+            ended.append(stream.name)
+
+    StreamRunner(inferencer, {'a': [coded(0)], 'b': [coded(0)] * 2}).run(Ends())
+    assert sorted(ended) == ['a', 'b']
+
+
+def test_a_function_never_runs_twice_at_the_same_time(inferencer: MultiTaskInferencer) -> None:
+    busy = threading.Lock()
+
+    def alone(frame: StreamFrame) -> None:
+        assert busy.acquire(blocking=False)
+        time.sleep(0.01)
+        busy.release()
+
+    StreamRunner(inferencer, {name: map(coded, range(4)) for name in 'abc'}).run(alone)
 
 
 def test_sinks_share_one_drawing(
     inferencer: MultiTaskInferencer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = []
+    drawn, shown = [], {}
     panel = inferencer.panel
-    monkeypatch.setattr(inferencer, 'panel', lambda *args, **kw: (drawn.append(1), panel(*args, **kw))[1])
+    monkeypatch.setattr(inferencer, 'panel', lambda *args, **kw: (drawn.append(kw['mark']), panel(*args, **kw))[1])
     sources = {'a': map(coded, range(3)), 'b': map(coded, range(3))}
     with VideoSink(tmp_path / 'films') as films, PanelSink(tmp_path / 'films') as panels:
-        StreamRunner(inferencer, sources).run(films, panels, lambda frame: frame.panel)
-    assert len(drawn) == 6
+        StreamRunner(inferencer, sources).run(
+            films, panels, lambda frame: shown.update({f'{frame.stream.name}/{frame.number:06d}.png': frame.panel})
+        )
+    assert sorted(drawn) == [False] * 4 + [True] * 2, 'key frames are marked'
+    assert len(shown) == 6
+    for path, expected in shown.items():
+        np.testing.assert_array_equal(read_image(tmp_path / 'films' / path)[..., ::-1], expected)
     assert sorted(path.name for path in (tmp_path / 'films').iterdir()) == ['a', 'a.mp4', 'b', 'b.mp4']
     with pytest.raises(ValueError, match=r'one\.mp4'), VideoSink(tmp_path / 'one.mp4') as film_:
         StreamRunner(inferencer, {'a': [coded(0)], 'b': [coded(0)]}).run(film_)
@@ -981,3 +1102,31 @@ def test_an_earlier_connection_that_lost_frames_counts() -> None:
     record.add('9 frames, 3 damaged', 'some', whole=False)
     record.add('5 frames', '', whole=True)
     assert (record.summary, record.missing, record.whole) == ('9 frames, 3 damaged; 5 frames', 'some', False)
+
+
+def test_the_times_of_the_stages_add_up(inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch) -> None:
+    spent, step = [], inferencer.step_fitted
+
+    def slow(fitted: Any, state: Any) -> Any:
+        start = time.perf_counter()
+        time.sleep(0.03)
+        result = step(fitted, state)
+        spent.append(time.perf_counter() - start)
+        return result
+
+    monkeypatch.setattr(inferencer, 'step_fitted', slow)
+    records = StreamRunner(inferencer, {name: map(coded, range(4)) for name in 'abc'}).run()
+    # Streams share the time of a batch.
+    assert sum(record.stages['infer'].total for record in records.values()) == pytest.approx(sum(spent), rel=0.3)
+    for record in records.values():
+        total = {name: times.total for name, times in record.stages.items()}
+        assert total['latency'] >= total['wait'] + total['infer'] + total['write']
+
+
+def test_the_speed_of_each_kind_of_frame() -> None:
+    model = {'key': StageTimes(), 'non_key': StageTimes()}
+    for kind, times in (('key', [9.0, 0.5, 0.5]), ('non_key', [9.0, *[0.25] * 4])):
+        for seconds in times:
+            model[kind].add(seconds)
+    # 3 frames of 0.5 s and 5 of 0.25 s.
+    assert re.findall(r'(\d+), ([\d.]+) frames/s', speed_report(model)) == [('3', '2.0'), ('5', '4.0'), ('8', '2.9')]
