@@ -56,8 +56,14 @@ def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert found[TINY]['data'] == 'SyntheticVideo' and Path(found[TINY]['config']).is_file()
     commands.main(['models', 'mila_tiny'])
     assert TINY in (shown := capsys.readouterr().out) and 'mila_r50' not in shown
-    with pytest.raises(SystemExit, match='none_such'):
-        commands.main(['models', 'none_such'])
+    commands.main(['models', '--weights', '--json'])
+    with_weights = json.loads(capsys.readouterr().out)
+    assert 0 < len(with_weights) < len(found) and all(model['weights'] for model in with_weights)
+    commands.main(['models', 'MILA-*DOOR'])
+    assert '\n1 model, 1 with weights' in capsys.readouterr().out
+    for pattern, message in (('none_such', "no model matches 'none_such'$"), (TINY, 'and has weights$')):
+        with pytest.raises(SystemExit, match=message):
+            commands.main(['models', pattern, *(['--weights'] if pattern == TINY else [])])
 
 
 def test_the_table_fits_and_its_reader_may_go() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -21,9 +22,11 @@ from mmengine.structures import PixelData
 from mmmtl import commands
 from mmmtl._output import counted
 from mmmtl.apis import MultiTaskInferencer, VideoReader
-from mmmtl.apis.streaming import PanelSink, StreamFrame, VideoSink
-from mmmtl.commands.inputs import Input, find_inputs
+from mmmtl.apis.streaming import PanelSink, StreamFrame, StreamRecord, VideoSink
+from mmmtl.commands.inputs import Input, find_inputs, why_left_out
+from mmmtl.commands.predict import losses, summary
 from mmmtl.commands.results import recording_of, write_panel
+from mmmtl.commands.streams import add_stream_arguments, stream_options
 from mmmtl.config import load_config
 from mmmtl.datasets import ImageFolder, VideoFolder
 
@@ -266,7 +269,7 @@ def test_what_is_refused(predict: Callable[..., str], photos: Path, video: Path,
         with pytest.raises(SystemExit, match=message):
             predict(*wrong)
     assert names(photos) == before and not (tmp_path / 'out').exists()
-    for wrong in (['--save', 'movie'], ['--fps', 0], ['--fps', -5], ['--fps', 'nan']):
+    for wrong in (['--save', 'movie'], ['--fps', 0], ['--fps', -5], ['--fps', 'nan'], ['--fps', 'inf']):
         with pytest.raises(SystemExit) as exit_:
             predict(video, '--out', tmp_path / 'out', *wrong)
         assert exit_.value.code == 2
@@ -330,3 +333,40 @@ def test_inputs(photos: Path, video: Path) -> None:
     assert all(one.is_video for one in find_inputs(streams, folders_are_videos=False)[0])
     assert not find_inputs(['HTTPS://host/x.jpg?size=2'], folders_are_videos=False)[0][0].is_video
     assert find_inputs([str(photos)], folders_are_videos=True) == ([Input(str(photos), 'photos', True)], [])
+
+
+@pytest.mark.parametrize(
+    ('name', 'why'),
+    [('a.MP4', 'a video'), ('a.HEIC', 'has no reader'), ('a.txt', 'not an image'), ('a', 'not an image')],
+)
+def test_why_a_file_is_left_out(name: str, why: str) -> None:
+    assert why_left_out(Path(name)).startswith(why)
+
+
+def test_what_is_lost_of_a_video() -> None:
+    video, lost = Input('drive.mp4', 'drive', True), StreamRecord(stopped=True, missing='1 of 4 frames', dropped=3)
+    assert losses(video, StreamRecord(), None) == []
+    assert losses(video, lost, None) == [
+        'the rest of drive.mp4 (stopped)',
+        'parts of drive.mp4 (1 of 4 frames)',
+        '3 frames of drive.mp4 (newer ones had come)',
+    ]
+    assert losses(video, lost, Path('s.safetensors'))[0].endswith('(stopped; the same command goes on there)')
+    assert losses(video, StreamRecord(failure=ValueError('gone'), dropped=3), None) == ['gone']
+
+
+def test_the_last_line_names_ten_of_those_that_are_left_out() -> None:
+    line = summary(1, 2.0, Path('out'), [f'<{number}>' for number in range(12)])
+    assert line == f'1 frame in 2.0 s: out; left out 12: {", ".join(f"<{number}>" for number in range(10))}, and 2 more'
+
+
+def test_options_of_streams() -> None:
+    parser = argparse.ArgumentParser()
+    add_stream_arguments(parser)
+    assert stream_options(parser.parse_args([])) == dict(
+        latest=None, on_resize='error', reconnect=5, max_frames=None, resume=None
+    )
+    given = ['--every-frame', '--on-resize=new_state', '--reconnect=0', '--max-frames=7', '--resume=s.safetensors']
+    assert stream_options(parser.parse_args(given)) == dict(
+        latest=False, on_resize='new_state', reconnect=0, max_frames=7, resume=Path('s.safetensors')
+    )

@@ -47,6 +47,9 @@ def test_outputs_that_are_inputs_are_refused(tmp_path: Path) -> None:
     config = write_config(tmp_path / 'tiny.py')
     with pytest.raises(SystemExit, match='tiny.py'):
         commands.main(['export', str(config), '--out', str(config)])
+    (tmp_path / 'frames').mkdir()
+    with pytest.raises(SystemExit, match='frames: an output that is the input'):
+        commands.main(['export', str(config), '--out', str(tmp_path / 'frames'), '--frames', str(tmp_path / 'frames')])
 
 
 def test_a_full_folder_is_refused_before_the_model_is_built(tmp_path: Path) -> None:
