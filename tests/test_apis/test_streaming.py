@@ -148,6 +148,14 @@ def test_streams_of_different_lengths_share_batches(
             np.testing.assert_allclose(one.maps['depth'], two.maps['depth'], atol=1e-4)
 
 
+def test_each_stream_of_a_batch_has_its_own_key_frames(inferencer: MultiTaskInferencer) -> None:
+    found, lengths = Collected(), {'a': 3, 'b': 12, 'c': 12}
+    sources = {name: map(coded, range(length)) for name, length in lengths.items()}
+    StreamRunner(inferencer, sources, at_once=2).run(found)  # c begins when a has ended
+    for name, length in lengths.items():
+        assert [frame.since_key for frame in found.frames[name]] == [number % 5 for number in range(length)]
+
+
 def test_a_list_is_several_streams_or_the_frames_of_one(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
     files = [film(tmp_path / 'a.mp4', 3), film(tmp_path / 'other' / 'a.mp4', 2), folder(tmp_path / 'b', range(4))]
     found = Collected()
@@ -534,6 +542,12 @@ def test_a_later_video_begins_at_its_first_frame(
         assert times == {'a.mp4': expected, later: expected}
         times.clear()
     assert (tmp_path / 'a-000002.mp4').read_bytes() == b'mine'
+    monkeypatch.setattr(VideoWriter, 'reaches', lambda self, time: time < 0.1)  # as after a long pause
+    for fps, expected in ((None, {'b.mp4': [0.0, 0.067], 'b-000002.mp4': [0.0, 0.067]}), (10.0, {'b.mp4': [None] * 4})):
+        with VideoSink(tmp_path, fps=fps) as films:
+            StreamRunner(inferencer, {'b': map(coded, range(4))}).run(films)
+        assert times == expected
+        times.clear()
 
 
 @pytest.mark.parametrize('on_resize', ['error', 'new_state'])
@@ -571,8 +585,10 @@ def test_one_bad_stream_does_not_end_the_others(inferencer: MultiTaskInferencer,
     assert 'none.mp4' in records['none'].error and records['bad'].error == 'RuntimeError: the driver is gone'
     assert records['left'].error == 'SystemExit: bye' and 'not NoneType' in records['none at all'].error
     assert records['images'].frames == 1
+    resume = tmp_path / 's.safetensors'
     with pytest.raises(FileNotFoundError, match=r'none\.mp4'):
-        StreamRunner(inferencer, {'none': tmp_path / 'none.mp4', 'good': map(coded, range(5))}).run()
+        StreamRunner(inferencer, {'none': tmp_path / 'none.mp4', 'good': map(coded, range(5))}, resume=resume).run()
+    assert not resume.exists(), 'nothing is left to do'
 
 
 def test_an_error_of_a_sink_ends_the_run(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
@@ -1051,6 +1067,9 @@ def test_sources_are_not_overwritten(inferencer: MultiTaskInferencer, tmp_path: 
     for sink, what in ((VideoSink(video.parent), r'front\.mp4'), (PanelSink(video.parent), 'rear')):
         with sink, pytest.raises(ValueError, match=rf'{what}: an output that is the input'):
             runner.run(sink)
+    numbered = StreamRunner(inferencer, {'rear': str(frames / '%03d.png')})
+    with pytest.raises(ValueError, match='rear: an output that is the input'):
+        numbered.run(PanelSink(video.parent))
     assert video.read_bytes() == before and len(list(frames.iterdir())) == 3
     with VideoSink(tmp_path / 'films') as films:  # the runner can still run
         runner.run(films)
