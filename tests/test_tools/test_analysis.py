@@ -8,6 +8,7 @@ import math
 import re
 import runpy
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,25 @@ def test_seeds_are_aggregated(run_tool: Run, tmp_path: Path) -> None:
         run_tool(AGGREGATE, files[0], '--baseline', 'c')
 
 
+def test_clear_differences_are_marked(run_tool: Run, tmp_path: Path) -> None:
+    files, out = [], tmp_path / 'table.json'
+    seeds = {'a': [(43.0, 1.0), (44.0, 1.1), (45.0, 1.2)], 'b': [(40.0, 2.0), (41.0, 2.1), (42.1, None)]}
+    for name, scores in seeds.items():
+        for seed, (miou, error) in enumerate(scores):
+            path = tmp_path / f'{name}{seed}.json'
+            path.write_text(json.dumps({'semseg/mIoU': miou, **({'depth/rmse': error} if error else {})}))
+            files.append(f'{name}={path}')
+    found = {tuple(row[:2]): row[2:] for row in rows(run_tool(AGGREGATE, *files, '--baseline', 'b'))[1:]}
+    assert found['semseg/mIoU ↑', 'a'][3] == '+2.97 *'
+    # The third seed of b has no depth, so that of a has no pair.
+    assert found['depth/rmse ↓', 'a'] == ['3', '1.1', '0.1', '-1 *', '-1 to -1', '2']
+    assert found['depth/rmse ↓', 'b'] == ['2', '2.05', '0.0707', '', '', '']
+    single = run_tool(AGGREGATE, files[0], files[3], '--baseline', 'b', '--metrics', 'semseg/mIoU', '--out', out)
+    assert rows(single)[1] == ['semseg/mIoU ↑', 'a', '1', '43', '', '+3', '', '1'], 'no interval of one pair'
+    difference = json.loads(out.read_text())[0]['difference']
+    assert (difference['mean'], difference['low'], difference['high']) == (3.0, None, None)
+
+
 @pytest.mark.skipif(not Path('/dev/full').exists(), reason='/dev/full stands for a full disk')
 @pytest.mark.parametrize('tool', [AGGREGATE, OFFSETS, COSTS, CONFUSION])
 def test_files_are_written_although_the_output_cannot_be(
@@ -101,12 +121,33 @@ def test_logs_are_analysed(run_tool: Run, tmp_path: Path) -> None:
         run_tool(LOGS, tmp_path, '--out', out)
 
 
+def test_the_best_of_a_log_depends_on_the_metric(run_tool: Run, tmp_path: Path) -> None:
+    path = tmp_path / '1' / 'vis_data' / 'scalars.json'
+    path.parent.mkdir(parents=True)
+    scores = [
+        {'semseg/mIoU': 50.0, 'depth/rmse': 1.0, 'step': 10},
+        {'semseg/mIoU': 40.0, 'depth/rmse': 2.0, 'step': 20},
+    ]
+    times = [{'loss': 1.0, 'time': time, 'iter': step, 'step': step} for step, time in enumerate((1.0, 2.0, 9.0), 1)]
+    path.write_text('\n'.join(map(json.dumps, [*times, *scores])))
+    printed = run_tool(LOGS, f'run={tmp_path}', '--keys', 'semseg/mIoU', 'depth/rmse')
+    assert rows(printed)[1:] == [
+        ['semseg/mIoU ↑', 'run', '40', '50', '10', '2'],
+        ['depth/rmse ↓', 'run', '2', '1', '10', '2'],
+    ]
+    assert 'run: 2 s an iteration, 0 s for data' in printed
+    with pytest.raises(SystemExit, match="'run' names two runs"):
+        run_tool(LOGS, f'run={tmp_path}', f'run={tmp_path}')
+
+
 def test_confusions_are_listed(run_tool: Run, tmp_path: Path) -> None:
     path, out = tmp_path / 'metrics.json', tmp_path / 'confusion.png'
     matrix = {'a': {'a': 6, 'b': 3, 'c': 1}, 'b': {'a': 1, 'b': 1, 'c': 0}, 'c': {'a': 0, 'b': 0, 'c': 0}}
     path.write_text(json.dumps({'confusion': {'semseg': matrix}}))
     printed = run_tool(CONFUSION, path, '--top', 2, '--out', out)
     assert rows(printed)[-2:] == [['b', 'a', '50.0'], ['a', 'b', '30.0']] and out.stat().st_size > 1000
+    every = rows(run_tool(CONFUSION, path))[2:]
+    assert every == [['b', 'a', '50.0'], ['a', 'b', '30.0'], ['a', 'c', '10.0']], 'no share of zero'
     with pytest.raises(SystemExit, match=r"metrics\.json: --task .*\['semseg'\]"):
         run_tool(CONFUSION, path, '--task', 'depth')
     path.write_text('{"semseg/mIoU": 1.0}')
@@ -140,6 +181,11 @@ def test_labels_are_described(run_tool: Run, tiny: tuple[str, list[str]], tmp_pa
             [[[4.0, 2.0], [0.0, 0.0]], [[3.0, 0.0], [0.0, 0.0]]],
             dict(labelled=37.5, values=dict(least=[2.0], mean=[3.0], most=[4.0])),
         ),
+        (
+            dict(type='SurfaceNormals'),
+            [[[[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]], [[[0.0, -1.0, 0.0], [0.0, 0.0, 0.0]]]],
+            dict(labelled=50.0, values=dict(least=[0, -1, 0], mean=[0, -0.5, 0.5], most=[0, 0, 1])),
+        ),
     ],
 )
 def test_numbers_of_labels(task: dict[str, Any], maps: list[Any], expected: dict[str, Any]) -> None:
@@ -147,6 +193,12 @@ def test_numbers_of_labels(task: dict[str, Any], maps: list[Any], expected: dict
     for array in maps:
         statistics.add(np.array(array))
     assert statistics.summary() == {'maps': 2, **expected}
+
+
+def test_the_most_frequent_sizes() -> None:
+    most = runpy.run_path(STATISTICS)['most']
+    assert most(Counter('aaabbc')) == 'a (3), b (2), c (1)'
+    assert most(Counter('ffabbccddee')) == 'f (2), b (2), c (2), d (2), e (2) and 1 more'
 
 
 def test_halves_that_would_overflow_are_not_published(run_tool: Run, tmp_path: Path) -> None:
@@ -163,15 +215,26 @@ def test_halves_that_would_overflow_are_not_published(run_tool: Run, tmp_path: P
 
 
 @pytest.mark.parametrize('suffix', ['safetensors', 'pth'])
+def test_only_kernels_become_halves(run_tool: Run, tmp_path: Path, suffix: str) -> None:
+    weights = {'weight': torch.ones(2, 2), 'bias': torch.ones(2), 'count': torch.ones(2, 2, dtype=torch.int64)}
+    torch.save({'state_dict': weights}, tmp_path / 'iter_1.pth')
+    command = (PUBLISH, tmp_path / 'iter_1.pth', '--name', 'm', '--out-dir', tmp_path / 'out', '--licence', 'MIT')
+    run_tool(*command, '--data', 'D', '--format', suffix, '--dtype', 'float16')
+    (file,) = (tmp_path / 'out').glob(f'*.{suffix}')
+    found = {name: value.dtype for name, value in load_from_local(file)['state_dict'].items()}
+    assert found == {'weight': torch.float16, 'bias': torch.float32, 'count': torch.int64}
+
+
+@pytest.mark.parametrize('suffix', ['safetensors', 'pth'])
 def test_a_published_model_holds_weights_alone(run_tool: Run, tmp_path: Path, suffix: str) -> None:
     tasks = {'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}
-    weights = {'backbone.weight': torch.rand(2, 3), 'weighting.count': torch.ones(1)}
+    weights = {'backbone.weight': torch.rand(200, 100), 'weighting.count': torch.ones(1)}
     dilations = {'backbone.conv': [1, 1, 2, 2]}
-    meta = {'dataset_meta': {'tasks': tasks}, 'seed': 1, 'convolutions': dilations}
+    meta = {'dataset_meta': {'tasks': tasks}, 'task_order': ['depth', 'a'], 'seed': 1, 'convolutions': dilations}
     checkpoint = {'state_dict': weights, 'meta': meta, 'optimizer': {'a': 1}}
     source, metrics, out = tmp_path / 'iter_1.pth', tmp_path / 'metrics.json', tmp_path / 'out'
     torch.save(checkpoint, source)
-    metrics.write_text('{"depth/abs_err": 0.5, "offset_0/depth/abs_err": 0.4}')
+    metrics.write_text('{"depth/abs_err": 0.5, "offset_0/depth/abs_err": 0.4, "stream/GMAC": 3.0}')
     command = (PUBLISH, source, '--name', 'm', '--out-dir', out, '--licence', 'MIT', '--data', 'D', '--format', suffix)
     printed = run_tool(*command, '--metrics', metrics)
     (file,) = out.glob(f'*.{suffix}')
@@ -179,11 +242,13 @@ def test_a_published_model_holds_weights_alone(run_tool: Run, tmp_path: Path, su
     assert file.name == f'm-{digest[:8]}.{suffix}' and file.stat().st_mode & 0o044 == 0o044
     found = load_from_local(file)
     assert found.keys() == {'state_dict', 'meta'} and found['meta']['dataset_meta'] == {'tasks': tasks}
+    assert found['meta']['task_order'] == ['depth', 'a']
     assert found['meta']['convolutions'] == dilations, 'without them, other dilations would not be noticed'
     assert found['state_dict'].keys() == {'backbone.weight'}
     assert torch.equal(found['state_dict']['backbone.weight'], weights['backbone.weight'])
     card = file.with_suffix('.md').read_text()
     assert digest in card and 'MIT' in card and '| depth/abs_err ↓ | 0.5 |' in card and 'offset_0' not in card
+    assert 'stream/' not in card and 'Values: 0.02 million' in card
     line = re.search(rf'replace line (\d+) of {file.with_suffix(".md")}', printed)
     assert line is not None and card.splitlines()[int(line[1]) - 1].startswith('Say what')
     if suffix == 'safetensors':  # equal weights give an equal file

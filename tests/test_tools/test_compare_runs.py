@@ -42,6 +42,18 @@ def test_the_first_difference_is_named(tool: ModuleType) -> None:
     assert tool.first_difference({**old, 'more': old['norm']}, old).startswith('more is missing in the new')
 
 
+def test_configs_are_chosen(tool: ModuleType, tmp_path: Path) -> None:
+    names = ['mila/a_r18.py', 'mila/a_r50.py', 'mila/b_r18.py', 'pad/a_r18.py']
+    for name in (*names, '_base_/c.py', 'mila/readme.md'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert tool.find_configs(tmp_path, [], one_per_method=False) == names
+    assert tool.find_configs(tmp_path, ['pad/*', 'a_r50'], one_per_method=False) == [names[1], names[3]]
+    assert tool.find_configs(tmp_path, [], one_per_method=True) == names[1:]
+    with pytest.raises(SystemExit, match=r"\['atrc/\*'\]"):
+        tool.find_configs(tmp_path, ['mila/*', 'atrc/*'], one_per_method=False)
+
+
 def test_weights_are_renamed_in_turn(tool: ModuleType) -> None:
     from revision_run import rename_keys
 

@@ -44,13 +44,14 @@ def official(tmp_path: Path) -> list[Path]:
     return archives
 
 
-def write_film(path: Path, first: int, length: int = 20) -> Path:
-    """A film whose first frame has a number."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 30, SIZE[::-1])
+def write_film(path: Path, first: int, length: int = 20, scale: int = 1) -> Path:
+    """A film whose first frame has a number, and whose frames are larger than the stills."""
+    size = (scale * SIZE[1], scale * SIZE[0])
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 30, size)
     if not writer.isOpened():
         pytest.skip('OpenCV cannot write films here')
     for number in range(first, first + length):
-        writer.write(scene(number))
+        writer.write(cv2.resize(scene(number), size))
     writer.release()
     return path
 
@@ -78,11 +79,13 @@ def test_the_usual_splits(root: Path) -> None:
     assert [splits.count(split) for split in ('train', 'val', 'test')] == [62 + 101 + 3, 101, 62 + 171]
 
 
-@pytest.mark.parametrize('off', [0, 1, -2])
-def test_the_frames_of_a_film(run_tool: Callable[..., str], official: list[Path], tmp_path: Path, off: int) -> None:
+@pytest.mark.parametrize(('off', 'scale'), [(0, 1), (1, 2), (-2, 1)])
+def test_the_frames_of_a_film(
+    run_tool: Callable[..., str], official: list[Path], tmp_path: Path, off: int, scale: int
+) -> None:
     out = tmp_path / 'out'
     # As published its first frame is -1; decoders may find one more or fewer before it.
-    film = write_film(tmp_path / '0016E5.avi', -1 + off)
+    film = write_film(tmp_path / '0016E5.avi', -1 + off, scale=scale)
     printed = run_tool(TOOL, *official, '--films', film, '--out', out, '--allow-partial')
     assert ('as published, moved by' in printed) == (off != 0) and 'train: 2 of 4 labels have all frames' in printed
     clip = dict(interval=5, offsets=[4], missing='skip')
@@ -95,6 +98,31 @@ def test_the_frames_of_a_film(run_tool: Callable[..., str], official: list[Path]
     assert np.array_equal(data[0]['imgs'][2], scene(10)) and np.array_equal(data[1]['imgs'][0], scene(10))
     with pytest.raises(FileNotFoundError, match=r"926.*'0006R0'|6686.*'0001TP'"):
         CamVid(out, split='train', frame_step=1, clip=dict(clip, missing='error'), metainfo=dict(tasks=TASKS))
+
+
+def test_frames_that_look_alike_are_not_moved(root: Path, tmp_path: Path) -> None:
+    tool = runpy.run_path(str(root / TOOL))
+    cv2.imwrite(str(tmp_path / 'still.png'), scene(0))
+    writer = cv2.VideoWriter(str(tmp_path / 'f.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 30, SIZE[::-1])
+    if not writer.isOpened():
+        pytest.skip('OpenCV cannot write films here')
+    for _ in range(16):
+        writer.write(scene(0))
+    writer.release()
+    labelled = dict.fromkeys((10, 14), tmp_path / 'still.png')
+    assert tool['find_shift'](tmp_path / 'f.avi', tool['Film']('x', 0), labelled) == 0
+
+
+def test_a_clip_that_lacks_its_first_frame_is_not_complete(root: Path, tmp_path: Path) -> None:
+    for split in ('train', 'val', 'test'):
+        (tmp_path / split).mkdir()
+        (tmp_path / f'{split}annot').mkdir()
+    (tmp_path / 'testannot' / 'Seq05VD_f00010.png').touch()
+    count = runpy.run_path(str(root / TOOL))['count']
+    for number in (9, 8, 7, 6):
+        assert count(tmp_path, 4)['test/complete'] == 0
+        (tmp_path / 'test' / f'Seq05VD_f{number:05d}.png').touch()
+    assert count(tmp_path, 4) == {'train': 0, 'val': 0, 'test': 1, 'test/complete': 1}
 
 
 def test_what_is_wrong(run_tool: Callable[..., str], official: list[Path], tmp_path: Path) -> None:

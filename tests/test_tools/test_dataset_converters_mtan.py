@@ -53,3 +53,6 @@ def test_cityscapes_in_place(run_tool: Callable[..., str], tmp_path: Path) -> No
     assert f'{root}: complete' in printed and 'normals' not in printed
     with pytest.raises(SystemExit, match='train'):
         run_tool(TOOL, 'cityscapes', tmp_path)
+    root = make(tmp_path / 'no depth', dict(image=small, label_7=small), dict(train=3, val=2))
+    with pytest.raises(SystemExit, match=r'train/depth\D+0\D+2975\D'):
+        run_tool(TOOL, 'cityscapes', root)

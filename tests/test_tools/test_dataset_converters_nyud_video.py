@@ -62,9 +62,10 @@ def official(tmp_path: Path) -> list[Any]:
     columns, rows = np.meshgrid(np.linspace(-1, 1, SIZE[1]), np.linspace(-1, 1, SIZE[0]))
     depths = np.stack([(3 + 0.5 * columns - rows + 0.2 * columns * rows)] * 4).astype(np.float32)
     with h5py.File(tmp_path / 'labeled.mat', 'w') as file:
-        file['images'] = np.full((4, 3, *SIZE[::-1]), 250, np.uint8)
+        file['images'] = np.full((4, 3, *SIZE[::-1]), np.reshape([230, 240, 250], (3, 1, 1)), np.uint8)  # RGB
         file['labels'] = labels.transpose(0, 2, 1)
         file['depths'] = depths.transpose(0, 2, 1)
+        file['rawDepths'] = np.where(depths > 3, 70, 2.5).astype(np.float32).transpose(0, 2, 1)
         references = []
         for index, (scene, frame) in enumerate(LABELLED):
             text = np.array([[ord(letter)] for letter in f'{scene}/{name(scene, frame)}'], np.uint16)
@@ -81,7 +82,7 @@ def official(tmp_path: Path) -> list[Any]:
 
 
 def greys(root: Path, video: str) -> list[int | None]:
-    """Return the grey of each of the five frames, None for a missing one."""
+    """Return the blue of each of the five frames, None for a missing one."""
     paths = [root / 'frames' / video / f'{time:06d}.png' for time in range(5)]
     return [int(cv2.imread(str(path))[0, 0, 0]) if path.exists() else None for path in paths]
 
@@ -118,6 +119,13 @@ def test_the_data_set_reads_them(run_tool: Callable[..., str], official: list[An
     assert [image[0, 0, 0] for image in repeated[0]['imgs']] == [grey_of('office_0003', i) for i in (2, 3)] + [250]
 
 
+def test_the_measured_depth(run_tool: Callable[..., str], official: list[Any], tmp_path: Path) -> None:
+    run_tool(TOOL, *official, '--raw-depth')
+    depth = cv2.imread(str(tmp_path / 'out/depth/0001/000004.png'), cv2.IMREAD_UNCHANGED)
+    # A file of 16 bits holds at most 65.535 m.
+    assert np.array_equal(depth, np.where(np.load(tmp_path / 'truth.npz')['depths'][0] > 3, 65535, 2500))
+
+
 def test_a_fixed_rate(run_tool: Callable[..., str], official: list[Any], tmp_path: Path) -> None:
     run_tool(TOOL, *official, '--rate', '10', '--key-frame-interval', '4')
     # 0.3, 0.2 and 0.1 s before the frame of 0.3 s; every second frame of 20 Hz.
@@ -140,7 +148,11 @@ def test_short_intervals(run_tool: Callable[..., str], official: list[Any], tmp_
 def test_missing_and_empty_files_leave_gaps(run_tool: Callable[..., str], official: list[Any], tmp_path: Path) -> None:
     (tmp_path / 'raw/bedroom_0001' / name('bedroom_0001', 4)).unlink()
     (tmp_path / 'raw/bedroom_0001' / name('bedroom_0001', 3)).write_bytes(b'')
+    for part, other in (('a', 'b'), ('b', 'a')):  # each part lists the files of the other, too
+        with open(tmp_path / f'raw/basements/basement_0001{part}/INDEX.txt', 'a') as index:
+            index.write('\n'.join(name(f'basement_0001{other}', i) for i in range(3)))
     run_tool(TOOL, *official)
+    assert None not in greys(tmp_path / 'out', '0002')
     first, last = grey_of('bedroom_0001', 2), grey_of('bedroom_0001', 5)
     assert greys(tmp_path / 'out', '0001') == [first, None, None, last, 250]
 
@@ -177,6 +189,8 @@ def test_rectification(root: Path) -> None:
     source = x * (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
     expected = (source * 518.857901 + 325.58244941) / 639 * 255
     assert abs(float(rectified[60, 100, 0]) - expected) < 1 and abs(expected - columns[60, 100]) > 1
+    black = rectify(np.zeros((480, 640, 3), np.uint8))
+    assert (black[:, 0] == 255).all() and not black[45:471, 41:601].any(), 'white outside, nothing lost inside'
     with pytest.raises(ValueError, match=r'\(64, 48\).*\(640, 480\).*--no-rectify'):
         rectify(np.zeros((48, 64, 3), np.uint8))
 
@@ -186,6 +200,8 @@ def test_what_is_wrong(run_tool: Callable[..., str], official: list[Any], tmp_pa
         run_tool(TOOL, *[argument for argument in official if argument != '--allow-partial'])
     with pytest.raises(SystemExit, match=r'nowhere: .*--raw'):
         run_tool(TOOL, *official, '--raw', tmp_path / 'nowhere')
+    with pytest.raises(SystemExit, match=r'\(64, 48\).*--no-rectify'):
+        run_tool(TOOL, *[argument for argument in official if argument != '--no-rectify'])
     (tmp_path / 'other.mat').write_bytes(b'MATLAB 5.0')
     with pytest.raises(SystemExit, match=r'other\.mat: .*HDF5'):
         run_tool(TOOL, tmp_path / 'other.mat', *official[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -121,3 +122,24 @@ def test_the_originals_become_the_data_set(run_tool: Run, pascal_mt: Path, tmp_p
 def test_originals_belong_together(run_tool: Run, tmp_path: Path, option: str) -> None:
     with pytest.raises(SystemExit, match='--context.*--parts.*--out'):
         run_tool(TOOL, tmp_path / 'VOC.tar', option, tmp_path / 'other.tar', '--out', tmp_path / 'out')
+
+
+def test_labels_of_the_original_that_do_not_exist(root: Path) -> None:
+    to_voc = runpy.run_path(str(root / TOOL))['to_voc']
+    assert to_voc(np.array([[284, 459, 0]]), Path('a.mat')).tolist() == [[15, 0, 0]]
+    for wrong in (np.array([[460]]), np.array([[-1]]), np.array([284]), np.array([[284.0]])):
+        with pytest.raises(ValueError, match=r'a\.mat: LabelMap'):
+            to_voc(wrong, Path('a.mat'))
+
+
+def test_an_object_without_pixels_is_no_person(root: Path, tmp_path: Path) -> None:
+    for name, text in (
+        ('ImageSets/Context/train.txt', 'a\n'),
+        ('ImageSets/Context/val.txt', ''),
+        ('human_parts/a.mat', ''),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    objects = [(15, np.ones((2, 2), bool), {}), (12, np.zeros((2, 2), bool), {})]
+    runpy.run_path(str(root / TOOL))['list_parts'](tmp_path, lambda read, path: objects)
+    assert json.loads((tmp_path / 'ImageSets/Parts/train.txt').read_text()) == {'a': [15, -1]}

@@ -93,6 +93,7 @@ def test_vkitti2_counts_are_the_official_ones(run_tool: Callable[..., str], tmp_
 
 def test_vspw(run_tool: Callable[..., str], tmp_path: Path) -> None:
     files: dict[str, np.ndarray | bytes] = {'VSPW_480p/train.txt': b'1_a\n', 'VSPW_480p/val.txt': b'2_b\n'}
+    files['VSPW_480p/test.txt'] = b'3_c\n'  # which has no frames
     for video in ('1_a', '2_b'):
         for number in (226, 228):
             files[f'VSPW_480p/data/{video}/origin/{number:08d}.jpg'] = IMAGE
@@ -165,6 +166,10 @@ def test_cityscapes_dvps(run_tool: Callable[..., str], tmp_path: Path) -> None:
     assert f'{out}: complete' in run_tool(f'{TOOLS}/dvps.py', 'cityscapes', out, '--allow-partial')
     with pytest.raises(SystemExit):
         run_tool(f'{TOOLS}/dvps.py', 'cityscapes', archive, '--out', tmp_path / 'x', '--images', images)
+    label.rename(tmp_path / 'label.png')
+    with pytest.raises(SystemExit, match='panoptic_inst: lacks labels of frankfurt_000000_000279'):
+        run_tool(*arguments[:3], '--out', tmp_path / 'y', *arguments[5:], '--allow-partial')
+    (tmp_path / 'label.png').rename(label)
     image.unlink()
     with pytest.raises(SystemExit, match=r'frankfurt_000000_000279_leftImg8bit\.png: .*000000_'):
         run_tool(*arguments[:3], '--out', tmp_path / 'y', *arguments[5:], '--allow-partial')

@@ -31,22 +31,25 @@ tasks = dict(
 
 
 class Brightness(nn.Module):
-    """Logits of two classes by the brightness of a pixel, and ten metres times it, at half the size."""
+    """Logits of two classes by the red of a pixel, and ten metres times it, at half the size."""
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        bright = nn.functional.avg_pool2d(image.mean(dim=1, keepdim=True), 2)
+        bright = nn.functional.avg_pool2d(image[:, :1], 2)
         return torch.cat([0.5 - bright, bright - 0.5], dim=1), 10 * bright[:, 0]
 
 
 @pytest.fixture
 def videos(tmp_path: Path) -> list[Path]:
-    """Two folders of frames, dark on the left and light on the right, as bright as their number says."""
+    """Two folders of frames, dark on the left and red on the right, as bright as their number says.
+
+    They are larger than the images that the ONNX model takes.
+    """
     folders = [tmp_path / 'north', tmp_path / 'south']
     for folder in folders:
         folder.mkdir()
         for number in range(3):
-            image = np.full((32, 64, 3), 20, np.uint8)
-            image[:, 32:] = 180 + 20 * number
+            image = np.full((48, 96, 3), 20, np.uint8)
+            image[:, 48:, 2] = 180 + 20 * number
             cv2.imwrite(str(folder / f'{number:06d}.png'), image)
     return folders
 
@@ -76,7 +79,7 @@ def read(folder: Path, tasks: dict[str, Any]) -> dict[tuple[str, int], Any]:
 def test_an_onnx_model(
     run_tool: Callable[..., str], videos: list[Path], config: Path, onnx: Path, tmp_path: Path
 ) -> None:
-    scale = ('--mean', 0, 0, 0, '--std', 255, 255, 255)
+    scale = ('--mean', 10, 0, 0, '--std', 245, 255, 255)
     printed = run_tool(
         TOOL, config, *videos, '--onnx', onnx, '--outputs', 'scores=semseg', 'metres=depth:map', *scale,
         '--out', tmp_path / 'out', '--max-frames', 2,
@@ -87,8 +90,17 @@ def test_an_onnx_model(
     found = read(tmp_path / 'out', {name: tasks[name] for name in ('semseg', 'depth')})
     assert set(found) == {(video, time) for video in ('north', 'south') for time in (0, 1)}
     for (_, time), gt in found.items():
-        assert (gt.semseg[0, :, :30] == 0).all() and (gt.semseg[0, :, 34:] == 1).all()
-        assert gt.depth[0, :, 40:].numpy() == pytest.approx(10 * (180 + 20 * time) / 255, abs=1e-3)
+        assert (gt.semseg[0, :, :45] == 0).all() and (gt.semseg[0, :, 51:] == 1).all()
+        assert gt.depth[0, :, 60:].numpy() == pytest.approx(10 * (170 + 20 * time) / 245, abs=1e-3)
+        assert len(gt.depth.unique()) == 2, 'no values between those of the map'
+
+
+def test_a_damaged_video_is_named(
+    run_tool: Callable[..., str], videos: list[Path], config: Path, onnx: Path, tmp_path: Path
+) -> None:
+    (videos[0] / '000001.png').write_bytes(b'damaged')
+    command = (TOOL, config, *videos, '--onnx', onnx, '--outputs', 'scores=semseg', '--out')
+    assert run_tool(*command, tmp_path / 'out').endswith('warning: damaged or incomplete: north\n')
 
 
 def test_what_is_labelled_before_a_signal_can_be_read(
