@@ -6,10 +6,13 @@ import argparse
 import errno
 import io
 import os
+import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +20,18 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mmmtl._output import allow_closed_output
-from mmmtl.cli.arguments import add_config_arguments, add_shown_range_argument, config_of
+from mmmtl.cli.arguments import (
+    add_common_arguments,
+    add_config_arguments,
+    add_fit_argument,
+    add_inferencer_arguments,
+    add_shown_range_argument,
+    chosen_size,
+    config_of,
+    inferencer_options,
+)
 from mmmtl.cli.errors import readable_errors
-from mmmtl.cli.values import device
+from mmmtl.cli.values import choices, device, not_negative, positive, positive_number
 from mmmtl.config import resolve
 from mmmtl.io import read_image
 from mmmtl.models.segmentors.key_frame_policy import FrameChange
@@ -150,6 +162,62 @@ def test_only_the_warnings_of_mmmtl_are_plain(tmp_path: Path, capfd: pytest.Capt
     shown = capfd.readouterr().err.splitlines()
     assert f"warning: {tmp_path}: images in subfolders: 1; to read them, give '{tmp_path}/**/*'" in shown
     assert '<string>:5: UserWarning: of another package' in shown
+
+
+def test_overrides_may_be_given_several_times(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_config_arguments(parser)
+    given = ['c.py', '--cfg-options', 'a=1', 'b.c=x=y', '--cfg-options', 'a=2', 'd=[1,2]']
+    assert parser.parse_args(given).cfg_options == {'a': 2, 'b.c': 'x=y', 'd': [1, 2]}
+    for wrong in ('a', '=1'):
+        with pytest.raises(SystemExit):
+            parser.parse_args(['c.py', '--cfg-options', wrong])
+        assert f'KEY=VALUE, not {wrong!r}' in capsys.readouterr().err
+
+
+def test_tasks_and_the_work_folder_of_a_config() -> None:
+    parser = argparse.ArgumentParser()
+    add_common_arguments(parser)
+    cfg = resolve(config_of(parser.parse_args(['mila-indoor', '--tasks', 'depth, semseg'])))
+    assert list(cfg.model.tasks) == ['depth', 'semseg']
+    for given, expected in (
+        (['--work-dir', 'mine', '--cfg-options', 'work_dir=other'], 'mine'),
+        (['--cfg-options', 'work_dir=other'], 'other'),
+        ([], os.path.join('work_dirs', 'mila-indoor')),
+    ):
+        assert config_of(parser.parse_args(['mila-indoor', *given])).work_dir == expected
+
+
+def test_arguments_of_an_inferencer() -> None:
+    parser = argparse.ArgumentParser()
+    add_config_arguments(parser)
+    add_inferencer_arguments(parser)
+    add_fit_argument(parser)
+    given = parser.parse_args(
+        ['mila-indoor', 'w.pth', '--device=cpu', '--optimize=fuse', '--dtype=bfloat16', '--size', '32', '64']
+    )
+    options = dict(weights='w.pth', device='cpu', optimize='fuse', dtype=torch.bfloat16)
+    assert (inferencer_options(given), chosen_size(given)) == (options, [32, 64])
+    default = parser.parse_args(['mila-indoor'])
+    assert chosen_size(default) == 'input' and inferencer_options(default)['dtype'] is None
+    assert inferencer_options(default)['weights'].name == 'mila-indoor.safetensors', 'those of the named model'
+    assert chosen_size(parser.parse_args(['mila-indoor', '--fit', 'letterbox'])) == 'letterbox'
+
+
+@pytest.mark.parametrize(
+    ('parse', 'good', 'wrong'),
+    [
+        (positive, {'1': 1}, ['0', '-1', '1.5', 'x']),
+        (not_negative, {'0': 0, '3': 3}, ['-1', '0.5', '']),
+        (positive_number, {'0.5': 0.5, '1e3': 1e3}, ['0', '-1', 'nan', 'inf', 'x']),
+        (choices('a', 'b'), {'a': ['a'], 'b,a': ['b', 'a']}, ['', 'c', 'a,c', 'a,']),
+    ],
+)
+def test_values_of_options(parse: Callable[[str], Any], good: dict[str, Any], wrong: list[str]) -> None:
+    assert {text: parse(text) for text in good} == good
+    for text in wrong:
+        with pytest.raises(argparse.ArgumentTypeError, match=re.escape(repr(text))):
+            parse(text)
 
 
 def test_the_scale_of_drawings_can_be_fixed(capsys: pytest.CaptureFixture[str]) -> None:
