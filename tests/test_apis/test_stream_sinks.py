@@ -73,12 +73,14 @@ def test_the_page_shows_running_streams(inferencer: MultiTaskInferencer) -> None
             yield grey(level)
 
     shown: list[Any] = []
+    pages: list[str] = []
     panels: dict[int, np.ndarray] = {}
     with MjpegPage() as page:
 
         def look() -> None:
-            while 'a &amp; b' not in (text := ask(page, '/').read().decode()):
+            while '&amp;' not in (text := ask(page, '/').read().decode()):
                 time.sleep(0.01)
+            pages.append(text)
             (address,) = re.findall('src="(/.*?)"', text)
             answer = ask(page, address.replace('.jpg', '.mjpeg'))
             shown.append(read_picture(answer))
@@ -88,10 +90,11 @@ def test_the_page_shows_running_streams(inferencer: MultiTaskInferencer) -> None
 
         viewer = threading.Thread(target=look)
         viewer.start()
-        runner = StreamRunner(inferencer, {'a & b': frames()})
+        runner = StreamRunner(inferencer, {'a "&" b': frames()})
         runner.run(page, lambda frame: panels.__setitem__(frame.number, frame.panel))
         viewer.join(30)
         assert not viewer.is_alive(), 'the stream ends for its viewers'
+    assert pages[0].count('a &quot;&amp;&quot; b') == 2 and '"&"' not in pages[0]
     assert 1 < len(shown) <= 41
     for picture, number in ((shown[0], 0), (shown[-1], 40)):
         assert np.abs(picture[..., ::-1].astype(int) - panels[number]).mean() < 4

@@ -11,7 +11,7 @@ import pytest
 
 import mmmtl_command
 from mmmtl import commands
-from mmmtl.commands.models import table
+from mmmtl.commands.models import place, table
 from mmmtl.version import __version__
 from mmmtl.zoo import find_model, models
 
@@ -77,6 +77,16 @@ def test_the_table_fits_and_its_reader_may_go() -> None:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b''
+
+
+def test_where_weights_are(tmp_path: Path) -> None:
+    weights = models()['mila-indoor'].weights
+    assert weights is not None and place(weights) == 'in the package'
+    path = tmp_path / 'w.pth'
+    assert place(weights._replace(source=str(path))) == f'missing: {path}'
+    path.touch()
+    assert place(weights._replace(source=str(path))) == str(path)
+    assert place(weights._replace(source='https://host/w.pth')) == 'download'
 
 
 def test_models_with_weights_are_suggested_first() -> None:

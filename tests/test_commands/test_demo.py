@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from mmmtl import commands
-from mmmtl.apis import VideoReader
+from mmmtl.apis import VideoReader, list_models
+from mmmtl.commands import demo
 from mmmtl.commands.browser.models import Models
 from mmmtl.commands.browser.predicting import predict_camera, predict_picture, predict_video
 from mmmtl.commands.browser.time_line import SHOWN, TimeLine
@@ -130,6 +131,17 @@ def test_what_the_command_needs(
     with pytest.raises(SystemExit):
         commands.main(['demo', '--model', CONFIG])
     assert '--weights' in capsys.readouterr().err
+
+
+def test_a_model_of_ones_own_is_shown_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(demo, 'Models', lambda weights, **options: given.update(options, weights=[*weights.items()]))
+    monkeypatch.setattr(demo, 'serve', lambda models, **where: given.update(where))
+    common = ['--device', 'cpu', '--host', '0.0.0.0', '--port', '7', '--open']
+    demo.main(['--model', 'mine.py', '--weights', 'w.pth', *common])
+    assert given['weights'][0] == ('mine.py', Path('w.pth'))
+    assert [name for name, _ in given['weights'][1:]] == list_models(weights=True)
+    assert (given['host'], given['port'], given['open_browser'], given['device']) == ('0.0.0.0', 7, True, 'cpu')
 
 
 def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -22,13 +23,16 @@ from mmengine.structures import PixelData
 from mmmtl import commands
 from mmmtl._output import counted
 from mmmtl.apis import MultiTaskInferencer, VideoReader
-from mmmtl.apis.streaming import PanelSink, StreamFrame, StreamRecord, VideoSink
+from mmmtl.apis.inferencer import ImagePrediction
+from mmmtl.apis.streaming import PanelSink, StreamFrame, StreamInfo, StreamRecord, VideoSink
 from mmmtl.commands.inputs import Input, find_inputs, why_left_out
 from mmmtl.commands.predict import losses, summary
+from mmmtl.commands.progress import ProgressSink
 from mmmtl.commands.results import recording_of, write_panel
 from mmmtl.commands.streams import add_stream_arguments, stream_options
 from mmmtl.config import load_config
 from mmmtl.datasets import ImageFolder, VideoFolder
+from mmmtl.io import read_image
 
 ROOT = Path(__file__).parents[2]
 READ = [dict(type=f'mmmtl.{name}') for name in ('LoadFrames', 'LoadMaps', 'PackMultiTaskInputs')]
@@ -370,3 +374,36 @@ def test_options_of_streams() -> None:
     assert stream_options(parser.parse_args(given)) == dict(
         latest=False, on_resize='new_state', reconnect=0, max_frames=7, resume=Path('s.safetensors')
     )
+
+
+@pytest.mark.parametrize(('name', 'title'), [('a/b.png', 'b.png'), ('https://host/b.png', 'https://host/b.png')])
+def test_the_drawing_of_an_image(name: str, title: str, tmp_path: Path) -> None:
+    titles: list[str] = []
+
+    def panel(image: np.ndarray, maps: dict[str, np.ndarray], *, title: str) -> np.ndarray:
+        titles.append(title)
+        return np.full((4, 6, 3), (250, 20, 10), np.uint8)  # red
+
+    result = ImagePrediction(name, np.zeros((4, 6, 3), np.uint8), {}, None)
+    write_panel(tmp_path / 'b.png', SimpleNamespace(panel=panel), result)  # type: ignore[arg-type]
+    assert titles == [title] and read_image(tmp_path / 'b.png')[0, 0].tolist() == [10, 20, 250], 'BGR'
+
+
+@pytest.mark.parametrize(
+    ('declared', 'limit', 'total'), [(7, None, 7), (7, 3, 3), (2, 3, 2), (None, 3, 3), (None, None, None)]
+)
+def test_the_bar_of_a_video(
+    declared: int | None, limit: int | None, total: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars: list[Any] = []
+    monkeypatch.setattr(
+        'mmmtl.commands.progress.Progress',
+        lambda: SimpleNamespace(
+            add_task=lambda text, total: bars.append((text, total)),
+            update=lambda bar, completed: bars.append(completed),
+        ),
+    )
+    sink, stream = ProgressSink(limit), StreamInfo('a', None, declared, False, 5)
+    for number in (5, 6):  # of a run that goes on
+        sink.write(SimpleNamespace(stream=stream, number=number))  # type: ignore[arg-type]
+    assert bars == [('a', total), 6, 7]

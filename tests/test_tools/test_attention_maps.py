@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from mmmtl.apis import MultiTaskInferencer
 
 TOOL = 'tools/analysis_tools/attention_maps.py'
 
@@ -38,3 +41,19 @@ def test_a_frame_and_an_image(run_tool: Callable[..., str], tiny: tuple[str, lis
     assert 'features.png' in printed and 'ila.png' not in printed and 'no attention' in printed
     with pytest.raises(SystemExit, match='3 frames, so no --frame 3'):
         run_tool(TOOL, config, '--video', frames, '--frame', 3, *common)
+
+
+def test_the_frames_that_a_frame_looks_at(root: Path) -> None:
+    watch = runpy.run_path(str(root / TOOL))['watch_frames']
+    inferencer = MultiTaskInferencer(root / 'tests/configs/tiny_video.py', device='cpu')
+    _, images, titles = watch(inferencer, [np.full((32, 64, 3), (0, 0, 10 * number), np.uint8) for number in range(4)])
+    assert titles == {
+        'last key frame': 'last key frame (0)',
+        'last non-key frame': 'last non-key frame (2)',
+        'current frame': 'current frame (3)',
+    }
+    assert {name: image[0, 0].tolist() for name, image in images.items()} == {
+        'last key frame': [0, 0, 0],
+        'last non-key frame': [20, 0, 0],
+        'current frame': [30, 0, 0],
+    }

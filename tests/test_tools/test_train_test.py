@@ -134,6 +134,15 @@ def test_a_training_may_start_from_weights_by_their_name(configured: Callable[..
         configured(*given, 'load_from=mila-indor')
 
 
+def test_a_training_goes_on_from_a_checkpoint_of_its_own(configured: Callable[..., Config], tmp_path: Path) -> None:
+    checkpoint = tmp_path / 'iter_1.pth'
+    checkpoint.touch()
+    cfg = configured(VIDEO, '--work-dir', tmp_path, '--resume', checkpoint)
+    assert (cfg.resume, cfg.load_from) == (True, str(checkpoint))
+    with pytest.raises(SystemExit, match='another training run has left checkpoints'):
+        configured(VIDEO, '--work-dir', tmp_path)
+
+
 def test_no_validate_needs_no_validation_data(train: Callable[..., Any]) -> None:
     every_iteration = {'train_cfg.val_interval': 1}
     validated = train(**every_iteration)
@@ -306,6 +315,40 @@ def test_a_baseline_stands_beside_and_says_what_delta_m_is_of(
     assert [beside[key] for key in ('semseg/mIoU', 'depth/rmse', 'depth/delta1')] == ['12.5', '0.5', '']
 
 
+def test_options_of_panels_and_maps(
+    run_tool: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    found: list[Config] = []
+
+    def stop(cfg: Config) -> None:
+        found.append(cfg)
+        raise ValueError('enough')
+
+    monkeypatch.setattr(mmmtl.engine, 'build_runner', stop)
+
+    def configured(*arguments: object) -> Config:
+        with pytest.raises(ValueError, match='enough'):
+            run_tool('tools/test.py', VIDEO, 'weights.pth', '--work-dir', tmp_path, *arguments)
+        return found[-1]
+
+    panels, maps = tmp_path / 'panels', tmp_path / 'maps'
+    for given, interval in (((), 10), (('--show-interval', 3), 3)):
+        hook = configured('--show-dir', panels, *given).default_hooks.visualization
+        assert (hook.draw, hook.out_dir, hook.interval) == (True, str(panels), interval)
+    for given, npy in (((), False), (('--npy',), True)):
+        hook = configured('--out-dir', maps, *given).custom_hooks[-1]
+        assert hook == dict(type='MapWriterHook', out_dir=str(maps), npy=npy)
+    panels.mkdir()
+    (panels / 'mine.png').touch()
+    for given, message in (
+        (('--show-dir', panels), 'panels: exists and is not an empty folder'),
+        (('--show-interval', 3), '--show-interval: nothing to draw'),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            run_tool('tools/test.py', VIDEO, 'weights.pth', '--work-dir', tmp_path, *given)
+
+
 def test_metrics_are_kept_although_the_output_cannot_be_written(
     test_tool: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -429,9 +472,14 @@ def test_stream_with_a_policy_and_a_config_of_its_own(
 def test_a_report_of_a_test(test_tool: Callable[..., dict[str, float]], tmp_path: Path) -> None:
     metrics = test_tool('--report')
     content = json.loads((tmp_path / 'test' / 'metrics.json').read_text())
-    assert content['semseg/mIoU'] == metrics['semseg/mIoU'] and content['meta']['GMAC'] > 0
+    assert content['semseg/mIoU'] == metrics['semseg/mIoU']
+    model = build_on_meta(Config.fromfile(VIDEO))
+    total = count_cost(model, (32, 64)).total()
+    assert content['meta']['GMAC'] == pytest.approx((total.macs['key'] + 4 * total.macs['non_key']) / 5e9)
+    assert content['meta']['parameters in millions'] == total.params / 1e6
     assert content['meta']['primary']['semseg/mIoU'] == 'higher'
     assert content['meta']['better']['depth/rmse'] == 'lower'
+    assert {*content['meta']['primary'], *content['meta']['better']} <= set(content), 'of what was measured'
     rows = content['confusion']['semseg']
     scores = content['class_iou']['semseg']
     assert rows.keys() == scores.keys()
