@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from mmmtl.apis import MultiTaskInferencer
+from mmmtl.apis.fitting import fit_inside
 from mmmtl.export import OnnxStream, onnx_stream
 from mmmtl.io import resize_image
 from mmmtl.models.segmentors import CostBudget, FixedInterval, FrameChange
@@ -80,6 +81,52 @@ def test_stretching_gives_maps_of_the_models_size(exported: Path) -> None:
     agree(maps, expected, 1e-2)
 
 
+def test_bars_and_padding_are_below_and_to_the_right(exported: Path) -> None:
+    stream = OnnxStream(exported)
+    stream.spec |= dict(size=[20, 30], size_divisor=16, bars=[10, 20, 30], mean=[1, 1, 1], std=[2, 2, 2])
+    inputs, shown = stream.prepare(np.full((10, 10, 3), 7, np.uint8))
+    assert shown == (20, 20) and inputs.shape == (1, 3, 32, 32)
+    assert (inputs[..., :20, :20] == 3).all() and (inputs[..., 20:, :] == 0).all() and (inputs[..., 30:] == 0).all()
+    assert (inputs[0, :, :20, 20:30] == np.reshape([4.5, 9.5, 14.5], (3, 1, 1))).all()
+    # The description is that of the padded size.
+    spec = stream.spec | dict(kind='image', reads={'image': []}, state={})
+    outputs: dict[str, list[int | None]] = {'logits.semseg': [3, 32, 32], 'logits.depth': [1, 32, 32]}
+    graph = onnx_stream.Graph(None, {'frames': [3, 32, 32]}, outputs, lambda feed: feed)
+    assert onnx_stream.wrong_tensor(spec, graph) is None
+    assert 'frames' in onnx_stream.wrong_tensor(spec, graph._replace(inputs={'frames': [3, 20, 30]}))
+    stream.spec['dynamic_size'] = True  # no bars, but padding
+    inputs, _ = stream.prepare(np.full((10, 10, 3), 7, np.uint8))
+    assert inputs.shape == (1, 3, 32, 32) and (inputs[..., :20, 20:] == 0).all()
+
+
+def test_images_are_fitted_as_ours() -> None:
+    sizes = [(1, 5000), (5000, 1), (2, 2), (360, 480), (40, 70), (479, 641), (33, 47)]
+    for size in sizes:
+        for box in ((64, 128), (9, 7), SIZE):
+            assert onnx_stream.fit_inside(size, box) == fit_inside(size, box)
+
+
+def test_memories_of_frames_that_the_stride_does_not_divide() -> None:
+    spec = {'state': {'a': dict(channels=3, stride=4), 'b': dict(channels=1, stride=1)}}
+    assert onnx_stream.memory_shapes(spec, (30, 49)) == {'a': [3, 8, 13], 'b': [1, 30, 49]}
+    assert onnx_stream.memory_shapes(spec, (None, None))['a'] == [3, None, None]
+
+
+def test_settings_reach_onnxruntime(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnxruntime, given = pytest.importorskip('onnxruntime'), []
+    session = onnxruntime.InferenceSession
+
+    def note(path: str, options: Any, *, providers: list[str]) -> Any:
+        given.append((options.intra_op_num_threads, providers))
+        return session(path, options, providers=['CPUExecutionProvider'])
+
+    monkeypatch.setattr(onnxruntime, 'InferenceSession', note)
+    monkeypatch.setattr(onnxruntime, 'get_available_providers', lambda: ['Other', 'CPUExecutionProvider'])
+    OnnxStream(exported)
+    OnnxStream(exported, threads=2, providers=['Other', 'CPUExecutionProvider'])
+    assert given == [(0, ['CPUExecutionProvider'])] * 2 + [(2, ['Other', 'CPUExecutionProvider'])] * 2
+
+
 @pytest.mark.parametrize('value', [np.nan, np.inf])
 def test_logits_that_are_not_finite_are_refused(exported: Path, value: float) -> None:
     stream = OnnxStream(exported)
@@ -142,7 +189,7 @@ def test_key_frames_are_those_of_our_policies(policy: Any) -> None:
     rule = json.loads(json.dumps(policy.rule()))
     _, wanted, remember = onnx_stream.POLICIES[rule['kind']]
     state, theirs, chosen = onnx_stream.State(0, SIZE, {}, {}), StreamState.new(1), []
-    for frame in moving(30):
+    for frame in [*[moving(1)[0]] * 8, *moving(30)]:  # credit is saved, and spent later
         inputs = ((frame.astype(np.float32) - 120) / 58).transpose(2, 0, 1)[None]
         is_key = wanted(rule, state, inputs)
         assert is_key == bool(policy.is_key_frame(theirs, torch.from_numpy(inputs))[0])
@@ -151,6 +198,8 @@ def test_key_frames_are_those_of_our_policies(policy: Any) -> None:
             torch.tensor([True]), theirs.has_non_key, theirs.frames + 1, theirs.key_frames, policy=memory
         )
         state = onnx_stream.State(state.frames + 1, SIZE, {}, remember(rule, state, inputs, is_key))
+        for name, value in state.policy.items():
+            np.testing.assert_allclose(value, memory[name], rtol=0, atol=1e-5, err_msg=name)
         chosen.append(is_key)
     assert 0 < sum(chosen) < len(chosen)
 
@@ -191,6 +240,7 @@ def test_key_frames_are_those_of_our_policies(policy: Any) -> None:
         (dict(more=1), r"fields \['more'\]"),
         (dict(mean=[1.0, True, 2.0]), 'mean'),
         (dict(mean=[1.0, 10**400, 2.0]), 'mean'),
+        (dict(mean=[1.0, 2.0]), 'mean'),
     ],
 )
 def test_descriptions_are_compared_as_plain_data(exported: Path, change: dict[str, Any], message: str) -> None:
