@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,22 @@ def report(check: Callable[[], Iterator[doctor.Finding]], mark: str) -> str:
 def test_a_good_environment_has_nothing_broken() -> None:
     for check in (doctor.check_python, doctor.check_owners, doctor.check_packages, doctor.check_videos):
         assert not report(check, doctor.BROKEN)
+
+
+@pytest.mark.parametrize(
+    ('mark', 'status', 'last'), [(doctor.WORSE, 0, 'mmmtl can run here'), (doctor.BROKEN, 1, '2 broken; start with')]
+)
+def test_the_exit_status_says_whether_mmmtl_can_run(
+    mark: str, status: int, last: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = [doctor.Finding(doctor.GOOD, 'a', 'fits'), *[doctor.Finding(mark, 'b', 'is old', 'pip install b')] * 2]
+    monkeypatch.setattr(doctor, 'CHECKS', (lambda: iter(found),))
+    monkeypatch.setattr(doctor.logging, 'disable', lambda level: None)
+    with pytest.raises(SystemExit) as ended:
+        doctor.main([])
+    lines = capsys.readouterr().out.splitlines()
+    assert ended.value.code == status and lines[-1].startswith(last)
+    assert [line.split() for line in lines[1:3]] == [[mark, 'b', 'is', 'old'], ['repair:', 'pip', 'install', 'b']]
 
 
 def test_two_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +115,28 @@ def test_a_check_that_fails_is_a_finding() -> None:
     assert lines[1].split() == ['repair:', *doctor.reinstall(ROOT).split()]
 
 
+@pytest.mark.parametrize(
+    ('check', 'package'), [(doctor.check_openmmlab, 'onedl-mmengine'), (doctor.check_videos, 'av')]
+)
+def test_a_package_that_breaks_a_check_is_installed_anew(
+    check: Callable[[], Iterator[doctor.Finding]], package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(doctor, 'version', lambda name: '17.1')
+    monkeypatch.setattr(doctor, 'import_module', refuse)
+    assert re.search(rf'repair:  pip install --force-reinstall .*"{package}>=', report(check, doctor.BROKEN))
+
+
+def test_only_the_backend_for_the_cpu_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = {'cpu': 'no compiler', 'triton': 'no GPU'}
+    # The package has a function of the same name.
+    monkeypatch.setattr(import_module('mmmtl.ops.local_attention'), 'missing_backends', lambda: missing)
+    assert 'without cpu: no compiler' in report(doctor.check_local_attention, doctor.WORSE)
+    assert 'without triton: no GPU' in report(doctor.check_local_attention, doctor.GOOD)
+
+
 def test_mmmtl_is_installed_anew_as_it_was(tmp_path: Path) -> None:
     assert doctor.reinstall(ROOT) == f'pip install --no-deps -e "{ROOT}"'
     assert doctor.reinstall(tmp_path) == 'pip install --force-reinstall --no-deps mmmtl'
@@ -115,8 +154,11 @@ def test_an_old_version_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     (opencv,) = doctor.check_version('opencv-python>=4.14', doctor.OPENCV)
     assert opencv.repair == 'pip install "opencv-python-headless>=4.14"'
     assert not [*doctor.check_version('scipy>=1.13')], 'is not installed, which another check finds'
-    monkeypatch.setattr(doctor, 'version', {'torch': '2.11.0+cu130'}.get)
-    assert not [*doctor.check_version('torch>=2.8')]
+    for torch in ('2.11.0+cu130', '2.12.0.dev20261101+cpu'):
+        monkeypatch.setattr(doctor, 'version', {'torch': torch}.get)
+        assert not [*doctor.check_version('torch>=2.8')]
+    monkeypatch.setattr(doctor, 'version', {'opencv-python-headless': '4.10.0.84'}.get)
+    assert 'pip install "opencv-python-headless>=4.14"' in report(doctor.check_packages, doctor.BROKEN)
 
 
 @pytest.mark.parametrize('build', ['', '+cpu', '+cu126'])

@@ -124,6 +124,19 @@ def test_panels_of_another_call_are_not_joined(
         run_tool(TOOL, tiny[0], '--output-dir', tmp_path, '--cfg-options', *tiny[1])
 
 
+def test_the_seed_and_the_colours_of_panels(
+    run_tool: Callable[..., str], tiny: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('mmmtl.visualization.grid', lambda *_, **__: np.full((4, 4, 3), (250, 20, 10), np.uint8))
+    names = []
+    for seed in (1, 2):
+        folder, options = tmp_path / str(seed), [*tiny[1], f'randomness.seed={seed}']
+        run_tool(TOOL, tiny[0], '--number', 3, '--output-dir', folder, '--cfg-options', *options)
+        names.append(sorted(path.name for path in folder.iterdir()))
+    assert names[0] != names[1], 'other samples, as in training runs of these seeds'
+    assert cv2.imread(str(folder / names[1][0]))[0, 0].tolist() == [10, 20, 250], 'the drawing is RGB, OpenCV BGR'
+
+
 def test_bad_number(run_tool: Callable[..., str], tiny: tuple[str, list[str]]) -> None:
     with pytest.raises(SystemExit, match='--number.*0'):
         run_tool(TOOL, tiny[0], '--number', 0)
