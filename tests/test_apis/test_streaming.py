@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -200,26 +201,23 @@ def test_a_compiled_model_gets_no_batches(inferencer: MultiTaskInferencer, monke
 
 
 def test_the_longest_waiting_stream_is_next(inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch) -> None:
-    predicted, step, waits = [], inferencer.step_fitted, threading.Event()
+    predicted, step, read = [], inferencer.step_fitted, [threading.Event(), threading.Event()]
 
-    def first() -> Iterator[np.ndarray]:
-        yield coded(0)
-        assert waits.wait(60)
-        yield from map(coded, range(1, 20))
+    def numbers(first: int, waiting: int, event: threading.Event) -> Iterator[np.ndarray]:
+        for number in range(first, first + 8):
+            if number == first + waiting:
+                event.set()
+            yield coded(number)
 
-    def second() -> Iterator[np.ndarray]:
-        yield coded(100)
-        waits.set()
-        yield coded(101)
-
-    def slow(fitted: Any, state: Any) -> Any:
+    def late(fitted: Any, state: Any) -> Any:
+        assert all(event.wait(60) for event in read)
         predicted.extend(number_of(one.image) for one in fitted)
-        time.sleep(0.01)  # so that both streams wait again
         return step(fitted, state)
 
-    monkeypatch.setattr(inferencer, 'step_fitted', slow)
-    StreamRunner(inferencer, {'a': first(), 'b': second()}, max_batch=1).run()
-    assert predicted.index(101) < 10
+    monkeypatch.setattr(inferencer, 'step_fitted', late)
+    StreamRunner(inferencer, {'a': numbers(0, 4, read[0]), 'b': numbers(100, 2, read[1])}, max_batch=1).run()
+    # One of each waits longest in turn, although more of a wait.
+    assert sorted(predicted[:4]) == [0, 1, 100, 101]
 
 
 def test_sizes_that_do_not_fit_into_one_batch(inferencer: MultiTaskInferencer) -> None:
@@ -589,6 +587,8 @@ def test_one_bad_stream_does_not_end_the_others(inferencer: MultiTaskInferencer,
     with pytest.raises(FileNotFoundError, match=r'none\.mp4'):
         StreamRunner(inferencer, {'none': tmp_path / 'none.mp4', 'good': map(coded, range(5))}, resume=resume).run()
     assert not resume.exists(), 'nothing is left to do'
+    with pytest.raises(ValueError, match=r'none\.mp4.*\n.*gone\.mp4'):
+        StreamRunner(inferencer, {name: tmp_path / f'{name}.mp4' for name in ('none', 'gone')}).run()
 
 
 def test_an_error_of_a_sink_ends_the_run(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
@@ -1123,23 +1123,30 @@ def test_an_earlier_connection_that_lost_frames_counts() -> None:
     assert (record.summary, record.missing, record.whole) == ('9 frames, 3 damaged; 5 frames', 'some', False)
 
 
-def test_the_times_of_the_stages_add_up(inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch) -> None:
-    spent, step = [], inferencer.step_fitted
+def test_times_of_the_stages(inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, steps, step = 0.0, 0, inferencer.step_fitted
+
+    def spend(seconds: float) -> None:
+        nonlocal now
+        now += seconds
 
     def slow(fitted: Any, state: Any) -> Any:
-        start = time.perf_counter()
-        time.sleep(0.03)
-        result = step(fitted, state)
-        spent.append(time.perf_counter() - start)
-        return result
+        nonlocal steps
+        steps += 1
+        spend(1.0)
+        return step(fitted, state)
 
+    clock = SimpleNamespace(perf_counter=lambda: now, monotonic=time.monotonic)
+    for module in ('runner', 'source', 'writer'):
+        monkeypatch.setattr(f'mmmtl.apis.streaming.{module}.time', clock)
     monkeypatch.setattr(inferencer, 'step_fitted', slow)
+    record = StreamRunner(inferencer, [coded(0)]).run(lambda frame: spend(10.0))['frames']
+    expected = dict(decode=0, wait=0, infer=1, write=10, latency=11)
+    assert {name: times.total for name, times in record.stages.items()} == expected
+    steps = 0
     records = StreamRunner(inferencer, {name: map(coded, range(4)) for name in 'abc'}).run()
-    # Streams share the time of a batch.
-    assert sum(record.stages['infer'].total for record in records.values()) == pytest.approx(sum(spent), rel=0.3)
-    for record in records.values():
-        total = {name: times.total for name, times in record.stages.items()}
-        assert total['latency'] >= total['wait'] + total['infer'] + total['write']
+    share = sum(record.stages['infer'].total for record in records.values())
+    assert share == pytest.approx(steps), 'the streams of a batch share its time'
 
 
 def test_the_speed_of_each_kind_of_frame() -> None:
