@@ -43,6 +43,13 @@ def test_a_frame_and_an_image(run_tool: Callable[..., str], tiny: tuple[str, lis
         run_tool(TOOL, config, '--video', frames, '--frame', 3, *common)
 
 
+def test_a_video_is_read_up_to_the_frame(root: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f'{number}.png'), np.full((8, 8, 3), number, np.uint8))
+    frames = runpy.run_path(str(root / TOOL))['read_until'](str(tmp_path), 1)
+    assert [frame[0, 0, 0] for frame in frames] == [0, 1]
+
+
 def test_the_frames_that_a_frame_looks_at(root: Path) -> None:
     watch = runpy.run_path(str(root / TOOL))['watch_frames']
     inferencer = MultiTaskInferencer(root / 'tests/configs/tiny_video.py', device='cpu')
