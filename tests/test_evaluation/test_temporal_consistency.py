@@ -232,6 +232,13 @@ def test_sums_add_up_however_videos_are_spread(monkeypatch: pytest.MonkeyPatch) 
     assert not together.totals, 'the next test begins anew'
 
 
+def test_an_evaluation_starts_from_nothing() -> None:
+    metric = make_metric({'depth': TASKS['depth']})
+    for first, change in ((0, 1.0), (2, 3.0)):  # the second pair follows the first in the same video
+        process(metric, [frame({'depth': d}, first + t, still()) for t, d in enumerate(depths(2.0, 2.0 + change))])
+        assert metric.evaluate(2)['temporal/depth/warp_err'] == pytest.approx(change)
+
+
 def test_it_needs_whole_videos() -> None:
     image, sample = frame({'depth': depths(1.0)[0]}, 0)
     for bad in ({'pred': sample['pred'], 'gt': {}}, {**sample, 'offset': 2}):
