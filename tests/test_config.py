@@ -361,11 +361,15 @@ def test_a_name_may_not_shadow_an_attribute(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    'name', ['align', 'distill', 'preliminary', 'label_space', 'pooled', 'per_image', 'search', 'delta_m', 'offset_3']
+    'name',
+    ['align', 'distill', 'preliminary', 'label_space', 'pooled', 'per_image', 'search', 'delta_m', 'offset_3']
+    + ['stream', 'temporal'],
 )
 def test_a_name_may_not_be_a_word_of_the_keys(name: str) -> None:
     with pytest.raises(ValueError, match=f'{name!r}.*source={name!r}'):
         build_tasks({name: dict(type='SurfaceNormals')}, 'the test')
+    longer = f'{name}_x'  # has no meaning
+    assert list(build_tasks({longer: dict(type='SurfaceNormals')}, 'the test')) == [longer]
 
 
 @pytest.mark.parametrize('name', ['2d', 'a-b', 'a.b', 'a/b', '', 'class', '_data_fields'])
