@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmmtl.models import VideoMultiTaskSegmentor
 from mmmtl.ops import local_attention
 from mmmtl.profiling import ModelCost, build_on_meta, cost_table, count_cost, count_macs
+from mmmtl.profiling.cost import Cost
 from mmmtl.registry import MODELS
 
 TASKS = dict(
@@ -203,6 +204,15 @@ def test_what_only_training_needs_is_told_apart() -> None:
     align = sum(parameter.numel() for parameter in model.align_loss.parameters())
     assert {part.component for part in cost.parts if not part.at_inference} == {'align_loss'}
     assert cost.total().params == sum(parameter.numel() for parameter in model.parameters()) - align
+
+
+def test_totals_of_components_by_hand() -> None:
+    sizes = {'head': 1, 'head.exchange': 2, 'head.align': 4, 'header': 8}
+    parts = tuple(Cost(name, '', n, {'image': 10 * n}, name != 'head.align') for name, n in sizes.items())
+    cost = ModelCost(SHAPE, None, parts, {'image': {}})
+    assert cost.total('head') == Cost('head', '', 7, {'image': 70}, True)
+    assert cost.total('head.align') == Cost('head.align', '', 4, {'image': 40}, False)
+    assert cost.total() == Cost('total', '', 11, {'image': 110}, True)
 
 
 def test_the_padded_size_is_counted() -> None:
