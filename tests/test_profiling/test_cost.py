@@ -129,6 +129,17 @@ def test_image_model_by_hand() -> None:
     assert cost.total().macs == {'image': CountedNet.macs(5) + decoder('semseg', 1) + decoder('depth', 1)}
 
 
+def test_a_part_serves_the_task_in_whose_entry_it_lies() -> None:
+    cfg = image_config()
+    exchange = dict(type='SpatialAttention')
+    cfg.model.decode_head = dict(type='PADNetHead', in_channels=(C,), channels=C, exchange=exchange)
+    # `first` is also a layer of the backbone, and serves as the source in the entry of `semseg`.
+    cfg.tasks = dict(semseg=TASKS['semseg'], first=dict(TASKS['depth'], auxiliary=True))
+    found = {(part.component, part.task) for part in count_cost(build_on_meta(cfg), SHAPE).parts}
+    assert {('backbone', ''), ('decode_head.exchange', 'semseg')} <= found
+    assert not {('backbone', 'first'), ('decode_head.exchange', 'first')} & found
+
+
 def test_video_model_by_hand() -> None:
     cost = count_cost(build_on_meta(video_config()), SHAPE)
     # A key frame reads the last non-key frame, another frame both.
@@ -247,7 +258,12 @@ def test_table_and_json() -> None:
     values = [total.params / 1e6, *(value / 1e9 for value in (*total.macs.values(), cost.average(total.macs) or 0))]
     assert [float(cell) for cell in rows[names.index('total') + 1][1:]] == pytest.approx(values, abs=5e-4)
 
+    unknown = ModelCost(SHAPE, None, cost.parts, cost.operators)
+    assert 'average (K = ?) GMAC' in cost_table(unknown)
+
     written = json.loads(json.dumps(cost.to_dict()))
     assert written['macs'] == {**total.macs, 'average': cost.average(total.macs)}
     assert written['params'] == total.params
+    image = count_cost(build_on_meta(image_config()), SHAPE)
+    assert image.to_dict()['macs'] == image.total().macs
     assert sum(part['macs']['key'] for part in written['parts']) == total.macs['key']
