@@ -315,6 +315,12 @@ def test_offsets_of_save_best_are_those_of_the_clips() -> None:
     )
 
 
+def test_details_are_there_unless_they_are_left_out() -> None:
+    cfg = load_config(VIDEO, options={'default_hooks.checkpoint.save_best': 'offset_2/depth/rmse'})
+    assert not cfg.val_evaluator.pop('details')
+    assert resolve(cfg).default_hooks.checkpoint.rule == 'less'
+
+
 @pytest.mark.parametrize(('begin', 'refused'), [(None, False), (4, False), (5, True)])
 def test_a_validation_that_would_come_too_late(begin: int | None, refused: bool) -> None:
     options = {'default_hooks.checkpoint.save_best': 'depth/rmse', 'train_cfg.max_iters': 4}
@@ -355,6 +361,28 @@ def test_schedulers_of_each_optimiser() -> None:
 def test_lengths_and_intervals_are_whole_numbers(key: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf'tiny_video\.py: {key}\b.*at least [01]'):
         resolve(load_config(VIDEO, options={key: value}))
+
+
+@pytest.mark.parametrize('key', ['train_cfg.val_interval', 'key_frame_interval', 'checkpoint_interval', 'log_interval'])
+def test_intervals_are_not_zero_but_lengths_may_be(key: str) -> None:
+    with pytest.raises(ValueError, match=rf'{key} must be a whole number of at least 1, not 0'):
+        resolve(load_config(VIDEO, options={key: 0}))
+    assert resolve(load_config(VIDEO, options={'train_cfg.max_iters': 0})).train_cfg.max_iters == 0
+
+
+@pytest.mark.parametrize(
+    ('key', 'right', 'wrong'),
+    [
+        ('randomness.seed', (0, 2**32 - 1, None), (-1, 2**32, 1.5, True, '7')),
+        ('optim_wrapper.optimizer.lr', (0, 1e-3, 1), (-1e-3, float('inf'), float('nan'), True, '1e-3')),
+    ],
+)
+def test_seeds_and_learning_rates_are_numbers(key: str, right: tuple[Any, ...], wrong: tuple[Any, ...]) -> None:
+    for value in right:
+        assert reduce(getitem, key.split('.'), resolve(load_config(VIDEO, options={key: value}))) == value
+    for value in wrong:
+        with pytest.raises(ValueError, match=rf'tiny_video\.py: {key} must be'):
+            resolve(load_config(VIDEO, options={key: value}))
 
 
 @pytest.mark.parametrize(
