@@ -309,7 +309,7 @@ def test_offsets_of_save_best_are_those_of_the_clips() -> None:
     with pytest.raises(ValueError, match=r"'offset_7/depth/rmse'.*\[0, 1, 2, 3, 4\]"):
         resolve(load_config(VIDEO, options=best))
     with pytest.raises(ValueError, match=r"'offset_7/depth/rmse'.*\[\]"):
-        resolve(load_config(IMAGE, options=best))
+        resolve(load_config(IMAGE, options={**best, 'val_dataloader.dataset.clip': dict(interval=8)}))
     assert (
         resolve(load_config(VIDEO, options={**best, 'key_frame_interval': 8})).default_hooks.checkpoint.rule == 'less'
     )
