@@ -93,10 +93,29 @@ def test_variables_that_help_to_write_a_config_are_allowed(tmp_path: Path, text:
     assert reduce(getitem, key.split('.'), resolve(load_config(child(tmp_path, text)))) == value
 
 
-@pytest.mark.parametrize('key', ['train_dataloader', 'model', 'default_hooks', 'tasks', 'env_cfg', 'custom_hooks'])
+@pytest.mark.parametrize(
+    ('text', 'key', 'value'),
+    [
+        ('randomness = dict(seed=3, _scope_="mmengine")', 'randomness._scope_', 'mmengine'),
+        ('default_hooks = dict(visualization=None)', 'default_hooks.visualization', None),
+        (
+            'val_dataloader = dict(dataset=dict(metainfo=dict(dataset="NYU")))',
+            'val_dataloader.dataset.metainfo.dataset',
+            'NYU',
+        ),
+    ],
+)
+def test_keys_without_a_fixed_meaning_are_allowed(tmp_path: Path, text: str, key: str, value: Any) -> None:
+    assert reduce(getitem, key.split('.'), resolve(load_config(child(tmp_path, text)))) == value
+
+
+@pytest.mark.parametrize(
+    'key',
+    ['train_dataloader', 'model', 'default_hooks', 'tasks', 'env_cfg', 'custom_hooks', 'default_hooks.logger'],
+)
 def test_a_part_of_another_kind_is_refused(key: str) -> None:
     cfg = load_config(VIDEO)
-    cfg[key] = 'nonsense'
+    cfg.merge_from_dict({key: 'nonsense'})
     with pytest.raises(ValueError, match=rf"tiny_video\.py.*{key} must be a (dict|list).*'nonsense'"):
         resolve(cfg)
 
