@@ -427,9 +427,10 @@ def test_an_error_in_an_imported_module_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / 'own_components.py').write_text('import numpyy\n')
     config = tmp_path / 'config.py'
-    config.write_text("custom_imports = dict(imports=['own_components'])\n")
-    with pytest.raises(ValueError, match=r"own_components\.py:1: ModuleNotFoundError: No module named 'numpyy'"):
-        load_config(config)
+    for text in ("custom_imports = dict(imports=['own_components'])\n", '_base_ = []\n\nimport own_components\n'):
+        config.write_text(text)
+        with pytest.raises(ValueError, match=r"own_components\.py:1: ModuleNotFoundError: No module named 'numpyy'"):
+            load_config(config)
     config.write_text("custom_imports = dict(imports=['absent_components'])\n")
     with pytest.raises(ValueError, match=r"config\.py: .*No module named 'absent_components'; .*on PYTHONPATH"):
         load_config(config)
