@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from mmmtl.config import dataset_configs, load_config, resolve
+from mmmtl.config import dataset_configs, input_size, load_config, resolve
 from mmmtl.datasets import SyntheticVideo
 from mmmtl.registry import TASKS
 from mmmtl.tasks import DepthEstimation, SemanticSegmentation, build_tasks, metric_direction
@@ -421,6 +421,12 @@ def test_tasks_are_built_in_any_default_scope(scope: str) -> None:
         tasks = build_tasks({'depth': dict(type='DepthEstimation', max_depth=10.0)}, 'the test')
 
     assert tasks['depth'].max_depth == 10.0
+
+
+def test_the_input_size_is_that_of_the_last_resize() -> None:
+    pipeline = [dict(type='LoadFrames'), *(dict(type='mmmtl.Resize', size=size) for size in ((8, 9), (4, 6)))]
+    assert input_size(Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline))))) == (4, 6)
+    assert input_size(Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline[:1]))))) is None
 
 
 def test_an_error_in_an_imported_module_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

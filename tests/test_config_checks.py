@@ -157,6 +157,13 @@ def test_an_override_without_effect_is_refused(base: Path, tmp_path: Path, text:
         resolve(load_config(child(tmp_path, 'work_dir = "x"', path, 'grandchild.py')))
 
 
+def test_a_variable_that_a_child_reads_has_an_effect(base: Path, tmp_path: Path) -> None:
+    path = child(tmp_path, f"folder = 'there'\ntta_pipeline = {NEW}", base)
+    text = "work_dir = _base_.folder + '/runs'\nval_dataloader = dict(dataset=dict(pipeline=_base_.tta_pipeline[:1]))"
+    cfg = resolve(load_config(child(tmp_path, text, path, 'grandchild.py')))
+    assert cfg.work_dir == 'there/runs' and cfg.val_dataloader.dataset.pipeline == PIPE
+
+
 def test_a_pipeline_that_nothing_uses_is_refused(tmp_path: Path) -> None:
     (tmp_path / 'alone.py').write_text(f'{BASE}tta_pipeline = {NEW}\n')
     with pytest.raises(ValueError, match=r"alone\.py: 'tta_pipeline'") as caught:
