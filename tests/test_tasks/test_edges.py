@@ -260,6 +260,7 @@ def test_draw_is_dark_on_white_and_shows_ignored_pixels() -> None:
         (dict(max_distance=5.0), r'max_distance.*\b5\.0'),
         (dict(max_distance=-0.1), r'max_distance.*-0\.1'),
         (dict(thresholds=0), 'thresholds.*1.*0'),
+        (dict(thresholds=True), 'thresholds.*True'),
         (dict(primary_metric='f1'), r"primary_metric.*\['odsF', 'oisF'\].*'f1'"),
     ],
 )
