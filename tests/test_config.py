@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from mmmtl.config import dataset_configs, load_config, resolve
+from mmmtl.config import dataset_configs, input_size, load_config, resolve
 from mmmtl.datasets import SyntheticVideo
 from mmmtl.registry import TASKS
 from mmmtl.tasks import DepthEstimation, SemanticSegmentation, build_tasks, metric_direction
@@ -361,11 +361,15 @@ def test_a_name_may_not_shadow_an_attribute(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    'name', ['align', 'distill', 'preliminary', 'label_space', 'pooled', 'per_image', 'search', 'delta_m', 'offset_3']
+    'name',
+    ['align', 'distill', 'preliminary', 'label_space', 'pooled', 'per_image', 'search', 'delta_m', 'offset_3']
+    + ['stream', 'temporal'],
 )
 def test_a_name_may_not_be_a_word_of_the_keys(name: str) -> None:
     with pytest.raises(ValueError, match=f'{name!r}.*source={name!r}'):
         build_tasks({name: dict(type='SurfaceNormals')}, 'the test')
+    longer = f'{name}_x'  # has no meaning
+    assert list(build_tasks({longer: dict(type='SurfaceNormals')}, 'the test')) == [longer]
 
 
 @pytest.mark.parametrize('name', ['2d', 'a-b', 'a.b', 'a/b', '', 'class', '_data_fields'])
@@ -419,13 +423,20 @@ def test_tasks_are_built_in_any_default_scope(scope: str) -> None:
     assert tasks['depth'].max_depth == 10.0
 
 
+def test_the_input_size_is_that_of_the_last_resize() -> None:
+    pipeline = [dict(type='LoadFrames'), *(dict(type='mmmtl.Resize', size=size) for size in ((8, 9), (4, 6)))]
+    assert input_size(Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline))))) == (4, 6)
+    assert input_size(Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline[:1]))))) is None
+
+
 def test_an_error_in_an_imported_module_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / 'own_components.py').write_text('import numpyy\n')
     config = tmp_path / 'config.py'
-    config.write_text("custom_imports = dict(imports=['own_components'])\n")
-    with pytest.raises(ValueError, match=r"own_components\.py:1: ModuleNotFoundError: No module named 'numpyy'"):
-        load_config(config)
+    for text in ("custom_imports = dict(imports=['own_components'])\n", '_base_ = []\n\nimport own_components\n'):
+        config.write_text(text)
+        with pytest.raises(ValueError, match=r"own_components\.py:1: ModuleNotFoundError: No module named 'numpyy'"):
+            load_config(config)
     config.write_text("custom_imports = dict(imports=['absent_components'])\n")
     with pytest.raises(ValueError, match=r"config\.py: .*No module named 'absent_components'; .*on PYTHONPATH"):
         load_config(config)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import sys
 from contextlib import nullcontext
 from functools import reduce
 from operator import getitem
@@ -93,10 +95,29 @@ def test_variables_that_help_to_write_a_config_are_allowed(tmp_path: Path, text:
     assert reduce(getitem, key.split('.'), resolve(load_config(child(tmp_path, text)))) == value
 
 
-@pytest.mark.parametrize('key', ['train_dataloader', 'model', 'default_hooks', 'tasks', 'env_cfg', 'custom_hooks'])
+@pytest.mark.parametrize(
+    ('text', 'key', 'value'),
+    [
+        ('randomness = dict(seed=3, _scope_="mmengine")', 'randomness._scope_', 'mmengine'),
+        ('default_hooks = dict(visualization=None)', 'default_hooks.visualization', None),
+        (
+            'val_dataloader = dict(dataset=dict(metainfo=dict(dataset="NYU")))',
+            'val_dataloader.dataset.metainfo.dataset',
+            'NYU',
+        ),
+    ],
+)
+def test_keys_without_a_fixed_meaning_are_allowed(tmp_path: Path, text: str, key: str, value: Any) -> None:
+    assert reduce(getitem, key.split('.'), resolve(load_config(child(tmp_path, text)))) == value
+
+
+@pytest.mark.parametrize(
+    'key',
+    ['train_dataloader', 'model', 'default_hooks', 'tasks', 'env_cfg', 'custom_hooks', 'default_hooks.logger'],
+)
 def test_a_part_of_another_kind_is_refused(key: str) -> None:
     cfg = load_config(VIDEO)
-    cfg[key] = 'nonsense'
+    cfg.merge_from_dict({key: 'nonsense'})
     with pytest.raises(ValueError, match=rf"tiny_video\.py.*{key} must be a (dict|list).*'nonsense'"):
         resolve(cfg)
 
@@ -134,6 +155,13 @@ def test_an_override_without_effect_is_refused(base: Path, tmp_path: Path, text:
     # The file that does it is named also where another one inherits from it.
     with pytest.raises(ValueError, match=rf"{'grand' * (key == 'test_pipeline')}child\.py: '{key}' has no effect"):
         resolve(load_config(child(tmp_path, 'work_dir = "x"', path, 'grandchild.py')))
+
+
+def test_a_variable_that_a_child_reads_has_an_effect(base: Path, tmp_path: Path) -> None:
+    path = child(tmp_path, f"folder = 'there'\ntta_pipeline = {NEW}", base)
+    text = "work_dir = _base_.folder + '/runs'\nval_dataloader = dict(dataset=dict(pipeline=_base_.tta_pipeline[:1]))"
+    cfg = resolve(load_config(child(tmp_path, text, path, 'grandchild.py')))
+    assert cfg.work_dir == 'there/runs' and cfg.val_dataloader.dataset.pipeline == PIPE
 
 
 def test_a_pipeline_that_nothing_uses_is_refused(tmp_path: Path) -> None:
@@ -183,7 +211,7 @@ def test_a_resolved_config_can_be_written_and_read_again(base: Path, tmp_path: P
     [
         ('1', 1), ('-1', -1), ('1e-3', 1e-3), ('-0.5', -0.5), ('true', True), ('False', False), ('None', None),
         ('{[1]: 2}', '{[1]: 2}'),
-        ('abc', 'abc'), ('', ''), ("''", ''), ('mmseg.ResNet', 'mmseg.ResNet'), ('-inf', float('-inf')),
+        ('abc', 'abc'), ('', ''), ("''", ''), ('mmseg.ResNet', 'mmseg.ResNet'), ('-inf', float('-inf')), ('+1', 1),
         ('1,2', [1, 2]), ('[1,2]', [1, 2]), ('(1,2)', (1, 2)), ('(1,2),(3,4)', [(1, 2), (3, 4)]), ('1,', [1]),
         ('[(1,2),[a,b],c]', [(1, 2), ['a', 'b'], 'c']), ('semseg,depth', ['semseg', 'depth']), ('[]', []), ('{}', {}),
         ('/data/my pictures/a', '/data/my pictures/a'), ('a b', 'a b'), ("'a, b=c'", 'a, b=c'), ('"1"', '1'),
@@ -192,6 +220,7 @@ def test_a_resolved_config_can_be_written_and_read_again(base: Path, tmp_path: P
          {'type': 'SGD', 'lr': -0.01, 'b': {'c': [None, True]}}),
         ("dict(type='SGD', b=dict(c=(1,)))", {'type': 'SGD', 'b': {'c': (1,)}}), ('{type: SGD}', {'type': 'SGD'}),
         ("[dict(type='PolyLR', end=3)]", [{'type': 'PolyLR', 'end': 3}]), ('__import__("os")', '__import__("os")'),
+        ('dict(SGD)', 'dict(SGD)'),
     ],
 )  # fmt: skip
 def test_values_of_options(text: str, value: Any) -> None:
@@ -199,15 +228,19 @@ def test_values_of_options(text: str, value: Any) -> None:
     assert found == value and type(found) is type(value)
 
 
+def test_nan_is_a_number() -> None:
+    assert math.isnan(parse_value('nan')) and parse_value('[NaN, 1]')[1] == 1
+
+
 def test_options_reach_the_config() -> None:
     cfg = with_options(
         'work_dir=/my runs/a b', 'param_scheduler.0.end=7', "optim_wrapper.optimizer={'type': 'SGD', 'lr': 0.5}",
-        'tasks.depth.max_depth=5', 'use_tasks=depth,normals', 'train_dataloader.dataset.num_videos=2',
+        'tasks.depth.max_depth=5', 'use_tasks=normals,depth', 'train_dataloader.dataset.num_videos=2',
         "custom_hooks=[dict(type='EMAHook')]", 'tasks.depth.min_depth=0.5', 'auto_scale_lr.base_batch_size=4',
     )  # fmt: skip
     assert cfg.work_dir == '/my runs/a b' and cfg.param_scheduler[0].end == 7
     assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.5)
-    assert list(cfg.model.tasks) == ['depth', 'normals'] and cfg.model.tasks.depth.min_depth == 0.5
+    assert list(cfg.model.tasks) == ['normals', 'depth'] and cfg.model.tasks.depth.min_depth == 0.5
     assert cfg.custom_hooks == [dict(type='EMAHook')]
 
 
@@ -219,7 +252,7 @@ def test_options_reach_the_config() -> None:
         ('train_pipeline.0.type=X', r"'train_pipeline'"),
         ('data=3', r"'data'.*variable"),
         ('max_iters=3', r"'max_iters'.*train_cfg\.max_iters"),
-        ('param_scheduler.5.end=3', r'param_scheduler is a list of 1.*\'5\''),
+        ('param_scheduler.1.end=3', r'param_scheduler is a list of 1.*\'1\''),
         ('param_scheduler.x.end=3', r'param_scheduler is a list of 1.*\'x\''),
         ('train_dataloader.dataset.pipeline.9.type=x', r'pipeline is a list of 5.*\'9\''),
         ('train_cfg.max_iter=3', r"train_cfg has no 'max_iter'.*'max_iters'"),
@@ -234,6 +267,24 @@ def test_options_reach_the_config() -> None:
 def test_options_that_reach_nothing_are_refused(option: str, words: str) -> None:
     with pytest.raises(SystemExit, match=f'--cfg-options {option.partition("=")[0]}: .*{words}'):
         with_options(option)
+
+
+def test_names_of_tasks_and_of_what_describes_a_data_set_are_free() -> None:
+    metainfo = 'val_dataloader.dataset.metainfo'
+    cfg = with_options(
+        "tasks.depth2={'type': 'SurfaceNormals'}", f"{metainfo}={{'city': 'Bern'}}", f'{metainfo}.citys=2'
+    )
+    assert list(cfg.tasks) == ['semseg', 'depth', 'normals', 'depth2']
+    assert cfg.val_dataloader.dataset.metainfo.citys == 2
+
+
+def test_modules_that_an_option_names_are_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / 'my_late_components.py').touch()
+    with_options('custom_imports.imports=[my_late_components]')
+    assert sys.modules.pop('my_late_components')
+    with pytest.raises(SystemExit, match="--cfg-options custom_imports: ModuleNotFoundError: .*'my_absent_components'"):
+        with_options('custom_imports.imports=[my_absent_components]')
 
 
 def test_a_key_of_ones_own_may_be_an_option(tmp_path: Path) -> None:
@@ -309,10 +360,20 @@ def test_offsets_of_save_best_are_those_of_the_clips() -> None:
     with pytest.raises(ValueError, match=r"'offset_7/depth/rmse'.*\[0, 1, 2, 3, 4\]"):
         resolve(load_config(VIDEO, options=best))
     with pytest.raises(ValueError, match=r"'offset_7/depth/rmse'.*\[\]"):
-        resolve(load_config(IMAGE, options=best))
+        resolve(load_config(IMAGE, options={**best, 'val_dataloader.dataset.clip': dict(interval=8)}))
+    with pytest.raises(ValueError, match=r"'offset_7/depth/rmse'.*\[0, 1\]"):  # those of training do not count
+        resolve(
+            load_config(VIDEO, options={**best, 'key_frame_interval': 8, 'val_dataloader.dataset.clip.offsets': [0, 1]})
+        )
     assert (
         resolve(load_config(VIDEO, options={**best, 'key_frame_interval': 8})).default_hooks.checkpoint.rule == 'less'
     )
+
+
+def test_details_are_there_unless_they_are_left_out() -> None:
+    cfg = load_config(VIDEO, options={'default_hooks.checkpoint.save_best': 'offset_2/depth/rmse'})
+    assert not cfg.val_evaluator.pop('details')
+    assert resolve(cfg).default_hooks.checkpoint.rule == 'less'
 
 
 @pytest.mark.parametrize(('begin', 'refused'), [(None, False), (4, False), (5, True)])
@@ -355,6 +416,28 @@ def test_schedulers_of_each_optimiser() -> None:
 def test_lengths_and_intervals_are_whole_numbers(key: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf'tiny_video\.py: {key}\b.*at least [01]'):
         resolve(load_config(VIDEO, options={key: value}))
+
+
+@pytest.mark.parametrize('key', ['train_cfg.val_interval', 'key_frame_interval', 'checkpoint_interval', 'log_interval'])
+def test_intervals_are_not_zero_but_lengths_may_be(key: str) -> None:
+    with pytest.raises(ValueError, match=rf'{key} must be a whole number of at least 1, not 0'):
+        resolve(load_config(VIDEO, options={key: 0}))
+    assert resolve(load_config(VIDEO, options={'train_cfg.max_iters': 0})).train_cfg.max_iters == 0
+
+
+@pytest.mark.parametrize(
+    ('key', 'right', 'wrong'),
+    [
+        ('randomness.seed', (0, 2**32 - 1, None), (-1, 2**32, 1.5, True, '7')),
+        ('optim_wrapper.optimizer.lr', (0, 1e-3, 1), (-1e-3, float('inf'), float('nan'), True, '1e-3')),
+    ],
+)
+def test_seeds_and_learning_rates_are_numbers(key: str, right: tuple[Any, ...], wrong: tuple[Any, ...]) -> None:
+    for value in right:
+        assert reduce(getitem, key.split('.'), resolve(load_config(VIDEO, options={key: value}))) == value
+    for value in wrong:
+        with pytest.raises(ValueError, match=rf'tiny_video\.py: {key} must be'):
+            resolve(load_config(VIDEO, options={key: value}))
 
 
 @pytest.mark.parametrize(

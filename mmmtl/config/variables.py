@@ -84,8 +84,8 @@ def stands_in(value: Any, whole: Any) -> bool:
     """Return whether a value equals some part of nested dicts and lists.
 
     Examples:
-        >>> stands_in([1, 2], {'a': {'b': [1, 2]}}), stands_in([1], [1, 2])
-        (True, False)
+        >>> stands_in([1, 2], {'a': {'b': [1, 2]}}), stands_in([1], [1, 2]), stands_in(1, [True, 1.0])
+        (True, False, False)
     """
     if type(value) is type(whole) and value == whole:
         return True

@@ -223,7 +223,7 @@ def labels_of_colours(rgb: Array, labels: Mapping[tuple[int, int, int], int], wh
 
 
 def unit_normals(vectors: Array) -> Array:
-    """Return unit vectors, (H, W, 3) float32, of vectors of any length; zero stays zero."""
+    """Return unit vectors, (H, W, 3) float32, of longer or shorter ones; those below 0.001 become zero."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     some = length > 1e-3
     return np.where(some, vectors / np.where(some, length, 1), 0).astype(np.float32)

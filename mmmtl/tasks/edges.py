@@ -32,7 +32,7 @@ class EdgeDetection(ProbabilityTask):
     Metrics, in percent, as in SEISM. The predicted probabilities of an image go through non-maximum suppression. For
     each threshold, the pixels that reach it are thinned and matched one to one with the thinned label (> 0.5), at most
     `max_distance` apart. With m pairs of p predicted and l labelled pixels, precision is m / p, recall is m / l and
-    F = 2 m / (p + l). Ignored pixels are removed from prediction and label after thinning.
+    F = 2 m / (p + l). Ignored pixels are removed from the label before thinning, and from the prediction after it.
 
     - `odsF`, the optimal data set scale: F of the counts summed over the images, at the best threshold.
     - `oisF`, the optimal image scale: F of the counts summed at each image's best threshold (the lowest if tied).

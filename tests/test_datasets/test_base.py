@@ -319,7 +319,9 @@ def test_frames_without_neighbours_make_no_clips() -> None:
     with pytest.raises(ValueError, match='no frame has a predecessor'):
         Numbers({'v': [0, 10, 20], 'w': [5]}, clip=dict(missing='repeat'))
     assert len(Numbers({'v': [0, 10, 20], 'w': [5, 6]}, clip=dict(missing='repeat'))) > 0
+    assert len(Numbers({'v': [0, 10], 'w': [5]}, clip=dict(missing='repeat'))) == 3  # two frames may be all of a video
     assert len(Numbers({'v': [0, 10, 20]})) == 3
+    assert len(Numbers({'v': [0, 10, 20]}, clip=dict(interval=1, offsets='all'))) == 3  # reads no other frame
 
 
 def test_step_is_for_videos() -> None:

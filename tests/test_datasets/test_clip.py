@@ -57,3 +57,9 @@ def test_offsets() -> None:
 def test_wrong_arguments_are_named(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Clip(**arguments)
+
+
+def test_the_length_reaches_back_to_the_oldest_frame() -> None:
+    # With an interval of 2, the last non-key frame of offset 1 is two back.
+    assert [Clip(interval=interval).length for interval in (1, 2, 5)] == [1, 3, 5]
+    assert Clip(interval=5, offsets=[0]).length == 2

@@ -55,6 +55,7 @@ def test_wrapped_data_sets_count_together(build, video_folder: Path, tmp_path: P
     [
         ('semseg', np.full((6, 8), 255, np.uint8), 'no pixel'),
         ('semseg', np.repeat(np.array([[0, 255]], np.uint8), 6, 0).repeat(4, 1), '0 / 255'),
+        ('semseg', np.full((6, 8), 200, np.uint8), r'labels \[200\]'),
         ('depth', np.zeros((6, 8), np.uint16), 'has a depth'),
         ('depth', np.arange(48, dtype=np.uint16).reshape(6, 8) % 13, r'between 0\.05 and 10 m'),
         ('normals', np.zeros((6, 8, 3), np.uint8), 'no pixel'),

@@ -145,6 +145,16 @@ def test_annotations_survive_the_round_trip(pascal_mt: Path) -> None:
     assert read_parts(pascal_mt / f'human_parts/{DOG}.mat') is None
 
 
+def test_people_whose_parts_are_empty_have_no_label(pascal_mt: Path) -> None:
+    path = pascal_mt / f'human_parts/{FIRST}.mat'
+    anno = loadmat(path)['anno']
+    for thing in anno[0, 0][1][0]:
+        for part in thing[3].ravel():
+            part[1][:] = 0
+    savemat(path, {'anno': anno})
+    assert read_parts(path) is None
+
+
 def test_annotations_of_another_kind_are_refused(pascal_mt: Path) -> None:
     path = pascal_mt / f'human_parts/{FIRST}.mat'
     anno = loadmat(path)['anno']

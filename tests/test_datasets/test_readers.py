@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmmtl.datasets.readers import labels_of_colours
+from mmmtl.datasets.readers import labels_of_colours, unit_normals
 from mmmtl.io.images import read_image
 from mmmtl.io.labels import read_raw
 from mmmtl.tasks.stored import decode_normals
@@ -51,12 +51,12 @@ def test_a_raw_pgm_is_big_endian(tmp_path: Path) -> None:
 
 
 def test_labels_of_colours() -> None:
-    labels = {(1, 2, 3): 0, (255, 255, 255): 4, (0, 0, 0): 255, (3, 2, 1): 0}
-    rgb = np.array([[(3, 2, 1), (0, 0, 0)], [(255, 255, 255), (1, 2, 3)]], dtype=np.uint8)
+    labels = {(1, 2, 3): 0, (255, 255, 253): 4, (0, 0, 1): 255, (3, 2, 1): 0}
+    rgb = np.array([[(3, 2, 1), (0, 0, 1)], [(255, 255, 253), (1, 2, 3)]], dtype=np.uint8)
     found = labels_of_colours(rgb, labels, 'x.png')
     assert found.dtype == np.uint8 and found.tolist() == [[0, 255], [4, 0]]
     # Above all known colours, between two, and below all.
-    for colour in ((255, 255, 254), (1, 2, 4), (0, 0, 1)):
+    for colour in ((255, 255, 254), (1, 2, 4), (0, 0, 0)):
         rgb[0, 1] = colour
         with pytest.raises(ValueError, match=rf'x\.png: 1 colours .*RGB \[\({", ".join(map(str, colour))}'):
             labels_of_colours(rgb, labels, 'x.png')
@@ -77,6 +77,13 @@ def test_normals_decode_to_unit_vectors() -> None:
     assert not decoded[0, [2, 4]].any()
     last = np.array([37, 218, 73]) / 127.5 - 1
     assert np.allclose(decoded[0, 3], last / np.linalg.norm(last), atol=1e-6)
+
+
+def test_vectors_become_unit_vectors() -> None:
+    vectors = np.array([[[0, 3, -4], [2e-3, 0, 0], [0, 0, 5e-4], [0, 0, 0]]])
+    found = unit_normals(vectors)
+    assert found.dtype == np.float32
+    assert np.allclose(found, [[[0, 0.6, -0.8], [1, 0, 0], [0, 0, 0], [0, 0, 0]]])
 
 
 def test_normals_survive_the_file_format() -> None:

@@ -208,3 +208,19 @@ def test_a_moving_solid_takes_its_pixels_along() -> None:
         flow, _ = scene_flow(scene, frame, 0, step)
         expected = [48 * np.sin(0.1 * step) / 4.5, 0]
         assert flow[on_box] == pytest.approx(np.broadcast_to(expected, (on_box.sum(), 2)), abs=1e-4)
+
+
+def test_a_moving_camera_leaves_a_solid_behind() -> None:
+    """A camera without turns passes a box at rest: it moves the other way, by the focal length over its distance."""
+    texture = make_scene(0).sky
+    box = Solid('box', 4, (0.0, -1.0, 5.0), (0.5, 0.5, 0.5), texture)
+    camera = CameraPath(centre=(0.0, 0.0), height=1.0, reach=(1.0, 0.0))
+    scene = Scene(seed=0, camera=camera, solids=(box,), sky=texture)
+    frame = render(scene, 2, 48, 80)
+    on_box = frame.owner == 0
+    assert on_box.any()
+    for step in (1, 3):
+        way = camera.pose(2 + step)[:2, 3] - camera.pose(2)[:2, 3]
+        assert abs(way[0]) > 0.03 * step
+        flow, _ = scene_flow(scene, frame, 2, step)
+        assert flow[on_box] == pytest.approx(np.broadcast_to(-48 * way / 4.5, (on_box.sum(), 2)), abs=1e-4)

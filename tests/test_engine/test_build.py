@@ -50,6 +50,13 @@ def test_samplers_are_known_by_every_name(kind: Any) -> None:
         check_evaluation(Config(dict(val_dataloader=loader, launcher='pytorch')))
 
 
+def test_samplers_that_repeat_samples_or_augmentations_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"train_dataloader\.sampler.*'InfiniteDrawSampler'"):
+        check_sampler(Config(dict(train_dataloader=dict(sampler=dict(type='InfiniteSampler')))))
+    with pytest.raises(ValueError, match=r"val_dataloader\.sampler.*'EpochDrawSampler'.*twice"):
+        check_evaluation(Config(dict(val_dataloader=dict(sampler=dict(type='EpochDrawSampler')), launcher='pytorch')))
+
+
 def test_arguments_of_a_base_count_where_they_are_passed_on() -> None:
     class Base:
         def __init__(self, *, width: int, depth: int = 1) -> None: ...

@@ -43,11 +43,13 @@ def test_following_a_shift() -> None:
     # Half a pixel: between two values, and the nearest class.
     torch.testing.assert_close(follow(columns, uniform(0.5, 0.0))[0, :, :5], columns[0, :, :5] + 0.5)
     assert torch.equal(follow(classes, uniform(0.6, 0.0))[0, :, :5], classes[0, :, :5] + 1)
+    assert follow(columns.double(), flow).dtype == torch.float64
 
 
 def test_x_is_to_the_right_and_y_down() -> None:
     rows = torch.arange(4.0).view(1, 4, 1).expand(1, 4, 6)
     torch.testing.assert_close(follow(rows, uniform(3.0, 1.0))[0, :3], rows[0, :3] + 1)
+    assert torch.equal(follow(rows.long(), uniform(3.0, 0.6))[0, :3], rows[0, :3].long() + 1)
     assert inside(uniform(0.0, -1.0)).tolist() == [[False] * 6] + [[True] * 6] * 3
 
 
@@ -91,7 +93,8 @@ def test_forward_and_backward_may_miss_by_so_much(missed: float, visible: bool) 
     assert there.all() == visible
     # With flows of 10 it is 0.01 * (100 + 100) + 0.5.
     size = (4, 40)
-    assert forward_backward_visible(uniform(10.0, 0.0, size), uniform(-11.5, 0.0, size))[:, :30].all()
+    seen = forward_backward_visible(uniform(10.0, 0.0, size), uniform(-11.5, 0.0, size))
+    assert seen[:, :30].all() and not seen[:, 30:].any(), 'what leaves the image is not visible'
     assert not forward_backward_visible(uniform(10.0, 0.0, size), uniform(-11.8, 0.0, size)).any()
 
 

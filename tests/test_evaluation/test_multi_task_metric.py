@@ -220,6 +220,9 @@ def test_a_baseline_gives_delta_m(tmp_path: Path) -> None:
 
     # Half the error, twice the mIoU.
     assert metric.evaluate(4)['delta_m'] == pytest.approx((50 + 100) / 2)
+    # A task without a label does not count.
+    metric.process(None, clips())
+    assert metric.evaluate(3)['delta_m'] == pytest.approx(50)
 
 
 def test_a_baseline_that_lacks_a_task_is_refused_before_anything_runs(tmp_path: Path) -> None:
@@ -354,8 +357,9 @@ def test_metrics_that_a_task_does_not_declare(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_offset_without_a_valid_pixel_does_not_count() -> None:
-    metric = make_metric()
+    metric = make_metric(per_image=True)
     for offset, label in ((0, 2.0), (1, 0.0)):
         metric.process(None, [sample({'depth': depths(label)}, {'depth': depths(3.0)}, offset)])
     metrics = metric.evaluate(2)
-    assert metrics['depth/abs_err'] == 1.0 and math.isnan(metrics['offset_1/depth/abs_err'])
+    assert metrics['depth/abs_err'] == metrics['per_image/depth/abs_err'] == 1.0
+    assert math.isnan(metrics['offset_1/depth/abs_err'])

@@ -142,10 +142,15 @@ def test_what_gets_hidden_does_not_count() -> None:
     assert bad['temporal/depth/warp_err'] == pytest.approx(8 * 4 / 12)
 
 
-def test_motion_that_is_not_known_is_estimated() -> None:
-    rng = torch.Generator().manual_seed(0)
+def texture(seed: int) -> Tensor:
+    """A channel of an image, (1, 64, 136)."""
+    rng = torch.Generator().manual_seed(seed)
     noise = torch.nn.functional.avg_pool2d(torch.rand(1, 1, 68, 140, generator=rng), 5, 1)[0]
-    scene = (255 * (noise - noise.min()) / (noise.max() - noise.min())).to(torch.uint8).expand(3, -1, -1)
+    return (255 * (noise - noise.min()) / (noise.max() - noise.min())).to(torch.uint8)
+
+
+def test_motion_that_is_not_known_is_estimated() -> None:
+    scene = texture(0).expand(3, -1, -1)
     depth = 1 + scene[:1].float() / 32
     frames = []
     for t in range(3):
@@ -160,6 +165,17 @@ def test_motion_that_is_not_known_is_estimated() -> None:
     metric = make_metric(tasks, exact_flow=False)
     process(metric, [(p, {**s, 'flow': still((64, 96))}) for p, s in frames])
     assert metric.evaluate(3)['temporal/depth/warp_err'] == estimated
+
+
+def test_motion_is_that_of_the_brightness() -> None:
+    """Red is brighter than blue: what is red moves with the maps, and what is blue rests."""
+    blue, red = texture(0), texture(1)
+    frames = []
+    for t in range(2):
+        part = slice(3 * t, 3 * t + 96)
+        sample = {'video': 'v', 'time': t, 'pred': {'depth': 1 + red[..., part].float() / 32}, 'gt': {}}
+        frames.append((torch.cat([blue[..., :96], torch.zeros_like(blue[..., :96]), red[..., part]]), sample))
+    assert score(frames, {'depth': TASKS['depth']})['temporal/depth/warp_err'] < 0.3
 
 
 def test_everything_is_compared_at_the_size_of_the_picture() -> None:
@@ -214,6 +230,13 @@ def test_sums_add_up_however_videos_are_spread(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(additive_metric, 'merge_totals', lambda totals: merged)
     assert parts[0].evaluate(25) == pytest.approx(expected, rel=1e-12)
     assert not together.totals, 'the next test begins anew'
+
+
+def test_an_evaluation_starts_from_nothing() -> None:
+    metric = make_metric({'depth': TASKS['depth']})
+    for first, change in ((0, 1.0), (2, 3.0)):  # the second pair follows the first in the same video
+        process(metric, [frame({'depth': d}, first + t, still()) for t, d in enumerate(depths(2.0, 2.0 + change))])
+        assert metric.evaluate(2)['temporal/depth/warp_err'] == pytest.approx(change)
 
 
 def test_it_needs_whole_videos() -> None:

@@ -205,6 +205,15 @@ def test_zip_bombs_and_encryption(tmp_path: Path) -> None:
         archives.extract(path, tmp_path / 'out')
 
 
+def test_an_archive_of_too_many_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, 'MAX_MEMBERS', 2)
+    with zipfile.ZipFile(tmp_path / 'a.zip', 'w') as opened:
+        for name in 'abc':
+            opened.writestr(name, b'')
+    with pytest.raises(ValueError, match=r'a\.zip: unpacks to 3 members'):
+        archives.extract(tmp_path / 'a.zip', tmp_path / 'out')
+
+
 def test_tar_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tarfile
 

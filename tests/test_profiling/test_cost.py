@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmmtl.models import VideoMultiTaskSegmentor
 from mmmtl.ops import local_attention
 from mmmtl.profiling import ModelCost, build_on_meta, cost_table, count_cost, count_macs
+from mmmtl.profiling.cost import Cost
 from mmmtl.registry import MODELS
 
 TASKS = dict(
@@ -128,6 +129,17 @@ def test_image_model_by_hand() -> None:
     assert cost.total().macs == {'image': CountedNet.macs(5) + decoder('semseg', 1) + decoder('depth', 1)}
 
 
+def test_a_part_serves_the_task_in_whose_entry_it_lies() -> None:
+    cfg = image_config()
+    exchange = dict(type='SpatialAttention')
+    cfg.model.decode_head = dict(type='PADNetHead', in_channels=(C,), channels=C, exchange=exchange)
+    # `first` is also a layer of the backbone, and serves as the source in the entry of `semseg`.
+    cfg.tasks = dict(semseg=TASKS['semseg'], first=dict(TASKS['depth'], auxiliary=True))
+    found = {(part.component, part.task) for part in count_cost(build_on_meta(cfg), SHAPE).parts}
+    assert {('backbone', ''), ('decode_head.exchange', 'semseg')} <= found
+    assert not {('backbone', 'first'), ('decode_head.exchange', 'first')} & found
+
+
 def test_video_model_by_hand() -> None:
     cost = count_cost(build_on_meta(video_config()), SHAPE)
     # A key frame reads the last non-key frame, another frame both.
@@ -205,6 +217,15 @@ def test_what_only_training_needs_is_told_apart() -> None:
     assert cost.total().params == sum(parameter.numel() for parameter in model.parameters()) - align
 
 
+def test_totals_of_components_by_hand() -> None:
+    sizes = {'head': 1, 'head.exchange': 2, 'head.align': 4, 'header': 8}
+    parts = tuple(Cost(name, '', n, {'image': 10 * n}, name != 'head.align') for name, n in sizes.items())
+    cost = ModelCost(SHAPE, None, parts, {'image': {}})
+    assert cost.total('head') == Cost('head', '', 7, {'image': 70}, True)
+    assert cost.total('head.align') == Cost('head.align', '', 4, {'image': 40}, False)
+    assert cost.total() == Cost('total', '', 11, {'image': 110}, True)
+
+
 def test_the_padded_size_is_counted() -> None:
     padded = build_on_meta(image_config(data_preprocessor=dict(size_divisor=16)))
     assert count_cost(padded, (17, 30)).total().macs == count_cost(padded, (32, 32)).total().macs
@@ -237,7 +258,12 @@ def test_table_and_json() -> None:
     values = [total.params / 1e6, *(value / 1e9 for value in (*total.macs.values(), cost.average(total.macs) or 0))]
     assert [float(cell) for cell in rows[names.index('total') + 1][1:]] == pytest.approx(values, abs=5e-4)
 
+    unknown = ModelCost(SHAPE, None, cost.parts, cost.operators)
+    assert 'average (K = ?) GMAC' in cost_table(unknown)
+
     written = json.loads(json.dumps(cost.to_dict()))
     assert written['macs'] == {**total.macs, 'average': cost.average(total.macs)}
     assert written['params'] == total.params
+    image = count_cost(build_on_meta(image_config()), SHAPE)
+    assert image.to_dict()['macs'] == image.total().macs
     assert sum(part['macs']['key'] for part in written['parts']) == total.macs['key']

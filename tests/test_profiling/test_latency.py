@@ -62,6 +62,8 @@ def test_steps_end_with_decoded_maps(video: MultiTaskSegmentor, mode: Any, batch
         maps = step()
         assert [tuple(row.depth.shape) for row in maps] == [(1, *SIZE)] * batch
         assert maps[0].semseg.dtype == torch.int64
+    key, other = (step()[0].depth for step in steps.values())
+    assert not torch.equal(key, other)
 
 
 def test_kinds_run_the_networks_that_are_theirs(video: Any) -> None:
@@ -182,7 +184,12 @@ def test_numbers_by_hand(video: MultiTaskSegmentor) -> None:
         ['non-key', '20.00', '29.00', '29.80', '50.00', ''],
         ['average (K = 5)', '26.00', '', '', '38.46', ''],
     ]
+    doubled = latency_table({kind: Latency(one.seconds, batch=2) for kind, one in found.items()}, 5).splitlines()[3:-1]
+    assert [line.split('|')[5].strip() for line in doubled] == ['40.00', '100.00', '76.92']
     written = report(found, video)
     assert (written['key_frame_interval'], written['average_ms']) == (5, pytest.approx(26))
     assert written['frames']['non_key']['seconds'] == [0.010, 0.020, 0.030]
-    assert written['frames']['key']['peak_bytes'] == 3_000_000
+    key = written['frames']['key']
+    assert [key[name] for name in ('median_ms', 'p95_ms', 'p99_ms', 'frames_per_second', 'peak_bytes')] == (
+        pytest.approx([50, 95, 99, 20, 3_000_000])
+    )

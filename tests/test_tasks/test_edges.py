@@ -155,6 +155,17 @@ def test_ignored_pixels_take_no_part() -> None:
     assert all(math.isnan(value) for value in nothing.values())
 
 
+def test_ignored_pixels_of_a_prediction_are_removed_after_thinning() -> None:
+    prediction, label = lines({19: 0.9, 20: 0.9, 21: 0.9}), lines({60: 1.0})
+    label[:, :, 20:40] = 255  # hides the middle of the wide line
+
+    assert make_task(thresholds=1).measure(prediction, label).tolist() == [1, 40, 0, 0, 0, 0]
+
+
+def test_pixels_at_a_threshold_reach_it() -> None:
+    assert make_task(thresholds=1).measure(lines({20: 0.5}), lines({20: 1.0})).tolist() == [1, 40, 40, 40, 40, 40]
+
+
 def test_a_blurred_line_is_suppressed_to_its_ridge() -> None:
     distance = torch.arange(80.0)[None, None] - 30
     blurred = (0.9 * torch.exp(-(distance**2) / 18)).expand(1, *SIZE)
@@ -249,6 +260,7 @@ def test_draw_is_dark_on_white_and_shows_ignored_pixels() -> None:
         (dict(max_distance=5.0), r'max_distance.*\b5\.0'),
         (dict(max_distance=-0.1), r'max_distance.*-0\.1'),
         (dict(thresholds=0), 'thresholds.*1.*0'),
+        (dict(thresholds=True), 'thresholds.*True'),
         (dict(primary_metric='f1'), r"primary_metric.*\['odsF', 'oisF'\].*'f1'"),
     ],
 )

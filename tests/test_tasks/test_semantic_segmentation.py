@@ -197,6 +197,14 @@ def test_unscored_classes_take_no_part() -> None:
     assert metrics == pytest.approx({'mIoU': 75.0, 'pixel_acc': 75.0})
 
 
+def test_what_was_an_unscored_class_does_not_count_as_a_change() -> None:
+    task = make_task(unscored=['floor'])
+    change = task.measure_change(label_map([1, 0, 0, 2]), label_map([0, 0, 1, 2]))
+
+    # The first pixel was floor. The second stays, the third becomes floor: 1 / 2 of class 0, all of class 2.
+    assert task.summarize_change(change) == pytest.approx({'TC': 75.0})
+
+
 def test_nothing_labelled_scores_nan() -> None:
     task = make_task(unscored=['floor'])
     metrics = task.summarize(task.measure(label_map([0, 1, 2]), label_map([255, 1, 1])))

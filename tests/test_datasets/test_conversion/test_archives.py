@@ -58,6 +58,14 @@ def test_a_read_only_data_set_is_refused_before_it_is_hashed(tmp_path: Path, mon
         write_manifest(tmp_path, dataset='nyud', counts={})
 
 
+@pytest.mark.parametrize('text', ['{"short_name": "an app"}', 'a list', '{"dataset": "nyud"}'])
+def test_a_file_that_is_no_manifest_is_kept(tmp_path: Path, text: str) -> None:
+    (tmp_path / 'manifest.json').write_text(text)
+    with pytest.raises(ValueError, match=r'manifest\.json: .*would be overwritten; rename it'):
+        write_manifest(tmp_path, dataset='nyud', counts={})
+    assert (tmp_path / 'manifest.json').read_text() == text
+
+
 def test_counts() -> None:
     check_counts({'train': 795, 'val': 654, 'more': 1}, {'train': 795, 'val': 654}, where='here')
     with pytest.raises(ValueError, match=r'here: .*train\D+794\D+795\D+val\D+0\D+654\D.*--allow-partial'):

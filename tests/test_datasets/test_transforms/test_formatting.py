@@ -30,7 +30,7 @@ def test_an_image(make_results) -> None:
 
 
 def test_a_clip_and_its_metainfo(make_results) -> None:
-    extra = dict(video='v', time=9, offset=2, sample_idx=4, slots=(-2, -1, 0))
+    extra = dict(video='v', time=9, offset=2, sample_idx=4, slots=(-2, -1, 0), map_shape=(8, 12))
     packed = PackMultiTaskInputs()(make_results([IMAGE, IMAGE + 1, IMAGE + 2], {}, **extra))
     assert packed['inputs'].shape == (3, 3, 4, 6)
     assert packed['inputs'][:, 0, 0, 0].tolist() == [0, 1, 2]

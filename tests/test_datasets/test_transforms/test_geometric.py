@@ -86,6 +86,14 @@ def test_a_quarter_turn_of_a_square(item, scripted) -> None:
     assert np.allclose(results['gt_maps']['normals'], unit(0.2, -0.6, -1), atol=1e-6)
 
 
+def test_angles_of_both_signs_are_drawn(item) -> None:
+    rotate = RandomRotate(max_angle=10, prob=1.0)
+    normals = [rotate(item(3, 3, np.random.default_rng(seed)))['gt_maps']['normals'][1, 1] for seed in range(20)]
+    x, y, _ = unit(0.6, 0.2, -1)
+    turns = [np.rad2deg(np.arctan2(y, x) - np.arctan2(n[1], n[0])) for n in normals]
+    assert -10 < min(turns) < -5 and 5 < max(turns) < 10
+
+
 def test_corners_lose_their_labels(item, scripted) -> None:
     results = RandomRotate(max_angle=45, prob=1.0)(item(9, 9, scripted(0.0, 45.0)))
     maps = results['gt_maps']
@@ -205,6 +213,11 @@ def test_zoom_into_the_centre(item, scripted) -> None:
     assert np.array_equal(np.unique(rows), [1, 2]) and np.array_equal(np.unique(columns), [1, 2, 3])
     with pytest.raises(ValueError, match="place.*'random'.*'center'.*'centre'"):
         RandomZoom(place='centre')
+
+
+def test_the_window_of_a_zoom_is_rounded(item, scripted) -> None:
+    rows, _ = np.divmod(RandomZoom(zooms=(1.5,), place='center')(item(10, 10, scripted(0)))['gt_maps']['semseg'], 10)
+    assert np.array_equal(np.unique(rows), range(1, 8)), '7 of 10 rows'
 
 
 def test_no_zoom_changes_nothing(item, scripted) -> None:
