@@ -33,7 +33,7 @@ def test_a_unit_by_hand() -> None:
 
 @pytest.mark.parametrize('channelwise', [True, False])
 def test_a_task_keeps_nine_tenths_and_the_others_share_the_rest(tiny, channelwise: bool) -> None:
-    units = build(tiny, channelwise=channelwise).units
+    units = (build(tiny) if channelwise else build(tiny, channelwise=False)).units
     assert [len(branches) for branches in units] == [1] * 4  # two stages there, two back
     for (unit,), width in zip(units, (4, 5, 4, 4), strict=True):
         for target in tiny.tasks:

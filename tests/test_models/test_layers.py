@@ -196,6 +196,12 @@ def test_window_attention_projects(tiny) -> None:
     torch.testing.assert_close(layer(maps), layer.project(explicit(layer.qkv(maps), bias, 3, 1)))
 
 
+def test_relative_positions_begin_with_small_weights() -> None:
+    bias = WindowAttention(32, num_heads=32).bias
+    assert bias.shape == (13**2, 32)
+    assert bias.std().item() == pytest.approx(0.02, rel=0.05) and bias.mean().abs() < 0.002
+
+
 def test_zero_padding_takes_part(tiny) -> None:
     layers = [WindowAttention(4, num_heads=2, window=3, padding=padding) for padding in ('mask', 'zero')]
     masked, zero = (tiny.scramble(layer).double() for layer in layers)
