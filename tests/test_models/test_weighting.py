@@ -423,6 +423,26 @@ def test_fixed_weights_change_no_bit(tiny: Any) -> None:
     assert all(torch.equal(first, second) for first, second in zip(*grads, strict=True))
 
 
+@needs_torchjd
+def test_learnt_weights_are_in_the_graph_of_the_losses(tiny: Any) -> None:
+    """DistributedDataParallel takes those that are not for unused."""
+    model = tiny.image_model(weighting=dict(type='UncertaintyWeighting')).train()
+    losses = model(tiny.pixels(2, 3, *tiny.SIZE), [tiny.sample(seed=row) for row in range(2)], mode='loss')
+    (gradient,) = torch.autograd.grad(sum(losses.values()), list(model.weighting.parameters()))
+    assert gradient.tolist() == [0.0, 0.0, 0.0]
+
+
+@needs_torchjd
+def test_the_logged_loss_is_the_weighted_one(tiny: Any) -> None:
+    model = tiny.image_model(weighting=dict(type='UncertaintyWeighting')).train()
+    losses = model(tiny.pixels(2, 3, *tiny.SIZE), [tiny.sample(seed=row) for row in range(2)], mode='loss')
+    total, logged = model.parse_losses(losses)
+    s = model.weighting.scalarizer.log_var
+    values = torch.stack([losses[name] for name in ('depth.loss_l1', 'normals.loss_l1', 'semseg.loss_ce')])
+    torch.testing.assert_close(total, ((-s).exp() * values + s).sum() / 2)
+    assert torch.equal(logged['loss'], total) and not logged['loss'].requires_grad
+
+
 class Broken(FixedWeighting):
     """The logarithm of the sum of all losses without their sign."""
 
