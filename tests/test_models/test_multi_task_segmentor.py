@@ -144,6 +144,13 @@ def test_the_names_of_the_losses(tiny):
     assert list(supervised(tiny)(images, samples, mode='loss')) == LOSSES + early
 
 
+def test_preliminary_predictions_are_numbered_from_the_finest(tiny):
+    final, fine, coarse = ({'depth': tiny.pixels(1, 1, side, side)} for side in (8, 4, 2))
+    assert HeadOutput(final, preliminary=[fine, coarse]).predictions() == {
+        '': final, 'preliminary.0.': fine, 'preliminary.1.': coarse
+    }  # fmt: skip
+
+
 def test_each_loss_changes_the_total(tiny):
     images, samples = batch(tiny)
     model = supervised(tiny)
