@@ -102,6 +102,16 @@ def test_networks_start_from_single_task_checkpoints(tiny, tmp_path: Path) -> No
     assert all(torch.equal(value, before[key]) for key, value in net.networks['semseg'].state_dict().items())
 
 
+def test_networks_without_a_checkpoint_start_from_the_weights_of_the_backbone(tiny, tmp_path: Path) -> None:
+    init = dict(init_cfg=dict(type='Constant', layer='Conv2d', val=0.5))
+    depth = checkpoint(tiny, tmp_path / 'depth.pth', **init)
+    net = build(tiny, backbone={**SEGNET, **init}, pretrained={'depth': tmp_path / 'depth.pth'})
+    net.init_weights()
+    assert all(torch.equal(value, depth[key].to(value)) for key, value in net.networks['depth'].state_dict().items())
+    convs = [part for part in net.networks['semseg'].modules() if isinstance(part, nn.Conv2d)]
+    assert convs and all((conv.weight == 0.5).all() for conv in convs)
+
+
 def test_networks_start_from_a_wrapped_model(tiny, tmp_path: Path) -> None:
     depth = checkpoint(tiny, tmp_path / 'depth.pth')
     wrapped = {f'module.backbone.{key}': value for key, value in depth.items()}
