@@ -246,6 +246,7 @@ def test_named_colours_flow_and_what_does_not_fit_is_counted() -> None:
     assert shown[:-1] == names[: len(shown) - 1] and shown[-1] == f'and {30 - len(shown) + 1} more'
     assert {line for _, line in places} == {0, 1, 2}
     assert choose_swatches(names[:4], 240, 3, 13)[0] == names[:4]
+    assert choose_swatches(['a', 'b' * 30], 240, 1, 13)[0] == ['a', 'and 1 more']
     # Later names do not move the ones before.
     assert choose_swatches(names[:4], 240, 3, 13)[1] == choose_swatches(names[:6], 240, 3, 13)[1][:4]
 
