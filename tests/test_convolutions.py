@@ -15,7 +15,7 @@ from torch import nn
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.config import resolve
-from mmmtl.convolutions import KEY, geometry
+from mmmtl.convolutions import KEY, check_geometry, geometry
 from mmmtl.engine import build_runner
 from mmmtl.registry import MODELS
 
@@ -116,3 +116,20 @@ def test_something_else_in_its_place_is_refused(tmp_path: Path, found: Any) -> N
 def test_kernels_of_one_pixel_have_no_dilation() -> None:
     assert geometry(nn.Sequential(nn.Conv2d(1, 1, 1, dilation=2))) == {'0': [1, 1, 1, 1]}
     assert geometry(nn.Sequential(nn.Conv2d(1, 1, (1, 3), 2, dilation=4))) == {'0': [2, 2, 1, 4]}
+
+
+def test_convolutions_that_are_not_loaded_may_differ() -> None:
+    model, trained = (nn.Sequential(nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 3, dilation=d)) for d in (1, 2))
+    meta = {KEY: geometry(trained)}
+    check_geometry(model, meta, weights=['0.weight'])
+    with pytest.raises(ValueError, match=r'1 of 2 convolutions differ \(1: \[2, 2\], the model has \[1, 1\]\)'):
+        check_geometry(model, meta, weights=['0.weight', '1.weight'])
+
+
+def test_a_stride_in_a_kernel_of_one_pixel_had_nothing_to_dilate() -> None:
+    """Style 'caffe' strides there, so mmseg's dilations of version 0.1 mean the same."""
+    meta = {'cfg': f'model = {dict(backbone=OLD)}'}
+    caffe, pytorch = (MODELS.build(dict(NEW, depth=50, base_channels=4, style=style)) for style in ('caffe', 'pytorch'))
+    check_geometry(caffe, meta, weights=[])
+    with pytest.raises(ValueError, match=r'dilations \(1,1,2,4\)'):
+        check_geometry(pytorch, meta, weights=[])

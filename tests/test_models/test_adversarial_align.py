@@ -88,6 +88,16 @@ def test_accuracy_counts_positions(tiny):
     assert float(loss(slow, fast).accuracy) == 5 / 8
 
 
+def test_the_discriminator_by_hand(tiny):
+    loss, (maps, _) = build(tiny), features(tiny)
+    found = maps
+    for i, layer in enumerate(loss.discriminator[::2]):
+        found = torch.where(found > 0, found, 0.2 * found) if i else found
+        found = torch.einsum('oc,nchw->nohw', layer.weight[..., 0, 0], found) + layer.bias.view(-1, 1, 1)
+    assert found.shape == (2, 1, 3, 4)
+    torch.testing.assert_close(loss.discriminator(maps), found)
+
+
 def test_what_is_returned(tiny):
     maps = features(tiny)
     names = {
@@ -271,6 +281,16 @@ def test_a_step_with_two_optimisers(tiny):
     torch.testing.assert_close(log['loss'], others)
     torch.testing.assert_close(log['align.loss_discriminator'], own)
     assert 'align.loss_adversarial' in log
+
+
+def test_two_optimisers_stop_before_a_loss_that_is_not_finite(tiny):
+    model = tiny.video_model(align=dict(mode='alternating')).float().train()
+    data = training_data(tiny)
+    data['data_samples'][1].gt.normals[0, 0, 0] = float('nan')
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    with pytest.raises(FloatingPointError, match='normals.loss_l1 is not finite'):
+        model.train_step(data, optimisers(model))
+    tiny.assert_same(dict(model.named_parameters()), before, rtol=0, atol=0)
 
 
 def test_one_optimiser_trains_everything_in_both_modes(tiny):

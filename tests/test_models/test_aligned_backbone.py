@@ -46,6 +46,12 @@ def test_another_width_is_aligned_by_a_1x1_convolution(tiny):
     torch.testing.assert_close(features, norm(conv(raw)).relu())
 
 
+def test_the_alignment_has_the_norm_of_the_config(tiny):
+    backbone = dict(type=tiny.TinyNet, hidden=4)
+    norm = build(backbone, channels=6, norm_cfg=dict(type='GN', num_groups=2)).alignment.norm
+    assert isinstance(norm, nn.GroupNorm) and norm.num_groups == 2
+
+
 def test_only_the_last_map_is_used():
     cfg = {**DILATED, 'out_indices': (0, 3), 'stem_channels': 8, 'base_channels': 4}
     network = build(cfg, channels=32)

@@ -159,6 +159,15 @@ def test_fusion_by_hand(tiny) -> None:
     torch.testing.assert_close(alone(features, []), alone.merge(features))
 
 
+def test_fusion_drops_whole_channels_in_training(tiny) -> None:
+    module = tiny.scramble(ContextFusion(16, 3, num_contexts=0, dropout=0.25)).double().train()
+    features = tiny.pixels(32, 16, 3, 4)
+    found, whole = module(features, []), module.merge(features)
+    kept, alive = (maps.flatten(2).any(2) for maps in (found, whole))
+    assert 0.65 < kept[alive].double().mean() < 0.85
+    torch.testing.assert_close(found[kept], whole[kept] / 0.75)
+
+
 # ---------------------------------------------------------------- the head
 
 
@@ -198,6 +207,13 @@ def test_label_spaces_do_not_teach_the_shared_maps(tiny) -> None:
         assert all(grad is None for grad in grads)
         learnt = torch.autograd.grad(out.logits[name].square().sum(), features, retain_graph=True)
         assert all(grad.any() for grad in learnt)
+
+
+@pytest.mark.parametrize('kind', ['ATRCHead', 'ATRCSearchHead'])
+def test_dropout_reaches_the_fusion(tiny, kind: str) -> None:
+    cfg = dict(type=kind, tasks={name: tiny.tasks[name] for name in TASKS}, in_channels=WIDTHS)
+    for changes, expected in (({}, 0.05), (dict(dropout=0.2), 0.2)):
+        assert [fusion.dropout.p for fusion in MODELS.build({**cfg, **changes}).fusion.values()] == [expected] * 3
 
 
 def test_contexts_begin_without_effect(tiny) -> None:

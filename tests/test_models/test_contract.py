@@ -218,3 +218,11 @@ class First(Pyramid):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return super().forward(images)[:1]
+
+
+@pytest.mark.parametrize('name', HEADS)
+def test_the_norm_of_the_config_reaches_all_parts_of_a_head(tiny, name: str) -> None:
+    cfg = dict(HEADS[name], tasks=tiny.tasks, in_channels=WIDTHS[:1] if name == 'convolutions' else WIDTHS)
+    for changes, expected in (({}, 0.1), (dict(norm_cfg=dict(type='BN', momentum=0.7)), 0.7)):
+        norms = [part for part in MODELS.build({**cfg, **changes}).modules() if isinstance(part, nn.BatchNorm2d)]
+        assert {norm.momentum for norm in norms} == {expected}

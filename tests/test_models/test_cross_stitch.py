@@ -33,7 +33,7 @@ def test_a_unit_by_hand() -> None:
 
 @pytest.mark.parametrize('channelwise', [True, False])
 def test_a_task_keeps_nine_tenths_and_the_others_share_the_rest(tiny, channelwise: bool) -> None:
-    units = build(tiny, channelwise=channelwise).units
+    units = (build(tiny) if channelwise else build(tiny, channelwise=False)).units
     assert [len(branches) for branches in units] == [1] * 4  # two stages there, two back
     for (unit,), width in zip(units, (4, 5, 4, 4), strict=True):
         for target in tiny.tasks:
@@ -100,6 +100,16 @@ def test_networks_start_from_single_task_checkpoints(tiny, tmp_path: Path) -> No
     net.init_weights()
     assert all(torch.equal(value, depth[key].to(value)) for key, value in net.networks['depth'].state_dict().items())
     assert all(torch.equal(value, before[key]) for key, value in net.networks['semseg'].state_dict().items())
+
+
+def test_networks_without_a_checkpoint_start_from_the_weights_of_the_backbone(tiny, tmp_path: Path) -> None:
+    init = dict(init_cfg=dict(type='Constant', layer='Conv2d', val=0.5))
+    depth = checkpoint(tiny, tmp_path / 'depth.pth', **init)
+    net = build(tiny, backbone={**SEGNET, **init}, pretrained={'depth': tmp_path / 'depth.pth'})
+    net.init_weights()
+    assert all(torch.equal(value, depth[key].to(value)) for key, value in net.networks['depth'].state_dict().items())
+    convs = [part for part in net.networks['semseg'].modules() if isinstance(part, nn.Conv2d)]
+    assert convs and all((conv.weight == 0.5).all() for conv in convs)
 
 
 def test_networks_start_from_a_wrapped_model(tiny, tmp_path: Path) -> None:

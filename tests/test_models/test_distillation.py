@@ -129,6 +129,17 @@ def test_half_precision_losses_are_float32(tiny) -> None:
     }
 
 
+def test_the_temperature_is_that_of_the_classes(tiny) -> None:
+    task = tiny.tasks['semseg']
+    loss = DistillationLoss(
+        tasks={'semseg': task}, student_channels=(1,), teacher_channels=(2,), feature_weight=0.0, temperature=3.0
+    )
+    own, other = tiny.pixels(2, 4, 4, 6), tiny.pixels(2, 4, 4, 6, seed=1)
+    got = loss({}, {'semseg': own}, {}, {'semseg': other})
+    assert got == {'semseg.loss_prediction': task.imitate(own, other, temperature=3.0)}
+    assert got != {'semseg.loss_prediction': task.imitate(own, other, temperature=1.0)}
+
+
 @pytest.mark.parametrize('without', ['student', 'teacher'])
 def test_a_head_without_features_is_named(tiny, without: str) -> None:
     some, nothing = {'depth': [tiny.pixels(2, 1, 4, 6)]}, {}
@@ -136,6 +147,10 @@ def test_a_head_without_features_is_named(tiny, without: str) -> None:
     features = (nothing, some) if without == 'student' else (some, nothing)
     with pytest.raises(ValueError, match=rf"head of the {without} .*'depth'.*feature_weight=0"):
         make_loss(tiny)(features[0], logits, features[1], logits)
+
+
+def test_without_features_the_heads_may_differ(tiny) -> None:
+    assert not list(make_loss(tiny, (4, 8), (2,), feature_weight=0.0).parameters())
 
 
 @pytest.mark.parametrize('left_out', ['feature', 'prediction'])
@@ -201,6 +216,30 @@ def test_the_losses_of_the_labels_stay_and_all_are_summed(tiny) -> None:
     for key in KEYS:
         more, _ = student.parse_losses({**losses, key: losses[key] + 1})
         assert (more - total).item() == pytest.approx(1)
+
+
+def test_preliminary_losses_and_auxiliary_tasks_are_those_of_a_plain_model(tiny) -> None:
+    head = dict(type='PADNetHead', in_channels=(tiny.CHANNELS,), channels=8, exchange=None)
+    parts = dict(backbone=dict(type=tiny.TinyNet, hidden=4), neck=None, decode_head=head)
+    tasks = {**tiny.TASKS, 'normals': dict(tiny.TASKS['normals'], auxiliary=True)}
+    teacher = dict(model=dict(type='MultiTaskSegmentor', **parts), checkpoint='unused.pth')
+    student = make_student(tiny, teacher=teacher, tasks=tasks, preliminary_weight=0.25, **parts)
+    plain = MODELS.build(dict(type='MultiTaskSegmentor', tasks=tasks, preliminary_weight=0.25, **parts)).double()
+    plain.load_state_dict(student.state_dict(), strict=False)
+
+    losses, expected = (model.train()(*batch(tiny), mode='loss') for model in (student, plain))
+    assert list(losses) == [*expected, *(key for key in KEYS if 'normals' not in key)]
+    assert 'preliminary.0.normals.loss_l1' in expected
+    for key, value in expected.items():
+        assert torch.equal(losses[key], value)
+
+
+def test_every_imitation_teaches_the_student(tiny) -> None:
+    student = make_student(tiny).train()
+    losses = student(*batch(tiny), mode='loss')
+    for key in KEYS:
+        gradients = torch.autograd.grad(losses[key], list(student.backbone.parameters()), retain_graph=True)
+        assert all(gradient.any() for gradient in gradients), key
 
 
 def test_only_the_student_learns(tiny) -> None:

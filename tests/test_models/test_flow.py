@@ -85,6 +85,26 @@ def test_flows_begin_close_to_zero() -> None:
     assert not torch.equal(flow, net(second, first)), 'from the one to the other'
 
 
+def test_layers_begin_with_he_s_weights_for_leaky_relu() -> None:
+    net = FlowNetS(base_channels=8)
+    net.init_weights()
+    ratios: dict[type, list[Tensor]] = {kind: [] for kind in LAYERS}
+    for name, layer in net.named_modules():
+        if isinstance(layer, LAYERS) and 'predict' not in name:
+            fan_out = len(layer.weight) * layer.weight[0, 0].numel()
+            ratios[type(layer)].append(layer.weight.flatten() * (fan_out * 1.01 / 2) ** 0.5)
+    assert [torch.cat(parts).std().item() for parts in ratios.values()] == pytest.approx([1, 1], abs=0.01)
+
+
+def test_an_output_of_one_is_20_pixels_of_the_input() -> None:
+    """They are 5 pixels of the flow, which has a quarter of its resolution."""
+    net = FlowNetS(base_channels=2)
+    nn.init.zeros_(net.predict[-1].weight)
+    net.predict[-1].bias.data = torch.tensor([1.0, -2.0])
+    images = net.prepare(torch.rand(1, 3, 32, 48))
+    assert net(images, images).flatten(2)[0].T.tolist() == [[5.0, -10.0]] * (4 * 6)
+
+
 # --- DIS ---------------------------------------------------------------------------------------------------------
 
 

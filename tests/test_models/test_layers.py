@@ -72,6 +72,11 @@ def test_no_weight_gives_zero_and_no_nan() -> None:
     assert query.grad is not None and query.grad.isfinite().all()
 
 
+def test_small_weights_count_as_large_ones() -> None:
+    query, key, value = positive(1, D, L), positive(1, D, S, seed=1), positive(1, V, S, seed=2)
+    torch.testing.assert_close(linear_attention(1e-4 * query, 1e-4 * key, value), linear_attention(query, key, value))
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_sums_over_many_places_in_half_precision(dtype: torch.dtype) -> None:
     """The sum of 20000 keys of about 8 overflows in float16 and stops growing in bfloat16."""
@@ -196,6 +201,12 @@ def test_window_attention_projects(tiny) -> None:
     torch.testing.assert_close(layer(maps), layer.project(explicit(layer.qkv(maps), bias, 3, 1)))
 
 
+def test_relative_positions_begin_with_small_weights() -> None:
+    bias = WindowAttention(32, num_heads=32).bias
+    assert bias.shape == (13**2, 32)
+    assert bias.std().item() == pytest.approx(0.02, rel=0.05) and bias.mean().abs() < 0.002
+
+
 def test_zero_padding_takes_part(tiny) -> None:
     layers = [WindowAttention(4, num_heads=2, window=3, padding=padding) for padding in ('mask', 'zero')]
     masked, zero = (tiny.scramble(layer).double() for layer in layers)
@@ -231,6 +242,7 @@ def test_a_stage_by_hand(tiny) -> None:
 def test_drop_path_rises_and_drops_samples() -> None:
     stage = SwinStage(6, depth=3, num_heads=3, window=3, drop_path=0.4)
     assert [block.drop_path.drop_prob for block in stage.blocks] == pytest.approx([0, 0.2, 0.4])
+    assert [block.attention.shift for block in stage.blocks] == [0, 1, 0]
     block = SwinBlock(6, num_heads=3, window=3, shift=0, padding='mask', drop_path=0.5).double()
     maps = torch.randn(1, 4, 4, 6, dtype=torch.float64).expand(64, 4, 4, 6)
     added = (block.train()(maps) - maps).detach()

@@ -144,6 +144,13 @@ def test_the_names_of_the_losses(tiny):
     assert list(supervised(tiny)(images, samples, mode='loss')) == LOSSES + early
 
 
+def test_preliminary_predictions_are_numbered_from_the_finest(tiny):
+    final, fine, coarse = ({'depth': tiny.pixels(1, 1, side, side)} for side in (8, 4, 2))
+    assert HeadOutput(final, preliminary=[fine, coarse]).predictions() == {
+        '': final, 'preliminary.0.': fine, 'preliminary.1.': coarse
+    }  # fmt: skip
+
+
 def test_each_loss_changes_the_total(tiny):
     images, samples = batch(tiny)
     model = supervised(tiny)
@@ -173,6 +180,17 @@ def test_losses_are_those_of_the_resized_logits(tiny):
         else:
             expected = (full / full.norm(dim=1, keepdim=True) - target).abs().sum(1).mean()
         torch.testing.assert_close(value, expected, msg=key)
+
+
+def test_half_precision_ends_before_the_logits_are_resized(tiny):
+    model, samples = tiny.image_model(), [tiny.sample(seed=seed) for seed in range(2)]
+    half = {name: tiny.pixels(2, task.out_channels, 6, 8).bfloat16() for name, task in model.tasks.items()}
+    full = {name: value.float() for name, value in half.items()}
+    losses = model.head_losses(HeadOutput(half), samples)
+    assert {value.dtype for value in losses.values()} == {torch.float32}
+    tiny.assert_same(losses, model.head_losses(HeadOutput(full), samples), rtol=0, atol=0)
+    for found, expected in zip(model.decode(half, tiny.SIZE), model.decode(full, tiny.SIZE), strict=True):
+        tiny.assert_same(dict(found.items()), dict(expected.items()), rtol=0, atol=0)
 
 
 def test_loss_weights_scale_final_and_preliminary_losses(tiny):

@@ -198,6 +198,7 @@ def test_task_specific_parameters(tiny):
     expected = {f'embed.{task}' for task in tiny.tasks}
     expected |= {f'excite.{task}.gate.{layer}' for task in tiny.tasks for layer in (0, 2)}
     assert names == expected
+    assert neck(tiny).excite['depth'].gate[0].out_channels == C // 2
     maps = neck(tiny)(memory(neck(tiny), tiny, 0), memory(neck(tiny), tiny, 1), None)
     assert not torch.allclose(maps['depth'][1], maps['normals'][1])
 

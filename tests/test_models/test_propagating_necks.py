@@ -210,6 +210,8 @@ def test_equal_weights_average_what_is_inside(tiny):
 def test_kernels_come_from_both_frames_in_their_order(tiny):
     neck = build(tiny, 'svc')
     current, key = memory(neck, tiny, 0), memory(neck, tiny, 1)
+    embedded = F.conv2d(current['shared.features'], neck.embed['shared'].weight, neck.embed['shared'].bias, padding=1)
+    torch.testing.assert_close(current['shared.embedding'], embedded.relu())
     kernels = neck.kernels('shared', current, key)
     torch.testing.assert_close(kernels.sum(dim=1), torch.ones(2, H, W).double())
     assert not kernels[:, :10, 0].any(), 'no weight above the first row'

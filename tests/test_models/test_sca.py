@@ -200,6 +200,11 @@ def test_where_coarse_features_enter_a_head(tiny) -> None:
     figure = tiny.scramble(TaskHead(6, 3, coarse_channels=8)).double().eval()
     added = figure.merge.norm(conv1x1(figure.merge.conv, coarse))
     torch.testing.assert_close(figure(shared, coarse), figure.blocks(shared) + added)
+    # The norm sees what is added, at the size of the finer scale.
+    larger = F.interpolate(coarse, (8, 10), mode='bilinear')
+    finer = tiny.pixels(2, 6, 8, 10)
+    figure.merge.norm.train()
+    torch.testing.assert_close(figure(finer, coarse), figure(finer, larger))
     assert TaskHead(6, 3).merge is None
 
 

@@ -178,6 +178,9 @@ def test_famo_by_hand() -> None:
     weighting.after_update(lambda: toy.losses((0.5, 4.0)))  # a falls, b does not
     # Adam's first step has length lr: towards the task that falls more slowly.
     assert weighting.logits.tolist() == pytest.approx([-0.1, 0.1], abs=1e-6)
+    # The gradient z_i (d_i - z . d) of d = (log 2, 0), the falls of the logarithms, of which Adam keeps a tenth.
+    assert weighting.exp_avg.tolist() == pytest.approx([0.1 * math.log(2) / 4, -0.1 * math.log(2) / 4], rel=1e-6)
+    assert weighting.step == 1
     z = torch.tensor([-0.1, 0.1]).double().softmax(0) / torch.tensor(VALUES)
     assert_weights(toy, weighting, tuple((z / z.sum()).tolist()), VALUES)
 
@@ -201,7 +204,7 @@ def test_famo_continues_from_its_state() -> None:
 
 @needs_torchjd
 def test_famo_leaves_out_tasks_without_labels() -> None:
-    toy, weighting = Toy(*CONFLICT), build('FAMO', lr=0.1, weight_decay=0.0)
+    toy, weighting = Toy(*CONFLICT), build('FAMO', lr=0.1)
     weighting.logits[:] = torch.tensor([0.2, -0.3])
     only_a = {name: value * ('b.' not in name) for name, value in toy.losses().items()}
     # Alone, a has all the weight, and what it does says nothing of b.
@@ -214,6 +217,14 @@ def test_famo_leaves_out_tasks_without_labels() -> None:
     backward(toy, weighting, toy.losses())
     weighting.after_update(lambda: toy.losses((0.5, 4.0)))
     assert weighting.logits[0] < 0.2 and weighting.logits[1] > -0.3
+
+
+@needs_torchjd
+def test_famo_takes_a_loss_that_is_gone_for_one_that_fell() -> None:
+    toy, weighting = Toy(*CONFLICT), build('FAMO', lr=0.1, weight_decay=0.0)
+    backward(toy, weighting, toy.losses())
+    weighting.after_update(lambda: toy.losses((0.0, 4.0)))
+    assert weighting.logits.tolist() == pytest.approx([-0.1, 0.1], abs=1e-6)
 
 
 @needs_torchjd
@@ -296,6 +307,14 @@ def test_upgrad_harms_no_task_however_small_its_gradient(size: float) -> None:
     # (1, 0) is projected onto the normal plane of the other; (-0.8, 0.6) onto that of (1, 0).
     assert found == pytest.approx((0.36 / 2, (0.48 + 0.6 * size) / 2), rel=1e-3)
     assert found[0] * -0.8 + found[1] * 0.6 > 0
+
+
+@needs_torchjd
+@pytest.mark.parametrize('name', CASES)
+def test_where_nothing_is_shared_gradients_stay_plain(name: str) -> None:
+    assert shared_gradient(name, (0.0, 0.0), (0.0, 0.0), log_interval=1) == [0.0, 0.0]
+    scalars = MessageHub.get_current_instance().log_scalars
+    assert [scalars[f'train/weight/{task}'].current() for task in 'ab'] == [1.0, 1.0]
 
 
 @pytest.mark.skipif(not find_spec('torchjd') or not find_spec('clarabel'), reason='needs torchjd and cvxpy')
@@ -399,6 +418,14 @@ def test_the_log(kind: type[Weighting]) -> None:
     }
 
 
+def test_without_a_shared_gradient_no_cosine_is_logged() -> None:
+    toy, weighting = Toy((0.0, 0.0), (-3.0, 4.0)), FixedWeighting(tasks=['a', 'b'], log_interval=1)
+    scalars = MessageHub.get_current_instance().log_scalars
+    scalars.clear()
+    backward(toy, weighting, toy.losses())
+    assert scalars['train/grad_norm/a'].current() == 0 and 'train/grad_cosine/a-b' not in scalars
+
+
 def test_parameters_in_a_graph() -> None:
     toy = Toy(*CONFLICT)
     losses = toy.losses()
@@ -421,6 +448,26 @@ def test_fixed_weights_change_no_bit(tiny: Any) -> None:
         grads.append([logged['loss'].detach(), *(parameter.grad for parameter in model.parameters())])
     assert len(grads[0]) > 20
     assert all(torch.equal(first, second) for first, second in zip(*grads, strict=True))
+
+
+@needs_torchjd
+def test_learnt_weights_are_in_the_graph_of_the_losses(tiny: Any) -> None:
+    """DistributedDataParallel takes those that are not for unused."""
+    model = tiny.image_model(weighting=dict(type='UncertaintyWeighting')).train()
+    losses = model(tiny.pixels(2, 3, *tiny.SIZE), [tiny.sample(seed=row) for row in range(2)], mode='loss')
+    (gradient,) = torch.autograd.grad(sum(losses.values()), list(model.weighting.parameters()))
+    assert gradient.tolist() == [0.0, 0.0, 0.0]
+
+
+@needs_torchjd
+def test_the_logged_loss_is_the_weighted_one(tiny: Any) -> None:
+    model = tiny.image_model(weighting=dict(type='UncertaintyWeighting')).train()
+    losses = model(tiny.pixels(2, 3, *tiny.SIZE), [tiny.sample(seed=row) for row in range(2)], mode='loss')
+    total, logged = model.parse_losses(losses)
+    s = model.weighting.scalarizer.log_var
+    values = torch.stack([losses[name] for name in ('depth.loss_l1', 'normals.loss_l1', 'semseg.loss_ce')])
+    torch.testing.assert_close(total, ((-s).exp() * values + s).sum() / 2)
+    assert torch.equal(logged['loss'], total) and not logged['loss'].requires_grad
 
 
 class Broken(FixedWeighting):

@@ -12,6 +12,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
+from mmmtl.models.weighting.gradients import task_gradients
 from mmmtl.registry import MODELS
 
 CLOSED: dict[str, dict[str, Any]] = dict(
@@ -80,6 +81,16 @@ def train(
             with torch.no_grad():
                 model.weighting.after_update(lambda batch=batch: model(*batch, mode='loss'))
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def test_inner_products_are_those_of_the_averaged_gradients(in_processes: Callable[..., list[Any]]) -> None:
+    def run(rank: int) -> Tensor:
+        gradients = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[3.0, 0.0], [1.0, 2.0]]][rank])
+        x = nn.Parameter(torch.ones(2))
+        return task_gradients(list(gradients @ x), [x], [x], torch.tensor(2.0)).gramian
+
+    for gramian in in_processes(run):  # of (2, 1) and (2, 3)
+        assert gramian.tolist() == [[5.0, 7.0], [7.0, 13.0]]
 
 
 FEW = ('UncertaintyWeighting', 'FAMO', 'PCGrad', 'UPGrad')

@@ -45,11 +45,12 @@ def test_a_label_looks_the_same_in_every_panel_and_in_the_legend(
         assert [(line.get_color(), line.get_marker()) for line in axis.lines] == [looks[label] for label in labels]
 
 
-def test_a_level_is_a_line_at_its_height_in_the_colour_of_its_curve() -> None:
+@pytest.mark.parametrize('height', [3.0, 0.0])
+def test_a_level_is_a_line_at_its_height_in_the_colour_of_its_curve(height: float) -> None:
     axis = Figure().subplots()
-    draw_panel(axis, 'mIoU', [Curve('a', [0, 1], [0, 1]), Curve('b', [0, 1], [2, 4], level=3.0)], 'offset')
+    draw_panel(axis, 'mIoU', [Curve('a', [0, 1], [0, 1]), Curve('b', [0, 1], [2, 4], level=height)], 'offset')
     _, curve, level = axis.lines
-    assert (list(level.get_ydata()), level.get_color()) == ([3.0, 3.0], curve.get_color())
+    assert (list(level.get_ydata()), level.get_color()) == ([height, height], curve.get_color())
 
 
 def test_styles_repeat_late() -> None:

@@ -128,6 +128,14 @@ def test_a_fixed_range() -> None:
             build_tasks({'depth': dict(type='DepthEstimation', max_depth=10.0, shown_range=wrong)}, 'the test')
 
 
+def test_a_legend_of_an_image_has_the_classes_of_its_map_alone() -> None:
+    painter, image = Painter(TASKS), plain(1, 1, 90, 90, 90)
+    first, second = ({'semseg': np.full((1, 1, 1), label)} for label in (0, 1))
+    for rows, expected in (({'label': first, 'prediction': second}, ['a', 'b']), ({'label': second}, ['b'])):
+        legends = [row[0].legend for row in painter.tiles(image, rows)]
+        assert [[*legend.swatches] for legend in legends] == [[name] for name in expected]
+
+
 def test_legends_of_a_video_keep_their_place_and_size() -> None:
     tasks = build_tasks({'semseg': dict(type='SemanticSegmentation', classes=[f'class {i}' for i in range(9)])}, 'x')
     painter = Painter(tasks, video=True)
@@ -238,6 +246,7 @@ def test_named_colours_flow_and_what_does_not_fit_is_counted() -> None:
     assert shown[:-1] == names[: len(shown) - 1] and shown[-1] == f'and {30 - len(shown) + 1} more'
     assert {line for _, line in places} == {0, 1, 2}
     assert choose_swatches(names[:4], 240, 3, 13)[0] == names[:4]
+    assert choose_swatches(['a', 'b' * 30], 240, 1, 13)[0] == ['a', 'and 1 more']
     # Later names do not move the ones before.
     assert choose_swatches(names[:4], 240, 3, 13)[1] == choose_swatches(names[:6], 240, 3, 13)[1][:4]
 

@@ -63,10 +63,10 @@ def test_labels_stand_above_predictions(visualizer: MultiTaskVisualizer) -> None
 
 def test_the_title_names_video_frame_and_key_frame(visualizer: MultiTaskVisualizer) -> None:
     plain = visualizer.draw_sample(IMAGE, make_sample())
-    sample = make_sample()
-    sample.set_metainfo(dict(video='drive', time=7))
-    for key, marked in ((dict(is_key_frame=True), True), (dict(is_key_frame=False), False)):
-        sample.set_metainfo(key)
+    kinds = (dict(is_key_frame=True), True), (dict(is_key_frame=False), False), (dict(offset=0), True)
+    for key, marked in (*kinds, (dict(offset=2), False)):
+        sample = make_sample()
+        sample.set_metainfo(dict(video='drive', time=7, **key))
         panel = visualizer.draw_sample(IMAGE, sample)
         assert (panel[LINE:] == plain).all()
         assert (panel[0] == BLUE).all() == marked
