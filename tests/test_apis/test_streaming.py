@@ -200,7 +200,7 @@ def test_a_compiled_model_gets_no_batches(inferencer: MultiTaskInferencer, monke
     assert sizes == [1] * 8
 
 
-def test_the_longest_waiting_stream_is_next(inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_take_turns(inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch) -> None:
     predicted, step, read = [], inferencer.step_fitted, [threading.Event(), threading.Event()]
 
     def numbers(first: int, waiting: int, event: threading.Event) -> Iterator[np.ndarray]:
@@ -216,7 +216,7 @@ def test_the_longest_waiting_stream_is_next(inferencer: MultiTaskInferencer, mon
 
     monkeypatch.setattr(inferencer, 'step_fitted', late)
     StreamRunner(inferencer, {'a': numbers(0, 4, read[0]), 'b': numbers(100, 2, read[1])}, max_batch=1).run()
-    # One of each waits longest in turn, although more of a wait.
+    # Although four frames of a waited when the first was predicted, and two of b.
     assert sorted(predicted[:4]) == [0, 1, 100, 101]
 
 
@@ -521,9 +521,9 @@ def test_a_live_source_that_never_opens_is_an_error_at_once(
 # Sizes and errors
 
 
-def test_a_later_video_begins_at_its_first_frame(
-    inferencer: MultiTaskInferencer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def video_times(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[float | None]]:
+    """The times of the frames that are written to each video, None where its rate is fixed."""
     times, write = defaultdict(list), VideoWriter.write
 
     def note(self: VideoWriter, panel: np.ndarray, time: float | None) -> None:
@@ -531,21 +531,40 @@ def test_a_later_video_begins_at_its_first_frame(
         write(self, panel, time)
 
     monkeypatch.setattr(VideoWriter, 'write', note)
-    (tmp_path / 'a-000002.mp4').write_bytes(b'mine')
-    for fps, later in ((None, 'a-000002-2.mp4'), (10.0, 'a-000002-3.mp4')):
-        frames = [coded(0), coded(1), *(coded(number, (48, 96)) for number in range(2))]
-        with VideoSink(tmp_path, fps=fps) as films:
-            StreamRunner(inferencer, {'a': frames}, on_resize='new_state').run(films)
-        expected = [0.0, 0.067] if fps is None else [None, None]
-        assert times == {'a.mp4': expected, later: expected}
-        times.clear()
-    assert (tmp_path / 'a-000002.mp4').read_bytes() == b'mine'
-    monkeypatch.setattr(VideoWriter, 'reaches', lambda self, time: time < 0.1)  # as after a long pause
-    for fps, expected in ((None, {'b.mp4': [0.0, 0.067], 'b-000002.mp4': [0.0, 0.067]}), (10.0, {'b.mp4': [None] * 4})):
-        with VideoSink(tmp_path, fps=fps) as films:
-            StreamRunner(inferencer, {'b': map(coded, range(4))}).run(films)
-        assert times == expected
-        times.clear()
+    return times
+
+
+# Frames in memory have the default rate of 15 a second.
+TWO_FRAMES = pytest.mark.parametrize(('fps', 'times'), [(None, [0.0, 0.067]), (10.0, [None, None])])
+
+
+@TWO_FRAMES
+def test_a_later_video_begins_at_its_first_frame(
+    fps: float | None, times: list[Any], inferencer: MultiTaskInferencer, tmp_path: Path, video_times: dict[str, Any]
+) -> None:
+    others = [tmp_path / 'a-000002.mp4', tmp_path / 'a-000002-2.mp4']
+    for path in others:
+        path.write_bytes(b'mine')
+    frames = [coded(number, size) for size in (SIZE, (48, 96)) for number in range(2)]
+    with VideoSink(tmp_path, fps=fps) as films:
+        StreamRunner(inferencer, {'a': frames}, on_resize='new_state').run(films)
+    assert video_times == {'a.mp4': times, 'a-000002-3.mp4': times}
+    assert [path.read_bytes() for path in others] == [b'mine'] * 2
+
+
+@TWO_FRAMES
+def test_a_pause_too_long_for_the_encoder_begins_another_video(
+    fps: float | None,
+    times: list[Any],
+    inferencer: MultiTaskInferencer,
+    tmp_path: Path,
+    video_times: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(VideoWriter, 'reaches', lambda self, time: time < 0.1)
+    with VideoSink(tmp_path, fps=fps) as films:
+        StreamRunner(inferencer, {'b': map(coded, range(4))}).run(films)
+    assert video_times == ({'b.mp4': 2 * times} if fps else {'b.mp4': times, 'b-000002.mp4': times})
 
 
 @pytest.mark.parametrize('on_resize', ['error', 'new_state'])
