@@ -225,16 +225,6 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, contents: bytes
         load_from_local(tmp_path / 'page.pth')
 
 
-def test_the_newest_whole_checkpoint_is_named(tmp_path: Path) -> None:
-    paths = [tmp_path / f'iter_{number}.pth' for number in (2, 4, 10)]
-    for path in paths:
-        torch.save({'state_dict': {'weight': torch.zeros(100)}}, path)
-    paths[-1].write_bytes(paths[-1].read_bytes()[:-100])
-
-    with pytest.raises(ValueError, match=r'iter_10\.pth: .*beside it is .*iter_4\.pth\.'):
-        load_from_local(paths[-1])
-
-
 def test_a_checkpoint_that_is_not_there_is_named() -> None:
     with pytest.raises(FileNotFoundError, match=r'nowhere/iter_1\.pth: no such checkpoint'):
         load_from_local('nowhere/iter_1.pth')
