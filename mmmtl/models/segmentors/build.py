@@ -69,7 +69,7 @@ def build_neck(cfg: dict[str, Any], source: nn.Module, tasks: Mapping[str, Task]
 
 
 def check_preliminary(head: DecodeHead, tasks: Mapping[str, Task], weight: float) -> None:
-    """Refuse a bad weight of preliminary predictions, and auxiliary tasks or a weight that need and lack them."""
+    """Refuse a weight of preliminary predictions, or auxiliary tasks, that do not fit the head or each other."""
     if not isinstance(weight, Real) or not 0 <= weight < math.inf:
         raise ValueError(f'model.preliminary_weight must be a finite number of at least 0, not {weight!r}')
     helpers = [name for name, task in tasks.items() if task.auxiliary]
