@@ -27,7 +27,6 @@ AGGREGATE, LOGS, CONFUSION, STATISTICS, OFFSETS, COSTS = (
         *('offset_curve', 'cost_curve'),
     )
 )
-PUBLISH = 'tools/misc/publish_model.py'
 
 Run = Callable[..., str]
 
@@ -188,45 +187,32 @@ def test_labels_are_described(run_tool: Run, tiny: tuple[str, list[str]], tmp_pa
         ),
     ],
 )
-def test_numbers_of_labels(task: dict[str, Any], maps: list[Any], expected: dict[str, Any]) -> None:
-    statistics = runpy.run_path(STATISTICS)['Statistics'](build_tasks({'one': task}, 'the test')['one'])
+def test_statistics_of_maps(task: dict[str, Any], maps: list[Any], expected: dict[str, Any], root: Path) -> None:
+    statistics = runpy.run_path(str(root / STATISTICS))['Statistics'](build_tasks({'one': task}, 'the test')['one'])
     for array in maps:
         statistics.add(np.array(array))
     assert statistics.summary() == {'maps': 2, **expected}
 
 
-def test_the_most_frequent_sizes() -> None:
-    most = runpy.run_path(STATISTICS)['most']
+def test_the_most_frequent_sizes(root: Path) -> None:
+    most = runpy.run_path(str(root / STATISTICS))['most']
     assert most(Counter('aaabbc')) == 'a (3), b (2), c (1)'
     assert most(Counter('ffabbccddee')) == 'f (2), b (2), c (2), d (2), e (2) and 1 more'
 
 
-def test_halves_that_would_overflow_are_not_published(run_tool: Run, tmp_path: Path) -> None:
-    torch.save({'state_dict': {'weight': torch.full((2, 2), 1e6)}}, tmp_path / 'iter_1.pth')
-    for suffix in ('safetensors', 'pth'):
-        with pytest.raises(
-            SystemExit, match=r'weight: values up to 1e\+06 do not fit|1 weights are not finite \(weight\)'
-        ):
-            run_tool(
-                *(PUBLISH, tmp_path / 'iter_1.pth', '--name', 'm', '--out-dir', tmp_path / 'out', '--licence', 'MIT'),
-                *('--data', 'D', '--format', suffix, '--dtype', 'float16'),
-            )
-    assert not list((tmp_path / 'out').iterdir())
+@pytest.fixture
+def publish(run_tool: Run) -> Run:
+    """A function from a checkpoint, a folder, a format and more options to the output of publish_model.py."""
+
+    def run(source: Path, out: Path, suffix: str, *more: object) -> str:
+        card = ('--name', 'm', '--licence', 'MIT', '--data', 'D')
+        return run_tool('tools/misc/publish_model.py', source, '--out-dir', out, '--format', suffix, *card, *more)
+
+    return run
 
 
 @pytest.mark.parametrize('suffix', ['safetensors', 'pth'])
-def test_only_kernels_become_halves(run_tool: Run, tmp_path: Path, suffix: str) -> None:
-    weights = {'weight': torch.ones(2, 2), 'bias': torch.ones(2), 'count': torch.ones(2, 2, dtype=torch.int64)}
-    torch.save({'state_dict': weights}, tmp_path / 'iter_1.pth')
-    command = (PUBLISH, tmp_path / 'iter_1.pth', '--name', 'm', '--out-dir', tmp_path / 'out', '--licence', 'MIT')
-    run_tool(*command, '--data', 'D', '--format', suffix, '--dtype', 'float16')
-    (file,) = (tmp_path / 'out').glob(f'*.{suffix}')
-    found = {name: value.dtype for name, value in load_from_local(file)['state_dict'].items()}
-    assert found == {'weight': torch.float16, 'bias': torch.float32, 'count': torch.int64}
-
-
-@pytest.mark.parametrize('suffix', ['safetensors', 'pth'])
-def test_a_published_model_holds_weights_alone(run_tool: Run, tmp_path: Path, suffix: str) -> None:
+def test_a_published_model_holds_weights_alone(publish: Run, tmp_path: Path, suffix: str) -> None:
     tasks = {'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}
     weights = {'backbone.weight': torch.rand(200, 100), 'weighting.count': torch.ones(1)}
     dilations = {'backbone.conv': [1, 1, 2, 2]}
@@ -235,8 +221,7 @@ def test_a_published_model_holds_weights_alone(run_tool: Run, tmp_path: Path, su
     source, metrics, out = tmp_path / 'iter_1.pth', tmp_path / 'metrics.json', tmp_path / 'out'
     torch.save(checkpoint, source)
     metrics.write_text('{"depth/abs_err": 0.5, "offset_0/depth/abs_err": 0.4, "stream/GMAC": 3.0}')
-    command = (PUBLISH, source, '--name', 'm', '--out-dir', out, '--licence', 'MIT', '--data', 'D', '--format', suffix)
-    printed = run_tool(*command, '--metrics', metrics)
+    printed = publish(source, out, suffix, '--metrics', metrics)
     (file,) = out.glob(f'*.{suffix}')
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert file.name == f'm-{digest[:8]}.{suffix}' and file.stat().st_mode & 0o044 == 0o044
@@ -253,8 +238,32 @@ def test_a_published_model_holds_weights_alone(run_tool: Run, tmp_path: Path, su
     assert line is not None and card.splitlines()[int(line[1]) - 1].startswith('Say what')
     if suffix == 'safetensors':  # equal weights give an equal file
         with pytest.raises(SystemExit, match=file.name):
-            run_tool(*command)
+            publish(source, out, suffix)
         assert file.with_suffix('.md').read_text() == card
+
+
+@pytest.mark.parametrize('suffix', ['safetensors', 'pth'])
+def test_only_kernels_become_halves(publish: Run, tmp_path: Path, suffix: str) -> None:
+    weights = {'weight': torch.ones(2, 2), 'bias': torch.ones(2), 'count': torch.ones(2, 2, dtype=torch.int64)}
+    torch.save({'state_dict': weights}, tmp_path / 'iter_1.pth')
+    publish(tmp_path / 'iter_1.pth', tmp_path / 'out', suffix, '--dtype', 'float16')
+    (file,) = (tmp_path / 'out').glob(f'*.{suffix}')
+    found = {name: value.dtype for name, value in load_from_local(file)['state_dict'].items()}
+    assert found == {'weight': torch.float16, 'bias': torch.float32, 'count': torch.int64}
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'message'),
+    [
+        ('safetensors', r'weight: values up to 1e\+06 do not fit'),
+        ('pth', r'1 weights are not finite \(weight\)'),
+    ],
+)
+def test_halves_that_would_overflow_are_not_published(publish: Run, tmp_path: Path, suffix: str, message: str) -> None:
+    torch.save({'state_dict': {'weight': torch.full((2, 2), 1e6)}}, tmp_path / 'iter_1.pth')
+    with pytest.raises(SystemExit, match=message):
+        publish(tmp_path / 'iter_1.pth', tmp_path / 'out', suffix, '--dtype', 'float16')
+    assert not list((tmp_path / 'out').iterdir())
 
 
 def test_unscored_classes_are_labelled_pixels(run_tool: Run, tiny: tuple[str, list[str]], tmp_path: Path) -> None:

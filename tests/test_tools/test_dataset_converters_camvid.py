@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import cv2
@@ -44,13 +44,13 @@ def official(tmp_path: Path) -> list[Path]:
     return archives
 
 
-def write_film(path: Path, first: int, length: int = 20, scale: int = 1) -> Path:
-    """A film whose first frame has a number, and whose frames are larger than the stills."""
+def write_film(path: Path, numbers: Iterable[int], scale: int = 1) -> Path:
+    """A film of scenes, `scale` times as large as the stills."""
     size = (scale * SIZE[1], scale * SIZE[0])
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 30, size)
     if not writer.isOpened():
         pytest.skip('OpenCV cannot write films here')
-    for number in range(first, first + length):
+    for number in numbers:
         writer.write(cv2.resize(scene(number), size))
     writer.release()
     return path
@@ -85,7 +85,7 @@ def test_the_frames_of_a_film(
 ) -> None:
     out = tmp_path / 'out'
     # As published its first frame is -1; decoders may find one more or fewer before it.
-    film = write_film(tmp_path / '0016E5.avi', -1 + off, scale=scale)
+    film = write_film(tmp_path / '0016E5.avi', range(-1 + off, 19 + off), scale)
     printed = run_tool(TOOL, *official, '--films', film, '--out', out, '--allow-partial')
     assert ('as published, moved by' in printed) == (off != 0) and 'train: 2 of 4 labels have all frames' in printed
     clip = dict(interval=5, offsets=[4], missing='skip')
@@ -103,14 +103,8 @@ def test_the_frames_of_a_film(
 def test_frames_that_look_alike_are_not_moved(root: Path, tmp_path: Path) -> None:
     tool = runpy.run_path(str(root / TOOL))
     cv2.imwrite(str(tmp_path / 'still.png'), scene(0))
-    writer = cv2.VideoWriter(str(tmp_path / 'f.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 30, SIZE[::-1])
-    if not writer.isOpened():
-        pytest.skip('OpenCV cannot write films here')
-    for _ in range(16):
-        writer.write(scene(0))
-    writer.release()
     labelled = dict.fromkeys((10, 14), tmp_path / 'still.png')
-    assert tool['find_shift'](tmp_path / 'f.avi', tool['Film']('x', 0), labelled) == 0
+    assert tool['find_shift'](write_film(tmp_path / 'f.avi', [0] * 16), tool['Film']('x', 0), labelled) == 0
 
 
 def test_a_clip_that_lacks_its_first_frame_is_not_complete(root: Path, tmp_path: Path) -> None:
@@ -127,10 +121,13 @@ def test_a_clip_that_lacks_its_first_frame_is_not_complete(root: Path, tmp_path:
 
 def test_what_is_wrong(run_tool: Callable[..., str], official: list[Path], tmp_path: Path) -> None:
     out = tmp_path / 'out'
-    with pytest.raises(SystemExit, match=r'film\.avi: .*0005VD, 0006R0, 0016E5, 01TP_extract'):
-        run_tool(TOOL, *official, '--films', write_film(tmp_path / 'film.avi', 0), '--out', out, '--allow-partial')
-    with pytest.raises(SystemExit, match=r'0006R0\.avi: .*\[930\]'):
-        run_tool(TOOL, *official, '--films', write_film(tmp_path / '0006R0.avi', -1), '--out', out, '--allow-partial')
+    for name, message in (
+        ('film', r'film\.avi: .*0005VD, 0006R0, 0016E5, 01TP_extract'),
+        ('0006R0', r'0006R0\.avi: .*\[930\]'),
+    ):
+        film = write_film(tmp_path / f'{name}.avi', range(-1, 19))
+        with pytest.raises(SystemExit, match=message):
+            run_tool(TOOL, *official, '--films', film, '--out', out, '--allow-partial')
     other = tmp_path / 'labels'
     other.mkdir()
     colours = np.full((*SIZE, 3), 129, np.uint8)

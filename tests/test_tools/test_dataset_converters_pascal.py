@@ -132,7 +132,7 @@ def test_labels_of_the_original_that_do_not_exist(root: Path) -> None:
             to_voc(wrong, Path('a.mat'))
 
 
-def test_an_object_without_pixels_is_no_person(root: Path, tmp_path: Path) -> None:
+def test_an_object_without_pixels_has_no_class(root: Path, tmp_path: Path) -> None:
     for name, text in (
         ('ImageSets/Context/train.txt', 'a\n'),
         ('ImageSets/Context/val.txt', ''),
