@@ -220,7 +220,7 @@ def test_famo_leaves_out_tasks_without_labels() -> None:
 
 
 @needs_torchjd
-def test_famo_takes_a_loss_that_is_gone_for_one_that_fell() -> None:
+def test_famo_takes_a_loss_that_became_zero_for_one_that_fell() -> None:
     toy, weighting = Toy(*CONFLICT), build('FAMO', lr=0.1, weight_decay=0.0)
     backward(toy, weighting, toy.losses())
     weighting.after_update(lambda: toy.losses((0.0, 4.0)))
@@ -438,11 +438,16 @@ def test_parameters_in_a_graph() -> None:
 # ---------------------------------------------------------------- models
 
 
+def modelled(tiny: Any, weighting: dict[str, Any] | None) -> tuple[Any, dict[str, Tensor]]:
+    """A model with a weighting, and its losses of two images."""
+    model = tiny.image_model(weighting=weighting).train()
+    return model, model(tiny.pixels(2, 3, *tiny.SIZE), [tiny.sample(seed=row) for row in range(2)], mode='loss')
+
+
 def test_fixed_weights_change_no_bit(tiny: Any) -> None:
     grads = []
     for weighting in (None, dict(type='FixedWeighting', log_interval=1)):
-        model = tiny.image_model(weighting=weighting).train()
-        losses = model(tiny.pixels(2, 3, *tiny.SIZE), [tiny.sample(seed=row) for row in range(2)], mode='loss')
+        model, losses = modelled(tiny, weighting)
         total, logged = model.parse_losses(losses)
         total.backward()
         grads.append([logged['loss'].detach(), *(parameter.grad for parameter in model.parameters())])
@@ -453,16 +458,14 @@ def test_fixed_weights_change_no_bit(tiny: Any) -> None:
 @needs_torchjd
 def test_learnt_weights_are_in_the_graph_of_the_losses(tiny: Any) -> None:
     """DistributedDataParallel takes those that are not for unused."""
-    model = tiny.image_model(weighting=dict(type='UncertaintyWeighting')).train()
-    losses = model(tiny.pixels(2, 3, *tiny.SIZE), [tiny.sample(seed=row) for row in range(2)], mode='loss')
+    model, losses = modelled(tiny, dict(type='UncertaintyWeighting'))
     (gradient,) = torch.autograd.grad(sum(losses.values()), list(model.weighting.parameters()))
     assert gradient.tolist() == [0.0, 0.0, 0.0]
 
 
 @needs_torchjd
 def test_the_logged_loss_is_the_weighted_one(tiny: Any) -> None:
-    model = tiny.image_model(weighting=dict(type='UncertaintyWeighting')).train()
-    losses = model(tiny.pixels(2, 3, *tiny.SIZE), [tiny.sample(seed=row) for row in range(2)], mode='loss')
+    model, losses = modelled(tiny, dict(type='UncertaintyWeighting'))
     total, logged = model.parse_losses(losses)
     s = model.weighting.scalarizer.log_var
     values = torch.stack([losses[name] for name in ('depth.loss_l1', 'normals.loss_l1', 'semseg.loss_ce')])
