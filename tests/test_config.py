@@ -362,8 +362,10 @@ def test_a_name_may_not_shadow_an_attribute(name: str) -> None:
 
 @pytest.mark.parametrize(
     'name',
-    ['align', 'distill', 'preliminary', 'label_space', 'pooled', 'per_image', 'search', 'delta_m', 'offset_3']
-    + ['stream', 'temporal'],
+    [
+        *('align', 'distill', 'preliminary', 'label_space', 'search'),
+        *('pooled', 'per_image', 'offset_3', 'stream', 'temporal', 'delta_m'),
+    ],
 )
 def test_a_name_may_not_be_a_word_of_the_keys(name: str) -> None:
     with pytest.raises(ValueError, match=f'{name!r}.*source={name!r}'):

@@ -275,7 +275,7 @@ def test_names_of_tasks_and_of_what_describes_a_data_set_are_free() -> None:
         "tasks.depth2={'type': 'SurfaceNormals'}", f"{metainfo}={{'city': 'Bern'}}", f'{metainfo}.citys=2'
     )
     assert list(cfg.tasks) == ['semseg', 'depth', 'normals', 'depth2']
-    assert cfg.val_dataloader.dataset.metainfo.citys == 2
+    assert cfg.val_dataloader.dataset.metainfo.citys == 2, "not taken for a misspelt 'city'"
 
 
 def test_modules_that_an_option_names_are_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

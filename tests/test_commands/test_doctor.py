@@ -45,7 +45,7 @@ def test_the_exit_status_says_whether_mmmtl_can_run(
 ) -> None:
     found = [doctor.Finding(doctor.GOOD, 'a', 'fits'), *[doctor.Finding(mark, 'b', 'is old', 'pip install b')] * 2]
     monkeypatch.setattr(doctor, 'CHECKS', (lambda: iter(found),))
-    monkeypatch.setattr(doctor.logging, 'disable', lambda level: None)
+    monkeypatch.setattr(doctor.logging, 'disable', lambda level: None)  # it would hold for later tests
     with pytest.raises(SystemExit) as ended:
         doctor.main([])
     lines = capsys.readouterr().out.splitlines()
@@ -154,8 +154,8 @@ def test_an_old_version_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     (opencv,) = doctor.check_version('opencv-python>=4.14', doctor.OPENCV)
     assert opencv.repair == 'pip install "opencv-python-headless>=4.14"'
     assert not [*doctor.check_version('scipy>=1.13')], 'is not installed, which another check finds'
-    for torch in ('2.11.0+cu130', '2.12.0.dev20261101+cpu'):
-        monkeypatch.setattr(doctor, 'version', {'torch': torch}.get)
+    for version in ('2.11.0+cu130', '2.12.0.dev20261101+cpu'):
+        monkeypatch.setattr(doctor, 'version', {'torch': version}.get)
         assert not [*doctor.check_version('torch>=2.8')]
     monkeypatch.setattr(doctor, 'version', {'opencv-python-headless': '4.10.0.84'}.get)
     assert 'pip install "opencv-python-headless>=4.14"' in report(doctor.check_packages, doctor.BROKEN)

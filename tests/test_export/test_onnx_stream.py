@@ -113,8 +113,8 @@ def test_memories_of_frames_that_the_stride_does_not_divide() -> None:
 
 
 def test_settings_reach_onnxruntime(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    onnxruntime, given = pytest.importorskip('onnxruntime'), []
-    session = onnxruntime.InferenceSession
+    onnxruntime = pytest.importorskip('onnxruntime')
+    session, given = onnxruntime.InferenceSession, []
 
     def note(path: str, options: Any, *, providers: list[str]) -> Any:
         given.append((options.intra_op_num_threads, providers))

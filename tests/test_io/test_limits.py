@@ -116,7 +116,7 @@ def npy(shape: str, descr: str = "'<f8'") -> bytes:
         npy('(8,)', "'|O'"),
         npy('(-8,)'),
         npy('(0, 5)'),
-        npy('(7,)'),  # 8 bytes more than that
+        npy('(7,)'),  # and 8 bytes too many
         npy('(4,)', "'<c16'"),
         npy('(' * 5000),
         b'\x93NUMPY\x07\x00',

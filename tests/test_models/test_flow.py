@@ -85,14 +85,15 @@ def test_flows_begin_close_to_zero() -> None:
     assert not torch.equal(flow, net(second, first)), 'from the one to the other'
 
 
-def test_layers_begin_with_he_s_weights_for_leaky_relu() -> None:
+def test_layers_begin_with_kaiming_weights_for_leaky_relu() -> None:
     net = FlowNetS(base_channels=8)
     net.init_weights()
     ratios: dict[type, list[Tensor]] = {kind: [] for kind in LAYERS}
     for name, layer in net.named_modules():
         if isinstance(layer, LAYERS) and 'predict' not in name:
             fan_out = len(layer.weight) * layer.weight[0, 0].numel()
-            ratios[type(layer)].append(layer.weight.flatten() * (fan_out * 1.01 / 2) ** 0.5)
+            deviation = (2 / (1 + 0.1**2) / fan_out) ** 0.5  # 0.1 is the slope
+            ratios[type(layer)].append(layer.weight.flatten() / deviation)
     assert [torch.cat(parts).std().item() for parts in ratios.values()] == pytest.approx([1, 1], abs=0.01)
 
 

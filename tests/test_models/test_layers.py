@@ -72,7 +72,7 @@ def test_no_weight_gives_zero_and_no_nan() -> None:
     assert query.grad is not None and query.grad.isfinite().all()
 
 
-def test_small_weights_count_as_large_ones() -> None:
+def test_the_scale_of_queries_and_keys_cancels() -> None:
     query, key, value = positive(1, D, L), positive(1, D, S, seed=1), positive(1, V, S, seed=2)
     torch.testing.assert_close(linear_attention(1e-4 * query, 1e-4 * key, value), linear_attention(query, key, value))
 
