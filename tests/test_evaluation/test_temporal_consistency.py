@@ -209,6 +209,14 @@ def test_only_neighbours_of_one_video_are_compared() -> None:
         score(frames[1:4], tasks)
 
 
+def test_a_task_compares_a_frame_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = make_metric({'depth': TASKS['depth']})
+    growth = lambda first, second: torch.cat([second - first] * 2)  # noqa: E731
+    monkeypatch.setattr(metric.tasks['depth'], 'differences', growth)
+    process(metric, [frame({'depth': d}, t, still()) for t, d in enumerate(depths(2.0, 5.0))])
+    assert metric.evaluate(2)['temporal/depth/warp_err'] == pytest.approx(3.0)
+
+
 def test_sums_add_up_however_videos_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
     videos = []
     for number, length in enumerate((9, 4, 12)):
