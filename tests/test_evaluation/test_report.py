@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmmtl.evaluation import class_table, metrics_table, read_metrics, write_metrics
-from mmmtl.evaluation.metric_files import choose_metrics, format_metric
+from mmmtl.evaluation.metric_files import arrow, choose_metrics, format_metric
 from mmmtl.tasks import build_tasks
 
 TASKS = build_tasks(
@@ -53,6 +53,17 @@ def test_scores_of_single_images_and_over_time_have_rows_of_their_own() -> None:
         ['per_image/semseg/mIoU', 'higher', '60'],
         ['temporal/semseg/TC', 'higher', '80'],
     ]
+
+
+def test_arrows_are_those_of_all_registered_tasks() -> None:
+    assert [arrow(f'x/{name}') for name in ('mIoU', 'abs_err', 'TC', 'warp_err', 'nothing')] == [
+        ' ↑',
+        ' ↓',
+        ' ↑',
+        ' ↓',
+        '',
+    ]
+    assert arrow('disparity/mIoU', {'disparity/mIoU': False}) == ' ↓', 'what is known goes first'
 
 
 def test_every_chosen_metric_comes_once() -> None:
