@@ -327,6 +327,7 @@ def test_frames_without_neighbours_make_no_clips() -> None:
 def test_step_is_for_videos() -> None:
     with pytest.raises(ValueError, match='step=2 is for videos'):
         Numbers({'a': [0], 'b': [0], 'c': [0]}, step=2)
+    assert len(Numbers({'a': [0], 'b': [7]}, step=2)) == 2  # frame 7 shows that these are videos
 
 
 def test_nothing_left_is_an_error() -> None:

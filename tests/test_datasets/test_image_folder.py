@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,14 @@ def test_other_folders(folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match='images: no images'):
         build(folder)
     assert len(build(folder, images='photos')) == 6
+
+
+def test_large_files_are_refused_by_the_limit_of_the_data_set(folder: Path) -> None:
+    assert len([*build(folder, max_pixels=24)]) == 6
+    data = build(folder, max_pixels=23)
+    for read in (data.read_image, partial(data.read_map, 'semseg')):
+        with pytest.raises(ValueError, match=r'a\.png: 6 x 4 pixels .* limit of 23'):
+            read(folder / 'semseg' / 'a.png')
 
 
 def test_orientation_of_labelled_images(folder: Path) -> None:

@@ -8,7 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from mmmtl.datasets.readers import labels_of_colours, unit_normals
+from mmmtl.datasets.readers import (
+    check_signs,
+    labels_of_colours,
+    list_video,
+    listed_files,
+    read_names,
+    unit_normals,
+)
 from mmmtl.io.images import read_image
 from mmmtl.io.labels import read_raw
 from mmmtl.tasks.stored import decode_normals
@@ -48,6 +55,28 @@ def test_a_raw_pgm_is_big_endian(tmp_path: Path) -> None:
     path = tmp_path / 'd-1294886362.238178-3118787619.pgm'
     path.write_bytes(b'P5\n3 2\n65535\n' + deep.astype('>u2').tobytes())
     assert np.array_equal(read_raw(path), deep)
+
+
+def test_two_files_of_one_number_are_refused(tmp_path: Path) -> None:
+    for name in ('7.png', '007.png', '8.png'):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r'7\.png: the same number as 0*7\.png'):
+        list_video(tmp_path, 'v')
+
+
+def test_a_list_has_comments_and_names_with_or_without_suffix(tmp_path: Path) -> None:
+    path = tmp_path / 'train.txt'
+    path.write_text('# first\n  # indented\n\na.jpg\n b.jpg \n')
+    names = read_names(path)
+    assert names == ['a.jpg', 'b.jpg']
+    files = {'a': Path('a.png'), 'a.jpg': Path('a.jpg.png'), 'b': Path('b.png')}
+    assert listed_files(names, files, path) == {'a.jpg': files['a.jpg'], 'b': files['b']}, 'a whole name goes first'
+
+
+def test_signs_are_three() -> None:
+    assert check_signs([1, -1, 1]) == (1, -1, 1)
+    with pytest.raises(ValueError, match=r'normal_signs.*\(1, -1\)'):
+        check_signs([1, -1])
 
 
 def test_labels_of_colours() -> None:

@@ -241,6 +241,13 @@ def test_screen_bounds_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_array_equal(frame.depth, full.depth)
 
 
+def test_screen_bounds_hold_every_pixel_on_the_outline() -> None:
+    """The near face of a box, 4 m away, ends exactly at columns 26 and 38 and at rows 10 and 22."""
+    box = PosedSolid(Solid('box', BOX, (0.0, 0.0, 5.0), (1.0,) * 3, TEXTURE), 0, np.zeros(3))
+    camera = np.array([[24.0, 0, 32], [0, 24, 16], [0, 0, 1]])
+    assert box.screen_bounds(np.eye(4), camera, 33, 65) == (10, 23, 26, 39)
+
+
 def test_camera_keeps_clear_and_moves_smoothly() -> None:
     for seed in range(20):
         scene = make_scene(seed)

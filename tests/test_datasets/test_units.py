@@ -99,6 +99,18 @@ def test_normals_of_both_conventions(read) -> None:
     assert np.abs(np.linalg.norm(found, axis=-1) - 1).max() < 1e-6
 
 
+def test_normals_that_point_away_count_among_those_there_are(read) -> None:
+    away = np.zeros((*SIZE, 3), np.uint8)
+    away[:2] = (128, 128, 255)
+    with pytest.raises(ValueError, match='away from the camera'):
+        read('normals', away)
+
+
+def test_normals_along_the_image_may_be_rounded_away_from_the_camera(read) -> None:
+    sideways = np.full((*SIZE, 3), (255, 128, 128), np.uint8)  # 128 is a little above 0
+    assert read('normals', sideways)[..., 2].min() > 0
+
+
 def mixed(*values: int) -> np.ndarray:
     return np.resize(np.array(values, np.uint8), SIZE)
 

@@ -25,8 +25,10 @@ X, Y, NOTHING = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0)
 class Samples:
     """Labelled samples in memory; it records which were requested."""
 
-    def __init__(self, *labels: dict[str, Tensor], offsets: list[int] | None = None) -> None:
-        self.metainfo = dict(tasks=TASKS)
+    def __init__(
+        self, *labels: dict[str, Tensor], offsets: list[int] | None = None, tasks: dict[str, Any] = TASKS
+    ) -> None:
+        self.metainfo = dict(tasks=tasks)
         self.labels, self.offsets = labels, offsets
         self.used: list[int] = []
 
@@ -103,6 +105,13 @@ def test_scores_by_hand() -> None:
     assert metrics['normals/mean'] == pytest.approx(270 / 4)
     assert metrics['normals/within_11.25'] == pytest.approx(25)
     assert not [key for key in metrics if key.startswith(('offset', 'pooled'))]
+
+
+def test_auxiliary_tasks_are_left_out() -> None:
+    tasks = {**TASKS, 'normals': dict(type='SurfaceNormals', auxiliary=True)}
+    train = {name: TRAIN[name] for name in ('semseg', 'depth')}
+    metrics = constant_predictor(Samples(train, tasks=tasks), Samples(TRAIN, tasks=tasks))  # type: ignore[arg-type]
+    assert {key.split('/')[0] for key in metrics} == {'semseg', 'depth'}
 
 
 def test_offsets_of_clips_are_averaged() -> None:

@@ -70,6 +70,13 @@ def test_what_is_run_into_does_not_count() -> None:
     assert torch.equal(~collision_free(flow), hidden)
 
 
+@pytest.mark.parametrize(('motion', 'free'), [((-1.0, 0.0), True), ((-0.8, 0.8), True), ((-1.2, 0.0), False)])
+def test_motions_that_meet_may_differ_by_one_pixel(motion: tuple[float, float], free: bool) -> None:
+    flow = uniform(0.0, 0.0)
+    flow[:, 1, 3] = torch.tensor(motion)
+    assert collision_free(flow)[1, 3] == free
+
+
 def test_a_smooth_motion_collides_nowhere() -> None:
     """Moving away from a wall to three quarters of its size, about the middle."""
     ys, xs = torch.meshgrid(torch.arange(24.0), torch.arange(32.0), indexing='ij')

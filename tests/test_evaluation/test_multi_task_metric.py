@@ -252,7 +252,8 @@ def test_one_process_has_nothing_to_merge() -> None:
 
 # Several processes
 
-# The numbers are eighths, so that sums do not depend on their order; angles and logarithms are no such numbers.
+# The numbers are eighths, so that sums do not depend on their order; angles, logarithms and the
+# scores of single images are no such numbers.
 PROCESS = """
 import json, sys
 import torch
@@ -280,7 +281,7 @@ def sample(number):
         del gt['normals']
     return {'gt': gt, 'pred': pred, 'offset': number % 2}
 
-metric = MultiTaskMetric()
+metric = MultiTaskMetric(per_image=True)
 metric.dataset_meta = {'tasks': {
     'semseg': dict(type='SemanticSegmentation', classes=['a', 'b', 'c']),
     'depth': dict(type='DepthEstimation', max_depth=7.0),
@@ -316,11 +317,11 @@ def test_two_processes_score_as_one_does(tmp_path: Path) -> None:
     assert alone['metrics'].keys() == first['metrics'].keys()
     inexact = ('depth/rmse_log', 'normals/mean')
     for name, value in alone['metrics'].items():
-        if name.endswith(inexact):
+        if name.endswith(inexact) or name.startswith('per_image/'):
             assert first['metrics'][name] == pytest.approx(value, rel=1e-14), name
         else:
             assert first['metrics'][name] == value, name
-    assert len(alone['metrics']) == 4 * (2 + 7 + 5)
+    assert len(alone['metrics']) == 5 * (2 + 7 + 5)
 
 
 def test_each_class_has_its_score() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmmtl.evaluation import class_table, metrics_table, read_metrics, write_metrics
-from mmmtl.evaluation.metric_files import format_metric
+from mmmtl.evaluation.metric_files import arrow, choose_metrics, format_metric
 from mmmtl.tasks import build_tasks
 
 TASKS = build_tasks(
@@ -43,6 +43,32 @@ def test_images_have_one_column() -> None:
         ['semseg/mIoU', 'higher', '51.23'],
         ['disparity/abs_err', 'lower', '0.0001234'],
     ]
+
+
+def test_scores_of_single_images_and_over_time_have_rows_of_their_own() -> None:
+    table = metrics_table({'temporal/semseg/TC': 80.0, 'per_image/semseg/mIoU': 60.0, 'semseg/mIoU': 50.0}, TASKS)
+
+    assert rows(table)[1:] == [
+        ['semseg/mIoU', 'higher', '50'],
+        ['per_image/semseg/mIoU', 'higher', '60'],
+        ['temporal/semseg/TC', 'higher', '80'],
+    ]
+
+
+def test_arrows_are_those_of_all_registered_tasks() -> None:
+    assert [arrow(f'x/{name}') for name in ('mIoU', 'abs_err', 'TC', 'warp_err', 'nothing')] == [
+        ' ↑',
+        ' ↓',
+        ' ↑',
+        ' ↓',
+        '',
+    ]
+    assert arrow('disparity/mIoU', {'disparity/mIoU': False}) == ' ↓', 'what is known goes first'
+
+
+def test_every_chosen_metric_comes_once() -> None:
+    assert choose_metrics(None, ['b', 'a', 'b']) == ['b', 'a']
+    assert choose_metrics(['a', 'b', 'a'], ['b', 'a']) == ['a', 'b']
 
 
 def test_clips_have_one_for_each_offset_and_others_stand_beside() -> None:
@@ -93,13 +119,18 @@ def test_the_file_is_json_even_without_a_number(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(('count', 'height'), [(3, 3), (13, 7), (40, 10), (124, 31)])
+@pytest.mark.parametrize(('count', 'height'), [(3, 3), (12, 12), (13, 7), (40, 10), (124, 31)])
 def test_classes_stand_side_by_side(count: int, height: int) -> None:
     table = class_table({f'name{i}': float(i) for i in range(count)}, 'semseg')
     lines = table.splitlines()
     assert len(lines) == height + 6 and 'semseg' in lines[1]
     assert all(f' name{i} ' in table and f' {i}.00 ' in table for i in range(count))
     assert max(map(len, lines)) <= 100
+
+
+def test_classes_are_read_down_each_column() -> None:
+    cells = rows(class_table({name: float(i) for i, name in enumerate('abcde')}, 'semseg', rows=3))
+    assert cells[2:] == [['a', '0.00', 'd', '3.00'], ['b', '1.00', 'e', '4.00'], ['c', '2.00', '', '']]
 
 
 def test_the_file_holds_the_classes_beside_the_metrics(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmmtl.datasets import SyntheticVideo
 from mmmtl.evaluation import TemporalConsistency, additive_metric
+from mmmtl.evaluation.temporal_consistency import resize_nearest
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks import build_tasks, metric_direction
 
@@ -179,6 +180,11 @@ def test_motion_is_that_of_the_brightness() -> None:
     assert score(frames, {'depth': TASKS['depth']})['temporal/depth/warp_err'] < 0.3
 
 
+def test_maps_take_the_size_of_the_picture_by_the_nearest_pixel() -> None:
+    assert resize_nearest(torch.tensor([[[0, 2, 4, 1]]]), (1, 2)).tolist() == [[[2, 1]]]
+    assert resize_nearest(torch.tensor([[[0.5], [2.0]]]), (4, 1)).tolist() == [[[0.5], [0.5], [2.0], [2.0]]]
+
+
 def test_everything_is_compared_at_the_size_of_the_picture() -> None:
     """Labels, predictions and the exact flow are twice as large as the image that the model sees."""
     scene = {name: value.repeat_interleave(2, -1).repeat_interleave(2, -2) for name, value in panorama().items()}
@@ -208,6 +214,14 @@ def test_only_neighbours_of_one_video_are_compared() -> None:
     assert score(frames, tasks)['temporal/depth/warp_err'] == pytest.approx(1.0)
     with pytest.raises(ValueError, match='no video'):
         score(frames[1:4], tasks)
+
+
+def test_a_task_compares_a_frame_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = make_metric({'depth': TASKS['depth']})
+    growth = lambda first, second: torch.cat([second - first] * 2)  # noqa: E731
+    monkeypatch.setattr(metric.tasks['depth'], 'differences', growth)
+    process(metric, [frame({'depth': d}, t, still()) for t, d in enumerate(depths(2.0, 5.0))])
+    assert metric.evaluate(2)['temporal/depth/warp_err'] == pytest.approx(3.0)
 
 
 def test_sums_add_up_however_videos_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,6 +325,18 @@ def test_vc_leaves_out_what_is_not_labelled() -> None:
     labels = [[1, 1], [1, 1], None, [1, 1], [1, 1], [1, 1], [1, 1]]
     predictions = [[0, 0]] * 5 + [[0, 1]] * 2
     assert consistency(labels, predictions, 3) == pytest.approx(100 * (1 / 2 + 1 / 2) / 2)
+
+
+def test_a_missing_label_ends_the_windows_of_its_task_alone() -> None:
+    metric = make_metric({'always': TASKS['semseg'], 'sometimes': TASKS['semseg']})
+    zeros = torch.zeros(1, *SIZE, dtype=torch.int64)
+    for task in metric.tasks.values():
+        task.consistency_windows = (3,)
+    for t in range(3):
+        gt = dict.fromkeys(['always'] if t == 1 else metric.tasks, zeros)
+        process(metric, [frame(dict.fromkeys(metric.tasks, zeros), t, still(), gt)])
+    metrics = metric.evaluate(3)
+    assert metrics['temporal/always/VC3'] == 100 and 'temporal/sometimes/VC3' not in metrics
 
 
 def test_vc_equals_its_definition_on_random_maps() -> None:

@@ -92,6 +92,23 @@ def test_another_metric_can_stand_for_it(task: Task) -> None:
         build_tasks({'a': {**config, 'primary_metric': 'nonsense'}}, 'the test')
 
 
+@pytest.mark.parametrize(
+    ('config', 'change'),
+    [
+        (dict(type='SemanticSegmentation', classes=['a', 'b']), dict(classes=['b', 'a'])),
+        (dict(type='DepthEstimation', max_depth=10.0, scale=1.0), dict(scale=2.0)),
+        (dict(type='DisparityEstimation', unit='raw', scale=1.0), dict(scale=2.0)),
+        (dict(type='DisparityEstimation', unit='raw', scale=1.0), dict(unit='pixel')),
+    ],
+)
+def test_what_changes_the_meaning_of_the_logits_changes_the_definition(
+    config: dict[str, Any], change: dict[str, Any]
+) -> None:
+    tasks = build_tasks({'a': config, 'again': config, 'other': {**config, **change}}, 'the test')
+    own, again, other = (task.definition() for task in tasks.values())
+    assert own == again != other
+
+
 def test_decoded_maps(task: Task) -> None:
     decoded = task.decode(random_logits(task, 0))
 

@@ -291,6 +291,13 @@ def test_directions_are_spread_evenly_over_the_visible_half_sphere() -> None:
     torch.testing.assert_close(directions[1], second, rtol=0, atol=1e-6)
 
 
+def test_levels_are_the_same_in_mixed_precision() -> None:
+    target = random_maps(0, (40, 40))[1][None]
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        levels = make_task().discretize(target)
+    assert torch.equal(levels, make_task().discretize(target))
+
+
 def test_levels_are_the_nearest_directions() -> None:
     task = make_task()
     directions = half_sphere(40)
