@@ -440,6 +440,13 @@ def test_a_head_may_use_a_name_of_version_0_1(child: str) -> None:
     assert all((value == 1).all() for value in model.state_dict().values())
 
 
+def test_weights_with_a_place_of_their_own_do_not_move_to_that_of_a_newer_name() -> None:
+    model = nn.ModuleDict({'decode_head': nn.ModuleDict({name: nn.Linear(2, 3) for name in ('levels', 'label_space')})})
+    weights = {name: value for name, value in model.state_dict().items() if 'levels' in name}
+
+    assert fitting_weights(model, {'state_dict': weights}, tasks={}, partly=True).keys() == weights.keys()
+
+
 @pytest.mark.parametrize('resume', [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_average_of_version_0_1_is_converted_too(make_config: MakeConfig, tmp_path: Path, resume: bool) -> None:
     options = {
