@@ -198,6 +198,27 @@ def test_a_metric_that_is_not_a_number_has_a_row(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_there_is_no_figure_of_a_metric_that_nobody_has(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / 'run', **{'depth/abs_err': None}))
+    write_report(tmp_path / 'x.html', [run])
+    # Offsets 1, cost 1, losses 2, validation 1, cosines 1, confusion 1.
+    assert len(Page(tmp_path / 'x.html').images('svg+xml')) == 7
+
+
+def test_a_confusion_matrix_stands_below_its_run_and_task(tmp_path: Path) -> None:
+    runs = [
+        Run(name, {'a/mIoU': 1.0}, confusion={task: {'wall': {'wall': hits, 'floor': 100 - hits}}})
+        for name, task, hits in (('one', 'a', 83), ('two', 'a', 71), ('three', 'b', 64))
+    ]
+    write_report(tmp_path / 'x.html', runs)
+    pattern = r'<figcaption>([^<]*)</figcaption><img src="data:image/svg\+xml;base64,([^"]*)" alt="confusion'
+    drawn = {
+        title: base64.b64decode(data).decode() for title, data in re.findall(pattern, (tmp_path / 'x.html').read_text())
+    }
+    numbers = {title: re.findall(r'>(83|71|64)</text>', svg) for title, svg in drawn.items()}
+    assert numbers == {'one: a': ['83'], 'two: a': ['71'], 'three: b': ['64']}
+
+
 def test_files_without_a_number_are_there(tmp_path: Path) -> None:
     folder = write_run(tmp_path / 'run')
     (folder / 'metrics.json').write_text('{"semseg/mIoU": null}')
@@ -229,6 +250,26 @@ def test_a_training_that_did_not_resume_stands_alone(tmp_path: Path) -> None:
         (data / 'config.py').write_text('resume = False\n')
         (data / 'scalars.json').write_text(f'{{"loss": {number}, "step": {number}}}\n')
     assert read_run(tmp_path).series == {'loss': {2: 2.0}}
+
+
+def test_a_log_without_a_config_belongs_to_the_run_before(tmp_path: Path) -> None:
+    for number in (1, 2):
+        data = tmp_path / f'2026010{number}_000000' / 'vis_data'
+        data.mkdir(parents=True)
+        (data / 'scalars.json').write_text(f'{{"loss": {number}, "step": {10 - number}}}\n')
+    assert [*read_run(tmp_path).series['loss'].items()] == [(8, 2.0), (9, 1.0)]
+
+
+def test_times_are_those_of_training_and_steps_are_whole_numbers(tmp_path: Path) -> None:
+    lines = [
+        {'loss': 1.0, 'time': 0.5, 'flag': True, 'iter': 2, 'step': 2},
+        {'semseg/mIoU': 35.0, 'time': 0.1, 'data_time': 0.1, 'step': 2},
+        {'loss': 9.0},
+    ]
+    data = tmp_path / '20260101_000000' / 'vis_data'
+    data.mkdir(parents=True)
+    (data / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+    assert read_run(tmp_path).series == {'loss': {2: 1.0}, 'time': {2: 0.5}, 'semseg/mIoU': {2: 35.0}}
 
 
 def test_a_test_after_the_clock_went_back_is_not_outdated(tmp_path: Path) -> None:
