@@ -205,6 +205,20 @@ def test_there_is_no_figure_of_a_metric_that_nobody_has(tmp_path: Path) -> None:
     assert len(Page(tmp_path / 'x.html').images('svg+xml')) == 7
 
 
+@pytest.mark.parametrize(
+    ('primary', 'first', 'others'),
+    [({'own/f1': 'higher'}, ['own/f1'], ['own/mine']), ({}, ['own/f1', 'own/mine'], [])],
+)
+def test_primary_metrics_of_validation_stand_before_the_others(
+    tmp_path: Path, primary: dict[str, str], first: list[str], others: list[str]
+) -> None:
+    meta = {'primary': primary, 'better': {'own/f1': 'higher', 'own/mine': 'higher'}}
+    write_report(tmp_path / 'x.html', [Run('one', meta=meta, series={key: {1: 0.5} for key in ('own/f1', 'own/mine')})])
+    section = (tmp_path / 'x.html').read_text().partition('Metrics of validation')[2].partition('</section>')[0]
+    before, _, after = section.partition('All other metrics')
+    assert [re.findall('alt="curves of ([^"]*)"', part) for part in (before, after)] == [first, others]
+
+
 def test_a_confusion_matrix_stands_below_its_run_and_task(tmp_path: Path) -> None:
     runs = [
         Run(name, {'a/mIoU': 1.0}, confusion={task: {'wall': {'wall': hits, 'floor': 100 - hits}}})
