@@ -309,9 +309,6 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / 'empty').mkdir()
     with pytest.raises(ValueError, match=r'empty: .*metrics\.json'):
         read_run(tmp_path / 'empty')
-    uneven = {'semseg': {'wall': {'wall': 3, 'floor': 1}, 'floor': {'wall': 0}}}
-    with pytest.raises(ValueError, match=r'metrics\.json: `confusion`'):
-        read_run(write_run(tmp_path / 'uneven', confusion=uneven))
     folder = write_run(tmp_path / 'elsewhere')
     index = folder / 'samples' / 'samples.json'
     whole = index.read_text()
@@ -327,6 +324,39 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     log.write_text('{"loss"\n{"loss": 1, "step": 1}\n')
     with pytest.raises(ValueError, match=r'scalars\.json: line 1'):
         read_run(folder)
+
+
+@pytest.mark.parametrize(
+    'matrix',
+    [
+        {'wall': {'wall': 3, 'floor': 1}, 'floor': {'wall': 0}},
+        {'wall': {'wall': 3, 'floor': 1}, 'floor': {'floor': 1, 'wall': 0}},
+        {'wall': {'wall': 3, 'floor': 1}, 'door': {'wall': 0, 'floor': 1}},
+        {'wall': {'wall': -1}},
+        {'wall': {'wall': 0.5}},
+        {'wall': {'wall': True}},
+        {'wall': {}},
+        {'0': {str(number): 1 for number in range(257)}},
+    ],
+)
+def test_a_confusion_that_is_no_matrix_of_counts_is_refused(tmp_path: Path, matrix: Any) -> None:
+    (tmp_path / 'metrics.json').write_text(json.dumps({**METRICS, 'confusion': {'semseg': matrix}}))
+    with pytest.raises(ValueError, match=r'metrics\.json: `confusion`'):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [dict(picture='a.png'), dict(kind='middle'), dict(score=float('nan')), dict(score='2'), dict(more=1)],
+)
+def test_an_entry_that_is_no_sample_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    entry = dict(task='depth', kind='worst', title='room', score=2.0, metric='depth/abs_err', picture='a.jpg')
+    folder = SampleFolder(tmp_path)
+    folder.index.write_text(json.dumps([entry]))
+    assert folder.read() == [Sample(**entry)]
+    folder.index.write_text(json.dumps([entry | changes]))
+    with pytest.raises(ValueError, match=r'samples\.json: '):
+        folder.read()
 
 
 def test_delta_m_names_what_it_compares_with() -> None:
