@@ -179,6 +179,11 @@ def test_points_of_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert figures.series_figures(runs, lambda name: name == 'loss') == {'loss': [Curve('run', [10, 20], [2.0, 1.0])]}
 
 
+def test_the_cost_of_a_stream_goes_before_that_of_an_average_frame() -> None:
+    assert Run('one', {'stream/GMAC': 1.0}, meta={'GMAC': 2.0}).gmac == 1.0
+    assert Run('one', meta={'GMAC': 2.0}).gmac == 2.0
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     folder = write_run(tmp_path / 'bare')
     for path in ('metrics.json', 'samples/samples.json', '20260101_000000/20260101_000000.log'):
@@ -293,7 +298,8 @@ def test_a_test_after_the_clock_went_back_is_not_outdated(tmp_path: Path) -> Non
     config.write_text('')
     assert 'metrics' in read_run(folder).missing
     config.write_text("started = '2026-01-01T00:30:00.000+00:00'")
-    assert 'metrics' not in read_run(folder).missing
+    run = read_run(folder)
+    assert 'metrics' not in run.missing and 'seed = 0' in run.config, 'that of the training'
 
 
 def test_a_log_may_be_in_another_encoding(tmp_path: Path) -> None:
@@ -377,6 +383,12 @@ def test_delta_m_names_what_it_compares_with() -> None:
         'over single in percent, the mean over depth/abs_err.' in text and row is not None and row.cells == ('+3.00',)
     )
     assert [row.name for row in metric_rows([one])] == ['depth/abs_err ↓']
+    row, text = gain_row([one], Baseline('paper', {'depth/abs_err': 1.0}))
+    assert 'over paper in' in text and row is not None and row.cells == ('+50.00',)
+    other = Run('other', {'depth/abs_err': 0.4, 'delta_m': 5.0}, meta={'delta_m': {'baseline': 'another'}})
+    for second in (two, other):
+        row, text = gain_row([one, second], None)
+        assert 'over one in' in text and row is not None and row.cells == ('+0.00', '+20.00')
 
 
 def test_a_metric_goes_the_way_that_its_test_says() -> None:
