@@ -645,6 +645,25 @@ def test_a_video_that_cannot_be_written_does_not_take_others_along(
     assert sum(1 for _ in VideoReader(tmp_path / 'out' / 'a.mp4')) >= 5
 
 
+def test_an_error_of_a_sink_ends_the_run_without_the_frames_that_wait(inferencer: MultiTaskInferencer) -> None:
+    failed, written = threading.Event(), []
+
+    class Full(StreamSink):
+        def write(self, frame: StreamFrame) -> None:
+            if frame.stream.name == 'a' and frame.number == 2:
+                failed.set()
+                raise OSError('disk full')
+            if frame.stream.name == 'b':
+                assert failed.wait(60)
+                time.sleep(0.3)
+                written.append(frame.number)
+
+    runner = StreamRunner(inferencer, {name: map(coded, range(10_000)) for name in 'ab'})
+    with pytest.raises(OSError, match='disk full'):
+        runner.run(Full())
+    assert written == [0]
+
+
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
@@ -773,7 +792,8 @@ def test_a_signal_that_is_ignored_stays_ignored(number: int, inferencer: MultiTa
 
 
 @pytest.mark.usefixtures('heeded')
-def test_a_second_signal_ends_at_once(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
+@pytest.mark.parametrize('count', [100, 2])  # with frames that wait, and in the last one
+def test_a_second_signal_ends_at_once(inferencer: MultiTaskInferencer, tmp_path: Path, count: int) -> None:
     class Slow(VideoSink):
         def write(self, frame: StreamFrame) -> None:
             if frame.number == 1:
@@ -789,7 +809,7 @@ def test_a_second_signal_ends_at_once(inferencer: MultiTaskInferencer, tmp_path:
 
     start = time.perf_counter()
     with pytest.raises(KeyboardInterrupt), Slow(tmp_path / 'out') as videos:
-        StreamRunner(inferencer, map(coded, range(100)), resume=tmp_path / 's.safetensors').run(videos)
+        StreamRunner(inferencer, map(coded, range(count)), resume=tmp_path / 's.safetensors').run(videos)
     assert time.perf_counter() - start < 30
     time.sleep(0.5)
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(('read', 'write'))]

@@ -15,11 +15,16 @@ import pytest
 import torch
 
 from mmmtl import commands
-from mmmtl.apis import VideoReader, list_models
+from mmmtl.apis import StreamRunner, VideoReader, list_models
+from mmmtl.apis.streaming.sinks import CallbackSink
 from mmmtl.commands import demo
 from mmmtl.commands.browser.models import Models
 from mmmtl.commands.browser.predicting import predict_camera, predict_picture, predict_video
 from mmmtl.commands.browser.time_line import SHOWN, TimeLine
+from mmmtl.commands.browser.watching import watch
+from mmmtl.config import load_config
+from mmmtl.profiling import build_on_meta, count_cost
+from mmmtl.visualization.text import BLUE
 
 CONFIG = 'mila_tiny-k5_1xb8-demo_synthetic-64x128'
 TASKS = ['semseg', 'depth', 'normals']
@@ -44,13 +49,21 @@ def test_bars_and_averages_of_the_time_line() -> None:
     assert '1.25 GMAC a frame, 62% of key frames alone' in html
 
 
+def test_a_cost_that_is_not_known_of_every_frame_is_not_shown() -> None:
+    for gmac in ({}, {'key': 2.0}):
+        line = TimeLine(gmac)
+        line.add('key', 0.5)
+        line.add('non_key', 0.3)
+        assert 'GMAC' not in line.html()
+
+
 def test_the_time_line_does_not_grow() -> None:
-    line = TimeLine({})
+    line = TimeLine({'image': 2.0})
     for _ in range(SHOWN + 50):
         line.add('image', 0.1)
     html = line.html()
     assert html.count('<rect') == SHOWN
-    assert f'{SHOWN + 50} frames, 100 ms each' in html and '>frame 50<' in html and 'GMAC' not in html
+    assert f'{SHOWN + 50} frames, 100 ms each' in html and '>frame 50<' in html and '2 GMAC a frame' in html
 
 
 def test_a_video_is_drawn_while_it_runs_and_then_offered(models: Models, video: Path) -> None:
@@ -77,6 +90,22 @@ def test_a_visitor_stops_a_video(models: Models, video: Path) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == 'run of the page']
 
 
+def test_a_video_stops_where_nobody_watches(models: Models) -> None:
+    seen: list[int] = []
+    runner = StreamRunner(models.load(CONFIG, TASKS).inferencer, [np.zeros((32, 64, 3), np.uint8)] * 200)
+    found = watch(runner, CallbackSink(lambda frame: None), lambda frame: seen.append(frame.number))
+    next(found)
+    found.close()
+    assert 0 < len(seen) < 100
+
+
+def test_the_cost_of_a_picture_is_that_of_an_image_model(models: Models, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / 'room.png'), np.full((32, 64, 3), 90, np.uint8))
+    loaded = models.load(CONFIG, TASKS)._replace(gmac={'image': 1.5})
+    _, html = predict_picture(SimpleNamespace(load=lambda *_: loaded), str(tmp_path / 'room.png'), CONFIG, TASKS)  # type: ignore[arg-type]
+    assert re.fullmatch(r'<p>\d+ ms, 1\.5 GMAC</p>', html)
+
+
 def test_a_visitor_stops_before_the_model_is_loaded(models: Models, video: Path) -> None:
     """gradio closes only iterators that have yielded something."""
     found = predict_video(models, str(video), 'no model', TASKS)
@@ -98,6 +127,7 @@ def test_only_the_chosen_tasks_are_computed(models: Models, tmp_path: Path) -> N
     wide, html = predict_picture(models, str(path), CONFIG, TASKS)
     assert re.fullmatch(r'<p>\d+ ms</p>', html)
     whole = models.load(CONFIG, TASKS).gmac['key']
+    assert whole == count_cost(build_on_meta(load_config(CONFIG)), (64, 128)).total().macs['key'] / 1e9
     narrow, _ = predict_picture(models, str(path), CONFIG, ['depth'])
     assert narrow.size < wide.size
     assert list(models.load(CONFIG, ['depth']).inferencer.tasks) == ['depth']
@@ -108,17 +138,20 @@ def test_only_the_chosen_tasks_are_computed(models: Models, tmp_path: Path) -> N
         models.load('other', TASKS)
 
 
-def test_a_camera_keeps_its_state_until_its_frames_change(models: Models) -> None:
+def test_a_camera_keeps_its_state_until_its_frames_or_tasks_change(models: Models) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (3, 32, 64, 3), np.uint8)
     inferencer = models.load(CONFIG, TASKS).inferencer
-    camera, state = None, None
+    camera, state, marked = None, None, []
     for frame in frames:
-        _, _, camera = predict_camera(models, frame, CONFIG, TASKS, camera)
+        panel, _, camera = predict_camera(models, frame, CONFIG, TASKS, camera)
+        marked.append((panel[0] == BLUE).all())
         state = inferencer.step(np.ascontiguousarray(frame[..., ::-1]), state).state
-    assert (camera.frames, camera.since_key) == (3, 2)
+    assert (camera.frames, camera.since_key) == (3, 2) and marked == [True, False, False]
     torch.testing.assert_close(camera.state.state_dict(), state.state_dict(), rtol=0, atol=0)
     _, html, camera = predict_camera(models, frames[0, :24], CONFIG, TASKS, camera)
     assert (camera.frames, camera.since_key) == (1, 0) and html.count('<rect') == 1
+    _, _, camera = predict_camera(models, frames[0, :24], CONFIG, ['depth'], camera)
+    assert (camera.frames, camera.since_key) == (1, 0)
     assert predict_camera(models, None, CONFIG, TASKS, camera) == (None, '', None)
 
 

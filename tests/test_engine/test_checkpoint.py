@@ -430,6 +430,22 @@ def test_a_head_may_use_a_name_of_version_0_1(child: str) -> None:
     assert all((value == 1).all() for value in model.state_dict().values())
 
 
+def test_weights_with_a_place_of_their_own_do_not_move_to_that_of_a_newer_name() -> None:
+    model = nn.ModuleDict({'decode_head': nn.ModuleDict({name: nn.Linear(2, 3) for name in ('levels', 'label_space')})})
+    weights = {name: value for name, value in model.state_dict().items() if 'levels' in name}
+
+    assert fitting_weights(model, {'state_dict': weights}, tasks={}, partly=True).keys() == weights.keys()
+
+
+def test_a_weight_of_an_older_name_does_not_replace_that_of_the_newer_name() -> None:
+    model = nn.ModuleDict({'decode_head': nn.ModuleDict({'label_space': nn.Linear(2, 3)})})
+    newer = {name: torch.ones_like(value) for name, value in model.state_dict().items()}
+    older = {name.replace('label_space', 'levels'): torch.zeros_like(value) for name, value in newer.items()}
+
+    load_weights(model, {'state_dict': newer | older}, tasks={})
+    assert all((value == 1).all() for value in model.state_dict().values())
+
+
 @pytest.mark.parametrize('resume', [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_average_of_version_0_1_is_converted_too(make_config: MakeConfig, tmp_path: Path, resume: bool) -> None:
     options = {

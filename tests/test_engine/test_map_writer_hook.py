@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import ConcatDataset
 from mmengine.structures import PixelData
 from PIL import Image
 
@@ -89,3 +90,28 @@ def test_the_image_lies_as_the_model_saw_it(tmp_path: Path, orientation: Any) ->
     written = read_image(tmp_path / 'out/images/a.png')
     np.testing.assert_allclose(written, item['inputs'].permute(1, 2, 0).numpy(), atol=8)
     assert (written[0, 0] > 128).all() == (orientation == 'ignore')
+
+
+def test_the_image_is_the_one_the_model_saw_if_two_data_sets_read_a_file_differently(tmp_path: Path) -> None:
+    class Halved(ImageFolder):
+        def read_image(self, ref: Any) -> np.ndarray:
+            return super().read_image(ref)[:8, :8]
+
+    photo = np.zeros((16, 16, 3), np.uint8)
+    photo[8:] = 255
+    for folder in ('images', 'semseg'):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(photo if folder == 'images' else photo[..., 0] // 255).save(tmp_path / folder / 'a.png')
+    tasks = dict(semseg=dict(type='SemanticSegmentation', classes=['a', 'b']))
+    pipeline = [dict(type=f'mmmtl.{name}') for name in ('LoadFrames', 'PackMultiTaskInputs')]
+    data = ConcatDataset(
+        [kind(tmp_path, pipeline=pipeline, metainfo=dict(tasks=tasks)) for kind in (ImageFolder, Halved)]
+    )
+    item = data[1]
+    item['data_samples'].pred = PixelData(semseg=torch.zeros(1, 8, 8, dtype=torch.int64))
+    runner: Any = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=data))
+    hook = MapWriterHook(out_dir=str(tmp_path / 'out'))
+    hook.after_test_iter(runner, 0, {'inputs': [item['inputs']]}, [item['data_samples']])
+
+    (written,) = (tmp_path / 'out').rglob('a*/*.jpg')
+    assert read_image(written).max() < 20

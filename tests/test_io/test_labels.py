@@ -43,15 +43,23 @@ def test_black_and_white_among_colours_are_refused(tmp_path: Path) -> None:
         read_raw(tmp_path / 'mask.png')
 
 
-def test_numbers_of_sixteen_and_of_four_bits(tmp_path: Path) -> None:
+def test_numbers_of_sixteen_bits(tmp_path: Path) -> None:
     colours = np.array([[[1, 300, 65535], [256, 2, 3]]], dtype=np.uint16)
     cv2.imwrite(str(tmp_path / 'panoptic.png'), colours[..., ::-1])
     assert np.array_equal(read_raw(tmp_path / 'panoptic.png'), colours)
 
-    parts = b'IHDR' + struct.pack('>IIBBBBB', 4, 1, 4, 0, 0, 0, 0), b'IDAT' + zlib.compress(b'\0\x01\x9f'), b'IEND'
+
+@pytest.mark.parametrize(
+    ('bits', 'row', 'numbers'),
+    [(1, b'\x50', [0, 1, 0, 1]), (2, b'\x1b', [0, 1, 2, 3]), (4, b'\x01\x9f', [0, 1, 9, 15])],
+)
+def test_numbers_of_few_bits(tmp_path: Path, bits: int, row: bytes, numbers: list[int]) -> None:
+    header = struct.pack('>IIBBBBB', 4, 1, bits, 0, 0, 0, 0)
+    parts = b'IHDR' + header, b'IDAT' + zlib.compress(b'\0' + row), b'IEND'
     chunks = (struct.pack('>I', len(part) - 4) + part + struct.pack('>I', zlib.crc32(part)) for part in parts)
     (tmp_path / 'classes.png').write_bytes(b'\x89PNG\r\n\x1a\n' + b''.join(chunks))
-    assert read_raw(tmp_path / 'classes.png').tolist() == [[0, 1, 9, 15]]
+    found = read_raw(tmp_path / 'classes.png')
+    assert found.tolist() == [numbers] and found.dtype == np.uint8
 
 
 def test_numbers_with_signs(tmp_path: Path) -> None:

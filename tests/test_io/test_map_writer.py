@@ -102,8 +102,8 @@ def test_a_video_folder_reads_back_equal(tmp_path: Path, npy: bool) -> None:
 
 @pytest.mark.parametrize('npy', [False, True])
 def test_an_image_folder_reads_back_equal(tmp_path: Path, npy: bool) -> None:
-    names = {'a': 0, 'berlin/b': 1}
-    sizes = {'a': (24, 32), 'berlin/b': (20, 12)}
+    names = {'a': 0, 'berlin/b.c': 1}
+    sizes = {'a': (24, 32), 'berlin/b.c': (20, 12)}
     with MapWriter(tmp_path, build_tasks(TASKS, 'x'), stills=True, npy=npy) as writer:
         for name, seed in names.items():
             writer.write(name, 0, photo(seed, sizes[name]), predict(seed, sizes[name]))
@@ -159,7 +159,7 @@ def test_inputs_are_safe(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=str(tmp_path)), MapWriter(tmp_path, tasks):
         pass
     with MapWriter(tmp_path / 'new', tasks) as writer:
-        for name in ('../mine', '/mine', '', 'a/../../b'):
+        for name in ('../mine', '/mine', '', 'a/../../b', 'a\\b'):
             with pytest.raises(ValueError, match='name'):
                 writer.write(name, 0, photo(0), predict(0))
         with pytest.raises(ValueError, match=r"'semseg'.*\(24, 32\).*\(20, 32\)"):
@@ -172,6 +172,14 @@ def test_tasks_of_one_source_get_folders_of_their_own(tmp_path: Path) -> None:
     with MapWriter(tmp_path, build_tasks(tasks, 'x')) as writer:
         writer.write('v', 0, photo(0), {name: np.zeros((1, *SIZE), int) for name in tasks})
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {'frames', 'one', 'two'}
+
+
+@pytest.mark.parametrize(('folder', 'stills'), [('frames', False), ('images', True)])
+def test_maps_do_not_go_where_the_images_go(tmp_path: Path, folder: str, stills: bool) -> None:
+    tasks = build_tasks({folder: dict(type='SaliencyDetection')}, 'x')
+    MapWriter(tmp_path, tasks, stills=not stills)
+    with pytest.raises(ValueError, match=f'{folder!r}.*rename'):
+        MapWriter(tmp_path, tasks, stills=stills)
 
 
 def test_a_unit_of_the_config_must_be_that_of_the_files(tmp_path: Path) -> None:

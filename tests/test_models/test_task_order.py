@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import load_state_dict
 from torch import Tensor, nn
 
-from mmmtl.checkpoint import upgrade
+from mmmtl.checkpoint import trained_order, upgrade
 from mmmtl.config import resolve
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.registry import MODELS
@@ -123,6 +123,13 @@ def test_weights_keep_the_order_in_which_they_were_trained(tiny, name: str, load
     load(other, upgrade(model.state_dict(), other, sorted(ORDER)))
     with torch.no_grad():
         tiny.assert_same(other(torch.ones(1, 3, 32, 48).double()), expected, rtol=0, atol=0)
+
+
+def test_the_order_of_a_checkpoint_is_the_stored_one_or_that_of_its_tasks() -> None:
+    meta = {'dataset_meta': {'tasks': {'semseg': {}, 'depth': {}}}}
+    assert trained_order({'meta': meta}) == ['semseg', 'depth']
+    assert trained_order({'meta': {**meta, 'task_order': ['depth', 'semseg']}}) == ['depth', 'semseg']
+    assert trained_order({'meta': {'dataset_meta': None}}) == trained_order({}) == []
 
 
 def test_an_unknown_order_is_refused(tiny) -> None:

@@ -179,6 +179,11 @@ def test_points_of_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert figures.series_figures(runs, lambda name: name == 'loss') == {'loss': [Curve('run', [10, 20], [2.0, 1.0])]}
 
 
+def test_the_cost_of_a_stream_goes_before_that_of_an_average_frame() -> None:
+    assert Run('one', {'stream/GMAC': 1.0}, meta={'GMAC': 2.0}).gmac == 1.0
+    assert Run('one', meta={'GMAC': 2.0}).gmac == 2.0
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     folder = write_run(tmp_path / 'bare')
     for path in ('metrics.json', 'samples/samples.json', '20260101_000000/20260101_000000.log'):
@@ -196,6 +201,41 @@ def test_a_metric_that_is_not_a_number_has_a_row(tmp_path: Path) -> None:
     assert [(one.name, one.cells) for one in metric_rows([run])] == [
         ('semseg/mIoU ↑', ('40',)), ('depth/abs_err ↓', ('–',))
     ]  # fmt: skip
+
+
+def test_there_is_no_figure_of_a_metric_that_nobody_has(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / 'run', **{'depth/abs_err': None}))
+    write_report(tmp_path / 'x.html', [run])
+    # Offsets 1, cost 1, losses 2, validation 1, cosines 1, confusion 1.
+    assert len(Page(tmp_path / 'x.html').images('svg+xml')) == 7
+
+
+@pytest.mark.parametrize(
+    ('primary', 'first', 'others'),
+    [({'own/f1': 'higher'}, ['own/f1'], ['own/mine']), ({}, ['own/f1', 'own/mine'], [])],
+)
+def test_primary_metrics_of_validation_stand_before_the_others(
+    tmp_path: Path, primary: dict[str, str], first: list[str], others: list[str]
+) -> None:
+    meta = {'primary': primary, 'better': {'own/f1': 'higher', 'own/mine': 'higher'}}
+    write_report(tmp_path / 'x.html', [Run('one', meta=meta, series={key: {1: 0.5} for key in ('own/f1', 'own/mine')})])
+    section = (tmp_path / 'x.html').read_text().partition('Metrics of validation')[2].partition('</section>')[0]
+    before, _, after = section.partition('All other metrics')
+    assert [re.findall('alt="curves of ([^"]*)"', part) for part in (before, after)] == [first, others]
+
+
+def test_a_confusion_matrix_stands_below_its_run_and_task(tmp_path: Path) -> None:
+    runs = [
+        Run(name, {'a/mIoU': 1.0}, confusion={task: {'wall': {'wall': hits, 'floor': 100 - hits}}})
+        for name, task, hits in (('one', 'a', 83), ('two', 'a', 71), ('three', 'b', 64))
+    ]
+    write_report(tmp_path / 'x.html', runs)
+    pattern = r'<figcaption>([^<]*)</figcaption><img src="data:image/svg\+xml;base64,([^"]*)" alt="confusion'
+    drawn = {
+        title: base64.b64decode(data).decode() for title, data in re.findall(pattern, (tmp_path / 'x.html').read_text())
+    }
+    numbers = {title: re.findall(r'>(83|71|64)</text>', svg) for title, svg in drawn.items()}
+    assert numbers == {'one: a': ['83'], 'two: a': ['71'], 'three: b': ['64']}
 
 
 def test_files_without_a_number_are_there(tmp_path: Path) -> None:
@@ -231,6 +271,26 @@ def test_a_training_that_did_not_resume_stands_alone(tmp_path: Path) -> None:
     assert read_run(tmp_path).series == {'loss': {2: 2.0}}
 
 
+def test_a_log_without_a_config_belongs_to_the_run_before(tmp_path: Path) -> None:
+    for number in (1, 2):
+        data = tmp_path / f'2026010{number}_000000' / 'vis_data'
+        data.mkdir(parents=True)
+        (data / 'scalars.json').write_text(f'{{"loss": {number}, "step": {10 - number}}}\n')
+    assert [*read_run(tmp_path).series['loss'].items()] == [(8, 2.0), (9, 1.0)]
+
+
+def test_times_are_those_of_training_and_steps_are_whole_numbers(tmp_path: Path) -> None:
+    lines = [
+        {'loss': 1.0, 'time': 0.5, 'flag': True, 'iter': 2, 'step': 2},
+        {'semseg/mIoU': 35.0, 'time': 0.1, 'data_time': 0.1, 'step': 2},
+        {'loss': 9.0},
+    ]
+    data = tmp_path / '20260101_000000' / 'vis_data'
+    data.mkdir(parents=True)
+    (data / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+    assert read_run(tmp_path).series == {'loss': {2: 1.0}, 'time': {2: 0.5}, 'semseg/mIoU': {2: 35.0}}
+
+
 def test_a_test_after_the_clock_went_back_is_not_outdated(tmp_path: Path) -> None:
     folder = write_run(tmp_path / 'run')
     config = folder / '20251231_235900' / 'vis_data' / 'config.py'
@@ -238,7 +298,8 @@ def test_a_test_after_the_clock_went_back_is_not_outdated(tmp_path: Path) -> Non
     config.write_text('')
     assert 'metrics' in read_run(folder).missing
     config.write_text("started = '2026-01-01T00:30:00.000+00:00'")
-    assert 'metrics' not in read_run(folder).missing
+    run = read_run(folder)
+    assert 'metrics' not in run.missing and 'seed = 0' in run.config, 'that of the training'
 
 
 def test_a_log_may_be_in_another_encoding(tmp_path: Path) -> None:
@@ -254,9 +315,6 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / 'empty').mkdir()
     with pytest.raises(ValueError, match=r'empty: .*metrics\.json'):
         read_run(tmp_path / 'empty')
-    uneven = {'semseg': {'wall': {'wall': 3, 'floor': 1}, 'floor': {'wall': 0}}}
-    with pytest.raises(ValueError, match=r'metrics\.json: `confusion`'):
-        read_run(write_run(tmp_path / 'uneven', confusion=uneven))
     folder = write_run(tmp_path / 'elsewhere')
     index = folder / 'samples' / 'samples.json'
     whole = index.read_text()
@@ -272,6 +330,39 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     log.write_text('{"loss"\n{"loss": 1, "step": 1}\n')
     with pytest.raises(ValueError, match=r'scalars\.json: line 1'):
         read_run(folder)
+
+
+@pytest.mark.parametrize(
+    'matrix',
+    [
+        {'wall': {'wall': 3, 'floor': 1}, 'floor': {'wall': 0}},
+        {'wall': {'wall': 3, 'floor': 1}, 'floor': {'floor': 1, 'wall': 0}},
+        {'wall': {'wall': 3, 'floor': 1}, 'door': {'wall': 0, 'floor': 1}},
+        {'wall': {'wall': -1}},
+        {'wall': {'wall': 0.5}},
+        {'wall': {'wall': True}},
+        {'wall': {}},
+        {'0': {str(number): 1 for number in range(257)}},
+    ],
+)
+def test_a_confusion_that_is_no_matrix_of_counts_is_refused(tmp_path: Path, matrix: Any) -> None:
+    (tmp_path / 'metrics.json').write_text(json.dumps({**METRICS, 'confusion': {'semseg': matrix}}))
+    with pytest.raises(ValueError, match=r'metrics\.json: `confusion`'):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [dict(picture='a.png'), dict(kind='middle'), dict(score=float('nan')), dict(score='2'), dict(more=1)],
+)
+def test_an_entry_that_is_no_sample_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    entry = dict(task='depth', kind='worst', title='room', score=2.0, metric='depth/abs_err', picture='a.jpg')
+    folder = SampleFolder(tmp_path)
+    folder.index.write_text(json.dumps([entry]))
+    assert folder.read() == [Sample(**entry)]
+    folder.index.write_text(json.dumps([entry | changes]))
+    with pytest.raises(ValueError, match=r'samples\.json: '):
+        folder.read()
 
 
 def test_delta_m_names_what_it_compares_with() -> None:
@@ -292,6 +383,12 @@ def test_delta_m_names_what_it_compares_with() -> None:
         'over single in percent, the mean over depth/abs_err.' in text and row is not None and row.cells == ('+3.00',)
     )
     assert [row.name for row in metric_rows([one])] == ['depth/abs_err ↓']
+    row, text = gain_row([one], Baseline('paper', {'depth/abs_err': 1.0}))
+    assert 'over paper in' in text and row is not None and row.cells == ('+50.00',)
+    other = Run('other', {'depth/abs_err': 0.4, 'delta_m': 5.0}, meta={'delta_m': {'baseline': 'another'}})
+    for second in (two, other):
+        row, text = gain_row([one, second], None)
+        assert 'over one in' in text and row is not None and row.cells == ('+0.00', '+20.00')
 
 
 def test_a_metric_goes_the_way_that_its_test_says() -> None:

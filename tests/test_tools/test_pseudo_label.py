@@ -95,6 +95,27 @@ def test_an_onnx_model(
         assert len(gt.depth.unique()) == 2, 'no values between those of the map'
 
 
+@pytest.mark.parametrize(('size', 'rows'), [((), 48), (('--size', 16, 32), 16)])
+def test_a_model_of_any_size_sees_the_one_that_is_given(
+    run_tool: Callable[..., str], videos: list[Path], config: Path, tmp_path: Path, size: tuple[object, ...], rows: int
+) -> None:
+    class Rows(nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            ones = torch.ones_like(image[:, 0])
+            return ones * ones.sum(1, keepdim=True) / 10
+
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnx')
+    names: dict[str, Any] = dict(input_names=['image'], output_names=['metres'])
+    names['dynamic_axes'] = {'image': {2: 'height', 3: 'width'}}
+    torch.onnx.export(Rows(), (torch.zeros(1, 3, 8, 8),), str(tmp_path / 'rows.onnx'), dynamo=False, **names)
+
+    model = ('--onnx', tmp_path / 'rows.onnx', '--outputs', 'metres=depth:map', *size)
+    run_tool(TOOL, config, videos[0], *model, '--out', tmp_path / 'out')
+    for gt in read(tmp_path / 'out', {'depth': load_config(config).tasks.to_dict()['depth']}).values():
+        assert gt.depth.shape == (1, 48, 96) and gt.depth.unique().tolist() == pytest.approx([rows / 10], abs=1e-3)
+
+
 def test_a_damaged_video_is_named(
     run_tool: Callable[..., str], videos: list[Path], config: Path, onnx: Path, tmp_path: Path
 ) -> None:

@@ -111,6 +111,26 @@ def test_tool(
     return run
 
 
+@pytest.fixture
+def tested(run_tool: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
+    """Return the config that test.py gives to the runner."""
+    monkeypatch.setenv('LOCAL_RANK', '0')
+
+    def run(*arguments: object, config: Path = VIDEO) -> Config:
+        found: list[Config] = []
+
+        def stop(cfg: Config) -> None:
+            found.append(cfg)
+            raise ValueError('enough')
+
+        monkeypatch.setattr(mmmtl.engine, 'build_runner', stop)
+        with pytest.raises(ValueError, match='enough'):
+            run_tool('tools/test.py', config, 'weights.pth', '--work-dir', tmp_path, *arguments)
+        return found[0]
+
+    return run
+
+
 def offsets_of(metrics: dict[str, float]) -> list[str]:
     return sorted({key.partition('/')[0] for key in metrics if key.startswith('offset_')})
 
@@ -316,28 +336,14 @@ def test_a_baseline_stands_beside_and_says_what_delta_m_is_of(
 
 
 def test_options_of_panels_and_maps(
-    run_tool: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_tool: Callable[..., str], tested: Callable[..., Config], tmp_path: Path
 ) -> None:
-    monkeypatch.setenv('LOCAL_RANK', '0')
-    found: list[Config] = []
-
-    def stop(cfg: Config) -> None:
-        found.append(cfg)
-        raise ValueError('enough')
-
-    monkeypatch.setattr(mmmtl.engine, 'build_runner', stop)
-
-    def configured(*arguments: object) -> Config:
-        with pytest.raises(ValueError, match='enough'):
-            run_tool('tools/test.py', VIDEO, 'weights.pth', '--work-dir', tmp_path, *arguments)
-        return found[-1]
-
     panels, maps = tmp_path / 'panels', tmp_path / 'maps'
     for given, interval in (((), 10), (('--show-interval', 3), 3)):
-        hook = configured('--show-dir', panels, *given).default_hooks.visualization
+        hook = tested('--show-dir', panels, *given).default_hooks.visualization
         assert (hook.draw, hook.out_dir, hook.interval) == (True, str(panels), interval)
     for given, npy in (((), False), (('--npy',), True)):
-        hook = configured('--out-dir', maps, *given).custom_hooks[-1]
+        hook = tested('--out-dir', maps, *given).custom_hooks[-1]
         assert hook == dict(type='MapWriterHook', out_dir=str(maps), npy=npy)
     panels.mkdir()
     (panels / 'mine.png').touch()
@@ -447,6 +453,19 @@ def test_stream(test_tool: Callable[..., Any], capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         test_tool('--stream', '--offsets', 'all')
     assert re.search('--offsets.*--stream', capsys.readouterr().err)
+
+
+def test_stream_keeps_the_metrics_of_the_config(tested: Callable[..., Config], tmp_path: Path) -> None:
+    scores, own = dict(type='MultiTaskMetric'), dict(type='TemporalConsistency', tasks=['depth'])
+    config = tmp_path / 'own.py'
+    for evaluator, expected in (
+        (scores, [scores, dict(type='TemporalConsistency')]),
+        ([scores], [scores, dict(type='TemporalConsistency')]),
+        ([scores, own], [scores, own]),
+    ):
+        config.write_text(f'_base_ = {str(VIDEO)!r}\ntest_evaluator = {evaluator}\n')
+        found = tested('--stream', config=config)
+        assert found.test_cfg.type == 'StreamTestLoop' and found.test_evaluator == expected
 
 
 def test_stream_with_a_policy_and_a_config_of_its_own(
