@@ -89,7 +89,7 @@ class Scores:
             metrics = at(record)
             offsets = by_offset(metrics) if metric != name else {}
             chosen = [of_one[name] for o, of_one in offsets.items() if name in of_one and (o == 0) == on_key_frames]
-            values: list[float | None] = [*chosen] or [metrics.get(name)]
+            values: Sequence[float | None] = chosen or [metrics.get(name)]
             known = [value for value in values if value is not None]
             if len(known) == len(values):
                 found[record['seed']] = statistics.fmean(known)

@@ -218,8 +218,7 @@ def test_only_neighbours_of_one_video_are_compared() -> None:
 
 def test_a_task_compares_a_frame_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     metric = make_metric({'depth': TASKS['depth']})
-    growth = lambda first, second: torch.cat([second - first] * 2)  # noqa: E731
-    monkeypatch.setattr(metric.tasks['depth'], 'differences', growth)
+    monkeypatch.setattr(metric.tasks['depth'], 'differences', lambda first, second: torch.cat([second - first] * 2))
     process(metric, [frame({'depth': d}, t, still()) for t, d in enumerate(depths(2.0, 5.0))])
     assert metric.evaluate(2)['temporal/depth/warp_err'] == pytest.approx(3.0)
 

@@ -66,18 +66,25 @@ METRICS: dict[str, Any] = {
 }
 
 
+def write_log(folder: Path, start: str, text: str, config: str | None = None) -> None:
+    """Write the log of a training run that started at a time, and its config."""
+    data = folder / start / 'vis_data'
+    data.mkdir(parents=True)
+    (data / 'scalars.json').write_text(text)
+    if config is not None:
+        (data / 'config.py').write_text(config)
+
+
 def write_run(folder: Path, **changes: Any) -> Path:
     """Write a work folder as training and test leave it."""
-    data = folder / '20260101_000000' / 'vis_data'
-    data.mkdir(parents=True)
-    (data.parent / '20260101_000000.log').write_text(ENVIRONMENT)
-    (data / 'config.py').write_text(f"name = '{folder.name} </pre><img src=x>'\nseed = 0\n")
     lines = [
         {'loss': 3.0 - step / 10, 'depth.loss_l1': 1.0, 'grad_cosine/depth-semseg': 0.5, 'lr': 0.1, 'step': step}
         for step in (10, 20)
     ]
     lines.append({'semseg/mIoU': 35.0, 'offset_0/semseg/mIoU': 3.0, 'time': 0.1, 'step': 20})
-    (data / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)) + '\n{"loss": 1')
+    log = '\n'.join(map(json.dumps, lines)) + '\n{"loss": 1'
+    write_log(folder, '20260101_000000', log, f"name = '{folder.name} </pre><img src=x>'\nseed = 0\n")
+    (folder / '20260101_000000' / '20260101_000000.log').write_text(ENVIRONMENT)
     (folder / 'metrics.json').write_text(json.dumps({**METRICS, **changes}))
     sample = Sample('depth', 'worst', 'room <1>, frame 3', 2.0, 'depth/abs_err', 'depth_worst_1.jpg')
     SampleFolder(folder / 'samples').write([(sample, np.full((8, 8, 3), 90, np.uint8))])
@@ -251,12 +258,9 @@ def test_files_without_a_number_are_there(tmp_path: Path) -> None:
 def test_runs_are_in_order_although_the_clock_goes_back(tmp_path: Path) -> None:
     moments = {'20261025_025000': '00:50', '20261025_021500': '01:15'}
     for number, (start, moment) in enumerate(moments.items(), 1):
-        data = tmp_path / start / 'vis_data'
-        data.mkdir(parents=True)
-        (data / 'config.py').write_text(
-            f"resume = {number == 2}\nstarted = '2026-10-25T{moment}:00.000+00:00'\nnumber = {number}\n"
-        )
-        (data / 'scalars.json').write_text(''.join(f'{{"loss": {number}, "step": {number + i}}}\n' for i in (0, 1)))
+        log = ''.join(f'{{"loss": {number}, "step": {number + i}}}\n' for i in (0, 1))
+        config = f"resume = {number == 2}\nstarted = '2026-10-25T{moment}:00.000+00:00'\nnumber = {number}\n"
+        write_log(tmp_path, start, log, config)
     run = read_run(tmp_path)
     assert run.series == {'loss': {1: 1.0, 2: 2.0, 3: 2.0}}
     assert 'number = 2' in run.config
@@ -264,18 +268,14 @@ def test_runs_are_in_order_although_the_clock_goes_back(tmp_path: Path) -> None:
 
 def test_a_training_that_did_not_resume_stands_alone(tmp_path: Path) -> None:
     for number in (1, 2):
-        data = tmp_path / f'2026010{number}_000000' / 'vis_data'
-        data.mkdir(parents=True)
-        (data / 'config.py').write_text('resume = False\n')
-        (data / 'scalars.json').write_text(f'{{"loss": {number}, "step": {number}}}\n')
+        log = f'{{"loss": {number}, "step": {number}}}\n'
+        write_log(tmp_path, f'2026010{number}_000000', log, 'resume = False\n')
     assert read_run(tmp_path).series == {'loss': {2: 2.0}}
 
 
 def test_a_log_without_a_config_belongs_to_the_run_before(tmp_path: Path) -> None:
     for number in (1, 2):
-        data = tmp_path / f'2026010{number}_000000' / 'vis_data'
-        data.mkdir(parents=True)
-        (data / 'scalars.json').write_text(f'{{"loss": {number}, "step": {10 - number}}}\n')
+        write_log(tmp_path, f'2026010{number}_000000', f'{{"loss": {number}, "step": {10 - number}}}\n')
     assert [*read_run(tmp_path).series['loss'].items()] == [(8, 2.0), (9, 1.0)]
 
 
@@ -285,9 +285,7 @@ def test_times_are_those_of_training_and_steps_are_whole_numbers(tmp_path: Path)
         {'semseg/mIoU': 35.0, 'time': 0.1, 'data_time': 0.1, 'step': 2},
         {'loss': 9.0},
     ]
-    data = tmp_path / '20260101_000000' / 'vis_data'
-    data.mkdir(parents=True)
-    (data / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+    write_log(tmp_path, '20260101_000000', '\n'.join(map(json.dumps, lines)))
     assert read_run(tmp_path).series == {'loss': {2: 1.0}, 'time': {2: 0.5}, 'semseg/mIoU': {2: 35.0}}
 
 

@@ -61,14 +61,18 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def onnx(tmp_path: Path) -> Path:
+def write_onnx(path: Path, model: nn.Module, outputs: list[str], **options: Any) -> Path:
+    """Write a model of images of 32 x 64 pixels as an ONNX graph."""
     pytest.importorskip('onnxruntime')
     pytest.importorskip('onnx')
-    path = tmp_path / 'model.onnx'
-    names = dict(input_names=['image'], output_names=['scores', 'metres'])
-    torch.onnx.export(Brightness(), (torch.zeros(1, 3, 32, 64),), str(path), dynamo=False, **names)
+    names = dict(input_names=['image'], output_names=outputs)
+    torch.onnx.export(model, (torch.zeros(1, 3, 32, 64),), str(path), dynamo=False, **names, **options)
     return path
+
+
+@pytest.fixture
+def onnx(tmp_path: Path) -> Path:
+    return write_onnx(tmp_path / 'model.onnx', Brightness(), ['scores', 'metres'])
 
 
 def read(folder: Path, tasks: dict[str, Any]) -> dict[tuple[str, int], Any]:
@@ -104,13 +108,8 @@ def test_a_model_of_any_size_sees_the_one_that_is_given(
             ones = torch.ones_like(image[:, 0])
             return ones * ones.sum(1, keepdim=True) / 10
 
-    pytest.importorskip('onnxruntime')
-    pytest.importorskip('onnx')
-    names: dict[str, Any] = dict(input_names=['image'], output_names=['metres'])
-    names['dynamic_axes'] = {'image': {2: 'height', 3: 'width'}}
-    torch.onnx.export(Rows(), (torch.zeros(1, 3, 8, 8),), str(tmp_path / 'rows.onnx'), dynamo=False, **names)
-
-    model = ('--onnx', tmp_path / 'rows.onnx', '--outputs', 'metres=depth:map', *size)
+    onnx = write_onnx(tmp_path / 'rows.onnx', Rows(), ['metres'], dynamic_axes={'image': {2: 'height', 3: 'width'}})
+    model = ('--onnx', onnx, '--outputs', 'metres=depth:map', *size)
     run_tool(TOOL, config, videos[0], *model, '--out', tmp_path / 'out')
     for gt in read(tmp_path / 'out', {'depth': load_config(config).tasks.to_dict()['depth']}).values():
         assert gt.depth.shape == (1, 48, 96) and gt.depth.unique().tolist() == pytest.approx([rows / 10], abs=1e-3)

@@ -284,8 +284,8 @@ class MultiTaskSegmentor(BaseModel):
             check_rows(head, predictions, len(data_samples))
             for task, logits, target in self._supervised(predictions, data_samples):
                 check_channels(head, task, logits, task.out_channels)
-                found = weigh(prefix, task, task.loss(logits, target), trains=logits.requires_grad)
-                losses |= {name: self.preliminary_weight * value for name, value in found.items()} if prefix else found
+                weight = task.loss_weight * (self.preliminary_weight if prefix else 1)
+                losses |= weigh(prefix, task, task.loss(logits, target), weight, trains=logits.requires_grad)
         check_rows(head, output.label_space, len(data_samples))
         for task, logits, target in self._supervised(output.label_space, data_samples):
             check_channels(head, task, logits, task.label_space_size)

@@ -73,8 +73,8 @@ def check_channels(head: str, task: Task, logits: Tensor, expected: int) -> None
         )
 
 
-def weigh(prefix: str, task: Task, losses: Mapping[str, Tensor], *, trains: bool) -> dict[str, Tensor]:
-    """Return the losses of a task by their full names, times its `loss_weight`; `trains` says if logits have a graph.
+def weigh(prefix: str, task: Task, losses: Mapping[str, Tensor], weight: float, *, trains: bool) -> dict[str, Tensor]:
+    """Return the losses of a task by their full names, times `weight`; `trains` says if logits have a graph.
 
     Raises:
         ValueError: a name does not begin with 'loss_', so that mmengine would not add the loss, or a loss is a map or,
@@ -94,7 +94,7 @@ def weigh(prefix: str, task: Task, losses: Mapping[str, Tensor], *, trains: bool
                 f'{method} returned {kind!r} without a graph, so nothing trains on it; compute it from the logits, '
                 'without detach, item or NumPy'
             )
-    return {f'{prefix}{task.name}.{kind}': task.loss_weight * value for kind, value in losses.items()}
+    return {f'{prefix}{task.name}.{kind}': weight * value for kind, value in losses.items()}
 
 
 def stack_targets(task: Task, samples: Sequence[MultiTaskDataSample], device: torch.device) -> Tensor:
