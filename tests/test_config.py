@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from mmmtl import zoo
 from mmmtl.config import dataset_configs, input_size, load_config, resolve
 from mmmtl.datasets import SyntheticVideo
 from mmmtl.registry import TASKS
@@ -429,6 +430,25 @@ def test_the_input_size_is_that_of_the_last_resize() -> None:
     pipeline = [dict(type='LoadFrames'), *(dict(type='mmmtl.Resize', size=size) for size in ((8, 9), (4, 6)))]
     assert input_size(Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline))))) == (4, 6)
     assert input_size(Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline[:1]))))) is None
+
+
+@pytest.mark.skipif(not (zoo.PACKAGE / '.mim').exists(), reason='mmmtl is not installed')
+def test_a_config_of_the_package_is_a_base_from_any_folder(tmp_path: Path) -> None:
+    name = 'multi-task_tiny-fast_1xb8-demo_synthetic-64x128'
+    config = tmp_path / 'config.py'
+    config.write_text(f"_base_ = 'mmmtl::baselines/{name}.py'\n")
+    assert load_config(config).to_dict() == load_config(name).to_dict()
+
+    parts = ('models/mila_tiny', 'datasets/synthetic_video_64x128', 'schedules/adam_demo', 'default_runtime')
+    bases = [f'mmmtl::_base_/{part}.py' for part in parts]
+    config.write_text(f'_base_ = {bases}\ntasks = dict(depth=dict(loss_weight=3.0))\n')
+    cfg = resolve(load_config(config))
+    assert cfg.model.tasks.depth.loss_weight == 3.0
+    assert '_scope_' not in cfg.pretty_text
+
+    config.write_text(f"_base_ = 'mmmtl::baselines/{name}s.py'\n")
+    with pytest.raises(ValueError, match=rf'config\.py: FileNotFoundError: .*configs/baselines/{name}s\.py'):
+        load_config(config)
 
 
 def test_an_error_in_an_imported_module_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 from mmmtl._suggestions import did_you_mean
 
@@ -29,7 +30,7 @@ TOOLS = {
     'browse': ('analysis_tools/browse_dataset.py', 'draw the samples of a data set, as a model gets them'),
     'config': ('misc/print_config.py', 'print a config with everything resolved'),
 }
-"""Scripts below `tools/`, which come with the package."""
+"""Scripts below `tools/`, which come with the package; the others run by their paths, such as `tools/misc/x.py`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,32 +44,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f'mmmtl {__version__}')
     elif name in COMMANDS:
         import_module(f'mmmtl.commands.{name}').main(rest, f'mmmtl {name}')
-    elif name in TOOLS:
-        run_tool(name, rest)
+    elif (script := find_tool(name)) is not None:
+        run_tool(script, name, rest)
     else:
         print(usage(), file=sys.stderr)
-        print(f'\nmmmtl: no command {name!r}; {did_you_mean(name, [*COMMANDS, *TOOLS])}', file=sys.stderr)
+        words = [*COMMANDS, *TOOLS, *(tool_paths() if '/' in name else ())]
+        print(f'\nmmmtl: no command {name!r}; {did_you_mean(name, words)}', file=sys.stderr)
         sys.exit(2)
 
 
-def run_tool(name: str, arguments: Sequence[str]) -> None:
-    """Run the `main` of a script below `tools/` under the name `mmmtl NAME`."""
-    from mmmtl.cli.errors import readable_errors
+def tool_paths() -> list[str]:
+    """Return the paths of all scripts, as `tools/...`."""
     from mmmtl.zoo import home
 
-    script = home() / 'tools' / TOOLS[name][0]
-    spec = spec_from_file_location(script.stem, script)
-    assert spec is not None and spec.loader is not None, f'{script} is a Python file'
-    module = module_from_spec(spec)
+    return sorted(path.relative_to(home()).as_posix() for path in (home() / 'tools').rglob('*.py'))
+
+
+def find_tool(name: str) -> Path | None:
+    """Return the script of a word in `TOOLS`, or of a path `tools/...`; None if there is none."""
+    from mmmtl.zoo import home
+
+    path = f'tools/{TOOLS[name][0]}' if name in TOOLS else name
+    return home() / path if path in tool_paths() else None
+
+
+def run_tool(script: Path, name: str, arguments: Sequence[str]) -> None:
+    """Run a script as Python would, under the name `mmmtl NAME`."""
     sys.argv = [f'mmmtl {name}', *arguments]
-    with readable_errors():
-        spec.loader.exec_module(module)
-        module.main()
+    spec = spec_from_file_location('__main__', script)
+    assert spec is not None and spec.loader is not None, f'{script} is a Python file'
+    spec.loader.exec_module(module_from_spec(spec))
 
 
 def usage() -> str:
     """Return the help of the command as a whole."""
     texts = {**COMMANDS, **{name: text for name, (_, text) in TOOLS.items()}}
+    texts['tools/...'] = 'run any other script, such as tools/analysis_tools/delta_m.py'
     lines = [f'  {name:<10} {text}' for name, text in texts.items()]
     head = 'usage: mmmtl COMMAND [arguments]\n\nMulti-task dense prediction from images and video.\n\ncommands:'
     foot = '`mmmtl COMMAND --help` describes the arguments of each, `mmmtl --version` prints the version.'

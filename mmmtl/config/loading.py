@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.utils import import_modules_from_strings
 
 from mmmtl.zoo import find_model, is_name, models
@@ -16,6 +17,8 @@ from .options import merge_options
 from .variables import read_config_file
 
 CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
+
+MODULE2PACKAGE['mmmtl'] = 'mmmtl'  # `_base_ = 'mmmtl::...'` names a config of the installed package
 
 
 def load_config(
@@ -43,6 +46,8 @@ def load_config(
     except Exception as error:  # a config is code, and may raise anything
         cause = _cause(error)
         raise ValueError(f'{_place(path, cause)}: {type(cause).__name__}: {_reason(cause)}') from error
+    if cfg.get('default_scope', 'mmmtl') == 'mmmtl':
+        _drop_scope(cfg)
     if options is not None:
         merge_options(cfg, options)
         if any(key.partition('.')[0] == 'custom_imports' for key in options):
@@ -50,6 +55,18 @@ def load_config(
     if tasks is not None:
         cfg.use_tasks = list(tasks)
     return cfg
+
+
+def _drop_scope(value: Any) -> None:
+    """Remove the `_scope_` that mmengine puts into each dict of an `mmmtl::` config; it is the default one."""
+    if isinstance(value, (Config, dict)):
+        if value.get('_scope_') == 'mmmtl':
+            del value['_scope_']
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return
+    for part in value:
+        _drop_scope(part)
 
 
 def _import_custom(cfg: Config) -> None:

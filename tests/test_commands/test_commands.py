@@ -108,6 +108,26 @@ def test_a_tool_takes_the_name_of_a_model_from_any_folder(
         commands.main(['test', TINY])
 
 
+def test_every_script_runs_by_its_path_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['mmmtl'])
+    tracked = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / 'tools').rglob('*.py'))
+    assert commands.tool_paths() == tracked
+    name = 'tools/analysis_tools/delta_m.py'
+    with pytest.raises(SystemExit) as exit_:
+        commands.main([name, '--help'])
+    assert exit_.value.code == 0 and capsys.readouterr().out.startswith('usage: delta_m.py ')
+    for wrong in ('tools/analysis_tools/delta.py', 'tools/../setup.py'):
+        with pytest.raises(SystemExit) as exit_:
+            commands.main([wrong])
+        assert exit_.value.code == 2
+    with pytest.raises(SystemExit):
+        commands.main(['tools/analysis_tools/delta_n.py'])
+    assert f"'{name}'" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_ctrl_c_ends_without_a_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt

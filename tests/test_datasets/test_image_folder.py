@@ -175,12 +175,12 @@ def test_the_example_of_the_documentation_reads_a_folder(
 ) -> None:
     root = Path(__file__).parents[2]
     text = (root / 'docs/datasets.md').read_text()
-    (code,) = re.findall(r'# configs/my_images\.py\n(.*?)```', text, re.DOTALL)
+    (code,) = re.findall(r'# my_images\.py, in any folder\n(.*?)```', text, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'data').mkdir()
     (tmp_path / 'data/my_images').symlink_to(folder)
     path = tmp_path / 'my_images.py'
-    path.write_text(code.replace("'_base_/", f"'{root}/configs/_base_/"))
+    path.write_text(code.replace("'mmmtl::", f"'{root}/configs/"))
     cfg = resolve(load_config(path))
     sizes = []
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
