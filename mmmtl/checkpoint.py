@@ -33,6 +33,9 @@ RENAMED = (
 WEIGHTING = 'weighting.'
 """The prefix of what a weighting learns or counts; training alone needs it."""
 
+TRAINING_ONLY = (WEIGHTING, 'align_loss.', 'distillation.')
+"""Prefixes of weights that predictions do not need."""
+
 PLAIN = (str, bool, int, float, type(None))
 """Types of the values that describe a task in a checkpoint."""
 
@@ -51,7 +54,7 @@ def fitting_weights(
         model: the model, not wrapped.
         checkpoint: a checkpoint of a run, or weights alone.
         tasks: tasks of the model, as `build_tasks` takes them; the checkpoint may have more.
-        partly: leave out what is mis-shaped, and accept that some weights are missing.
+        partly: leave out what is mis-shaped or not in the model, and accept that some weights are missing.
 
     Returns:
         The weights under their names in the model, for `load_state_dict` with `strict=False`.
@@ -69,6 +72,7 @@ def fitting_weights(
         check_weights(model, weights, partly=partly)
         if not partly:
             check_senders(weights, tasks, trained)
+            check_unused(model, weights, trained.keys() - tasks)
     except ValueError as error:
         if trained and set(trained) != set(tasks):
             raise ValueError(
@@ -76,8 +80,9 @@ def fitting_weights(
                 f'If tasks exchange features, use all of {sorted(trained)} (no --tasks, no use_tasks)'
             ) from None
         raise
-    for name, value in model.state_dict().items():
-        if name in weights and getattr(weights[name], 'shape', None) != value.shape:
+    own = model.state_dict()
+    for name in list(weights):
+        if name not in own or getattr(weights[name], 'shape', None) != own[name].shape:
             del weights[name]
     return weights
 
@@ -222,14 +227,22 @@ def _check_plain(value: Any, key: str) -> None:
 def check_weights(model: nn.Module, weights: Mapping[str, Any], *, partly: bool = False) -> None:
     """Refuse weights that do not fit a model; mmengine would only warn and keep the initial ones.
 
-    Extra weights are ignored, and so is what belongs to a weighting. `partly` tolerates some missing or mis-shaped
-    weights, but not all.
+    What belongs to a weighting is ignored. `partly` tolerates some missing or mis-shaped weights, but not all.
     """
     unfit, count = unfit_weights(model, weights), len(wanted_weights(model))
     if unfit and not (partly and len(unfit) < count):
         raise ValueError(
             f'the checkpoint belongs to another model: {len(unfit)} of {count} weights are missing or have '
             f'another shape ({some_names(unfit)}); use the config that it was trained with'
+        )
+
+
+def check_unused(model: nn.Module, weights: Iterable[str], dropped: Collection[str]) -> None:
+    """Refuse weights that the model lacks, except those of dropped tasks and those that only training needs."""
+    if unused := unused_weights(model, weights, dropped):
+        raise ValueError(
+            f'the checkpoint belongs to another model: this one lacks {counted(len(unused), "weight")} of it '
+            f'({some_names(unused)}), so it would predict otherwise; use the config that it was trained with'
         )
 
 
@@ -260,6 +273,19 @@ def unfit_weights(model: nn.Module, weights: Mapping[str, Any]) -> list[str]:
         name
         for name, value in wanted_weights(model).items()
         if getattr(weights.get(name), 'shape', None) != value.shape
+    ]
+
+
+def unused_weights(model: nn.Module, weights: Iterable[str], dropped: Collection[str] = ()) -> list[str]:
+    """Return the names of weights that a model lacks, without those of dropped tasks and of training alone."""
+    known = model.state_dict().keys()
+    return [
+        name
+        for name in weights
+        if name not in known
+        and not name.startswith(TRAINING_ONLY)
+        and 'num_batches_tracked' not in name
+        and set(dropped).isdisjoint(name.split('.'))
     ]
 
 

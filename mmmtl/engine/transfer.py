@@ -24,7 +24,7 @@ class Transfer(NamedTuple):
 def transfer(model: nn.Module, checkpoint: Mapping[str, Any], tasks: Mapping[str, Any]) -> Transfer:
     """Return the weights of a checkpoint that a model may start from, whatever tasks it was trained for.
 
-    Left out are the weights of tasks that the checkpoint lacks or has as another kind; of a task with other classes
+    Left out are the weights of tasks that only one of them has, or of another kind; of a task with other classes
     those with one channel for each class; and, if the set of tasks differs, of what joins their features or weights
     their losses. The tasks in the checkpoint are compared as plain data.
 
@@ -56,7 +56,10 @@ def transfer(model: nn.Module, checkpoint: Mapping[str, Any], tasks: Mapping[str
     if set(tasks) != set(trained):
         joined = [*_joining(model), *(key for key in weights if task_pairs(key, trained))]
     for key, value in weights.items():
-        if reason := _reason(key, tuple(value.shape), unlike, classes, joined):
+        dropped = (
+            f'the model has no task {part!r}' for part in key.split('.') if part in trained and part not in tasks
+        )
+        if reason := _reason(key, tuple(value.shape), unlike, classes, joined) or next(dropped, None):
             left_out.setdefault(reason, []).append(key)
         else:
             kept[key] = value

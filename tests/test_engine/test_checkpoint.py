@@ -442,8 +442,23 @@ def test_a_weight_of_an_older_name_does_not_replace_that_of_the_newer_name() -> 
     newer = {name: torch.ones_like(value) for name, value in model.state_dict().items()}
     older = {name.replace('label_space', 'levels'): torch.zeros_like(value) for name, value in newer.items()}
 
-    load_weights(model, {'state_dict': newer | older}, tasks={})
-    assert all((value == 1).all() for value in model.state_dict().values())
+    fitting = fitting_weights(model, {'state_dict': newer | older}, tasks={}, partly=True)
+    assert fitting.keys() == newer.keys() and all((value == 1).all() for value in fitting.values())
+
+
+def test_weights_that_the_model_lacks_are_refused() -> None:
+    tasks = dict(depth=dict(type='DepthEstimation', max_depth=10.0), normals=dict(type='SurfaceNormals'))
+    model = nn.ModuleDict({'predict': nn.ModuleDict({'depth': nn.Linear(1, 1)})})
+    meta = {'dataset_meta': {'tasks': tasks}}
+    fine = ('predict.normals.weight', 'weighting.means', 'align_loss.discriminator.0.weight', 'distillation.x')
+    stored = {**model.state_dict(), **{name: torch.ones(1) for name in fine}}
+    depth = {'depth': tasks['depth']}
+    assert fitting_weights(model, {'state_dict': stored, 'meta': meta}, tasks=depth).keys() == model.state_dict().keys()
+
+    stored['neck.excite.depth.weight'] = torch.ones(1)
+    with pytest.raises(ValueError, match=r'lacks 1 weight of it \(neck\.excite\.depth\.weight\), so it would predict'):
+        load_weights(model, {'state_dict': stored, 'meta': meta}, tasks=depth)
+    assert len(fitting_weights(model, {'state_dict': stored, 'meta': meta}, tasks=depth, partly=True)) == 2
 
 
 @pytest.mark.parametrize('resume', [True, pytest.param(False, marks=pytest.mark.slow)])

@@ -80,6 +80,22 @@ def test_a_task_that_the_checkpoint_lacks_starts_anew(
     assert any('load_from: ' in r.getMessage() and '.objects.' in r.getMessage() for r in caplog.records)
 
 
+def test_a_task_that_the_model_lacks_is_named(
+    start: Callable[..., Runner], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start(use_tasks=['depth', 'semseg'], load_from_other_tasks=True)
+    (record,) = [r for r in caplog.records if r.getMessage().startswith('load_from_other_tasks')]
+    assert "the model has no task 'normals': " in record.getMessage()
+    assert 'decode_head.predict.normals.' in record.getMessage()
+    assert 'do not match exactly' not in ''.join(capfd.readouterr())
+
+
+def test_what_the_model_lacks_is_named(start: Callable[..., Runner], caplog: pytest.LogCaptureFixture) -> None:
+    start(**{'model.neck.reduction': None})
+    (record,) = [r for r in caplog.records if r.getMessage().startswith('load_from: the model lacks')]
+    assert 'neck.excite.' in record.getMessage()
+
+
 def test_a_test_takes_no_other_tasks(make_config: MakeConfig, checkpoint: Path) -> None:
     own = {'tasks.semseg.classes': FIVE, 'load_from_other_tasks': True}
     with pytest.raises(ValueError, match="'semseg' has .*classes="):

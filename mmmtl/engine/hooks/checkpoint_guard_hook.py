@@ -19,6 +19,7 @@ from mmmtl.checkpoint import (
     fitting_weights,
     trained_order,
     unfit_weights,
+    unused_weights,
     upgrade,
     weights_of,
 )
@@ -98,10 +99,12 @@ class CheckpointGuardHook(Hook):
                 runner.logger.warning(
                     f'load_from_other_tasks leaves out of {runner.cfg.load_from}: {describe(left_out)}'
                 )
-        # mmengine loads these into the model.
-        checkpoint['state_dict'] = fitting_weights(model, source, tasks=tasks, partly=starts_training)
-        if starts_training and (new := unfit_weights(model, checkpoint['state_dict'])):
+        weights = fitting_weights(model, source, tasks=tasks, partly=starts_training)
+        if starts_training and (unused := unused_weights(model, upgrade(weights_of(source), model, order))):
+            runner.logger.warning(f'load_from: the model lacks {len(unused)} weights of it: {", ".join(unused)}')
+        if starts_training and (new := unfit_weights(model, weights)):
             runner.logger.warning(f'load_from: {len(new)} weights keep their initial values: {", ".join(new)}')
+        checkpoint['state_dict'] = weights  # mmengine loads these into the model
         if resumes and (averaged := checkpoint.get('ema_state_dict')):
             checkpoint['ema_state_dict'] = _upgrade_average(averaged, model, order)
         hub = checkpoint.get('message_hub', {})
