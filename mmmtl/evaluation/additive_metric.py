@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-import torch
-import torch.distributed
-from mmengine.dist import get_world_size
+from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
@@ -65,12 +63,8 @@ def add_to(totals: dict[Key, Value], key: Key, value: Value) -> None:
 
 def merge_totals(totals: dict[Key, Value]) -> dict[Key, Value]:
     """Return the sums over all processes, in the same order on every process."""
-    if get_world_size() == 1:
-        return totals
-    gathered: list[dict[Key, Value]] = [{}] * get_world_size()
-    torch.distributed.all_gather_object(gathered, totals)
     merged: dict[Key, Value] = {}
-    for part in gathered:
+    for part in all_gather_object(totals):
         for key, value in part.items():
             add_to(merged, key, value)
     return merged

@@ -103,18 +103,17 @@ def measure_latency(
     warmup: int = 5,
     clock: Clock = time.perf_counter,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
-    memory: bool = True,
 ) -> dict[Name, Latency]:
     """Time steps that take turns, round after round, so that a busy machine disturbs all of them alike.
 
-    `warmup` is the number of earlier rounds, which do not count. `clock` gives seconds; `time.process_time` is fairer
-    on a shared machine, for one thread. `track` wraps the rounds to show their progress. `memory` adds a round that
-    measures peak memory, if the system reports it. `batch` is the number of frames per step.
+    `warmup` is the number of earlier rounds, which do not count; a further one measures peak memory, if the system
+    reports it. `clock` gives seconds; `time.process_time` is fairer on a shared machine, for one thread. `track` wraps
+    the rounds to show their progress. `batch` is the number of frames per step.
     """
     for _ in range(warmup):
         for step in steps.values():
             step()
-    peaks = {name: _peak(step, device) if memory else None for name, step in steps.items()}
+    peaks = {name: _peak(step, device) for name, step in steps.items()}
     seconds: dict[Name, list[float]] = {name: [] for name in steps}
     for _ in track(range(rounds)):
         for name, step in steps.items():

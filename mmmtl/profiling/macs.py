@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from torch import nn
@@ -40,17 +41,13 @@ def count_macs(model: nn.Module, run: Callable[[], Any]) -> tuple[dict[str, int]
         charge()
         running.pop()
 
-    handles = []
-    for name, module in model.named_modules():
-        handles.append(module.register_forward_pre_hook(lambda module, args, name=name: enter(name)))
-        handles.append(module.register_forward_hook(lambda module, args, output: leave()))
-    try:
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            hooks.callback(module.register_forward_pre_hook(lambda module, args, name=name: enter(name)).remove)
+            hooks.callback(module.register_forward_hook(lambda module, args, output: leave()).remove)
         with FlopCounterMode(display=False) as counter:
             run()
             charge()
-    finally:
-        for handle in handles:
-            handle.remove()
     operators = counter.get_flop_counts().get('Global', {})
     # The counter counts a multiply-accumulate as two operations.
     return {n: flops // 2 for n, flops in own.items()}, {str(op): flops // 2 for op, flops in operators.items()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -49,27 +50,34 @@ def paper_macs(model: MultiTaskSegmentor, shape: Sequence[int]) -> dict[str, flo
     return counts if average is None else {**counts, AVERAGE: average}
 
 
-def module_macs(model: nn.Module, run: Callable[[], Any]) -> dict[str, int]:
+def module_macs(model: nn.Module, run: Callable[[], Any]) -> Counter[str]:
     """Return {module: MACs} of the convolutions and linear layers that `run` uses, as thop counts them."""
-    counts: dict[str, int] = {}
-    with _hooks(model, counts):
+    counts: Counter[str] = Counter()
+
+    def count(name: str, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        counts[name] += output.numel() * _inputs(module, args)
+
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+                hooks.callback(module.register_forward_hook(partial(count, name)).remove)
         run()
     return counts
 
 
 def _image_macs(model: MultiTaskSegmentor, images: Tensor) -> int:
-    return sum(module_macs(model, lambda: model.features(images)).values())
+    return module_macs(model, lambda: model.features(images)).total()
 
 
 def _frame_macs(model: MultiTaskSegmentor, images: Tensor, kind: str, read: ReadMemories) -> int:
     """Return the MACs of encoding a frame and propagating to it."""
     network, neck = model.backbone if kind == KEY else model.fast_backbone, model.neck
     assert neck is not None
-    encode = sum(module_macs(model, partial(network, images)).values())
+    encode = module_macs(model, partial(network, images)).total()
     last_key, last_non_key = read
     if last_non_key is None and neck.reads_non_key(kind == KEY):
         # With an interval of 1 the key frame stands for it.
-        encode += sum(module_macs(model, partial(model.fast_backbone, images)).values())
+        encode += module_macs(model, partial(model.fast_backbone, images)).total()
         last_non_key = neck.remember(as_maps(model.fast_backbone(images))[-1], images)
     return encode + _set_macs(model, as_maps(network(images))[-1], images, (last_key, last_non_key))
 
@@ -89,25 +97,7 @@ def _set_macs(model: MultiTaskSegmentor, features: Tensor, images: Tensor, memor
     one_of_each_set = {tuple(map(id, own)): task for task, own in slots.items()}.values()
     fusing = {name for name, module in model.named_modules() if isinstance(module, SlotConv)}
     fuse = [count for name, count in decode.items() if name in fusing and name.rpartition('.')[2] in one_of_each_set]
-    return sources * sum(remember.values()) + sum(propagate.values()) + sum(fuse)
-
-
-@contextmanager
-def _hooks(model: nn.Module, counts: dict[str, int]) -> Iterator[None]:
-    def count(name: str, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        counts[name] = counts.get(name, 0) + output.numel() * _inputs(module, args)
-
-    kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-    handles = [
-        module.register_forward_hook(lambda module, args, output, name=name: count(name, module, args, output))
-        for name, module in model.named_modules()
-        if isinstance(module, kinds)
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return sources * remember.total() + propagate.total() + sum(fuse)
 
 
 def _inputs(module: Any, args: tuple[Any, ...]) -> int:

@@ -10,9 +10,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmmtl.tasks.metric_keys import by_offset
 from mmmtl.visualization.confusion import draw_confusion
-from mmmtl.visualization.curves import PLAIN_TEXT, Curve, draw_panel
+from mmmtl.visualization.curves import PLAIN_TEXT, Curve, draw_panel, offset_curve
 
 from .run import Matrix, Run, titled
 
@@ -48,25 +47,23 @@ def series_figures(runs: Sequence[Run], wanted: Callable[[str], bool]) -> dict[s
 
 def offset_figures(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, str]:
     """Return {metric: figure} against the frames since the key frame; dashed lines are the means."""
-    figures = {}
-    for key in keys:
-        curves = []
-        for run in runs:
-            points = [(o, scores[key]) for o, scores in by_offset(run.metrics).items() if key in scores]
-            level = run.metrics.get(key) if points else None
-            curves.append(Curve(run.name, [x for x, _ in points], [y for _, y in points], level))
-        figures[key] = curve_figure(titled(key, runs), curves, 'frames since the key frame')
-    return figures
+    return {
+        key: curve_figure(
+            titled(key, runs), [offset_curve(run.name, run.metrics, key) for run in runs], 'frames since the key frame'
+        )
+        for key in keys
+    }
 
 
 def cost_figures(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, str]:
     """Return {metric: figure}, drawn against GMAC, with a point for each run."""
     figures = {}
     for key in keys:
-        points = [[(run.gmac, run.metrics[key])] if run.gmac is not None and key in run.metrics else [] for run in runs]
         curves = [
-            Curve(run.name, [x for x, _ in found], [y for _, y in found])
-            for run, found in zip(runs, points, strict=True)
+            Curve(run.name, [], [])
+            if run.gmac is None or key not in run.metrics
+            else Curve(run.name, [run.gmac], [run.metrics[key]])
+            for run in runs
         ]
         figures[key] = curve_figure(titled(key, runs), curves, 'GMAC per image or frame', whole_numbers=False)
     return figures

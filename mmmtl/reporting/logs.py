@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +106,6 @@ def is_metric(key: str) -> bool:
 def is_cosine(key: str) -> bool:
     """Return whether a key of a log names the cosine of two tasks' gradients."""
     return key.startswith('grad_cosine/')
-
-
-def choose(series: Series, wanted: Callable[[str], bool]) -> Series:
-    """Return the series whose keys are wanted."""
-    return {key: values for key, values in series.items() if wanted(key)}
 
 
 def _is_number(value: Any) -> bool:

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mmmtl.io import read_json, write_jpeg, write_text
 from mmmtl.io.files import read_bytes
 from mmmtl.structures import Array
@@ -54,7 +52,7 @@ class SampleFolder:
             for old in self.read():
                 (self.folder / old.picture).unlink(missing_ok=True)
         for sample, picture in samples:
-            write_jpeg(self.folder / sample.picture, np.ascontiguousarray(picture[..., ::-1]))
+            write_jpeg(self.folder / sample.picture, picture[..., ::-1])
         write_text(self.index, json.dumps([asdict(sample) for sample, _ in samples], indent=2) + '\n')
 
     def read(self) -> list[Sample]:

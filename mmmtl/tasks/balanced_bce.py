@@ -25,8 +25,6 @@ def balanced_bce(logits: Tensor, target: Tensor, valid: Tensor, pos_weight: floa
     Reference: HED (Xie and Tu, ICCV 2015), equation 2, with two changes as in ASTMT and MTI-Net: the fraction is taken
     over the batch, not over each image, and the loss is the mean over the pixels, not their sum.
     """
-    if pos_weight is not None and not 0 < pos_weight < 1:
-        raise ValueError(f'pos_weight must be between 0 and 1, not {pos_weight}; a negative pixel gets 1 - pos_weight')
     target = torch.where(valid, target, torch.zeros_like(target))
     weight = 1 - masked_mean(target, valid) if pos_weight is None else pos_weight
     # -log p = softplus(-x) and -log(1 - p) = softplus(x) avoid the logarithm of a rounded probability.

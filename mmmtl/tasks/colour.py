@@ -61,13 +61,6 @@ def colourize(values: Array, scale: Scale) -> Array:
     return drawing
 
 
-def span_of(values: Array, fixed: Span | None) -> Span | None:
-    """Return a fixed span, or that of values; None if there are none."""
-    if fixed is not None or not values.size:
-        return fixed
-    return float(values.min()), float(values.max())
-
-
 def draw_numbers(values: Array, scale: Scale, none: Array, outside: Array) -> Array:
     """Draw values (H, W) on a scale, with those that were not measured, and those that are not on it, told apart."""
     drawing = colourize(values, scale)

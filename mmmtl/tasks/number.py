@@ -11,7 +11,7 @@ from torch import Tensor
 from mmmtl.structures import Array
 
 from .base import IGNORE, Task, mean_map
-from .colour import draw_numbers, legend_of_numbers, magma_scale, span_of
+from .colour import draw_numbers, legend_of_numbers, magma_scale
 from .label_space import log_bins
 from .legend import Legend, Scale, Span
 from .reduction import masked_mean
@@ -94,7 +94,10 @@ class NumberTask(Task):
 
     def span(self, array: Array) -> Span | None:
         numbers = _or_none(array)
-        return span_of(numbers[self.valid(numbers)], self.shown_range)
+        shown = numbers[self.valid(numbers)]
+        if self.shown_range is not None or not shown.size:
+            return self.shown_range
+        return float(shown.min()), float(shown.max())
 
     def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
         """Draw near pixels bright and far ones dark, none in grey, and those not valid or beyond the scale in blue."""

@@ -181,8 +181,8 @@ class SemanticSegmentation(Task):
 
     def summarize(self, totals: Tensor) -> dict[str, float]:
         iou = self._iou(totals)
-        hits = totals.cpu().view(self.out_channels, self.out_channels).diagonal()
-        return {'mIoU': 100 * float(iou[~iou.isnan()].mean()), 'pixel_acc': 100 * float(hits.sum() / totals.sum())}
+        hits = totals.view(self.out_channels, self.out_channels).trace()
+        return {'mIoU': 100 * float(iou[~iou.isnan()].mean()), 'pixel_acc': 100 * float(hits / totals.sum())}
 
     def class_scores(self, totals: Tensor) -> dict[str, float]:
         """Return the IoU of each scored class; NaN for one that neither occurs nor is predicted."""
@@ -191,11 +191,10 @@ class SemanticSegmentation(Task):
 
     def confusion(self, totals: Tensor) -> dict[str, dict[str, int]]:
         """Return the confusion matrix; its rows are the scored classes."""
-        rows = totals.cpu().long().view(self.out_channels, self.out_channels).tolist()
-        named = {
-            label: dict(zip(self.classes, row, strict=True)) for label, row in zip(self.classes, rows, strict=True)
+        rows = totals.long().view(self.out_channels, self.out_channels).tolist()
+        return {
+            name: dict(zip(self.classes, rows[i], strict=True)) for i, name in enumerate(self.classes) if self.scored[i]
         }
-        return {name: named[name] for i, name in enumerate(self.classes) if self.scored[i]}
 
     def measure_change(self, first: Tensor, second: Tensor) -> Tensor:
         return self.measure(second, first)
@@ -234,7 +233,7 @@ class SemanticSegmentation(Task):
 
     def _iou(self, totals: Tensor) -> Tensor:
         """Return the IoU of each class, (C,) in 0..1; NaN for classes that are not scored, or do not appear at all."""
-        confusion = totals.cpu().view(self.out_channels, self.out_channels)
+        confusion = totals.view(self.out_channels, self.out_channels)
         hits = confusion.diagonal()
         union = confusion.sum(0) + confusion.sum(1) - hits
         return (hits / union).where(self.scored, torch.nan)

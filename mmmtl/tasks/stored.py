@@ -70,7 +70,7 @@ def binary_map(array: Array, where: str, unit: Unit | None) -> Array:
         )
     if unit == 'label' or (unit is None and array.max() <= 1):
         return array.astype(np.float32)
-    return scale(array, 'grey', {'grey': 255})
+    return array.astype(np.float32) / 255
 
 
 def decode_normals(rgb: Array) -> Array:

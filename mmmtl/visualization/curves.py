@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from mmmtl.io import whole_file
+from mmmtl.tasks.metric_keys import by_offset
 
 COLOURS = ('#0072b2', '#d55e00', '#000000', '#cc79a7', '#009e73')
 """Colours of Okabe and Ito that stand out from white and that people with any colour vision tell apart."""
@@ -43,6 +44,12 @@ class Curve:
     x: Sequence[float]
     y: Sequence[float]
     level: float | None = None
+
+
+def offset_curve(label: str, metrics: Mapping[str, float], key: str) -> Curve:
+    """Return a metric against the frames since the key frame, with the mean over the offsets as `level`."""
+    points = {offset: scores[key] for offset, scores in by_offset(metrics).items() if key in scores}
+    return Curve(label, [*points], [*points.values()], metrics.get(key) if points else None)
 
 
 def check_figure_path(path: str) -> None:

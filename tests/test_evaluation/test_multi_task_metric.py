@@ -16,7 +16,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmmtl.evaluation import MultiTaskMetric, merge_totals
+from mmmtl.evaluation import MultiTaskMetric
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks.metric_keys import MetricKey
 
@@ -242,12 +242,6 @@ def test_it_serves_mmengines_evaluator() -> None:
     evaluator.process([data_sample])
 
     assert evaluator.evaluate(1)['offset_1/depth/abs_err'] == 1.0
-
-
-def test_one_process_has_nothing_to_merge() -> None:
-    totals = {(None, 'depth'): torch.ones(2)}
-
-    assert merge_totals(totals) is totals
 
 
 # Several processes

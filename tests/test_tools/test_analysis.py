@@ -194,6 +194,14 @@ def test_statistics_of_maps(task: dict[str, Any], maps: list[Any], expected: dic
     assert statistics.summary() == {'maps': 2, **expected}
 
 
+def test_maps_without_classes_are_not_measured(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = build_tasks({'edge': dict(type='EdgeDetection')}, 'the test')['edge']
+    monkeypatch.delattr(type(task), 'measure')
+    statistics = runpy.run_path(str(root / STATISTICS))['Statistics'](task)
+    statistics.add(np.array([[0.0, 1.0, 255.0, 1.0]]))
+    assert statistics.summary() == dict(maps=1, labelled=75.0, values=dict(least=[0], mean=[2 / 3], most=[1]))
+
+
 def test_the_most_frequent_sizes(root: Path) -> None:
     most = runpy.run_path(str(root / STATISTICS))['most']
     assert most(Counter('aaabbc')) == 'a (3), b (2), c (1)'

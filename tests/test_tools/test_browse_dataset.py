@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -137,9 +138,12 @@ def test_the_seed_and_the_colours_of_panels(
     assert cv2.imread(str(folder / names[1][0]))[0, 0].tolist() == [10, 20, 250], 'the drawing is RGB, OpenCV BGR'
 
 
-def test_bad_number(run_tool: Callable[..., str], tiny: tuple[str, list[str]]) -> None:
-    with pytest.raises(SystemExit, match='--number.*0'):
+def test_bad_number(
+    run_tool: Callable[..., str], tiny: tuple[str, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
         run_tool(TOOL, tiny[0], '--number', 0)
+    assert re.search('--number.*0', capsys.readouterr().err)
 
 
 def test_config_without_the_split(run_tool: Callable[..., str], tiny: tuple[str, list[str]]) -> None:

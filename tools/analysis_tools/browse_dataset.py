@@ -22,6 +22,7 @@ from rich.progress import track
 
 from mmmtl.cli.arguments import add_config_arguments, check_cli_outputs, config_of
 from mmmtl.cli.errors import readable_errors
+from mmmtl.cli.values import positive
 from mmmtl.config import resolve
 from mmmtl.config.components import check_components
 from mmmtl.io import check_new_folder, write_png
@@ -37,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_arguments(parser)
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train', help='which data loader (train)')
-    parser.add_argument('--number', type=int, default=20, metavar='N', help='how many samples (20)')
+    parser.add_argument('--number', type=positive, default=20, metavar='N', help='how many samples (20)')
     parser.add_argument('--output-dir', metavar='DIR', help='new folder for PNG panels (work_dirs/browse/TIME)')
     parser.add_argument('--show', action='store_true', help='show them in a window; press space for the next')
     return parser.parse_args()
@@ -45,8 +46,6 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    if args.number < 1:
-        raise SystemExit(f'--number must be at least 1, not {args.number}')
     cfg = resolve(config_of(args))
     # Panels are written unless --show is given alone.
     new = args.output_dir or (None if args.show else strftime('work_dirs/browse/%Y%m%d_%H%M%S'))

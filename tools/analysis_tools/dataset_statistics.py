@@ -59,11 +59,13 @@ class Statistics:
         self.most = np.maximum(self.most, high) if self.labelled else high
         self.sums = known.sum(axis=0, dtype=np.float64) + (self.sums if self.labelled else 0)
         self.labelled += len(known)
-        # A label that is scored against itself counts its classes.
-        tensor = torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1))).to(self.task.dtype)
-        for name, row in self.task.confusion(self.task.measure(tensor, tensor)).items():
-            self.classes[name] += row[name]
-            self.images[name] += row[name] > 0
+        # Maps of numbers have no classes, and it takes seconds to measure edges.
+        if not self.task.dtype.is_floating_point:
+            # A label that is scored against itself counts its classes.
+            tensor = torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1))).to(self.task.dtype)
+            for name, row in self.task.confusion(self.task.measure(tensor, tensor)).items():
+                self.classes[name] += row[name]
+                self.images[name] += row[name] > 0
 
     def summary(self) -> dict[str, Any]:
         """Return plain values for JSON: shares in percent, and classes or ranges of values."""

@@ -15,7 +15,7 @@ from mmmtl.cli.errors import readable_errors
 from mmmtl.evaluation.metric_files import arrow, choose_metrics, format_metric, metric_paths, read_named
 from mmmtl.io import check_outputs
 from mmmtl.tasks.metric_keys import by_offset
-from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels
+from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels, offset_curve
 
 
 def main() -> None:
@@ -51,16 +51,12 @@ def offset_panels(files: list[tuple[str, dict[str, float]]], wanted: list[str] |
             raise ValueError(
                 f'{name}: no metrics of offsets (offset_0/...); test a video model on clips with --offsets all'
             )
-    means = dict(files)
-    panels: dict[str, list[Curve]] = {}
     every = (metric for offsets in found.values() for scores in offsets.values() for metric in scores)
-    for metric in choose_metrics(wanted, every):
-        panels[metric] = []
-        for name, offsets in found.items():
-            curve = {offset: scores[metric] for offset, scores in offsets.items() if metric in scores}
-            if curve:
-                panels[metric].append(Curve(name, [*curve], [*curve.values()], means[name].get(metric)))
-    return panels
+    panels = {
+        metric: [offset_curve(name, metrics, metric) for name, metrics in files]
+        for metric in choose_metrics(wanted, every)
+    }
+    return {metric: [curve for curve in curves if curve.x] for metric, curves in panels.items()}
 
 
 if __name__ == '__main__':
