@@ -22,6 +22,7 @@ from mmmtl.datasets.synthetic import make_scene, render
 from mmmtl.datasets.synthetic.video import SEEDS
 from mmmtl.engine import find_checkpoint
 from mmmtl.evaluation import Baseline, metrics_table
+from mmmtl.evaluation.delta_m import mean_gain, primary_metrics
 from mmmtl.evaluation.metric_files import read_metrics
 from mmmtl.io import VideoWriter, whole_file
 from mmmtl.reporting import Run, read_run, write_report
@@ -128,13 +129,12 @@ def verdict(scores: dict[str, Metrics], tasks: dict[str, Task]) -> list[str]:
     """Return the gains of each task's primary metric, in words."""
     lines = []
     on_non_key = non_key(scores['MILA'])
-    for name, task in tasks.items():
-        key = f'{name}/{task.primary_metric}'
-        sign = 1 if task.higher_is_better[task.primary_metric] else -1
-        trivial, fast = scores['trivial'][key], scores['fast only'][key]
+    for key, up in primary_metrics(tasks).items():
+        over_trivial = mean_gain(scores['MILA'], scores['trivial'], {key: up})
+        over_fast = mean_gain(on_non_key, scores['fast only'], {key: up})
         lines.append(
-            f'{key}: {100 * sign * (scores["MILA"][key] - trivial) / trivial:+.0f} % against the trivial predictor, '
-            f'{100 * sign * (on_non_key[key] - fast) / fast:+.1f} % on non-key frames against the fast network alone.'
+            f'{key}: {over_trivial:+.0f} % against the trivial predictor, {over_fast:+.1f} % on non-key frames against '
+            'the fast network alone.'
         )
     return lines
 

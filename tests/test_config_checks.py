@@ -265,7 +265,7 @@ def test_options_reach_the_config() -> None:
     ],
 )
 def test_options_that_reach_nothing_are_refused(option: str, words: str) -> None:
-    with pytest.raises(SystemExit, match=f'--cfg-options {option.partition("=")[0]}: .*{words}'):
+    with pytest.raises(ValueError, match=f'--cfg-options {option.partition("=")[0]}: .*{words}'):
         with_options(option)
 
 
@@ -283,7 +283,7 @@ def test_modules_that_an_option_names_are_imported(tmp_path: Path, monkeypatch: 
     (tmp_path / 'my_late_components.py').touch()
     with_options('custom_imports.imports=[my_late_components]')
     assert sys.modules.pop('my_late_components')
-    with pytest.raises(SystemExit, match="--cfg-options custom_imports: ModuleNotFoundError: .*'my_absent_components'"):
+    with pytest.raises(ValueError, match="--cfg-options custom_imports: ModuleNotFoundError: .*'my_absent_components'"):
         with_options('custom_imports.imports=[my_absent_components]')
 
 

@@ -194,27 +194,18 @@ def start_clock(args: argparse.Namespace) -> Callable[[], float]:
 def check_cli_outputs(
     cfg: Config, outputs: Sequence[str | Path | None], *, inputs: Sequence[str | Path | None] = ()
 ) -> None:
-    """Exit if an output of a program is an input, its config or a base of it, or may be a file of a data set."""
+    """Refuse an output of a program that is an input, its config or a base of it, or may be a file of a data set."""
     sources = [file.path for file in read_config_file(cfg.filename) or ()]
     datasets = [dataset for name in LOADERS for dataset in dataset_configs((cfg.get(name) or {}).get('dataset'))]
-    try:
-        check_outputs(
-            outputs, [*inputs, *sources], folders={root for dataset in datasets if (root := dataset.get('data_root'))}
-        )
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
+    check_outputs(
+        outputs, [*inputs, *sources], folders={root for dataset in datasets if (root := dataset.get('data_root'))}
+    )
 
 
 def config_of(args: argparse.Namespace) -> Config:
-    """Return the config that the arguments name, with overrides, not resolved yet; exit if it cannot be read."""
-    try:
-        cfg = load_config(
-            args.config,
-            options=args.cfg_options,
-            tasks=[name.strip() for name in args.tasks.split(',')] if args.tasks else None,
-        )
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
+    """Return the config that the arguments name, with overrides, not resolved yet."""
+    tasks = [name.strip() for name in args.tasks.split(',')] if args.tasks else None
+    cfg = load_config(args.config, options=args.cfg_options, tasks=tasks)
     if hasattr(args, 'work_dir'):
         cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     return cfg

@@ -37,7 +37,7 @@ from mmmtl.io.signals import stopped_by_signals
 
 from .inputs import Input, find_inputs, why_left_out
 from .progress import ProgressSink
-from .results import RECORDING, SAVES, Outputs, map_folders, outputs_of, video_sinks, write_panel
+from .results import RECORDING, SAVES, drawings_of, map_folders, video_sinks, write_panel
 from .streams import add_stream_arguments, check_resume, page_of, stream_options
 
 OF_VIDEOS = ('fps', 'at_once', 'max_frames', 'every_frame', 'reconnect', 'on_resize', 'serve', 'host', 'resume')
@@ -129,7 +129,7 @@ def check(args: argparse.Namespace, inputs: Sequence[Input], config: str) -> Non
     # Other images in the folder of an input are safe, too.
     folders = {Path(one.source).parent for one in inputs if not one.is_video and not is_url(one.source)}
     check_outputs([args.out], [*folders, *files])
-    outputs = [path for one in inputs for path in outputs_for(args, one) if path is not None]
+    outputs = [path for one in inputs for path in drawings(args, one)]
     check_outputs([*outputs, args.resume], [*files, config, args.checkpoint])
     if goes_on(args):
         return
@@ -154,10 +154,10 @@ def goes_on(args: argparse.Namespace) -> bool:
     return args.resume is not None and args.resume.exists()
 
 
-def outputs_for(args: argparse.Namespace, one: Input) -> Outputs:
-    """Return where the results of an input go."""
+def drawings(args: argparse.Namespace, one: Input) -> list[Path]:
+    """Return where the drawings of an input go."""
     save = args.save or ('video' if one.is_video else 'panels',)
-    return outputs_of(args.out, one.name, save, is_video=one.is_video)
+    return drawings_of(args.out, one.name, save, is_video=one.is_video)
 
 
 def predict_images(
@@ -184,8 +184,8 @@ def predict_images(
                 continue
             for writer in writers:
                 writer.write(one.name, 0, result.image, result.maps)
-            if (panel := outputs_for(args, one).panel) is not None:
-                write_panel(panel, inferencer, result)
+            for path in drawings(args, one):
+                write_panel(path, inferencer, result)
             done += 1
     return done
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import chain, count
 from pathlib import Path
-from typing import NamedTuple
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.apis.inferencer import ImagePrediction
@@ -20,22 +19,8 @@ RECORDING = 'videos.rrd'
 """The recording of all videos, for Rerun."""
 
 
-class Outputs(NamedTuple):
-    """Paths of the drawings of an image or a video; nothing is written for None.
-
-    Args:
-        panel: the drawing of an image.
-        frames: folder of the drawings of a video.
-        video: video of the drawings.
-    """
-
-    panel: Path | None = None
-    frames: Path | None = None
-    video: Path | None = None
-
-
-def outputs_of(folder: Path, name: str, save: Collection[str], *, is_video: bool) -> Outputs:
-    """Return where the drawings of an image or a video go, below a folder.
+def drawings_of(folder: Path, name: str, save: Collection[str], *, is_video: bool) -> list[Path]:
+    """Return where the drawings of an image or a video go: a picture; or a folder of pictures, a video, or both.
 
     Args:
         folder: folder of all results.
@@ -43,11 +28,11 @@ def outputs_of(folder: Path, name: str, save: Collection[str], *, is_video: bool
         save: which of `SAVES`; 'video' means nothing for an image.
         is_video: whether it is a video.
     """
-    return Outputs(
-        panel=folder / f'{name}.png' if 'panels' in save and not is_video else None,
-        frames=folder / name if 'panels' in save and is_video else None,
-        video=folder / f'{name}.mp4' if 'video' in save and is_video else None,
-    )
+    if is_video:
+        places = {'panels': folder / name, 'video': folder / f'{name}.mp4'}
+    else:
+        places = {'panels': folder / f'{name}.png'}
+    return [path for kind, path in places.items() if kind in save]
 
 
 def map_folders(folder: Path, save: Collection[str], *, is_video: bool) -> dict[str, Path]:

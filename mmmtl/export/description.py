@@ -8,15 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmmtl.apis.fitting import MEAN_COLOUR
+from mmmtl.apis.fitting import MEAN_COLOUR, Size
 from mmmtl.checkpoint import digest_model
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.version import __version__
 
 from .graphs import FrameGraph
 from .onnx_stream import VERSION, wrong_field
-
-Size = tuple[int, int]
 
 
 def describe(

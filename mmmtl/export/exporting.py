@@ -16,16 +16,16 @@ from prettytable import PrettyTable
 from torch.export import ExportedProgram
 
 from mmmtl.apis import MultiTaskInferencer
+from mmmtl.apis.fitting import Size
 from mmmtl.io import check_new_folder
 from mmmtl.io.image_sources import check_image
 from mmmtl.io.outputs import temporary_folder
-from mmmtl.models import MultiTaskSegmentor
 from mmmtl.structures import Array
 from mmmtl.structures.array import is_size
 
 from . import onnx_stream
-from .compare import Comparison, ProgramStream, Stream, TorchStream, compare
-from .description import Size, describe
+from .compare import Comparison, ProgramStream, TorchStream, compare
+from .description import describe
 from .graphs import FrameGraph, frame_graphs, trace
 from .onnx_stream import OnnxStream
 from .quantizing import quantize
@@ -157,11 +157,16 @@ def export_model(
         for form in formats:
             check_errors(found[form], tolerance, f'{name} as {form}')
         if int8:
-            (place / 'int8').mkdir()
-            quantize(place, place / 'int8', inputs)
-            found |= compare(model, {'onnx': streams['onnx'], **small_streams(model, place / 'int8')}, inputs)
-        for part in [place, *([place / 'int8'] if int8 else [])] if 'onnx' in formats else []:
-            shutil.copyfile(onnx_stream.__file__, part / 'onnx_stream.py')
+            small = place / 'int8'
+            small.mkdir()
+            quantize(place, small, inputs)
+            bfloat16 = TorchStream(model, torch.bfloat16)
+            found |= compare(
+                model, {'onnx': streams['onnx'], 'onnx int8': OnnxStream(small), 'PyTorch bfloat16': bfloat16}, inputs
+            )
+            shutil.copyfile(onnx_stream.__file__, small / 'onnx_stream.py')
+        if 'onnx' in formats:
+            shutil.copyfile(onnx_stream.__file__, place / 'onnx_stream.py')
         if is_there:
             for part in sorted(place.iterdir()):
                 os.replace(part, target / part.name)
@@ -169,11 +174,6 @@ def export_model(
             os.replace(place, target)
     metrics = {task: one.primary_metric for task, one in model.main_tasks.items()}
     return Export(Path(folder), found, len(inputs), description, metrics)
-
-
-def small_streams(model: MultiTaskSegmentor, folder: Path) -> dict[str, Stream]:
-    """Return the streams with fewer bits: int8 in a folder, and bfloat16 in PyTorch."""
-    return {'onnx int8': OnnxStream(folder), 'PyTorch bfloat16': TorchStream(model, torch.bfloat16)}
 
 
 def write_graphs(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 import torch
@@ -15,7 +14,6 @@ from torch.export import Dim, ExportedProgram
 from mmmtl.apis.optimize import fold_norms
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.segmentors.frame_kinds import KEY, ReadMemories
-from mmmtl.structures import Memory
 
 SLOTS = ('key', 'non_key')
 
@@ -65,14 +63,8 @@ def frame_graphs(model: MultiTaskSegmentor, images: Tensor) -> Iterator[tuple[Fr
         needed = {kind for read in reads.values() for kind, found in zip(SLOTS, read, strict=True) if found is not None}
         for kind, read in reads.items():
             memory = model.frame_logits(images, *read, is_key=kind == KEY).memory if kind in needed else {}
-            yield (
-                FrameGraph(model, kind, read, list(memory)),
-                (images, *chain.from_iterable(_values(one) for one in read)),
-            )
-
-
-def _values(memory: Memory | None) -> list[Tensor]:
-    return [] if memory is None else list(memory.values())
+            remembered = [tensor for one in read if one is not None for tensor in one.values()]
+            yield FrameGraph(model, kind, read, list(memory)), (images, *remembered)
 
 
 def trace(graph: FrameGraph, inputs: tuple[Tensor, ...], *, dynamic_size: bool) -> ExportedProgram:

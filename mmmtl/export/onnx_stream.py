@@ -473,8 +473,9 @@ def wrong_tensor(spec: Spec, graph: Graph) -> str | None:
     outputs = {f'memory.{name}': shape for name, shape in memories.items() if spec['kind'] in read}
     for name, task in spec['tasks'].items():
         count = DECODERS[task['kind']].channels(task)
-        any_count = graph.outputs.get(f'logits.{name}', [None])[0]
-        outputs[f'logits.{name}'] = [any_count if count is None else count, *sides]
+        if count is None:
+            count = next(iter(graph.outputs.get(f'logits.{name}', [])), None)
+        outputs[f'logits.{name}'] = [count, *sides]
     for says, has in (({'frames': [3, *sides], **inputs}, graph.inputs), (outputs, graph.outputs)):
         if wrong := sorted(name for name in {*says, *has} if says.get(name) != has.get(name)):
             name = wrong[0]

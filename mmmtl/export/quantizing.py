@@ -43,7 +43,8 @@ def quantize(source: Path, target: Path, frames: Sequence[Array]) -> None:
         def get_next(self) -> Arrays | None:
             return next(self.left, None)
 
-    for kind, feeds in _recorded(source, frames).items():
+    stream = OnnxStream(source)
+    for kind, feeds in _recorded(stream, frames).items():
         if not feeds:
             raise ValueError(f'{source}: none of the {len(frames)} frames has the kind {kind!r}; give more of them')
         path, output = source / f'{kind}.onnx', target / f'{kind}.onnx'
@@ -69,9 +70,7 @@ def quantize(source: Path, target: Path, frames: Sequence[Array]) -> None:
                 weight_type=QuantType.QInt8,
             )
         proto = onnx.load(output)
-        text = next(entry.value for entry in onnx.load(path).metadata_props if entry.key == METADATA)
-        description: dict[str, Any] = json.loads(text)
-        description['made']['numbers'] = 'int8'
+        description = {**stream.spec, 'kind': kind, 'made': {**stream.spec['made'], 'numbers': 'int8'}}
         onnx.helper.set_model_props(proto, {METADATA: json.dumps(description)})
         onnx.save(proto, output)
 
@@ -98,9 +97,9 @@ def _chosen(model: Any) -> tuple[list[str], list[str]]:
     return [node.name for node in convolutions], [node.name for node in rectifiers]
 
 
-def _recorded(folder: Path, frames: Sequence[Array]) -> dict[str, list[Arrays]]:
-    """Return what the graph of each kind is given when it runs over the frames."""
-    stream, state = OnnxStream(folder), None
+def _recorded(stream: OnnxStream, frames: Sequence[Array]) -> dict[str, list[Arrays]]:
+    """Return what the graph of each kind is given when a stream runs over the frames."""
+    state = None
     feeds: dict[str, list[Arrays]] = {kind: [] for kind in stream.graphs}
     given: list[tuple[str, Arrays]] = []
 

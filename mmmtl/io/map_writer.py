@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from threading import Lock
-from types import TracebackType
 
 from mmmtl.structures import Array
 from mmmtl.tasks import Task
@@ -116,9 +115,7 @@ class MapWriter:
             if self._is_open and self.lengths[name] == 1 and not (self.stills and len(self.lengths) > 1):
                 self.finish(self.lengths)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self.lengths:
             self.finish(self.lengths)
 

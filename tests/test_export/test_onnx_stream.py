@@ -94,6 +94,7 @@ def test_bars_and_padding_are_below_and_to_the_right(exported: Path) -> None:
     graph = onnx_stream.Graph(None, {'frames': [3, 32, 32]}, outputs, lambda feed: feed)
     assert onnx_stream.wrong_tensor(spec, graph) is None
     assert 'frames' in onnx_stream.wrong_tensor(spec, graph._replace(inputs={'frames': [3, 20, 30]}))
+    assert 'logits.depth' in onnx_stream.wrong_tensor(spec, graph._replace(outputs={**outputs, 'logits.depth': []}))
     stream.spec['dynamic_size'] = True  # no bars, but padding
     inputs, _ = stream.prepare(np.full((10, 10, 3), 7, np.uint8))
     assert inputs.shape == (1, 3, 32, 32) and (inputs[..., :20, 20:] == 0).all()

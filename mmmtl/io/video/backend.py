@@ -78,6 +78,15 @@ def find_pyav() -> ModuleType | None:
     return module
 
 
+def check_pixels(name: str, width: int, height: int, most: int) -> None:
+    """Refuse frames of more pixels than `most`."""
+    if width * height > most:
+        raise ValueError(
+            f'{name}: frames of {width}x{height} pixels, more than the limit of {most}; scale the video down or raise '
+            'max_pixels'
+        )
+
+
 class Clock:
     """Seconds from the first frame, increasing, of time stamps that may be missing, out of order, or jump back."""
 

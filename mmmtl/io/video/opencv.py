@@ -11,7 +11,7 @@ import cv2
 
 from mmmtl.io.source_names import is_pipeline, source_name
 
-from .backend import INSTALL, MAX_FPS, Clock, Decoder, VideoFrame
+from .backend import INSTALL, MAX_FPS, Clock, Decoder, VideoFrame, check_pixels
 
 TRIES = 30
 """Reads that may fail one after the other before a source is at its end."""
@@ -90,12 +90,7 @@ class OpenCVDecoder(Decoder):
             if failures:
                 self.skip('OpenCV could not read')
                 failures = 0
-            height, width = image.shape[:2]
-            if width * height > self._max_pixels:
-                raise ValueError(
-                    f'{self._name}: frames of {width}x{height} pixels, more than the limit of {self._max_pixels}; '
-                    'scale the video down or raise max_pixels'
-                )
+            check_pixels(self._name, image.shape[1], image.shape[0], self._max_pixels)
             stamp = time.monotonic() if self._made_now else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             yield VideoFrame(image, clock(stamp))
 

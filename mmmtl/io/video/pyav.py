@@ -11,7 +11,7 @@ import numpy as np
 from mmmtl.io.source_names import NUMBERED, source_name
 from mmmtl.structures import Array
 
-from .backend import MAX_FPS, Clock, Decoder, VideoFrame, find_pyav
+from .backend import MAX_FPS, Clock, Decoder, VideoFrame, check_pixels, find_pyav
 
 TIMEOUT = (30.0, 30.0)
 """Seconds to wait for a network stream: to open, and for each read."""
@@ -53,8 +53,7 @@ class PyAVDecoder(Decoder):
                 # It is that of the file. A frame whose side data were looked at is a cycle, which keeps its pixels
                 # until the garbage collector comes by.
                 matrix = _display_matrix(frame)
-            if frame.width * frame.height > self._max_pixels:
-                raise self._too_large(frame.width, frame.height)
+            check_pixels(self._name, frame.width, frame.height, self._max_pixels)
             self.flawed += frame.is_corrupt
             yield VideoFrame(_upright(frame.to_ndarray(format='bgr24'), matrix), clock(frame.time))
 
@@ -73,8 +72,7 @@ class PyAVDecoder(Decoder):
         codec = stream.codec_context
         if codec is None:
             raise ValueError(f'{self._name}: FFmpeg has no decoder for its codec; convert the video to H.264')
-        if codec.width * codec.height > self._max_pixels:
-            raise self._too_large(codec.width, codec.height)
+        check_pixels(self._name, codec.width, codec.height, self._max_pixels)
         return stream
 
     def _describe(self) -> None:
@@ -120,12 +118,6 @@ class PyAVDecoder(Decoder):
                 continue
             failures = 0 if frames else failures
             yield from frames
-
-    def _too_large(self, width: int, height: int) -> ValueError:
-        return ValueError(
-            f'{self._name}: frames of {width}x{height} pixels, more than the limit of {self._max_pixels}; scale the '
-            'video down or raise max_pixels'
-        )
 
 
 def _options(av: Any) -> dict[str, str]:
