@@ -11,7 +11,6 @@ sets the weights of the head and the order of the images, for both backbones ali
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
 from typing import Any
 
@@ -19,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmengine.registry import init_default_scope
-from scipy.stats import t as student
 from torch import Tensor, nn
 
+from mmmtl.evaluation.statistics import paired_difference
 from mmmtl.models import MultiTaskDataPreprocessor
 from mmmtl.models.backbones import as_maps
 from mmmtl.registry import DATASETS, MODELS
@@ -53,15 +52,16 @@ def main() -> None:
     tasks = build_tasks(TASKS, 'the benchmark')
     maps = {name: frozen_maps(cfg, tasks, args.data) for name, cfg in BACKBONES.items()}
     for head in args.heads:
-        scores: dict[str, list[float]] = {name: [] for name in BACKBONES}
+        scores: dict[str, dict[int, float]] = {name: {} for name in BACKBONES}
         for seed in args.seeds:
             for name, (train, val) in maps.items():
                 trained = fit(head, tasks['semseg'], train, seed=seed, iterations=args.iterations)
-                scores[name].append(score(trained, tasks['semseg'], val))
-                print(f'{head}, {name}, seed {seed}: mIoU {scores[name][-1]:.2f}', flush=True)
-        gains = [here - before for before, here in zip(*scores.values(), strict=True)]
-        means = ', '.join(f'{name} {statistics.mean(found):.2f}' for name, found in scores.items())
-        print(f'{head}: {means}, difference {statistics.mean(gains):+.2f} ± {half_interval(gains):.2f} (95 %)')
+                scores[name][seed] = score(trained, tasks['semseg'], val)
+                print(f'{head}, {name}, seed {seed}: mIoU {scores[name][seed]:.2f}', flush=True)
+        gain = paired_difference(scores['here'], scores['mmseg'])
+        assert gain is not None, 'both have every seed'
+        means = ', '.join(f'{name} {statistics.mean(found.values()):.2f}' for name, found in scores.items())
+        print(f'{head}: {means}, difference {gain.mean:+.2f} ± {gain.high - gain.mean:.2f} (95 %)')
 
 
 def frozen_maps(cfg: dict[str, Any], tasks: dict[str, Task], root: str) -> tuple[Maps, Maps]:
@@ -125,13 +125,6 @@ def score(head: nn.Module, task: Task, data: Maps) -> float:
         logits = F.interpolate(head(map_[None].float()), size=labels.shape, mode='bilinear')
         totals.append(task.measure(task.decode(logits), labels[None, None].long()))
     return float(task.summarize(torch.stack(totals).sum(0))['mIoU'])
-
-
-def half_interval(values: list[float]) -> float:
-    """Return half the 95 % confidence interval of the mean, by Student's distribution; NaN for one value."""
-    if len(values) < 2:
-        return float('nan')
-    return float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
 
 
 if __name__ == '__main__':

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 
 from training_papers import PAPERS, PRIMARY, PaperTable
+from training_rows import TASKS
 from training_runs import Record, Settings
 
 from mmmtl._output import counted
@@ -138,7 +139,7 @@ class Scores:
         return [name for name in names if len(self._tasks(name)) == most]
 
     def _tasks(self, name: str) -> Sequence[str]:
-        return self.settings.table.row(name).tasks or ('semseg', 'depth', 'normals')
+        return self.settings.table.row(name).tasks or TASKS
 
     def _label(self, name: str) -> str:
         return f'{name}, {counted(len(self.found[name]), "seed")}'

@@ -15,7 +15,6 @@ from mmengine.registry import DefaultScope
 from mmmtl import zoo
 from mmmtl.config import dataset_configs, input_size, load_config, resolve
 from mmmtl.datasets import SyntheticVideo
-from mmmtl.registry import TASKS
 from mmmtl.tasks import DepthEstimation, SemanticSegmentation, build_tasks, metric_direction
 from mmmtl.tasks.build import to_plain
 
@@ -400,22 +399,6 @@ def test_metric_direction_needs_a_whole_name() -> None:
     for wrong in ('mIoU', 'depth', 'xdepth/rmse', 'depth/rmse/x', ''):
         with pytest.raises(ValueError, match=repr(wrong)):
             metric_direction(wrong, tasks)
-
-
-# ---------------------------------------------------------------- shipped configs
-
-
-def test_shipped_configs_resolve() -> None:
-    root = Path(__file__).resolve().parents[1] / 'configs'
-    paths = sorted(path for path in root.glob('*/*.py') if path.parent.name != '_base_')
-    assert len(paths) >= 8
-
-    for path in paths:
-        cfg = resolve(Config.fromfile(path))
-        assert cfg.model.tasks == to_plain(cfg.tasks), path.name
-        assert all(task['type'] in TASKS for task in cfg.tasks.values()), path.name
-        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-            assert 'tasks' in cfg[loader].dataset.metainfo, f'{path.name}: {loader}'
 
 
 @pytest.mark.parametrize('scope', ['mmengine', 'mmseg'])

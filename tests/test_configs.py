@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import copy
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,12 @@ NAME = re.compile(
     r'_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<schedule>\d+e|\d+k|demo)_(?P<data>[a-z0-9]+)-(?P<height>\d+)x(?P<width>\d+)'
 )
 SIZE = (32, 32)
+
+
+@cache
+def resolved(name: str) -> Config:
+    """A resolved config, which the tests share and leave as it is."""
+    return resolve(Config.fromfile(ROOT / name))
 
 
 def bases_of(path: Path) -> list[Path]:
@@ -86,7 +94,7 @@ def test_the_sweep_finds_the_configs_that_are_listed() -> None:
 def test_its_name_says_what_it_is(name: str) -> None:
     match = NAME.fullmatch(Path(name).stem)
     assert match, f'{name} is not <method>_<backbones>[-k<interval>]_<GPUs>xb<batch>-<schedule>_<data set>-<H>x<W>.py'
-    cfg = resolve(Config.fromfile(ROOT / name))
+    cfg = resolved(name)
 
     assert cfg.train_dataloader.batch_size == int(match['batch'])
     if cfg.get('auto_scale_lr'):
@@ -119,7 +127,7 @@ def test_hooks_and_log_follow_the_schedule() -> None:
     """(train_cfg, iterations between log lines, between checkpoints in epochs or iterations) of every schedule."""
     found = {}
     for name in FOUND:
-        cfg = resolve(Config.fromfile(ROOT / name))
+        cfg = resolved(name)
         by_epoch = cfg.train_cfg.type == 'EpochBasedTrainLoop'
         hooks = cfg.default_hooks
         assert hooks.checkpoint.by_epoch == hooks.logger.log_metric_by_epoch == cfg.log_processor.by_epoch == by_epoch
@@ -156,8 +164,8 @@ def labelled_frames(dataset: dict[str, Any]) -> tuple[list[int], int] | str:
 @pytest.mark.parametrize('loader', LOADERS)
 @pytest.mark.parametrize('name', [name for name in FOUND if has_clips(ROOT / name) and not runs_on_clips(name)])
 def test_a_rival_sees_the_labelled_frames_of_the_video_model(name: str, loader: str) -> None:
-    baseline = resolve(Config.fromfile(ROOT / name))[loader].dataset.to_dict()
-    video = resolve(Config.fromfile(ROOT / video_config(name)))[loader].dataset.to_dict()
+    baseline = resolved(name)[loader].dataset.to_dict()
+    video = resolved(video_config(name))[loader].dataset.to_dict()
     clip, clips = baseline['clip'], video['clip']
 
     assert clip['single'] and 'single' not in clips
@@ -180,7 +188,7 @@ def test_a_rival_sees_the_labelled_frames_of_the_video_model(name: str, loader: 
 
 @pytest.mark.parametrize('name', FOUND)
 def test_clips_are_made_of_stills_and_of_nothing_else(name: str) -> None:
-    cfg = resolve(Config.fromfile(ROOT / name))
+    cfg = resolved(name)
     for loader in LOADERS:
         dataset = cfg[loader].dataset
         makes = 'StillToClip' in [transform.type for transform in dataset.pipeline]
@@ -286,7 +294,7 @@ def test_its_model_learns_one_step(name: str, options: dict[str, Any], tmp_path:
 
 @pytest.mark.parametrize('name', FOUND)
 def test_its_other_parts_can_be_built(name: str) -> None:
-    cfg = resolve(Config.fromfile(ROOT / name))
+    cfg = copy.deepcopy(resolved(name))
     init_default_scope(cfg.default_scope)
     cfg.launcher = 'pytorch'
     check_evaluation(cfg)

@@ -18,6 +18,7 @@ from typing import Any
 import mmengine.runner.checkpoint
 import pytest
 import torch
+from mmengine.runner import CheckpointLoader
 
 import mmmtl
 from mmmtl import _safe_loading
@@ -80,6 +81,12 @@ def test_the_trap_would_go_off_without_mmmtl(tmp_path: Path, url: str) -> None:
     del found['s3://']  # mmengine reads the rest of a buffer there and finds nothing
     assert found == dict.fromkeys(found, 'the trap went off')
     assert len(found) == 12
+
+
+def test_an_address_without_a_checkpoint_is_named(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    with pytest.raises(ValueError, match='none.pth.*404'):
+        CheckpointLoader.load_checkpoint(f'{url}/none.pth')
 
 
 def test_the_hook_is_there_once() -> None:

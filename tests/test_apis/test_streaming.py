@@ -121,18 +121,18 @@ def test_a_file_is_the_stream_of_the_inferencer(inferencer: MultiTaskInferencer,
     assert {kind: times.count for kind, times in record.model.items()} == {'key': 3, 'non_key': 9}
 
 
+@pytest.fixture
+def batches(inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the batches that are predicted."""
+    sizes, step = [], inferencer.step_fitted
+    monkeypatch.setattr(inferencer, 'step_fitted', lambda f, s: (sizes.append(len(f)), step(f, s))[1])
+    return sizes
+
+
 def test_streams_of_different_lengths_share_batches(
-    inferencer: MultiTaskInferencer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inferencer: MultiTaskInferencer, batches: list[int], tmp_path: Path
 ) -> None:
     sources = {'a': film(tmp_path / 'a.mp4', 9), 'b': folder(tmp_path / 'b', range(4)), 'c': map(coded, range(7))}
-    batches: list[int] = []
-    step = inferencer.step_fitted
-
-    def counted(fitted: Any, state: Any) -> Any:
-        batches.append(len(fitted))
-        return step(fitted, state)
-
-    monkeypatch.setattr(inferencer, 'step_fitted', counted)
     found = Collected()
     records = StreamRunner(inferencer, sources).run(found)
 
@@ -179,25 +179,23 @@ def test_names_of_images_may_be_videos(addresses: list[str]) -> None:
 
 @pytest.mark.parametrize(('at_once', 'max_batch'), [(1, None), (2, 1), (3, 2)])
 def test_limits_of_streams_and_batches(
-    at_once: int, max_batch: int | None, inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch
+    at_once: int, max_batch: int | None, inferencer: MultiTaskInferencer, batches: list[int]
 ) -> None:
-    sizes, found = [], Collected()
-    step = inferencer.step_fitted
-    monkeypatch.setattr(inferencer, 'step_fitted', lambda f, s: (sizes.append(len(f)), step(f, s))[1])
+    found = Collected()
     runner = StreamRunner(
         inferencer, {name: [coded(n) for n in range(6)] for name in 'abc'}, at_once=at_once, max_batch=max_batch
     )
     runner.run(found)
     assert {name: found.shown(name) for name in 'abc'} == dict.fromkeys('abc', [*range(6)])
-    assert max(sizes) <= min(at_once, max_batch or at_once)
+    assert max(batches) <= min(at_once, max_batch or at_once)
 
 
-def test_a_compiled_model_gets_no_batches(inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes, step = [], inferencer.step_fitted
+def test_a_compiled_model_gets_no_batches(
+    inferencer: MultiTaskInferencer, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(inferencer, 'optimize', 'compile')
-    monkeypatch.setattr(inferencer, 'step_fitted', lambda f, s: (sizes.append(len(f)), step(f, s))[1])
     StreamRunner(inferencer, {name: map(coded, range(4)) for name in 'ab'}).run()
-    assert sizes == [1] * 8
+    assert batches == [1] * 8
 
 
 def test_streams_take_turns(inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch) -> None:

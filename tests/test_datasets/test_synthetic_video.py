@@ -52,15 +52,15 @@ def test_splits_share_no_scene(monkeypatch: pytest.MonkeyPatch) -> None:
         build(split='dev')
 
 
-def test_frames_are_rendered_when_asked_for_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    rendered = []
-    original = synthetic_video.render
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The times of the frames that are rendered."""
+    times: list[int] = []
+    monkeypatch.setattr(synthetic_video, 'render', lambda *given: (times.append(given[1]), render(*given))[1])
+    return times
 
-    def count(scene: Any, time: int, *size: int) -> Any:
-        rendered.append(time)
-        return original(scene, time, *size)
 
-    monkeypatch.setattr(synthetic_video, 'render', count)
+def test_frames_are_rendered_when_asked_for_and_kept(rendered: list[int]) -> None:
     data = build()
     assert not rendered and len(data) == 12
     data[2], data[2], data[8]
@@ -69,15 +69,9 @@ def test_frames_are_rendered_when_asked_for_and_kept(monkeypatch: pytest.MonkeyP
 
 # The last one makes room for the next: the second time 0 is there, 1 takes the place of 2, and 2 that of 1.
 @pytest.mark.parametrize(('kept', 'expected'), [(3, [0, 1, 2]), (2, [0, 1, 2, 1, 2]), (0, [0, 1, 2, 0, 1, 2])])
-def test_frames_are_kept_up_to_so_much_memory(monkeypatch: pytest.MonkeyPatch, kept: int, expected: list[int]) -> None:
-    rendered = []
-    original = synthetic_video.render
-
-    def count(scene: Any, time: int, *size: int) -> Any:
-        rendered.append(time)
-        return original(scene, time, *size)
-
-    monkeypatch.setattr(synthetic_video, 'render', count)
+def test_frames_are_kept_up_to_so_much_memory(
+    rendered: list[int], monkeypatch: pytest.MonkeyPatch, kept: int, expected: list[int]
+) -> None:
     # Bytes: 3 of the image, 1 of labels, 4 of depth, 12 of normals, 2 of the solid and 1 of what moves.
     monkeypatch.setattr(synthetic_video, 'KEPT_BYTES', kept * 24 * 40 * 23)
     data = build()

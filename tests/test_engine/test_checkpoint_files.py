@@ -7,27 +7,17 @@ import pickle
 import time
 import zipfile
 from collections import Counter, OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader
 
 import mmmtl.io.checkpoints as checkpoints
-from mmmtl.apis import MultiTaskInferencer
 from mmmtl.checkpoint import load_weights
-from mmmtl.config import resolve
-from mmmtl.engine import build_runner
 from mmmtl.io.checkpoint_archive import check_archive
 from mmmtl.io.checkpoints import check_values, load_from_local, load_plain
-from mmmtl.registry import MODELS
-
-MakeConfig = Callable[..., Config]
 
 
 def save(path: Path, **more: Any) -> Path:
@@ -276,20 +266,3 @@ def test_a_tensor_may_be_expanded_but_not_beyond_its_storage(tmp_path: Path) -> 
     torch.save({'folded': torch.ones(2 * 10**5).as_strided((10**5, 10**5), (1, 1))}, tmp_path / 'folded.pth')
     with pytest.raises(ValueError, match=r'folded\.pth: .*folded'):
         load_from_local(tmp_path / 'folded.pth')
-
-
-def test_no_way_of_loading_takes_them(make_config: MakeConfig, tmp_path: Path) -> None:
-    path = str(tmp_path / 'nan.pth')
-    torch.save({'state_dict': {'neck.weight': torch.tensor(float('nan'))}}, path)
-    words = r'nan\.pth: 1 weights are not finite \(neck\.weight\)'
-    cfg = resolve(make_config(**{'model.init_cfg': dict(type='Pretrained', checkpoint=path)}))
-    init_default_scope('mmmtl')
-    for load in (
-        lambda: build_runner(make_config(load_from=path)).test(),
-        lambda: build_runner(make_config(load_from=path, resume=True)).train(),
-        lambda: MultiTaskInferencer(make_config(), path),
-        lambda: MODELS.build(cfg.model).init_weights(),
-        lambda: CheckpointLoader.load_checkpoint(path),
-    ):
-        with pytest.raises(ValueError, match=words):
-            load()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 from torch import Tensor
@@ -20,7 +19,6 @@ from mmmtl.evaluation import MultiTaskMetric
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks.metric_keys import MetricKey
 
-ROOT = Path(__file__).resolve().parents[2]
 TASKS = {
     'semseg': dict(type='SemanticSegmentation', classes=['wall', 'floor']),
     'depth': dict(type='DepthEstimation', max_depth=10.0),
@@ -147,13 +145,6 @@ def test_the_order_in_which_a_task_returns_its_metrics_does_not_matter(monkeypat
     assert metrics['per_image/depth/abs_err'] == metrics['depth/abs_err'] == 1.0
 
 
-def test_images_are_forgotten_after_an_evaluation() -> None:
-    metric = make_metric(per_image=True)
-    for error in (1.0, 3.0):
-        metric.process(None, [sample({'depth': depths(2.0)}, {'depth': depths(2.0 + error)})])
-        assert metric.evaluate(1)['per_image/depth/abs_err'] == error
-
-
 def test_details_can_be_left_out() -> None:
     metric = make_metric(details=False)
     metric.process(None, clips())
@@ -200,10 +191,11 @@ def test_nothing_to_score_is_an_error() -> None:
 
 
 def test_an_evaluation_starts_from_nothing() -> None:
-    metric = make_metric()
+    metric = make_metric(per_image=True)
     for error in (1.0, 3.0):
         metric.process(None, [sample({'depth': depths(2.0)}, {'depth': depths(2.0 + error)})])
-        assert metric.evaluate(1)['depth/abs_err'] == error
+        metrics = metric.evaluate(1)
+        assert metrics['depth/abs_err'] == metrics['per_image/depth/abs_err'] == error
 
 
 def test_a_metric_needs_tasks() -> None:
@@ -246,76 +238,56 @@ def test_it_serves_mmengines_evaluator() -> None:
 
 # Several processes
 
-# The numbers are eighths, so that sums do not depend on their order; angles, logarithms and the
-# scores of single images are no such numbers.
-PROCESS = """
-import json, sys
-import torch
-from mmengine.dataset import DefaultSampler
-from mmmtl.evaluation import MultiTaskMetric
 
-torch.set_num_threads(1)
-rank, world_size, store, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
-if world_size > 1:
-    torch.distributed.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=world_size)
+def numbered(number: int) -> dict[str, Any]:
+    """A sample whose numbers are eighths, so that sums do not depend on their order.
 
-def maps(number):
-    rng = torch.Generator().manual_seed(number)
-    semseg = torch.randint(0, 4, (1, 6, 5), generator=rng)
-    semseg[semseg == 3] = 255
-    depth = 2.0 ** torch.randint(-2, 4, (1, 6, 5), generator=rng)
-    normals = torch.nn.functional.normalize(torch.randn(3, 6, 5, generator=rng), dim=0)
-    return {'semseg': semseg, 'depth': depth, 'normals': normals}
+    Angles, logarithms and the scores of single images are no such numbers.
+    """
 
-def sample(number):
+    def maps(seed: int) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        semseg = torch.randint(0, 4, (1, 6, 5), generator=generator)
+        semseg[semseg == 3] = 255
+        depth = 2.0 ** torch.randint(-2, 4, (1, 6, 5), generator=generator)
+        normals = torch.nn.functional.normalize(torch.randn(3, 6, 5, generator=generator), dim=0)
+        return {'semseg': semseg, 'depth': depth, 'normals': normals}
+
     gt, pred = maps(number), maps(1000 + number)
     pred['semseg'] = pred['semseg'].clamp(max=2)
-    pred['depth'] = pred['depth'] + gt['depth'].new_tensor(number % 5) / 8
+    pred['depth'] = pred['depth'] + number % 5 / 8
     if number % 3 == 0:
         del gt['normals']
-    return {'gt': gt, 'pred': pred, 'offset': number % 2}
-
-metric = MultiTaskMetric(per_image=True)
-metric.dataset_meta = {'tasks': {
-    'semseg': dict(type='SemanticSegmentation', classes=['a', 'b', 'c']),
-    'depth': dict(type='DepthEstimation', max_depth=7.0),
-    'normals': dict(type='SurfaceNormals'),
-}}
-indices = list(DefaultSampler(range(7), shuffle=False, round_up=False))
-for start in range(0, len(indices), 2):
-    metric.process(None, [sample(number) for number in indices[start:start + 2]])
-json.dump({'seen': indices, 'metrics': metric.evaluate(7)}, open(out, 'w'))
-"""
+    return sample(gt, pred, number % 2)
 
 
-def test_two_processes_score_as_one_does(tmp_path: Path) -> None:
-    (tmp_path / 'process.py').write_text(PROCESS)
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore'}
-    outs = {(rank, size): tmp_path / f'{rank}_of_{size}.json' for rank, size in ((0, 1), (0, 2), (1, 2))}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(tmp_path / 'process.py'), str(rank), str(size), str(tmp_path / 'store'), str(out)],
-            env=environment,
-        )
-        for (rank, size), out in outs.items()
-    ]
-    try:
-        assert [process.wait(timeout=600) for process in processes] == [0, 0, 0]
-    finally:
-        for process in processes:
-            process.kill()
+def score(_: int = 0) -> tuple[list[int], dict[str, float]]:
+    """Score this process's share of seven samples, in batches of two; return their numbers and the metrics."""
+    tasks = {
+        'semseg': dict(type='SemanticSegmentation', classes=['a', 'b', 'c']),
+        'depth': dict(type='DepthEstimation', max_depth=7.0),
+        'normals': dict(type='SurfaceNormals'),
+    }
+    metric = make_metric(tasks, per_image=True)
+    seen = list(DefaultSampler(range(7), shuffle=False, round_up=False))
+    for start in range(0, len(seen), 2):
+        metric.process(None, [numbered(number) for number in seen[start : start + 2]])
+    return seen, metric.evaluate(7)
 
-    alone, first, second = (json.loads(out.read_text()) for out in outs.values())
-    assert [len(one['seen']) for one in (alone, first, second)] == [7, 4, 3], 'no sample is repeated'
-    assert first['metrics'] == second['metrics'], 'every process has the result'
-    assert alone['metrics'].keys() == first['metrics'].keys()
+
+def test_two_processes_score_as_one_does(in_processes: Callable[..., list[Any]]) -> None:
+    seen, alone = score()
+    (first, found), (second, other) = in_processes(score)
+    assert [len(numbers) for numbers in (seen, first, second)] == [7, 4, 3], 'no sample is repeated'
+    assert found == other, 'every process has the result'
+    assert alone.keys() == found.keys()
     inexact = ('depth/rmse_log', 'normals/mean')
-    for name, value in alone['metrics'].items():
+    for name, value in alone.items():
         if name.endswith(inexact) or name.startswith('per_image/'):
-            assert first['metrics'][name] == pytest.approx(value, rel=1e-14), name
+            assert found[name] == pytest.approx(value, rel=1e-14), name
         else:
-            assert first['metrics'][name] == value, name
-    assert len(alone['metrics']) == 5 * (2 + 7 + 5)
+            assert found[name] == value, name
+    assert len(alone) == 5 * (2 + 7 + 5)
 
 
 def test_each_class_has_its_score() -> None:

@@ -77,6 +77,16 @@ def scramble(model: nn.Module, seed: int = 0) -> nn.Module:
     return model
 
 
+def frozen(model: nn.Module) -> nn.Module:
+    """In training mode, but without batch statistics and dropout."""
+    for module in model.train().modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+        if isinstance(module, nn.Dropout2d):
+            module.p = 0.0
+    return model
+
+
 def image_model(tasks: Mapping[str, Any] = TASKS, **changes: Any) -> MultiTaskSegmentor:
     """An image model with squeeze-excitation, scrambled, float64, in eval mode."""
     cfg: dict[str, Any] = dict(
@@ -177,6 +187,7 @@ def tiny() -> SimpleNamespace:
         clip_at=clip_at,
         clip_samples=clip_samples,
         clips=clips,
+        frozen=frozen,
         image_model=image_model,
         labels=labels,
         pixels=pixels,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import pytest
@@ -130,19 +129,6 @@ def test_a_checkpoint_that_does_not_fit_is_named(tiny, tmp_path: Path) -> None:
         build(tiny, pretrained={'depth': tmp_path / 'none.pth'}).init_weights()
     with pytest.raises(ValueError, match=r"pretrained: \['dept'\]"):
         build(tiny, pretrained={'dept': tmp_path / 'none.pth'})
-
-
-class Trap:
-    def __reduce__(self):
-        return (Path.touch, (Path('sprung'),))
-
-
-def test_a_checkpoint_with_code_is_refused(tiny, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / 'trap.pth').write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(ValueError, match='trap.pth'):
-        build(tiny, pretrained={'depth': tmp_path / 'trap.pth'}).init_weights()
-    assert not Path('sprung').exists()
 
 
 @pytest.mark.parametrize('kind', [CrossStitchBackbone, NDDRBackbone])

@@ -119,14 +119,8 @@ def test_without_reduction_features_stay_as_they_are(tiny, name):
 
 
 @pytest.mark.parametrize('name', NECKS)
-def test_rows_are_independent_and_may_be_none(tiny, name):
-    neck = build(tiny, name)
-    assert {len(tensor) for tensor in memory(neck, tiny, 0, count=0).values()} == {0}
-    current, key = memory(neck, tiny, 0, count=3), memory(neck, tiny, 1, count=3)
-    together = neck(current, key, None)['depth'][-1]
-    for row in range(3):
-        one, other = ({n: t[row : row + 1] for n, t in m.items()} for m in (current, key))
-        torch.testing.assert_close(neck(one, other, None)['depth'][-1][0], together[row])
+def test_no_frames_are_remembered_as_no_rows(tiny, name):
+    assert {len(tensor) for tensor in memory(build(tiny, name), tiny, 0, count=0).values()} == {0}
 
 
 # --- optical flow ------------------------------------------------------------------------------------------------
@@ -165,16 +159,6 @@ def test_the_flow_is_estimated_once_for_all_tasks(tiny):
     neck.flow.register_forward_hook(lambda *args: calls.append(args))
     neck(memory(neck, tiny, 0), memory(neck, tiny, 1), None)
     assert len(calls) == 1
-
-
-def test_flow_learns_from_what_it_warps(tiny):
-    neck = build(tiny, 'flow', flow=dict(type='FlowNetS', base_channels=2))
-    with torch.no_grad():
-        for layer in neck.flow.predict:
-            layer.weight.mul_(0.02)
-            layer.bias.mul_(0.02)
-    neck(memory(neck, tiny, 0), memory(neck, tiny, 1), None)['depth'][1].square().sum().backward()
-    assert all(p.grad.isfinite().all() and p.grad.any() for p in neck.parameters())
 
 
 # --- spatially variant convolution -------------------------------------------------------------------------------
@@ -219,12 +203,6 @@ def test_kernels_come_from_both_frames_in_their_order(tiny):
     by_hand = neck.predict['shared'](torch.cat([current['shared.embedding'], key['shared.embedding']], dim=1))
     middle = (..., slice(2, -2), slice(2, -2))
     torch.testing.assert_close(kernels[middle], by_hand.softmax(dim=1)[middle])
-
-
-def test_each_parameter_of_svc_learns(tiny):
-    neck = build(tiny, 'svc')
-    neck(memory(neck, tiny, 0), memory(neck, tiny, 1), None)['depth'][1].square().sum().backward()
-    assert all(p.grad.isfinite().all() and p.grad.any() for p in neck.parameters())
 
 
 def test_an_even_kernel_is_refused(tiny):

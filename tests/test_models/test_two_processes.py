@@ -22,8 +22,8 @@ LABELLED = (('depth',), ('semseg', 'depth', 'normals'), (), ('semseg',))
 """Nobody labels normals on the first process."""
 
 
-def image_model(tiny, **changes: Any) -> MultiTaskSegmentor:
-    return tiny.image_model(**changes)
+def image_model(tiny) -> MultiTaskSegmentor:
+    return tiny.image_model()
 
 
 def with_preliminary(tiny) -> MultiTaskSegmentor:
@@ -57,12 +57,7 @@ def one_step(
     tiny, build: Callable[[Any], MultiTaskSegmentor], rows: Sequence[int], parallel: bool
 ) -> dict[str, Tensor]:
     """Return losses and gradients of some rows of a batch."""
-    model = build(tiny).train()
-    for norm in model.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            norm.eval()
-        if isinstance(norm, nn.Dropout2d):
-            norm.p = 0.0
+    model = tiny.frozen(build(tiny))
     if model.has_key_frames:
         inputs, samples = tiny.clips(4), tiny.clip_samples(OFFSETS)
     else:

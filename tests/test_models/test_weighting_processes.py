@@ -40,16 +40,6 @@ def installed(names: Sequence[str]) -> list[str]:
     return [name for name in names if find_spec('torchjd') and find_spec(NEEDS.get(name, 'torchjd'))]
 
 
-def frozen(model: nn.Module) -> nn.Module:
-    """In training mode, but without batch statistics and dropout."""
-    for module in model.train().modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
-        if isinstance(module, nn.Dropout2d):
-            module.p = 0.0
-    return model
-
-
 def train(
     tiny: Any,
     weighting: dict[str, Any],
@@ -61,7 +51,7 @@ def train(
     steps: int = 5,
 ) -> dict[str, Tensor]:
     """Train for some steps on some rows of the batches; return parameters and buffers."""
-    model = frozen(tiny.video_model() if video else tiny.image_model())
+    model = tiny.frozen(tiny.video_model() if video else tiny.image_model())
     model.weighting = MODELS.build(dict(**weighting, tasks=sorted(tiny.TASKS), log_interval=2)).double()
     wrapped = MMDistributedDataParallel(model, find_unused_parameters=video) if parallel else model
     optimizer = torch.optim.SGD(wrapped.parameters(), lr=0.01, momentum=0.9)

@@ -161,15 +161,6 @@ def test_nan_stays_where_it_is_seen():
 # --- gradients, threads, instruction sets ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('border', BORDERS)
-@pytest.mark.parametrize('window', [3, 7])
-def test_gradcheck(border, window):
-    tensors = inputs(2, 3, 3, 4, torch.float64, images=1)
-    assert torch.autograd.gradcheck(
-        lambda *x: local_attention(*x, window=window, scale=0.5, border=border, backend='cpu'), tensors
-    )
-
-
 @pytest.mark.usefixtures('_threads')
 @pytest.mark.parametrize('layout', ['contiguous', 'channels_last'])
 def test_repeats_bit_for_bit(layout):

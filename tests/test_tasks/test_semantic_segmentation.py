@@ -179,14 +179,6 @@ def test_scores_are_those_of_mmseg() -> None:
     assert ours['pixel_acc'] == pytest.approx(100 * theirs['aAcc'], rel=1e-6)
 
 
-def test_images_add_up_to_their_concatenation() -> None:
-    task = make_task()
-    pairs = [random_maps(seed) for seed in range(4)]
-    together = task.measure(*(torch.cat(maps, dim=-1) for maps in zip(*pairs, strict=True)))
-
-    assert torch.equal(sum(task.measure(*pair) for pair in pairs), together)
-
-
 def test_unscored_classes_take_no_part() -> None:
     task = make_task(unscored=['floor'])
     target = label_map([0, 0, 1, 1, 2, 2])

@@ -24,6 +24,11 @@ TINY_OPTIONS = [
 ]
 
 
+def rows(printed: str) -> list[list[str]]:
+    """The cells of a printed table, or of one in Markdown."""
+    return [[cell.strip() for cell in line.strip('|').split('|')] for line in printed.splitlines() if line[:1] == '|']
+
+
 @pytest.fixture
 def root() -> Path:
     """The repository."""

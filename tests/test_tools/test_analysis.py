@@ -20,6 +20,8 @@ import torch
 from mmmtl.io.checkpoints import load_from_local
 from mmmtl.tasks import build_tasks
 
+from .conftest import rows
+
 AGGREGATE, LOGS, CONFUSION, STATISTICS, OFFSETS, COSTS = (
     f'tools/analysis_tools/{name}.py'
     for name in (
@@ -29,10 +31,6 @@ AGGREGATE, LOGS, CONFUSION, STATISTICS, OFFSETS, COSTS = (
 )
 
 Run = Callable[..., str]
-
-
-def rows(printed: str) -> list[list[str]]:
-    return [[c.strip() for c in line.strip('|').split('|')] for line in printed.splitlines() if line.startswith('|')]
 
 
 def test_seeds_are_aggregated(run_tool: Run, tmp_path: Path) -> None:

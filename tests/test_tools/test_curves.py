@@ -11,6 +11,8 @@ import cv2
 import matplotlib.figure
 import pytest
 
+from .conftest import rows
+
 OFFSETS, COSTS = 'tools/analysis_tools/offset_curve.py', 'tools/analysis_tools/cost_curve.py'
 
 Run = Callable[..., str]
@@ -38,10 +40,6 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[matplotlib.figure.Figure]:
 
     monkeypatch.setattr(matplotlib.figure.Figure, 'savefig', savefig)
     return saved
-
-
-def rows(printed: str) -> list[list[str]]:
-    return [[c.strip() for c in line.strip('|').split('|')] for line in printed.splitlines() if line.startswith('|')]
 
 
 @pytest.fixture

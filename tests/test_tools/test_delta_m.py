@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import rows
+
 TOOL = 'tools/analysis_tools/delta_m.py'
 CONFIG = 'configs/sca/sca_hrnet18_1xb10-100e_nyuv2-480x640.py'
 ABS_ERR = ('--cfg-options', 'tasks.depth.primary_metric=abs_err')
@@ -27,10 +29,6 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> dict[s
     for name, metrics in content.items():
         (tmp_path / f'{name}.json').write_text(json.dumps(metrics))
     return {name: str(tmp_path / f'{name}.json') for name in content}
-
-
-def rows(table: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.strip('|').split('|')] for line in table.splitlines() if line[0] == '|']
 
 
 def test_against_single_task_models(run_tool: Run, files: dict[str, str], tmp_path: Path) -> None:

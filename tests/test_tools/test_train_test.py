@@ -23,6 +23,8 @@ from mmmtl.profiling import build_on_meta, count_cost
 from mmmtl.reporting import SampleFolder
 from mmmtl.reporting.logs import read_logs
 
+from .conftest import rows
+
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 VIDEO, IMAGE = CONFIGS / 'tiny_video.py', CONFIGS / 'tiny_image.py'
 RUN = {'train_cfg.max_iters': 2, 'train_dataloader.dataset.num_videos': 1, 'log_level': 'WARNING'}
@@ -37,12 +39,15 @@ def options(**more: Any) -> list[str]:
     return [f'{key}={value}' for key, value in {**RUN, 'experiment_name': f'tools_{next(_numbers)}', **more}.items()]
 
 
+@pytest.fixture(autouse=True)
+def _rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tools would leave it behind."""
+    monkeypatch.setenv('LOCAL_RANK', '0')
+
+
 @pytest.fixture
-def train(
-    run_tool: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., list[dict[str, float]]]:
+def train(run_tool: Callable[..., str], tmp_path: Path) -> Callable[..., list[dict[str, float]]]:
     """Train, and return the log: a dict for each iteration and for each validation."""
-    monkeypatch.setenv('LOCAL_RANK', '0')  # the tool would leave it behind
 
     def run(*arguments: object, config: Path = VIDEO, **more: Any) -> list[dict[str, float]]:
         folder = tmp_path / f'run_{next(_numbers)}'
@@ -56,7 +61,6 @@ def train(
 @pytest.fixture
 def configured(run_tool: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
     """Return the config that train.py gives to the runner, on a machine that seems to have a GPU."""
-    monkeypatch.setenv('LOCAL_RANK', '0')
 
     def run(*arguments: object) -> Config:
         found: list[Config] = []
@@ -89,11 +93,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def test_tool(
-    run_tool: Callable[..., str], checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., dict[str, float]]:
+def test_tool(run_tool: Callable[..., str], checkpoint: Path, tmp_path: Path) -> Callable[..., dict[str, float]]:
     """Test the checkpoint, and return the metrics."""
-    monkeypatch.setenv('LOCAL_RANK', '0')
 
     def run(*arguments: object, config: Path = VIDEO) -> dict[str, float]:
         out = tmp_path / 'metrics.json'
@@ -114,7 +115,6 @@ def test_tool(
 @pytest.fixture
 def tested(run_tool: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
     """Return the config that test.py gives to the runner."""
-    monkeypatch.setenv('LOCAL_RANK', '0')
 
     def run(*arguments: object, config: Path = VIDEO) -> Config:
         found: list[Config] = []
@@ -176,10 +176,7 @@ def test_no_validate_needs_no_validation_data(train: Callable[..., Any]) -> None
         train(**lacking)
 
 
-def test_no_validate_with_save_best(
-    run_tool: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv('LOCAL_RANK', '0')
+def test_no_validate_with_save_best(run_tool: Callable[..., str], tmp_path: Path) -> None:
     best = options(**{'default_hooks.checkpoint.save_best': 'auto'})
     printed = run_tool('tools/train.py', VIDEO, '--work-dir', tmp_path, '--no-validate', '--cfg-options', *best)
     assert '--no-validate: no best checkpoint is kept' in printed and (tmp_path / 'iter_2.pth').exists()
@@ -197,10 +194,7 @@ def test_auto_scale_lr_needs_a_base(train: Callable[..., Any], value: str | None
         train('--auto-scale-lr', **({} if value is None else {'auto_scale_lr': value}))
 
 
-def test_a_folder_with_checkpoints_is_not_trained_in_again(
-    run_tool: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv('LOCAL_RANK', '0')
+def test_a_folder_with_checkpoints_is_not_trained_in_again(run_tool: Callable[..., str], tmp_path: Path) -> None:
     run = ('tools/train.py', VIDEO, '--work-dir', tmp_path, '--no-validate')
     run_tool(*run, '--cfg-options', *options(checkpoint_interval=1))
     (tmp_path / 'best_semseg_mIoU_iter_1.pth').write_bytes(b'')
@@ -293,10 +287,7 @@ def test_persistent_workers_without_workers(train: Callable[..., Any]) -> None:
     assert len(train(**persistent, **{'train_cfg.val_interval': 2})) == 3
 
 
-def test_resume_without_a_checkpoint_starts_anew(
-    run_tool: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv('LOCAL_RANK', '0')
+def test_resume_without_a_checkpoint_starts_anew(run_tool: Callable[..., str], tmp_path: Path) -> None:
     printed = run_tool(
         'tools/train.py', VIDEO, '--work-dir', tmp_path, '--resume', '--no-validate', '--cfg-options', *options()
     )
@@ -307,9 +298,8 @@ def test_resume_without_a_checkpoint_starts_anew(
 
 
 def test_a_baseline_stands_beside_and_says_what_delta_m_is_of(
-    run_tool: Callable[..., str], checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_tool: Callable[..., str], checkpoint: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv('LOCAL_RANK', '0')
     paths = {name: tmp_path / f'{name}.json' for name in ('semseg', 'depth', 'out')}
     paths['semseg'].write_text(json.dumps({'semseg/mIoU': 12.5}))
     paths['depth'].write_text(json.dumps({'depth/abs_err': 0.25, 'depth/rmse': 0.5}))
@@ -329,9 +319,9 @@ def test_a_baseline_stands_beside_and_says_what_delta_m_is_of(
         'unit': 'percent',
         'metrics': {'semseg/mIoU': 'higher', 'depth/rmse': 'lower'},
     }
-    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in printed.splitlines() if line[:1] == '|']
-    assert rows[0][-1] == f'baseline: {name}'
-    beside = {row[0]: row[-1] for row in rows}
+    head, *others = rows(printed)
+    assert head[-1] == f'baseline: {name}'
+    beside = {row[0]: row[-1] for row in others}
     assert [beside[key] for key in ('semseg/mIoU', 'depth/rmse', 'depth/delta1')] == ['12.5', '0.5', '']
 
 
@@ -469,10 +459,9 @@ def test_stream_keeps_the_metrics_of_the_config(tested: Callable[..., Config], t
 
 
 def test_stream_with_a_policy_and_a_config_of_its_own(
-    run_tool: Callable[..., str], checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_tool: Callable[..., str], checkpoint: Path, tmp_path: Path
 ) -> None:
     """The loop in the config gives the same as --stream, also for a policy without an interval."""
-    monkeypatch.setenv('LOCAL_RANK', '0')
     policy = 'model = dict(key_frame_policy=dict(_delete_=True, type="FrameChange", threshold=100.0))'
     by_config = tmp_path / 'stream.py'
     by_config.write_text(f'_base_ = {str(VIDEO)!r}\ntest_cfg = dict(type="StreamTestLoop")\n{policy}\n')
@@ -499,9 +488,7 @@ def test_a_report_of_a_test(test_tool: Callable[..., dict[str, float]], tmp_path
     assert content['meta']['primary']['semseg/mIoU'] == 'higher'
     assert content['meta']['better']['depth/rmse'] == 'lower'
     assert {*content['meta']['primary'], *content['meta']['better']} <= set(content), 'of what was measured'
-    rows = content['confusion']['semseg']
-    scores = content['class_iou']['semseg']
-    assert rows.keys() == scores.keys()
+    assert content['confusion']['semseg'].keys() == content['class_iou']['semseg'].keys()
     folder = SampleFolder(tmp_path / 'test' / 'samples')
     samples = folder.read()
     assert {(sample.task, sample.kind) for sample in samples} >= {('depth', 'best'), ('semseg', 'worst')}
