@@ -46,25 +46,32 @@ def spatially_variant_conv(value: Tensor, kernels: Tensor) -> Tensor:
     if isqrt(taps) ** 2 != taps or taps % 2 == 0:
         raise ValueError(f'kernels have {taps} weights, which is not the square of an odd number')
     if torch.onnx.is_in_onnx_export() or torch.compiler.is_exporting():
-        return _traceable(value, kernels)
+        return weighted_neighbours(value, kernels)
     out: Tensor = torch.ops.mmmtl.spatially_variant_conv(value, kernels)
     return out
 
 
-def _traceable(value: Tensor, kernels: Tensor) -> Tensor:
-    """Compute the same by slicing padded maps, for exporters that do not know the operator; sizes may be symbolic.
+def weighted_neighbours(value: Tensor, kernels: Tensor) -> Tensor:
+    """Compute the convolution by slicing padded maps, for exporters that do not know the operator.
 
-    The graph has some operators for each row of the kernels, and the memory holds K copies of the map.
+    Sizes may be symbolic. The graph has some operators for each row of the kernels, and the memory holds K copies of
+    the map.
     """
     side, dtype = isqrt(kernels.shape[1]), at_least_float32(value, kernels)
-    height, width = value.shape[-2:]
-    padded = F.pad(value.to(dtype), (side // 2,) * 4)
-    shifted = torch.stack([padded[..., x : x + width] for x in range(side)], dim=2)
     weights = kernels.to(dtype).unsqueeze(1)
-    total = torch.zeros_like(padded[..., :height, :width])
-    for y in range(side):
-        total = total + (weights[:, :, y * side : (y + 1) * side] * shifted[..., y : y + height, :]).sum(2)
+    total = torch.zeros_like(value, dtype=dtype)
+    for y, row in enumerate(neighbour_rows(value.to(dtype), side)):
+        total = total + (weights[:, :, y * side : (y + 1) * side] * row).sum(2)
     return total.to(value.dtype)
+
+
+def neighbour_rows(maps: Tensor, side: int) -> Iterator[Tensor]:
+    """Yield (N, C, side, H, W) for each row of a window: the neighbours in it, zero outside the maps (N, C, H, W)."""
+    height, width = maps.shape[-2:]
+    padded = F.pad(maps, (side // 2,) * 4)
+    shifted = torch.stack([padded[..., x : x + width] for x in range(side)], dim=2)
+    for y in range(side):
+        yield shifted[..., y : y + height, :]
 
 
 @torch.library.custom_op(

@@ -77,7 +77,7 @@ def test_inner_products_are_those_of_the_averaged_gradients(in_processes: Callab
     def run(rank: int) -> Tensor:
         gradients = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[3.0, 0.0], [1.0, 2.0]]][rank])
         x = nn.Parameter(torch.ones(2))
-        return task_gradients(list(gradients @ x), [x], [x], torch.tensor(2.0)).gramian
+        return task_gradients(list(gradients @ x), [x], torch.tensor(2.0)).gramian
 
     for gramian in in_processes(run):  # of (2, 1) and (2, 3)
         assert gramian.tolist() == [[5.0, 7.0], [7.0, 13.0]]

@@ -63,9 +63,7 @@ def build_reader(cfg: dict[str, Any], *source: nn.Module, **given: Any) -> Any:
 
 def build_neck(cfg: dict[str, Any], source: nn.Module, tasks: Mapping[str, Task]) -> Any:
     """Build a neck; those of mmseg, whose maps all tasks share, take no `tasks`."""
-    component = model_component(cfg)
-    shared = component is not None and component.__module__.partition('.')[0] == 'mmseg'
-    return build_reader(cfg, source, **({} if shared else {'tasks': tasks}))
+    return build_reader(cfg, source, **({'tasks': tasks} if takes_argument(cfg, 'tasks') else {}))
 
 
 def check_preliminary(head: DecodeHead, tasks: Mapping[str, Task], weight: float) -> None:

@@ -39,17 +39,6 @@ from .key_frame_policy import KeyFramePolicy, checked_choice, checked_memory
 from .multi_task_segmentor import MultiTaskSegmentor, Samples
 
 
-class _Remember(nn.Module):
-    """The part of a model that computes the memory of a key frame."""
-
-    def __init__(self, model: VideoMultiTaskSegmentor) -> None:
-        super().__init__()
-        self.backbone, self.neck = model.backbone, model.neck
-
-    def forward(self, frames: Tensor) -> Memory:
-        return self.neck.remember(as_maps(self.backbone(frames))[-1], frames)
-
-
 @MODELS.register_module()
 class VideoMultiTaskSegmentor(MultiTaskSegmentor):
     """MILA: `backbone` is the slow network, `fast_backbone` runs on non-key frames, and `neck` propagates.
@@ -231,11 +220,12 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
 
     def _memory_like(self, frames: Tensor) -> Memory:
         """Return the shapes and types of what the neck remembers of frames, as tensors on the meta device."""
-        remember = _Remember(self)
+        parts = nn.ModuleList([self.backbone, self.neck])
         # A copy, as other threads may use the model. Its weights are taken from the memo, so none is copied.
-        on_meta = {id(tensor): tensor.to('meta') for tensor in chain(remember.parameters(), remember.buffers())}
-        dtype = next(self.backbone.parameters()).dtype
-        memory: Memory = copy.deepcopy(remember, on_meta)(frames.to('meta', dtype))
+        on_meta = {id(tensor): tensor.to('meta') for tensor in chain(parts.parameters(), parts.buffers())}
+        backbone, neck = copy.deepcopy(parts, on_meta)
+        frames = frames.to('meta', next(backbone.parameters()).dtype)
+        memory: Memory = neck.remember(as_maps(backbone(frames))[-1], frames)
         return memory
 
     def _policy_memory_like(self, frames: Tensor) -> Memory:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, compress
 
 import torch
 from mmengine.logging import MessageHub
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmmtl.models.training_observer import TrainingObserver
 from mmmtl.ops.precision import at_least_float32
 
-from .gradients import Gradients, add, gradients_of, parameters_of, task_gradients, with_gradients
+from .gradients import Gradients, add, gradients_of, reached_by, task_gradients, with_gradients
 
 
 @dataclass(frozen=True)
@@ -160,10 +160,9 @@ class JoinedWeighting(Weighting):
         if self.logs_now and step.values:
             self.log('objective', step.tasks, torch.stack(list(step.values)))
             self.log('weight', step.tasks, self.weights(step, loss))
-            reached = parameters_of(step.values, parameters)
 
             def log(scale: Tensor) -> None:
-                found = task_gradients(step.values, parameters, reached, scale)
+                found = task_gradients(step.values, parameters, scale)
                 self.log_gradients(step.tasks, found.gramian)
 
             loss.register_hook(log)  # type: ignore[no-untyped-call]
@@ -205,19 +204,20 @@ class GradientWeighting(Weighting):
         values, rest = list(step.values), step.rest
         if not values:
             return rest
-        reached = parameters_of([*values, rest], parameters)
+        reached = reached_by([*values, rest], parameters)
 
         def gradients(scale: Tensor) -> Gradients:
-            found = task_gradients(values, parameters, reached, scale)
+            found = task_gradients(values, parameters, scale)
             weights = torch.ones(len(values), dtype=torch.float64)
             # What overflows is left to the GradScaler, or spoils the weights as without a weighting.
             if found.gramian.isfinite().all() and found.gramian.any():
-                self.precision = at_least_float32(*reached)
+                self.precision = at_least_float32(*compress(parameters, reached))
                 weights = self.weigh(found.gramian, step.tasks)
             if self.logs_now:
                 self.log('objective', step.tasks, torch.stack(values))
                 self.log('weight', step.tasks, weights)
                 self.log_gradients(step.tasks, found.gramian)
-            return list(map(add, zip(found.combine(weights), gradients_of(rest, reached, scale), strict=True)))
+            both = zip(found.combine(weights), gradients_of(rest, parameters, scale), strict=True)
+            return list(map(add, compress(both, reached)))
 
-        return with_gradients(sum(values, rest), gradients, reached)
+        return with_gradients(sum(values, rest), gradients, list(compress(parameters, reached)))

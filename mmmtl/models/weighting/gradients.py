@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ Gradients = list[Tensor | None]
 
 
 class TaskGradients(NamedTuple):
-    """The gradients of K objectives with respect to the N parameters that this process has reached.
+    """The gradients of K objectives with respect to N parameters.
 
     A parameter is shared if at least two objectives have a gradient there that is not zero, on any process.
     """
@@ -44,8 +45,8 @@ def add(gradients: Iterable[Tensor | None]) -> Tensor | None:
     return sum(found[1:], found[0]) if found else None
 
 
-def parameters_of(losses: Iterable[Tensor], parameters: Iterable[Tensor]) -> list[Tensor]:
-    """Return the parameters, in their order, that the graphs of the losses reach."""
+def reached_by(losses: Iterable[Tensor], parameters: Iterable[Tensor]) -> list[bool]:
+    """Return for each parameter whether the graphs of the losses reach it."""
     stack = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
     seen = set(stack)
     reached = set()
@@ -55,7 +56,7 @@ def parameters_of(losses: Iterable[Tensor], parameters: Iterable[Tensor]) -> lis
         new = {child for child, _ in node.next_functions if child is not None} - seen
         seen |= new
         stack += new
-    return [parameter for parameter in parameters if id(parameter) in reached]
+    return [id(parameter) in reached for parameter in parameters]
 
 
 def gradients_of(loss: Tensor, parameters: Sequence[Tensor], scale: Tensor) -> Gradients:
@@ -65,42 +66,33 @@ def gradients_of(loss: Tensor, parameters: Sequence[Tensor], scale: Tensor) -> G
     return list(torch.autograd.grad(loss, parameters, scale, retain_graph=True, allow_unused=True))
 
 
-def task_gradients(
-    objectives: Sequence[Tensor], parameters: Sequence[Tensor], reached: Sequence[Tensor], scale: Tensor
-) -> TaskGradients:
-    """Return the gradients of `objectives`, times `scale`, with respect to the parameters that they have `reached`.
+def task_gradients(objectives: Sequence[Tensor], parameters: Sequence[Tensor], scale: Tensor) -> TaskGradients:
+    """Return the gradients of objectives, times `scale`.
 
-    All processes must call it with the same objectives and the same `parameters`, which include those that any of them
-    has reached. The inner products are without `scale`.
+    All processes must call it with the same objectives and parameters. The inner products are without `scale`.
     """
-    rows = [gradients_of(objective, reached, scale) for objective in objectives]
-    places = {id(parameter): place for place, parameter in enumerate(parameters)}
-    numbers = [places[id(parameter)] for parameter in reached]
+    rows = [gradients_of(objective, parameters, scale) for objective in objectives]
     moved = torch.zeros(len(rows), len(parameters), dtype=torch.int32, device=scale.device)
     for row, flags in zip(rows, moved, strict=True):
-        found = [number for number, gradient in zip(numbers, row, strict=True) if gradient is not None]
+        found = {place: gradient for place, gradient in enumerate(row) if gradient is not None}
         if found:
             # The largest magnitude, since a sum of squares may underflow; NaN is not zero either.
-            sizes = torch._foreach_norm([gradient for gradient in row if gradient is not None], ord=float('inf'))
-            flags[found] = torch.stack([(size != 0).int() for size in sizes])
+            sizes = torch._foreach_norm(list(found.values()), ord=float('inf'))
+            flags[list(found)] = torch.stack([(size != 0).int() for size in sizes])
     all_reduce(moved, op='max')
     shared = (moved.sum(dim=0) > 1).tolist()
     gramian = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=scale.device)
     if any(shared):
-        gramian += _gramian(rows, numbers, [p for p, s in zip(parameters, shared, strict=True) if s], places)
-    return TaskGradients(rows, [shared[number] for number in numbers], (gramian / scale.double() ** 2).cpu())
+        gramian += _gramian([list(compress(row, shared)) for row in rows], list(compress(parameters, shared)))
+    return TaskGradients(rows, shared, (gramian / scale.double() ** 2).cpu())
 
 
-def _gramian(
-    rows: Sequence[Gradients], numbers: Sequence[int], shared: Sequence[Tensor], places: Mapping[int, int]
-) -> Tensor:
-    """Return the inner products of the gradients of `shared` parameters, averaged over the processes."""
-    size = sum(parameter.numel() for parameter in shared)
-    matrix = torch.empty(len(rows), size, dtype=at_least_float32(*shared), device=shared[0].device)
+def _gramian(rows: Sequence[Gradients], parameters: Sequence[Tensor]) -> Tensor:
+    """Return the inner products of gradients of the same parameters, averaged over the processes."""
+    size = sum(parameter.numel() for parameter in parameters)
+    matrix = torch.empty(len(rows), size, dtype=at_least_float32(*parameters), device=parameters[0].device)
     for row, flat in zip(rows, matrix, strict=True):
-        own = dict(zip(numbers, row, strict=True))
-        found = [own.get(places[id(parameter)]) for parameter in shared]
-        parts = [torch.zeros_like(p) if g is None else g for p, g in zip(shared, found, strict=True)]
+        parts = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, row, strict=True)]
         torch.cat([part.flatten() for part in parts], out=flat)
         all_reduce(flat, op='mean')
     # In float64, as dependent gradients must stay so; by parts, which need less memory.

@@ -18,21 +18,13 @@ def reachable_pixels(prediction: NDArray[Any], label: NDArray[Any], distance: fl
     both in the order of `np.nonzero`.
     """
     from scipy.sparse import csr_array  # slow to import, and only this metric needs it
+    from scipy.spatial import KDTree
 
     if prediction.shape != label.shape:
         raise ValueError(f'boundary maps must have the same size, not {prediction.shape} and {label.shape}')
-    reach = int(distance)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    near = y**2 + x**2 <= distance**2
-    # The predicted pixels numbered from 1, padded so that no step leaves the array.
-    numbers = np.where(prediction, prediction.cumsum(dtype=np.int32).reshape(prediction.shape), 0)
-    numbers = np.pad(numbers, reach)
-    rows, columns = np.nonzero(label)
-    places = (rows + reach) * numbers.shape[1] + columns + reach
-    found = numbers.reshape(-1)[places[:, None] + (y * numbers.shape[1] + x)[near]]
-    hit = found > 0
-    entries = (np.ones(np.count_nonzero(hit), dtype=np.int8), found[hit] - 1, np.append(0, hit.sum(axis=1).cumsum()))
-    return csr_array(entries, shape=(len(places), np.count_nonzero(prediction))).T.tocsr()
+    predicted, labelled = KDTree(np.argwhere(prediction)), KDTree(np.argwhere(label))
+    pairs = predicted.sparse_distance_matrix(labelled, distance, output_type='coo_matrix')
+    return csr_array((np.ones(pairs.nnz, dtype=np.int8), (pairs.row, pairs.col)), shape=(predicted.n, labelled.n))
 
 
 def count_pairs(reachable: csr_array) -> int:

@@ -29,13 +29,17 @@ def edge_nms(strength: NDArray[Any]) -> NDArray[Any]:
     Reference: Dollár and Zitnick, Fast edge detection using structured forests, PAMI 37(8), 2015, section 2.3, with
     the parameters of SEISM.
     """
+    from scipy.ndimage import map_coordinates  # slow to import, and only this metric needs it
+
     if strength.ndim != 2 or min(strength.shape) < 2:
         raise ValueError(f'an edge map must be (H, W) with at least 2x2 pixels, not {strength.shape}')
     strength = strength.astype(np.float64)
     rows, columns = np.nonzero(strength > 0)
     angle = _across(strength)[rows, columns]
     dx, dy, own = np.cos(angle), np.sin(angle), MARGIN * strength[rows, columns]
-    ahead, behind = (_sample(strength, rows + side * dy, columns + side * dx) for side in (1, -1))
+    ahead, behind = (
+        map_coordinates(strength, (rows + side * dy, columns + side * dx), order=1, mode='nearest') for side in (1, -1)
+    )
     stays = (own >= ahead) & (own >= behind)
     rows, columns = rows[stays], columns[stays]
     height, width = strength.shape
@@ -52,18 +56,6 @@ def _across(strength: NDArray[Any]) -> NDArray[Any]:
     yy, xy = np.gradient(y)
     angles: NDArray[Any] = np.arctan2(np.where(xy > 0, -yy, yy), xx + 1e-5) % np.pi
     return angles
-
-
-def _sample(values: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[Any]:
-    """Interpolate values bilinearly; points outside are moved to the border."""
-    height, width = values.shape
-    rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
-    i, j = np.minimum(rows.astype(int), height - 2), np.minimum(columns.astype(int), width - 2)
-    y, x = rows - i, columns - j
-    upper = (1 - x) * values[i, j] + x * values[i, j + 1]
-    lower = (1 - x) * values[i + 1, j] + x * values[i + 1, j + 1]
-    between: NDArray[Any] = (1 - y) * upper + y * lower
-    return between
 
 
 def _fade(length: int) -> NDArray[Any]:

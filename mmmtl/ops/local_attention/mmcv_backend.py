@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..precision import at_least_float32
@@ -44,16 +45,7 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, *, window: int, s
     correlation = Correlation(kernel_size=1, max_displacement=window // 2)
     logits = correlation(sources[0], sources[1]).flatten(1, 2) * scale
     if border == 'mask':
-        logits = logits.masked_fill(_outside(window, logits.shape[2], logits.shape[3], logits.device), float('-inf'))
+        inside = F.unfold(torch.ones_like(logits[:1, :1]), window, padding=window // 2).view_as(logits[:1])
+        logits = logits.masked_fill(inside == 0, float('-inf'))
     out = carafe(sources[2], logits.softmax(1), window, 1, 1)
     return as_laid_out(out.to(value.dtype), value)
-
-
-def _outside(window: int, height: int, width: int, device: torch.device) -> Tensor:
-    """Return (L*L, H, W) bool, True where the neighbour lies outside the image."""
-    offsets = torch.arange(window, device=device) - window // 2
-    rows = offsets[:, None] + torch.arange(height, device=device)
-    columns = offsets[:, None] + torch.arange(width, device=device)
-    rows_out = (rows < 0) | (rows >= height)
-    columns_out = (columns < 0) | (columns >= width)
-    return (rows_out[:, None, :, None] | columns_out[None, :, None, :]).flatten(0, 1)

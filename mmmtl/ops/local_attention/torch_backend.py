@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..precision import at_least_float32
+from ..spatially_variant_conv import neighbour_rows, weighted_neighbours
 from .contract import empty_gradients, empty_outputs
 
 # A band is read once per tap. On a CPU it should stay in the cache (measured with 1 MB of L2 per core). Elsewhere
@@ -93,27 +93,13 @@ def traceable(query: Tensor, key: Tensor, value: Tensor, *, window: int, scale: 
     Sizes may be symbolic. The graph has some operators for each row of the window, and the memory holds L copies of the
     maps and the L * L logits of each pixel.
     """
-    height, width = query.shape[-2:]
     dtype = at_least_float32(query, key, value)
-    margin = (window // 2,) * 4
-
-    def rows(tensor: Tensor) -> Iterator[Tensor]:
-        """Yield (N, C, L, H, W) for each row of the window: the neighbours in it."""
-        padded = F.pad(tensor, margin)
-        shifted = torch.stack([padded[..., x : x + width] for x in range(window)], dim=2)
-        for y in range(window):
-            yield shifted[..., y : y + height, :]
-
     query = (query.to(dtype) * scale).unsqueeze(2)
-    logits = torch.cat([(query * k).sum(1) for k in rows(key.to(dtype))], dim=1)
+    logits = torch.cat([(query * k).sum(1) for k in neighbour_rows(key.to(dtype), window)], dim=1)
     if border == 'mask':
-        inside = torch.cat([row[:, 0] for row in rows(torch.ones_like(logits[:1, :1]))], dim=1)
+        inside = torch.cat([row[:, 0] for row in neighbour_rows(torch.ones_like(logits[:1, :1]), window)], dim=1)
         logits = logits.masked_fill(inside == 0, float('-inf'))
-    weights = logits.softmax(1).unsqueeze(1)
-    total = torch.zeros_like(value, dtype=dtype)
-    for y, v in enumerate(rows(value.to(dtype))):
-        total = total + (weights[:, :, y * window : (y + 1) * window] * v).sum(2)
-    return total.to(value.dtype)
+    return weighted_neighbours(value, logits.softmax(1))
 
 
 def backward(
