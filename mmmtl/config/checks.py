@@ -63,8 +63,7 @@ def check_clips(dataset: Mapping[str, Any], key: str, *, video: bool) -> None:
         video: whether the model has key frames.
     """
     kind, clip = dataset.get('type'), dataset.get('clip')
-    component = find(DATASETS, kind) if isinstance(kind, str) else kind
-    if 'clip' not in parameters_of(component):
+    if 'clip' not in parameters_of(find(DATASETS, kind)):
         return
     single = clip is None or bool(clip.get('single'))
     if video and single:
