@@ -52,22 +52,21 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmmtl', locations=['mmmtl.evaluation'])
 VISUALIZERS = Registry('visualizer', parent=MMENGINE_VISUALIZERS, scope='mmmtl', locations=['mmmtl.visualization'])
 
-# Without a child of this scope in every registry, mmengine warns at each look-up.
-for _root in list(vars(root).values()):
-    if isinstance(_root, Registry) and 'mmmtl' not in _root.children:
-        Registry(_root.name, parent=_root, scope='mmmtl')
-
 
 def roots() -> Iterator[Registry]:
     """Return mmengine's registry for each kind of component."""
     return (value for value in list(vars(root).values()) if isinstance(value, Registry))
 
 
+# Without a child of this scope in every registry, mmengine warns at each look-up.
+for _root in roots():
+    if 'mmmtl' not in _root.children:
+        Registry(_root.name, parent=_root, scope='mmmtl')
+
+
 def registries() -> Iterator[Registry]:
-    """Yield mmmtl's registry for each kind of component, or mmengine's if mmmtl has none."""
-    yield TASKS
-    for each in roots():
-        yield each.children.get('mmmtl', each)
+    """Return mmmtl's registry for each kind of component."""
+    return (each.children['mmmtl'] for each in roots())
 
 
 def parameters_of(component: Any) -> set[str]:
@@ -89,16 +88,16 @@ def parameters_of(component: Any) -> set[str]:
 
 def accepts(cfg: Mapping[str, Any], name: str) -> bool:
     """Return whether some component that a config names by its `type` takes this argument."""
-    kind = cfg.get('type')
-    found = [find(registry, kind) for registry in registries()] if isinstance(kind, str) else [kind]
-    return any(name in parameters_of(component) for component in found)
+    return any(name in parameters_of(find(registry, cfg.get('type'))) for registry in registries())
 
 
-def find(registry: Registry, name: str) -> Any:
-    """Return what a name stands for in a registry, or None; mmengine raises for some names."""
+def find(registry: Registry, kind: Any) -> Any:
+    """Return what a `type` means in a registry: a class or a function means itself, an unknown name None."""
+    if not isinstance(kind, str):
+        return kind
     try:
-        return registry.get(name)
-    except RuntimeError:
+        return registry.get(kind)
+    except RuntimeError:  # mmengine raises for some names
         return None
 
 
@@ -106,7 +105,7 @@ def model_component(cfg: Mapping[str, Any]) -> Any:
     """Return the class or function of `MODELS` that a config names; None if there is no such component."""
     if 'type' not in cfg:
         raise ValueError(f'a part of the model has no `type`: {dict(cfg)}')
-    return MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+    return find(MODELS, cfg['type'])
 
 
 def takes_argument(cfg: Mapping[str, Any], name: str) -> bool:

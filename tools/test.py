@@ -88,9 +88,10 @@ def main() -> None:
     cfg.load_from = str(checkpoint)
     if args.show_dir:
         check_new_folder(args.show_dir)  # panels of several tests could not be told apart
-        hook = cfg.default_hooks.get('visualization') or dict(type='MultiTaskVisualizationHook')
+        hooks = cfg.get('default_hooks') or {}
+        hook = hooks.get('visualization') or dict(type='MultiTaskVisualizationHook')
         panels = dict(draw=True, out_dir=args.show_dir, interval=args.show_interval or 10)
-        cfg.default_hooks.visualization = {**hook, **panels}
+        cfg.default_hooks = {**hooks, 'visualization': {**hook, **panels}}
     elif args.show_interval:
         raise SystemExit('--show-interval: nothing to draw; add --show-dir DIR')
     if args.out_dir:

@@ -40,14 +40,14 @@ def check_loop(cfg: Config, where: str) -> None:
             continue
         least = 0 if key.startswith('train_cfg.max_') else 1
         endless = value == math.inf and key.startswith('train_cfg.')
-        if not endless and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        if not endless and (type(value) is not int or value < least):
             raise ValueError(f'{where}: {key} must be a whole number of at least {least}, not {value!r}')
 
 
 def check_numbers(cfg: Config, where: str) -> None:
     """Refuse a seed or a learning rate that is not a number; mmengine would not name its key."""
     seed = (cfg.get('randomness') or {}).get('seed')
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32):
+    if seed is not None and (type(seed) is not int or not 0 <= seed < 2**32):
         raise ValueError(f'{where}: randomness.seed must be a whole number from 0 to 2**32 - 1, not {seed!r}')
     rate = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr', 0.0)
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < math.inf:
@@ -63,8 +63,7 @@ def check_clips(dataset: Mapping[str, Any], key: str, *, video: bool) -> None:
         video: whether the model has key frames.
     """
     kind, clip = dataset.get('type'), dataset.get('clip')
-    component = find(DATASETS, kind) if isinstance(kind, str) else kind
-    if 'clip' not in parameters_of(component):
+    if 'clip' not in parameters_of(find(DATASETS, kind)):
         return
     single = clip is None or bool(clip.get('single'))
     if video and single:

@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 
 from mmmtl._suggestions import nearest
 from mmmtl.datasets.samplers import EpochDrawSampler
-from mmmtl.registry import DATA_SAMPLERS, TASKS, find, parameters_of, registries, roots
+from mmmtl.registry import DATA_SAMPLERS, find, parameters_of, registries, roots
 
 NUMBERED_SAMPLERS = {DefaultSampler: 'EpochDrawSampler', InfiniteSampler: 'InfiniteDrawSampler'}
 """{sampler of mmengine: the one that training needs in its place}."""
@@ -26,10 +26,9 @@ def check_components(cfg: Config) -> None:
     scope = cfg.get('default_scope', 'mmmtl')
     if scope not in (scopes := {'mmmtl', *(child for root in roots() for child in root.children)}):
         raise ValueError(f'default_scope must be one of {sorted(scopes)}, not {scope!r}')
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmmtl')):
-        kinds = list(registries())
+    with DefaultScope.overwrite_default_scope(scope):
         for key, name, arguments in _types(cfg.to_dict()):
-            if found := [component for kind in kinds if (component := find(kind, name)) is not None]:
+            if found := [component for kind in registries() if (component := find(kind, name)) is not None]:
                 check_arguments(found, arguments, f'{key} ({name})')
                 continue
             near = _nearest(name)
@@ -73,7 +72,7 @@ def check_evaluation(cfg: Config) -> None:
 def _component(cfg: Config, kind: Any) -> Any:
     """Return the sampler that a `type` means in the scope of a config."""
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmmtl')):
-        return find(DATA_SAMPLERS, kind) if isinstance(kind, str) else kind
+        return find(DATA_SAMPLERS, kind)
 
 
 def check_arguments(components: Sequence[Any], arguments: Iterable[str], where: str) -> None:
@@ -103,7 +102,7 @@ def _nearest(name: str) -> list[str]:
     """Return the nearest names as a config would write them: those of other packages with their scope."""
     import_module('mmseg.models')  # registers its components
     known = {}
-    for root in (TASKS, *roots()):
+    for root in roots():
         for registry in (root, *root.children.values()):
             prefix = '' if registry.scope in ('mmengine', 'mmmtl') else f'{registry.scope}.'
             known.update({f'{prefix}{item}': item for item in registry.module_dict})

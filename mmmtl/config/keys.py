@@ -147,14 +147,9 @@ def find(cfg: Config, path: str) -> Any:
     return to_plain(value)
 
 
-def read_part(cfg: Config) -> dict[str, Any]:
-    """Return what is read of a config, as plain dicts and lists."""
-    return {key: to_plain(value) for key, value in cfg.items() if key in READ}
-
-
 def is_used(cfg: Config, key: str) -> bool:
     """Return whether the value of a variable stands somewhere in what is read."""
-    return stands_in(to_plain(cfg[key]), read_part(cfg))
+    return stands_in(to_plain(cfg[key]), to_plain({name: value for name, value in cfg.items() if name in READ}))
 
 
 def _check_default_hooks(hooks: Mapping[str, Any], where: str) -> None:
@@ -162,7 +157,7 @@ def _check_default_hooks(hooks: Mapping[str, Any], where: str) -> None:
         if name in DEFAULT_HOOKS or hook is None:
             continue
         near = nearest(name, DEFAULT_HOOKS)
-        if near or not isinstance(hook, Mapping) or 'type' not in hook:
+        if near or 'type' not in hook:
             hint = f'did you mean {near[0]!r}?' if near else 'another hook needs a `type`'
             raise ValueError(f'{where}: default_hooks has no {name!r}; {hint}')
 

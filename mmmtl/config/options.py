@@ -15,8 +15,7 @@ from mmmtl.registry import accepts
 from .keys import READ, suggestion
 from .variables import read_config_file, read_names
 
-NUMBERS = {'inf': float('inf'), 'nan': float('nan')}
-WORDS = {'true': True, 'false': False}
+WORDS = {'inf': float('inf'), 'nan': float('nan'), 'true': True, 'false': False}
 ABSENT = object()
 
 
@@ -125,7 +124,7 @@ def _value(node: ast.expr, source: str) -> Any:
         if isinstance(operand, (int, float)) and not isinstance(operand, bool):
             return -operand if isinstance(node.op, ast.USub) else operand
     text = ast.get_source_segment(source, node) or ''
-    return {**NUMBERS, **WORDS}.get(text.lower(), text)
+    return WORDS.get(text.lower(), text)
 
 
 def _split(text: str) -> Any:

@@ -44,13 +44,14 @@ class AmpOptimWrapper(CudaAmpOptimWrapper):
             raise ValueError(
                 f'optim_wrapper.dtype must be "float16" or "bfloat16" on a GPU, and "bfloat16" on a CPU, not {dtype!r}'
             )
-        fixed = isinstance(loss_scale, (int, float)) and not isinstance(loss_scale, bool)
-        if not (fixed or isinstance(loss_scale, dict) or loss_scale == 'dynamic'):
+        scaling: dict[str, Any] = {}
+        self._scale_update_param = None
+        if isinstance(loss_scale, dict):
+            scaling = loss_scale
+        elif isinstance(loss_scale, (int, float)) and not isinstance(loss_scale, bool):
+            scaling['init_scale'] = self._scale_update_param = float(loss_scale)
+        elif loss_scale != 'dynamic':
             raise ValueError(f"optim_wrapper.loss_scale must be 'dynamic', a number or a dict, not {loss_scale!r}")
-        self._scale_update_param = float(loss_scale) if fixed else None  # type: ignore[arg-type]
-        scaling = (
-            dict(init_scale=self._scale_update_param) if fixed else loss_scale if isinstance(loss_scale, dict) else {}
-        )
         enabled = self.cast_dtype == torch.float16
         self.loss_scaler = torch.amp.GradScaler('cuda' if gpu else 'cpu', **{**scaling, 'enabled': enabled})
 

@@ -15,14 +15,14 @@ from mmengine.config import Config
 TIMEOUT = 600
 """How many seconds a process waits for another by default (`env_cfg.dist_cfg.timeout`)."""
 
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-
 # Each launcher's environment variables for rank, local rank and number of processes.
 VARIABLES = {
     'pytorch': ('RANK', 'LOCAL_RANK', 'WORLD_SIZE'),
     'slurm': ('SLURM_PROCID', 'SLURM_LOCALID', 'SLURM_NTASKS'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_LOCAL_RANK', 'OMPI_COMM_WORLD_SIZE'),
 }
+
+LAUNCHERS = ('none', *VARIABLES)
 
 
 def set_launcher(cfg: Config, launcher: str, local_rank: int = 0) -> None:
@@ -40,7 +40,8 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int = 0) -> None:
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     if launcher == 'none':
         return
-    timeout = cfg.env_cfg.dist_cfg.setdefault('timeout', TIMEOUT)
+    env_cfg = cfg.get('env_cfg') or {}
+    cfg.env_cfg = {**env_cfg, 'dist_cfg': {'timeout': TIMEOUT, **(env_cfg.get('dist_cfg') or {})}}
     if torch.cuda.is_available():
         return
     describe_processes(os.environ, launcher)
@@ -52,7 +53,7 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int = 0) -> None:
     )
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None}
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=timeout))
+        torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=cfg.env_cfg.dist_cfg.timeout))
 
 
 @contextmanager

@@ -64,27 +64,24 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[dict
     """Return what differs between two training records, and whether the learning rates follow from it.
 
     Raises:
-        ValueError: another optimiser, or another seed; training would not go on from what is stored.
+        ValueError: another optimiser; training would not go on from what is stored.
     """
     differing = changes(before, now)
     for key, (old, new) in differing.items():
-        if key == 'randomness.seed' or (
-            key.startswith('optim_wrapper') and key.endswith(('optimizer.type', 'constructor'))
-        ):
+        if key.startswith('optim_wrapper') and key.endswith(('optimizer.type', 'constructor')):
             raise ValueError(
                 f'the checkpoint was trained with {key}={old!r}, not {new!r}; resume with the same, or start from its '
                 'weights with load_from (--cfg-options load_from=...)'
             )
-    follows = [key for key in differing if key.startswith(('param_scheduler', 'train_cfg.max_', 'auto_scale_lr'))]
-    follows += [
-        key
+    sizes = ('train_dataloader.batch_size', 'number of processes', 'accumulative_counts')
+    scaled = sizes if now.get('auto_scale_lr.enable') else ()
+    rates_follow = any(
+        key.startswith(('param_scheduler', 'train_cfg.max_', 'auto_scale_lr'))
+        or (key.startswith('optim_wrapper') and {'optimizer', 'paramwise_cfg'} & {*key.split('.')})
+        or key.endswith(scaled)
         for key in differing
-        if key.startswith('optim_wrapper') and {'optimizer', 'paramwise_cfg'} & {*key.split('.')}
-    ]
-    if now.get('auto_scale_lr.enable'):
-        sizes = ('train_dataloader.batch_size', 'number of processes', 'accumulative_counts')
-        follows += [key for key in differing if key.endswith(sizes)]
-    return differing, bool(follows)
+    )
+    return differing, rates_follow
 
 
 def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ def change_length(cfg: Config, *, iterations: int | None = None, epochs: int | N
     assert number is not None and number >= 1
     cfg = copy.deepcopy(cfg)
     length = train[unit]
-    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+    if type(length) is not int or length < 1:
         raise ValueError(f'train_cfg.{unit} must be a whole number of at least 1 to be changed, not {length!r}')
     share = number / length
     cfg.train_cfg[unit] = number

@@ -28,8 +28,7 @@ def training_record(runner: Runner) -> dict[str, Any]:
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return {key: (before, now)} of what differs between two records; None where one has no such key."""
-    keys = [*before, *(key for key in now if key not in before)]
-    return {key: (before.get(key), now.get(key)) for key in keys if before.get(key) != now.get(key)}
+    return {key: (before.get(key), now.get(key)) for key in {**before, **now} if before.get(key) != now.get(key)}
 
 
 def _flatten(value: Any, key: str) -> Iterator[tuple[str, Any]]:

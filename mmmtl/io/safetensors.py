@@ -49,8 +49,7 @@ def write_safetensors(
         path: path of the file, ends in '.safetensors'.
         weights: {name: tensor}.
         meta: plain values. `dataset_meta.tasks` and `task_order` are compared when the weights are loaded.
-        dtype: number type of kernels; None keeps it. Vectors, such as the statistics of batch norm, keep theirs: they
-            are small, and half precision does not have their range.
+        dtype: number type of kernels; None keeps it.
 
     Raises:
         ValueError: another suffix, or a kernel with values outside the range of `dtype`.
@@ -58,12 +57,25 @@ def write_safetensors(
     path = Path(path)
     if path.suffix != SUFFIX:
         raise ValueError(f'{path}: must end in {SUFFIX}')
+    tensors = convert_kernels(weights, dtype)
+    with whole_file(path) as partial:
+        partial.write_bytes(save(tensors, {META: json.dumps(meta)}))  # `save_file` would hide it from other users
+    return sha256_of(path)
+
+
+def convert_kernels(weights: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """Return copies of weights on the CPU, in which kernels have another number type; None keeps theirs.
+
+    Vectors, such as the statistics of batch norm, keep theirs: they are small, and half precision does not have their
+    range.
+
+    Raises:
+        ValueError: a kernel with values outside the range of `dtype`.
+    """
     tensors = {}
     for name, value in weights.items():
         converts = dtype is not None and value.is_floating_point() and value.ndim > 1
         tensors[name] = value.detach().cpu().to(dtype if converts else value.dtype).clone().contiguous()
         if converts and not tensors[name].isfinite().all():
             raise ValueError(f'{name}: values up to {value.abs().max():.3g} do not fit into {dtype}; keep its type')
-    with whole_file(path) as partial:
-        partial.write_bytes(save(tensors, {META: json.dumps(meta)}))  # `save_file` would hide it from other users
-    return sha256_of(path)
+    return tensors

@@ -88,6 +88,9 @@ def test_processes_without_gpu_meet_through_gloo(environment: dict[str, str]) ->
     set_launcher(cfg, 'pytorch')
     assert cfg.model_wrapper_cfg.broadcast_buffers is True
     assert cfg.model_wrapper_cfg.device_ids is None
+    bare = Config()
+    set_launcher(bare, 'pytorch')
+    assert bare.env_cfg.dist_cfg.to_dict() == dict(backend='gloo', timeout=TIMEOUT)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='mmengine joins processes that have GPUs')

@@ -271,6 +271,12 @@ def test_another_optimizer_without_a_record_is_refused(
         runner.train()
 
 
+def test_another_seed_is_refused(trained: Runner, make_config: MakeConfig) -> None:
+    options = dict(load_from=str(find_checkpoint(trained.work_dir)), resume=True, **{'randomness.seed': 3})
+    with pytest.raises(ValueError, match='seed=0, not 3'):
+        build_runner(make_config(**options)).train()
+
+
 @pytest.mark.parametrize(
     ('before', 'now', 'words'),
     [
@@ -280,7 +286,6 @@ def test_another_optimizer_without_a_record_is_refused(
             "type='Adam', not 'AdamW'",
         ),
         ({'optim_wrapper.model.optimizer.type': 'A'}, {'optim_wrapper.optimizer.type': 'A'}, r'model\.optimizer'),
-        ({'randomness.seed': 0}, {'randomness.seed': 3}, 'seed=0, not 3'),
     ],
 )
 def test_what_cannot_be_gone_on_with_is_refused(before: dict, now: dict, words: str) -> None:

@@ -258,16 +258,10 @@ def test_only_kernels_become_halves(publish: Run, tmp_path: Path, suffix: str) -
     assert found == {'weight': torch.float16, 'bias': torch.float32, 'count': torch.int64}
 
 
-@pytest.mark.parametrize(
-    ('suffix', 'message'),
-    [
-        ('safetensors', r'weight: values up to 1e\+06 do not fit'),
-        ('pth', r'1 weights are not finite \(weight\)'),
-    ],
-)
-def test_halves_that_would_overflow_are_not_published(publish: Run, tmp_path: Path, suffix: str, message: str) -> None:
+@pytest.mark.parametrize('suffix', ['safetensors', 'pth'])
+def test_halves_that_would_overflow_are_not_published(publish: Run, tmp_path: Path, suffix: str) -> None:
     torch.save({'state_dict': {'weight': torch.full((2, 2), 1e6)}}, tmp_path / 'iter_1.pth')
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(SystemExit, match=r'weight: values up to 1e\+06 do not fit'):
         publish(tmp_path / 'iter_1.pth', tmp_path / 'out', suffix, '--dtype', 'float16')
     assert not list((tmp_path / 'out').iterdir())
 

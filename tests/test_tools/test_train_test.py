@@ -329,7 +329,8 @@ def test_options_of_panels_and_maps(
     run_tool: Callable[..., str], tested: Callable[..., Config], tmp_path: Path
 ) -> None:
     panels, maps = tmp_path / 'panels', tmp_path / 'maps'
-    for given, interval in (((), 10), (('--show-interval', 3), 3)):
+    bare = ('--cfg-options', 'default_hooks=None')
+    for given, interval in (((), 10), (('--show-interval', 3), 3), (bare, 10)):
         hook = tested('--show-dir', panels, *given).default_hooks.visualization
         assert (hook.draw, hook.out_dir, hook.interval) == (True, str(panels), interval)
     for given, npy in (((), False), (('--npy',), True)):

@@ -27,7 +27,7 @@ from mmmtl.io import check_outputs, write_text
 from mmmtl.io.checkpoints import load_from_local
 from mmmtl.io.files import sha256_of
 from mmmtl.io.outputs import temporary_folder
-from mmmtl.io.safetensors import write_safetensors
+from mmmtl.io.safetensors import convert_kernels, write_safetensors
 from mmmtl.tasks.metric_keys import MetricKey
 
 HASH = 8
@@ -70,7 +70,8 @@ def main() -> None:
         if args.format == 'safetensors':
             digest = write_safetensors(partial, weights, meta, dtype=dtype)
         else:
-            digest = write_pth(partial, weights, meta, dtype=dtype)
+            torch.save({'state_dict': convert_kernels(weights, dtype), 'meta': meta}, partial)
+            digest = sha256_of(partial)
         target = args.out_dir / f'{args.name}-{digest[:HASH]}.{args.format}'
         card = target.with_suffix('.md')
         for path in (target, card):
@@ -81,17 +82,6 @@ def main() -> None:
     write_text(card, text)
     print(f'weights: {target}\nmodel card: {card}\nSHA-256: {digest}')
     print(f'still to do: replace line {text.splitlines().index(TO_SAY) + 1} of {card}: "{TO_SAY}"')
-
-
-def write_pth(
-    path: Path, weights: Mapping[str, torch.Tensor], meta: Mapping[str, Any], *, dtype: torch.dtype | None
-) -> str:
-    """Write a file that `torch.load(weights_only=True)` reads, and return its SHA-256."""
-    kernels = {name for name, value in weights.items() if value.is_floating_point() and value.ndim > 1}
-    kept = {name: value.to(dtype if name in kernels else value.dtype).clone() for name, value in weights.items()}
-    torch.save({'state_dict': kept, 'meta': dict(meta)}, path)
-    load_from_local(path)  # refuses values outside the range of the type
-    return sha256_of(path)
 
 
 def card_of(

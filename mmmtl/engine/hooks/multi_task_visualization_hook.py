@@ -34,8 +34,6 @@ class MultiTaskVisualizationHook(Hook):
             to the visualiser's backends (work_dir/.../vis_data).
     """
 
-    priority = 'NORMAL'
-
     def __init__(self, *, draw: bool = False, interval: int = 50, out_dir: str | None = None) -> None:
         if interval < 1:
             raise ValueError(f'interval must be at least 1, not {interval}')
