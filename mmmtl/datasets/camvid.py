@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +39,11 @@ class CamVid(MultiTaskDataset):
     split: str
     frame_step: int = 2
 
-    def load_frames(self) -> Iterator[Frame]:
+    def load_frames(self) -> list[Frame]:
         check_step('frame_step', self.frame_step)
         fix = 'set frame_step to the difference of consecutive frame numbers, or remove one of the files'
         images, labels = (list_files(self.root / f'{self.split}{kind}', self._key, fix=fix) for kind in ('', 'annot'))
-        yield from join_files(images, {'semseg': labels})
+        return join_files(images, dict(semseg=labels))
 
     def read_map(self, source: str, reference: Path) -> Array:
         labels = read_stored(reference, np.uint8)

@@ -63,16 +63,16 @@ class Cityscapes(MultiTaskDataset):
         return join_files(images, dict(semseg=labels, semseg7=labels, disparity=disparity, depth=depth))
 
     def read_map(self, source: str, reference: Path) -> Array:
+        if source in ('semseg', 'semseg7'):
+            return decode_labels(read_stored(reference, np.uint8), categories=source == 'semseg7')
+        disparity = decode_disparity(read_stored(reference, np.uint16))
         if source == 'disparity':
-            return decode_disparity(read_stored(reference, np.uint16))
-        if source == 'depth':
-            disparity = decode_disparity(read_stored(reference, np.uint16))
-            key = frame_key(reference)
-            assert key is not None
-            scale = baseline_times_fx(self._path('camera', *key))
-            depth: Array = np.divide(scale, disparity, out=np.zeros_like(disparity), where=disparity > 0)
-            return depth
-        return decode_labels(read_stored(reference, np.uint8), categories=source == 'semseg7')
+            return disparity
+        key = frame_key(reference)
+        assert key is not None
+        scale = baseline_times_fx(self._path('camera', *key))
+        depth: Array = np.divide(scale, disparity, out=np.zeros_like(disparity), where=disparity > 0)
+        return depth
 
     def _list(self, folder: str, suffix: str = 'leftImg8bit.png') -> dict[FrameKey, Path]:
         return list_files(self.root / folder / self.split, frame_key, f'*/*_{suffix}')

@@ -37,6 +37,7 @@ class DVPS(MultiTaskDataset):
     frame_step = 1
 
     def load_frames(self) -> list[Frame]:
+        check_step('frame_step', self.frame_step)
         files: dict[str, dict[FrameKey, Path]] = dict(image={}, semseg={}, depth={})
         for (kind, video, time), path in list_files(self.root / 'video_sequence' / self.split, self._key).items():
             files[kind][video, time] = path
@@ -91,10 +92,6 @@ class CityscapesDVPS(DVPS):
     )
 
     frame_step: int = 1
-
-    def load_frames(self) -> list[Frame]:
-        check_step('frame_step', self.frame_step)
-        return super().load_frames()
 
     def frames_between(self, maps: Mapping[str, Mapping[FrameKey, Path]]) -> dict[FrameKey, Path]:
         """Return the frames of Cityscapes' own sequences, unless clips consist of labelled frames."""

@@ -53,16 +53,15 @@ class ImageFolder(FolderDataset):
         """Return {name of an image: file} of a source; refuse labels without an image."""
         ending = (self.ending or {}).get(source, '')
         files = list_tree(self.root / source, MAP_SUFFIXES)
-        labels = {name.removesuffix(ending): path for name, path in files.items() if name.endswith(ending)}
         strange = [
-            files[name] for name in files if not name.endswith(ending) or name.removesuffix(ending) not in images
+            path for name, path in files.items() if not name.endswith(ending) or name.removesuffix(ending) not in images
         ]
         if strange:
             raise FileNotFoundError(
                 f'{strange[0]}: no image of this name in {self.root / self.images} ({len(strange)} such labels); give '
                 f'labels the names of their images, or set ending=dict({source}=...) to what they add'
             )
-        return labels
+        return {name.removesuffix(ending): path for name, path in files.items()}
 
     def _part(self, images: dict[str, Path]) -> dict[str, Path]:
         """Return the images of the split."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, starmap
 from typing import Any
 
 from .clip import Clip
 from .frames import Frame, FrameIndex
+from .samplers import is_next_frame
 
 Item = dict[str, Any]
 
@@ -38,7 +39,7 @@ class Stills(Items):
         clip: keep only frames that have such a clip; None keeps all.
     """
 
-    def __init__(self, clip: Clip | None = None) -> None:
+    def __init__(self, clip: Clip | None) -> None:
         self.clip = clip
 
     def make(self, labelled: Sequence[Frame], index: FrameIndex) -> list[Item]:
@@ -100,7 +101,7 @@ class WholeVideos(Items):
                 last += 1
             frames = (known.get(time) or Frame(video, time, index.find(video, time)) for time in range(first, last + 1))
             items += [single_item(frame) for frame in frames if frame.image is not None]
-        if not any(a['video'] == b['video'] and a['time'] + 1 == b['time'] for a, b in pairwise(items)):
+        if not any(starmap(is_next_frame, pairwise(items))):
             raise ValueError(f'{index.name}: all videos are single frames, so there is nothing to stream (--stream)')
         return items
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -34,14 +35,13 @@ class NumberedFolders(MultiTaskDataset):
         """Return the images of the split, in the order of their numbers."""
         root = self.root / self.split
         images = list_stems(root / 'image')
-        files = {folder: list_stems(root / folder) for folders in self.folders.values() for folder in folders}
-        for number in sorted(set(images).union(*files.values()), key=lambda name: (len(name), name)):
-            maps = {
-                source: next(files[folder][number] for folder in folders if number in files[folder])
-                for source, folders in self.folders.items()
-                if any(number in files[folder] for folder in folders)
-            }
-            yield Frame(number, 0, images.get(number), maps)
+        maps = {
+            source: ChainMap(*(list_stems(root / folder) for folder in folders))
+            for source, folders in self.folders.items()
+        }
+        for number in sorted(set(images).union(*maps.values()), key=lambda name: (len(name), name)):
+            found = {source: files[number] for source, files in maps.items() if number in files}
+            yield Frame(number, 0, images.get(number), found)
 
     def read_image(self, reference: Path) -> Array:
         """Return an image; NumPy files hold RGB between 0 and 1."""

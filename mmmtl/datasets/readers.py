@@ -84,9 +84,9 @@ def list_video(folder: Path, video: str, frames: Mapping[FrameKey, Path] | None 
     if not stems.keys() <= numbers.keys():
         numbers = _numbers_of_names({stem: path for stem, path in stems.items() if re.search(r'\d', stem)})
     files: dict[FrameKey, Path] = {}
-    for stem, number in ((stem, numbers[stem]) for stem in stems if stem in numbers):
-        if (other := files.setdefault((video, number), stems[stem])) != stems[stem]:
-            raise ValueError(f'{stems[stem]}: the same number as {other.name}; remove one of them')
+    for stem, path in stems.items():
+        if stem in numbers and (other := files.setdefault((video, numbers[stem]), path)) != path:
+            raise ValueError(f'{path}: the same number as {other.name}; remove one of them')
     return files
 
 
@@ -206,9 +206,6 @@ def labels_of_colours(rgb: Array, labels: Mapping[tuple[int, int, int], int], wh
         labels: {colour: label}, 255 = ignore; other colours are refused.
         where: the file, for messages.
     """
-    rgb = as_map(rgb, where, channels=3)
-    if rgb.dtype != np.uint8:
-        raise ValueError(f'{where}: {rgb.dtype} instead of uint8 colours; get the file again')
     packed = (rgb.astype(np.int32) << (16, 8, 0)).sum(-1, dtype=np.int32)
     known = {(r << 16) + (g << 8) + b: label for (r, g, b), label in labels.items()}
     codes = np.array(sorted(known), dtype=np.int32)

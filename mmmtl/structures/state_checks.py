@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .array import is_size
+
 DTYPES = {'has_key': torch.bool, 'has_non_key': torch.bool, 'frames': torch.int64, 'key_frames': torch.int64}
 MOST_FRAMES = 1 << 53
 
@@ -46,7 +48,7 @@ def check_saved(saved: Mapping[str, Any]) -> None:
     if resolution is None:
         fits = not (valid['key'].any() or valid['non_key'].any())
     else:
-        fits = type(resolution) is tuple and len(resolution) == 2 and all(type(n) is int and n > 0 for n in resolution)
+        fits = isinstance(resolution, tuple) and is_size(resolution)
     if not fits:
         raise ValueError(f'resolution of the saved state is {resolution!r}, not (height, width); start a new state')
 

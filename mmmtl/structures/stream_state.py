@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .state_checks import check_like, check_saved
+from .state_checks import DTYPES, check_like, check_saved
 
 Memory = dict[str, Tensor]
 """Remembered tensors by name; the first axis is the stream."""
@@ -17,7 +17,7 @@ Memory = dict[str, Tensor]
 Logits = dict[str, Tensor]
 """{task: (N, C, h, w)} at feature resolution."""
 
-FLAGS = ('has_key', 'has_non_key', 'frames', 'key_frames')
+FLAGS = tuple(DTYPES)
 SLOTS = ('key', 'non_key', 'policy')
 SAVED = (*FLAGS, *SLOTS, 'resolution')
 
@@ -59,12 +59,10 @@ class StreamState:
     @classmethod
     def new(cls, num_streams: int) -> StreamState:
         """Return the state of `num_streams` streams before their first frame."""
-        return cls(
-            has_key=torch.zeros(num_streams, dtype=torch.bool, device='cpu'),
-            has_non_key=torch.zeros(num_streams, dtype=torch.bool, device='cpu'),
-            frames=torch.zeros(num_streams, dtype=torch.int64, device='cpu'),
-            key_frames=torch.zeros(num_streams, dtype=torch.int64, device='cpu'),
-        )
+        flags: dict[str, Any] = {
+            name: torch.zeros(num_streams, dtype=dtype, device='cpu') for name, dtype in DTYPES.items()
+        }
+        return cls(**flags)
 
     @classmethod
     def before(cls, frames: Tensor, state: StreamState | None) -> StreamState:
@@ -125,13 +123,7 @@ class StreamState:
     def reset(self, rows: Sequence[int] | Tensor) -> StreamState:
         """Return the state with the streams `rows` (indices, or a bool mask) as before their first frame."""
         index = self._index(rows)
-        return replace(
-            self,
-            has_key=self.has_key.index_fill(0, index, False),
-            has_non_key=self.has_non_key.index_fill(0, index, False),
-            frames=self.frames.index_fill(0, index, 0),
-            key_frames=self.key_frames.index_fill(0, index, 0),
-        )
+        return replace(self, **{name: getattr(self, name).index_fill(0, index, 0) for name in FLAGS})
 
     def select(self, rows: Sequence[int] | Tensor) -> StreamState:
         """Return the state of only the streams `rows` (indices in the wanted order, or a bool mask)."""

@@ -80,9 +80,10 @@ def test_a_failure_leaves_nothing(
     arguments, _ = official
     with pytest.raises(SystemExit, match=r'labeled\.mat: .*train\D+2\D+795\D.*--allow-partial'):
         run_tool(TOOL, *arguments[:-1])
-    savemat(tmp_path / 'classes.mat', dict(mapClass=np.ones((1, 13))))
-    with pytest.raises(SystemExit, match=r'classes\.mat: mapClass\D+13\D+1\.0\D+1\.0\D+894\D'):
-        run_tool(TOOL, *arguments, '--classes', tmp_path / 'classes.mat')
+    for count, value in ((13, 1.0), (894, 1.5), (0, 1.0)):
+        savemat(tmp_path / 'classes.mat', dict(mapClass=np.full((1, count), value)))
+        with pytest.raises(SystemExit, match=rf'classes\.mat: mapClass holds {count} values.* 894 whole.* 1 to 40'):
+            run_tool(TOOL, *arguments, '--classes', tmp_path / 'classes.mat')
     with pytest.raises(SystemExit, match='--out.*--splits'):
         run_tool(TOOL, arguments[0])
     monkeypatch.setitem(sys.modules, 'h5py', None)

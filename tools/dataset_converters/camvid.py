@@ -25,9 +25,8 @@ from mmmtl.datasets import Clip
 from mmmtl.datasets.camvid import VOID
 from mmmtl.datasets.conversion.archives import extract, whole_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
-from mmmtl.datasets.readers import labels_of_colours
+from mmmtl.datasets.readers import labels_of_colours, read_stored
 from mmmtl.io.images import read_image, resize_image, write_png
-from mmmtl.io.labels import read_raw
 from mmmtl.io.video import read_frames
 from mmmtl.structures import Array
 
@@ -101,7 +100,8 @@ def convert_labels(stills: Path, labels: Path, root: Path) -> dict[str, Path]:
         if stem not in images:
             raise FileNotFoundError(f'{stills}: lacks {stem}.png, the image of {path.name}')
         split = split_of(stem)
-        write_png(root / f'{split}annot' / f'{stem}.png', labels_of_colours(read_raw(path), COLOURS, path))
+        colours = read_stored(path, np.uint8, channels=3)
+        write_png(root / f'{split}annot' / f'{stem}.png', labels_of_colours(colours, COLOURS, path))
         written[stem] = root / split / f'{stem}.png'
         write_png(written[stem], read_image(images[stem]))
     return written

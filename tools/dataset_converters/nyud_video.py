@@ -27,7 +27,7 @@ from mmmtl.cli.values import positive
 from mmmtl.datasets import Clip
 from mmmtl.datasets.conversion.archives import whole_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
-from mmmtl.datasets.conversion.normal_signs import DOUBTFUL, find_normal_signs, report_signs
+from mmmtl.datasets.conversion.normal_signs import DOUBTFUL, SAMPLES, find_normal_signs, report_signs
 from mmmtl.datasets.conversion.nyu_labeled import SPLITS, LabeledFile, read_class_mapping, read_splits
 from mmmtl.datasets.nyuv2 import classes_13
 from mmmtl.datasets.readers import check_signs, list_stems, unit_normals
@@ -48,8 +48,6 @@ DISTORTION = np.array(
     [0.20796615318809061, -0.58613825163911781, 7.2231363135888329e-4, 1.0479627195765181e-3, 0.49856986684705107]
 )
 INSIDE = (slice(45, 471), slice(41, 601))
-SAMPLES = 20
-"""Normals that are compared with the depth before anything is written."""
 
 
 class RawFrame(NamedTuple):

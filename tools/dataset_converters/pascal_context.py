@@ -22,10 +22,11 @@ from rich.progress import track
 from mmmtl.cli.errors import readable_errors
 from mmmtl.datasets.conversion.archives import checked_folder, extract, whole_folder
 from mmmtl.datasets.conversion.manifest import check_counts, write_manifest
-from mmmtl.datasets.conversion.normal_signs import report_facing
+from mmmtl.datasets.conversion.normal_signs import SAMPLES, report_facing
 from mmmtl.datasets.pascal.labels import VOC_OF_CONTEXT
 from mmmtl.datasets.pascal.parts import read_objects
 from mmmtl.datasets.readers import list_stems, read_names
+from mmmtl.datasets.samplers import evenly_spread
 from mmmtl.io.arrays import read_mat
 from mmmtl.io.child import ChildReader
 from mmmtl.io.images import write_png
@@ -35,6 +36,7 @@ from mmmtl.structures import Array
 from mmmtl.tasks.stored import decode_normals
 
 SPLITS = dict(train=4998, val=5105)
+NUM_LABELS = 459
 FOLDERS = dict(
     images=('JPEGImages',),
     semseg=('semseg/VOC12', 'semseg/pascal-context'),
@@ -87,11 +89,11 @@ def convert(args: argparse.Namespace, root: Path, child: ChildReader) -> None:
 
 def to_voc(labels: Array, where: Path) -> Array:
     """Return classes of `pascal_21`, (H, W) uint8, of the labels of PASCAL-Context; all others become background."""
-    if labels.ndim != 2 or labels.dtype.kind not in 'iu' or labels.min() < 0 or labels.max() > 459:
+    if labels.ndim != 2 or labels.dtype.kind not in 'iu' or labels.min() < 0 or labels.max() > NUM_LABELS:
         raise ValueError(
-            f'{where}: LabelMap is {labels.dtype} of shape {labels.shape}, not labels 0 to 459; get it again'
+            f'{where}: LabelMap is {labels.dtype} of shape {labels.shape}, not labels 0 to {NUM_LABELS}; get it again'
         )
-    table = np.zeros(max(int(labels.max()), *VOC_OF_CONTEXT) + 1, dtype=np.uint8)
+    table = np.zeros(NUM_LABELS + 1, dtype=np.uint8)
     table[list(VOC_OF_CONTEXT)] = list(VOC_OF_CONTEXT.values())
     classes: Array = table[labels]
     return classes
@@ -141,8 +143,8 @@ def finish(root: Path, args: argparse.Namespace, sources: list[Path], child: Chi
         check_counts(counts, expected, where=args.source)
     list_parts(root, child)
     if files := sorted((root / 'normals_distill').glob('*.png')):
-        some = files[:: -(-len(files) // 20)]
-        print(report_facing(np.concatenate([decode_normals(read_raw(file)).reshape(-1, 3) for file in some])))
+        some = [decode_normals(read_raw(files[place])) for place in evenly_spread(len(files), SAMPLES)]
+        print(report_facing(np.concatenate([normals.reshape(-1, 3) for normals in some])))
     write_manifest(root, dataset='pascal_context', counts=counts, sources=sources)
 
 

@@ -151,15 +151,15 @@ def parse_outputs(
 def to_map(array: Any, task: Task, size: tuple[int, int], output: str, *, decoded: bool) -> Array:
     """Return an output of an ONNX model as a map (M, H, W) of a size; exit if it has another shape."""
     whole = array.dtype.kind in 'iub'
-    channels = task.map_channels if decoded or whole else task.out_channels
+    is_map = decoded or whole
+    channels = task.map_channels if is_map else task.out_channels
     planes = array[:, None] if array.ndim == 3 and channels == 1 else array
     if planes.ndim != 4 or planes.shape[:2] != (1, channels):
         raise SystemExit(
-            f'output {output!r} has shape {array.shape}, but '
-            f'{"a map" if decoded or whole else "the logits"} of task {task.name!r} {"is" if decoded else "are"} '
-            f'(1, {channels}, h, w); check --outputs and the classes of the config'
+            f'output {output!r} has shape {array.shape}, but {"a map" if is_map else "the logits"} of task '
+            f'{task.name!r} must be (1, {channels}, h, w); check --outputs and the classes of the config'
         )
-    if whole or decoded:  # values between those of a map, such as a mean of two normals, may be no values of it
+    if is_map:  # values between those of a map, such as a mean of two normals, may be no values of it
         resized = np.stack([resize_map(plane, size) for plane in planes[0]])
         return resized.astype(np.int64 if whole else np.float32)
     tensor = F.interpolate(torch.from_numpy(planes).float(), size, mode='bilinear', align_corners=False)

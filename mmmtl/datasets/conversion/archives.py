@@ -65,13 +65,12 @@ class Refused(ValueError):
     """An error that names the archive already."""
 
 
-def extract(archive: Path, target: Path, *, max_growth: float = MAX_GROWTH) -> None:
+def extract(archive: Path, target: Path) -> None:
     """Unpack a zip or tar file into a folder, without the files of the system that packed it.
 
     Args:
         archive: the file.
         target: the folder; it may have contents.
-        max_growth: refuse an archive that unpacks to more than this many times its size, and to more than 1 GiB.
 
     Raises:
         FileNotFoundError: no such archive.
@@ -83,7 +82,7 @@ def extract(archive: Path, target: Path, *, max_growth: float = MAX_GROWTH) -> N
         raise FileNotFoundError(f'{archive}: no such archive')
     target.mkdir(parents=True, exist_ok=True)
     try:
-        guard = _Guard(archive, SLACK + max_growth * archive.stat().st_size)
+        guard = _Guard(archive, SLACK + MAX_GROWTH * archive.stat().st_size)
         opener = next((OPENERS[end] for end in OPENERS if archive.name.lower().endswith(end)), None)
         if archive.suffix.lower() == '.zip':
             _extract_zip(archive, target, guard)

@@ -15,6 +15,8 @@ from mmmtl.structures import Array
 FX_PER_WIDTH = 519 / 640
 """The focal length of NYU Depth v2's camera."""
 DOUBTFUL = 30.0
+SAMPLES = 20
+"""Images whose normals are looked at."""
 
 
 class NormalSigns(NamedTuple):
@@ -24,7 +26,7 @@ class NormalSigns(NamedTuple):
     angle: float
 
 
-def sample_labels(dataset: MultiTaskDataset, *, samples: int = 20) -> Iterator[tuple[Array, Array]]:
+def sample_labels(dataset: MultiTaskDataset, *, samples: int = SAMPLES) -> Iterator[tuple[Array, Array]]:
     """Yield normals, as stored, and depth in metres of some images that have both.
 
     Args:

@@ -17,6 +17,8 @@ SPLITS = dict(train=795, val=654)
 Result = TypeVar('Result')
 
 NUM_LABELS, NUM_CLASSES = 894, 40
+MAX_BYTES = 1 << 28
+"""The limit of an array; an image has less than 1 MB."""
 
 
 class LabeledFile:
@@ -24,7 +26,6 @@ class LabeledFile:
 
     Args:
         path: the file.
-        max_bytes: refuse larger arrays before they are read; an image has less than 1 MB.
 
     Raises:
         FileNotFoundError: no such file.
@@ -32,7 +33,7 @@ class LabeledFile:
         ValueError: no HDF5 file; and from all methods: an array is missing, damaged or too large.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int = 1 << 28) -> None:
+    def __init__(self, path: Path) -> None:
         try:
             import h5py
         except ImportError:
@@ -40,7 +41,6 @@ class LabeledFile:
         if not path.is_file():
             raise FileNotFoundError(f'{path}: no such file')
         self.path = path
-        self.max_bytes = max_bytes
         self._file = self._guarded(lambda: h5py.File(path, 'r'))
 
     def __enter__(self) -> LabeledFile:
@@ -58,7 +58,7 @@ class LabeledFile:
 
         def load() -> Array:
             stored = self._file[key]
-            self._check_size(key, math.prod(stored.shape[1:]) * stored.dtype.itemsize)
+            check_size(key, math.prod(stored.shape[1:]) * stored.dtype.itemsize)
             array = np.asarray(stored[index])
             if array.dtype.kind not in 'biuf' or array.ndim < 2:
                 raise ValueError(f'{key} holds {array.dtype} of shape {array.shape}')
@@ -70,23 +70,25 @@ class LabeledFile:
         """Return the strings of a cell array, which are references to arrays of UTF-16 codes."""
 
         def load() -> list[str]:
-            self._check_size(key, math.prod(self._file[key].shape) * 8)
+            check_size(key, math.prod(self._file[key].shape) * 8)
             stored = [self._file[reference] for reference in np.asarray(self._file[key]).ravel()]
             for text in stored:
-                self._check_size(key, math.prod(text.shape) * 8)
+                check_size(key, math.prod(text.shape) * 8)
             return [''.join(map(chr, np.asarray(text).ravel())) for text in stored]
 
         return self._guarded(load)
-
-    def _check_size(self, key: str, size: int) -> None:
-        if size > self.max_bytes:
-            raise ValueError(f'{key} has {size} bytes, more than the limit of {self.max_bytes}')
 
     def _guarded(self, load: Callable[[], Result]) -> Result:
         try:
             return load()
         except Exception as error:  # h5py raises many types of errors for damaged files
             raise ValueError(f'{self.path}: not a readable HDF5 file ({error!r}); download it again') from error
+
+
+def check_size(key: str, size: int) -> None:
+    """Refuse an array above the limit, before it is read."""
+    if size > MAX_BYTES:
+        raise ValueError(f'{key} has {size} bytes, more than the limit of {MAX_BYTES}')
 
 
 def read_splits(path: Path, count: int) -> dict[str, list[int]]:
@@ -103,11 +105,13 @@ def read_class_mapping(path: Path) -> Array:
     """Return the class, 1 to 40, of each label 1 to 894; label 0 becomes 0, void."""
     with ChildReader() as child:
         classes = child(read_mat, path, 'mapClass').ravel()
-    if classes.dtype.kind not in 'iuf':
-        raise ValueError(f'{path}: mapClass holds {classes.dtype}, not numbers; get classMapping40.mat again')
-    if len(classes) != NUM_LABELS or not (classes >= 1).all() or not (classes <= NUM_CLASSES).all():
+    if (
+        classes.dtype.kind not in 'iuf'
+        or len(classes) != NUM_LABELS
+        or not np.isin(classes, range(1, NUM_CLASSES + 1)).all()
+    ):
         raise ValueError(
-            f'{path}: mapClass has {len(classes)} classes from {classes.min()} to {classes.max()}, not {NUM_LABELS} '
+            f'{path}: mapClass holds {len(classes)} values of {classes.dtype}, not {NUM_LABELS} whole numbers '
             f'from 1 to {NUM_CLASSES}; get classMapping40.mat again'
         )
     return np.append(0, classes).astype(np.uint8)

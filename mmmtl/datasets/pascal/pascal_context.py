@@ -87,7 +87,8 @@ class PASCALContext(MultiTaskDataset):
         if source == 'human_parts':
             if (labels := read_parts(reference)) is not None:
                 return labels
-            return np.full(self.read_image(self._image_path(reference.stem)).shape[:2], IGNORE, dtype=np.uint8)
+            image = self.read_image(self.root / 'JPEGImages' / f'{reference.stem}.jpg')
+            return np.full(image.shape[:2], IGNORE, dtype=np.uint8)
         if source == 'edge' and reference.suffix == '.mat':
             return label_edges(self._read_labels(reference.stem)).astype(np.float32)
         array = read_stored(reference, np.uint8, channels=3 if source == 'normals' else 1, lossy=source != 'semseg')
@@ -103,9 +104,6 @@ class PASCALContext(MultiTaskDataset):
         if source == 'semseg':
             return array
         return (array > (127 if source == 'saliency' else 0)).astype(np.float32)
-
-    def _image_path(self, name: str) -> Path:
-        return self.root / 'JPEGImages' / f'{name}.jpg'
 
     def _read_labels(self, name: str) -> Array:
         path = self.root / LABELS.format(name=name)

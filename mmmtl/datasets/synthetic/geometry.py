@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .scene import Solid, Vector
+from .scene import Floats, Solid, Vector
 
-Floats = NDArray[np.floating[Any]]
 Components = Sequence[Floats]
 NEAR = 0.05
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .geometry import PosedSolid
-from .scene import CEILING, GROUND, SKY, WALL, Light, Scene, Shell, Texture
+from .scene import CEILING, GROUND, SKY, WALL, Floats, Light, Scene, Shell, Texture
 from .textures import noise_table, shade_pattern, value_noise
 
-Floats = NDArray[np.floating[Any]]
 NO_SURFACE = -1
 _WALLS = {'left': (0, -1), 'right': (0, 1), 'near': (2, -1), 'far': (2, 1)}
 
@@ -98,12 +95,11 @@ def render(scene: Scene, t: int, height: int, width: int) -> RenderedFrame:
         normals=np.ascontiguousarray((rotation.T @ out.normals).T).reshape(height, width, 3),
         owner=out.owner.reshape(height, width),
         moving=is_moving[out.owner].reshape(height, width),
-        intrinsics=intrinsics.copy(),
+        intrinsics=intrinsics,
         pose=pose,
     )
 
 
-@lru_cache(maxsize=16)
 def camera_rays(height: int, width: int, focal: float) -> tuple[NDArray[np.float64], Floats]:
     """Return intrinsics (3, 3) and rays (3, H W) with z = 1, so that a ray's parameter is the depth."""
     f, cx, cy = focal * width, (width - 1) / 2, (height - 1) / 2

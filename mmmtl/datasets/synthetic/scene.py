@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ Pattern = Literal['stripes', 'checker', 'dots', 'bricks', 'tiles', 'windows', 'c
 Shape = Literal['box', 'sphere', 'cylinder']
 Face = Literal['left', 'right', 'near', 'far']
 Vector = tuple[float, float, float]
+Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class CameraPath:
         pose[:3, :3] = _about_y(yaw) @ _about_x(pitch) @ _about_z(roll)
         pose[:3, 3] = (
             self.centre[0] + self.reach[0] * wave[0],
-            -self.height - 0.04 * wave[3] * bool(any(self.reach)),
+            -self.height - 0.04 * wave[3] * any(self.reach),
             self.centre[1] + self.reach[1] * wave[1],
         )
         return pose

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .scene import Texture
+from .scene import Floats, Texture
 
-Floats = NDArray[np.floating[Any]]
 TABLE_SIZE = 64
 TWO_PI = 2.0 * np.pi
 
 
-@lru_cache(maxsize=64)
 def noise_table(seed: int) -> Floats:
     """Return the lattice of a scene's value noise, (64 * 64,) float32 in [0, 1]."""
     return np.random.default_rng([seed, 1]).random(TABLE_SIZE * TABLE_SIZE, dtype=np.float32)
