@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -17,6 +18,9 @@ PRINTED = {'mmseg.datasets': 'Could not import OneDL', 'mmseg.datasets.transform
 
 WARNED = 'Fail to import ``MultiScaleDeformableAttention``'
 """The beginning of a warning of mmcv-lite; nothing here uses that operator."""
+
+LOGGED = {'torch.utils.cpp_extension': 'No CUDA runtime is found'}
+"""{logger: beginning of a warning on a machine with a CUDA compiler but without a GPU; nothing here needs both}."""
 
 
 class QuietFinder(AroundFinder):
@@ -37,6 +41,12 @@ class QuietFinder(AroundFinder):
 
 
 def install() -> None:
-    """Install the hook once, and a filter for the warning."""
+    """Install the hook once, and filters for the warnings."""
     QuietFinder.install()
     warnings.filterwarnings('ignore', WARNED)
+    for name in LOGGED:
+        logging.getLogger(name).addFilter(_is_welcome)
+
+
+def _is_welcome(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(LOGGED[record.name])

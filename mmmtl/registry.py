@@ -58,10 +58,10 @@ def roots() -> Iterator[Registry]:
     return (value for value in list(vars(root).values()) if isinstance(value, Registry))
 
 
-# Without a child of this scope in every registry, mmengine warns at each look-up.
+# Without a child of this scope in every registry, and a place of its components, mmengine warns at each look-up.
 for _root in roots():
     if 'mmmtl' not in _root.children:
-        Registry(_root.name, parent=_root, scope='mmmtl')
+        Registry(_root.name, parent=_root, scope='mmmtl', locations=['mmmtl'])
 
 
 def registries() -> Iterator[Registry]:

@@ -66,6 +66,11 @@ class CheckedRunner(Runner):
         wrapped: nn.Module = super().wrap_model(model_wrapper_cfg, model)
         return wrapped
 
+    def _init_model_weights(self) -> None:
+        """Initialise the model, unless it resumes: the checkpoint has all weights; files of `init_cfg` may be gone."""
+        if not (self._resume and self._load_from):
+            super()._init_model_weights()
+
     def load_or_resume(self) -> None:
         """Load the weights; raise a ValueError if processes have loaded different ones."""
         super().load_or_resume()

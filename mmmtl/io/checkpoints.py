@@ -47,7 +47,8 @@ def load_from_local(filename: str | Path, map_location: Any = None) -> dict[str,
     if not path.is_file():
         raise FileNotFoundError(
             f'{path}: no such checkpoint; check the path. If it is that of a config, put the file there, or start from '
-            'random weights with init_cfg=None (for most models --cfg-options model.backbone.backbone.init_cfg=None)'
+            'random weights with init_cfg=None (for most models --cfg-options model.backbone.backbone.init_cfg=None, '
+            'for video models also model.fast_backbone.backbone.init_cfg=None)'
         )
     try:
         return load_plain(path, map_location)

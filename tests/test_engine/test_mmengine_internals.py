@@ -70,6 +70,7 @@ LOUD = {
     ('config/variables.py', '_get_cfg_path'),
     ('datasets/base.py', '_fully_initialized'),
     ('engine/checked_runner.py', '_accumulative_counts'),
+    ('engine/checked_runner.py', '_init_model_weights'),
     ('engine/hooks/accumulation_hook.py', '_inner_count'),
     ('engine/hooks/accumulation_hook.py', '_accumulative_counts'),
     ('evaluation/additive_metric.py', '_dataset_meta'),

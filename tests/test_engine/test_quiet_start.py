@@ -52,6 +52,15 @@ def test_the_screen_shows_a_summary_and_the_file_everything(lines: tuple[list[st
     assert 'optim_wrapper' not in start and 'environment:' not in start
 
 
+def test_looking_for_a_component_shows_nothing() -> None:
+    code = (
+        'from mmmtl.config import load_config\nfrom mmmtl.registry import registries\n'
+        "print([one.name for one in registries() if one.get('Nothing') is not None])"
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ('[]\n', '')
+
+
 def test_a_run_writes_when_it_started(make_config: MakeConfig, tmp_path: Path) -> None:
     build_runner(make_config('tiny_image', 'run'))
     (path,) = (tmp_path / 'run').glob('*/vis_data/config.py')
@@ -80,6 +89,15 @@ def test_a_module_keeps_its_line_to_itself(
     monkeypatch.setitem(mmmtl._quiet_imports.PRINTED, 'noisy_module', 'noise')
     importlib.import_module('noisy_module')
     assert capsys.readouterr().out == 'a fact\n'
+
+
+def test_a_compiler_without_a_gpu_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger('torch.utils.cpp_extension')
+    logger.addHandler(caplog.handler)
+    logger.warning("No CUDA runtime is found, using CUDA_HOME='%s'", '/usr/local/cuda')
+    logger.warning('another')
+    logger.removeHandler(caplog.handler)
+    assert {record.getMessage() for record in caplog.records} == {'another'}
 
 
 @pytest.mark.slow

@@ -67,6 +67,22 @@ class KillHook(Hook):
             raise Killed
 
 
+def test_a_resumed_run_needs_no_pretrained_weights(make_config: MakeConfig, tmp_path: Path) -> None:
+    weights = tmp_path / 'pretrained.pth'
+    options: dict[str, Any] = {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2}
+    plain = build_runner(make_config('tiny_image', 'pretraining', **options))
+    torch.save(plain.model.backbone.state_dict(), weights)
+    options['model.backbone.init_cfg'] = dict(type='Pretrained', checkpoint=str(weights))
+    build_runner(make_config('tiny_image', 'run', **options)).train()
+    build_runner(make_config('tiny_image', 'whole', **{**options, 'train_cfg.max_iters': 4})).train()
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match=r'pretrained\.pth: no such checkpoint'):
+        build_runner(make_config('tiny_image', 'new', **options)).train()
+    resumed = make_config('tiny_image', 'run', **{**options, 'train_cfg.max_iters': 4, 'resume': True})
+    build_runner(resumed).train()
+    assert_same(tmp_path / 'whole/iter_4.pth', tmp_path / 'run/iter_4.pth')
+
+
 def test_a_validation_killed_between_two_updates_changes_nothing(
     make_config: MakeConfig, caplog: pytest.LogCaptureFixture
 ) -> None:

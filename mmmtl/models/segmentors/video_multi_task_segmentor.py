@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmmtl.models.backbones import as_maps
 from mmmtl.models.decode_heads import HeadOutput
@@ -220,10 +220,10 @@ class VideoMultiTaskSegmentor(MultiTaskSegmentor):
 
     def _memory_like(self, frames: Tensor) -> Memory:
         """Return the shapes and types of what the neck remembers of frames, as tensors on the meta device."""
-        parts = nn.ModuleList([self.backbone, self.neck])
+        parts = self.backbone, self.neck
         # A copy, as other threads may use the model. Its weights are taken from the memo, so none is copied.
-        on_meta = {id(tensor): tensor.to('meta') for tensor in chain(parts.parameters(), parts.buffers())}
-        backbone, neck = copy.deepcopy(parts, on_meta)
+        tensors = chain.from_iterable(chain(part.parameters(), part.buffers()) for part in parts)
+        backbone, neck = copy.deepcopy(parts, {id(tensor): tensor.to('meta') for tensor in tensors})
         frames = frames.to('meta', next(backbone.parameters()).dtype)
         memory: Memory = neck.remember(as_maps(backbone(frames))[-1], frames)
         return memory
