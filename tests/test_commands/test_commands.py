@@ -49,6 +49,12 @@ def test_help_and_models_start_without_torch() -> None:
         assert done.returncode == 0 and done.stdout.endswith('[]\n'), done.stderr
 
 
+def test_programs_start_without_the_machinery_of_torch_compile() -> None:
+    code = "import sys, mmmtl.commands.predict; print('torch' in sys.modules, 'torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == 'True False\n', done.stderr
+
+
 def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     commands.main(['models', '--json'])
     found = {model['name']: model for model in json.loads(capsys.readouterr().out)}

@@ -43,10 +43,13 @@ def instruction_set() -> str:
     return capability if capability in _INSTRUCTION_SETS else 'generic'
 
 
-@torch.compiler.assume_constant_result
 def missing() -> str:
     """Return why this backend cannot run on this machine; empty if it can. The first call may compile it."""
     return _library_or_reason()[1]
+
+
+# As torch.compiler.assume_constant_result does, which would import torch.compile's machinery into every program.
+missing._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def unsupported(query: Tensor, key: Tensor, value: Tensor, window: int) -> str:
