@@ -72,7 +72,7 @@ def fitting_weights(
         check_weights(model, weights, partly=partly)
         if not partly:
             check_senders(weights, tasks, trained)
-            check_unused(model, weights, trained.keys() - tasks)
+            check_unused(model, weights, tasks, trained)
     except ValueError as error:
         if trained and set(trained) != set(tasks):
             raise ValueError(
@@ -237,9 +237,21 @@ def check_weights(model: nn.Module, weights: Mapping[str, Any], *, partly: bool 
         )
 
 
-def check_unused(model: nn.Module, weights: Iterable[str], dropped: Collection[str]) -> None:
-    """Refuse weights that the model lacks, except those of dropped tasks and those that only training needs."""
-    if unused := unused_weights(model, weights, dropped):
+def check_unused(model: nn.Module, weights: Iterable[str], tasks: Collection[str], trained: Collection[str]) -> None:
+    """Refuse weights that the model lacks, except those of dropped tasks and those that only training needs.
+
+    If the trained tasks are not known, a dropped one has the same modules as some task of the model.
+    """
+    known = model.state_dict().keys()
+
+    def is_dropped(name: str) -> bool:
+        parts = name.split('.')
+        if trained:
+            return any(part in trained and part not in tasks for part in parts)
+        places = range(len(parts))
+        return any('.'.join([*parts[:i], task, *parts[i + 1 :]]) in known for i in places for task in tasks)
+
+    if unused := [name for name in unused_weights(model, weights) if not is_dropped(name)]:
         raise ValueError(
             f'the checkpoint belongs to another model: this one lacks {counted(len(unused), "weight")} of it '
             f'({some_names(unused)}), so it would predict otherwise; use the config that it was trained with'
@@ -276,16 +288,13 @@ def unfit_weights(model: nn.Module, weights: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def unused_weights(model: nn.Module, weights: Iterable[str], dropped: Collection[str] = ()) -> list[str]:
-    """Return the names of weights that a model lacks, without those of dropped tasks and of training alone."""
+def unused_weights(model: nn.Module, weights: Iterable[str]) -> list[str]:
+    """Return the names of weights that a model lacks, without counters and those that only training needs."""
     known = model.state_dict().keys()
     return [
         name
         for name in weights
-        if name not in known
-        and not name.startswith(TRAINING_ONLY)
-        and 'num_batches_tracked' not in name
-        and set(dropped).isdisjoint(name.split('.'))
+        if name not in known and not name.startswith(TRAINING_ONLY) and 'num_batches_tracked' not in name
     ]
 
 

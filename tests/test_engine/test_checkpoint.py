@@ -414,11 +414,13 @@ def test_weights_that_the_model_lacks_are_refused() -> None:
     fine = ('predict.normals.weight', 'weighting.means', 'align_loss.discriminator.0.weight', 'distillation.x')
     stored = {**model.state_dict(), **{name: torch.ones(1) for name in fine}}
     depth = {'depth': tasks['depth']}
-    assert fitting_weights(model, {'state_dict': stored, 'meta': meta}, tasks=depth).keys() == model.state_dict().keys()
+    for checkpoint in ({'state_dict': stored, 'meta': meta}, {'state_dict': stored}):
+        assert fitting_weights(model, checkpoint, tasks=depth).keys() == model.state_dict().keys()
 
     stored['neck.excite.depth.weight'] = torch.ones(1)
-    with pytest.raises(ValueError, match=r'lacks 1 weight of it \(neck\.excite\.depth\.weight\), so it would predict'):
-        load_weights(model, {'state_dict': stored, 'meta': meta}, tasks=depth)
+    for checkpoint in ({'state_dict': stored, 'meta': meta}, {'state_dict': stored}):
+        with pytest.raises(ValueError, match=r'lacks 1 weight of it \(neck\.excite\.depth\.weight\), so it would'):
+            load_weights(model, checkpoint, tasks=depth)
     assert len(fitting_weights(model, {'state_dict': stored, 'meta': meta}, tasks=depth, partly=True)) == 2
 
 
