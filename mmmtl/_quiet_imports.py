@@ -20,7 +20,7 @@ WARNED = 'Fail to import ``MultiScaleDeformableAttention``'
 """The beginning of a warning of mmcv-lite; nothing here uses that operator."""
 
 LOGGED = {'torch.utils.cpp_extension': 'No CUDA runtime is found'}
-"""{logger: beginning of a warning on a machine with a CUDA compiler but without a GPU; nothing here needs both}."""
+"""{logger: beginning of a warning on machines with a CUDA compiler but no GPU}; mmmtl compiles nothing for CUDA."""
 
 
 class QuietFinder(AroundFinder):

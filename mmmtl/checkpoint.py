@@ -36,6 +36,9 @@ WEIGHTING = 'weighting.'
 TRAINING_ONLY = (WEIGHTING, 'align_loss.', 'distillation.')
 """Prefixes of weights that predictions do not need."""
 
+COUNTERS = ('num_batches_tracked', 'n_averaged', 'steps')
+"""Ends of names that norms and averaged models give their counters."""
+
 PLAIN = (str, bool, int, float, type(None))
 """Types of the values that describe a task in a checkpoint."""
 
@@ -253,8 +256,8 @@ def check_unused(model: nn.Module, weights: Iterable[str], tasks: Collection[str
 
     if unused := [name for name in unused_weights(model, weights) if not is_dropped(name)]:
         raise ValueError(
-            f'the checkpoint belongs to another model: this one lacks {counted(len(unused), "weight")} of it '
-            f'({some_names(unused)}), so it would predict otherwise; use the config that it was trained with'
+            f'the checkpoint belongs to another model: it has {counted(len(unused), "weight")} that this one lacks '
+            f'({some_names(unused)}), without which predictions would differ; use the config that it was trained with'
         )
 
 
@@ -294,7 +297,7 @@ def unused_weights(model: nn.Module, weights: Iterable[str]) -> list[str]:
     return [
         name
         for name in weights
-        if name not in known and not name.startswith(TRAINING_ONLY) and 'num_batches_tracked' not in name
+        if name not in known and not name.startswith(TRAINING_ONLY) and not name.endswith(COUNTERS)
     ]
 
 

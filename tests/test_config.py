@@ -425,9 +425,11 @@ def test_a_config_of_the_package_is_a_base_from_any_folder(tmp_path: Path) -> No
     parts = ('models/mila_tiny', 'datasets/synthetic_video_64x128', 'schedules/adam_demo', 'default_runtime')
     bases = [f'mmmtl::_base_/{part}.py' for part in parts]
     config.write_text(f'_base_ = {bases}\ntasks = dict(depth=dict(loss_weight=3.0))\n')
-    cfg = resolve(load_config(config))
-    assert cfg.model.tasks.depth.loss_weight == 3.0
-    assert '_scope_' not in cfg.pretty_text
+    for scope in ('', "default_scope = 'of_a_project'\n"):
+        config.write_text(f'{config.read_text()}{scope}')
+        cfg = resolve(load_config(config))
+        assert cfg.model.tasks.depth.loss_weight == 3.0
+        assert '_scope_' not in cfg.pretty_text
 
     config.write_text(f"_base_ = 'mmmtl::baselines/{name}s.py'\n")
     with pytest.raises(ValueError, match=rf'config\.py: FileNotFoundError: .*configs/baselines/{name}s\.py'):

@@ -64,16 +64,20 @@ def find_tool(name: str) -> Path | None:
     """Return the script of a word in `TOOLS`, or of a path `tools/...`; None if there is none."""
     from mmmtl.zoo import home
 
-    path = f'tools/{TOOLS[name][0]}' if name in TOOLS else name
+    path = f'tools/{TOOLS[name][0]}' if name in TOOLS else Path(name).as_posix()
     return home() / path if path in tool_paths() else None
 
 
 def run_tool(script: Path, name: str, arguments: Sequence[str]) -> None:
     """Run a script as Python would, under the name `mmmtl NAME`."""
+    from mmmtl.cli.errors import readable_errors
+
     sys.argv = [f'mmmtl {name}', *arguments]
+    sys.path.insert(0, str(script.parent))
     spec = spec_from_file_location('__main__', script)
     assert spec is not None and spec.loader is not None, f'{script} is a Python file'
-    spec.loader.exec_module(module_from_spec(spec))
+    with readable_errors():
+        spec.loader.exec_module(module_from_spec(spec))
 
 
 def usage() -> str:

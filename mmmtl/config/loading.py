@@ -46,8 +46,7 @@ def load_config(
     except Exception as error:  # a config is code, and may raise anything
         cause = _cause(error)
         raise ValueError(f'{_place(path, cause)}: {type(cause).__name__}: {_reason(cause)}') from error
-    if cfg.get('default_scope', 'mmmtl') == 'mmmtl':
-        _drop_scope(cfg)
+    _drop_scope(cfg)
     if options is not None:
         merge_options(cfg, options)
         if any(key.partition('.')[0] == 'custom_imports' for key in options):
@@ -58,7 +57,7 @@ def load_config(
 
 
 def _drop_scope(value: Any) -> None:
-    """Remove the `_scope_` that mmengine puts into each dict of an `mmmtl::` config; it is the default one."""
+    """Remove the `_scope_` that mmengine puts into each dict of an `mmmtl::` config, as other base files have none."""
     if isinstance(value, (Config, dict)):
         if value.get('_scope_') == 'mmmtl':
             del value['_scope_']

@@ -202,7 +202,7 @@ def labels_of_colours(rgb: Array, labels: Mapping[tuple[int, int, int], int], wh
     """Return the labels, (H, W) uint8, of an image, (H, W, 3) uint8, in which each class has one colour or several.
 
     Args:
-        rgb: colours in RGB order.
+        rgb: colours in RGB order, checked by the caller (`read_stored`).
         labels: {colour: label}, 255 = ignore; other colours are refused.
         where: the file, for messages.
     """

@@ -97,6 +97,13 @@ def test_the_maps_are_those_of_a_test_run(image_model: MultiTaskInferencer) -> N
     assert_same(maps, dict(sample.pred.items()))
 
 
+def test_without_labels_the_maps_of_a_model_have_the_size_of_the_image(image_model: MultiTaskInferencer) -> None:
+    sample = MultiTaskDataSample(metainfo={'img_shape': (HEIGHT, WIDTH), 'ori_shape': (48, 96)})
+    (sample,) = image_model.model.predict(preprocess(image_model.model, make_frames(1)[0]), [sample])
+
+    assert sample.pred.depth.shape == (1, 48, 96)
+
+
 def test_a_file_is_read_as_an_array_is(image_model: MultiTaskInferencer, tmp_path: Path) -> None:
     frame = make_frames(1)[0]
     path = tmp_path / 'image.png'

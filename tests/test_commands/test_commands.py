@@ -114,7 +114,18 @@ def test_a_tool_takes_the_name_of_a_model_from_any_folder(
         commands.main(['test', TINY])
 
 
-def test_every_script_runs_by_its_path_from_any_folder(
+@pytest.mark.parametrize('name', [name for name in commands.tool_paths() if name != 'tools/dev/revision_run.py'])
+def test_every_script_runs_by_its_path(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, 'argv', ['mmmtl'])
+    monkeypatch.setattr(sys, 'path', sys.path[:])
+    with pytest.raises(SystemExit) as exit_:
+        commands.main([name, '--help'])
+    assert exit_.value.code == 0 and capsys.readouterr().out.startswith(f'usage: {Path(name).name} ')
+
+
+def test_scripts_are_found_from_any_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -123,7 +134,7 @@ def test_every_script_runs_by_its_path_from_any_folder(
     assert commands.tool_paths() == tracked
     name = 'tools/analysis_tools/delta_m.py'
     with pytest.raises(SystemExit) as exit_:
-        commands.main([name, '--help'])
+        commands.main([f'./{name}', '--help'])
     assert exit_.value.code == 0 and capsys.readouterr().out.startswith('usage: delta_m.py ')
     for wrong in ('tools/analysis_tools/delta.py', 'tools/../setup.py'):
         with pytest.raises(SystemExit) as exit_:
