@@ -75,7 +75,9 @@ def fitting_weights(
         check_weights(model, weights, partly=partly)
         if not partly:
             check_senders(weights, tasks, trained)
-            check_unused(model, weights, tasks, trained)
+            built = build_tasks(tasks, 'the model') if tasks else {}
+            predicted = [name for name, task in built.items() if not task.auxiliary]
+            check_unused(model, weights, predicted, trained)
     except ValueError as error:
         if trained and set(trained) != set(tasks):
             raise ValueError(
@@ -241,20 +243,20 @@ def check_weights(model: nn.Module, weights: Mapping[str, Any], *, partly: bool 
 
 
 def check_unused(model: nn.Module, weights: Iterable[str], tasks: Collection[str], trained: Collection[str]) -> None:
-    """Refuse weights that the model lacks, except those of dropped tasks and those that only training needs.
+    """Refuse weights that the model lacks, except those of training alone and of tasks that it does not predict.
 
-    If the trained tasks are not known, a dropped one has the same modules as some task of the model.
+    If the trained tasks are not known, such a task has the same modules as some task that the model predicts.
     """
     known = model.state_dict().keys()
 
-    def is_dropped(name: str) -> bool:
+    def is_left_out(name: str) -> bool:
         parts = name.split('.')
         if trained:
             return any(part in trained and part not in tasks for part in parts)
         places = range(len(parts))
         return any('.'.join([*parts[:i], task, *parts[i + 1 :]]) in known for i in places for task in tasks)
 
-    if unused := [name for name in unused_weights(model, weights) if not is_dropped(name)]:
+    if unused := [name for name in unused_weights(model, weights) if not is_left_out(name)]:
         raise ValueError(
             f'the checkpoint belongs to another model: it has {counted(len(unused), "weight")} that this one lacks '
             f'({some_names(unused)}), without which predictions would differ; use the config that it was trained with'
