@@ -64,7 +64,9 @@ def find_tool(name: str) -> Path | None:
     """Return the script of a word in `TOOLS`, or of a path `tools/...`; None if there is none."""
     from mmmtl.zoo import home
 
-    path = f'tools/{TOOLS[name][0]}' if name in TOOLS else Path(name).as_posix()
+    if name in TOOLS:
+        return home() / 'tools' / TOOLS[name][0]
+    path = Path(name).as_posix()
     return home() / path if path in tool_paths() else None
 
 

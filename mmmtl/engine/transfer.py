@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -56,10 +56,7 @@ def transfer(model: nn.Module, checkpoint: Mapping[str, Any], tasks: Mapping[str
     if set(tasks) != set(trained):
         joined = [*_joining(model), *(key for key in weights if task_pairs(key, trained))]
     for key, value in weights.items():
-        dropped = (
-            f'the model has no task {part!r}' for part in key.split('.') if part in trained and part not in tasks
-        )
-        if reason := _reason(key, tuple(value.shape), unlike, classes, joined) or next(dropped, None):
+        if reason := _reason(key, tuple(value.shape), unlike, classes, joined, trained.keys() - tasks):
             left_out.setdefault(reason, []).append(key)
         else:
             kept[key] = value
@@ -68,10 +65,16 @@ def transfer(model: nn.Module, checkpoint: Mapping[str, Any], tasks: Mapping[str
 
 
 def _reason(
-    key: str, shape: tuple[int, ...], unlike: Mapping[str, str], classes: Mapping[str, int], joined: list[str]
+    key: str,
+    shape: tuple[int, ...],
+    unlike: Mapping[str, str],
+    classes: Mapping[str, int],
+    joined: list[str],
+    dropped: Collection[str],
 ) -> str | None:
     """Return why a weight is left out, or None."""
-    for part in key.split('.'):
+    parts = key.split('.')
+    for part in parts:
         if part in unlike:
             return unlike[part]
         # Depth-wise convolutions of any task have 1 channel in the second place.
@@ -79,7 +82,7 @@ def _reason(
             return f'task {part!r} has other classes or another scale'
     if any(key.startswith(prefix) for prefix in joined):
         return 'joins the features or losses of a different set of tasks'
-    return None
+    return next((f'the model has no task {part!r}' for part in parts if part in dropped), None)
 
 
 def _joining(model: nn.Module) -> list[str]:
