@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from mmmtl.checkpoint import definition_of, task_pairs, trained_order, trained_tasks, weights_of
+from mmmtl.checkpoint import task_pairs, trained_order, trained_tasks, weights_of
 from mmmtl.models.weighting import Weighting
 from mmmtl.tasks import build_tasks
 from mmmtl.tasks.order import TaskOrder
+from mmmtl.tasks.recorded import definition_of
 
 
 class Transfer(NamedTuple):

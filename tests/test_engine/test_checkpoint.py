@@ -22,7 +22,7 @@ from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from torch import nn
 
 from mmmtl.apis import MultiTaskInferencer
-from mmmtl.checkpoint import check_tasks, check_weights, fitting_weights, load_weights, trained_tasks
+from mmmtl.checkpoint import check_weights, fitting_weights, load_weights, trained_tasks
 from mmmtl.config import resolve
 from mmmtl.convolutions import geometry
 from mmmtl.engine import build_runner, find_checkpoint
@@ -31,6 +31,7 @@ from mmmtl.io.checkpoints import load_from_local
 from mmmtl.io.outputs import remove_partial_files
 from mmmtl.registry import MODELS, TASKS
 from mmmtl.tasks import DepthEstimation
+from mmmtl.tasks.recorded import check_tasks
 
 MakeConfig = Callable[..., Config]
 
