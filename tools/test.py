@@ -65,14 +65,6 @@ def offsets(text: str) -> str | list[int]:
         raise argparse.ArgumentTypeError(f"must be 'all' or numbers such as 0,4, not {text!r}") from None
 
 
-def stream(cfg: Config) -> None:
-    """Change the config to a test on whole videos, with temporal metrics."""
-    cfg.test_cfg = dict(type='StreamTestLoop')
-    metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    if not any(metric['type'] == 'TemporalConsistency' for metric in metrics):
-        cfg.test_evaluator = [*metrics, dict(type='TemporalConsistency')]
-
-
 def main() -> None:
     args = parse_args()
     cfg = config_of(args)
@@ -86,30 +78,8 @@ def main() -> None:
     report_files = [work_dir / 'report.html', work_dir / 'samples'] if args.report else []
     check_cli_outputs(cfg, [*metric_files, args.out_dir, args.show_dir, *report_files], inputs=[checkpoint])
     cfg.load_from = str(checkpoint)
-    if args.show_dir:
-        check_new_folder(args.show_dir)  # panels of several tests could not be told apart
-        hooks = cfg.get('default_hooks') or {}
-        hook = hooks.get('visualization') or dict(type='MultiTaskVisualizationHook')
-        panels = dict(draw=True, out_dir=args.show_dir, interval=args.show_interval or 10)
-        cfg.default_hooks = {**hooks, 'visualization': {**hook, **panels}}
-    elif args.show_interval:
-        raise SystemExit('--show-interval: nothing to draw; add --show-dir DIR')
-    if args.out_dir:
-        hook = dict(type='MapWriterHook', out_dir=args.out_dir, npy=args.npy)
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
-    elif args.npy:
-        raise SystemExit('--npy: nothing to write; add --out-dir DIR')
-    if args.report:
-        hook = dict(type='ExtremeSamplesHook', out_dir=str(work_dir / 'samples'))
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
-    if args.offsets:
-        clips = [dataset.get('clip') for dataset in dataset_configs(cfg.test_dataloader.dataset)]
-        if not cfg.model.get('key_frame_policy') or not all(clip and not clip.get('single') for clip in clips):
-            raise SystemExit(f'{args.config}: --offsets needs a video model and clips (test_dataloader.dataset.clip)')
-        for clip in clips:
-            clip.offsets = args.offsets
-    if args.stream:
-        stream(cfg)
+    add_outputs(cfg, args)
+    choose_frames(cfg, args)
     set_launcher(cfg, args.launcher, args.local_rank)
     with name_lost_processes(cfg):
         runner = build_runner(cfg)
@@ -121,29 +91,23 @@ def main() -> None:
     if not is_main_process():
         return
     tasks = build_tasks(runner.cfg.tasks, 'the config')
-    meta = dict(config=args.config, checkpoint=str(checkpoint), mmmtl=__version__)
-    for key, directions in (('primary', primary_metrics(tasks)), ('better', metric_directions(tasks))):
-        meta[key] = better({metric: up for metric, up in directions.items() if metric in metrics})
-    others: dict[str, Mapping[str, float]] = {}
-    class_scores: dict[str, dict[str, float]] = {}
-    confusion: dict[str, dict[str, dict[str, int]]] = {}
-    for metric in runner.test_loop.evaluator.metrics:
-        if isinstance(metric, MultiTaskMetric):
-            class_scores |= metric.class_scores
-            confusion |= metric.confusion
-        if isinstance(metric, MultiTaskMetric) and metric.baseline is not None:
-            others[f'baseline: {metric.baseline.name}'] = metric.baseline.metrics
-            measured = {name: task for name, task in tasks.items() if f'{name}/{task.primary_metric}' in metrics}
-            meta['delta_m'] = delta_m_meta(metric.baseline.name, measured)
-    lines = [metrics_table(metrics, tasks, others)]
+    of_tasks = [metric for metric in runner.test_loop.evaluator.metrics if isinstance(metric, MultiTaskMetric)]
+    class_scores = {name: scores for metric in of_tasks for name, scores in metric.class_scores.items()}
+    confusion = {name: counts for metric in of_tasks for name, counts in metric.confusion.items()}
+    baselines = [metric.baseline for metric in of_tasks if metric.baseline is not None]
+    lines = [metrics_table(metrics, tasks, {f'baseline: {one.name}': one.metrics for one in baselines})]
     lines += [class_table(scores, f'{name}: IoU in percent') for name, scores in class_scores.items()]
     if on_meta is not None and streams:
         metrics['stream/GMAC'] = average_macs(on_meta, runner.test_loop.frames) / 1e9
-        ratio = metrics.get('stream/key_frame_ratio')
-        kinds = '' if ratio is None else f', {100 * ratio:.1f} % of them key frames'
-        lines.append(f'{metrics["stream/frames"]} frames{kinds}; {metrics["stream/GMAC"]:.4g} GMAC per frame')
+        lines.append(stream_summary(metrics))
     if args.out_dir:
         lines.append(f'predictions: {args.out_dir}')
+    meta = dict(config=args.config, checkpoint=str(checkpoint), mmmtl=__version__)
+    for key, directions in (('primary', primary_metrics(tasks)), ('better', metric_directions(tasks))):
+        meta[key] = better({metric: up for metric, up in directions.items() if metric in metrics})
+    for baseline in baselines:
+        measured = {name: task for name, task in tasks.items() if f'{name}/{task.primary_metric}' in metrics}
+        meta['delta_m'] = delta_m_meta(baseline.name, measured)
     if args.report:
         meta |= cost
     try:
@@ -155,6 +119,48 @@ def main() -> None:
     if args.report:
         write_report(work_dir / 'report.html', [read_run(work_dir)])
         print(f'report: {work_dir / "report.html"}')
+
+
+def add_outputs(cfg: Config, args: argparse.Namespace) -> None:
+    """Add the hooks that write panels, predictions, and the samples of the report."""
+    added = []
+    if args.show_dir:
+        check_new_folder(args.show_dir)  # panels of several tests could not be told apart
+        hooks = cfg.get('default_hooks') or {}
+        hook = hooks.get('visualization') or dict(type='MultiTaskVisualizationHook')
+        panels = dict(draw=True, out_dir=args.show_dir, interval=args.show_interval or 10)
+        cfg.default_hooks = {**hooks, 'visualization': {**hook, **panels}}
+    elif args.show_interval:
+        raise SystemExit('--show-interval: nothing to draw; add --show-dir DIR')
+    if args.out_dir:
+        added.append(dict(type='MapWriterHook', out_dir=args.out_dir, npy=args.npy))
+    elif args.npy:
+        raise SystemExit('--npy: nothing to write; add --out-dir DIR')
+    if args.report:
+        added.append(dict(type='ExtremeSamplesHook', out_dir=str(Path(cfg.work_dir) / 'samples')))
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *added]
+
+
+def choose_frames(cfg: Config, args: argparse.Namespace) -> None:
+    """Test at the offsets of --offsets, or on whole videos with temporal metrics, for --stream."""
+    if args.offsets:
+        clips = [dataset.get('clip') for dataset in dataset_configs(cfg.test_dataloader.dataset)]
+        if not cfg.model.get('key_frame_policy') or not all(clip and not clip.get('single') for clip in clips):
+            raise SystemExit(f'{args.config}: --offsets needs a video model and clips (test_dataloader.dataset.clip)')
+        for clip in clips:
+            clip.offsets = args.offsets
+    if args.stream:
+        cfg.test_cfg = dict(type='StreamTestLoop')
+        metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+        if not any(metric['type'] == 'TemporalConsistency' for metric in metrics):
+            cfg.test_evaluator = [*metrics, dict(type='TemporalConsistency')]
+
+
+def stream_summary(metrics: Mapping[str, float]) -> str:
+    """Describe the frames of whole videos and their cost."""
+    ratio = metrics.get('stream/key_frame_ratio')
+    kinds = '' if ratio is None else f', {100 * ratio:.1f} % of them key frames'
+    return f'{metrics["stream/frames"]} frames{kinds}; {metrics["stream/GMAC"]:.4g} GMAC per frame'
 
 
 def cost_of(model: MultiTaskSegmentor, cfg: Config, dataset: Dataset[Any]) -> dict[str, float]:
