@@ -28,7 +28,9 @@ PATIENCE = 120.0
 def address(weights: Path, tmp_path: Path) -> Iterator[str]:
     """The address of the page."""
     pytest.importorskip('gradio')
-    command = [sys.executable, '-u', '-c', 'from mmmtl.commands import main; main()']
+    # ctrl-C as at a terminal; a shell starts programs in the background, such as these tests, with SIGINT ignored.
+    heard = 'import signal; signal.signal(signal.SIGINT, signal.default_int_handler)'
+    command = [sys.executable, '-u', '-c', f'{heard}; from mmmtl.commands import main; main()']
     options = ['demo', '--model', CONFIG, '--weights', str(weights), '--device', 'cpu']
     with (
         open(tmp_path / 'log.txt', 'w') as log,
@@ -39,7 +41,10 @@ def address(weights: Path, tmp_path: Path) -> Iterator[str]:
             yield next(match[1] for line in server.stdout if (match := re.match(r'open (\S+) in a browser', line)))
         finally:
             server.send_signal(signal.SIGINT)
-            server.wait(PATIENCE)
+            try:
+                server.wait(PATIENCE)
+            finally:
+                server.kill()
 
 
 @pytest.fixture
