@@ -304,6 +304,11 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
             (('MILA, large fast network', 'MILA'), ('MILA, large fast network', 'slow only')),
             BETWEEN,
         ),
+        Supposition(
+            'Alignment and ILA help normals, too, which the table on them does not have',
+            (('MILA w/o MF&TS', 'ILA without alignment'), ('MILA w/o MF&TS', 'MultiNet++')),
+            ('normals/mean',),
+        ),
         Supposition('A beta of 0.1 is too small', (('MILA w/o MF&TS, beta 1', 'MILA w/o MF&TS'),)),
         Supposition('Motion needs attention over a window', (('ILA without alignment', 'ILA without alignment, 1x1'),)),
     ),
@@ -332,6 +337,11 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
                 ('MTI-Net, entry at the output, 2 tasks', 'MTI-Net, 2 tasks'),
                 ('MTI-Net, entry at the output, 2 tasks', 'multi-task, 2 tasks'),
             ),
+            IMAGE_PRIMARY,
+        ),
+        Supposition(
+            'Propagation helps MTI-Net if it enters the task heads at the output',
+            (('MTI-Net, entry at the output, 2 tasks', 'MTI-Net w/o propagation, 2 tasks'),),
             IMAGE_PRIMARY,
         ),
         Supposition(
