@@ -363,6 +363,12 @@ SUPPOSITIONS: dict[str, tuple[Supposition, ...]] = {
             ),
             IMAGE_PRIMARY,
         ),
+        Supposition(
+            'The residual blocks of MTI-Net, with random weights on pre-trained maps, which the multi-task '
+            'baseline lacks, put it behind by themselves',
+            (('multi-task, 2 tasks', 'MTI-Net, residual blocks alone, 2 tasks'),),
+            IMAGE_PRIMARY,
+        ),
         *(
             Supposition(
                 f'MTI-Net is behind because a learning rate of 1e-3 is {why}',

@@ -255,6 +255,14 @@ ALL_TABLES = (
                 'MTI-Net, entry at the output, w/o preliminary losses, 2 tasks',
                 {'model.decode_head.entry': 'output', 'model.preliminary_weight': 0},
             ),
+            NARROW_MTI_NET.changed(
+                'MTI-Net, residual blocks alone, 2 tasks',
+                {
+                    'model.decode_head.propagation': None,
+                    'model.decode_head.exchange': None,
+                    'model.preliminary_weight': 0,
+                },
+            ),
             *(
                 row.changed(f'{name}, learning rate {text}, 2 tasks', {'optim_wrapper.optimizer.lr': rate})
                 for text, rate in RATES.items()
