@@ -253,6 +253,30 @@ def test_options_that_reach_nothing_are_refused(option: str, words: str) -> None
         with_options(option)
 
 
+@pytest.mark.parametrize(
+    ('key', 'option'),
+    [
+        ('model.key_frame_policy.interval', 'model.key_frame_policy.interval=3'),
+        ('model.key_frame_policy.interval', 'model.key_frame_policy={type:FixedInterval,interval:3}'),
+        (
+            'model.key_frame_policy.policy.interval',
+            'model.key_frame_policy={type:CostBudget,budget:1.,key_cost:2.,non_key_cost:1.,'
+            'policy:{type:FixedInterval,interval:3}}',
+        ),
+        ('test_dataloader.dataset.clip.interval', 'test_dataloader.dataset.clip.interval=3'),
+    ],
+)
+def test_an_interval_that_the_key_frame_interval_replaces_is_refused(key: str, option: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f'--cfg-options {key}=3: .*key_frame_interval=3'):
+        with_options(option, config=VIDEO)
+    with_options(option, 'key_frame_interval=3', config=VIDEO)
+
+    # A resolved config has the old one.
+    with_options(config=VIDEO).dump(tmp_path / 'resolved.py')
+    cfg = with_options('key_frame_interval=3', config=tmp_path / 'resolved.py')
+    assert cfg.model.key_frame_policy.interval == cfg.test_dataloader.dataset.clip.interval == 3
+
+
 def test_names_of_tasks_and_of_what_describes_a_data_set_are_free() -> None:
     metainfo = 'val_dataloader.dataset.metainfo'
     cfg = with_options(
@@ -344,7 +368,7 @@ def test_offsets_of_save_best_are_those_of_the_clips() -> None:
     with pytest.raises(ValueError, match=r"'offset_7/depth/rmse'.*\[0, 1, 2, 3, 4\]"):
         resolve(load_config(VIDEO, options=best))
     with pytest.raises(ValueError, match=r"'offset_7/depth/rmse'.*\[\]"):
-        resolve(load_config(IMAGE, options={**best, 'val_dataloader.dataset.clip': dict(interval=8)}))
+        resolve(load_config(IMAGE, options={**best, 'key_frame_interval': 8, 'val_dataloader.dataset.clip': {}}))
     with pytest.raises(ValueError, match=r"'offset_7/depth/rmse'.*\[0, 1\]"):  # those of training do not count
         resolve(
             load_config(VIDEO, options={**best, 'key_frame_interval': 8, 'val_dataloader.dataset.clip.offsets': [0, 1]})

@@ -14,6 +14,7 @@ from mmengine.utils import import_modules_from_strings
 from mmmtl.zoo import find_model, is_name, models
 
 from .options import merge_options
+from .resolving import intervals
 from .variables import read_config_file
 
 CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
@@ -32,7 +33,7 @@ def load_config(
         tasks: names of the tasks to keep; None keeps all.
 
     Raises:
-        ValueError: no such file or model, the file is not a config, or nothing reads an option.
+        ValueError: no such file or model, the file is not a config, or an option has no effect.
     """
     path = find_model(str(path)).config if is_name(path) else Path(path)
     if not path.is_file():
@@ -48,12 +49,25 @@ def load_config(
         raise ValueError(f'{_place(path, cause)}: {type(cause).__name__}: {_reason(cause)}') from error
     _drop_scope(cfg)
     if options is not None:
+        before = intervals(cfg)
         merge_options(cfg, options)
+        _check_intervals(cfg, before)
         if any(key.partition('.')[0] == 'custom_imports' for key in options):
             _import_custom(cfg)
     if tasks is not None:
         cfg.use_tasks = list(tasks)
     return cfg
+
+
+def _check_intervals(cfg: Config, before: Mapping[str, Any]) -> None:
+    """Refuse options that set an interval that `key_frame_interval` replaces."""
+    shared = cfg.get('key_frame_interval')
+    for key, value in intervals(cfg).items():
+        if shared is not None and value not in (shared, before.get(key)):
+            raise ValueError(
+                f'--cfg-options {key}={value}: has no effect, because key_frame_interval={shared} replaces it; set '
+                f'key_frame_interval={value}, or key_frame_interval=None to give each its own'
+            )
 
 
 def _drop_scope(value: Any) -> None:

@@ -115,6 +115,20 @@ def _set_interval(policy: ConfigDict, interval: int) -> None:
         _set_interval(policy['policy'], interval)
 
 
+def intervals(cfg: Config) -> dict[str, Any]:
+    """Return {key: value} of the intervals that `key_frame_interval` replaces: of policies and of clips."""
+    found = {}
+    key, policy = 'model.key_frame_policy', (cfg.get('model') or {}).get('key_frame_policy')
+    while isinstance(policy, Mapping):
+        found[f'{key}.interval'] = policy.get('interval')
+        key, policy = f'{key}.policy', policy.get('policy')
+    for loader in LOADERS:
+        for number, dataset in enumerate(dataset_configs((cfg.get(loader) or {}).get('dataset'))):
+            part = f'.datasets.{number}' if number else ''
+            found[f'{loader}.dataset{part}.clip.interval'] = (dataset.get('clip') or {}).get('interval')
+    return {key: value for key, value in found.items() if value is not None}
+
+
 def _choose(tasks: Mapping[str, Any], names: Any, where: str) -> dict[str, Any]:
     names = [names] if isinstance(names, str) else names  # --cfg-options use_tasks=depth
     if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) for name in names):
