@@ -233,6 +233,19 @@ def test_a_measured_cost_is_a_number_or_one_of_each_stream() -> None:
     for wrong in ([1.0], [1.0, 2.0, 3.0], [[1.0, 2.0]]):
         with pytest.raises(ValueError, match=r'a number or \(2,\)'):
             policy.settle(state, wrong)
+    with pytest.raises(ValueError, match='this state has seen none'):
+        policy.settle(new, 3)
+
+
+def test_a_policy_in_a_budget_has_a_memory_of_its_own() -> None:
+    budget = dict(type='CostBudget', budget=2.0, key_cost=4.0, non_key_cost=1.0)
+    with pytest.raises(ValueError, match='another CostBudget'):
+        MODELS.build({**budget, 'policy': budget})
+
+    policy = CostBudget(2.0, key_cost=4.0, non_key_cost=1.0, policy=dict(type='FixedInterval', interval=2))
+    policy.policy.remember = lambda state, frames, is_key: {'paid': torch.zeros(len(frames))}
+    with pytest.raises(ValueError, match=r"FixedInterval\.remember returned \['paid'\]"):
+        policy.remember(StreamState.new(1), frames_of(0.0), torch.ones(1, dtype=torch.bool))
 
 
 @pytest.mark.parametrize(

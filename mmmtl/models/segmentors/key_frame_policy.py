@@ -170,6 +170,8 @@ class CostBudget(KeyFramePolicy):
         self.key_cost = key_cost
         self.non_key_cost = non_key_cost
         self.policy = None if policy is None else MODELS.build(policy)
+        if isinstance(self.policy, CostBudget):
+            raise ValueError('policy must not be another CostBudget: the two would share one credit')
         self.burst = burst
 
     def is_key_frame(self, state: StreamState, frames: Tensor) -> Tensor:
@@ -181,8 +183,13 @@ class CostBudget(KeyFramePolicy):
         """Return `credit` and `paid` (N,) float64 after the frame, and the memory of the inner policy."""
         key, non_key = (torch.tensor(cost, dtype=torch.float64) for cost in (self.key_cost, self.non_key_cost))
         paid = torch.where(is_key, key, non_key)
+        own = {'credit': self._credit(state) - paid, 'paid': paid}
         inner = {} if self.policy is None else self.policy.remember(state, frames, is_key)
-        return {**inner, 'credit': self._credit(state) - paid, 'paid': paid}
+        if clash := own.keys() & inner.keys():
+            raise ValueError(
+                f'{type(self.policy).__name__}.remember returned {sorted(clash)}, as CostBudget does; rename'
+            )
+        return {**inner, **own}
 
     def rule(self) -> dict[str, Any] | None:
         inner = None if self.policy is None else self.policy.rule()
@@ -194,8 +201,11 @@ class CostBudget(KeyFramePolicy):
     def settle(self, state: StreamState, cost: Tensor | Sequence[float] | float) -> StreamState:
         """Return the state after the last frame at its measured `cost`, in the unit of the budget.
 
-        `cost` is one number for all streams, or one for each, (N,). Raises a ValueError for any other shape.
+        `cost` is one number for all streams, or one for each, (N,). Raises a ValueError for any other shape, and for a
+        state that has seen no frame with this policy.
         """
+        if 'paid' not in state.policy:
+            raise ValueError('settle follows a frame of a CostBudget; this state has seen none')
         paid = torch.as_tensor(cost, dtype=torch.float64, device='cpu')
         if paid.shape not in ((), state.frames.shape):
             raise ValueError(f'cost must be a number or ({len(state)},), one of each stream, not {tuple(paid.shape)}')
