@@ -37,6 +37,8 @@ def load_baseline(source: str | Path | Sequence[str | Path]) -> Baseline:
         table = PUBLISHED.get(name)
         metrics = read_metrics(name) if table is None else table.metrics(table.baseline)
         for key, value in metrics.items():
+            if key.startswith('stream/'):  # of the run, not of a task
+                continue
             if merged.setdefault(key, value) != value:
                 raise ValueError(
                     f'baseline: {key!r} is {merged[key]:g} in {origin[key]} and {value:g} in {name}; remove it from '

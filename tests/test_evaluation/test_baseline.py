@@ -27,8 +27,9 @@ def test_a_file_gives_its_metrics_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_single_task_models_have_a_file_each(tmp_path: Path) -> None:
-    one = write(tmp_path / 'a.json', {'semseg/mIoU': 40.0, 'depth/rmse': 0.5, 'meta': {'config': 'a.py'}})
-    two = write(tmp_path / 'b.json', {'normals/mean': 20.0, 'depth/rmse': 0.5, 'meta': {'config': 'b.py'}})
+    one = {'semseg/mIoU': 40.0, 'depth/rmse': 0.5, 'stream/GMAC': 1.5, 'meta': {'config': 'a.py'}}
+    two = {'normals/mean': 20.0, 'depth/rmse': 0.5, 'stream/GMAC': 1.25, 'meta': {'config': 'b.py'}}
+    one, two = write(tmp_path / 'a.json', one), write(tmp_path / 'b.json', two)
 
     baseline = load_baseline([one, two])
 
