@@ -43,6 +43,14 @@ def test_a_frame_and_an_image(run_tool: Callable[..., str], tiny: tuple[str, lis
         run_tool(TOOL, config, '--video', frames, '--frame', 3, *common)
 
 
+def test_a_named_model_brings_its_weights(
+    run_tool: Callable[..., str], recwarn: pytest.WarningsRecorder, tmp_path: Path
+) -> None:
+    cv2.imwrite(str(tmp_path / 'room.png'), np.full((32, 48, 3), 60, dtype=np.uint8))
+    run_tool(TOOL, 'mila-indoor', '--image', tmp_path / 'room.png', '--out-dir', tmp_path / 'out')
+    assert not [warning for warning in recwarn if 'untrained' in str(warning.message)]
+
+
 def test_a_video_is_read_up_to_the_frame(root: Path, tmp_path: Path) -> None:
     for number in range(3):
         cv2.imwrite(str(tmp_path / f'{number}.png'), np.full((8, 8, 3), number, np.uint8))

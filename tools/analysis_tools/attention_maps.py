@@ -19,7 +19,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmmtl.apis import MultiTaskInferencer
+from mmmtl.apis import MultiTaskInferencer, zoo_weights
 from mmmtl.apis.fitting import fit_image
 from mmmtl.cli.arguments import add_config_arguments, check_cli_outputs, config_of
 from mmmtl.cli.errors import readable_errors
@@ -38,7 +38,7 @@ FIGURES = ('ila', 'ctam', 'csam', 'atrc', 'features')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_arguments(parser)
-    parser.add_argument('checkpoint', nargs='?', help='weights (default: untrained ones)')
+    parser.add_argument('checkpoint', nargs='?', help='weights (default: those of the named model, or untrained ones)')
     parser.add_argument('--device', type=device, help="'cpu', 'cuda', ... (default: a GPU if available)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--image', metavar='FILE', help='draw this image')
@@ -63,7 +63,7 @@ def main() -> None:
     cfg = config_of(args)
     paths = {name: Path(args.out_dir) / f'{name}.png' for name in FIGURES}
     check_cli_outputs(cfg, [args.out_dir, *paths.values()], inputs=[args.checkpoint, args.image, args.video])
-    inferencer = MultiTaskInferencer(cfg, args.checkpoint, device=args.device)
+    inferencer = MultiTaskInferencer(cfg, args.checkpoint or zoo_weights(args.config), device=args.device)
     if args.image or args.video:
         frame = 1 if args.frame is None else args.frame
         source = [load_image(args.image)] if args.image else read_until(args.video, frame)
