@@ -72,7 +72,7 @@ def prediction_steps(
 
     Args:
         model: the model, in eval mode, on its device.
-        size: (H, W) of the images; their pixels are random.
+        size: (H, W) of the images, which are padded as in predictions; their pixels are random.
         batch: number of images, streams or clips.
         mode: 'clip' runs three frames to predict one, as in training and testing; None is `default_mode`.
 
@@ -83,13 +83,14 @@ def prediction_steps(
     if (mode == 'image') == model.has_key_frames:
         raise ValueError(f'mode {mode!r} does not suit a {type(model).__name__}; use {default_mode(model)!r}')
     device = next(model.parameters()).device
-    images = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(0)).to(device)
+    padded = model.data_preprocessor.padded_size(size)
+    images = torch.randn(batch, 3, *padded, generator=torch.Generator().manual_seed(0)).to(device)
     with torch.inference_mode():
         runs = _clip_runs(model, images) if mode == 'clip' else _stream_runs(model, images)
 
     def predict(run: Compute) -> Any:
         with torch.inference_mode():
-            return model.decode(run().logits, size)
+            return model.decode(run().logits, padded, [size] * batch)
 
     return {kind: partial(predict, run) for kind, run in runs.items()}
 

@@ -62,7 +62,7 @@ def test_steps_end_with_decoded_maps(video: MultiTaskSegmentor, mode: Any, batch
         maps = step()
         assert [tuple(row.depth.shape) for row in maps] == [(1, *SIZE)] * batch
         assert maps[0].semseg.dtype == torch.int64
-    key, other = (step()[0].depth for step in steps.values())
+    key, other = (step()[0].normals for step in steps.values())  # an untrained depth may be all at its least
     assert not torch.equal(key, other)
 
 
@@ -120,6 +120,16 @@ def test_images_are_timed_with_their_step(monkeypatch: pytest.MonkeyPatch) -> No
     calls.clear()
     assert [len(step()) for step in steps.values()] == [1]
     assert calls == [1]
+
+
+def test_images_are_padded_as_in_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = build('tiny_image', **{'model.data_preprocessor': dict(size_divisor=32)})
+    seen: list[tuple[int, ...]] = []
+    run = image.step
+    monkeypatch.setattr(image, 'step', lambda inputs, *args: seen.append(tuple(inputs.shape)) or run(inputs, *args))
+    (step,) = prediction_steps(image, (33, 65)).values()
+    assert tuple(step()[0].depth.shape) == (1, 33, 65)
+    assert set(seen) == {(1, 3, 64, 96)}
 
 
 def test_a_mode_that_does_not_suit_is_refused(video: MultiTaskSegmentor) -> None:
