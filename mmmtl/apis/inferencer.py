@@ -142,9 +142,11 @@ class MultiTaskInferencer:
         Raises:
             FileNotFoundError: no such file.
             ValueError: an unreadable image, an array of another shape or type, or several images, all of them bad.
+            FloatingPointError: maps of one image are not finite.
         """
         if is_one_image(images):
-            return self._predict([self.fit(images)], None).maps[0]  # type: ignore[arg-type]
+            fitted = self.fit(images)  # type: ignore[arg-type]
+            return self._predict([fitted], None, [name_image(images, 0)]).maps[0]
         found = [(one.name, one.maps, one.error) for one in self.predict_each(images)]
         failed = [f'{name}: {error}' for name, _, error in found if error is not None]
         if failed and len(failed) == len(found):
@@ -162,10 +164,11 @@ class MultiTaskInferencer:
             name = name_image(source, number)
             try:
                 fitted = self.fit(source)
-            except (FileNotFoundError, ValueError) as error:
+                maps = self._predict([fitted], None, [name]).maps[0]
+            except (FileNotFoundError, ValueError, FloatingPointError) as error:
                 yield ImagePrediction(name, None, None, str(error).removeprefix(f'{name}: '))
                 continue
-            yield ImagePrediction(name, fitted.image, self._predict([fitted], None).maps[0], None)
+            yield ImagePrediction(name, fitted.image, maps, None)
 
     def stream(self, video: Video) -> Iterator[tuple[Array, TaskMaps]]:
         """Yield each frame of a video with its maps, as soon as it is predicted; warn at the end if some were lost.
@@ -246,11 +249,13 @@ class MultiTaskInferencer:
         return painter.panel(image, {'': maps}, title=title, mark=mark, warning=warning)
 
     @torch.inference_mode()
-    def _predict(self, fitted: Sequence[Fitted], state: StreamState | None) -> StreamPredictions:
+    def _predict(
+        self, fitted: Sequence[Fitted], state: StreamState | None, names: Sequence[str] | None = None
+    ) -> StreamPredictions:
         inputs = self._inputs(fitted)
         logits, is_key, state = self.model.step(inputs, state)
         wanted = [one.image.shape[:2] for one in fitted]
-        rows = self.model.decode(logits, inputs.shape[-2:], [one.shown for one in fitted], wanted)
+        rows = self.model.decode(logits, inputs.shape[-2:], [one.shown for one in fitted], wanted, names)
         maps = [{name: row.get(name).cpu().numpy() for name in self.tasks} for row in rows]
         return StreamPredictions([one.image for one in fitted], maps, is_key.tolist(), state)
 

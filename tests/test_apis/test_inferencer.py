@@ -149,6 +149,29 @@ def test_a_file_that_is_no_picture_is_refused(image_model: MultiTaskInferencer, 
 # Streams
 
 
+def test_maps_that_are_not_finite_name_their_image_and_leave_the_others(
+    image_model: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, frame in zip('abc', make_frames(3), strict=True):
+        cv2.imwrite(str(tmp_path / f'{name}.png'), frame)
+    step, count = image_model.model.step, 0
+
+    def broken(*args: Any) -> Any:
+        nonlocal count
+        count += 1
+        found = step(*args)
+        if count in (2, 4):
+            found.logits['depth'][:] = torch.nan
+        return found
+
+    monkeypatch.setattr(image_model.model, 'step', broken)
+    with pytest.warns(UserWarning, match=r"b\.png: the logits of depth are not finite.*b\.png'\]"):
+        maps = image_model(tmp_path)
+    assert [one is None for one in maps] == [False, True, False]
+    with pytest.raises(FloatingPointError, match=r"c\.png'\]"):
+        image_model(tmp_path / 'c.png')
+
+
 def test_a_stream_is_that_of_the_model(video_model: MultiTaskInferencer) -> None:
     frames = make_frames(7)
     model, state = video_model.model, None

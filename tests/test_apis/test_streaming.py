@@ -608,6 +608,25 @@ def test_one_bad_stream_does_not_end_the_others(inferencer: MultiTaskInferencer,
         StreamRunner(inferencer, {name: tmp_path / f'{name}.mp4' for name in ('none', 'gone')}).run()
 
 
+def test_maps_that_are_not_finite_name_the_stream(
+    inferencer: MultiTaskInferencer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, count = inferencer.model.step, 0
+
+    def broken(*args: Any) -> Any:
+        nonlocal count
+        count += 1
+        found = step(*args)
+        if count == 3:
+            found.logits['depth'][-1] = torch.inf
+        return found
+
+    monkeypatch.setattr(inferencer.model, 'step', broken)
+    runner = StreamRunner(inferencer, {name: map(coded, range(5)) for name in ('one', 'other')}, max_batch=1)
+    with pytest.raises(FloatingPointError, match=r"depth are not finite.*\['row 0'\].*0: frame 1 of one"):
+        runner.run()
+
+
 def test_an_error_of_a_sink_ends_the_run(inferencer: MultiTaskInferencer, tmp_path: Path) -> None:
     def full(frame: StreamFrame) -> None:
         if frame.number == 3:

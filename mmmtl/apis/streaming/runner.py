@@ -210,7 +210,11 @@ class StreamRunner:
             frames = [stream.source.take() for stream in streams]
         start = time.perf_counter()
         state = self._join(streams, [frame.fresh for frame in frames])
-        found = self._inferencer.step_fitted([frame.fitted for frame in frames], state)
+        try:
+            found = self._inferencer.step_fitted([frame.fitted for frame in frames], state)
+        except FloatingPointError as error:
+            rows = [f'{row}: frame {stream.position.number} of {stream.name}' for row, stream in enumerate(streams)]
+            raise FloatingPointError(f'{error} The rows were {"; ".join(rows)}.') from error
         self._joint = streams, found.state
         seconds = (time.perf_counter() - start) / len(streams)
         for row, (stream, frame) in enumerate(zip(streams, frames, strict=True)):
