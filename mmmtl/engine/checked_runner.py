@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import is_main_process
+from mmengine.hooks import LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
@@ -94,12 +95,18 @@ class CheckedRunner(Runner):
             super().dump_config()
 
     def resume(self, filename: str, *arguments: Any, **keywords: Any) -> None:
-        """Resume from a checkpoint, also if a script asks for it instead of the config; hooks read the two names."""
+        """Resume from a checkpoint, also if a script asks for it instead of the config; hooks read the two names.
+
+        The config beside the log says after which steps.
+        """
         self._resume, self._load_from = True, filename
         if not self.cfg.get('resume'):
             self.cfg.resume, self.cfg.load_from = True, str(filename)
-            self.visualizer.add_config(self.cfg)  # a report joins the logs of resumed runs
         super().resume(filename, *arguments, **keywords)
+        # A report joins the logs of resumed runs, in which validations count epochs or iterations.
+        by_epoch = any(isinstance(hook, LoggerHook) and hook.log_metric_by_epoch for hook in self.hooks)
+        self.cfg.resumed_step, self.cfg.resumed_validation_step = self.iter, self.epoch if by_epoch else self.iter
+        self.visualizer.add_config(self.cfg)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Return mmengine's logger; on the screen it shows no reports of several lines."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,25 @@ LOGS = '*/vis_data/scalars.json'
 def read_logs(folder: Path) -> Series:
     """Return the series in the logs of the last training run in a work folder, with all its starts.
 
-    Where a resumed run repeats a step, its value applies.
+    A resumed start replaces what earlier ones logged after the steps that it resumed from. Older logs do not say these;
+    there, it replaces the steps that it repeats.
 
     Raises:
         ValueError: a line of a log is not a JSON object.
     """
-    starts: list[Path] = []
+    records: list[dict[str, Any]] = []
     for path in find_starts(folder, 'scalars.json'):
-        starts = [*starts, path] if is_resumed(path) else [path]
-    return join(read_log(path) for path in starts)
+        training, validation = _resumed_steps(path)
+        known = [one for one in records if one['step'] <= (training if 'iter' in one else validation)]
+        records = [*known, *read_log(path)]
+    series: Series = {}
+    for record in records:
+        # Those of a validation also have times, which are not those of training.
+        ignored = {'step', 'iter', 'epoch', *(() if 'iter' in record else ('time', 'data_time'))}
+        for key, value in record.items():
+            if key not in ignored and _is_number(value) and math.isfinite(value):
+                series.setdefault(key, {})[record['step']] = float(value)
+    return {key: dict(sorted(values.items())) for key, values in series.items()}
 
 
 def find_starts(folder: Path, name: str) -> list[Path]:
@@ -48,9 +57,16 @@ def _moment(path: Path) -> str:
     return _setting(path, 'started').strip("'")
 
 
-def is_resumed(path: Path) -> bool:
-    """Return whether the run that wrote a log has resumed, by the config beside it; True if there is none."""
-    return not path.with_name('config.py').is_file() or _setting(path, 'resume') == 'True'
+def _resumed_steps(path: Path) -> tuple[float, float]:
+    """Return the steps of training and of validation after which the run that wrote a log resumed.
+
+    Those of a run that did not resume come before any step. Where the config beside the log does not say them, or there
+    is no config, they are infinite.
+    """
+    if path.with_name('config.py').is_file() and _setting(path, 'resume') != 'True':
+        return -math.inf, -math.inf
+    training, validation = (_setting(path, name) for name in ('resumed_step', 'resumed_validation_step'))
+    return float(training or math.inf), float(validation or math.inf)
 
 
 def _setting(path: Path, name: str) -> str:
@@ -60,10 +76,14 @@ def _setting(path: Path, name: str) -> str:
     return found[1].strip() if found else ''
 
 
-def read_log(path: Path) -> Series:
-    """Return the series in a `scalars.json`; a last line that a killed run left unfinished does not count."""
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a `scalars.json` with a step.
+
+    A last line that a killed run left unfinished does not count. Records of training have `iter`, those of validation
+    do not.
+    """
     lines = read_text(path).splitlines()
-    series: Series = {}
+    records = []
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
@@ -73,24 +93,9 @@ def read_log(path: Path) -> Series:
             raise ValueError(f'{path}: line {number} is not JSON ({error}); remove it') from None
         if not isinstance(record, dict):
             raise ValueError(f'{path}: line {number} is not a JSON object; remove it')
-        step = record.get('step')
-        if not isinstance(step, int):
-            continue
-        # Those of a validation also have times, which are not those of training.
-        ignored = {'step', 'iter', 'epoch', *(() if 'iter' in record else ('time', 'data_time'))}
-        for key, value in record.items():
-            if key not in ignored and _is_number(value) and math.isfinite(value):
-                series.setdefault(key, {})[step] = float(value)
-    return series
-
-
-def join(parts: Iterable[Series]) -> Series:
-    """Return series joined; the values of later parts replace those of earlier ones."""
-    joined: Series = {}
-    for part in parts:
-        for key, values in part.items():
-            joined.setdefault(key, {}).update(values)
-    return {key: dict(sorted(values.items())) for key, values in joined.items()}
+        if isinstance(record.get('step'), int):
+            records.append(record)
+    return records
 
 
 def is_loss(key: str) -> bool:

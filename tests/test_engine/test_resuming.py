@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ from mmmtl.engine.hooks import ResumeHook
 from mmmtl.engine.hooks.checkpoint_guard_hook import without_functions
 from mmmtl.engine.resumed_schedule import differences, replay
 from mmmtl.engine.training_record import changes, training_record
+from mmmtl.reporting.logs import read_logs
 
 MakeConfig = Callable[..., Config]
 
@@ -365,6 +367,34 @@ def test_a_script_may_resume_by_itself(trained: Runner, make_config: MakeConfig)
     runner = build_runner(make_config('tiny_image'))
     with pytest.raises(ValueError, match=r'weight.*missing'):  # load_from would accept a part
         runner.resume(str(find_checkpoint(trained.work_dir)))
+
+
+def test_the_log_of_a_resumed_run_goes_on_from_its_checkpoint(
+    trained: Runner, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    shutil.copytree(trained.work_dir, tmp_path / 'run')
+    before = read_logs(tmp_path / 'run')
+    assert [*before['loss']] == [1, 2, 3, 4] and [*before['normals/mean']] == [2, 4]
+    options = {'load_from': str(tmp_path / 'run/iter_2.pth'), 'resume': True, 'train_cfg.max_iters': 3}
+    build_runner(make_config(val_dataloader=None, val_cfg=None, val_evaluator=None, **options)).train()
+    assert [*read_logs(tmp_path / 'run')['loss']] == [1, 2, 3]
+    assert [*read_logs(tmp_path / 'run')['normals/mean']] == [2]
+
+
+@pytest.mark.parametrize(('by_epoch', 'step'), [(True, 2), (False, 14)])
+def test_validations_count_as_they_are_logged(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, by_epoch: bool, step: int
+) -> None:
+    def load(runner: Runner, filename: str) -> None:
+        runner.train_loop._epoch, runner.train_loop._iter = 2, 14
+
+    monkeypatch.setattr(Runner, 'resume', load)
+    runner = build_runner(make_config('tiny_video_epochs', **{'default_hooks.logger.log_metric_by_epoch': by_epoch}))
+    runner.resume('epoch_2.pth')
+    (written,) = Path(runner.work_dir).glob('*/vis_data/config.py')
+    cfg = Config.fromfile(written)
+    assert (cfg.resume, cfg.resumed_step, cfg.resumed_validation_step) == (True, 14, step)
+    build_runner(cfg)  # a config that can be used again
 
 
 def test_a_longer_schedule_counts(make_config: MakeConfig) -> None:

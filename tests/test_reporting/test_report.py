@@ -273,6 +273,23 @@ def test_a_training_that_did_not_resume_stands_alone(tmp_path: Path) -> None:
     assert read_run(tmp_path).series == {'loss': {2: 2.0}}
 
 
+@pytest.mark.parametrize('by_epoch', [False, True])
+def test_a_resumed_run_replaces_what_came_after_its_checkpoint(tmp_path: Path, by_epoch: bool) -> None:
+    """The third start resumes from iteration 500, or epoch 5, with longer intervals; the second has logged nothing."""
+    of_validation = 100 if by_epoch else 1
+    for number, loss, steps, config in (
+        (1, 1.0, range(100, 1000, 100), 'resume = False\n'),
+        (2, 2.0, (), 'resume = True\nresumed_step = 300\n'),
+        (3, 3.0, (750, 1000), f'resume = True\nresumed_step = 500\nresumed_validation_step = {500 // of_validation}\n'),
+    ):
+        lines = [{'loss': loss, 'iter': step, 'step': step} for step in steps]
+        lines += [{'a/mIoU': loss, 'step': step // of_validation} for step in steps if step in (300, 600, 900)]
+        write_log(tmp_path, f'2026010{number}_000000', '\n'.join(map(json.dumps, lines)), config)
+    (tmp_path / '20260102_000000/vis_data/scalars.json').unlink()
+    first = dict.fromkeys((100, 200, 300, 400, 500), 1.0)
+    assert read_run(tmp_path).series == {'loss': {**first, 750: 3.0, 1000: 3.0}, 'a/mIoU': {300 // of_validation: 1.0}}
+
+
 def test_a_log_without_a_config_belongs_to_the_run_before(tmp_path: Path) -> None:
     for number in (1, 2):
         write_log(tmp_path, f'2026010{number}_000000', f'{{"loss": {number}, "step": {10 - number}}}\n')
