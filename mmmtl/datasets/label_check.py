@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmmtl.structures import Array
-from mmmtl.tasks import Task
+from mmmtl.tasks import Task, main_tasks
 
 from .base import MultiTaskDataset
 from .transforms.loading import check_kind
@@ -18,7 +18,7 @@ MAX_FILES = 1000
 """How many labels are read at most to find one that can be learnt from."""
 
 
-def check_labels(dataset: Any, loader: str) -> list[str]:
+def check_labels(dataset: Any, loader: str, *, auxiliary: bool = True) -> list[str]:
     """Return the message about tasks without a label in any data set of a loader, wrapped ones included.
 
     Labels may be sparse. Mostly one file of each task is read.
@@ -26,6 +26,7 @@ def check_labels(dataset: Any, loader: str) -> list[str]:
     Args:
         dataset: data set of the loader.
         loader: its name, for messages.
+        auxiliary: whether auxiliary tasks need labels, too; nothing scores them.
 
     Raises:
         ValueError: all labels of a task are void, or cannot have the meaning that they are given (`Task.examine`).
@@ -34,7 +35,8 @@ def check_labels(dataset: Any, loader: str) -> list[str]:
     items = [(part, index) for part in parts for index in range(len(part))]
     order = np.random.default_rng(0).permutation(len(items))
     missing = []
-    for task in parts[0].tasks.values() if parts else ():
+    tasks = parts[0].tasks if parts else {}
+    for task in (tasks if auxiliary else main_tasks(tasks)).values():
         files = _files(task, [items[index] for index in order])
         if (first := next(files, None)) is None:
             missing.append(f'{loader}: no label of task {task.name!r}: {_places(task, parts)}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.utils.data import ConcatDataset
 
 from mmmtl.datasets import VideoFolder
 from mmmtl.datasets.label_check import check_labels
+from mmmtl.engine import LabelCheckHook
 
 
 @pytest.fixture
@@ -48,6 +50,24 @@ def test_wrapped_data_sets_count_together(build, video_folder: Path, tmp_path: P
     assert len(check_labels(build(root=other), 'loader')) == 2
     both = ConcatDataset([RepeatDataset(build(root=other), 2), build()])
     assert check_labels(both, 'loader') == []
+
+
+def test_auxiliary_tasks_need_labels_for_training_alone(
+    build, tasks: dict[str, Any], video_folder: Path, tmp_path: Path
+) -> None:
+    tasks['depth'] = {**tasks['depth'], 'auxiliary': True}
+    other = tmp_path / 'other'
+    other.mkdir()
+    for name in ('frames', 'semseg', 'normals', 'videos.json'):
+        (other / name).symlink_to(video_folder / name)
+    whole, part = (SimpleNamespace(dataset=build(root=root)) for root in (video_folder, other))
+    runner: Any = SimpleNamespace(train_dataloader=whole, val_dataloader=part, val_loop=True)
+    LabelCheckHook().before_train(runner)
+    # A warning would need a logger.
+    LabelCheckHook().before_test(SimpleNamespace(test_loop=SimpleNamespace(dataloader=part)))
+    runner.train_dataloader = part
+    with pytest.raises(ValueError, match="train_dataloader: no label of task 'depth'"):
+        LabelCheckHook().before_train(runner)
 
 
 @pytest.mark.parametrize(

@@ -13,16 +13,17 @@ from mmmtl.registry import HOOKS
 class LabelCheckHook(Hook):
     """A hook that refuses to train or validate a task without labels, and warns of one in a test.
 
-    Labels that cannot have the meaning that they are given are refused in all three (see `check_labels`).
+    Auxiliary tasks, which nothing scores, need labels for training alone. Labels that cannot have the meaning that they
+    are given are refused in all three (see `check_labels`).
     """
 
     def before_train(self, runner: Runner) -> None:
         missing = check_labels(runner.train_dataloader.dataset, 'train_dataloader')
         if runner.val_loop is not None:
-            missing += check_labels(runner.val_dataloader.dataset, 'val_dataloader')
+            missing += check_labels(runner.val_dataloader.dataset, 'val_dataloader', auxiliary=False)
         if missing:
             raise ValueError('\n'.join(missing))
 
     def before_test(self, runner: Runner) -> None:
-        for line in check_labels(runner.test_loop.dataloader.dataset, 'test_dataloader'):
+        for line in check_labels(runner.test_loop.dataloader.dataset, 'test_dataloader', auxiliary=False):
             runner.logger.warning(line)
