@@ -86,11 +86,11 @@ class MapWriterHook(Hook):
 
     def _writer(self, runner: Runner, offset: int | None) -> MapWriter:
         if offset not in self._writers:
-            frames = getattr(runner.test_dataloader.dataset, 'frames', None)
+            parts = list(multi_task_datasets(runner.test_dataloader.dataset))
             self._writers[offset] = MapWriter(
                 Path(self.out_dir) if offset is None else Path(self.out_dir) / f'offset{offset}',
                 tested_tasks(runner),
-                stills=offset is None and frames is not None and frames.stills,
+                stills=offset is None and bool(parts) and all(part.frames.stills for part in parts),
                 npy=self.npy,
             )
         return self._writers[offset]
