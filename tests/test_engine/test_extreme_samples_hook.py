@@ -51,3 +51,17 @@ def test_the_best_and_the_worst_of_each_task_each_frame_once(tmp_path: Path) -> 
     worst = ['drive, frame 0, key frame + 1', 'drive, frame 2, key frame']
     assert found == {(task, kind): names for task in TASKS for kind, names in (('worst', worst), ('best', best))}
     assert [one.score for one in samples if one.task == 'depth'] == [6.0, 4.0, 1.0, 2.0]
+
+
+def test_images_of_two_data_sets_may_have_one_name(tmp_path: Path) -> None:
+    dataset = SimpleNamespace(metainfo={'tasks': TASKS})
+    runner: Any = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=dataset))
+    hook = ExtremeSamplesHook(out_dir=str(tmp_path))
+    hook.before_test_epoch(runner)
+    for folder, error in (('a', 1), ('b', 2)):
+        named = sample(0, 0, error)
+        named.set_metainfo(dict(img_path=f'{folder}/drive/000000.jpg'))
+        hook.after_test_iter(runner, 0, {'inputs': [torch.zeros(3, 4, 6, dtype=torch.uint8)]}, [named])
+    hook.after_test_epoch(runner)
+    scores = [(one.kind, one.score) for one in SampleFolder(tmp_path).read() if one.task == 'depth']
+    assert scores == [('worst', 2.0), ('worst', 1.0), ('best', 1.0), ('best', 2.0)]

@@ -26,7 +26,7 @@ class _Kept(NamedTuple):
     """A sample of a task: its rank, the smallest are kept, frame, score, title, image (H, W, 3) RGB and maps."""
 
     rank: float
-    frame: tuple[str, int | None]
+    frame: tuple[str | int | None, ...]
     score: float
     title: str
     image: Array
@@ -80,7 +80,8 @@ class ExtremeSamplesHook(Hook):
                     if len(kept) < self.count or rank < kept[-1].rank:
                         image = np.ascontiguousarray(current_image(images)[..., ::-1])
                         maps = label.cpu().numpy(), prediction.cpu().numpy()
-                        frame = str(sample.get('video') or sample.get('img_path')), sample.get('time')
+                        # Images of two data sets may have one name.
+                        frame = tuple(sample.get(key) for key in ('img_path', 'video', 'time'))
                         new = _Kept(rank, frame, score, _title(sample), image, *maps)
                         self._kept[name, kind] = _first([*kept, new], self.count)
 
@@ -101,7 +102,7 @@ class ExtremeSamplesHook(Hook):
 
 def _first(found: list[_Kept], count: int) -> list[_Kept]:
     """Return the samples of the smallest ranks, one of each frame, sorted."""
-    of_frame: dict[tuple[str, int | None], _Kept] = {}
+    of_frame: dict[tuple[str | int | None, ...], _Kept] = {}
     for one in sorted(found, key=lambda one: (one.rank, one.title)):
         of_frame.setdefault(one.frame, one)
     return [*of_frame.values()][:count]
