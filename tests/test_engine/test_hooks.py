@@ -297,7 +297,8 @@ def test_the_current_frame_is_drawn_in_rgb(tmp_path: Path) -> None:
 
 def test_every_so_many_samples_are_drawn_whatever_the_batches() -> None:
     hook = MultiTaskVisualizationHook(draw=True, interval=2)
-    runner = SimpleNamespace(visualizer=FakeVisualizer(), iter=40)
+    loader = SimpleNamespace(dataset=None, sampler=None)
+    runner = SimpleNamespace(visualizer=FakeVisualizer(), iter=40, val_dataloader=loader)
     image = torch.zeros(3, 4, 6, dtype=torch.uint8)
 
     for epoch in range(2):
@@ -338,13 +339,38 @@ def test_a_process_with_videos_of_its_own_counts_alone(monkeypatch: pytest.Monke
     monkeypatch.setattr(visualization_hook, 'get_dist_info', lambda: (1, 2))
     hook = MultiTaskVisualizationHook(draw=True, interval=2)
     sampler = VideoSampler.__new__(VideoSampler)
-    runner = SimpleNamespace(visualizer=FakeVisualizer(), iter=0, test_dataloader=SimpleNamespace(sampler=sampler))
+    loader = SimpleNamespace(dataset=None, sampler=sampler)
+    runner = SimpleNamespace(visualizer=FakeVisualizer(), iter=0, test_dataloader=loader)
     image = torch.zeros(3, 4, 6, dtype=torch.uint8)
 
     hook.before_test_epoch(runner)
     hook.after_test_iter(runner, 0, *batch(*[image] * 4))
 
     assert [name for name, _ in runner.visualizer.added] == ['test_000000', 'test_000002']
+
+
+@pytest.mark.parametrize('stream', [False, True])
+def test_processes_keep_panels_of_one_name_in_two_data_sets(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stream: bool
+) -> None:
+    cfg = make_config()
+    part = cfg.test_dataloader.dataset
+    cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=[part, part])
+    if stream:
+        cfg.test_cfg = dict(type='StreamTestLoop')
+    loader = build_runner(cfg).test_dataloader
+    runner = SimpleNamespace(visualizer=FakeVisualizer(), iter=0, test_dataloader=loader)
+    count = len(loader.dataset)
+
+    for rank in (0, 1):
+        monkeypatch.setattr(visualization_hook, 'get_dist_info', lambda rank=rank: (rank, 2))
+        hook = MultiTaskVisualizationHook(draw=True, interval=1, out_dir=str(tmp_path / 'shown'))
+        hook.before_test_epoch(runner)
+        for index in range(count)[rank * count // 2 :][: count // 2] if stream else range(rank, count, 2):
+            item = loader.dataset[index]
+            hook.after_test_iter(runner, 0, {'inputs': [item['inputs']]}, [item['data_samples']])
+
+    assert len(list((tmp_path / 'shown').iterdir())) == count > 0
 
 
 def test_nothing_is_drawn_unless_asked() -> None:

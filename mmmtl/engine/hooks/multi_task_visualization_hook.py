@@ -11,7 +11,9 @@ import numpy as np
 from mmengine.dist import get_dist_info, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
+from mmmtl.datasets.label_check import multi_task_datasets
 from mmmtl.datasets.samplers import VideoSampler
 from mmmtl.io import write_png
 from mmmtl.registry import HOOKS
@@ -30,8 +32,8 @@ class MultiTaskVisualizationHook(Hook):
         draw: whether to draw at all; `tools/test.py --show-dir` sets it.
         interval: samples from one panel to the next; clips are counted separately for each offset, and whole videos
             for each process.
-        out_dir: folder for PNG files, named after video, frame and offset; None sends those of the first process
-            to the visualiser's backends (work_dir/.../vis_data).
+        out_dir: folder for PNG files, named after video, frame and offset, and numbered if there are several data sets;
+            None sends those of the first process to the visualiser's backends (work_dir/.../vis_data).
     """
 
     def __init__(self, *, draw: bool = False, interval: int = 50, out_dir: str | None = None) -> None:
@@ -41,18 +43,14 @@ class MultiTaskVisualizationHook(Hook):
         self.interval = interval
         self.out_dir = out_dir
         self._seen: Counter[int | None] = Counter()
-        self._names: set[str] = set()
         self._whole_videos = False
+        self._is_joined = False
 
     def before_val_epoch(self, runner: Runner) -> None:
-        self._seen.clear()
-        self._names.clear()
-        self._whole_videos = False
+        self._begin(runner.val_dataloader)
 
     def before_test_epoch(self, runner: Runner) -> None:
-        self._seen.clear()
-        self._names.clear()
-        self._whole_videos = isinstance(runner.test_dataloader.sampler, VideoSampler)
+        self._begin(runner.test_dataloader)
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Outputs = None) -> None:
         self._draw(runner, data_batch, outputs or [], 'val')
@@ -60,23 +58,29 @@ class MultiTaskVisualizationHook(Hook):
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Outputs = None) -> None:
         self._draw(runner, data_batch, outputs or [], 'test')
 
+    def _begin(self, loader: DataLoader[Any]) -> None:
+        self._seen.clear()
+        self._whole_videos = isinstance(loader.sampler, VideoSampler)
+        self._is_joined = len(list(multi_task_datasets(loader.dataset))) > 1
+
     def _draw(self, runner: Runner, data_batch: Any, outputs: Sequence[MultiTaskDataSample], stage: str) -> None:
         if not self.draw or (self.out_dir is None and not is_main_process()):
             return
-        # Samples are dealt out to the processes in turn, unless each has videos of its own.
-        rank, world_size = (0, 1) if self._whole_videos else get_dist_info()
+        rank, world_size = get_dist_info()
         for images, sample in zip(data_batch['inputs'], outputs, strict=True):
             offset = sample.get('offset')
-            number = self._seen[offset] * world_size + rank
+            own_number = self._seen[offset]
             self._seen[offset] += 1
-            if number % self.interval:
+            number = own_number * world_size + rank
+            # Samples are dealt out to the processes in turn, unless each has videos of its own.
+            counted = own_number if self._whole_videos else number
+            if counted % self.interval:
                 continue
             image = np.ascontiguousarray(current_image(images)[..., ::-1])
             panel = runner.visualizer.draw_sample(image, sample)
-            name = sample_name(sample, number)
-            if name in self._names:  # of another data set
+            name = sample_name(sample, counted)
+            if self._is_joined:  # another data set may have the same names, in another process
                 name = f'{name}_{number:06d}'
-            self._names.add(name)
             if self.out_dir is None:
                 # mmengine's local backend silently writes nothing if a name contains a folder.
                 runner.visualizer.add_image(f'{stage}_{name}', panel, step=runner.iter)
