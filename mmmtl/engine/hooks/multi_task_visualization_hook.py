@@ -33,7 +33,8 @@ class MultiTaskVisualizationHook(Hook):
         interval: samples from one panel to the next; clips are counted separately for each offset, and whole videos
             for each process.
         out_dir: folder for PNG files, named after video, frame and offset, and numbered if there are several data sets;
-            None sends those of the first process to the visualiser's backends (work_dir/.../vis_data).
+            each validation replaces those of the one before. None sends those of the first process to the visualiser's
+            backends (work_dir/.../vis_data), which keep the panels of every validation.
     """
 
     def __init__(self, *, draw: bool = False, interval: int = 50, out_dir: str | None = None) -> None:
