@@ -276,6 +276,26 @@ def test_other_settings_are_named_and_count(
     assert runner.optim_wrapper.param_groups[0]['initial_lr'] == 0.5
 
 
+def test_without_the_average_the_trained_weights_are_gone_on_with(
+    make_config: MakeConfig, tmp_path: Path, warnings_of: Callable[[Runner], list[str]]
+) -> None:
+    options = {'train_cfg.max_iters': 2, 'default_hooks.checkpoint.interval': 2}
+    averaged = [dict(type='EMAHook', momentum=0.5)]
+    first = build_runner(make_config('tiny_image', 'first', custom_hooks=averaged, **options))
+    first.train()
+    path = tmp_path / 'first' / 'iter_2.pth'
+    average = torch.load(path, weights_only=True)['state_dict']
+    trained = first.model.state_dict()
+    assert any(not torch.equal(value, average[name]) for name, value in trained.items())
+
+    second = build_runner(make_config('tiny_image', 'second', load_from=str(path), resume=True, **options))
+    messages = warnings_of(second)
+    second.train()
+
+    assert all(torch.equal(value, trained[name]) for name, value in second.model.state_dict().items())
+    assert [message for message in messages if 'EMAHook' in message and 'other settings' not in message]
+
+
 def test_another_optimizer_without_a_record_is_refused(
     trained: Runner, make_config: MakeConfig, tmp_path: Path
 ) -> None:

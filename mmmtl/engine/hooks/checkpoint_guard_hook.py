@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseTTAModel
 from mmengine.optim import OptimWrapper
@@ -90,6 +90,13 @@ class CheckpointGuardHook(Hook):
         if isinstance(model, BaseTTAModel):
             model = model.module
         if resumes:
+            if checkpoint.get('ema_state_dict') and not any(isinstance(hook, EMAHook) for hook in runner.hooks):
+                # mmengine's EMAHook swaps the two states when it saves, and again when it resumes.
+                checkpoint['state_dict'] = checkpoint.pop('ema_state_dict')
+                runner.logger.warning(
+                    'The checkpoint was trained with an EMAHook, which custom_hooks lacks: training goes on from the '
+                    'trained weights, without their average'
+                )
             _check_weighting(model, weights_of(checkpoint))
         tasks = runner.cfg.model['tasks']
         source: Mapping[str, Any] = checkpoint
