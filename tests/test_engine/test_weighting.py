@@ -69,6 +69,31 @@ def test_a_run_goes_on_only_with_its_weighting(make_config: MakeConfig, tmp_path
     run(make_config, 'third', fixed, **checkpoint, **{'train_cfg.max_iters': 1})
 
 
+@pytest.mark.parametrize('other_tasks', [False, True])
+@pytest.mark.parametrize(
+    'weighting',
+    [
+        pytest.param(dict(type='DWA', interval=1), id='DWA'),
+        pytest.param(dict(type='UncertaintyWeighting'), id='Uncertainty', marks=[needs_torchjd, pytest.mark.slow]),
+    ],
+)
+def test_load_from_begins_a_weighting_anew(
+    make_config: MakeConfig, tmp_path: Path, weighting: dict[str, Any], other_tasks: bool
+) -> None:
+    short = {'train_cfg.max_iters': 2}
+    first = run(make_config, 'first', weighting, **short).model
+    load_from = str(tmp_path / 'first' / 'iter_2.pth')
+    short |= {'train_cfg.max_iters': 0, 'load_from_other_tasks': other_tasks}
+    new, second = (run(make_config, 'new', weighting, **short, **more).model for more in ({}, {'load_from': load_from}))
+
+    assert all(
+        torch.equal(*pair) for pair in zip(second.backbone.parameters(), first.backbone.parameters(), strict=True)
+    )
+    learnt, initial = first.weighting.state_dict(), new.weighting.state_dict()
+    assert any(not torch.equal(value, initial[name]) for name, value in learnt.items())
+    assert all(torch.equal(value, initial[name]) for name, value in second.weighting.state_dict().items())
+
+
 @needs_torchjd
 def test_two_optimisers_weigh_the_step_of_the_model_alone(make_config: MakeConfig) -> None:
     cfg = make_config('tiny_video', **{'train_cfg.max_iters': 2})

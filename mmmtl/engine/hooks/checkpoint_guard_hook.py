@@ -111,6 +111,9 @@ class CheckpointGuardHook(Hook):
             runner.logger.warning(f'load_from: the model lacks {len(unused)} weights of it: {", ".join(unused)}')
         if starts_training and (new := unfit_weights(model, weights)):
             runner.logger.warning(f'load_from: {len(new)} weights keep their initial values: {", ".join(new)}')
+        if starts_training:
+            # What a weighting has learnt and counted belongs to the losses of the other run; ours begins anew.
+            weights.update((name, value) for name, value in model.state_dict().items() if name.startswith(WEIGHTING))
         checkpoint['state_dict'] = weights  # mmengine loads these into the model
         if resumes and (averaged := checkpoint.get('ema_state_dict')):
             checkpoint['ema_state_dict'] = _upgrade_average(averaged, model, order)
