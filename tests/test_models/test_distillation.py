@@ -234,6 +234,13 @@ def test_preliminary_losses_and_auxiliary_tasks_are_those_of_a_plain_model(tiny)
         assert torch.equal(losses[key], value)
 
 
+def test_a_teacher_that_cannot_be_built_is_named(tiny) -> None:
+    head = dict(type='PADNetHead', in_channels=(tiny.CHANNELS,), channels=8, exchange=None)
+    tasks = {**tiny.TASKS, 'normals': dict(tiny.TASKS['normals'], auxiliary=True)}
+    with pytest.raises(ValueError, match=r"model\.teacher\.model.*TaskConvHead.*\['normals'\]"):
+        make_student(tiny, tasks=tasks, neck=None, decode_head=head)
+
+
 def test_every_imitation_teaches_the_student(tiny) -> None:
     student = make_student(tiny).train()
     losses = student(*batch(tiny), mode='loss')

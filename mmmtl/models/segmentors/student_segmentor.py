@@ -72,7 +72,10 @@ class StudentSegmentor(MultiTaskSegmentor, TrainingObserver):
 
     def new_teacher(self) -> MultiTaskSegmentor:
         """Build a teacher without its weights."""
-        model = MODELS.build({**self.teacher_cfg['model'], 'tasks': self.tasks})
+        try:
+            model = MODELS.build({**self.teacher_cfg['model'], 'tasks': self.tasks})
+        except ValueError as error:
+            raise ValueError(f'in model.teacher.model, which gets the tasks of the student: {error}') from error
         # A subclass may take other inputs or have a teacher itself.
         if type(model) is not MultiTaskSegmentor:
             raise ValueError(f'model.teacher.model must be a MultiTaskSegmentor, not a {type(model).__name__}')
