@@ -219,7 +219,10 @@ def publish(run_tool: Run) -> Run:
 
 @pytest.mark.parametrize('suffix', ['safetensors', 'pth'])
 def test_a_published_model_holds_weights_alone(publish: Run, tmp_path: Path, suffix: str) -> None:
-    tasks = {'depth': {'type': 'DepthEstimation', 'max_depth': 10.0}}
+    tasks = {
+        'depth': {'type': 'DepthEstimation', 'max_depth': 10.0},
+        'normals': {'type': 'SurfaceNormals', 'auxiliary': True},
+    }
     weights = {'backbone.weight': torch.rand(200, 100), 'weighting.count': torch.ones(1)}
     dilations = {'backbone.conv': [1, 1, 2, 2]}
     meta = {'dataset_meta': {'tasks': tasks}, 'task_order': ['depth', 'a'], 'seed': 1, 'convolutions': dilations}
@@ -239,6 +242,7 @@ def test_a_published_model_holds_weights_alone(publish: Run, tmp_path: Path, suf
     assert torch.equal(found['state_dict']['backbone.weight'], weights['backbone.weight'])
     card = file.with_suffix('.md').read_text()
     assert digest in card and 'MIT' in card and '| depth/abs_err ↓ | 0.5 |' in card and 'offset_0' not in card
+    assert '- `depth`: DepthEstimation\n- `normals`: SurfaceNormals (auxiliary' in card
     assert 'stream/' not in card and 'Values: 0.02 million' in card
     line = re.search(rf'replace line (\d+) of {file.with_suffix(".md")}', printed)
     assert line is not None and card.splitlines()[int(line[1]) - 1].startswith('Say what')

@@ -123,8 +123,10 @@ def card_of(
 
 
 def kind(task: Any) -> str:
-    """Return the kind of a task of a checkpoint, as plain text."""
-    return str(task.get('type')) if isinstance(task, Mapping) else 'unknown'
+    """Return the kind of a task of a checkpoint, as plain text, and whether it is auxiliary."""
+    if not isinstance(task, Mapping):
+        return 'unknown'
+    return f'{task.get("type")}{" (auxiliary, not predicted)" if task.get("auxiliary") else ""}'
 
 
 if __name__ == '__main__':
