@@ -85,8 +85,8 @@ class MapWriter:
             maps: {task: (M, H, W)}, predicted.
 
         Raises:
-            ValueError: a name that leads out of the folder, a map whose size is not that of the image, or values that a
-                PNG cannot hold.
+            ValueError: a name that leads out of the folder, a map whose size is not that of the image, or values that
+                its task cannot predict or a PNG cannot hold.
         """
         parts = PurePosixPath(name).parts
         if not parts or PurePosixPath(name).is_absolute() or '..' in parts or '\\' in name:

@@ -110,7 +110,11 @@ class Task(ABC):
         return array
 
     def export(self, array: Array) -> Array:
-        """Return a predicted map (M, H, W) in the data set's unit, (H, W) or (H, W, 3): the inverse of `convert`."""
+        """Return a predicted map (M, H, W) in the data set's unit, (H, W) or (H, W, 3): the inverse of `convert`.
+
+        Raises:
+            ValueError: values that no prediction of the task has.
+        """
         return array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0))
 
     def encode(self, array: Array) -> Array | None:

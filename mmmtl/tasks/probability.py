@@ -31,6 +31,17 @@ class ProbabilityTask(Task):
     def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
         return binary_map(single_plane(stored), where, unit)
 
+    def export(self, array: Array) -> Array:
+        """Return probabilities; refuse numbers that do not round to one of 256 grey levels, such as NaN."""
+        numbers = super().export(array)
+        low, high = float(numbers.min()), float(numbers.max())
+        if not (255 * low > -0.5 and 255 * high < 255.5):
+            raise ValueError(
+                f'the map of task {self.name!r} has values from {low:g} to {high:g}, but a probability is in 0..1; '
+                'divide grey levels by 255'
+            )
+        return numbers.clip(0, 1)
+
     def encode(self, array: Array) -> Array:
         """Return grey levels, v = round(255 p)."""
         return (255 * array).round().astype(np.uint8)

@@ -114,7 +114,17 @@ class SemanticSegmentation(Task):
         return labels.astype(np.uint8)
 
     def export(self, array: Array) -> Array:
-        return super().export(array).astype(np.uint8)
+        """Return labels, uint8; refuse numbers other than 0 to C - 1 and 255."""
+        numbers = super().export(array)
+        with np.errstate(invalid='ignore'):
+            labels = numbers.astype(np.uint8)
+        wrong = numbers[(labels != numbers) | ((labels >= self.out_channels) & (labels != IGNORE))]
+        if wrong.size:
+            raise ValueError(
+                f'the map of task {self.name!r} has the labels {np.unique(wrong)[:8].tolist()}, which are neither in '
+                f'0..{self.out_channels - 1} nor 255 (ignore); check the {self.out_channels} `classes` of the task'
+            )
+        return labels
 
     def encode(self, array: Array) -> Array:
         return array

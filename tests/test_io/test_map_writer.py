@@ -153,6 +153,34 @@ def test_what_16_bits_cannot_hold(tmp_path: Path) -> None:
     assert build_tasks({'depth': far}, 'x')['depth'].stored_unit == 'm/256'
 
 
+@pytest.mark.parametrize('npy', [False, True])
+@pytest.mark.parametrize(
+    ('name', 'values', 'message'),
+    [
+        ('saliency', [0, 255], 'from 0 to 255.* 0..1'),
+        ('edge', [-0.5, 1.0], 'from -0.5 to 1,'),
+        ('saliency', [0.5, float('nan')], 'nan'),
+        ('parts', [6, 7, 256, -1], r'\[-1, 7, 256\].*0\.\.6'),
+        ('parts', [1.5, float('nan')], r'\[1\.5, nan\]'),
+    ],
+)
+def test_what_no_prediction_holds(tmp_path: Path, name: str, values: list[float], message: str, npy: bool) -> None:
+    array = np.resize(np.array(values), (1, *SIZE))
+    with (
+        pytest.raises(ValueError, match=f'{name!r}.*{message}'),
+        MapWriter(tmp_path / 'a', build_tasks(TASKS, 'x'), npy=npy) as writer,
+    ):
+        writer.write('v', 0, photo(0), {name: array})
+    assert not list(tmp_path.rglob('000000.*'))
+
+
+def test_what_predictions_may_hold() -> None:
+    tasks = build_tasks(TASKS, 'x')
+    # Rounding takes a probability beyond its range, and another model may leave pixels without a class.
+    assert tasks['edge'].export(np.array([[[-1e-7, 1 + 1e-7]]])).tolist() == [[0, 1]]
+    assert tasks['parts'].export(np.array([[[6, 255]]])).tolist() == [[6, 255]]
+
+
 def test_inputs_are_safe(tmp_path: Path) -> None:
     tasks = build_tasks(TASKS, 'x')
     (tmp_path / 'mine.txt').write_text('mine')

@@ -26,7 +26,8 @@ TASKS = """
 tasks = dict(
     semseg=dict(type='SemanticSegmentation', classes=['dark', 'light']),
     depth=dict(type='DepthEstimation', max_depth=10.0),
-    normals=dict(type='SurfaceNormals'))
+    normals=dict(type='SurfaceNormals'),
+    saliency=dict(type='SaliencyDetection'))
 """
 
 
@@ -150,6 +151,8 @@ def test_what_is_labelled_before_a_signal_can_be_read(
         (['scores=semseg', 'metres=semseg'], 'once'),
         (['scores=normals'], r"'scores'.*\(1, 2, 16, 32\).*'normals'.*\(1, 3, h, w\)"),
         (['metres=semseg'], r"'metres'.*\(1, 16, 32\).*'semseg'.*\(1, 2, h, w\)"),
+        (['metres=semseg:map'], r"'metres'.*'semseg'.*\[-\d.*0\.\.1"),
+        (['metres=saliency:map'], r"'metres'.*'saliency' has values from -\d.* 0\.\.1"),
     ],
 )
 def test_outputs_that_do_not_fit(

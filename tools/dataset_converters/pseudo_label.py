@@ -149,7 +149,7 @@ def parse_outputs(
 
 
 def to_map(array: Any, task: Task, size: tuple[int, int], output: str, *, decoded: bool) -> Array:
-    """Return an output of an ONNX model as a map (M, H, W) of a size; exit if it has another shape."""
+    """Return an output of an ONNX model as a map (M, H, W) of a size; exit if it cannot be one."""
     whole = array.dtype.kind in 'iub'
     is_map = decoded or whole
     channels = task.map_channels if is_map else task.out_channels
@@ -161,7 +161,12 @@ def to_map(array: Any, task: Task, size: tuple[int, int], output: str, *, decode
         )
     if is_map:  # values between those of a map, such as a mean of two normals, may be no values of it
         resized = np.stack([resize_map(plane, size) for plane in planes[0]])
-        return resized.astype(np.int64 if whole else np.float32)
+        resized = resized.astype(np.int64 if whole else np.float32)
+        try:
+            task.export(resized)
+        except ValueError as error:
+            raise SystemExit(f'output {output!r}: {error}') from None
+        return resized
     tensor = F.interpolate(torch.from_numpy(planes).float(), size, mode='bilinear', align_corners=False)
     result: Array = task.decode(tensor)[0].numpy()
     return result
