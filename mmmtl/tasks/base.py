@@ -86,10 +86,18 @@ class Task(ABC):
         step = self.takes_step and not isinstance(unit, (bool, str)) and 0 < unit < float('inf')
         if unit not in self.units and not step:
             known = [*map(repr, self.units), *(['the value of one step'] if self.takes_step else [])]
-            raise ValueError(f'task {self.name!r}: unit {unit!r} is not one of {", ".join(known) or "none"}')
+            owner = type(self).interpret.__qualname__.rpartition('.')[0]
+            borrows = owner not in (kind.__qualname__ for kind in type(self).__mro__)
+            fix = f'units, takes_step = {owner}.units, {owner}.takes_step'
+            raise ValueError(
+                f'task {self.name!r}: unit {unit!r} is not one of {", ".join(known) or "none"}'
+                + (f'; with the `interpret` of {owner} the task needs its units, too: {fix}' if borrows else '')
+            )
 
     def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
         """Return the map in a file of a `VideoFolder` or an `ImageFolder`; refuse numbers that can be no such map.
+
+        A task of another kind may borrow it, together with `units` and `takes_step`.
 
         Args:
             stored: the numbers in the file, (H, W), (H, W, 1) or (H, W, 3) in RGB order.

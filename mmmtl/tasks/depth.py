@@ -104,7 +104,8 @@ class DepthEstimation(NumberTask):
                 'depth as uint16 millimetres (0 = none) or float metres, or set `unit` of the data set to the metres '
                 'of one grey level'
             )
-        return scale(depth, unit or ('m' if depth.dtype.kind == 'f' else 'mm'), self.steps)
+        # Not of `self`, which may be a task of another kind that borrows this method.
+        return scale(depth, unit or ('m' if depth.dtype.kind == 'f' else 'mm'), DepthEstimation.steps)
 
     @property
     def stored_unit(self) -> Unit:  # type: ignore[override]

@@ -89,7 +89,8 @@ class DisparityEstimation(NumberTask):
             )
         if unit == 'cityscapes':
             disparity = np.where(disparity > 0, disparity.astype(np.float32) - 1, 0)
-        return scale(disparity, unit or 'px', self.steps)
+        # Not of `self`, which may be a task of another kind that borrows this method.
+        return scale(disparity, unit or 'px', DisparityEstimation.steps)
 
     def convert(self, array: Array) -> Array:
         if self.unit == 'pixel':

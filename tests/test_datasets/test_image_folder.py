@@ -194,6 +194,7 @@ def test_labels_that_are_derived_from_those_of_another_task(folder: Path) -> Non
     @TASKS_REGISTRY.register_module(name='Near')
     class Near(SaliencyDetection):
         interpret = DepthEstimation.interpret
+        units, takes_step = DepthEstimation.units, DepthEstimation.takes_step
 
         def convert(self, array: np.ndarray) -> np.ndarray:
             return (array < 2.5).astype(np.float32)
@@ -204,6 +205,15 @@ def test_labels_that_are_derived_from_those_of_another_task(folder: Path) -> Non
         found = {item['data_samples'].video: item['data_samples'].gt for item in data}
         near = [float(found[name].near.mean()) for name in NAMES[:4]]
         assert near == [1, 1, 0, 0] and float(found[NAMES[3]].depth.mean()) == 4
+        for order in (['depth', 'near'], ['near', 'depth'], ['near']):
+            some = dict(tasks={name: tasks[name] for name in order})
+            for unit, wanted in ({}, [1, 1, 0, 0]), (dict(depth='m/5000'), [1, 1, 1, 1]):
+                data = ImageFolder(folder, pipeline=PIPELINE, metainfo=some, unit=unit)
+                found = {item['data_samples'].video: item['data_samples'].gt for item in data}
+                assert [float(found[name].near.mean()) for name in NAMES[:4]] == wanted
+        del Near.units
+        with pytest.raises(ValueError, match=r"'near'.*'mm'.*units, takes_step = DepthEstimation\.units"):
+            ImageFolder(folder, pipeline=PIPELINE, metainfo=dict(tasks=tasks), unit=dict(depth='mm'))
         del Near.interpret
         with pytest.raises(ValueError, match=r'interpret = DepthEstimation\.interpret'):
             list(ImageFolder(folder, pipeline=PIPELINE, metainfo=dict(tasks=tasks)))

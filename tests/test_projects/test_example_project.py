@@ -71,6 +71,7 @@ def test_boundaries_are_made_from_labels(task: Task) -> None:
     labels = np.array([[0, 0, 0, 1], [0, 0, 0, 1], [2, 255, 0, 0], [2, 255, 0, 0]], dtype=np.uint8)
 
     assert task.source == 'semseg'
+    assert (task.interpret(labels.astype(np.uint16), 'a file') == labels).all()
     assert task.convert(labels).tolist() == [[0, 0, 1, 1], [1, 0, 1, 1], [1, -1, 0, 1], [0, -1, 0, 0]]
     # They are the same after a flip, which is made later.
     assert (task.convert(labels[:, ::-1]) == task.convert(labels)[:, ::-1]).all()
