@@ -92,6 +92,34 @@ def test_the_image_lies_as_the_model_saw_it(tmp_path: Path, orientation: Any) ->
     assert (written[0, 0] > 128).all() == (orientation == 'ignore')
 
 
+@pytest.mark.parametrize(
+    'transform',
+    [
+        dict(type='mmmtl.StillToClip'),
+        dict(type='mmmtl.RandomFlip', prob=1.0),
+        dict(type='mmmtl.RandomCrop', size=(24, 32)),
+        dict(type='mmmtl.Resize', size=(32, 48)),
+    ],
+)
+def test_the_image_is_the_view_of_the_prediction(tmp_path: Path, transform: dict[str, Any]) -> None:
+    rng = np.random.default_rng(0)
+    photo = np.repeat(np.repeat(rng.integers(0, 2, (8, 8), np.uint8), 8, 0), 8, 1)
+    for folder, values in (('images', 255 * np.dstack([photo] * 3)), ('semseg', photo)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(values).save(tmp_path / folder / 'a.png')
+    tasks = dict(semseg=dict(type='SemanticSegmentation', classes=['dark', 'light']))
+    load, maps, pack = (dict(type=f'mmmtl.{name}') for name in ('LoadFrames', 'LoadMaps', 'PackMultiTaskInputs'))
+    data = ImageFolder(tmp_path, pipeline=[load, maps, transform, pack], metainfo=dict(tasks=tasks))
+    item = data[0]
+    item['data_samples'].pred = item['data_samples'].gt
+    runner: Any = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=data))
+    hook = MapWriterHook(out_dir=str(tmp_path / 'out'))
+    hook.after_test_iter(runner, 0, {'inputs': [item['inputs']]}, [item['data_samples']])
+
+    written, labels = read_image(tmp_path / 'out/images/a.png'), item['data_samples'].gt.semseg[0].numpy()
+    assert ((written[..., 0] > 127) == labels)[labels != 255].mean() > 0.98
+
+
 def test_the_image_is_the_one_the_model_saw_if_two_data_sets_read_a_file_differently(tmp_path: Path) -> None:
     class Halved(ImageFolder):
         def read_image(self, ref: Any) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -19,6 +20,9 @@ from mmmtl.registry import HOOKS
 from mmmtl.structures import Array, MultiTaskDataSample
 
 from .tested import current_image, tested_tasks
+
+TOLERANCE = 2
+"""Greatest difference of two images that are the same view, in grey levels."""
 
 
 @HOOKS.register_module()
@@ -104,13 +108,15 @@ def _twice(video: str, time: int) -> ValueError:
 
 
 def _image_of(runner: Runner, inputs: Tensor, sample: MultiTaskDataSample) -> Array:
-    """Return the image of a sample (H, W, 3) uint8 BGR: its file if there is one, else what the model saw."""
+    """Return the image of a sample (H, W, 3) uint8 BGR: its file if the model saw all of it, else what it saw."""
+    seen = current_image(inputs)
     path = Path(sample.img_path)
     if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
         # As the model saw it: a data set may ignore an orientation, or allow larger files.
         parts = list(multi_task_datasets(runner.test_dataloader.dataset))
         readers = [part.read_image for part in parts if len(parts) == 1 or path.is_relative_to(part.root)]
         image = readers[0](path) if readers else read_image(path)
-        if image.shape[:2] == tuple(sample.ori_shape):
+        # Other transforms than Resize give another view.
+        if cv2.absdiff(resize_image(image, (seen.shape[0], seen.shape[1])), seen).max() <= TOLERANCE:
             return image
-    return current_image(inputs)
+    return seen
