@@ -41,7 +41,8 @@ class MapWriter:
         append: add to what an earlier writer left in the folder.
 
     Raises:
-        ValueError: the folder holds something already, when the block begins, and not `append`.
+        ValueError: two tasks with one folder, or one with that of the images; or the folder holds something already,
+            when the block begins, and not `append`.
     """
 
     def __init__(
@@ -66,6 +67,10 @@ class MapWriter:
         images = 'images' if stills else 'frames'
         if images in self.folders.values():
             raise ValueError(f'{folder}: a task whose maps go to {images!r}, where the images go; rename it')
+        for place, count in Counter(self.folders.values()).items():
+            if count > 1:
+                both = [name for name, found in self.folders.items() if found == place]
+                raise ValueError(f'{folder}: the maps of the tasks {both} would all go to {place!r}; rename {place!r}')
 
     def __enter__(self) -> MapWriter:
         if not self.append:

@@ -210,6 +210,13 @@ def test_maps_do_not_go_where_the_images_go(tmp_path: Path, folder: str, stills:
         MapWriter(tmp_path, tasks, stills=stills)
 
 
+def test_two_tasks_do_not_share_a_folder(tmp_path: Path) -> None:
+    sources = dict(near='depth', far='depth', raw='far')
+    tasks = {name: dict(type='DepthEstimation', max_depth=10.0, source=source) for name, source in sources.items()}
+    with pytest.raises(ValueError, match=r"\['far', 'raw'\].*'far'; rename"):
+        MapWriter(tmp_path, build_tasks(tasks, 'x'))
+
+
 def test_a_unit_of_the_config_must_be_that_of_the_files(tmp_path: Path) -> None:
     with MapWriter(tmp_path, build_tasks(TASKS, 'x')) as writer:
         writer.write('v', 0, photo(0), predict(0))
