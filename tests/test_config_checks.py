@@ -204,7 +204,8 @@ def test_a_resolved_config_can_be_written_and_read_again(base: Path, tmp_path: P
          {'type': 'SGD', 'lr': -0.01, 'b': {'c': [None, True]}}),
         ("dict(type='SGD', b=dict(c=(1,)))", {'type': 'SGD', 'b': {'c': (1,)}}), ('{type: SGD}', {'type': 'SGD'}),
         ("[dict(type='PolyLR', end=3)]", [{'type': 'PolyLR', 'end': 3}]), ('__import__("os")', '__import__("os")'),
-        ('dict(SGD)', 'dict(SGD)'),
+        ('dict(SGD)', 'dict(SGD)'), ('2024_01_05', '2024_01_05'), ('-1_0', '-1_0'), ('1_0,2', ['1_0', 2]),
+        ("'a_1'", 'a_1'),
     ],
 )  # fmt: skip
 def test_values_of_options(text: str, value: Any) -> None:

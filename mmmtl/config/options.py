@@ -108,9 +108,10 @@ def _instead(cfg: Config, top: str) -> str:
 
 
 def _value(node: ast.expr, source: str) -> Any:
-    """Evaluate literals and calls of `dict`; anything else is the text of its source."""
+    """Evaluate literals and calls of `dict`; anything else, such as the date 2024_01_05, is the text of its source."""
+    text = ast.get_source_segment(source, node) or ''
     if isinstance(node, ast.Constant) and (node.value is None or isinstance(node.value, (str, int, float))):
-        return node.value
+        return node.value if isinstance(node.value, str) or '_' not in text else text
     if isinstance(node, ast.List):
         return [_value(item, source) for item in node.elts]
     if isinstance(node, ast.Tuple):
@@ -123,7 +124,6 @@ def _value(node: ast.expr, source: str) -> Any:
         operand = _value(node.operand, source)
         if isinstance(operand, (int, float)) and not isinstance(operand, bool):
             return -operand if isinstance(node.op, ast.USub) else operand
-    text = ast.get_source_segment(source, node) or ''
     return WORDS.get(text.lower(), text)
 
 
