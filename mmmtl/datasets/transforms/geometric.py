@@ -78,6 +78,8 @@ class GeometricTransform(BaseTransform):
                     f'{type(self).__name__}: a map of task {name!r} has {array.shape[:2]} pixels, the image {size}; '
                     'Resize(maps=False) must be the last geometric transform'
                 )
+        if not self.keeps_flow:
+            results['moved_by'] = type(self).__name__
         results['imgs'] = [on_image(image) for image in results['imgs']]
         results['img_shape'] = results['imgs'][0].shape[:2]
         if on_map is None:

@@ -43,6 +43,8 @@ class LoadMaps(BaseTransform):
     """Loading of label maps: `gt_maps`, one array of the image's size, `map_shape`, for each labelled task."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        if mover := results.get('moved_by'):
+            raise ValueError(f'{results["img_path"]}: {mover} has moved the image already; put LoadMaps before it')
         results['map_paths'] = {}
         results['map_shape'] = results['ori_shape']
         for name, task in results['tasks'].items():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmmtl.datasets.transforms import LoadFrames, LoadMaps
+from mmmtl.datasets.transforms import LoadFrames, LoadMaps, RandomFlip, Resize
 from mmmtl.tasks import build_tasks
 
 IMAGES = {
@@ -93,6 +93,15 @@ def test_source_and_conversion(item) -> None:
 def test_wrong_maps_are_named(item, maps: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LoadMaps()(LoadFrames()(item(['f0'], maps)[0]))
+
+
+def test_maps_are_loaded_before_the_image_is_moved(item) -> None:
+    results, _ = item(['f0'], dict(semseg='labels'))
+    results = Resize((8, 12))(LoadFrames()(results))
+    # As after Resize(maps=False).
+    assert LoadMaps()(dict(results))['gt_maps']['semseg'].shape == (4, 6)
+    with pytest.raises(ValueError, match='f0: RandomFlip .* put LoadMaps before it'):
+        LoadMaps()(RandomFlip(prob=1.0)(dict(results, rng=np.random.default_rng(0), gt_maps={})))
 
 
 @pytest.mark.parametrize('image', [np.zeros((4, 6, 3), np.float32), np.zeros((4, 6), np.uint8)], ids=['float', 'grey'])
