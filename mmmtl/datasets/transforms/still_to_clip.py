@@ -43,6 +43,9 @@ class StillToClip(GeometricTransform):
         (still,) = results['imgs']
         size = still.shape[:2]
         camera = intrinsics(size, self.fov)
+        # The pixels of the file are square, those after a resize may not be.
+        height, width = results['ori_shape']
+        camera[1, 1] *= (size[0] * width) / (size[1] * height)
         rotations = self.path(results['rng'], [slot or 0 for slot in results.get('slots', (0,))])
         matrices = [camera @ turn @ np.linalg.inv(camera) for turn in rotations]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmmtl.datasets import Clip
-from mmmtl.datasets.transforms import StillToClip
+from mmmtl.datasets.transforms import Resize, StillToClip
 from mmmtl.datasets.transforms.geometric import warp_image
 from mmmtl.datasets.transforms.still_to_clip import intrinsics
 
@@ -156,6 +156,19 @@ def test_picture_and_labels_move_together(make_results, scripted) -> None:
     assert clear.mean() > 0.6
     assert np.array_equal(results['imgs'][2][..., 0][clear], moved[clear] * 100)
     assert not np.array_equal(results['imgs'][1][..., 0][clear], moved[clear] * 100)
+
+
+def test_a_resize_to_another_shape_changes_nothing(make_results, scripted) -> None:
+    found = []
+    for before, after in ((SIZE, (45, 120)), ((45, 120), (45, 120))):
+        maps = dict(depth=np.tile(np.linspace(2, 4, SIZE[1], dtype=np.float32), (SIZE[0], 1)))
+        results = make_results([np.zeros((*SIZE, 3), np.uint8)], maps, tasks=TASKS, slots=(-2, -1, 0))
+        results['rng'] = scripted(np.array([3.0, -5.0, 20.0]), NONE, NONE)
+        found.append(Resize(after)(StillToClip(fov=FOV)(Resize(before)(results)))['gt_maps']['depth'])
+    both = (found[0] > 0) & (found[1] > 0)
+    assert both.mean() > 0.6
+    # Off by a pixel at most; with square pixels after the resize it would be off by several times that.
+    assert np.abs(found[0][both] / found[1][both] - 1).max() < 0.02
 
 
 @pytest.mark.parametrize('seed', range(5))
