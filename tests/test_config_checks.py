@@ -205,6 +205,7 @@ def test_a_resolved_config_can_be_written_and_read_again(base: Path, tmp_path: P
         ("dict(type='SGD', b=dict(c=(1,)))", {'type': 'SGD', 'b': {'c': (1,)}}), ('{type: SGD}', {'type': 'SGD'}),
         ("[dict(type='PolyLR', end=3)]", [{'type': 'PolyLR', 'end': 3}]), ('__import__("os")', '__import__("os")'),
         ('dict(SGD)', 'dict(SGD)'), ('2024_01_05', '2024_01_05'), ('-1_0', '-1_0'), ('1_0,2', ['1_0', 2]),
+        ('10_000', 10_000), ('-1_000.5', -1000.5), ('[10_000, a_b]', [10_000, 'a_b']),
         ("'a_1'", 'a_1'),
     ],
 )  # fmt: skip
@@ -265,15 +266,22 @@ def test_options_that_reach_nothing_are_refused(option: str, words: str) -> None
             'policy:{type:FixedInterval,interval:3}}',
         ),
         ('test_dataloader.dataset.clip.interval', 'test_dataloader.dataset.clip.interval=3'),
+        ('train_dataloader.dataset.dataset.clip.interval', 'train_dataloader.dataset.dataset.clip.interval=3'),
     ],
 )
 def test_an_interval_that_the_key_frame_interval_replaces_is_refused(key: str, option: str, tmp_path: Path) -> None:
+    repeated = child(
+        tmp_path,
+        '_base_.train_dataloader.dataset = dict(type="RepeatDataset", times=2, dataset=_base_.train_dataloader.dataset)'
+        '\ntrain_dataloader = dict(dataset=dict(_delete_=True, **_base_.train_dataloader.dataset))',
+    )
+    config = repeated if 'dataset.dataset' in key else VIDEO
     with pytest.raises(ValueError, match=f'--cfg-options {key}=3: .*key_frame_interval=3'):
-        with_options(option, config=VIDEO)
-    with_options(option, 'key_frame_interval=3', config=VIDEO)
+        with_options(option, config=config)
+    with_options(option, 'key_frame_interval=3', config=config)
 
     # A resolved config has the old one.
-    with_options(config=VIDEO).dump(tmp_path / 'resolved.py')
+    with_options(config=config).dump(tmp_path / 'resolved.py')
     cfg = with_options('key_frame_interval=3', config=tmp_path / 'resolved.py')
     assert cfg.model.key_frame_policy.interval == cfg.test_dataloader.dataset.clip.interval == 3
 

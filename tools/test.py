@@ -138,11 +138,12 @@ def add_outputs(cfg: Config, args: argparse.Namespace) -> None:
         raise SystemExit('--npy: nothing to write; add --out-dir DIR')
     if args.report:
         added.append(dict(type='ExtremeSamplesHook', out_dir=str(Path(cfg.work_dir) / 'samples')))
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *added]
+    if added:
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *added]
 
 
 def choose_frames(cfg: Config, args: argparse.Namespace) -> None:
-    """Test at the offsets of --offsets, or on whole videos with temporal metrics, for --stream."""
+    """Set the offsets of --offsets, or, for --stream, whole videos and temporal metrics."""
     if args.offsets:
         clips = [dataset.get('clip') for dataset in dataset_configs(cfg.test_dataloader.dataset)]
         if not cfg.model.get('key_frame_policy') or not all(clip and not clip.get('single') for clip in clips):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,9 @@ from .variables import read_config_file, read_names
 
 WORDS = {'inf': float('inf'), 'nan': float('nan'), 'true': True, 'false': False}
 ABSENT = object()
+
+THOUSANDS = re.compile(r'\d{1,3}(_\d{3})+(\.\d+)?')
+"""Numbers whose underscores separate thousands; 2024_01_05 is rather a name."""
 
 
 def parse_value(text: str) -> Any:
@@ -108,10 +112,12 @@ def _instead(cfg: Config, top: str) -> str:
 
 
 def _value(node: ast.expr, source: str) -> Any:
-    """Evaluate literals and calls of `dict`; anything else, such as the date 2024_01_05, is the text of its source."""
-    text = ast.get_source_segment(source, node) or ''
+    """Evaluate literals and calls of `dict`; anything else is the text of its source, and so is the date 2024_01_05."""
     if isinstance(node, ast.Constant) and (node.value is None or isinstance(node.value, (str, int, float))):
-        return node.value if isinstance(node.value, str) or '_' not in text else text
+        if isinstance(node.value, (int, float)) and '_' in source:
+            text = ast.get_source_segment(source, node) or ''
+            return node.value if THOUSANDS.fullmatch(text) or '_' not in text else text
+        return node.value
     if isinstance(node, ast.List):
         return [_value(item, source) for item in node.elts]
     if isinstance(node, ast.Tuple):
@@ -124,6 +130,7 @@ def _value(node: ast.expr, source: str) -> Any:
         operand = _value(node.operand, source)
         if isinstance(operand, (int, float)) and not isinstance(operand, bool):
             return -operand if isinstance(node.op, ast.USub) else operand
+    text = ast.get_source_segment(source, node) or ''
     return WORDS.get(text.lower(), text)
 
 

@@ -117,16 +117,26 @@ def _set_interval(policy: ConfigDict, interval: int) -> None:
 
 def intervals(cfg: Config) -> dict[str, Any]:
     """Return {key: value} of the intervals that `key_frame_interval` replaces: of policies and of clips."""
-    found = {}
-    key, policy = 'model.key_frame_policy', (cfg.get('model') or {}).get('key_frame_policy')
-    while isinstance(policy, Mapping):
-        found[f'{key}.interval'] = policy.get('interval')
-        key, policy = f'{key}.policy', policy.get('policy')
-    for loader in LOADERS:
-        for number, dataset in enumerate(dataset_configs((cfg.get(loader) or {}).get('dataset'))):
-            part = f'.datasets.{number}' if number else ''
-            found[f'{loader}.dataset{part}.clip.interval'] = (dataset.get('clip') or {}).get('interval')
-    return {key: value for key, value in found.items() if value is not None}
+    places = [('model', 'key_frame_policy'), *((loader, 'dataset') for loader in LOADERS)]
+    parts = [(cfg.get(top), f'{top}.{name}', name) for top, name in places]
+    return {
+        key: value
+        for part, key, name in parts
+        if isinstance(part, Mapping)
+        for key, value in _intervals(part.get(name), key)
+    }
+
+
+def _intervals(part: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Yield the keys and values of intervals in a policy, or in the clips of a data set."""
+    if isinstance(part, (list, tuple)):
+        for number, one in enumerate(part):
+            yield from _intervals(one, f'{key}.{number}')
+    elif isinstance(part, Mapping):
+        if key.endswith(('.key_frame_policy', '.policy', '.clip')) and part.get('interval') is not None:
+            yield f'{key}.interval', part['interval']
+        for name in ('policy', 'clip', 'dataset', 'datasets'):
+            yield from _intervals(part.get(name), f'{key}.{name}')
 
 
 def _choose(tasks: Mapping[str, Any], names: Any, where: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from .clip import Clip
 from .frames import Frame, FrameIndex, check_step
 from .items import choose_items
 from .samplers import Draw
+from .transforms.loading import check_order
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(field,))
@@ -88,11 +89,13 @@ class MultiTaskDataset(BaseDataset):
         self.items = choose_items(clip, whole_videos=self.whole_videos)
         self.skip_missing = clip is not None and clip.missing == 'skip'
         self.root = Path(self.data_root)
+        # Ours, also where no runner or tool has set the default scope.
+        pipeline = [TRANSFORMS.build(one) if isinstance(one, Mapping) else one for one in self.pipeline]
+        check_order(pipeline)
         super().__init__(
             data_root=str(self.data_root),
             metainfo=metainfo,
-            # Ours, also where no runner or tool has set the default scope.
-            pipeline=[TRANSFORMS.build(one) if isinstance(one, Mapping) else one for one in self.pipeline],
+            pipeline=pipeline,
             indices=self.indices,
             test_mode=self.test_mode,
             lazy_init=self.lazy_init,

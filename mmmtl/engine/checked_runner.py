@@ -97,7 +97,7 @@ class CheckedRunner(Runner):
     def resume(self, filename: str, *arguments: Any, **keywords: Any) -> None:
         """Resume from a checkpoint, also if a script asks for it instead of the config; hooks read the two names.
 
-        The config beside the log says after which steps.
+        The config beside the log then says after which steps it resumed.
         """
         self._resume, self._load_from = True, filename
         if not self.cfg.get('resume'):

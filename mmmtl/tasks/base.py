@@ -86,12 +86,11 @@ class Task(ABC):
         step = self.takes_step and not isinstance(unit, (bool, str)) and 0 < unit < float('inf')
         if unit not in self.units and not step:
             known = [*map(repr, self.units), *(['the value of one step'] if self.takes_step else [])]
-            owner = type(self).interpret.__qualname__.rpartition('.')[0]
-            borrows = owner not in (kind.__qualname__ for kind in type(self).__mro__)
-            fix = f'units, takes_step = {owner}.units, {owner}.takes_step'
+            owner = next(kind for kind in type(self).__mro__ if 'interpret' in vars(kind))
+            borrows = getattr(type(self).interpret, '__qualname__', '') != f'{owner.__qualname__}.interpret'
+            hint = '; with the `interpret` of another kind, a task needs its `units` and `takes_step`, too'
             raise ValueError(
-                f'task {self.name!r}: unit {unit!r} is not one of {", ".join(known) or "none"}'
-                + (f'; with the `interpret` of {owner} the task needs its units, too: {fix}' if borrows else '')
+                f'task {self.name!r}: unit {unit!r} is not one of {", ".join(known) or "none"}{hint if borrows else ""}'
             )
 
     def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:

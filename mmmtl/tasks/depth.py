@@ -104,8 +104,9 @@ class DepthEstimation(NumberTask):
                 'depth as uint16 millimetres (0 = none) or float metres, or set `unit` of the data set to the metres '
                 'of one grey level'
             )
-        # Not of `self`, which may be a task of another kind that borrows this method.
-        return scale(depth, unit or ('m' if depth.dtype.kind == 'f' else 'mm'), DepthEstimation.steps)
+        # A task of another kind may borrow this method.
+        steps = self.steps if isinstance(self, DepthEstimation) else DepthEstimation.steps
+        return scale(depth, unit or ('m' if depth.dtype.kind == 'f' else 'mm'), steps)
 
     @property
     def stored_unit(self) -> Unit:  # type: ignore[override]

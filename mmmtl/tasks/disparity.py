@@ -89,8 +89,9 @@ class DisparityEstimation(NumberTask):
             )
         if unit == 'cityscapes':
             disparity = np.where(disparity > 0, disparity.astype(np.float32) - 1, 0)
-        # Not of `self`, which may be a task of another kind that borrows this method.
-        return scale(disparity, unit or 'px', DisparityEstimation.steps)
+        # A task of another kind may borrow this method.
+        steps = self.steps if isinstance(self, DisparityEstimation) else DisparityEstimation.steps
+        return scale(disparity, unit or 'px', steps)
 
     def convert(self, array: Array) -> Array:
         if self.unit == 'pixel':

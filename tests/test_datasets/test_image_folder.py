@@ -212,7 +212,7 @@ def test_labels_that_are_derived_from_those_of_another_task(folder: Path) -> Non
                 found = {item['data_samples'].video: item['data_samples'].gt for item in data}
                 assert [float(found[name].near.mean()) for name in NAMES[:4]] == wanted
         del Near.units
-        with pytest.raises(ValueError, match=r"'near'.*'mm'.*units, takes_step = DepthEstimation\.units"):
+        with pytest.raises(ValueError, match=r"'near'.*'mm'.*of another kind.*`units` and `takes_step`"):
             ImageFolder(folder, pipeline=PIPELINE, metainfo=dict(tasks=tasks), unit=dict(depth='mm'))
         del Near.interpret
         with pytest.raises(ValueError, match=r'interpret = DepthEstimation\.interpret'):

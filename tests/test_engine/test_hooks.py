@@ -324,6 +324,17 @@ def test_every_offset_is_drawn() -> None:
     ]
 
 
+def test_two_videos_that_become_one_name_keep_their_panels() -> None:
+    hook = MultiTaskVisualizationHook(draw=True, interval=1)
+    runner = SimpleNamespace(visualizer=FakeVisualizer(), iter=0)
+    image = torch.zeros(3, 4, 6, dtype=torch.uint8)
+    samples = [MultiTaskDataSample(metainfo=dict(video=video, time=0)) for video in ('a/b', 'a-b')]
+
+    hook.after_test_iter(runner, 0, {'inputs': [image] * 2}, samples)
+
+    assert [name for name, _ in runner.visualizer.added] == ['test_a-b_000000', 'test_a-b_000000_000001']
+
+
 def test_processes_draw_different_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(visualization_hook, 'get_dist_info', lambda: (1, 2))
     hook = MultiTaskVisualizationHook(draw=True, interval=3)

@@ -99,6 +99,7 @@ def test_the_image_lies_as_the_model_saw_it(tmp_path: Path, orientation: Any) ->
         dict(type='mmmtl.RandomFlip', prob=1.0),
         dict(type='mmmtl.RandomCrop', size=(24, 32)),
         dict(type='mmmtl.Resize', size=(32, 48)),
+        dict(type='mmmtl.ColorJitter'),
     ],
 )
 def test_the_image_is_the_view_of_the_prediction(tmp_path: Path, transform: dict[str, Any]) -> None:
@@ -118,6 +119,8 @@ def test_the_image_is_the_view_of_the_prediction(tmp_path: Path, transform: dict
 
     written, labels = read_image(tmp_path / 'out/images/a.png'), item['data_samples'].gt.semseg[0].numpy()
     assert ((written[..., 0] > 127) == labels)[labels != 255].mean() > 0.98
+    if transform['type'] == 'mmmtl.ColorJitter':
+        assert np.array_equal(written[..., 0], 255 * photo), 'the file itself'
 
 
 def test_the_image_is_the_one_the_model_saw_if_two_data_sets_read_a_file_differently(tmp_path: Path) -> None:

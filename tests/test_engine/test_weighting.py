@@ -78,7 +78,11 @@ def test_a_run_goes_on_only_with_its_weighting(make_config: MakeConfig, tmp_path
     ],
 )
 def test_load_from_begins_a_weighting_anew(
-    make_config: MakeConfig, tmp_path: Path, weighting: dict[str, Any], other_tasks: bool
+    make_config: MakeConfig,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    weighting: dict[str, Any],
+    other_tasks: bool,
 ) -> None:
     short = {'train_cfg.max_iters': 2}
     first = run(make_config, 'first', weighting, **short).model
@@ -92,6 +96,8 @@ def test_load_from_begins_a_weighting_anew(
     learnt, initial = first.weighting.state_dict(), new.weighting.state_dict()
     assert any(not torch.equal(value, initial[name]) for name, value in learnt.items())
     assert all(torch.equal(value, initial[name]) for name, value in second.weighting.state_dict().items())
+    printed = capsys.readouterr()
+    assert ('weighting.' in printed.err + printed.out) and 'begins anew' in printed.err + printed.out
 
 
 @needs_torchjd

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -241,3 +241,12 @@ def test_draw_shows_near_bright_and_tells_apart_none_and_beyond() -> None:
 def test_impossible_arguments(kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_task(**kwargs)
+
+
+def test_a_kind_of_depth_may_know_more_units() -> None:
+    class Imperial(DepthEstimation):
+        steps: ClassVar[dict[str, float]] = {**DepthEstimation.steps, 'inch': 1 / 0.0254}
+        units = tuple(steps)
+
+    stored = np.full((2, 3), 100, np.uint16)
+    assert np.allclose(Imperial(name='depth', max_depth=10.0).interpret(stored, 'a.png', 'inch'), 2.54)

@@ -24,6 +24,7 @@ META_KEYS = (
     'offset',
     'slots',
     'sample_idx',
+    'moved_by',
 )
 
 

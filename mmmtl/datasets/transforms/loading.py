@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from mmcv.transforms import BaseTransform
 from mmmtl.registry import TRANSFORMS
 from mmmtl.structures import Array
 from mmmtl.tasks import Task
+
+from .geometric import GeometricTransform
 
 
 @TRANSFORMS.register_module()
@@ -43,8 +46,6 @@ class LoadMaps(BaseTransform):
     """Loading of label maps: `gt_maps`, one array of the image's size, `map_shape`, for each labelled task."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        if mover := results.get('moved_by'):
-            raise ValueError(f'{results["img_path"]}: {mover} has moved the image already; put LoadMaps before it')
         results['map_paths'] = {}
         results['map_shape'] = results['ori_shape']
         for name, task in results['tasks'].items():
@@ -80,3 +81,12 @@ def check_kind(array: Array, task: Task, where: str) -> None:
             f'{where}: {array.dtype} values, but a map of task {task.name!r} ({type(task).__name__}) holds integers; '
             'write labels as uint8, or name the right folder in `source` of the task'
         )
+
+
+def check_order(pipeline: Sequence[Any]) -> None:
+    """Refuse a pipeline that moves images before it loads their maps; `Resize` alone may come first."""
+    if last := max((number for number, one in enumerate(pipeline) if isinstance(one, LoadMaps)), default=0):
+        for one in pipeline[:last]:
+            if isinstance(one, GeometricTransform) and not one.keeps_flow:
+                kind = type(one).__name__
+                raise ValueError(f'pipeline: {kind} would move the images without their maps; put LoadMaps before it')

@@ -113,6 +113,8 @@ class CheckpointGuardHook(Hook):
             runner.logger.warning(f'load_from: {len(new)} weights keep their initial values: {", ".join(new)}')
         if starts_training:
             # What a weighting has learnt and counted belongs to the losses of the other run; ours begins anew.
+            if learnt := [name for name in weights if name.startswith(WEIGHTING)]:
+                runner.logger.warning(f'load_from: the weighting begins anew, without {", ".join(learnt)}')
             weights.update((name, value) for name, value in model.state_dict().items() if name.startswith(WEIGHTING))
         checkpoint['state_dict'] = weights  # mmengine loads these into the model
         if resumes and (averaged := checkpoint.get('ema_state_dict')):

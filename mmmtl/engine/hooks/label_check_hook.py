@@ -13,8 +13,8 @@ from mmmtl.registry import HOOKS
 class LabelCheckHook(Hook):
     """A hook that refuses to train or validate a task without labels, and warns of one in a test.
 
-    Auxiliary tasks, which nothing scores, need labels for training alone. Labels that cannot have the meaning that they
-    are given are refused in all three (see `check_labels`).
+    Labels that cannot have the meaning that they are given are refused in all three (see `check_labels`). Those of
+    auxiliary tasks, which nothing scores, are needed and checked in training alone.
     """
 
     def before_train(self, runner: Runner) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
+import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -108,7 +108,7 @@ def _twice(video: str, time: int) -> ValueError:
 
 
 def _image_of(runner: Runner, inputs: Tensor, sample: MultiTaskDataSample) -> Array:
-    """Return the image of a sample (H, W, 3) uint8 BGR: its file if the model saw all of it, else what it saw."""
+    """Return the image of a sample (H, W, 3) uint8 BGR: its file if the model saw the same view, else what it saw."""
     seen = current_image(inputs)
     path = Path(sample.img_path)
     if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
@@ -116,7 +116,12 @@ def _image_of(runner: Runner, inputs: Tensor, sample: MultiTaskDataSample) -> Ar
         parts = list(multi_task_datasets(runner.test_dataloader.dataset))
         readers = [part.read_image for part in parts if len(parts) == 1 or path.is_relative_to(part.root)]
         image = readers[0](path) if readers else read_image(path)
-        # Other transforms than Resize give another view.
-        if cv2.absdiff(resize_image(image, (seen.shape[0], seen.shape[1])), seen).max() <= TOLERANCE:
+        if image.shape[:2] == tuple(sample.ori_shape) and ('moved_by' not in sample or _same_view(image, seen)):
             return image
     return seen
+
+
+def _same_view(image: Array, seen: Array) -> bool:
+    """Return whether an image that a transform has moved was not moved after all, as by a turn of 0 degrees."""
+    resized = resize_image(image, (seen.shape[0], seen.shape[1])).astype(np.float32)
+    return resized.shape == seen.shape and bool(np.abs(resized - seen).max() <= TOLERANCE)

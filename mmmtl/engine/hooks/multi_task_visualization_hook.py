@@ -44,6 +44,7 @@ class MultiTaskVisualizationHook(Hook):
         self.interval = interval
         self.out_dir = out_dir
         self._seen: Counter[int | None] = Counter()
+        self._names: set[str] = set()
         self._whole_videos = False
         self._is_joined = False
 
@@ -60,7 +61,10 @@ class MultiTaskVisualizationHook(Hook):
         self._draw(runner, data_batch, outputs or [], 'test')
 
     def _begin(self, loader: DataLoader[Any]) -> None:
+        if not self.draw:
+            return
         self._seen.clear()
+        self._names.clear()
         self._whole_videos = isinstance(loader.sampler, VideoSampler)
         self._is_joined = len(list(multi_task_datasets(loader.dataset))) > 1
 
@@ -80,8 +84,10 @@ class MultiTaskVisualizationHook(Hook):
             image = np.ascontiguousarray(current_image(images)[..., ::-1])
             panel = runner.visualizer.draw_sample(image, sample)
             name = sample_name(sample, counted)
-            if self._is_joined:  # another data set may have the same names, in another process
+            # Another data set may have the same names, in another process, too.
+            if self._is_joined or name in self._names:
                 name = f'{name}_{number:06d}'
+            self._names.add(name)
             if self.out_dir is None:
                 # mmengine's local backend silently writes nothing if a name contains a folder.
                 runner.visualizer.add_image(f'{stage}_{name}', panel, step=runner.iter)
