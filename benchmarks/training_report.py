@@ -179,8 +179,8 @@ def suppositions_section(scores: Scores) -> tuple[list[str], list[Order]]:
         return [], []
     head = head_of('supposition', 'order that it predicts', 'metric', 'at 2/3', 'at the end', 'verdict')
     text = (
-        'What may explain the orders above, as orders of our own, most of them predicted before the runs. `offset_0/` '
-        'is on key frames alone, `non_key/` the mean over all other offsets.'
+        'What may explain the orders above, as orders of our own, some of them chosen after the runs. `offset_0/` is '
+        'on key frames alone, `non_key/` the mean over all other offsets.'
     )
     return ['### Suppositions', '', text, '', *head, *lines], orders
 

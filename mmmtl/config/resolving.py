@@ -117,14 +117,11 @@ def _set_interval(policy: ConfigDict, interval: int) -> None:
 
 def intervals(cfg: Config) -> dict[str, Any]:
     """Return {key: value} of the intervals that `key_frame_interval` replaces: of policies and of clips."""
-    places = [('model', 'key_frame_policy'), *((loader, 'dataset') for loader in LOADERS)]
-    parts = [(cfg.get(top), f'{top}.{name}', name) for top, name in places]
-    return {
-        key: value
-        for part, key, name in parts
-        if isinstance(part, Mapping)
-        for key, value in _intervals(part.get(name), key)
-    }
+    found: dict[str, Any] = {}
+    for top, name in (('model', 'key_frame_policy'), *((loader, 'dataset') for loader in LOADERS)):
+        if isinstance(part := cfg.get(top), Mapping):
+            found |= _intervals(part.get(name), f'{top}.{name}')
+    return found
 
 
 def _intervals(part: Any, key: str) -> Iterator[tuple[str, Any]]:
