@@ -105,8 +105,8 @@ def main() -> None:
     meta = dict(config=args.config, checkpoint=str(checkpoint), mmmtl=__version__)
     for key, directions in (('primary', primary_metrics(tasks)), ('better', metric_directions(tasks))):
         meta[key] = better({metric: up for metric, up in directions.items() if metric in metrics})
+    measured = {name: task for name, task in tasks.items() if f'{name}/{task.primary_metric}' in metrics}
     for baseline in baselines:
-        measured = {name: task for name, task in tasks.items() if f'{name}/{task.primary_metric}' in metrics}
         meta['delta_m'] = delta_m_meta(baseline.name, measured)
     if args.report:
         meta |= cost

@@ -22,6 +22,8 @@ from .values import device, positive
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 
+WEIGHTS_HELP = 'weights (default: those of the named model, or untrained ones)'
+
 
 class _Options(argparse.Action):
     """The option --cfg-options: KEY=VALUE pairs as a dict, which may be given several times."""
@@ -76,11 +78,10 @@ def add_inferencer_arguments(
         size: the name of the option for the size.
         weights: the name of an option for the weights; None makes them an argument.
     """
-    text = 'weights (default: those of the named model, or untrained ones)'
     if weights is None:
-        parser.add_argument('checkpoint', nargs='?', help=text)
+        parser.add_argument('checkpoint', nargs='?', help=WEIGHTS_HELP)
     else:
-        parser.add_argument(weights, dest='checkpoint', metavar='FILE', help=text)
+        parser.add_argument(weights, dest='checkpoint', metavar='FILE', help=WEIGHTS_HELP)
     add_device_arguments(parser)
     add_shape_argument(
         parser, size, 'height and width for the model and its maps (default: the size of Resize in the test pipeline)'

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mmmtl._output import counted
 from mmmtl.apis import MultiTaskInferencer, read_frames, zoo_weights
-from mmmtl.cli.arguments import add_config_arguments, add_shape_argument, config_of
+from mmmtl.cli.arguments import WEIGHTS_HELP, add_config_arguments, add_shape_argument, config_of
 from mmmtl.cli.errors import readable_errors
 from mmmtl.cli.values import choices, positive
 from mmmtl.datasets.synthetic import make_scene, render
@@ -31,7 +31,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str | None) -> argparse.Na
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_config_arguments(parser)
-    parser.add_argument('checkpoint', nargs='?', help='weights (default: those of the named model, or untrained ones)')
+    parser.add_argument('checkpoint', nargs='?', help=WEIGHTS_HELP)
     parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='a new or an empty folder')
     parser.add_argument(
         '--frames',

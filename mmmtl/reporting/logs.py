@@ -60,8 +60,8 @@ def _moment(path: Path) -> str:
 def _resumed_steps(path: Path) -> tuple[float, float]:
     """Return the steps of training and of validation after which the run that wrote a log resumed.
 
-    Those of a run that did not resume come before any step. Where the config beside the log does not say them, or there
-    is no config, they are infinite.
+    Both are minus infinity if the run did not resume, and infinity if they are unknown, because no config lies beside
+    the log or it does not say them.
     """
     if path.with_name('config.py').is_file() and _setting(path, 'resume') != 'True':
         return -math.inf, -math.inf

@@ -21,7 +21,7 @@ from mmengine.registry import init_default_scope
 
 from mmmtl.apis import MultiTaskInferencer, zoo_weights
 from mmmtl.apis.fitting import fit_image
-from mmmtl.cli.arguments import add_config_arguments, check_cli_outputs, config_of
+from mmmtl.cli.arguments import WEIGHTS_HELP, add_config_arguments, check_cli_outputs, config_of
 from mmmtl.cli.errors import readable_errors
 from mmmtl.cli.values import device, not_negative
 from mmmtl.config import resolve
@@ -38,7 +38,7 @@ FIGURES = ('ila', 'ctam', 'csam', 'atrc', 'features')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_arguments(parser)
-    parser.add_argument('checkpoint', nargs='?', help='weights (default: those of the named model, or untrained ones)')
+    parser.add_argument('checkpoint', nargs='?', help=WEIGHTS_HELP)
     parser.add_argument('--device', type=device, help="'cpu', 'cuda', ... (default: a GPU if available)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--image', metavar='FILE', help='draw this image')

@@ -107,11 +107,11 @@ class CheckpointGuardHook(Hook):
                     f'load_from_other_tasks leaves out of {runner.cfg.load_from}: {describe(left_out)}'
                 )
         weights = fitting_weights(model, source, tasks=tasks, partly=starts_training)
-        if starts_training and (unused := unused_weights(model, upgrade(weights_of(source), model, order))):
-            runner.logger.warning(f'load_from: the model lacks {len(unused)} weights of it: {", ".join(unused)}')
-        if starts_training and (new := unfit_weights(model, weights)):
-            runner.logger.warning(f'load_from: {len(new)} weights keep their initial values: {", ".join(new)}')
         if starts_training:
+            if unused := unused_weights(model, upgrade(weights_of(source), model, order)):
+                runner.logger.warning(f'load_from: the model lacks {len(unused)} weights of it: {", ".join(unused)}')
+            if new := unfit_weights(model, weights):
+                runner.logger.warning(f'load_from: {len(new)} weights keep their initial values: {", ".join(new)}')
             # What a weighting has learnt and counted belongs to the losses of the other run; ours begins anew.
             if learnt := [name for name in weights if name.startswith(WEIGHTING)]:
                 runner.logger.warning(f'load_from: the weighting begins anew, without {", ".join(learnt)}')
