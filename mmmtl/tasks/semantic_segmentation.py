@@ -108,12 +108,12 @@ class SemanticSegmentation(Task):
     def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
         """Return labels, which whole numbers of any type may hold."""
         labels = single_plane(stored)
-        if labels.ndim != 2 or labels.dtype.kind not in 'iu':
+        if labels.ndim != 2 or labels.dtype.kind not in 'iu' or labels.dtype == np.uint8:
             return labels
         if labels.min(initial=0) < 0 or labels.max(initial=0) > IGNORE:
             self.check(labels, where)
             return labels
-        return labels.astype(np.uint8, copy=False)
+        return labels.astype(np.uint8)
 
     def export(self, array: Array) -> Array:
         """Return labels, uint8; refuse numbers other than 0 to C - 1 and 255."""

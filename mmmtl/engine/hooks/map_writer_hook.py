@@ -109,19 +109,19 @@ def _twice(video: str, time: int) -> ValueError:
 
 def _image_of(runner: Runner, inputs: Tensor, sample: MultiTaskDataSample) -> Array:
     """Return the image of a sample (H, W, 3) uint8 BGR: its file if the model saw the same view, else what it saw."""
-    seen = current_image(inputs)
     path = Path(sample.img_path)
     if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
         # As the model saw it: a data set may ignore an orientation, or allow larger files.
         parts = list(multi_task_datasets(runner.test_dataloader.dataset))
         readers = [part.read_image for part in parts if len(parts) == 1 or path.is_relative_to(part.root)]
         image = readers[0](path) if readers else read_image(path)
-        if image.shape[:2] == tuple(sample.ori_shape) and ('moved_by' not in sample or _same_view(image, seen)):
+        if image.shape[:2] == tuple(sample.ori_shape) and ('moved_by' not in sample or _same_view(image, inputs)):
             return image
-    return seen
+    return current_image(inputs)
 
 
-def _same_view(image: Array, seen: Array) -> bool:
+def _same_view(image: Array, inputs: Tensor) -> bool:
     """Return whether an image that a transform has moved was not moved after all, as by a turn of 0 degrees."""
+    seen = current_image(inputs)
     resized = resize_image(image, (seen.shape[0], seen.shape[1])).astype(np.float32)
     return resized.shape == seen.shape and bool(np.abs(resized - seen).max() <= TOLERANCE)
