@@ -60,7 +60,8 @@ def main() -> None:
         (record,) = runner.run(*sinks, check=False).values()
     if record.frames:
         print(speed_report(record.model))
-        print(f'video: {args.out}; predicted {counted(record.frames, "frame")}; read {record.summary}')
+        files = ', '.join(map(str, film.files))
+        print(f'video: {files}; predicted {counted(record.frames, "frame")}; read {record.summary}')
     if record.frames and not record.whole:
         print(f'warning: {source_name(args.video)} is damaged or incomplete')
     if record.dropped:

@@ -91,9 +91,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     inferencer = MultiTaskInferencer(cfg, size=chosen_size(args), **options)
     skipped = [f'{source_name(path)} ({why_left_out(path)})' for path in others]
     start = time.perf_counter()
-    # A stopped run that goes on has done its images.
     going_on = goes_on(args)
-    images = [] if going_on else [one for one in inputs if not one.is_video]
+    images = [one for one in inputs if not (one.is_video or (going_on and is_done(args, one)))]
     videos = [one for one in inputs if one.is_video]
     stop = threading.Event()
     # What cannot be run is refused before images are written.
@@ -160,6 +159,13 @@ def drawings(args: argparse.Namespace, one: Input) -> list[Path]:
     return drawings_of(args.out, one.name, save, is_video=one.is_video)
 
 
+def is_done(args: argparse.Namespace, image: Input) -> bool:
+    """Return whether all results of an image are there."""
+    folders = map_folders(args.out, args.save or (), is_video=False).values()
+    stills = [folder / 'images' / f'{image.name}.png' for folder in folders]
+    return all(path.exists() for path in [*drawings(args, image), *stills])
+
+
 def predict_images(
     images: Sequence[Input],
     inferencer: MultiTaskInferencer,
@@ -171,7 +177,9 @@ def predict_images(
     done = 0
     with ExitStack() as stack:
         writers = [
-            stack.enter_context(MapWriter(folder, inferencer.tasks, stills=True, npy=kind == 'npy'))
+            stack.enter_context(
+                MapWriter(folder, inferencer.tasks, stills=True, npy=kind == 'npy', append=goes_on(args))
+            )
             for kind, folder in map_folders(args.out, args.save or (), is_video=False).items()
         ]
         results = track(inferencer.predict_each([one.source for one in images]), 'images', total=len(images))

@@ -546,6 +546,7 @@ def test_a_later_video_begins_at_its_first_frame(
     frames = [coded(number, size) for size in (SIZE, (48, 96)) for number in range(2)]
     with VideoSink(tmp_path, fps=fps) as films:
         StreamRunner(inferencer, {'a': frames}, on_resize='new_state').run(films)
+    assert films.files == [tmp_path / 'a.mp4', tmp_path / 'a-000002-3.mp4']
     assert video_times == {'a.mp4': times, 'a-000002-3.mp4': times}
     assert [path.read_bytes() for path in others] == [b'mine'] * 2
 

@@ -22,8 +22,9 @@ from mmmtl.commands.browser.models import Models
 from mmmtl.commands.browser.predicting import predict_camera, predict_picture, predict_video
 from mmmtl.commands.browser.time_line import SHOWN, TimeLine
 from mmmtl.commands.browser.watching import watch
-from mmmtl.config import load_config
+from mmmtl.config import load_config, resolve
 from mmmtl.profiling import build_on_meta, count_cost
+from mmmtl.registry import MODELS
 from mmmtl.visualization.text import BLUE
 
 CONFIG = 'mila_tiny-k5_1xb8-demo_synthetic-64x128'
@@ -136,6 +137,22 @@ def test_only_the_chosen_tasks_are_computed(models: Models, tmp_path: Path) -> N
         models.load(CONFIG, [])
     with pytest.raises(ValueError, match='other'):
         models.load('other', TASKS)
+
+
+def test_an_auxiliary_task_is_computed_and_not_offered(tmp_path: Path) -> None:
+    root, config = Path(__file__).parents[2], tmp_path / 'mine.py'
+    config.write_text(
+        f"_base_ = '{root}/tests/configs/tiny_image.py'\n"
+        'tasks = dict(normals=dict(auxiliary=True))\n'
+        "head = dict(_delete_=True, type='PADNetHead', channels=8, exchange=dict(type='SpatialAttention'))\n"
+        'model = dict(decode_head=head)\n'
+    )
+    weights = tmp_path / 'w.pth'
+    torch.save({'state_dict': MODELS.build(resolve(load_config(config)).model).state_dict()}, weights)
+    mine = Models({str(config): weights}, device='cpu')
+    assert mine.tasks(str(config)) == ['semseg', 'depth']
+    inferencer = mine.load(str(config), ['semseg', 'depth']).inferencer
+    assert list(inferencer.tasks) == ['semseg', 'depth'] and 'normals' in inferencer.model.tasks
 
 
 def test_a_camera_keeps_its_state_until_its_frames_or_tasks_change(models: Models) -> None:

@@ -179,7 +179,12 @@ def test_several_videos_at_once_go_on_after_a_signal(
             r'left out 4: .*the rest of .*film\.mp4.*second\.mp4 \(stopped; the same', predict(*command, fails=True)
         )
     assert states.exists() and not (tmp_path / 'out' / 'second').exists()
-    predict(*command)
+    # What is done is kept; an image without results is predicted.
+    (tmp_path / 'out' / 'npy' / 'images' / 'images' / 'b.png').unlink()
+    done = tmp_path / 'out' / 'a.png'
+    written = done.stat().st_mtime_ns
+    printed = predict(*command)
+    assert done.stat().st_mtime_ns == written and 'broken.jpg' in printed.splitlines()[-1]
     assert not states.exists()
     files = sorted(path.relative_to(tmp_path / 'whole') for path in (tmp_path / 'whole').rglob('*') if path.is_file())
     assert files == sorted(

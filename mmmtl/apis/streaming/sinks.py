@@ -98,6 +98,9 @@ class VideoSink(StreamSink):
             named after their streams.
         fps: frames per second, in place of the times of the frames.
 
+    Attributes:
+        files: what is written, in the order in which it was begun.
+
     Raises:
         ValueError: two streams for one file, or what `VideoWriter` refuses.
     """
@@ -111,7 +114,7 @@ class VideoSink(StreamSink):
             VideoWriter(self._one, fps or DEFAULT_FPS)
         self._owner: str | None = None
         self._films: dict[str, _Film] = {}
-        self._written: set[Path] = set()
+        self.files: list[Path] = []
 
     def outputs(self, stream: str) -> list[Path]:
         return [self._one or self._folder / f'{stream}.mp4']
@@ -163,9 +166,9 @@ class VideoSink(StreamSink):
         free = (
             path
             for path in chain([first], (first.with_stem(f'{first.stem}-{n}') for n in count(2)))
-            if path not in self._written and not (frame.number and path.exists())
+            if path not in self.files and not (frame.number and path.exists())
         )
-        self._written.add(path := next(free))
+        self.files.append(path := next(free))
         return path
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.apis.model_zoo import zoo_weights
 from mmmtl.apis.optimize import Optimization
-from mmmtl.config import input_size, load_config
+from mmmtl.config import input_size, load_config, resolve
 from mmmtl.profiling import build_on_meta, count_cost
 
 
@@ -58,28 +58,30 @@ class Models:
         return list(self._weights)
 
     def tasks(self, name: str) -> list[str]:
-        """Return the names of the tasks of a model."""
-        self._check(name)
-        return list(load_config(name).tasks)
+        """Return the names of the tasks that a model predicts."""
+        return [task for task, cfg in self._declared(name).items() if not cfg.get('auxiliary', False)]
 
     def load(self, name: str, tasks: Sequence[str]) -> LoadedModel:
-        """Return a model with some of its tasks, which replaces the one in memory.
+        """Return a model with some of its tasks and all auxiliary ones, which replaces the one in memory.
 
         Raises:
             ValueError: no task, no such model, or what `MultiTaskInferencer` refuses.
         """
-        self._check(name)
+        left_out = set(self.tasks(name)).difference(tasks)
         if not tasks:
             raise ValueError('choose at least one task')
         if (key := (name, *tasks)) != self._key or self._loaded is None:
             self._loaded = None
-            cfg = load_config(name, tasks=[task for task in self.tasks(name) if task in tasks])
+            cfg = load_config(name, tasks=[task for task in self._declared(name) if task not in left_out])
             inferencer = self._build(cfg, self._weights[name] or zoo_weights(name))
             shape = input_size(cfg)
             macs = {} if shape is None else count_cost(build_on_meta(cfg), shape).total().macs
             self._key, self._loaded = key, LoadedModel(inferencer, {kind: n / 1e9 for kind, n in macs.items()})
         return self._loaded
 
-    def _check(self, name: str) -> None:
+    def _declared(self, name: str) -> Mapping[str, Any]:
+        """Return {task: config} of a model."""
         if name not in self._weights:
             raise ValueError(f'no model {name!r} on this page')
+        tasks: Mapping[str, Any] = resolve(load_config(name)).tasks
+        return tasks
