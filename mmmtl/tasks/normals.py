@@ -75,6 +75,12 @@ class SurfaceNormals(Task):
             )
         return normals.astype(np.float32)
 
+    def export(self, array: Array) -> Array:
+        """Return unit vectors; refuse others, such as NaN."""
+        normals = super().export(array)
+        self.check(normals, 'a predicted map')
+        return normals
+
     def encode(self, array: Array) -> Array:
         """Return RGB, about v = round((n + 1) / 2 * 255); black where there is none."""
         return encode_normals(array)
