@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from .base import IGNORE, Task
 from .colour import NO_LABEL, colourize, hatch_where
 from .imitation import imitate_binary
 from .legend import Legend, Scale, Span
-from .stored import Unit, binary_map, single_plane
+from .stored import Unit, binary_map, examine_mask, single_plane
 
 
 class ProbabilityTask(Task):
@@ -30,6 +31,9 @@ class ProbabilityTask(Task):
 
     def interpret(self, stored: Array, where: str, unit: Unit | None = None) -> Array:
         return binary_map(single_plane(stored), where, unit)
+
+    def examine(self, maps: Iterable[Array]) -> str | None:
+        return examine_mask(maps, '0', "divide floats by 255; for whole numbers do not set the unit 'label'")
 
     def export(self, array: Array) -> Array:
         """Return probabilities; refuse numbers that do not round to one of 256 grey levels, such as NaN."""

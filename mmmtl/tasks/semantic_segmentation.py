@@ -21,7 +21,7 @@ from .colour import NO_LABEL, hatch_where, over_grey
 from .imitation import imitate_classes
 from .legend import Colour, Legend, Span
 from .reduction import divide_sums
-from .stored import Unit, single_plane
+from .stored import Unit, examine_mask, single_plane
 
 VC_WINDOWS = (8, 16)
 """Window lengths, in frames, of VSPW's VC8 and VC16."""
@@ -132,17 +132,7 @@ class SemanticSegmentation(Task):
         return array
 
     def examine(self, maps: Iterable[Array]) -> str | None:
-        found: set[int] = set()
-        for array in maps:
-            found |= set(np.unique(array).tolist())
-            if found - {0, IGNORE}:
-                return None
-        if found == {0, IGNORE}:
-            return (
-                f'they hold class 0 and {IGNORE} (ignore) alone: a mask 0 / 255, whose 255 would be ignored; write '
-                'class numbers 0 and 1'
-            )
-        return 'no pixel of them is labelled' if found == {IGNORE} else None
+        return examine_mask(maps, 'class 0', 'write class numbers 0 and 1')
 
     def check(self, array: Array, where: str) -> None:
         """Refuse labels other than 0 to C - 1 and 255, and maps with colour channels."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from mmmtl.structures import Array
@@ -71,6 +73,24 @@ def binary_map(array: Array, where: str, unit: Unit | None) -> Array:
     if unit == 'label' or (unit is None and array.max() <= 1):
         return array.astype(np.float32)
     return array.astype(np.float32) / 255
+
+
+def examine_mask(maps: Iterable[Array], zero: str, fix: str) -> str | None:
+    """Return what is wrong with all masks of a data set together, or None: all void, or 0 and 255 (ignore) alone.
+
+    Args:
+        maps: masks, of which no more are read than needed.
+        zero: name of the number 0, for the message.
+        fix: advice about masks of 0 and 255.
+    """
+    found: set[float] = set()
+    for array in maps:
+        found |= set(np.unique(array).tolist())
+        if found - {0, 255}:
+            return None
+    if found == {0, 255}:
+        return f'they hold {zero} and 255 (ignore) alone: a mask 0 / 255, whose 255 would be ignored; {fix}'
+    return 'no pixel of them is labelled' if found == {255} else None
 
 
 def decode_normals(rgb: Array) -> Array:

@@ -91,6 +91,21 @@ def test_labels_that_cannot_be_learnt(
         check_labels(build(source), 'train_dataloader')
 
 
+@pytest.mark.parametrize('kind', ['SaliencyDetection', 'EdgeDetection'])
+@pytest.mark.parametrize(('scale', 'wrong'), [(255.0, True), (1.0, False)])
+def test_a_mask_of_floats_is_0_to_1(video_folder: Path, kind: str, scale: float, wrong: bool) -> None:
+    mask = np.zeros((6, 8), np.float32)
+    mask[2:4] = scale
+    (video_folder / 'mask/two').mkdir(parents=True)
+    np.save(video_folder / 'mask/two/000003.npy', mask)
+    data = VideoFolder(video_folder, metainfo=dict(tasks=dict(mask=dict(type=kind))))
+    if wrong:
+        with pytest.raises(ValueError, match=r'mask/two/000003\.npy: .*0 / 255.*divide floats by 255'):
+            check_labels(data, 'train_dataloader')
+    else:
+        assert check_labels(data, 'train_dataloader') == []
+
+
 def test_one_file_of_another_class_is_enough(build, video_folder: Path, write_image) -> None:
     paths = sorted((video_folder / 'semseg').rglob('*.png'))
     for path in paths:
