@@ -82,7 +82,9 @@ def _colours(image: Image.Image, data: bytes, path: str | Path) -> Array:
     if bits == 16 and image.mode.startswith('I') and 'transparency' in image.info:
         raise ValueError(f'{path}: 16 bits of grey with a transparent level; save the image with 8 bits a channel')
     if image.mode.endswith('A') or 'transparency' in image.info:
-        return opaque(_by_pillow(image, 'RGBA', data, path), path)
+        colours = opaque(_by_pillow(image, 'RGBA', data, path), path)
+        if bits <= 8:
+            return colours
     if image.format in UNCHECKED:
         stored = _by_pillow(image, image.mode, data, path)
         if image.format != 'TIFF' and image.mode in ('L', 'RGB'):  # the same numbers as OpenCV's

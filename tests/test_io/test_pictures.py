@@ -42,6 +42,11 @@ def test_sixteen_bits(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / 'thermal.png'), np.array([[3000, most]], np.uint16))
         with pytest.raises(ValueError, match=rf'thermal\.png: 16 bits, but no level above {most}'):
             read_image(tmp_path / 'thermal.png')
+    cv2.imwrite(str(tmp_path / 'alpha.png'), np.array([[[0, 257, 65535, 65535]]], np.uint16))
+    assert read_image(tmp_path / 'alpha.png').tolist() == [[[0, 1, 255]]]
+    cv2.imwrite(str(tmp_path / 'alpha.png'), np.array([[[0, 257, 4095, 65535]]], np.uint16))
+    with pytest.raises(ValueError, match=r'alpha\.png: 16 bits, but no level above 4095'):
+        read_image(tmp_path / 'alpha.png')
     cv2.imwrite(str(tmp_path / 'float.tif'), np.ones((2, 2), np.float32))
     with pytest.raises(ValueError, match=r'float\.tif: 32 bits of mode F'):
         read_image(tmp_path / 'float.tif')
