@@ -75,7 +75,7 @@ class ImageFolder(FolderDataset):
         shares = {name: self.ratio[name] for name in sorted(self.ratio)}  # a dumped config has sorted keys
         if self.split not in shares or min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > 1e-6:
             raise ValueError(f'ratio must give positive shares that add up to 1, one to {self.split!r}, not {shares}')
-        names = sorted(images, key=lambda name: hashlib.sha256(name.encode()).digest())
+        names = sorted(images, key=lambda name: hashlib.sha256(name.encode(errors='surrogateescape')).digest())
         before = [name for name in shares if name < self.split]
         first, last = (
             round(len(names) * sum(shares[name] for name in some)) for some in (before, [*before, self.split])

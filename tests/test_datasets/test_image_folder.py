@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,14 @@ def test_ratios_share_out_all_images(folder: Path) -> None:
     # A dumped config has sorted keys.
     again = dict(sorted(shares.items()))
     assert parts == {split: names(build(folder, split=split, ratio=again)) for split in shares}
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux has names that are no text')
+def test_ratios_take_names_that_are_not_utf8(folder: Path) -> None:
+    (folder / 'images/12.tif').rename(folder / 'images' / os.fsdecode(b'\xe9.tif'))
+    (folder / 'semseg/12.png').rename(folder / 'semseg' / os.fsdecode(b'\xe9.png'))
+    shares = dict(train=0.5, val=0.5)
+    assert sum(len(build(folder, split=split, ratio=shares)) for split in shares) == len(NAMES)
 
 
 @pytest.mark.parametrize(
