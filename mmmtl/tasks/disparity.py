@@ -88,7 +88,7 @@ class DisparityEstimation(NumberTask):
                 'step, or store float pixels'
             )
         if unit == 'cityscapes':
-            disparity = np.where(disparity > 0, disparity.astype(np.float32) - 1, 0)
+            disparity = np.where(disparity == 0, 0, disparity.astype(np.float32) - 1)
         # A task of another kind may borrow this method.
         steps = self.steps if isinstance(self, DisparityEstimation) else DisparityEstimation.steps
         return scale(disparity, unit or 'px', steps)
@@ -96,7 +96,7 @@ class DisparityEstimation(NumberTask):
     def convert(self, array: Array) -> Array:
         if self.unit == 'pixel':
             return array
-        return np.where(array > 0, (256 * array + 1) / 65535, 0).astype(np.float32)
+        return np.where(array == 0, 0, (256 * array + 1) / 65535).astype(np.float32)
 
     def export(self, array: Array) -> Array:
         if self.unit == 'pixel':

@@ -52,6 +52,16 @@ def test_raw_is_the_value_of_the_cityscapes_file() -> None:
     np.testing.assert_array_equal(raw, expected)
 
 
+@pytest.mark.parametrize('unit', ['pixel', 'raw'])
+@pytest.mark.parametrize('stored_unit', ['px', 'cityscapes'])
+@pytest.mark.parametrize('stored', [-3, np.nan])
+def test_what_is_no_disparity_is_not_taken_for_none(unit: str, stored: float, stored_unit: str) -> None:
+    task = make_task(unit=unit)
+    array = task.interpret(np.array([[0, 5, stored]]), 'd.npy', stored_unit)
+    with pytest.raises(ValueError, match=r'd\.npy: .*finite and >= 0'):
+        task.check(task.convert(array)[..., None], 'd.npy')
+
+
 # ---------------------------------------------------------------- loss and decoding
 
 
