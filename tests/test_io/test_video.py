@@ -451,6 +451,23 @@ def test_without_times_frames_follow_each_other(backend: str, tmp_path: Path) ->
         assert reader.fps == pytest.approx(29.97, abs=0.01)
 
 
+@pytest.mark.parametrize('suffix', ['.mp4', '.webm', '.mkv'])
+def test_a_video_names_its_colours(suffix: str, tmp_path: Path) -> None:
+    if av is None:
+        pytest.skip('needs PyAV')
+    # Players take the colours of a large video that names none for BT.709, those of a small one for BT.601.
+    path, red = tmp_path / f'video{suffix}', (255, 0, 0)
+    with VideoWriter(path, fps=5) as writer:
+        writer.write(np.full((64, 64, 3), red, dtype=np.uint8))
+
+    with av.open(path) as video:
+        (frame,) = video.decode(video=0)
+        assert (frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range) == (1, 1, 1, 1)
+        stored = frame.to_ndarray()
+    np.testing.assert_allclose(stored[[0, 64, 80], 0], [63, 102, 240], atol=1)  # Y, U and V of red in BT.709
+    assert np.abs(read(path)[1][0].image[32, 32].astype(int) - red[::-1]).max() <= 2
+
+
 def test_an_error_leaves_the_older_video(backend: str, tmp_path: Path) -> None:
     path = tmp_path / 'video.mp4'
     path.write_bytes(b'mine')

@@ -19,6 +19,9 @@ CODEC = 'libvpx-vp9'
 TICKS = 90_000
 """Time stamps of a second; most frame rates are a whole number of them."""
 
+BT709 = 1
+"""FFmpeg's number of ITU-R BT.709, the colours of the videos. Of a file that names none, players guess them."""
+
 MAX_GAP = 60.0
 """The most seconds that OpenCV's encoder fills with one frame, as after a camera that stalled."""
 
@@ -55,13 +58,16 @@ class PyAVEncoder(Encoder):
         self._stream = self._container.add_stream(CODEC, rate=Fraction(fps).limit_denominator(1001), options=OPTIONS)
         self._stream.height, self._stream.width = size
         self._stream.pix_fmt = 'yuv420p'
+        context = self._stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = BT709
         self._base = Fraction(1, TICKS)
-        self._stream.codec_context.time_base = self._base
+        context.time_base = self._base
         self._duration = round(TICKS / fps)
         self._last = -1
 
     def write(self, frame: Array, time: float) -> None:
         picture = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgb24')
+        picture = picture.reformat(format='yuv420p', dst_colorspace=BT709)
         picture.pts = self._last = max(round(time * TICKS), self._last + 1)
         picture.time_base = self._base
         picture.duration = self._duration
