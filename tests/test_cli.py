@@ -186,6 +186,9 @@ def test_tasks_and_the_work_folder_of_a_config() -> None:
         ([], os.path.join('work_dirs', 'mila-indoor')),
     ):
         assert config_of(parser.parse_args(['mila-indoor', *given])).work_dir == expected
+    # As of a variable of the shell that is not set; all tasks would be another model.
+    with pytest.raises(ValueError, match=r"--tasks\) names \[''\]"):
+        resolve(config_of(parser.parse_args(['mila-indoor', '--tasks', ''])))
 
 
 def test_arguments_of_an_inferencer() -> None:

@@ -205,7 +205,7 @@ def check_cli_outputs(
 
 def config_of(args: argparse.Namespace) -> Config:
     """Return the config that the arguments name, with overrides, not resolved yet."""
-    tasks = [name.strip() for name in args.tasks.split(',')] if args.tasks else None
+    tasks = [name.strip() for name in args.tasks.split(',')] if args.tasks is not None else None
     cfg = load_config(args.config, options=args.cfg_options, tasks=tasks)
     if hasattr(args, 'work_dir'):
         cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
