@@ -103,6 +103,43 @@ def test_the_config_itself_is_left_alone() -> None:
     assert cfg.to_dict() == before
 
 
+LAZY = {
+    'base': """
+from mmengine.hooks import EarlyStoppingHook
+from mmengine.optim import OptimWrapper
+from mmmtl.datasets import VideoFolder
+from mmmtl.datasets.transforms import Resize
+from mmmtl.evaluation import MultiTaskMetric
+from mmmtl.tasks import DepthEstimation
+tasks = dict(depth=dict(type=DepthEstimation, max_depth=10.0))
+test_pipeline = [dict(type=Resize, size=(32, 64))]
+test_dataloader = dict(dataset=dict(type=VideoFolder, data_root='data', pipeline=test_pipeline))
+val_evaluator = dict(type=MultiTaskMetric)
+optim_wrapper = dict(type=OptimWrapper)
+custom_hooks = [dict(type=EarlyStoppingHook, monitor='depth/abs_err')]
+""",
+    'child': """
+from mmengine.config import read_base
+from mmmtl.datasets.transforms import Resize
+with read_base():
+    from .base import *
+test_dataloader.dataset.pipeline = [dict(type=Resize, size=(64, 64))]
+""",
+}
+
+
+def test_classes_of_lazy_configs_are_what_their_names_are(tmp_path: Path) -> None:
+    for name, text in LAZY.items():
+        (tmp_path / f'{name}.py').write_text(text)
+    cfg = resolve(load_config(tmp_path / 'child.py'))
+
+    assert input_size(cfg) == (64, 64)
+    assert cfg.custom_hooks[0].rule == 'less'
+    with pytest.raises(ValueError, match='per_image=True'):
+        cfg.custom_hooks[0].monitor = 'per_image/depth/abs_err'
+        resolve(cfg)
+
+
 def test_twice_is_once() -> None:
     once = resolve(make_config())
     before = copy.deepcopy(once.to_dict())

@@ -27,6 +27,7 @@ from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.segmentors.frame_kinds import IMAGE
 from mmmtl.profiling import average_macs, build_on_meta, count_cost
 from mmmtl.profiling.average import AVERAGE
+from mmmtl.registry import type_name
 from mmmtl.reporting import read_run, write_report
 from mmmtl.tasks import build_tasks, metric_directions
 
@@ -153,7 +154,7 @@ def choose_frames(cfg: Config, args: argparse.Namespace) -> None:
     if args.stream:
         cfg.test_cfg = dict(type='StreamTestLoop')
         metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-        if not any(metric['type'] == 'TemporalConsistency' for metric in metrics):
+        if not any(type_name(metric) == 'TemporalConsistency' for metric in metrics):
             cfg.test_evaluator = [*metrics, dict(type='TemporalConsistency')]
 
 

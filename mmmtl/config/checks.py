@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmmtl.datasets.clip import Clip
-from mmmtl.registry import DATASETS, find, parameters_of
+from mmmtl.registry import DATASETS, find, parameters_of, type_name
 from mmmtl.tasks import Task, main_tasks, metric_direction
 from mmmtl.tasks.metric_keys import MetricKey
 
@@ -126,11 +126,11 @@ def _monitors(cfg: Config) -> Iterator[tuple[str, dict[str, Any], str]]:
     hooks += [(f'custom_hooks[{number}]', hook) for number, hook in enumerate(cfg.get('custom_hooks') or [])]
     for key, hook in hooks:
         if isinstance(hook, Mapping):
-            option = 'monitor' if str(hook.get('type')).endswith('EarlyStoppingHook') else 'save_best'
+            option = 'monitor' if type_name(hook).endswith('EarlyStoppingHook') else 'save_best'
             if hook.get(option) is not None:
                 yield key, hook, option  # type: ignore[misc]
     for scheduler in scheduler_configs(cfg):
-        if 'ReduceOnPlateau' in str(scheduler.get('type')):
+        if 'ReduceOnPlateau' in type_name(scheduler):
             yield f'param_scheduler ({scheduler["type"]})', scheduler, 'monitor'
 
 
@@ -157,7 +157,7 @@ def _check_metric(cfg: Config, key: Any, tasks: Mapping[str, Task], clips: list[
     metric_direction(key, tasks)
     evaluators = cfg.get('val_evaluator')
     evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
-    ours = [e for e in evaluators if isinstance(e, Mapping) and str(e.get('type')).endswith('MultiTaskMetric')]
+    ours = [e for e in evaluators if isinstance(e, Mapping) and type_name(e).endswith('MultiTaskMetric')]
     if not ours:
         return
     if key.startswith('temporal/'):

@@ -102,7 +102,7 @@ def check_keys(cfg: Config, file: ConfigFile | None, where: str) -> None:
     """
     _check_kinds({key: cfg[key] for key in cfg if key in READ}, '', where)
     used = read_names(file)
-    for key in cfg:
+    for key in cfg.to_dict():  # without what a config imports
         if key in READ or key in used:
             continue
         hint = suggestion(key)

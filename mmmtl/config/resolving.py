@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from mmmtl._suggestions import nearest
-from mmmtl.registry import takes_argument
+from mmmtl.registry import takes_argument, type_name
 from mmmtl.tasks import build_tasks
 from mmmtl.tasks.build import to_plain
 
@@ -75,7 +75,7 @@ def _set_data(cfg: Config, tasks: dict[str, Any]) -> list[ConfigDict]:
         _set_interval(policy, interval)
     clips = []
     for loader in LOADERS:
-        streams = loader == 'test_dataloader' and (cfg.get('test_cfg') or {}).get('type') == 'StreamTestLoop'
+        streams = loader == 'test_dataloader' and type_name(cfg.get('test_cfg') or {}) == 'StreamTestLoop'
         for dataset in dataset_configs((cfg.get(loader) or {}).get('dataset')):
             dataset['metainfo'] = {**(dataset.get('metainfo') or {}), 'tasks': tasks}
             if (clip := dataset.get('clip')) is not None:
@@ -172,7 +172,7 @@ def input_size(cfg: Config) -> tuple[int, int] | None:
 def _resizes(cfg: Any) -> Iterator[dict[str, Any]]:
     """Yield the Resize transforms anywhere in the config of a data loader."""
     if isinstance(cfg, dict):
-        if str(cfg.get('type', '')).rpartition('.')[2] == 'Resize' and 'size' in cfg:
+        if type_name(cfg) == 'Resize' and 'size' in cfg:
             yield cfg
         cfg = list(cfg.values())
     if isinstance(cfg, (list, tuple)):

@@ -53,7 +53,7 @@ def read_config_file(path: str | Path | None) -> ConfigFile | None:
         names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
         read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
         assigned = {node.id for node in names if isinstance(node.ctx, ast.Store)}
-        bases = next(_bases(tree), [])
+        bases = list(_bases(tree))
     else:
         content: Any = load(str(path))
         content = content if isinstance(content, Mapping) else {}
@@ -93,12 +93,17 @@ def stands_in(value: Any, whole: Any) -> bool:
     return any(stands_in(value, part) for part in parts)
 
 
-def _bases(tree: ast.Module) -> Iterator[str | list[str]]:
-    """Yield the value of `_base_`, if it is written out."""
+def _bases(tree: ast.Module) -> Iterator[str]:
+    """Yield the base files: those of `_base_`, if it is written out, and relative ones of `with read_base()`."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == '_base_':
             with suppress(ValueError):
-                yield ast.literal_eval(node.value)
+                value = ast.literal_eval(node.value)
+                yield from [value] if isinstance(value, str) else value
+        elif isinstance(node, ast.With):
+            for part in node.body:
+                if isinstance(part, ast.ImportFrom) and part.level and part.module:
+                    yield '../' * (part.level - 1) + part.module.replace('.', '/') + '.py'
 
 
 def _locate(base: str, path: Path) -> str:
