@@ -9,6 +9,8 @@ from typing import Any
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from mmmtl.config.checks import scheduler_configs
+
 from .training_record import changes
 
 Optimizers = dict[str, tuple[OptimWrapper, dict[str, Any]]]
@@ -95,7 +97,11 @@ def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:
     optimizers = optimizers_of(runner, checkpoint)
     if runner.param_schedulers is not None:
         runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
-        replay(runner, checkpoint['meta']['epoch'], checkpoint['meta']['iter'])
+        meta = checkpoint['meta']
+        epochs, iterations = meta['epoch'], meta['iter']
+        if _converts(runner) and 'batches_of_epoch' in meta:
+            iterations = epochs * len(runner.train_dataloader) + meta['batches_of_epoch'][0]
+        replay(runner, epochs, iterations)
         checkpoint['param_schedulers'] = (
             {name: [one.state_dict() for one in some] for name, some in runner.param_schedulers.items()}
             if isinstance(runner.param_schedulers, dict)
@@ -104,6 +110,17 @@ def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:
     for wrapper, state in optimizers.values():
         fresh = wrapper.state_dict()
         state.update({key: fresh[key] for key in ('param_groups', 'base_param_settings') if key in fresh})
+
+
+def epochs_changed(runner: Runner, checkpoint: Mapping[str, Any]) -> bool:
+    """Return whether epochs have another number of batches than before, and schedules that depend on it."""
+    _, before = checkpoint['meta'].get('batches_of_epoch', [0, None])
+    return before is not None and _converts(runner) and before != len(runner.train_dataloader)
+
+
+def _converts(runner: Runner) -> bool:
+    """Return whether a scheduler is given in epochs and counts iterations."""
+    return any(scheduler.get('convert_to_iter_based') for scheduler in scheduler_configs(runner.cfg))
 
 
 def schedulers_of(runner: Runner) -> Iterator[Any]:

@@ -435,6 +435,25 @@ def test_a_longer_schedule_counts(make_config: MakeConfig) -> None:
         build_runner(make_config('tiny_image', 'plateau', load_from=path, resume=True, **plateau)).train()
 
 
+def test_a_schedule_in_epochs_follows_their_length(make_config: MakeConfig) -> None:
+    def epochs(work_dir: str, number: int, batch_size: int, **more: Any) -> Config:
+        options = {
+            'train_cfg': dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=number),
+            'train_dataloader.sampler.type': 'EpochDrawSampler',
+            'train_dataloader.batch_size': batch_size,
+            'train_dataloader.dataset.num_videos': 1,
+            'param_scheduler': [dict(type='PolyLR', power=1, end=2, convert_to_iter_based=True)],
+            'default_hooks.checkpoint': dict(by_epoch=True, interval=1),
+            **dict.fromkeys(('val_dataloader', 'val_cfg', 'val_evaluator')),
+        }
+        return make_config('tiny_image', work_dir, **options, **more)
+
+    first, _ = rates(epochs('first', 1, batch_size=2))
+    path = str(Path(first.work_dir) / 'epoch_1.pth')
+    _, resumed = rates(epochs('resumed', 2, batch_size=1, load_from=path, resume=True))
+    assert resumed == {3 + k: pytest.approx(2e-3 * (4 - k) / 9, abs=1e-9) for k in range(5)}, 'the last 5 of 10 rates'
+
+
 def test_warm_up_by_iteration_and_steps_by_epoch_are_replayed() -> None:
     def build() -> tuple[OptimWrapper, list[Any]]:
         wrapper = OptimWrapper(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0))

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
 from mmmtl.checkpoint import trained_tasks
-from mmmtl.engine.resumed_schedule import differences, follow_config, optimizers_of, schedulers_of
+from mmmtl.engine.resumed_schedule import differences, epochs_changed, follow_config, optimizers_of, schedulers_of
 from mmmtl.engine.training_record import training_record
 from mmmtl.registry import HOOKS
 
@@ -76,7 +76,7 @@ class ResumeHook(Hook):
             runner.logger.warning(
                 f'Resumed after {iteration} iterations with other settings, which apply from here on: {listed}'
             )
-        if schedule:
+        if schedule or epochs_changed(runner, checkpoint):
             follow_config(runner, checkpoint)
 
     def before_train(self, runner: Runner) -> None:
