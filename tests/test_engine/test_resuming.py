@@ -435,23 +435,36 @@ def test_a_longer_schedule_counts(make_config: MakeConfig) -> None:
         build_runner(make_config('tiny_image', 'plateau', load_from=path, resume=True, **plateau)).train()
 
 
-def test_a_schedule_in_epochs_follows_their_length(make_config: MakeConfig) -> None:
-    def epochs(work_dir: str, number: int, batch_size: int, **more: Any) -> Config:
-        options = {
-            'train_cfg': dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=number),
-            'train_dataloader.sampler.type': 'EpochDrawSampler',
-            'train_dataloader.batch_size': batch_size,
-            'train_dataloader.dataset.num_videos': 1,
-            'param_scheduler': [dict(type='PolyLR', power=1, end=2, convert_to_iter_based=True)],
-            'default_hooks.checkpoint': dict(by_epoch=True, interval=1),
-            **dict.fromkeys(('val_dataloader', 'val_cfg', 'val_evaluator')),
-        }
-        return make_config('tiny_image', work_dir, **options, **more)
+def epochs_of_five_images(
+    make_config: MakeConfig, work_dir: str, number: int, *, batch_size: int, **more: Any
+) -> Config:
+    options = {
+        'train_cfg': dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=number),
+        'train_dataloader.sampler.type': 'EpochDrawSampler',
+        'train_dataloader.batch_size': batch_size,
+        'train_dataloader.dataset.num_videos': 1,
+        'param_scheduler': [dict(type='PolyLR', power=1, end=2, convert_to_iter_based=True)],
+        'default_hooks.checkpoint': dict(by_epoch=True, interval=1),
+        **dict.fromkeys(('val_dataloader', 'val_cfg', 'val_evaluator')),
+    }
+    return make_config('tiny_image', work_dir, **options, **more)
 
-    first, _ = rates(epochs('first', 1, batch_size=2))
-    path = str(Path(first.work_dir) / 'epoch_1.pth')
-    _, resumed = rates(epochs('resumed', 2, batch_size=1, load_from=path, resume=True))
+
+def test_a_schedule_in_epochs_follows_their_length(make_config: MakeConfig) -> None:
+    first, _ = rates(epochs_of_five_images(make_config, 'first', 1, batch_size=2))
+    more = {'load_from': str(Path(first.work_dir) / 'epoch_1.pth'), 'resume': True}
+    _, resumed = rates(epochs_of_five_images(make_config, 'resumed', 2, batch_size=1, **more))
     assert resumed == {3 + k: pytest.approx(2e-3 * (4 - k) / 9, abs=1e-9) for k in range(5)}, 'the last 5 of 10 rates'
+
+
+def test_shorter_epochs_end_at_their_last_iteration(make_config: MakeConfig) -> None:
+    twice = {'optim_wrapper.accumulative_counts': 2}
+    first, _ = rates(epochs_of_five_images(make_config, 'first', 1, batch_size=1, **twice))
+    more = {'load_from': str(Path(first.work_dir) / 'epoch_1.pth'), 'resume': True, **twice}
+    runner, resumed = rates(epochs_of_five_images(make_config, 'resumed', 2, batch_size=2, **more))
+    assert [*resumed] == [6, 7]
+    assert runner.iter == runner.max_iters == 7
+    assert runner.optim_wrapper.should_update(), 'the gradients of the last iteration are used'
 
 
 def test_warm_up_by_iteration_and_steps_by_epoch_are_replayed() -> None:

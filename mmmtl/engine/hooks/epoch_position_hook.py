@@ -36,16 +36,21 @@ class EpochPositionHook(Hook):
             checkpoint['meta']['batches_of_epoch'] = [self.done, len(runner.train_dataloader)]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Read the place in the epoch; refuse another number of batches."""
+        """Read the place in the epoch, and count the iterations that are left; refuse another number of batches."""
         if not runner._resume:
             return
-        self.skipped, before = checkpoint['meta'].get('batches_of_epoch', [0, 0])
+        meta = checkpoint['meta']
+        self.skipped, before = meta.get('batches_of_epoch', [0, 0])
         now = len(runner.train_dataloader)
         if self.skipped and before != now:
             raise ValueError(
                 f'the checkpoint was written after {self.skipped} of {before} batches of an epoch, which now has '
                 f'{now}; resume with the same data and batch size, or from a checkpoint at the end of an epoch'
             )
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            # The epochs before may have been longer or shorter.
+            left = (runner.max_epochs - (meta.get('epoch') or 0)) * now - self.skipped
+            runner.train_loop._max_iters = (meta.get('iter') or 0) + left
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Skip the batches that are done."""
