@@ -21,7 +21,7 @@ from mmmtl.cli.arguments import (
 from mmmtl.cli.errors import readable_errors
 from mmmtl.cli.values import positive_number
 from mmmtl.commands.progress import ProgressSink
-from mmmtl.commands.streams import add_stream_arguments, check_resume, page_of, stream_options
+from mmmtl.commands.streams import add_stream_arguments, check_stream_arguments, page_of, stream_options
 from mmmtl.io import check_outputs, source_name
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     check_outputs([args.out], [args.video, args.config, args.checkpoint])
     film = VideoSink(args.out, fps=args.fps)
     options = inferencer_options(args)
-    check_resume(args, options['weights'])
+    check_stream_arguments(args, options['weights'])
     inferencer = MultiTaskInferencer(config_of(args), size=chosen_size(args), **options)
     runner = StreamRunner(inferencer, {Path(args.out).stem: args.video}, **stream_options(args))
     sinks = [film, *page_of(args), ProgressSink(args.max_frames)]

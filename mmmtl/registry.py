@@ -104,7 +104,7 @@ def find(registry: Registry, kind: Any) -> Any:
 def type_name(cfg: Mapping[str, Any]) -> str:
     """Return the `type` of a config without scope and module, also if it is a class; '' if there is none."""
     kind = cfg.get('type', '')
-    return kind.rpartition('.')[2] if isinstance(kind, str) else str(kind.__name__)
+    return kind.rpartition('.')[2] if isinstance(kind, str) else str(getattr(kind, '__name__', ''))
 
 
 def model_component(cfg: Mapping[str, Any]) -> Any:

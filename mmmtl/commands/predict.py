@@ -38,7 +38,7 @@ from mmmtl.io.signals import stopped_by_signals
 from .inputs import Input, find_inputs, why_left_out
 from .progress import ProgressSink
 from .results import RECORDING, SAVES, drawings_of, map_folders, video_sinks, write_panel
-from .streams import add_stream_arguments, check_resume, page_of, stream_options
+from .streams import add_stream_arguments, check_stream_arguments, page_of, stream_options
 
 OF_VIDEOS = ('fps', 'at_once', 'max_frames', 'every_frame', 'reconnect', 'on_resize', 'serve', 'host', 'resume')
 """Arguments that do nothing to images."""
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     inputs, others = find_inputs(args.inputs, folders_are_videos='video' in (args.save or ()))
     check(args, inputs, cfg.filename)
     options = inferencer_options(args)
-    check_resume(args, options['weights'])
+    check_stream_arguments(args, options['weights'])
     inferencer = MultiTaskInferencer(cfg, size=chosen_size(args), **options)
     skipped = [f'{source_name(path)} ({why_left_out(path)})' for path in others]
     start = time.perf_counter()

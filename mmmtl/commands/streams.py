@@ -49,8 +49,13 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_resume(args: argparse.Namespace, weights: str | Path | None) -> None:
-    """Refuse states of a model without trained weights: each run draws its own, and refuses those of another model."""
+def check_stream_arguments(args: argparse.Namespace, weights: str | Path | None) -> None:
+    """Refuse an address of no page, and states of a model without trained weights.
+
+    Each run of such a model draws its own weights, and refuses the states of another model.
+    """
+    if args.serve is None and args.host != LOCALHOST:
+        raise ValueError(f'--host {args.host}: there is no page; give --serve PORT, too, or leave out --host')
     if args.resume is not None and weights is None:
         raise ValueError(
             f'--resume {args.resume}: the model has no trained weights, and each run draws new random ones, so a '
