@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from itertools import cycle
 from typing import Any
 
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -98,10 +99,10 @@ def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:
     if runner.param_schedulers is not None:
         runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
         meta = checkpoint['meta']
-        epochs, iterations = meta['epoch'], meta['iter']
-        if _converts(runner) and 'batches_of_epoch' in meta:
-            iterations = epochs * len(runner.train_dataloader) + meta['batches_of_epoch'][0]
-        replay(runner, epochs, iterations)
+        epochs, iterations, in_epochs = meta['epoch'], meta['iter'], None
+        if 'batches_of_epoch' in meta:
+            in_epochs = epochs * len(runner.train_dataloader) + meta['batches_of_epoch'][0]
+        replay(runner, epochs, iterations, in_epochs)
         checkpoint['param_schedulers'] = (
             {name: [one.state_dict() for one in some] for name, some in runner.param_schedulers.items()}
             if isinstance(runner.param_schedulers, dict)
@@ -113,14 +114,22 @@ def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:
 
 
 def epochs_changed(runner: Runner, checkpoint: Mapping[str, Any]) -> bool:
-    """Return whether epochs have another number of batches than before, and schedules that depend on it."""
+    """Return whether epochs have another number of batches than before, and the schedule can follow it."""
     _, before = checkpoint['meta'].get('batches_of_epoch', [0, None])
-    return before is not None and _converts(runner) and before != len(runner.train_dataloader)
+    if before is None or before == len(runner.train_dataloader):
+        return False
+    return any(_converts(runner)) and not any(map(_follows_metrics, schedulers_of(runner)))
 
 
-def _converts(runner: Runner) -> bool:
-    """Return whether a scheduler is given in epochs and counts iterations."""
-    return any(scheduler.get('convert_to_iter_based') for scheduler in scheduler_configs(runner.cfg))
+def _converts(runner: Runner) -> list[bool]:
+    """Return for each scheduler whether it is given in epochs and counts iterations."""
+    converts = [bool(one.get('convert_to_iter_based')) for one in scheduler_configs(runner.cfg)] or [False]
+    # The same configs may serve several optimisers.
+    return [one for one, _ in zip(cycle(converts), schedulers_of(runner), strict=False)]
+
+
+def _follows_metrics(scheduler: Any) -> bool:
+    return getattr(scheduler, 'need_val_args', False)
 
 
 def schedulers_of(runner: Runner) -> Iterator[Any]:
@@ -130,23 +139,31 @@ def schedulers_of(runner: Runner) -> Iterator[Any]:
         yield from some
 
 
-def replay(runner: Runner, epochs: int, iterations: int) -> None:
-    """Step the schedulers as often as the iterations and epochs before have done."""
+def replay(runner: Runner, epochs: int, iterations: int, in_epochs: int | None = None) -> None:
+    """Step the schedulers as often as the iterations and epochs before have done.
+
+    Those with `convert_to_iter_based` have done `in_epochs` steps instead, if given: as many iterations as the epochs
+    before would have with their present length.
+    """
     schedulers = list(schedulers_of(runner))
-    if any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
+    if any(map(_follows_metrics, schedulers)):
         raise ValueError(
             'the schedule differs from that of the checkpoint and has a scheduler that follows metrics, so its place '
             'is not known; resume with the same schedule, or start from the weights with load_from'
         )
+    if in_epochs is None:
+        in_epochs, counts = iterations, [iterations] * len(schedulers)
+    else:
+        counts = [in_epochs if converted else iterations for converted in _converts(runner)]
     length = len(runner.train_dataloader) if isinstance(runner.train_loop, EpochBasedTrainLoop) else 1
     ended = 0
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # they complain that the optimiser has not stepped
-        for done in range(1, iterations + 1):
-            for scheduler in schedulers:
-                if not scheduler.by_epoch:
+        for done in range(1, max(iterations, in_epochs) + 1):
+            for scheduler, count in zip(schedulers, counts, strict=True):
+                if not scheduler.by_epoch and done <= count:
                     scheduler.step()
-            while ended < epochs and min((ended + 1) * length, iterations) == done:
+            while ended < epochs and min((ended + 1) * length, in_epochs) == done:
                 ended += 1
                 for scheduler in schedulers:
                     if scheduler.by_epoch:

@@ -447,7 +447,7 @@ def epochs_of_five_images(
         'default_hooks.checkpoint': dict(by_epoch=True, interval=1),
         **dict.fromkeys(('val_dataloader', 'val_cfg', 'val_evaluator')),
     }
-    return make_config('tiny_image', work_dir, **options, **more)
+    return make_config('tiny_image', work_dir, **{**options, **more})
 
 
 def test_a_schedule_in_epochs_follows_their_length(make_config: MakeConfig) -> None:
@@ -455,6 +455,15 @@ def test_a_schedule_in_epochs_follows_their_length(make_config: MakeConfig) -> N
     more = {'load_from': str(Path(first.work_dir) / 'epoch_1.pth'), 'resume': True}
     _, resumed = rates(epochs_of_five_images(make_config, 'resumed', 2, batch_size=1, **more))
     assert resumed == {3 + k: pytest.approx(2e-3 * (4 - k) / 9, abs=1e-9) for k in range(5)}, 'the last 5 of 10 rates'
+
+
+def test_a_warm_up_in_iterations_does_not_begin_again_with_shorter_epochs(make_config: MakeConfig) -> None:
+    warm_up = dict(type='LinearLR', by_epoch=False, start_factor=0.1, end=5)
+    decay = dict(type='PolyLR', power=1, end=2, convert_to_iter_based=True)
+    first, _ = rates(epochs_of_five_images(make_config, 'first', 1, batch_size=1, param_scheduler=[warm_up, decay]))
+    more = {'load_from': str(Path(first.work_dir) / 'epoch_1.pth'), 'resume': True, 'param_scheduler': [warm_up, decay]}
+    _, resumed = rates(epochs_of_five_images(make_config, 'resumed', 2, batch_size=2, **more))
+    assert resumed == {6: pytest.approx(2e-3 / 3), 7: pytest.approx(0, abs=1e-9)}, 'the last 2 of 4 rates'
 
 
 def test_shorter_epochs_end_at_their_last_iteration(make_config: MakeConfig) -> None:
