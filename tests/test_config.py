@@ -140,6 +140,23 @@ def test_classes_of_lazy_configs_are_what_their_names_are(tmp_path: Path) -> Non
         resolve(cfg)
 
 
+def test_lazy_configs_read_variables_of_their_bases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through two files, and from an installed package."""
+    package = tmp_path / 'lazy_configs'
+    package.mkdir()
+    depth = 'tasks = dict(depth=dict(type=DepthEstimation, max_depth=float(size + 1)))'
+    for name, text in {
+        '__init__': '',
+        'first': 'from mmengine.optim import OptimWrapper\nsize = 32',
+        'second': 'with read_base():\n    from lazy_configs.first import *\nsize = 64',
+        'third': f'from mmmtl.tasks import DepthEstimation\nwith read_base():\n    from .second import *\n{depth}',
+    }.items():
+        (package / f'{name}.py').write_text(f'from mmengine.config import read_base\n{text}\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    cfg = resolve(load_config(package / 'third.py'))
+    assert cfg.tasks.depth.max_depth == 65.0
+
+
 def test_twice_is_once() -> None:
     once = resolve(make_config())
     before = copy.deepcopy(once.to_dict())

@@ -12,6 +12,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.fileio import load
+from mmengine.utils import get_installed_path
 
 BASE_VARIABLE = re.compile(r'_base_\.(\w+)')
 
@@ -24,7 +25,7 @@ class ConfigFile:
         path: where it is.
         assigned: the names that it assigns.
         read: those that its code reads.
-        from_bases: those that it reads as `_base_.<name>`.
+        from_bases: those that it may read from base files: as `_base_.<name>`, or all after `with read_base()`.
         bases: its base files.
     """
 
@@ -54,6 +55,8 @@ def read_config_file(path: str | Path | None) -> ConfigFile | None:
         read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
         assigned = {node.id for node in names if isinstance(node.ctx, ast.Store)}
         bases = list(_bases(tree))
+        if 'read_base' in read:
+            from_bases |= read
     else:
         content: Any = load(str(path))
         content = content if isinstance(content, Mapping) else {}
@@ -94,7 +97,7 @@ def stands_in(value: Any, whole: Any) -> bool:
 
 
 def _bases(tree: ast.Module) -> Iterator[str]:
-    """Yield the base files: those of `_base_`, if it is written out, and relative ones of `with read_base()`."""
+    """Yield the base files: those of `_base_`, if it is written out, and those of `with read_base()`."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == '_base_':
             with suppress(ValueError):
@@ -102,8 +105,10 @@ def _bases(tree: ast.Module) -> Iterator[str]:
                 yield from [value] if isinstance(value, str) else value
         elif isinstance(node, ast.With):
             for part in node.body:
-                if isinstance(part, ast.ImportFrom) and part.level and part.module:
-                    yield '../' * (part.level - 1) + part.module.replace('.', '/') + '.py'
+                if isinstance(part, ast.ImportFrom) and part.module:
+                    package, *names = ([''] if part.level else []) + part.module.split('.')
+                    folder = Path(get_installed_path(package)) if package else Path(*['..'] * (part.level - 1))
+                    yield str(folder.joinpath(*names)) + '.py'
 
 
 def _locate(base: str, path: Path) -> str:
