@@ -50,9 +50,9 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_stream_arguments(args: argparse.Namespace, weights: str | Path | None) -> None:
-    """Refuse an address of no page, and states of a model without trained weights.
+    """Refuse `--host` without `--serve`, and `--resume` for a model without trained weights.
 
-    Each run of such a model draws its own weights, and refuses the states of another model.
+    Each run of such a model draws other weights, and refuses the states of an earlier one.
     """
     if args.serve is None and args.host != LOCALHOST:
         raise ValueError(f'--host {args.host}: there is no page; give --serve PORT, too, or leave out --host')

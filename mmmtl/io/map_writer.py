@@ -97,6 +97,8 @@ class MapWriter:
         if not parts or PurePosixPath(name).is_absolute() or '..' in parts or '\\' in name:
             raise ValueError(f'{name!r}: cannot name files inside {self.folder}')
         place = name if self.stills else f'{name}/{time:06d}'
+        # Nothing is written unless all maps are right.
+        stored: dict[Path, tuple[Array, Array | None]] = {}
         for task_name, array in maps.items():
             task, path = self.tasks[task_name], self.folder / self.folders[task_name] / place
             if array.shape[1:] != image.shape[:2]:
@@ -104,12 +106,13 @@ class MapWriter:
                     f'{place}: the map of task {task_name!r} has {array.shape[1:]} pixels, the image {image.shape[:2]}'
                 )
             exported = task.export(array)
-            stored = None if self.npy else task.encode(exported)
-            if stored is None:
+            stored[path] = exported, None if self.npy else task.encode(exported)
+        for path, (exported, levels) in stored.items():
+            if levels is None:
                 write_npy(path.with_name(f'{path.name}.npy'), exported)
             else:
                 # RGB to OpenCV's order.
-                write_png(path.with_name(f'{path.name}.png'), stored if stored.ndim == 2 else stored[..., ::-1])
+                write_png(path.with_name(f'{path.name}.png'), levels if levels.ndim == 2 else levels[..., ::-1])
         if self.stills:
             write_png(self.folder / 'images' / f'{name}.png', image)
         else:

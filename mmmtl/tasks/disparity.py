@@ -96,7 +96,7 @@ class DisparityEstimation(NumberTask):
     def convert(self, array: Array) -> Array:
         if self.unit == 'pixel':
             return array
-        return np.where(array == 0, 0, (256 * array + 1) / 65535).astype(np.float32)
+        return np.where(array <= 0, array, (256 * array + 1) / 65535).astype(np.float32)
 
     def export(self, array: Array) -> Array:
         if self.unit == 'pixel':

@@ -77,9 +77,13 @@ class SurfaceNormals(Task):
 
     def export(self, array: Array) -> Array:
         """Return unit vectors; refuse others, such as NaN."""
-        normals = super().export(array)
-        self.check(normals, 'a predicted map')
-        return normals
+        length = np.linalg.norm(array, axis=0)
+        if (wrong := length[~((np.abs(length - 1) <= 0.01) | (length == 0))]).size:
+            raise ValueError(
+                f'the map of task {self.name!r} has vectors of length {wrong.min():g} to {wrong.max():g}, which are '
+                'neither unit vectors nor zero = none; scale them to length 1'
+            )
+        return super().export(array)
 
     def encode(self, array: Array) -> Array:
         """Return RGB, about v = round((n + 1) / 2 * 255); black where there is none."""

@@ -33,7 +33,8 @@ class ProbabilityTask(Task):
         return binary_map(single_plane(stored), where, unit)
 
     def examine(self, maps: Iterable[Array]) -> str | None:
-        return examine_mask(maps, '0', "divide floats by 255; for whole numbers do not set the unit 'label'")
+        fix = "divide floats by 255; for whole numbers do not set the unit 'label'"
+        return examine_mask(maps, '0', fix, zeros_suffice=True)
 
     def export(self, array: Array) -> Array:
         """Return probabilities; refuse numbers that do not round to one of 256 grey levels, such as NaN."""

@@ -75,18 +75,19 @@ def binary_map(array: Array, where: str, unit: Unit | None) -> Array:
     return array.astype(np.float32) / 255
 
 
-def examine_mask(maps: Iterable[Array], zero: str, fix: str) -> str | None:
+def examine_mask(maps: Iterable[Array], zero: str, fix: str, *, zeros_suffice: bool = False) -> str | None:
     """Return what is wrong with all masks of a data set together, or None: all void, or 0 and 255 (ignore) alone.
 
     Args:
         maps: masks, of which no more are read than needed.
         zero: name of the number 0, for the message.
         fix: advice about masks of 0 and 255.
+        zeros_suffice: whether nothing is wrong if the first mask is 0 everywhere.
     """
     found: set[float] = set()
     for array in maps:
         found |= set(np.unique(array).tolist())
-        if found - {0, 255}:
+        if found - {0, 255} or (zeros_suffice and found == {0}):
             return None
     if found == {0, 255}:
         return f'they hold {zero} and 255 (ignore) alone: a mask 0 / 255, whose 255 would be ignored; {fix}'

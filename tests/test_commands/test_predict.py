@@ -184,6 +184,7 @@ def test_several_videos_at_once_go_on_after_a_signal(
     done = tmp_path / 'out' / 'a.png'
     written = done.stat().st_mtime_ns
     printed = predict(*command)
+    assert 'kept the results of 2 images' in printed
     assert done.stat().st_mtime_ns == written and 'broken.jpg' in printed.splitlines()[-1]
     assert not states.exists()
     files = sorted(path.relative_to(tmp_path / 'whole') for path in (tmp_path / 'whole').rglob('*') if path.is_file())

@@ -106,6 +106,17 @@ def test_a_mask_of_floats_is_0_to_1(video_folder: Path, kind: str, scale: float,
         assert check_labels(data, 'train_dataloader') == []
 
 
+def test_masks_of_zeros_are_not_all_read(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ('000003', '000004'):
+        (video_folder / 'mask/two').mkdir(parents=True, exist_ok=True)
+        np.save(video_folder / f'mask/two/{name}.npy', np.zeros((6, 8), np.float32))
+    read = VideoFolder.read_map
+    seen: list[Any] = []
+    monkeypatch.setattr(VideoFolder, 'read_map', lambda *given: seen.append(given) or read(*given))
+    data = VideoFolder(video_folder, metainfo=dict(tasks=dict(mask=dict(type='SaliencyDetection'))))
+    assert check_labels(data, 'train_dataloader') == [] and len(seen) == 1
+
+
 def test_one_file_of_another_class_is_enough(build, video_folder: Path, write_image) -> None:
     paths = sorted((video_folder / 'semseg').rglob('*.png'))
     for path in paths:

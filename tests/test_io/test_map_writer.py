@@ -162,8 +162,8 @@ def test_what_16_bits_cannot_hold(tmp_path: Path) -> None:
         ('saliency', [0.5, float('nan')], 'nan'),
         ('parts', [6, 7, 256, -1], r'\[-1, 7, 256\].*0\.\.6'),
         ('parts', [1.5, float('nan')], r'\[1\.5, nan\]'),
-        ('normals', [0.5], 'unit vectors'),
-        ('normals', [float('nan')], 'unit vectors'),
+        ('normals', [0.5], r'length 0\.866025 to 0\.866025'),
+        ('normals', [float('nan')], 'length nan'),
     ],
 )
 def test_what_no_prediction_holds(tmp_path: Path, name: str, values: list[float], message: str, npy: bool) -> None:
@@ -173,7 +173,7 @@ def test_what_no_prediction_holds(tmp_path: Path, name: str, values: list[float]
         pytest.raises(ValueError, match=f'{name!r}.*{message}'),
         MapWriter(tmp_path / 'a', tasks, npy=npy) as writer,
     ):
-        writer.write('v', 0, photo(0), {name: array})
+        writer.write('v', 0, photo(0), {'far': predict(0)['far'], name: array})
     assert not list(tmp_path.rglob('000000.*'))
 
 

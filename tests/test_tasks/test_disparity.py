@@ -54,7 +54,7 @@ def test_raw_is_the_value_of_the_cityscapes_file() -> None:
 
 @pytest.mark.parametrize('unit', ['pixel', 'raw'])
 @pytest.mark.parametrize('stored_unit', ['px', 'cityscapes'])
-@pytest.mark.parametrize('stored', [-3, np.nan])
+@pytest.mark.parametrize('stored', [-3, -0.001, np.nan])
 def test_what_is_no_disparity_is_not_taken_for_none(unit: str, stored: float, stored_unit: str) -> None:
     task = make_task(unit=unit)
     array = task.interpret(np.array([[0, 5, stored]]), 'd.npy', stored_unit)

@@ -20,7 +20,7 @@ TICKS = 90_000
 """Time stamps of a second; most frame rates are a whole number of them."""
 
 BT709 = 1
-"""FFmpeg's number of ITU-R BT.709, the colours of the videos. Of a file that names none, players guess them."""
+"""FFmpeg's number of the colours of ITU-R BT.709. Players guess the colours of a file that names none."""
 
 MAX_GAP = 60.0
 """The most seconds that OpenCV's encoder fills with one frame, as after a camera that stalled."""
@@ -48,7 +48,7 @@ class Encoder(ABC):
 
 
 class PyAVEncoder(Encoder):
-    """An encoder that writes each frame at its time, to 1/90000 s."""
+    """An encoder that writes each frame at its time, to 1/90000 s, and names the colours of the file."""
 
     def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
         av = find_pyav()
