@@ -92,10 +92,10 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     skipped = [f'{source_name(path)} ({why_left_out(path)})' for path in others]
     start = time.perf_counter()
     going_on = goes_on(args)
-    images = [one for one in inputs if not one.is_video]
-    if going_on and (kept := [one for one in images if is_done(args, one)]):
-        print(f'kept the results of {counted(len(kept), "image")} from the stopped run')
-        images = [one for one in images if one not in kept]
+    stills = [one for one in inputs if not one.is_video]
+    images = [one for one in stills if not (going_on and is_done(args, one))]
+    if kept := len(stills) - len(images):
+        print(f'kept the results of {counted(kept, "image")} from the stopped run')
     videos = [one for one in inputs if one.is_video]
     stop = threading.Event()
     # What cannot be run is refused before images are written.

@@ -55,7 +55,7 @@ def check_stream_arguments(args: argparse.Namespace, weights: str | Path | None)
     Each run of such a model draws other weights, and refuses the states of an earlier one.
     """
     if args.serve is None and args.host != LOCALHOST:
-        raise ValueError(f'--host {args.host}: there is no page; give --serve PORT, too, or leave out --host')
+        raise ValueError(f'--host {args.host}: only --serve opens a page; add --serve PORT, or leave out --host')
     if args.resume is not None and weights is None:
         raise ValueError(
             f'--resume {args.resume}: the model has no trained weights, and each run draws new random ones, so a '

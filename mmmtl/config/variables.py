@@ -106,9 +106,9 @@ def _bases(tree: ast.Module) -> Iterator[str]:
         elif isinstance(node, ast.With):
             for part in node.body:
                 if isinstance(part, ast.ImportFrom) and part.module:
-                    package, *names = ([''] if part.level else []) + part.module.split('.')
-                    folder = Path(get_installed_path(package)) if package else Path(*['..'] * (part.level - 1))
-                    yield str(folder.joinpath(*names)) + '.py'
+                    names = part.module.split('.')
+                    folder = '../' * (part.level - 1) if part.level else get_installed_path(names.pop(0))
+                    yield f'{Path(folder, *names)}.py'
 
 
 def _locate(base: str, path: Path) -> str:

@@ -77,8 +77,7 @@ class SurfaceNormals(Task):
 
     def export(self, array: Array) -> Array:
         """Return unit vectors; refuse others, such as NaN."""
-        length = np.linalg.norm(array, axis=0)
-        if (wrong := length[~((np.abs(length - 1) <= 0.01) | (length == 0))]).size:
+        if (wrong := _impossible_lengths(array, axis=0)).size:
             raise ValueError(
                 f'the map of task {self.name!r} has vectors of length {wrong.min():g} to {wrong.max():g}, which are '
                 'neither unit vectors nor zero = none; scale them to length 1'
@@ -93,8 +92,7 @@ class SurfaceNormals(Task):
         """Refuse vectors that are neither of unit length nor zero, and maps that are not (H, W, 3)."""
         if array.ndim != 3 or array.shape[2] != 3:
             raise ValueError(f'{where}: the map of task {self.name!r} has shape {array.shape}, not (H, W, 3)')
-        length = np.linalg.norm(array, axis=-1)
-        if not np.isfinite(length).all() or (np.abs(length - 1) > 0.01)[length > 0].any():
+        if _impossible_lengths(array, axis=-1).size:
             raise ValueError(f'{where}: normals of task {self.name!r} must be unit vectors, or zero = none')
 
     def adjust(self, array: Array, change: CameraChange) -> Array:
@@ -166,6 +164,13 @@ class SurfaceNormals(Task):
     def draw(self, image: Array, array: Array, span: Span | None = None) -> Array:
         """Draw (n + 1) / 2 as RGB, rounded to 8 bits; unlabelled pixels show the image, hatched."""
         return hatch_where(_colours(array), image, ~_labelled(array))
+
+
+def _impossible_lengths(array: Array, axis: int) -> Array:
+    """Return the lengths (P,) of those vectors along an axis that are neither unit vectors nor zero."""
+    length = np.linalg.norm(array, axis=axis)
+    wrong: Array = length[~((np.abs(length - 1) <= 0.01) | (length == 0))]
+    return wrong
 
 
 def _labelled(array: Array) -> Array:

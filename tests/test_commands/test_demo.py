@@ -139,6 +139,13 @@ def test_only_the_chosen_tasks_are_computed(models: Models, tmp_path: Path) -> N
         models.load('other', TASKS)
 
 
+def test_a_model_in_memory_is_not_read_again(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each frame of a camera asks for it."""
+    loaded = models.load(CONFIG, TASKS)
+    monkeypatch.setattr('mmmtl.commands.browser.models.load_config', None)
+    assert models.load(CONFIG, TASKS) is loaded
+
+
 def test_an_auxiliary_task_is_computed_and_not_offered(tmp_path: Path) -> None:
     root, config = Path(__file__).parents[2], tmp_path / 'mine.py'
     config.write_text(

@@ -98,7 +98,7 @@ def test_ratios_share_out_all_images(folder: Path) -> None:
     assert parts == {split: names(build(folder, split=split, ratio=again)) for split in shares}
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux has names that are no text')
+@pytest.mark.skipif(sys.platform != 'linux', reason='other systems refuse such names')
 def test_ratios_take_names_that_are_not_utf8(folder: Path) -> None:
     (folder / 'images/12.tif').rename(folder / 'images' / os.fsdecode(b'\xe9.tif'))
     (folder / 'semseg/12.png').rename(folder / 'semseg' / os.fsdecode(b'\xe9.png'))

@@ -67,12 +67,13 @@ class Models:
         Raises:
             ValueError: no task, no such model, or what `MultiTaskInferencer` refuses.
         """
-        left_out = set(self.tasks(name)).difference(tasks)
         if not tasks:
             raise ValueError('choose at least one task')
         if (key := (name, *tasks)) != self._key or self._loaded is None:
+            declared = self._declared(name)
             self._loaded = None
-            cfg = load_config(name, tasks=[task for task in self._declared(name) if task not in left_out])
+            used = [task for task, cfg in declared.items() if task in tasks or cfg.get('auxiliary', False)]
+            cfg = load_config(name, tasks=used)
             inferencer = self._build(cfg, self._weights[name] or zoo_weights(name))
             shape = input_size(cfg)
             macs = {} if shape is None else count_cost(build_on_meta(cfg), shape).total().macs
