@@ -56,6 +56,8 @@ def in_processes(tmp_path: Path) -> Callable[..., list[Any]]:
                 method = f'file://{store}'
                 torch.distributed.init_process_group('gloo', init_method=method, rank=rank, world_size=count)
                 found = function(rank), ''
+                # If a process ended now, others that are still connecting to it would fail.
+                torch.distributed.barrier()
             except BaseException:
                 found = None, traceback.format_exc()
             torch.save(found, tmp_path / f'{rank}.pt')
