@@ -1,4 +1,4 @@
-"""Evaluation: the metrics of the tasks, delta_m, and reports."""
+"""Evaluation: the metrics of the tasks, delta_m, and tables of them."""
 
 from .additive_metric import AdditiveMetric, merge_totals
 from .baseline import Baseline, load_baseline
@@ -7,7 +7,7 @@ from .delta_m import delta_m, delta_m_meta
 from .metric_files import read_metrics, write_metrics
 from .multi_task_metric import MultiTaskMetric
 from .published import PUBLISHED, PublishedTable
-from .report import class_table, compare, comparison_table, metrics_table
+from .tables import class_table, compare, comparison_table, metrics_table
 from .temporal_consistency import TemporalConsistency
 
 __all__ = [
