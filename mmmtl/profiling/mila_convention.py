@@ -79,10 +79,10 @@ def _frame_macs(model: MultiTaskSegmentor, images: Tensor, kind: str, read: Read
         # With an interval of 1 the key frame stands for it.
         encode += module_macs(model, partial(model.fast_backbone, images)).total()
         last_non_key = neck.remember(as_maps(model.fast_backbone(images))[-1], images)
-    return encode + _set_macs(model, as_maps(network(images))[-1], images, (last_key, last_non_key))
+    return encode + _propagation_macs(model, as_maps(network(images))[-1], images, (last_key, last_non_key))
 
 
-def _set_macs(model: MultiTaskSegmentor, features: Tensor, images: Tensor, memories: ReadMemories) -> int:
+def _propagation_macs(model: MultiTaskSegmentor, features: Tensor, images: Tensor, memories: ReadMemories) -> int:
     """Return the MACs of propagation to a frame: remembering, propagating and fusing."""
     neck = model.neck
     assert neck is not None

@@ -25,7 +25,7 @@ class FolderDecoder(Decoder):
         paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not is_foreign(path)]
         if not paths:
             raise ValueError(f'{folder}: no frame in this folder; frames are files {", ".join(IMAGE_SUFFIXES)}')
-        self._paths = sorted(paths, key=_numbers_count)
+        self._paths = sorted(paths, key=_natural_order)
         self.declared = len(paths)
 
     def frames(self) -> Iterator[VideoFrame]:
@@ -52,6 +52,6 @@ class ArrayDecoder(Decoder):
             yield VideoFrame(load_image(image), number / DEFAULT_FPS)
 
 
-def _numbers_count(path: Path) -> list[tuple[int, str]]:
+def _natural_order(path: Path) -> list[tuple[int, str]]:
     """Return a sort key that places frame_9 before frame_10."""
     return [(int(part), '') if part.isdecimal() else (-1, part) for part in re.split(r'(\d+)', path.name)]
