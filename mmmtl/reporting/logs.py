@@ -15,9 +15,6 @@ from mmmtl.tasks.metric_keys import MetricKey
 Series = dict[str, dict[int, float]]
 """{key: {step: value}}, steps ascending."""
 
-LOGS = '*/vis_data/scalars.json'
-"""Where the logs of a work folder are: a file for each start, in a folder named after its time."""
-
 
 def read_logs(folder: Path) -> Series:
     """Return the series in the logs of the last training run in a work folder, with all its starts.

@@ -13,7 +13,7 @@ from mmmtl.evaluation.metric_files import arrow, numbers
 from mmmtl.io import read_json, read_text
 from mmmtl.io.files import MAX_TEXT, read_bytes
 
-from .logs import LOGS, Series, find_starts, read_logs
+from .logs import Series, find_starts, read_logs
 from .samples import Sample, SampleFolder
 
 TEST = 'tools/test.py CONFIG CHECKPOINT --report --work-dir'
@@ -104,7 +104,7 @@ def read_run(folder: str | Path, name: str | None = None) -> Run:
         run.missing['metrics'] = f'metrics of the last training; those shown are of an earlier one: {TEST} {folder}'
     run.series = read_logs(folder)
     if not run.series:
-        lack = 'number in ' if any(folder.glob(LOGS)) else ''
+        lack = 'number in ' if find_starts(folder, 'scalars.json') else ''
         run.missing['training log'] = f'no {lack}{folder}/TIME/vis_data/scalars.json; train with --work-dir {folder}'
     _read_settings(run, folder)
     if not (run.metrics or run.series or run.config):

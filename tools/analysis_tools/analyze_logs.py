@@ -17,7 +17,7 @@ from mmmtl.cli.errors import readable_errors
 from mmmtl.evaluation.metric_files import arrow, direction, format_metric
 from mmmtl.io import check_outputs
 from mmmtl.io.files import named_path
-from mmmtl.reporting.logs import LOGS, Series, is_loss, is_metric, read_logs
+from mmmtl.reporting.logs import Series, is_loss, is_metric, read_logs
 from mmmtl.visualization.curves import Curve, check_figure_path, draw_panels
 
 
@@ -54,7 +54,7 @@ def read_runs(arguments: Sequence[str]) -> dict[str, Series]:
         name, folder = named_path(argument)
         series = read_logs(Path(folder))
         if not series:
-            raise ValueError(f'{folder}: no {LOGS}; give the work folder of tools/train.py')
+            raise ValueError(f'{folder}: no */vis_data/scalars.json; give the work folder of tools/train.py')
         if (name or folder) in runs:
             raise ValueError(f'{name or folder!r} names two runs; name each as NAME={folder}')
         runs[name or folder] = series
