@@ -20,6 +20,7 @@ from mmmtl.apis.fitting import Size
 from mmmtl.io import check_new_folder
 from mmmtl.io.image_sources import check_image
 from mmmtl.io.outputs import temporary_folder
+from mmmtl.models import MultiTaskSegmentor
 from mmmtl.structures import Array
 from mmmtl.structures.array import is_size
 
@@ -118,23 +119,11 @@ def export_model(
             too large an error.
     """
     check_new_folder(folder)
-    size = size or inferencer.model_size
-    if size is None:
-        raise ValueError(f'{name}: its test pipeline has no Resize that sets the size; give a size')
-    if not is_size(size):
-        raise ValueError(f'size must be (height, width) in pixels, not {size!r}')
-    if isinstance(frames, (str, Path)):
-        raise ValueError(f"frames must be arrays, not the name '{frames}'; `mmmtl.io.read_frames` reads a video")
+    size = check_size(size or inferencer.model_size, name)
     if inferencer.device.type != 'cpu' or inferencer.optimize is not None:
         raise ValueError(f"{name}: export a model on the CPU (device='cpu') that is not optimised")
-    if not formats or not set(formats) <= set(FORMATS):
-        raise ValueError(f'formats must be one or more of {list(FORMATS)}, not {list(formats)}')
-    check_packages(formats)
-    if int8 and 'onnx' not in formats:
-        raise ValueError("int8 graphs are made of those of the format 'onnx'; add it to the formats")
-    compared = [check_image(frame) for frame in frames]
-    if not compared:
-        raise ValueError(f'{name}: no frame to compare the exported model with')
+    check_formats(formats, int8=int8)
+    compared = check_frames(frames, name)
     model, target = inferencer.model, Path(folder).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     # A mount point cannot be replaced, only filled.
@@ -157,14 +146,7 @@ def export_model(
         for form in formats:
             check_errors(found[form], tolerance, f'{name} as {form}')
         if int8:
-            small = place / 'int8'
-            small.mkdir()
-            quantize(place, small, inputs)
-            bfloat16 = TorchStream(model, torch.bfloat16)
-            found |= compare(
-                model, {'onnx': streams['onnx'], 'onnx int8': OnnxStream(small), 'PyTorch bfloat16': bfloat16}, inputs
-            )
-            shutil.copyfile(onnx_stream.__file__, small / 'onnx_stream.py')
+            found |= add_int8(place, model, streams['onnx'], inputs)
         if 'onnx' in formats:
             shutil.copyfile(onnx_stream.__file__, place / 'onnx_stream.py')
         if is_there:
@@ -202,6 +184,47 @@ def write_graphs(
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise ValueError(f'{name}: its {graph.kind} graph cannot be exported: {reason}') from error
     return description
+
+
+def add_int8(
+    folder: Path, model: MultiTaskSegmentor, exact: OnnxStream, frames: Sequence[Array]
+) -> dict[str, Comparison]:
+    """Write int8 graphs to a folder in that of the exact ones; return how both differ, beside PyTorch in bfloat16."""
+    small = folder / 'int8'
+    small.mkdir()
+    quantize(folder, small, frames)
+    bfloat16 = TorchStream(model, torch.bfloat16)
+    found = compare(model, {'onnx': exact, 'onnx int8': OnnxStream(small), 'PyTorch bfloat16': bfloat16}, frames)
+    shutil.copyfile(onnx_stream.__file__, small / 'onnx_stream.py')
+    return found
+
+
+def check_size(size: Size | None, name: str) -> Size:
+    """Return a size; refuse None and what is not (height, width)."""
+    if size is None:
+        raise ValueError(f'{name}: its test pipeline has no Resize that sets the size; give a size')
+    if not is_size(size):
+        raise ValueError(f'size must be (height, width) in pixels, not {size!r}')
+    return size
+
+
+def check_frames(frames: Iterable[Array], name: str) -> list[Array]:
+    """Return frames as a list; refuse none at all, and what is not a frame."""
+    if isinstance(frames, (str, Path)):
+        raise ValueError(f"frames must be arrays, not the name '{frames}'; `mmmtl.io.read_frames` reads a video")
+    checked = [check_image(frame) for frame in frames]
+    if not checked:
+        raise ValueError(f'{name}: no frame to compare the exported model with')
+    return checked
+
+
+def check_formats(formats: Collection[Format], *, int8: bool) -> None:
+    """Refuse formats that do not exist, that lack a package, or of which no int8 graphs are made."""
+    if not formats or not set(formats) <= set(FORMATS):
+        raise ValueError(f'formats must be one or more of {list(FORMATS)}, not {list(formats)}')
+    check_packages(formats)
+    if int8 and 'onnx' not in formats:
+        raise ValueError("int8 graphs are made of those of the format 'onnx'; add it to the formats")
 
 
 def check_packages(formats: Collection[Format]) -> None:
