@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,15 +23,6 @@ import pytest
 
 from mmmtl.apis import MultiTaskInferencer, StreamRunner
 from mmmtl.apis.streaming import MjpegPage, RerunSink, StreamFrame
-
-CONFIG = Path(__file__).parents[1] / 'configs' / 'tiny_video.py'
-
-
-@pytest.fixture(scope='module')
-def inferencer() -> MultiTaskInferencer:
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        return MultiTaskInferencer(CONFIG, device='cpu')
 
 
 def grey(level: int) -> np.ndarray:
