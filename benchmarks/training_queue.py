@@ -102,10 +102,7 @@ def train_all(
     table = runs[0].settings.table
     lock = FolderLock(runs[0].work_dir / table.name)
     console = Console()
-    records = read_records(path)
-    for one in {each.folder: each for run in runs for each in (*run.requires, run)}.values():
-        if one.result.exists() and not find_record(records, one.identity):
-            add_record(path, json.loads(one.result.read_text()))  # finished while nobody looked
+    add_unseen(runs, path)
     records = read_records(path)
     waiting = needed(runs, records)
     finished = sum(find_record(records, run.identity) is not None for run in runs)
@@ -124,14 +121,13 @@ def train_all(
                 for job in list(running):
                     code = job.process.poll()
                     job.look()
-                    bar = bars[job.run.folder]
-                    progress.update(bar, completed=job.done, visible=code is None)
+                    progress.update(bars[job.run.folder], completed=job.done, visible=code is None)
                     if code is None:
                         continue
                     running.remove(job)
                     job.log.close()
                     if job.run.result.exists():
-                        add_record(path, json.loads(job.run.result.read_text()))
+                        add_result(job.run, path)
                         progress.print(f'{time.strftime("%H:%M")} finished: {job.run.name}')
                         after_each()
                     else:
@@ -158,6 +154,19 @@ def train_all(
             job.log.close()
         lock.release()
     return failed
+
+
+def add_unseen(runs: Iterable[Run], path: Path) -> None:
+    """Add the results of runs, and of those that they need, that finished while nobody looked."""
+    records = read_records(path)
+    for one in {each.folder: each for run in runs for each in (*run.requires, run)}.values():
+        if one.result.exists() and not find_record(records, one.identity):
+            add_result(one, path)
+
+
+def add_result(run: Run, path: Path) -> None:
+    """Add the result that a worker left in the folder of its run."""
+    add_record(path, json.loads(run.result.read_text()))
 
 
 def next_ready(waiting: Sequence[Run], running: Sequence[Job]) -> Run | None:
