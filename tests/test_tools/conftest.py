@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+BENCHMARKS = ROOT / 'benchmarks'
 
 # The demo's model on two small videos: an iteration takes a fraction of a second.
 TINY_CONFIG = ROOT / 'configs' / 'mila' / 'mila_tiny-k5_1xb8-demo_synthetic-64x128.py'
@@ -52,3 +55,31 @@ def run_tool(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         return capsys.readouterr().out
 
     return run
+
+
+@pytest.fixture(scope='module')
+def training() -> Iterator[Any]:
+    """The modules, which find their neighbours as a script does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        import training
+        import training_papers
+        import training_queue
+        import training_report
+        import training_runs
+        import training_scores
+        import training_tables
+        import training_worker
+
+        yield SimpleNamespace(
+            main=training,
+            papers=training_papers,
+            queue=training_queue,
+            report=training_report,
+            runs=training_runs,
+            scores=training_scores,
+            tables=training_tables,
+            worker=training_worker,
+        )
+        for name in [name for name in sys.modules if name == 'training' or name.startswith('training_')]:
+            del sys.modules[name]
