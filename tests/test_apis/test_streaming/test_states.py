@@ -35,7 +35,8 @@ def test_a_source_that_has_another_size_after_a_stop(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    camera.connections = [range(9), range(20, 23), None]
+    # More frames than can wait, or the camera would be opened again before the stop.
+    camera.connections = [range(100), range(20, 23), None]
     resume, found = tmp_path / 's.safetensors', Collected()
     first = StreamRunner(inferencer, 0, latest=False, resume=resume)
     first.run(found, lambda frame: first.stop() if frame.number == 2 else None)
