@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,55 +73,65 @@ class CheckpointGuardHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Replace the weights by those that fit the model, and turn lists back into log buffers."""
-        resumes = runner._resume
-        if resumes and (absent := {'meta', 'message_hub', 'optimizer'} - checkpoint.keys()):
-            raise ValueError(
-                f'the checkpoint has no {sorted(absent)}, so training cannot be resumed from it; to start from its '
-                'weights, use load_from instead (--cfg-options load_from=...)'
-            )
-        order = trained_order(checkpoint)
-        if resumes and order != sorted(order):
-            raise ValueError(
-                f'the checkpoint is from version 0.1, whose optimizer has the tasks in the order {order}; finish '
-                'training with that version, or start from the weights with --cfg-options load_from=...'
-            )
-        # mmengine builds the optimiser only when training starts.
-        starts_training = isinstance(runner.optim_wrapper, OptimWrapper) and not resumes
         model = unwrap(runner.model)
         if isinstance(model, BaseTTAModel):
             model = model.module
-        if resumes:
-            if checkpoint.get('ema_state_dict') and not any(isinstance(hook, EMAHook) for hook in runner.hooks):
-                # mmengine's EMAHook swaps the two states when it saves, and again when it resumes.
-                checkpoint['state_dict'] = checkpoint.pop('ema_state_dict')
-                runner.logger.warning(
-                    'The checkpoint was trained with an EMAHook, which custom_hooks lacks: training goes on from the '
-                    'trained weights, without their average'
-                )
-            _check_weighting(model, weights_of(checkpoint))
-        tasks = runner.cfg.model['tasks']
-        source: Mapping[str, Any] = checkpoint
-        if starts_training and runner.cfg.get('load_from_other_tasks'):
-            source, left_out = transfer(model, checkpoint, tasks)
-            if left_out:
-                runner.logger.warning(
-                    f'load_from_other_tasks leaves out of {runner.cfg.load_from}: {describe(left_out)}'
-                )
-        weights = fitting_weights(model, source, tasks=tasks, partly=starts_training)
-        if starts_training:
-            if unused := unused_weights(model, upgrade(weights_of(source), model, order)):
-                runner.logger.warning(f'load_from: the model lacks {len(unused)} weights of it: {", ".join(unused)}')
-            if new := unfit_weights(model, weights):
-                runner.logger.warning(f'load_from: {len(new)} weights keep their initial values: {", ".join(new)}')
-            # What a weighting has learnt and counted belongs to the losses of the other run; ours begins anew.
-            if learnt := [name for name in weights if name.startswith(WEIGHTING)]:
-                runner.logger.warning(f'load_from: the weighting begins anew, without {", ".join(learnt)}')
-            weights.update((name, value) for name, value in model.state_dict().items() if name.startswith(WEIGHTING))
+        if runner._resume:
+            weights = _resumed_weights(runner, model, checkpoint)
+        elif isinstance(runner.optim_wrapper, OptimWrapper):  # mmengine builds it only when training starts
+            weights = _initial_weights(runner, model, checkpoint)
+        else:
+            weights = fitting_weights(model, checkpoint, tasks=runner.cfg.model['tasks'])
         checkpoint['state_dict'] = weights  # mmengine loads these into the model
-        if resumes and (averaged := checkpoint.get('ema_state_dict')):
-            checkpoint['ema_state_dict'] = _upgrade_average(averaged, model, order)
         hub = checkpoint.get('message_hub', {})
         hub['log_scalars'] = {name: HistoryBuffer(*value) for name, value in hub.get('log_scalars', {}).items()}
+
+
+def _resumed_weights(runner: Runner, model: nn.Module, checkpoint: dict[str, Any]) -> OrderedDict[str, Tensor]:
+    """Return the weights with which training goes on, and convert their average; refuse what cannot be resumed."""
+    if absent := {'meta', 'message_hub', 'optimizer'} - checkpoint.keys():
+        raise ValueError(
+            f'the checkpoint has no {sorted(absent)}, so training cannot be resumed from it; to start from its '
+            'weights, use load_from instead (--cfg-options load_from=...)'
+        )
+    order = trained_order(checkpoint)
+    if order != sorted(order):
+        raise ValueError(
+            f'the checkpoint is from version 0.1, whose optimizer has the tasks in the order {order}; finish '
+            'training with that version, or start from the weights with --cfg-options load_from=...'
+        )
+    if checkpoint.get('ema_state_dict') and not any(isinstance(hook, EMAHook) for hook in runner.hooks):
+        # mmengine's EMAHook swaps the two states when it saves, and again when it resumes.
+        checkpoint['state_dict'] = checkpoint.pop('ema_state_dict')
+        runner.logger.warning(
+            'The checkpoint was trained with an EMAHook, which custom_hooks lacks: training goes on from the '
+            'trained weights, without their average'
+        )
+    _check_weighting(model, weights_of(checkpoint))
+    weights = fitting_weights(model, checkpoint, tasks=runner.cfg.model['tasks'])
+    if averaged := checkpoint.get('ema_state_dict'):
+        checkpoint['ema_state_dict'] = _upgrade_average(averaged, model, order)
+    return weights
+
+
+def _initial_weights(runner: Runner, model: nn.Module, checkpoint: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
+    """Return the weights from which training starts, which need not be all of the model's; warn of what differs."""
+    tasks = runner.cfg.model['tasks']
+    source = checkpoint
+    if runner.cfg.get('load_from_other_tasks'):
+        source, left_out = transfer(model, checkpoint, tasks)
+        if left_out:
+            runner.logger.warning(f'load_from_other_tasks leaves out of {runner.cfg.load_from}: {describe(left_out)}')
+    weights = fitting_weights(model, source, tasks=tasks, partly=True)
+    if unused := unused_weights(model, upgrade(weights_of(source), model, trained_order(checkpoint))):
+        runner.logger.warning(f'load_from: the model lacks {len(unused)} weights of it: {", ".join(unused)}')
+    if new := unfit_weights(model, weights):
+        runner.logger.warning(f'load_from: {len(new)} weights keep their initial values: {", ".join(new)}')
+    # What a weighting has learnt and counted belongs to the losses of the other run; ours begins anew.
+    if learnt := [name for name in weights if name.startswith(WEIGHTING)]:
+        runner.logger.warning(f'load_from: the weighting begins anew, without {", ".join(learnt)}')
+    weights.update((name, value) for name, value in model.state_dict().items() if name.startswith(WEIGHTING))
+    return weights
 
 
 def _check_weighting(model: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -41,32 +42,9 @@ class ResumeHook(Hook):
         """
         if not runner._resume:
             return
+        _check_resumable(runner, checkpoint)
         meta = checkpoint['meta']
-        epoch, iteration = meta.get('epoch'), meta.get('iter')
-        if epoch is None or iteration is None or epoch > iteration:
-            raise ValueError(
-                f'the checkpoint has epoch={epoch} and iter={iteration}, which are not valid counts; use another '
-                'checkpoint'
-            )
-        unit, done, last = _progress(runner, epoch, iteration)
-        if done > last:
-            raise ValueError(
-                f'the checkpoint was written after {done} {unit}, but training ends at {last} (train_cfg.max_{unit}); '
-                'raise this limit, or test the checkpoint'
-            )
-        trained = sorted(trained_tasks(checkpoint))
-        if trained and (own := sorted(runner.cfg.model.get('tasks') or trained)) != trained:
-            raise ValueError(
-                f'the checkpoint was trained for the tasks {trained}, not for {own}; resume with the same (--tasks), '
-                'or start from its weights with load_from'
-            )
         self._validates = not meta.get('validated') and not meta.get('batches_of_epoch', [0])[0]
-        optimizers_of(runner, checkpoint)
-        if (seed := meta.get('seed')) is not None and seed != runner.seed:
-            raise ValueError(
-                f'the checkpoint was trained with randomness.seed={seed}, not {runner.seed}; resume with the same, or '
-                'start from its weights with load_from (--cfg-options load_from=...)'
-            )
         before = meta.get('trained_with')
         if before is None:  # of an older version
             return
@@ -74,7 +52,7 @@ class ResumeHook(Hook):
         if differing:
             listed = '; '.join(f'{key}: {old!r:.80} -> {new!r:.80}' for key, (old, new) in differing.items())
             runner.logger.warning(
-                f'Resumed after {iteration} iterations with other settings, which apply from here on: {listed}'
+                f'Resumed after {meta["iter"]} iterations with other settings, which apply from here on: {listed}'
             )
         if schedule or epochs_changed(runner, checkpoint):
             follow_config(runner, checkpoint)
@@ -101,6 +79,34 @@ class ResumeHook(Hook):
             runner.logger.info('The checkpoint does not contain the validation that was due; it is done now')
             runner.val_loop.run()
         self._validates = False
+
+
+def _check_resumable(runner: Runner, checkpoint: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of other tasks, another optimiser or seed, and one from which training cannot go on."""
+    meta = checkpoint['meta']
+    epoch, iteration = meta.get('epoch'), meta.get('iter')
+    if epoch is None or iteration is None or epoch > iteration:
+        raise ValueError(
+            f'the checkpoint has epoch={epoch} and iter={iteration}, which are not valid counts; use another checkpoint'
+        )
+    unit, done, last = _progress(runner, epoch, iteration)
+    if done > last:
+        raise ValueError(
+            f'the checkpoint was written after {done} {unit}, but training ends at {last} (train_cfg.max_{unit}); '
+            'raise this limit, or test the checkpoint'
+        )
+    trained = sorted(trained_tasks(checkpoint))
+    if trained and (own := sorted(runner.cfg.model.get('tasks') or trained)) != trained:
+        raise ValueError(
+            f'the checkpoint was trained for the tasks {trained}, not for {own}; resume with the same (--tasks), '
+            'or start from its weights with load_from'
+        )
+    optimizers_of(runner, checkpoint)  # refuses others
+    if (seed := meta.get('seed')) is not None and seed != runner.seed:
+        raise ValueError(
+            f'the checkpoint was trained with randomness.seed={seed}, not {runner.seed}; resume with the same, or '
+            'start from its weights with load_from (--cfg-options load_from=...)'
+        )
 
 
 def _validation_is_due(runner: Runner) -> bool:
