@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from mmmtl.cli.values import positive
 from mmmtl.config import dataset_configs, input_size
 from mmmtl.engine import StreamTestLoop, build_runner
 from mmmtl.engine.launch import name_lost_processes, set_launcher
-from mmmtl.evaluation import MultiTaskMetric, class_table, delta_m_meta, metrics_table, write_metrics
+from mmmtl.evaluation import Baseline, MultiTaskMetric, class_table, delta_m_meta, metrics_table, write_metrics
 from mmmtl.evaluation.delta_m import primary_metrics
 from mmmtl.evaluation.metric_files import better
 from mmmtl.io.outputs import check_new_folder, file_key
@@ -29,7 +29,7 @@ from mmmtl.profiling import average_macs, build_on_meta, count_cost
 from mmmtl.profiling.average import AVERAGE
 from mmmtl.registry import type_name
 from mmmtl.reporting import read_run, write_report
-from mmmtl.tasks import build_tasks, metric_directions
+from mmmtl.tasks import Task, build_tasks, metric_directions
 
 
 def parse_args() -> argparse.Namespace:
@@ -104,11 +104,7 @@ def main() -> None:
     if args.out_dir:
         lines.append(f'predictions: {args.out_dir}')
     meta = dict(config=args.config, checkpoint=str(checkpoint), mmmtl=__version__)
-    for key, directions in (('primary', primary_metrics(tasks)), ('better', metric_directions(tasks))):
-        meta[key] = better({metric: up for metric, up in directions.items() if metric in metrics})
-    measured = {name: task for name, task in tasks.items() if f'{name}/{task.primary_metric}' in metrics}
-    for baseline in baselines:
-        meta['delta_m'] = delta_m_meta(baseline.name, measured)
+    meta |= meanings(metrics, tasks, baselines)
     if args.report:
         meta |= cost
     try:
@@ -156,6 +152,18 @@ def choose_frames(cfg: Config, args: argparse.Namespace) -> None:
         metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         if not any(type_name(metric) == 'TemporalConsistency' for metric in metrics):
             cfg.test_evaluator = [*metrics, dict(type='TemporalConsistency')]
+
+
+def meanings(metrics: Mapping[str, float], tasks: Mapping[str, Task], baselines: Iterable[Baseline]) -> dict[str, Any]:
+    """Return which metrics are primary, which direction is better, and what delta_m is relative to."""
+    measured = {name: task for name, task in tasks.items() if f'{name}/{task.primary_metric}' in metrics}
+    found: dict[str, Any] = {
+        key: better({metric: up for metric, up in directions.items() if metric in metrics})
+        for key, directions in (('primary', primary_metrics(tasks)), ('better', metric_directions(tasks)))
+    }
+    for baseline in baselines:
+        found['delta_m'] = delta_m_meta(baseline.name, measured)
+    return found
 
 
 def stream_summary(metrics: Mapping[str, float]) -> str:

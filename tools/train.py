@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mmengine.config import Config
+
 from mmmtl.apis import zoo_weights
 from mmmtl.cli.arguments import add_common_arguments, config_of
 from mmmtl.cli.errors import readable_errors
@@ -46,15 +48,7 @@ def main() -> None:
     args = parse_args()
     cfg = config_of(args)
     if args.iterations or args.epochs:
-        try:
-            cfg = change_length(cfg, iterations=args.iterations, epochs=args.epochs)
-        except ValueError as error:
-            raise SystemExit(f'{args.config}: {error}') from None
-        length = cfg.train_cfg.copy()
-        merge_options(cfg, args.cfg_options or {})  # what the command line gives is not scaled
-        for key in ('max_iters', 'max_epochs'):
-            if cfg.train_cfg.get(key) != length.get(key):
-                raise SystemExit(f'--cfg-options train_cfg.{key}: --iterations or --epochs sets the length; give one')
+        cfg = with_length(cfg, args)
     if is_name(cfg.get('load_from')) and not Path(cfg.load_from).is_file():
         cfg.load_from = str(zoo_weights(cfg.load_from) or cfg.load_from)
     if args.resume == 'auto':
@@ -64,11 +58,7 @@ def main() -> None:
     if args.overwrite and cfg.get('resume'):
         raise SystemExit('--overwrite removes what --resume continues; give one of them')
     if args.amp:
-        # A constructor has several optimisers, by name.
-        named = 'constructor' in cfg.optim_wrapper and 'optimizer' not in cfg.optim_wrapper
-        wrappers = [v for v in cfg.optim_wrapper.values() if isinstance(v, dict)] if named else [cfg.optim_wrapper]
-        for wrapper in wrappers:
-            wrapper['type'] = 'AmpOptimWrapper'
+        use_amp(cfg)
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise SystemExit(
@@ -76,11 +66,7 @@ def main() -> None:
             )
         cfg.auto_scale_lr.enable = True
     if args.no_validate:
-        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-        cfg.train_cfg.pop('val_interval', None)
-        checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-        if checkpoint.pop('save_best', None) is not None:
-            print('--no-validate: no best checkpoint is kept (default_hooks.checkpoint.save_best)')
+        leave_out_validation(cfg)
     set_launcher(cfg, args.launcher, args.local_rank)
     with name_lost_processes(cfg), own_work_dir(cfg) as is_first:
         if is_first and not args.overwrite and not resumes_newest(cfg):
@@ -89,6 +75,38 @@ def main() -> None:
         if args.overwrite:
             runner.register_hook(OverwriteHook())
         runner.train()
+
+
+def with_length(cfg: Config, args: argparse.Namespace) -> Config:
+    """Return the config with the length of --iterations or --epochs; --cfg-options are not scaled."""
+    try:
+        cfg = change_length(cfg, iterations=args.iterations, epochs=args.epochs)
+    except ValueError as error:
+        raise SystemExit(f'{args.config}: {error}') from None
+    length = cfg.train_cfg.copy()
+    merge_options(cfg, args.cfg_options or {})
+    for key in ('max_iters', 'max_epochs'):
+        if cfg.train_cfg.get(key) != length.get(key):
+            raise SystemExit(f'--cfg-options train_cfg.{key}: --iterations or --epochs sets the length; give one')
+    return cfg
+
+
+def use_amp(cfg: Config) -> None:
+    """Let every optimiser train in mixed precision."""
+    # A constructor has several optimisers, by name.
+    named = 'constructor' in cfg.optim_wrapper and 'optimizer' not in cfg.optim_wrapper
+    wrappers = [v for v in cfg.optim_wrapper.values() if isinstance(v, dict)] if named else [cfg.optim_wrapper]
+    for wrapper in wrappers:
+        wrapper['type'] = 'AmpOptimWrapper'
+
+
+def leave_out_validation(cfg: Config) -> None:
+    """Take validation out of the training, and the best checkpoint, which needs it."""
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.train_cfg.pop('val_interval', None)
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if checkpoint.pop('save_best', None) is not None:
+        print('--no-validate: no best checkpoint is kept (default_hooks.checkpoint.save_best)')
 
 
 if __name__ == '__main__':
