@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmmtl.engine import build_runner
+from mmmtl.engine import build_runner, find_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'tests' / 'configs'
@@ -96,6 +96,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Runner:
     runner = build_runner(tiny_config(tmp_path_factory.mktemp('trained'), 'tiny_video', options))
     runner.train()
     return runner
+
+
+def last(trained: Runner) -> Path:
+    """Return the last checkpoint of this run."""
+    path = find_checkpoint(trained.work_dir)
+    assert path is not None and path.name == 'iter_4.pth'
+    return path
 
 
 @pytest.fixture

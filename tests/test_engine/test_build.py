@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from mmmtl.engine.build import HOOKS_OF_EVERY_RUN
 from mmmtl.models import MultiTaskSegmentor, VideoMultiTaskSegmentor
 from mmmtl.registry import accepts, parameters_of
 
-MakeConfig = Callable[..., Config]
+from .conftest import MakeConfig
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ from mmengine.runner import Runner
 from mmmtl.engine import build_runner
 from mmmtl.models.decode_heads.atrc import read_genotype
 
-MakeConfig = Callable[..., Config]
+from .conftest import MakeConfig
+
 TASKS = ('semseg', 'depth', 'normals')
 
 

@@ -29,8 +29,7 @@ from mmmtl.registry import TASKS
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks import DepthEstimation
 
-MakeConfig = Callable[..., Config]
-
+from .conftest import MakeConfig
 
 # Random numbers of the model
 

@@ -6,7 +6,6 @@ import importlib
 import logging
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import mmmtl
 from mmmtl.engine import build_runner
 from mmmtl.engine.checked_runner import is_for_screen
 
-MakeConfig = Callable[..., Config]
+from .conftest import MakeConfig
 
 
 @pytest.fixture

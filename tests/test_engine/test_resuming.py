@@ -28,7 +28,7 @@ from mmmtl.engine.resumed_schedule import differences, replay
 from mmmtl.engine.training_record import changes, training_record
 from mmmtl.reporting.logs import read_logs
 
-MakeConfig = Callable[..., Config]
+from .conftest import MakeConfig
 
 
 class Rates(Hook):

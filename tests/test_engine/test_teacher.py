@@ -14,7 +14,8 @@ from mmengine.runner import Runner
 from mmmtl.engine import build_runner
 from mmmtl.io.checkpoints import load_from_local
 
-MakeConfig = Callable[..., Config]
+from .conftest import MakeConfig
+
 RUN = {'train_cfg.max_iters': 4, 'default_hooks.checkpoint.interval': 2, 'train_dataloader.dataset.num_videos': 1}
 
 

@@ -20,7 +20,8 @@ from mmmtl.engine.transfer import transfer
 from mmmtl.io.checkpoints import load_from_local
 from mmmtl.registry import MODELS
 
-MakeConfig = Callable[..., Config]
+from .conftest import MakeConfig
+
 FIVE = ['sky', 'ground', 'wall', 'box', 'rest']
 SEVEN = [*FIVE, 'left', 'right']
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import nn
 
 from mmmtl.engine import AmpOptimWrapper, build_runner
 
-MakeConfig = Callable[..., Config]
+from .conftest import MakeConfig
+
 needs_torchjd = pytest.mark.skipif(not find_spec('torchjd'), reason='needs torchjd')
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='float16 is the default on a GPU')
 AMP = {'optim_wrapper.type': 'AmpOptimWrapper'}
