@@ -373,6 +373,21 @@ def test_a_metric_that_validation_will_not_have_is_refused(metric: Any, words: s
 
 
 def test_offsets_of_save_best_are_those_of_the_clips() -> None:
+def test_a_metric_of_another_evaluator_has_the_direction_of_the_config() -> None:
+    evaluators = [dict(type='MultiTaskMetric', details=False), dict(type='mmseg.IoUMetric')]
+    both = {'default_hooks.checkpoint.save_best': ['mIoU', 'depth/rmse'], 'default_hooks.checkpoint.rule': 'greater'}
+    hook = dict(type='EarlyStoppingHook', monitor='aAcc')
+    cfg = load_config(VIDEO, options={**both, 'custom_hooks': [{**hook, 'rule': 'greater'}]})
+    with pytest.raises(ValueError, match=r"save_best: .*'mIoU'"):
+        resolve(cfg)
+    cfg.val_evaluator = evaluators
+    found = resolve(cfg)
+    assert found.default_hooks.checkpoint.rule == ['greater', 'less'] and found.custom_hooks[0].rule == 'greater'
+    cfg.custom_hooks = [hook]
+    with pytest.raises(ValueError, match=r"monitor: .*'aAcc'.*`rule`"):
+        resolve(cfg)
+
+
     best = {'default_hooks.checkpoint.save_best': 'offset_7/depth/rmse', 'val_evaluator.details': True}
     with pytest.raises(ValueError, match=r"'offset_7/depth/rmse'.*\[0, 1, 2, 3, 4\]"):
         resolve(load_config(VIDEO, options=best))

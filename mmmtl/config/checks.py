@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import Any
 
 from mmengine.config import Config
@@ -11,6 +12,7 @@ from mmengine.config import Config
 from mmmtl.datasets.clip import Clip
 from mmmtl.registry import DATASETS, find, parameters_of, type_name
 from mmmtl.tasks import Task, main_tasks, metric_direction
+from mmmtl.tasks.build import metric_directions
 from mmmtl.tasks.metric_keys import MetricKey
 
 from .keys import is_used
@@ -88,6 +90,8 @@ def follow_metrics(cfg: Config, tasks: Mapping[str, Task], clips: list[Mapping[s
         tasks: those of the config.
         clips: the `clip` settings of the validation data sets that have some.
         where: the name of the config file, for error messages.
+
+    The direction of a metric that an evaluator of the user's own returns is the `rule` that the config gives.
     """
     for key, part, option in _monitors(cfg):
         if part.setdefault(option, 'auto') == 'auto':
@@ -99,12 +103,15 @@ def follow_metrics(cfg: Config, tasks: Mapping[str, Task], clips: list[Mapping[s
             )
         wanted = part[option]
         metrics = wanted if isinstance(wanted, (list, tuple)) else [wanted]
+        given = part.get('rule')
+        given = given if isinstance(given, (list, tuple)) else [given] * len(metrics)
         try:
-            for metric in metrics:
-                _check_metric(cfg, metric, tasks, clips)
+            rules = [
+                _rule(cfg, metric, rule, tasks, clips) for metric, rule in zip_longest(metrics, given[: len(metrics)])
+            ]
         except ValueError as error:
-            raise ValueError(f'{where}: {key}.{option}: {error}') from None
-        rules = ['greater' if metric_direction(metric, tasks) else 'less' for metric in metrics]
+            hint = "; a metric of another evaluator also needs `rule`, 'greater' or 'less'" if _others(cfg) else ''
+            raise ValueError(f'{where}: {key}.{option}: {error}{hint}') from None
         part['rule'] = rules if metrics is wanted else rules[0]
 
 
@@ -150,14 +157,37 @@ def scheduler_configs(cfg: Config) -> Iterator[dict[str, Any]]:
     return find_all(cfg.get('param_scheduler'))
 
 
+def _rule(cfg: Config, key: Any, given: Any, tasks: Mapping[str, Task], clips: list[Mapping[str, Any]]) -> str:
+    """Return 'greater' or 'less': the direction of a task's metric, or the `given` one of another evaluator's."""
+    known = {*metric_directions(tasks), 'delta_m'}
+    own = _others(cfg) and isinstance(key, str) and MetricKey.parse(key).name not in known
+    if own and given in ('greater', 'less'):
+        return str(given)
+    _check_metric(cfg, key, tasks, clips)
+    return 'greater' if metric_direction(key, tasks) else 'less'
+
+
+def _evaluators(cfg: Config) -> list[Any]:
+    """Return the evaluators of validation."""
+    found = cfg.get('val_evaluator')
+    return list(found) if isinstance(found, (list, tuple)) else [found]
+
+
+def _is_ours(evaluator: Any) -> bool:
+    return isinstance(evaluator, Mapping) and type_name(evaluator).endswith('MultiTaskMetric')
+
+
+def _others(cfg: Config) -> list[Any]:
+    """Return the evaluators of validation whose metrics are not known before they run."""
+    return [evaluator for evaluator in _evaluators(cfg) if evaluator is not None and not _is_ours(evaluator)]
+
+
 def _check_metric(cfg: Config, key: Any, tasks: Mapping[str, Task], clips: list[Mapping[str, Any]]) -> None:
     """Refuse the key of a metric that validation will not have."""
     if not isinstance(key, str):
         raise ValueError(f'the key of a metric is a string such as "depth/abs_err", not {key!r}')
     metric_direction(key, tasks)
-    evaluators = cfg.get('val_evaluator')
-    evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
-    ours = [e for e in evaluators if isinstance(e, Mapping) and type_name(e).endswith('MultiTaskMetric')]
+    ours = [evaluator for evaluator in _evaluators(cfg) if _is_ours(evaluator)]
     if not ours:
         return
     if key.startswith('temporal/'):
