@@ -537,6 +537,9 @@ def test_a_head_is_held_to_its_contract(tiny):
     model.decode_head.logits = {name: right[name] for name in ('semseg', 'normals')}
     with pytest.raises(ValueError, match=r'FixedHead\.forward returned no logits of depth'):
         model.loss(images, samples)
+    for part, field in ('preliminary', [{'dpeth': right['depth']}]), ('label_space', {'dpeth': right['depth']}):
+        with pytest.raises(ValueError, match=rf"FixedHead\.forward returned {part}.*\.dpeth,.*'depth'"):
+            model.head_losses(HeadOutput(right, **{part: field}), samples)
     with pytest.raises(ValueError, match='must return a HeadOutput, not dict'):
         model.head_losses(right, samples)
 

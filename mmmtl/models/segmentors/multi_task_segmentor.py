@@ -278,7 +278,7 @@ class MultiTaskSegmentor(BaseModel):
                 like one of a task; or a loss is not one number, or has no graph.
         """
         head = type(self.decode_head).__name__
-        check_output(head, output, self.main_tasks)
+        check_output(head, output, self.tasks)
         losses: dict[str, Tensor] = {}
         for prefix, predictions in output.predictions().items():
             check_rows(head, predictions, len(data_samples))

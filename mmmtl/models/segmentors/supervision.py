@@ -11,15 +11,20 @@ from mmmtl.models.data_preprocessor import pad
 from mmmtl.models.decode_heads import HeadOutput
 from mmmtl.models.weighting.base import task_of
 from mmmtl.structures import MultiTaskDataSample
-from mmmtl.tasks import Task
+from mmmtl.tasks import Task, main_tasks
 
 
-def check_output(head: str, output: object, tasks: Iterable[str]) -> None:
-    """Refuse what is not a `HeadOutput`, or has no logits of some tasks."""
+def check_output(head: str, output: object, tasks: Mapping[str, Task]) -> None:
+    """Refuse what is not a `HeadOutput`, has no logits of some tasks, or other predictions of what is no task."""
     if not isinstance(output, HeadOutput):
         raise ValueError(f'{head}.forward must return a HeadOutput, not {type(output).__name__}')
-    if missing := [name for name in tasks if name not in output.logits]:
+    if missing := [name for name in main_tasks(tasks) if name not in output.logits]:
         raise ValueError(f'{head}.forward returned no logits of {", ".join(missing)}')
+    for prefix, maps in {**output.predictions(), 'label_space.': output.label_space}.items():
+        if prefix and (unknown := sorted(maps.keys() - tasks.keys())):
+            raise ValueError(
+                f'{head}.forward returned {prefix}{unknown[0]}, on which nothing would train; the tasks are {[*tasks]}'
+            )
 
 
 def check_rows(head: str, logits: Mapping[str, Tensor], rows: int) -> None:
