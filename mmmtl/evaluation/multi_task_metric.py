@@ -61,7 +61,8 @@ class MultiTaskMetric(AdditiveMetric):
                 if name not in self.tasks:
                     continue
                 task = self.tasks[name]
-                measured = task.measure(sample['pred'][name], label)
+                # Counts of pixels are sums beyond 2**24, which float32 rounds.
+                measured = task.measure(sample['pred'][name], label).double()
                 self.add((sample.get('offset'), name), measured)
                 if self.per_image:
                     found = task.summarize(measured)

@@ -323,6 +323,16 @@ def test_metrics_that_a_task_does_not_declare(monkeypatch: pytest.MonkeyPatch) -
         metric.evaluate(1)
 
 
+def test_measurements_in_float32_are_summed_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = make_metric()
+    task = metric.tasks['depth']
+    monkeypatch.setattr(task, 'measure', lambda prediction, target: torch.tensor([2.0**24, 1.0]))
+    monkeypatch.setattr(task, 'summarize', lambda total: dict.fromkeys(task.higher_is_better, float(total.sum())))
+    metric.process(None, [sample({'depth': depths(2.0)}, {'depth': depths(3.0)})] * 2)
+    metric.process(None, [sample({'depth': depths(2.0)}, {'depth': depths(3.0)})])
+    assert metric.evaluate(3)['depth/abs_err'] == 3 * 2**24 + 3
+
+
 def test_an_offset_without_a_valid_pixel_does_not_count() -> None:
     metric = make_metric(per_image=True)
     for offset, label in ((0, 2.0), (1, 0.0)):
