@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mmmtl.apis.fitting import MEAN_COLOUR, Size
 from mmmtl.checkpoint import digest_model
 from mmmtl.models import MultiTaskSegmentor
+from mmmtl.tasks import Task
 from mmmtl.version import __version__
 
 from .graphs import FrameGraph
-from .onnx_stream import VERSION, wrong_field
+from .onnx_stream import DECODERS, VERSION, wrong_field
 
 
 def describe(
@@ -62,7 +64,20 @@ def describe(
     }
     if (wrong := wrong_field({**description, 'kind': kinds[0]})) is not None:
         raise ValueError(f'{name}: files cannot hold {wrong}; numbers must be finite, so take a large one for infinity')
+    for task, one in model.main_tasks.items():
+        _check_decoding(one, description['tasks'][task], f'{name}: task {task!r}')
     return description
+
+
+def _check_decoding(task: Task, decoding: dict[str, Any], where: str) -> None:
+    """Refuse a `Task.decoding` that makes other maps of random logits than `Task.decode`, such as an inherited one."""
+    logits = 4 * torch.randn(1, task.out_channels, 8, 8, generator=torch.Generator().manual_seed(0))
+    described = DECODERS[decoding['kind']].decode(logits[0].numpy(), decoding)
+    if not np.allclose(described, task.decode(logits)[0].numpy(), rtol=1e-4, atol=1e-4):
+        raise ValueError(
+            f'{where}: {type(task).__name__}.decode returns other maps than its `decoding` {decoding} describes; let '
+            '`decoding` describe it, or return None'
+        )
 
 
 def _memory_shapes(

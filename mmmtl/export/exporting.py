@@ -74,7 +74,7 @@ class Export(NamedTuple):
         these. Behind it stands the primary metric of the task, with PyTorch's float32 maps as labels.
         """
         tasks, kinds = self.metrics, self.description['kinds']
-        columns = [text for task, metric in tasks.items() for text in (f'{task}: error', metric)]
+        columns = [text for task, metric in tasks.items() for text in (f'{task}: error', f'{task}: {metric}')]
         shown = PrettyTable(['', *columns, *(f'{kind.replace("_", "-")} ms' for kind in kinds)], align='r')
         shown.align[''] = 'l'
         for name, one in self.found.items():

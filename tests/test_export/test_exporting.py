@@ -11,8 +11,8 @@ import torch
 
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.export import OnnxStream, export_model
-from mmmtl.export.compare import ProgramStream, TorchStream, compare
-from mmmtl.export.exporting import check_errors
+from mmmtl.export.compare import Comparison, ProgramStream, TorchStream, compare
+from mmmtl.export.exporting import Export, check_errors
 from mmmtl.export.quantizing import quantize
 from mmmtl.export.writing import OPSET
 from mmmtl.models.segmentors import FixedInterval, FrameChange
@@ -148,7 +148,11 @@ def test_refusals_come_with_the_reason(
     monkeypatch.setattr(video.model, 'key_frame_policy', Own(3))
     with pytest.raises(ValueError, match='tiny: Own'):
         export_model(video, tmp_path / 'out', frames, name='tiny')
+    monkeypatch.undo()
     depth = video.model.tasks['depth']
+    monkeypatch.setattr(depth, 'decode', lambda logits: logits.exp())
+    with pytest.raises(ValueError, match=r"tiny: task 'depth': DepthEstimation\.decode returns other maps"):
+        export_model(video, tmp_path / 'out', frames, name='tiny')
     monkeypatch.setattr(depth, 'decoding', lambda: None)
     with pytest.raises(ValueError, match=r"tiny: the tasks \['depth'\] .*Task\.decoding.*--tasks"):
         export_model(video, tmp_path / 'out', frames, name='tiny')
@@ -209,3 +213,10 @@ def test_frames_stand_for_their_own_past_at_the_beginning(exported: Path, video:
         theirs = expected.state
         full = torch.nn.functional.interpolate(expected.logits['depth'], SIZE, mode='bilinear')
         np.testing.assert_allclose(logits['depth'], full, atol=1e-4)
+
+
+def test_tasks_of_one_metric_have_columns_of_their_own() -> None:
+    found = Comparison({'near': 0.0, 'far': 0.0}, {'near': 1.0, 'far': 2.0}, {'image': 3.0})
+    metrics = {'near': 'abs_err', 'far': 'abs_err'}
+    table = Export(Path(), {'onnx': found}, 1, {'kinds': ['image']}, metrics).table()
+    assert 'near: abs_err' in table and 'far: abs_err' in table
