@@ -44,7 +44,7 @@ class Task(ABC):
     dtype: torch.dtype = torch.float32
     """Type of the map in the model."""
     fill: float = 0.0
-    """Value of an unlabelled pixel, also used for padding."""
+    """Value of an unlabelled pixel, also used for padding; NaN if any number may be a label."""
     label_space_size: int = 2
     """Number of classes of `discretize`."""
     higher_is_better: dict[str, bool]
@@ -108,7 +108,7 @@ class Task(ABC):
     def examine(self, maps: Iterable[Array]) -> str | None:
         """Return what is wrong with all maps of a data set together, or None; read no more of them than needed."""
         for array in maps:
-            if (array != self.fill).any():
+            if not np.array_equal(array, np.full_like(array, self.fill), equal_nan=True):
                 return None
         return 'no pixel of them is labelled'
 
@@ -159,7 +159,7 @@ class Task(ABC):
         Methods that describe an image by its regions use it. The default, for binary maps, is whether a pixel of
         `target` (N, M, H, W) is above one half; unlabelled pixels hold `fill`.
         """
-        return (target > 0.5).long().masked_fill(target == self.fill, IGNORE)
+        return (target > 0.5).long().masked_fill((target == self.fill) | target.isnan(), IGNORE)
 
     def label_space_loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return `loss_ce`, which `loss_weight` leaves alone: cross-entropy with `discretize(target)` where labelled.

@@ -23,6 +23,9 @@ UNRESOLVED = (
 )
 
 
+DECLARED = ('name', 'source', 'loss_weight', 'out_channels', 'higher_is_better', 'primary_metric')
+"""What every task has; `Task.__init__` sets the first three."""
+
 # Names with another meaning in the keys of losses and metrics.
 TAKEN = re.compile(rf'align|distill|preliminary|label_space|search|stream|temporal|delta_m|{SCOPE.pattern}')
 
@@ -104,6 +107,13 @@ def _build_task(name: str, cfg: Mapping[str, Any], tasks: Mapping[str, Any]) -> 
     except (TypeError, ValueError) as error:
         raise ValueError(f'tasks.{name}: {error}') from error
     task.auxiliary = auxiliary
+    if missing := [part for part in DECLARED if not hasattr(task, part)]:
+        raise ValueError(f'tasks.{name}: {kind} has no {missing[0]!r}; set it in the class or in `__init__`')
+    if task.primary_metric not in task.higher_is_better:
+        raise ValueError(
+            f'tasks.{name}: {kind} has the primary_metric {task.primary_metric!r}, but `higher_is_better` has '
+            f'{sorted(task.higher_is_better)}'
+        )
     return task
 
 

@@ -320,3 +320,41 @@ def test_pictures(task: Task) -> None:
 def test_a_task_without_a_type_is_named_whatever_the_others_are() -> None:
     with pytest.raises(ValueError, match=r"^tasks\.dept has no `type`.*did you mean 'depth'\?$"):
         build_tasks({'dept': {}, 'depth': 3}, 'the test')
+
+
+class Signed(Task):
+    """Any number may be a label, so unlabelled pixels hold NaN."""
+
+    fill = math.nan
+    out_channels = 1
+    higher_is_better = {'mae': False}
+    primary_metric = 'mae'
+    loss = decode = measure = summarize = constant = draw = None  # type: ignore[assignment]
+
+
+def test_nan_may_be_the_number_without_a_label() -> None:
+    task = Signed(name='curvature')
+    empty, some = np.full((2, 2), np.nan, np.float32), np.array([[np.nan, 0.0]], np.float32)
+    assert task.examine([empty]) == 'no pixel of them is labelled' and task.examine([empty, some]) is None
+    assert task.discretize(torch.tensor([math.nan, -0.3, 0.7])).tolist() == [255, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ('attributes', 'words'),
+    [
+        (dict(out_channels=None), "has no 'out_channels'"),
+        (dict(higher_is_better=None), "has no 'higher_is_better'"),
+        (dict(primary_metric=None), "has no 'primary_metric'"),
+        (dict(primary_metric='psnr'), r"'psnr'.*\['mae'\]"),
+        (dict(__init__=lambda self, *, name: None), "has no 'name'"),
+    ],
+)
+def test_a_kind_of_ones_own_must_declare_itself(
+    monkeypatch: pytest.MonkeyPatch, attributes: dict[str, Any], words: str
+) -> None:
+    declared = {name: value for name, value in vars(Signed).items() if not name.startswith('_')}
+    own = type('Own', (Task,), {key: value for key, value in {**declared, **attributes}.items() if value is not None})
+    own.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
+    monkeypatch.setitem(TASKS.module_dict, 'Own', own)
+    with pytest.raises(ValueError, match=rf'tasks\.a: .*{words}'):
+        build_tasks({'a': {'type': 'Own'}}, 'the test')
