@@ -117,3 +117,11 @@ def model_component(cfg: Mapping[str, Any]) -> Any:
 def takes_argument(cfg: Mapping[str, Any], name: str) -> bool:
     """Return whether the component of `MODELS` that a config names exists and takes this argument."""
     return name in parameters_of(model_component(cfg))
+
+
+def refuses_argument(cfg: Mapping[str, Any], name: str) -> bool:
+    """Return whether the component of `MODELS` that a config names exists and would not take this argument."""
+    component = model_component(cfg)
+    if component is None or name in parameters_of(component):
+        return False
+    return all(one.kind != one.VAR_KEYWORD for one in inspect.signature(component).parameters.values())

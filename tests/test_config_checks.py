@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmmtl.cli.arguments import add_config_arguments, config_of
 from mmmtl.config import load_config, resolve
 from mmmtl.config.checks import check_validation
+from mmmtl.config.components import check_components
 from mmmtl.config.options import parse_value
 
 CONFIGS = Path(__file__).parent / 'configs'
@@ -372,7 +373,6 @@ def test_a_metric_that_validation_will_not_have_is_refused(metric: Any, words: s
             resolve(load_config(VIDEO, options=options))
 
 
-def test_offsets_of_save_best_are_those_of_the_clips() -> None:
 def test_a_metric_of_another_evaluator_has_the_direction_of_the_config() -> None:
     evaluators = [dict(type='MultiTaskMetric', details=False), dict(type='mmseg.IoUMetric')]
     both = {'default_hooks.checkpoint.save_best': ['mIoU', 'depth/rmse'], 'default_hooks.checkpoint.rule': 'greater'}
@@ -388,6 +388,7 @@ def test_a_metric_of_another_evaluator_has_the_direction_of_the_config() -> None
         resolve(cfg)
 
 
+def test_offsets_of_save_best_are_those_of_the_clips() -> None:
     best = {'default_hooks.checkpoint.save_best': 'offset_7/depth/rmse', 'val_evaluator.details': True}
     with pytest.raises(ValueError, match=r"'offset_7/depth/rmse'.*\[0, 1, 2, 3, 4\]"):
         resolve(load_config(VIDEO, options=best))
@@ -493,3 +494,9 @@ def test_a_model_and_data_that_do_not_go_together_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         resolve(load_config(config, options=options))
+
+
+def test_a_model_that_takes_no_tasks_is_refused() -> None:
+    cfg = resolve(load_config(IMAGE, options={'model.type': 'mmseg.EncoderDecoder'}))
+    with pytest.raises(ValueError, match=r"model\.type='mmseg\.EncoderDecoder'.*MultiTaskSegmentor"):
+        check_components(cfg)

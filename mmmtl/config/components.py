@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 
 from mmmtl._suggestions import nearest
 from mmmtl.datasets.samplers import EpochDrawSampler
-from mmmtl.registry import DATA_SAMPLERS, find, parameters_of, registries, roots
+from mmmtl.registry import DATA_SAMPLERS, find, parameters_of, refuses_argument, registries, roots
 
 NUMBERED_SAMPLERS = {DefaultSampler: 'EpochDrawSampler', InfiniteSampler: 'InfiniteDrawSampler'}
 """{sampler of mmengine: the one that training needs in its place}."""
@@ -27,6 +27,11 @@ def check_components(cfg: Config) -> None:
     if scope not in (scopes := {'mmmtl', *(child for root in roots() for child in root.children)}):
         raise ValueError(f'default_scope must be one of {sorted(scopes)}, not {scope!r}')
     with DefaultScope.overwrite_default_scope(scope):
+        if cfg.get('model') and refuses_argument(cfg.model, 'tasks'):
+            raise ValueError(
+                f'cfg.model.type={cfg.model.type!r} takes no `tasks`; use MultiTaskSegmentor, VideoMultiTaskSegmentor '
+                'or a class derived from one, with the backbone of the other model'
+            )
         for key, name, arguments in _types(cfg.to_dict()):
             if found := [component for kind in registries() if (component := find(kind, name)) is not None]:
                 check_arguments(found, arguments, f'{key} ({name})')

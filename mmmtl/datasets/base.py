@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,7 +32,7 @@ from .transforms.loading import check_order
 
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(field,))
 @dataclass(kw_only=True, eq=False, repr=False)
-class MultiTaskDataset(BaseDataset):
+class MultiTaskDataset(BaseDataset, ABC):
     """Labelled images or, with `clip`, clips that end in a labelled frame.
 
     A subclass lists its frames (`load_frames`) and, if its files are unusual, reads them (`read_image`, `read_map`).

@@ -18,7 +18,7 @@ class Frame:
     Args:
         video: name of the video.
         time: number of the frame; consecutive frames have consecutive numbers.
-        image: reference of the image for `read_image` of the data set; None if it is missing.
+        image: reference of the image for `read_image` of the data set, hashable; None if it is missing.
         maps: {source: reference} of the labels for `read_map`; a missing label is a missing key.
     """
 

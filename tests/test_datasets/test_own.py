@@ -83,3 +83,11 @@ def test_one_frame_with_two_images_is_refused(drives: Path, write_image) -> None
     write_image(drives / 'north/03.jpg', np.zeros((4, 6, 3), np.uint8))
     with pytest.raises(ValueError, match=r'north/3\.jpg: .*north/03\.jpg'):
         build(drives)
+
+
+def test_a_class_that_lists_no_frames_is_named() -> None:
+    class Lists(MultiTaskDataset):
+        pass
+
+    with pytest.raises(TypeError, match='Lists.*load_frames'):
+        Lists('data', metainfo=METAINFO)  # type: ignore[abstract]

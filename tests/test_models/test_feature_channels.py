@@ -10,7 +10,8 @@ from torch import nn
 
 from mmmtl.models import MultiTaskSegmentor
 from mmmtl.models.backbones import feature_channels
-from mmmtl.models.segmentors.build import build_neck
+from mmmtl.models.decode_heads import DecodeHead, HeadOutput
+from mmmtl.models.segmentors.build import build_neck, build_reader
 from mmmtl.registry import MODELS
 
 WIDTHS = (2, 3, 4, 5)
@@ -133,3 +134,42 @@ def test_the_channels_of_a_neck_of_mmseg_are_measured(tiny, device: str) -> None
     with torch.device(device):
         net = MODELS.build(MOBILENET)
         assert feature_channels(net, build_neck(single, net, tiny.tasks)) == (5,)
+
+
+class Sized(nn.Conv2d):
+    """Maps of given sizes, whatever the image is."""
+
+    def __init__(self, *sizes: tuple[int, ...]) -> None:
+        super().__init__(3, 1, 1)
+        self.sizes = sizes
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.zeros(size) for size in self.sizes]
+
+
+@pytest.mark.parametrize('other', [(1, 4, 8, 8), (1, 8)])
+def test_maps_come_with_the_finest_first(other: tuple[int, ...]) -> None:
+    assert feature_channels(Sized((1, 8, 4, 4), (1, 5, 4, 4), (1, 6, 2, 2))) == (8, 5, 6)
+    with pytest.raises(ValueError, match=r'Sized must return .* finest first, not \[\(1, 8, 4, 4\)'):
+        feature_channels(Sized((1, 8, 4, 4), other))
+
+
+class NoSlots(DecodeHead):
+    def __init__(self, *, tasks: Any, in_channels: Any, init_cfg: Any = None) -> None:
+        super().__init__(init_cfg)
+
+    def forward(self, features: Any) -> HeadOutput:
+        return HeadOutput({})
+
+
+def test_parts_that_take_too_little_are_named(tiny) -> None:
+    backbone = MODELS.build(dict(RESNET, out_indices=(3,)))
+    with pytest.raises(ValueError, match=r"NoSlots.*'num_slots'.*video"):
+        build_reader(dict(type=NoSlots), backbone, tasks=tiny.tasks, num_slots=3)
+    with pytest.raises(ValueError, match=r'data_preprocessor.*not mmseg\.SegDataPreProcessor'):
+        MultiTaskSegmentor(
+            tasks=tiny.tasks,
+            backbone=RESNET,
+            decode_head=dict(type='MultiScaleHead'),
+            data_preprocessor=dict(type='mmseg.SegDataPreProcessor', bgr_to_rgb=True),
+        )

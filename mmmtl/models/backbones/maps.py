@@ -25,6 +25,9 @@ def feature_channels(*parts: nn.Module) -> tuple[int, ...]:
     They are the attribute `feature_channels` of the last part. If it has none, the parts run on a small image, in eval
     mode and without gradients. This changes no weight or statistic and draws no random number.
 
+    Raises:
+        ValueError: what they return there are no maps, or not the finest first, or they fail.
+
     Examples:
         >>> feature_channels(nn.Conv2d(3, 8, kernel_size=1))
         (8,)
@@ -33,13 +36,16 @@ def feature_channels(*parts: nn.Module) -> tuple[int, ...]:
     if declared is not None:
         return tuple(declared)
     try:
-        return tuple(m.shape[1] for m in _run(parts, SIDE))
+        sizes = [tuple(map_.shape) for map_ in _run(parts, SIDE)]
     except Exception as error:
         raise ValueError(
             f'the channels of {type(parts[-1]).__name__} are unknown: it has no attribute `feature_channels`, and an '
             f'image of {SIDE}x{SIDE} pixels fails with: {error!r}. Give it the attribute, or set `in_channels` of the '
             'part that reads its maps'
         ) from error
+    if any(len(size) != 4 for size in sizes) or sizes != sorted(sizes, key=lambda size: size[2:], reverse=True):
+        raise ValueError(f'{type(parts[-1]).__name__} must return maps (N, C, h, w), the finest first, not {sizes}')
+    return tuple(size[1] for size in sizes)
 
 
 def last_stride(backbone: nn.Module) -> tuple[float, ...] | None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from mmmtl.models.backbones import AlignedBackbone, feature_channels, last_stride
 from mmmtl.models.decode_heads import DecodeHead
-from mmmtl.registry import MODELS, model_component, takes_argument
+from mmmtl.registry import MODELS, model_component, refuses_argument, takes_argument
 from mmmtl.tasks import Task
 
 
@@ -58,6 +58,10 @@ def build_reader(cfg: dict[str, Any], *source: nn.Module, **given: Any) -> Any:
             f'{cfg["type"]}: in_channels={number} must be a sequence with the channels of each map, such as '
             f'({number},); leave it out to take those of the part before'
         )
+    for name in given:
+        if refuses_argument(cfg, name):
+            hint = ', the number of maps that the neck of a video model gives each task' if name == 'num_slots' else ''
+            raise ValueError(f'{cfg["type"]} must take the argument {name!r}{hint}')
     return MODELS.build({**cfg, **given})
 
 

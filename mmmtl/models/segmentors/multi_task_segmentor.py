@@ -18,7 +18,7 @@ from mmmtl.models.decode_heads import DecodeHead, HeadOutput
 from mmmtl.models.necks import PropagatingNeck
 from mmmtl.models.weighting import Weighting
 from mmmtl.ops.precision import at_least_float32
-from mmmtl.registry import MODELS
+from mmmtl.registry import MODELS, refuses_argument
 from mmmtl.structures import FrameResult, Logits, Memory, MultiTaskDataSample, StreamState
 from mmmtl.tasks import Task, build_tasks, main_tasks
 from mmmtl.tasks.order import in_order
@@ -75,6 +75,11 @@ class MultiTaskSegmentor(BaseModel):
     ) -> None:
         tasks = build_tasks(tasks, f'model {type(self).__name__}')
         preprocessor = {'type': 'MultiTaskDataPreprocessor', **(data_preprocessor or {}), 'tasks': tasks}
+        if refuses_argument(preprocessor, 'tasks'):
+            raise ValueError(
+                f'model.data_preprocessor must be a MultiTaskDataPreprocessor, not {preprocessor["type"]}; remove '
+                '`type`, and what it does not take: it has `mean` and `std` (RGB) and `size_divisor`'
+            )
         # Built here, since mmengine would search the default scope, which may not be ours.
         super().__init__(MODELS.build(preprocessor), init_cfg)
         self.tasks = tasks
