@@ -357,6 +357,42 @@ def test_weightings_of_ones_own() -> None:
     assert_weights(toy, First(tasks=['a', 'b']), (1.0, 0.0), VALUES)
 
 
+@pytest.mark.parametrize(
+    ('weights', 'error'),
+    [
+        (torch.tensor(1.0), ValueError),
+        (torch.ones(5), ValueError),
+        ([1.0, 1.0], ValueError),
+        (torch.tensor([1.0, math.nan]), FloatingPointError),
+    ],
+)
+def test_weights_are_held_to_their_contract(
+    monkeypatch: pytest.MonkeyPatch, weights: Any, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(Halves, 'weigh', lambda *_: weights)
+    toy = Toy(*CONFLICT)
+    with pytest.raises(error, match=r'Halves\.weigh'):
+        backward(toy, Halves(tasks=['a', 'b']), toy.losses())
+
+
+@pytest.mark.parametrize('loss', [None, torch.ones(2)])
+def test_a_combined_loss_is_one_number(monkeypatch: pytest.MonkeyPatch, loss: Any) -> None:
+    monkeypatch.setattr(First, 'combine', lambda *_: loss)
+    toy = Toy(*CONFLICT)
+    with pytest.raises(ValueError, match=r'First\.combine must return'):
+        backward(toy, First(tasks=['a', 'b']), toy.losses())
+
+
+def test_what_is_no_weighting_is_refused(tiny: Any) -> None:
+    with pytest.raises(ValueError, match=r'model\.weighting must be a Weighting, not a PoolingLoss'):
+        tiny.image_model(weighting=dict(type=PoolingLoss))
+
+
+class PoolingLoss(nn.Module):
+    def __init__(self, tasks: Any) -> None:
+        super().__init__()
+
+
 @pytest.mark.parametrize('kind', [Halves, First])
 def test_a_task_without_labels_is_left_out(kind: type[Weighting]) -> None:
     toy, weighting = Toy((0.0, 0.0), (-1.0, 1.0)), kind(tasks=['a', 'b'], log_interval=1)

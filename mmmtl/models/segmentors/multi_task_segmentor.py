@@ -105,6 +105,8 @@ class MultiTaskSegmentor(BaseModel):
         self.weighting: Weighting | None = None
         if weighting is not None:
             self.weighting = MODELS.build({**weighting, 'tasks': list(ordered)})
+            if not isinstance(self.weighting, Weighting):
+                raise ValueError(f'model.weighting must be a Weighting, not a {type(self.weighting).__name__}')
         self.optimized: Core | None = None
         """A faster core, set by `mmmtl.apis.optimize_for_inference`."""
 

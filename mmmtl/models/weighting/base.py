@@ -177,7 +177,15 @@ class LossWeighting(JoinedWeighting):
         """Return a loss, a scalar, from objectives (P,), at least one, and the positions (P,) of their tasks."""
 
     def join(self, step: Objectives) -> Tensor:
-        return self.combine(torch.stack(list(step.values)), step.tasks) + step.rest if step.values else step.rest
+        if not step.values:
+            return step.rest
+        loss = self.combine(torch.stack(list(step.values)), step.tasks)
+        if not isinstance(loss, Tensor) or loss.ndim:
+            found = f'a tensor {tuple(loss.shape)}' if isinstance(loss, Tensor) else type(loss).__name__
+            raise ValueError(
+                f'{type(self).__name__}.combine must return one loss, a tensor without dimensions, not {found}'
+            )
+        return loss + step.rest
 
 
 class GradientWeighting(Weighting):
@@ -212,7 +220,7 @@ class GradientWeighting(Weighting):
             # What overflows is left to the GradScaler, or spoils the weights as without a weighting.
             if found.gramian.isfinite().all() and found.gramian.any():
                 self.precision = at_least_float32(*compress(parameters, reached))
-                weights = self.weigh(found.gramian, step.tasks)
+                weights = self._checked(self.weigh(found.gramian, step.tasks), len(values))
             if self.logs_now:
                 self.log('objective', step.tasks, torch.stack(values))
                 self.log('weight', step.tasks, weights)
@@ -221,3 +229,16 @@ class GradientWeighting(Weighting):
             return list(map(add, compress(both, reached)))
 
         return with_gradients(sum(values, rest), gradients, list(compress(parameters, reached)))
+
+    def _checked(self, weights: Tensor, count: int) -> Tensor:
+        """Refuse weights that are not a finite number for each objective: they would break the parameters."""
+        method = f'{type(self).__name__}.weigh'
+        if not isinstance(weights, Tensor) or weights.shape != (count,):
+            found = f'a tensor {tuple(weights.shape)}' if isinstance(weights, Tensor) else type(weights).__name__
+            raise ValueError(f'{method} must return a tensor ({count},), a weight for each objective, not {found}')
+        if not weights.isfinite().all():
+            raise FloatingPointError(
+                f'{method} returned {weights.tolist()} for finite gradients; training stopped before the parameters of '
+                'the model changed'
+            )
+        return weights
