@@ -84,7 +84,9 @@ def draw_panels(panels: Mapping[str, Sequence[Curve]], x_label: str, path: str, 
         # matplotlib leaves out labels that begin with an underscore.
         entries = [f'\u200b{label}' if label.startswith('_') else label for label in labels]
         if len(labels) > LEGEND_INSIDE:
-            figure.legend(lines, entries, loc='outside right upper', fontsize='small')
+            legend = figure.legend(lines, entries, loc='outside right upper', fontsize='small')
+            # Without this, the panels would share their own width with the legend.
+            figure.set_figwidth(figure.get_figwidth() + legend.get_window_extent().width / figure.dpi)
         else:
             axes[0].legend(lines, entries)
         with whole_file(path) as partial:

@@ -93,3 +93,9 @@ def test_a_long_legend_is_not_cut_off(tmp_path: Path, monkeypatch: pytest.Monkey
     (legend,) = drawn(monkeypatch, {'mIoU': curves, 'RMSE': curves}, tmp_path / 'curves.png').legends
     assert len(legend.get_texts()) == count
     assert legend.get_window_extent().ymin >= 0
+
+
+def test_a_wide_legend_takes_no_width_from_the_panels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    curves = [Curve(f'row {number} with a name as long as those of a table', [0, 1], [0, 1]) for number in range(4)]
+    figure = drawn(monkeypatch, {'mIoU': curves}, tmp_path / 'curves.png')
+    assert figure.axes[0].get_window_extent().width > 3 * figure.dpi
