@@ -284,8 +284,9 @@ def figures(scores: Scores) -> Iterator[Figure]:
             figure.lines += ['', *head_of(metric, *(f'offset {offset}' for offset in range(width)))]
             figure.lines += [row_of(curve.label, *(f'{value:.4g}' for value in curve.y)) for curve in curves]
         yield figure
-    if panels := scores.cost_panels():
-        yield Figure(folder / f'{name}_cost.png', 'Metrics against cost', 'GMAC of a frame', panels, False)
+    for tasks, panels in scores.cost_panels().items():
+        path = folder / f'{name}_cost_{"-".join(tasks)}.png'
+        yield Figure(path, f'Metrics against cost: {", ".join(tasks)}', 'GMAC of a frame', panels, False)
 
 
 def write_report() -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from training_papers import PAPERS, PRIMARY, PaperTable
 from training_rows import TASKS
@@ -110,7 +110,7 @@ class Scores:
         panels = {}
         for metric in PRIMARY:
             curves = []
-            for name in self._of_all_tasks():
+            for name in next(iter(self._by_tasks().values())):
                 offsets = [o for o, scores in by_offset(end(self.found[name][0])).items() if metric in scores]
                 if offsets:
                     y = [self._mean(name, f'offset_{offset}/{metric}') for offset in offsets]
@@ -121,25 +121,28 @@ class Scores:
                 panels[metric + arrow(metric)] = curves
         return panels
 
-    def cost_panels(self) -> dict[str, list[Curve]]:
-        """Return a point for each row with all tasks, if there are several: its metric against its cost."""
-        panels = {}
+    def cost_panels(self) -> dict[tuple[str, ...], dict[str, list[Curve]]]:
+        """Return {tasks: {metric: a point for each row with these tasks, against its cost}}, where rows are several."""
         metrics = dict.fromkeys(column for paper in PAPERS[self.settings.table.paper] for column in paper.columns)
-        for metric in metrics:
-            names = [name for name in self._of_all_tasks() if metric in end(self.found[name][0])]
-            if len(names) > 1:
-                panels[metric + arrow(metric)] = [
+        return {
+            tasks: {
+                metric + arrow(metric): [
                     Curve(self._label(name), [gmac(self.found[name][0])], [self._mean(name, metric)]) for name in names
                 ]
-        return panels
+                for metric in metrics
+                if all(metric in end(self.found[name][0]) for name in names)
+            }
+            for tasks, names in self._by_tasks().items()
+            if len(names) > 1
+        }
 
-    def _of_all_tasks(self) -> Iterable[str]:
-        most = max((len(self._tasks(name)) for name in self.found), default=0)
-        names = [row.name for row in self.settings.table.rows if row.name in self.found]
-        return [name for name in names if len(self._tasks(name)) == most]
-
-    def _tasks(self, name: str) -> Sequence[str]:
-        return self.settings.table.row(name).tasks or TASKS
+    def _by_tasks(self) -> dict[tuple[str, ...], list[str]]:
+        """Return {tasks: finished rows}, those with most tasks first."""
+        found: dict[tuple[str, ...], list[str]] = {}
+        for row in self.settings.table.rows:
+            if row.name in self.found:
+                found.setdefault(row.tasks or TASKS, []).append(row.name)
+        return dict(sorted(found.items(), key=lambda item: -len(item[0])))
 
     def _label(self, name: str) -> str:
         return f'{name}, {counted(len(self.found[name]), "seed")}'

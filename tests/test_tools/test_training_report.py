@@ -176,10 +176,16 @@ def test_curves_over_offset_and_cost(training: Any) -> None:
     (curve,) = scores.offset_panels()['semseg/mIoU ↑']
     assert (curve.label, list(curve.x), list(curve.y)) == ('MILA, 2 seeds', [0, 1], [50.5, 50.5])
     assert not scores.cost_panels()  # one point compares nothing
-    scores = records(training, {'MILA': [0.0, 1.0], 'slow only': [2.0]})
-    point, other = scores.cost_panels()['semseg/mIoU ↑']
+    found = {'MILA': [0.0, 1.0], 'slow only': [2.0], 'slow only, semseg': [3.0], 'ILA, semseg, K = 5': [4.0]}
+    all_tasks, alone = records(training, found).cost_panels().items()
+    assert all_tasks[0] == ('semseg', 'depth', 'normals') and alone[0] == ('semseg',)
+    point, other = all_tasks[1]['semseg/mIoU ↑']
     assert (point.label, list(point.x), list(point.y)) == ('MILA, 2 seeds', [3.0], [50.5])
     assert (other.label, list(other.y)) == ('slow only, 1 seed', [52.0])
+    assert [curve.label for curve in alone[1]['semseg/mIoU ↑']] == [
+        'slow only, semseg, 1 seed',
+        'ILA, semseg, K = 5, 1 seed',
+    ]
 
 
 def test_the_cost_of_single_tasks_is_their_sum(training: Any) -> None:
