@@ -154,6 +154,15 @@ def test_maps_come_with_the_finest_first(other: tuple[int, ...]) -> None:
         feature_channels(Sized((1, 8, 4, 4), other))
 
 
+def test_only_the_maps_that_an_aligned_backbone_takes_have_an_order() -> None:
+    sizes = (1, 8, 2, 2), (1, 5, 4, 4), (1, 6, 4, 4)
+    assert feature_channels(Sized(*sizes), last=2) == (5, 6)
+    fusing = dict(type='mmseg.FastSCNN', norm_cfg=dict(type='BN'))  # the last map is a fine one
+    assert MODELS.build(dict(type='AlignedBackbone', backbone=fusing, channels=7)).feature_channels == (7,)
+    with pytest.raises(ValueError, match='FastSCNN must return .* finest first'):
+        MODELS.build(dict(type='AlignedBackbone', backbone=fusing, channels=(7, 7)))
+
+
 class NoSlots(DecodeHead):
     def __init__(self, *, tasks: Any, in_channels: Any, init_cfg: Any = None) -> None:
         super().__init__(init_cfg)

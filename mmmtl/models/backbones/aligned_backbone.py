@@ -36,7 +36,7 @@ class AlignedBackbone(BaseModule):
         super().__init__(init_cfg)
         self.backbone = MODELS.build(backbone)
         self.feature_channels = (channels,) if isinstance(channels, int) else tuple(channels)
-        given = feature_channels(self.backbone)[-len(self.feature_channels) :]
+        given = feature_channels(self.backbone, last=len(self.feature_channels))
         if len(given) < len(self.feature_channels):
             raise ValueError(f'channels={channels}: the backbone has no more than {len(given)} maps, {given} wide')
         convs = [

@@ -19,11 +19,15 @@ def as_maps(output: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
     return (output,) if isinstance(output, Tensor) else tuple(output)
 
 
-def feature_channels(*parts: nn.Module) -> tuple[int, ...]:
+def feature_channels(*parts: nn.Module, last: int = 0) -> tuple[int, ...]:
     """Return the channels of the maps that a backbone, or a backbone and the neck behind it, returns, finest first.
 
     They are the attribute `feature_channels` of the last part. If it has none, the parts run on a small image, in eval
     mode and without gradients. This changes no weight or statistic and draws no random number.
+
+    Args:
+        parts: the backbone, and the neck if there is one.
+        last: for how many of the last maps, which alone must be ordered; 0 is all.
 
     Raises:
         ValueError: what they return there are no maps, or not the finest first, or they fail.
@@ -34,9 +38,9 @@ def feature_channels(*parts: nn.Module) -> tuple[int, ...]:
     """
     declared: Sequence[int] | None = getattr(parts[-1], 'feature_channels', None)
     if declared is not None:
-        return tuple(declared)
+        return tuple(declared[-last:])
     try:
-        sizes = [tuple(map_.shape) for map_ in _run(parts, SIDE)]
+        sizes = [tuple(map_.shape) for map_ in _run(parts, SIDE)[-last:]]
     except Exception as error:
         raise ValueError(
             f'the channels of {type(parts[-1]).__name__} are unknown: it has no attribute `feature_channels`, and an '

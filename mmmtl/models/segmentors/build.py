@@ -22,9 +22,9 @@ def build_fast_backbone(cfg: dict[str, Any], slow: nn.Module) -> nn.Module:
         ValueError: the last maps of the two networks differ in stride or channels.
     """
     if model_component(cfg) is AlignedBackbone and cfg.get('channels') is None:
-        cfg = {**cfg, 'channels': feature_channels(slow)[-1]}
+        cfg = {**cfg, 'channels': feature_channels(slow, last=1)[0]}
     fast: nn.Module = MODELS.build(cfg)
-    for what, measure in (('stride', last_stride), ('channels', lambda net: feature_channels(net)[-1])):
+    for what, measure in (('stride', last_stride), ('channels', lambda net: feature_channels(net, last=1)[0])):
         theirs, ours = measure(slow), measure(fast)
         if theirs != ours and None not in (theirs, ours):
             raise ValueError(
