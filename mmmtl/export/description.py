@@ -73,7 +73,8 @@ def _check_decoding(task: Task, decoding: dict[str, Any], where: str) -> None:
     """Refuse a `Task.decoding` that makes other maps of random logits than `Task.decode`, such as an inherited one."""
     logits = 4 * torch.randn(1, task.out_channels, 8, 8, generator=torch.Generator().manual_seed(0))
     described = DECODERS[decoding['kind']].decode(logits[0].numpy(), decoding)
-    if not np.allclose(described, task.decode(logits)[0].numpy(), rtol=1e-4, atol=1e-4):
+    decoded = task.decode(logits)[0].numpy()
+    if described.shape != decoded.shape or not np.allclose(described, decoded, rtol=1e-4, atol=1e-4):
         raise ValueError(
             f'{where}: {type(task).__name__}.decode returns other maps than its `decoding` {decoding} describes; let '
             '`decoding` describe it, or return None'

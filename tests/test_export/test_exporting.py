@@ -150,9 +150,11 @@ def test_refusals_come_with_the_reason(
         export_model(video, tmp_path / 'out', frames, name='tiny')
     monkeypatch.undo()
     depth = video.model.tasks['depth']
-    monkeypatch.setattr(depth, 'decode', lambda logits: logits.exp())
-    with pytest.raises(ValueError, match=r"tiny: task 'depth': DepthEstimation\.decode returns other maps"):
-        export_model(video, tmp_path / 'out', frames, name='tiny')
+    usual = depth.decode
+    for decode in (lambda logits: logits.exp()), (lambda logits: usual(logits).repeat(1, 3, 1, 1)):
+        monkeypatch.setattr(depth, 'decode', decode)
+        with pytest.raises(ValueError, match=r"tiny: task 'depth': DepthEstimation\.decode returns other maps"):
+            export_model(video, tmp_path / 'out', frames, name='tiny')
     monkeypatch.setattr(depth, 'decoding', lambda: None)
     with pytest.raises(ValueError, match=r"tiny: the tasks \['depth'\] .*Task\.decoding.*--tasks"):
         export_model(video, tmp_path / 'out', frames, name='tiny')
