@@ -113,6 +113,8 @@ def direction(metric: str, known: Mapping[str, bool] | None = None) -> bool | No
     if (up := (known or {}).get(MetricKey.parse(metric).name)) is not None:
         return up
     name = metric.rpartition('/')[2]
-    tables = [table for kind in TASKS.module_dict.values() for table in (kind.higher_is_better, kind.temporal_metrics)]
-    found = {table[name] for table in tables if name in table}
+    # A kind whose tasks declare their metrics in `__init__` has no table.
+    kinds = TASKS.module_dict.values()
+    tables = [getattr(kind, part, None) for kind in kinds for part in ('higher_is_better', 'temporal_metrics')]
+    found = {table[name] for table in tables if isinstance(table, Mapping) and name in table}
     return found.pop() if len(found) == 1 else None

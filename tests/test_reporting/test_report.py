@@ -453,6 +453,12 @@ def test_registered_tasks_that_disagree_say_nothing(monkeypatch: pytest.MonkeyPa
     assert direction('depth/rmse') is False
 
 
+def test_a_kind_may_declare_its_metrics_in_init(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS.module_dict, 'Late', type('Late', (), {}))
+    monkeypatch.setitem(TASKS.module_dict, 'Computed', type('Computed', (), {'higher_is_better': property(vars)}))
+    assert direction('normals/mean') is False
+
+
 def test_delta_m_is_left_out_where_it_would_not_mean_the_same() -> None:
     metrics = {'semseg/mIoU': 40.0, 'depth/abs_err': 0.5, 'depth/rmse': 1.0}
     primary = {'semseg/mIoU': 'higher', 'depth/abs_err': 'lower'}
