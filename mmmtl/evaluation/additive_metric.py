@@ -45,7 +45,8 @@ class AdditiveMetric(BaseMetric):
 
     def add(self, key: tuple[int | None, str], measured: Tensor) -> None:
         """Add a measurement to the sum of a key."""
-        add_to(self.totals, key, measured)
+        # Counts of pixels are sums beyond 2**24, which float32 rounds.
+        add_to(self.totals, key, measured.double())
 
     def take_totals(self) -> Totals:
         """Return the sums over all processes and reset those of this process."""

@@ -61,8 +61,7 @@ class MultiTaskMetric(AdditiveMetric):
                 if name not in self.tasks:
                     continue
                 task = self.tasks[name]
-                # Counts of pixels are sums beyond 2**24, which float32 rounds.
-                measured = task.measure(sample['pred'][name], label).double()
+                measured = task.measure(sample['pred'][name], label)
                 self.add((sample.get('offset'), name), measured)
                 if self.per_image:
                     found = task.summarize(measured)

@@ -139,7 +139,7 @@ class _Record:
             found = np.abs(ours - theirs).max(), np.abs(theirs).max()
             self.largest[name] = tuple(float(np.maximum(*pair)) for pair in zip(self.largest[name], found, strict=True))  # type: ignore[assignment]
             maps = (task.decode(torch.from_numpy(one))[0] for one in (ours, theirs))
-            measured = task.measure(*maps)
+            measured = task.measure(*maps).double()
             self.totals[name] = self.totals.get(name, torch.zeros_like(measured)) + measured
 
     def summary(self) -> Comparison:

@@ -15,7 +15,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmmtl.evaluation import MultiTaskMetric
+from mmmtl.evaluation import MultiTaskMetric, TemporalConsistency
 from mmmtl.structures import MultiTaskDataSample
 from mmmtl.tasks.metric_keys import MetricKey
 
@@ -331,6 +331,10 @@ def test_measurements_in_float32_are_summed_in_float64(monkeypatch: pytest.Monke
     metric.process(None, [sample({'depth': depths(2.0)}, {'depth': depths(3.0)})] * 2)
     metric.process(None, [sample({'depth': depths(2.0)}, {'depth': depths(3.0)})])
     assert metric.evaluate(3)['depth/abs_err'] == 3 * 2**24 + 3
+    change = TemporalConsistency()
+    for count in 2.0**24, 1.0:
+        change.add((None, 'depth'), torch.tensor([count]))
+    assert change.totals[None, 'depth'].item() == 2**24 + 1
 
 
 def test_an_offset_without_a_valid_pixel_does_not_count() -> None:
