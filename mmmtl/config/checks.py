@@ -173,13 +173,14 @@ def _evaluators(cfg: Config) -> list[Any]:
     return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
-def _is_ours(evaluator: Any) -> bool:
-    return isinstance(evaluator, Mapping) and type_name(evaluator).endswith('MultiTaskMetric')
+def _is_ours(evaluator: Any, kind: str | tuple[str, ...] = 'MultiTaskMetric') -> bool:
+    return isinstance(evaluator, Mapping) and type_name(evaluator).endswith(kind)
 
 
 def _others(cfg: Config) -> list[Any]:
     """Return the evaluators of validation whose metrics are not known before they run."""
-    return [evaluator for evaluator in _evaluators(cfg) if evaluator is not None and not _is_ours(evaluator)]
+    known = ('MultiTaskMetric', 'TemporalConsistency')
+    return [evaluator for evaluator in _evaluators(cfg) if evaluator is not None and not _is_ours(evaluator, known)]
 
 
 def _check_metric(cfg: Config, key: Any, tasks: Mapping[str, Task], clips: list[Mapping[str, Any]]) -> None:
