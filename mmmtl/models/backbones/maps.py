@@ -49,8 +49,8 @@ def feature_channels(*parts: nn.Module, last: int = 0) -> tuple[int, ...]:
         ) from error
     if any(len(size) != 4 for size in sizes) or sizes != sorted(sizes, key=lambda size: size[2:], reverse=True):
         raise ValueError(
-            f'{type(parts[-1]).__name__} must return maps (N, C, h, w), the finest first, not {sizes}; `out_indices`, if '
-            'it has them, choose its maps'
+            f'{type(parts[-1]).__name__} must return maps (N, C, h, w), the finest first, not {sizes}; `out_indices`, '
+            'if it has them, choose its maps'
         )
     return tuple(size[1] for size in sizes)
 
