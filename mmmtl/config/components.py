@@ -27,10 +27,10 @@ def check_components(cfg: Config) -> None:
     if scope not in (scopes := {'mmmtl', *(child for root in roots() for child in root.children)}):
         raise ValueError(f'default_scope must be one of {sorted(scopes)}, not {scope!r}')
     with DefaultScope.overwrite_default_scope(scope):
-        if cfg.get('model') and refuses_argument(cfg.model, 'tasks'):
+        if cfg.get('tasks') and cfg.get('model') and refuses_argument(cfg.model, 'tasks'):
             raise ValueError(
-                f'cfg.model.type={cfg.model.type!r} takes no `tasks`; use MultiTaskSegmentor, VideoMultiTaskSegmentor '
-                'or a class derived from one, with the backbone of the other model'
+                f'cfg.model.type={cfg.model.type!r} takes no `tasks`; use MultiTaskSegmentor, or a class derived from '
+                'it, with the backbone of the other model'
             )
         for key, name, arguments in _types(cfg.to_dict()):
             if found := [component for kind in registries() if (component := find(kind, name)) is not None]:
