@@ -122,19 +122,21 @@ class Scores:
         return panels
 
     def cost_panels(self) -> dict[tuple[str, ...], dict[str, list[Curve]]]:
-        """Return {tasks: {metric: a point for each row with these tasks, against its cost}}, where rows are several."""
+        """Return {tasks: {metric: points}}: each row with these tasks against its cost, if there are several."""
         metrics = dict.fromkeys(column for paper in PAPERS[self.settings.table.paper] for column in paper.columns)
-        return {
-            tasks: {
+        panels: dict[tuple[str, ...], dict[str, list[Curve]]] = {}
+        for tasks, names in self._by_tasks().items():
+            if len(names) < 2:
+                continue
+            costs = {name: gmac(self.found[name][0]) for name in names}
+            measured = [metric for metric in metrics if all(metric in end(self.found[name][0]) for name in names)]
+            panels[tasks] = {
                 metric + arrow(metric): [
-                    Curve(self._label(name), [gmac(self.found[name][0])], [self._mean(name, metric)]) for name in names
+                    Curve(self._label(name), [cost], [self._mean(name, metric)]) for name, cost in costs.items()
                 ]
-                for metric in metrics
-                if all(metric in end(self.found[name][0]) for name in names)
+                for metric in measured
             }
-            for tasks, names in self._by_tasks().items()
-            if len(names) > 1
-        }
+        return panels
 
     def _by_tasks(self) -> dict[tuple[str, ...], list[str]]:
         """Return {tasks: finished rows}, those with most tasks first."""

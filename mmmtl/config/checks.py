@@ -11,8 +11,7 @@ from mmengine.config import Config
 
 from mmmtl.datasets.clip import Clip
 from mmmtl.registry import DATASETS, find, parameters_of, type_name
-from mmmtl.tasks import Task, main_tasks, metric_direction
-from mmmtl.tasks.build import metric_directions
+from mmmtl.tasks import Task, main_tasks, metric_direction, metric_directions
 from mmmtl.tasks.metric_keys import MetricKey
 
 from .keys import is_used
@@ -173,14 +172,17 @@ def _evaluators(cfg: Config) -> list[Any]:
     return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
-def _is_ours(evaluator: Any, kind: str | tuple[str, ...] = 'MultiTaskMetric') -> bool:
-    return isinstance(evaluator, Mapping) and type_name(evaluator).endswith(kind)
+def _is_kind(evaluator: Any, *kinds: str) -> bool:
+    return isinstance(evaluator, Mapping) and type_name(evaluator).endswith(kinds)
 
 
 def _others(cfg: Config) -> list[Any]:
     """Return the evaluators of validation whose metrics are not known before they run."""
-    known = ('MultiTaskMetric', 'TemporalConsistency')
-    return [evaluator for evaluator in _evaluators(cfg) if evaluator is not None and not _is_ours(evaluator, known)]
+    return [
+        evaluator
+        for evaluator in _evaluators(cfg)
+        if evaluator is not None and not _is_kind(evaluator, 'MultiTaskMetric', 'TemporalConsistency')
+    ]
 
 
 def _check_metric(cfg: Config, key: Any, tasks: Mapping[str, Task], clips: list[Mapping[str, Any]]) -> None:
@@ -188,7 +190,7 @@ def _check_metric(cfg: Config, key: Any, tasks: Mapping[str, Task], clips: list[
     if not isinstance(key, str):
         raise ValueError(f'the key of a metric is a string such as "depth/abs_err", not {key!r}')
     metric_direction(key, tasks)
-    ours = [evaluator for evaluator in _evaluators(cfg) if _is_ours(evaluator)]
+    ours = [evaluator for evaluator in _evaluators(cfg) if _is_kind(evaluator, 'MultiTaskMetric')]
     if not ours:
         return
     if key.startswith('temporal/'):

@@ -22,9 +22,8 @@ UNRESOLVED = (
     'mmmtl.engine.build_runner(cfg), which does'
 )
 
-
 DECLARED = ('name', 'source', 'loss_weight', 'out_channels', 'higher_is_better', 'primary_metric')
-"""What every task has; `Task.__init__` sets the first three."""
+"""Attributes that every task must have; `Task.__init__` sets the first three."""
 
 # Names with another meaning in the keys of losses and metrics.
 TAKEN = re.compile(rf'align|distill|preliminary|label_space|search|stream|temporal|delta_m|{SCOPE.pattern}')

@@ -30,7 +30,7 @@ def feature_channels(*parts: nn.Module, last: int = 0) -> tuple[int, ...]:
         last: for how many of the last maps, which alone must be ordered; 0 is all.
 
     Raises:
-        ValueError: what they return there are no maps, or not the finest first, or they fail.
+        ValueError: the parts fail on the small image, or do not return maps with the finest first.
 
     Examples:
         >>> feature_channels(nn.Conv2d(3, 8, kernel_size=1))

@@ -15,7 +15,7 @@ from mmmtl.tasks import Task, main_tasks
 
 
 def check_output(head: str, output: object, tasks: Mapping[str, Task]) -> None:
-    """Refuse what is not a `HeadOutput`, has no logits of some tasks, or other predictions of what is no task."""
+    """Refuse an output that is no `HeadOutput`, lacks logits of a task, or names an unknown task elsewhere."""
     if not isinstance(output, HeadOutput):
         raise ValueError(f'{head}.forward must return a HeadOutput, not {type(output).__name__}')
     if missing := [name for name in main_tasks(tasks) if name not in output.logits]:

@@ -51,7 +51,7 @@ def inferencer() -> MultiTaskInferencer:
 
 
 class Collected:
-    """What became of each stream."""
+    """A sink that keeps the frames of each stream."""
 
     def __init__(self) -> None:
         self.frames: dict[str, list[StreamFrame]] = defaultdict(list)

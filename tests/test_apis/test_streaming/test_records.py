@@ -1,4 +1,4 @@
-"""What a run has measured of its streams."""
+"""The record of a stream: the times of its stages, its speed, and the frames that it lost."""
 
 from __future__ import annotations
 
