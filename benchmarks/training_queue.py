@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from training_runs import ROOT, Record, Run, add_record, find_record, read_records
 
+from mmmtl._output import counted
 from mmmtl.engine.folder_lock import FolderLock
 
 ITERATION = re.compile(r'Iter\(train\) *\[ *(\d+)/\d+\]')
@@ -106,7 +107,7 @@ def train_all(
     records = read_records(path)
     waiting = needed(runs, records)
     finished = sum(find_record(records, run.identity) is not None for run in runs)
-    console.print(f'{table.name}: {len(runs)} runs, {finished} finished already; folder {lock.folder}')
+    console.print(f'{table.name}: {counted(len(runs), "run")}, {finished} finished already; folder {lock.folder}')
     running: list[Job] = []
     started: list[Job] = []
     failed: list[Run] = []

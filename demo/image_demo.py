@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.progress import track
 
+from mmmtl._output import counted
 from mmmtl.apis import MultiTaskInferencer
 from mmmtl.cli.arguments import (
     add_config_arguments,
@@ -57,7 +58,7 @@ def main() -> None:
             failed.append(f'{result.name}: {result.error}')
         else:
             write_panel(path, inferencer, result)
-    print(f'{len(sources) - len(failed)} drawings: {folder}')
+    print(f'{counted(len(sources) - len(failed), "drawing")}: {folder}')
     report('no images by their names', [str(path) for path in others])
     report('could not be read', failed)
     if len(failed) == len(sources):

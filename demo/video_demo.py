@@ -65,7 +65,7 @@ def main() -> None:
     if record.frames and not record.whole:
         print(f'warning: {source_name(args.video)} is damaged or incomplete')
     if record.dropped:
-        print(f'dropped: {record.dropped} frames, as newer ones had come')
+        print(f'dropped: {counted(record.dropped, "frame")}, as newer ones had come')
     if record.stopped:
         print('stopped' + (f'; the same command goes on from {args.resume}' if args.resume else ''))
     if record.failure is not None:

@@ -244,7 +244,7 @@ def losses(video: Input, record: StreamRecord, resume: Path | None) -> list[str]
     if record.missing:
         lost.append(f'parts of {video} ({record.missing})')
     if record.dropped:
-        lost.append(f'{record.dropped} frames of {video} (newer ones had come)')
+        lost.append(f'{counted(record.dropped, "frame")} of {video} (newer ones had come)')
     return lost
 
 

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from rich.progress import track
 
+from mmmtl._output import counted
 from mmmtl.apis import MultiTaskInferencer, VideoReader
 from mmmtl.cli.arguments import add_config_arguments, add_shape_argument, config_of
 from mmmtl.cli.errors import readable_errors
@@ -87,7 +88,7 @@ def main() -> None:
                 print(f'{name}: {reader.summary()}')
                 if not reader.is_whole and args.max_frames is None:
                     lost.append(name)
-    print(f'{writer.lengths.total()} frames with {", ".join(tasks)}: {args.out}')
+    print(f'{counted(writer.lengths.total(), "frame")} with {", ".join(tasks)}: {args.out}')
     if lost:
         print(f'warning: damaged or incomplete: {", ".join(lost)}')
 
