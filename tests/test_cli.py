@@ -235,6 +235,9 @@ def test_the_scale_of_drawings_can_be_fixed(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit):
         parser.parse_args(['mila-indoor', '--shown-range', 'depth', 'near', 'far'])
     assert 'near far' in capsys.readouterr().err
+    left_out = ['mila-indoor', '--tasks', 'semseg', '--shown-range', 'depth', '0.5', '10']
+    with pytest.raises(ValueError, match=r"tasks\.depth\.shown_range: has no effect.*\['semseg'\]"):
+        config_of(parser.parse_args(left_out))
 
 
 @pytest.mark.parametrize('name', ['cuda:77', 'xpu:77', 'hpu', 'fpga', 'meta'])

@@ -206,6 +206,7 @@ def test_a_resolved_config_can_be_written_and_read_again(base: Path, tmp_path: P
         ("dict(type='SGD', b=dict(c=(1,)))", {'type': 'SGD', 'b': {'c': (1,)}}), ('{type: SGD}', {'type': 'SGD'}),
         ("[dict(type='PolyLR', end=3)]", [{'type': 'PolyLR', 'end': 3}]), ('__import__("os")', '__import__("os")'),
         ('dict(SGD)', 'dict(SGD)'), ('2024_01_05', '2024_01_05'), ('-1_0', '-1_0'), ('1_0,2', ['1_0', 2]),
+        ("dict(a=1, **{'b': 2})", "dict(a=1, **{'b': 2})"),
         ('10_000', 10_000), ('-1_000.5', -1000.5), ('[10_000, a_b]', [10_000, 'a_b']),
         ("'a_1'", 'a_1'),
     ],
@@ -229,6 +230,13 @@ def test_options_reach_the_config() -> None:
     assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.5)
     assert list(cfg.model.tasks) == ['normals', 'depth'] and cfg.model.tasks.depth.min_depth == 0.5
     assert cfg.custom_hooks == [dict(type='EMAHook')]
+
+
+@pytest.mark.parametrize('chosen', ['depth', 'depth,normals'])
+def test_options_of_tasks_that_are_left_out_are_refused(chosen: str) -> None:
+    assert with_options(f'use_tasks={chosen}', 'tasks.depth.max_depth=5').model.tasks.depth.max_depth == 5
+    with pytest.raises(ValueError, match=r'tasks\.semseg\.loss_weight: has no effect.*left out'):
+        with_options(f'use_tasks={chosen}', 'tasks.semseg.loss_weight=2')
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,19 @@ def load_config(
             _import_custom(cfg)
     if tasks is not None:
         cfg.use_tasks = list(tasks)
+    _check_left_out(cfg, options or {})
     return cfg
+
+
+def _check_left_out(cfg: Config, options: Iterable[str]) -> None:
+    """Refuse options of tasks that `use_tasks` leaves out."""
+    if (used := cfg.get('use_tasks')) is None:
+        return
+    used = [used] if isinstance(used, str) else used
+    for key in options:
+        top, *path = key.split('.')
+        if top == 'tasks' and path and path[0] not in used:
+            raise ValueError(f'--cfg-options {key}: has no effect, because the task is left out; use_tasks is {used}')
 
 
 def _check_intervals(cfg: Config, before: Mapping[str, Any]) -> None:

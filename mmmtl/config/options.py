@@ -125,7 +125,9 @@ def _value(node: ast.expr, source: str) -> Any:
     if isinstance(node, ast.Dict) and None not in node.keys:
         return {_value(k, source): _value(v, source) for k, v in zip(node.keys, node.values, strict=True) if k}
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args:
-        return {keyword.arg: _value(keyword.value, source) for keyword in node.keywords if keyword.arg}
+        items = {keyword.arg: _value(keyword.value, source) for keyword in node.keywords}
+        if None not in items:  # the name of **
+            return items
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
         operand = _value(node.operand, source)
         if isinstance(operand, (int, float)) and not isinstance(operand, bool):

@@ -165,7 +165,7 @@ class StreamState:
     def _index(self, rows: Sequence[int] | Tensor) -> Tensor:
         """Return row indices, int64 on the CPU."""
         index = torch.as_tensor(rows, device='cpu')
-        if index.dim() != 1:
+        if index.dim() != 1 or (index.is_floating_point() and len(index)):
             raise ValueError(f'rows must be a list of indices or a bool mask, such as [0], not {rows!r}')
         if index.dtype != torch.bool:
             return index.to(torch.int64)

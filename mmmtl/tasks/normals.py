@@ -69,6 +69,7 @@ class SurfaceNormals(Task):
         if unit == 'opengl':
             normals = normals * np.array((1, -1, -1), dtype=np.float32)
         if 2 * np.count_nonzero(normals[..., 2] > 0.05) > np.count_nonzero(normals.any(axis=-1)):
+            self.check(normals, where)  # a wrong length says more than a wrong direction
             raise ValueError(
                 f'{where}: most normals point away from the camera (z > 0); if y points up and z backward in them, '
                 f"set unit=dict({self.source}='opengl') of the data set"
@@ -93,7 +94,10 @@ class SurfaceNormals(Task):
         if array.ndim != 3 or array.shape[2] != 3:
             raise ValueError(f'{where}: the map of task {self.name!r} has shape {array.shape}, not (H, W, 3)')
         if _impossible_lengths(array, axis=-1).size:
-            raise ValueError(f'{where}: normals of task {self.name!r} must be unit vectors, or zero = none')
+            raise ValueError(
+                f'{where}: normals of task {self.name!r} must be unit vectors, or zero = none; convert colours '
+                'that are stored as floats v from 0 to 1 to 2 * v - 1'
+            )
 
     def adjust(self, array: Array, change: CameraChange) -> Array:
         turned: Array = array @ change.linear.T

@@ -130,6 +130,7 @@ def mixed(*values: int) -> np.ndarray:
         ('normals', np.random.default_rng(0).integers(60, 160, (*SIZE, 3), dtype=np.uint8), None, 'not unit vectors'),
         ('normals', full(3, np.uint8), None, '1 channels.*normals'),
         ('normals', np.full((*SIZE, 3), (128, 128, 255), np.uint8), None, "away from the camera.*'opengl'"),
+        ('normals', np.full((*SIZE, 3), (0.5, 0.5, 1), np.float32), None, r'unit vectors.*2 \* v - 1'),
     ],
 )
 def test_refusals_name_the_file(read, source: str, stored: np.ndarray, unit: Any, message: str) -> None:

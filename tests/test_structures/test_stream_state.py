@@ -105,7 +105,7 @@ def test_a_mask_is_for_all_streams() -> None:
         make_state().select([3])
 
 
-@pytest.mark.parametrize('rows', [0, torch.tensor(1), [[0, 1]]])
+@pytest.mark.parametrize('rows', [0, torch.tensor(1), [[0, 1]], [0.5], torch.zeros(3)])
 def test_rows_are_a_list(rows: Any) -> None:
     for method in (make_state().select, make_state().reset):
         with pytest.raises(ValueError, match='rows must be a list'):
