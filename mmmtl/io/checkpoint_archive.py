@@ -20,7 +20,7 @@ CHUNK = 2**20
 
 NEEDED = re.compile(
     r'collections (OrderedDict|Counter)|(builtins|__builtin__) (set|complex)|_codecs encode'
-    r'|torch (Size|device|\w+Storage|bool|b?float\d+\w*|complex\d+|q?u?int\d+(x\d)?|per_(tensor|channel)_\w+)'
+    r'|torch (Size|device|\w+Storage|bool|b?float\d+\w*|b?complex\d+|q?u?int\d+(x\d)?|per_(tensor|channel)_\w+)'
     r'|torch\.storage UntypedStorage|torch\.serialization _get_layout|torch\.nn\.parameter Parameter'
     r'|torch\._utils _rebuild_(parameter|tensor|tensor_v2|tensor_v3|qtensor|sparse_tensor)'
 )

@@ -50,9 +50,12 @@ def test_help_and_models_start_without_torch() -> None:
 
 
 def test_programs_start_without_the_machinery_of_torch_compile() -> None:
-    code = "import sys, mmmtl.commands.predict; print('torch' in sys.modules, 'torch._dynamo' in sys.modules)"
+    """Older releases of torch load it for parts that mmengine imports."""
+    known = "'torch._dynamo' in sys.modules"
+    code = f'import sys, mmengine.hooks; before = {known}; import mmmtl.commands.predict; print(before, {known})'
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == 'True False\n', done.stderr
+    before, after = done.stdout.split()
+    assert before == after, done.stderr
 
 
 def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
