@@ -237,6 +237,8 @@ def test_options_of_tasks_that_are_left_out_are_refused(chosen: str) -> None:
     assert with_options(f'use_tasks={chosen}', 'tasks.depth.max_depth=5').model.tasks.depth.max_depth == 5
     with pytest.raises(ValueError, match=r'tasks\.semseg\.loss_weight: has no effect.*left out'):
         with_options(f'use_tasks={chosen}', 'tasks.semseg.loss_weight=2')
+    with pytest.raises(ValueError, match='must be a list of names of tasks, not 5'):
+        with_options('use_tasks=5', 'tasks.semseg.loss_weight=2')
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,10 @@ def load_config(
 
 def _check_left_out(cfg: Config, options: Iterable[str]) -> None:
     """Refuse options of tasks that `use_tasks` leaves out."""
-    if (used := cfg.get('use_tasks')) is None:
-        return
+    used = cfg.get('use_tasks')
     used = [used] if isinstance(used, str) else used
+    if not isinstance(used, (list, tuple)):
+        return  # no choice, or one that `resolve` refuses
     for key in options:
         top, *path = key.split('.')
         if top == 'tasks' and path and path[0] not in used:
