@@ -239,6 +239,8 @@ def test_options_of_tasks_that_are_left_out_are_refused(chosen: str) -> None:
         with_options(f'use_tasks={chosen}', 'tasks.semseg.loss_weight=2')
     with pytest.raises(ValueError, match='must be a list of names of tasks, not 5'):
         with_options('use_tasks=5', 'tasks.semseg.loss_weight=2')
+    with pytest.raises(ValueError, match=r"use_tasks.*names \['dept'\].*did you mean \['depth'\]"):
+        with_options('use_tasks=dept', 'tasks.depth.max_depth=5')
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from mmengine.utils import import_modules_from_strings
 from mmmtl.zoo import find_model, is_name, models
 
 from .options import merge_options
-from .resolving import intervals
+from .resolving import chosen_tasks, intervals
 from .variables import read_config_file
 
 CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
@@ -62,14 +62,13 @@ def load_config(
 
 def _check_left_out(cfg: Config, options: Iterable[str]) -> None:
     """Refuse options of tasks that `use_tasks` leaves out."""
-    used = cfg.get('use_tasks')
-    used = [used] if isinstance(used, str) else used
-    if not isinstance(used, (list, tuple)):
-        return  # no choice, or one that `resolve` refuses
-    for key in options:
-        top, *path = key.split('.')
-        if top == 'tasks' and path and path[0] not in used:
-            raise ValueError(f'--cfg-options {key}: has no effect, because the task is left out; use_tasks is {used}')
+    of_tasks = [key for key in options if key.startswith('tasks.')]
+    used = chosen_tasks(cfg, cfg.filename) if of_tasks else {}
+    for key in of_tasks:
+        if key.split('.')[1] not in used:
+            raise ValueError(
+                f'--cfg-options {key}: has no effect, because the task is left out; use_tasks is {[*used]}'
+            )
 
 
 def _check_intervals(cfg: Config, before: Mapping[str, Any]) -> None:

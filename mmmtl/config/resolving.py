@@ -54,9 +54,8 @@ def resolve(cfg: Config) -> Config:
     check_numbers(cfg, where)
     for key in [key for key in cfg if key not in READ and (key.endswith('pipeline') or suggestion(key))]:
         cfg.pop(key)
-    if (chosen := cfg.get('use_tasks')) is not None:
-        cfg['tasks'] = _choose(cfg.get('tasks') or {}, chosen, where)
-    if not (declared := to_plain(cfg.get('tasks'))):
+    cfg['tasks'] = chosen_tasks(cfg, where)
+    if not (declared := to_plain(cfg['tasks'])):
         raise ValueError(f'{where} declares no tasks; write tasks=dict(<name>=dict(type=...), ...) at its top')
     tasks = build_tasks(declared, where)
     if 'model' in cfg:
@@ -136,7 +135,15 @@ def _intervals(part: Any, key: str) -> Iterator[tuple[str, Any]]:
             yield from _intervals(part.get(name), f'{key}.{name}')
 
 
-def _choose(tasks: Mapping[str, Any], names: Any, where: str) -> dict[str, Any]:
+def chosen_tasks(cfg: Config, where: str) -> dict[str, Any]:
+    """Return the declared tasks, or those of them that `use_tasks` names.
+
+    Raises:
+        ValueError: `use_tasks` is no list of names, or names what is not declared.
+    """
+    tasks = cfg.get('tasks') or {}
+    if (names := cfg.get('use_tasks')) is None:
+        return tasks
     names = [names] if isinstance(names, str) else names  # --cfg-options use_tasks=depth
     if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f'{where}: use_tasks (--tasks) must be a list of names of tasks, not {names!r}')
